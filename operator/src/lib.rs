@@ -1,1 +1,5 @@
-//! Map of the crate.
+//! Keeps AMQP brokers in step with Queue, Exchange and Binding resources.
+//!
+//! The modules stand in the order of a resource's way: it comes from a source, is reconciled by the one sync loop of its
+//! broker, and its status goes back to the source.
+
