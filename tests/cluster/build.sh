@@ -13,15 +13,16 @@ V=v1.36.3
 X=k8s.io/component-base/version C=k8s.io/client-go/pkg/version
 LD="-s -w -X $X.gitVersion=$V -X $X.gitMajor=1 -X $X.gitMinor=36 -X $X.gitCommit=$V -X $X.gitTreeState=clean -X $X.buildDate=2026-01-01T00:00:00Z -X $C.gitVersion=$V -X $C.gitMajor=1 -X $C.gitMinor=36"
 export CGO_ENABLED=0 GOTOOLCHAIN=local
+command -v go >/dev/null || { echo "build.sh: no go in PATH; install Go 1.26 or later, or set LEVERET_TEST_KUBECONFIG to use a cluster of your own" >&2; exit 1; }
 key=$( (cd "$here" && cat {kcp,coredns}/{main.go,go.mod,go.sum}; echo "$LD"; go env GOVERSION GOARCH) | sha256sum | cut -c1-16)
 out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/cluster-$key
 mkdir -p "$out"
 exec 9>"$out/.lock"
-flock 9                                   # two test runs at once: one builds, the other waits
+flock -n 9 || { echo "build.sh: waiting for another build in $out" >&2; flock 9; }
 build() { # module
   [ -x "$out/$1" ] && return
   echo "building $1 into $out (once; minutes)" >&2
-  (cd "$here/$1" && go build -trimpath -ldflags="$LD" -o "$out/$1.tmp" . >&2) && mv "$out/$1.tmp" "$out/$1"
+  (cd "$here/$1" && go build -trimpath -ldflags="$LD" -o "$out/$1.tmp" . >&2 9>&-) && mv "$out/$1.tmp" "$out/$1"
 }
 build kcp
 [ "$mode" = node ] && build coredns
