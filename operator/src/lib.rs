@@ -3,3 +3,8 @@
 //! The modules stand in the order of a resource's way: it comes from a source, is reconciled by the one sync loop of its
 //! broker, and its status goes back to the source.
 
+/// The custom resources a user writes: types, CRDs, rules.
+pub mod resource;
+
+/// Where resources come from and where their status goes.
+pub mod source;

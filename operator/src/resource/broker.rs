@@ -1,0 +1,353 @@
+//! `Broker`: where queues, exchanges and bindings are, and how to get in.
+//!
+//! In: the manifest. Out: [`BrokerSpec`]. Does not know about connections; Secrets are only named here.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::condition::Condition;
+use super::schema::rules;
+
+/// A message broker.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "leveret.dev",
+    version = "v1alpha1",
+    kind = "Broker",
+    plural = "brokers",
+    shortname = "lvb",
+    category = "leveret",
+    namespaced,
+    status = "BrokerStatus",
+    derive = "PartialEq",
+    doc = "A message broker that queues, exchanges and bindings refer to",
+    printcolumn = r#"{"name":"ENGINE","type":"string","jsonPath":".spec.engine"}"#,
+    printcolumn = r#"{"name":"VERSION","type":"string","jsonPath":".status.version"}"#,
+    printcolumn = r#"{"name":"OBJECTS","type":"integer","jsonPath":".status.objects"}"#,
+    printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"ENDPOINT","type":"string","priority":1,"jsonPath":".status.endpoint"}"#,
+    printcolumn = r#"{"name":"NOTREADY","type":"integer","priority":1,"jsonPath":".status.notReady"}"#,
+    printcolumn = r#"{"name":"MESSAGE","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[NEEDS_EXTERNAL, ONLY_EXTERNAL, NO_STORAGE, NO_RESOURCES])))]
+pub struct BrokerSpec {
+    /// Who runs the broker: Leveret (the operator does) or External (it runs already).
+    #[serde(default)]
+    pub engine: Engine,
+    /// Only with engine Leveret: the disk for messages; absent, they go with the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// Only with engine Leveret: what the broker's container gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Only with engine External: how to reach the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+    /// From which namespaces objects may refer to this Broker.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+}
+
+const NEEDS_EXTERNAL: (&str, &str) = (
+    "self.engine != 'External' || has(self.external)",
+    "engine External needs external: uri, managementUri and credentialsSecretRef",
+);
+const ONLY_EXTERNAL: (&str, &str) = (
+    "self.engine == 'External' || !has(self.external)",
+    "external is only for engine External",
+);
+const NO_STORAGE: (&str, &str) = (
+    "self.engine != 'External' || !has(self.storage)",
+    "storage is only for engine Leveret",
+);
+const NO_RESOURCES: (&str, &str) = (
+    "self.engine != 'External' || !has(self.resources)",
+    "resources is only for engine Leveret",
+);
+
+/// Who runs the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Engine {
+    #[default]
+    Leveret,
+    External,
+}
+
+/// The disk of a broker that the operator runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Size of the volume, for example 10Gi.
+    #[schemars(schema_with = "quantity_schema")]
+    pub size: Value,
+    /// Storage class; default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+/// Requests and limits as in a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// Most it may use, by resource name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities_schema")]
+    pub limits: BTreeMap<String, Value>,
+    /// What is set aside for it, by resource name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities_schema")]
+    pub requests: BTreeMap<String, Value>,
+}
+
+/// A broker that runs already: AMQP 0-9-1 and the RabbitMQ management API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Address for AMQP, for example amqp://rabbit.shop.svc:5672 or amqps://...
+    #[schemars(length(min = 8, max = 512), extend("x-kubernetes-validations" = rules(&[AMQP_URI])))]
+    pub uri: String,
+    /// Address of the management API, for example http://rabbit.shop.svc:15672 or https://...
+    #[schemars(length(min = 8, max = 512), extend("x-kubernetes-validations" = rules(&[MANAGEMENT_URI])))]
+    pub management_uri: String,
+    /// Secret in the Broker's namespace with the keys username and password.
+    pub credentials_secret_ref: SecretRef,
+    /// Certificate to trust in addition to the system's, for amqps and https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+}
+
+const AMQP_URI: (&str, &str) = (
+    r"self.matches('^amqps?://[^@/?#\\s]+/?$')",
+    "uri must be amqp://HOST[:PORT] or amqps://HOST[:PORT]: no user, password or vhost in it (credentials come from credentialsSecretRef)",
+);
+const MANAGEMENT_URI: (&str, &str) = (
+    r"self.matches('^https?://[^@/?#\\s]+(/[^@?#\\s]*)?$')",
+    "managementUri must be http://HOST[:PORT][/PREFIX] or https://...: no user or password in it (credentials come from credentialsSecretRef)",
+);
+
+/// Names a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Names one key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in the Secret that holds certificates in PEM form.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
+
+/// From which namespaces objects may refer to a Broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[SELECTOR])))]
+pub struct AllowedNamespaces {
+    /// Same (the Broker's own), All, or Selector.
+    #[serde(default)]
+    pub from: NamespacesFrom,
+    /// With from Selector: labels of the namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+const SELECTOR: (&str, &str) = (
+    "(self.from == 'Selector') == has(self.selector)",
+    "allowedNamespaces: from Selector and selector go together",
+);
+
+/// Which namespaces are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NamespacesFrom {
+    #[default]
+    Same,
+    All,
+    Selector,
+}
+
+impl AllowedNamespaces {
+    /// Whether an object in `namespace`, which has `labels` (`None`: no such namespace), may refer to a Broker in
+    /// `broker_namespace`.
+    pub fn allows(&self, broker_namespace: &str, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+        if namespace == broker_namespace {
+            return true;
+        }
+        match (self.from, &self.selector, labels) {
+            (NamespacesFrom::Same, ..) => false,
+            (NamespacesFrom::All, ..) => true,
+            (NamespacesFrom::Selector, Some(selector), Some(labels)) => selector.matches(labels),
+            (NamespacesFrom::Selector, ..) => false,
+        }
+    }
+}
+
+/// `metav1.LabelSelector`: all parts must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels that must have exactly these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// `metav1.LabelSelectorRequirement`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelRequirement {
+    /// Label.
+    pub key: String,
+    /// In, NotIn, Exists or DoesNotExist.
+    pub operator: LabelOperator,
+    /// Values for In and NotIn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// `metav1.LabelSelectorOperator`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LabelOperator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+}
+
+impl LabelSelector {
+    /// Whether `labels` fulfil every part. An empty selector matches everything (Kubernetes convention).
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let equal = self
+            .match_labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value));
+        equal
+            && self
+                .match_expressions
+                .iter()
+                .all(|requirement| requirement.matches(labels))
+    }
+}
+
+impl LabelRequirement {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator {
+            LabelOperator::In => value.is_some_and(|value| self.values.contains(value)),
+            LabelOperator::NotIn => !value.is_some_and(|value| self.values.contains(value)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+/// What the operator has found out about a broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStatus {
+    /// The generation of spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Product and version, as the broker says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Address that is used for AMQP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// How many objects refer to this Broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<i64>,
+    /// How many of them are not Ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<i64>,
+}
+
+fn quantity_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    super::schema::object(quantity())
+}
+
+fn quantities_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    super::schema::object(json!({ "type": "object", "additionalProperties": quantity() }))
+}
+
+/// Kubernetes' `resource.Quantity`, as the built-in kinds describe it.
+fn quantity() -> Value {
+    json!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([eE][0-9]+|[KMGTPE]i?|[mk])?$",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allowed_namespaces() {
+        let labels: BTreeMap<String, String> = [("team".to_owned(), "shop".to_owned())].into();
+        let same = AllowedNamespaces::default();
+        assert!(same.allows("a", "a", None));
+        assert!(!same.allows("a", "b", Some(&labels)));
+        let all = AllowedNamespaces {
+            from: NamespacesFrom::All,
+            selector: None,
+        };
+        assert!(all.allows("a", "b", None));
+        let expression = |operator, values: &[&str]| AllowedNamespaces {
+            from: NamespacesFrom::Selector,
+            selector: Some(LabelSelector {
+                match_labels: BTreeMap::new(),
+                match_expressions: vec![LabelRequirement {
+                    key: "team".to_owned(),
+                    operator,
+                    values: values.iter().map(|value| (*value).to_owned()).collect(),
+                }],
+            }),
+        };
+        for (operator, values, labelled, unlabelled) in [
+            (LabelOperator::In, &["shop", "x"][..], true, false),
+            (LabelOperator::NotIn, &["shop"][..], false, true),
+            (LabelOperator::Exists, &[][..], true, false),
+            (LabelOperator::DoesNotExist, &[][..], false, true),
+        ] {
+            let allowed = expression(operator, values);
+            assert_eq!(allowed.allows("a", "b", Some(&labels)), labelled, "{operator:?}");
+            assert_eq!(
+                allowed.allows("a", "b", Some(&BTreeMap::new())),
+                unlabelled,
+                "{operator:?}"
+            );
+            assert!(
+                !allowed.allows("a", "b", None),
+                "a namespace that does not exist matches nothing"
+            );
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Status of Queue, Exchange and Binding, and the conditions in it, in the shape of `metav1.Condition`.
+//!
+//! In: what was written before. Out: typed status. Does not know about reasons; those are the pipeline's.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::schema;
+
+/// What the operator made of a Queue, Exchange or Binding.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// The generation of spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Name on the broker of what this object owns there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Virtual host of what this object owns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost: Option<String>,
+    /// The binding as it was last put on the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "applied_schema")]
+    pub applied: Option<Value>,
+    /// When something was last done on the broker for this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub last_sync_time: Option<String>,
+}
+
+/// `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Ready, Reconciling or Stalled.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 316))]
+    pub type_: String,
+    /// True, False or Unknown.
+    #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
+    pub status: String,
+    /// One word of a closed list.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// What is the matter, with the broker's own words where it refused.
+    #[serde(default)]
+    #[schemars(length(max = 32768))]
+    pub message: String,
+    /// The generation of spec that this condition is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When status last changed.
+    #[schemars(extend("format" = "date-time"))]
+    pub last_transition_time: String,
+}
+
+fn applied_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schema::object(serde_json::json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }))
+}

@@ -1,0 +1,191 @@
+//! From the Rust types to CRDs: CEL rules that several kinds share, and what Kubernetes wants otherwise than schemars.
+//!
+//! In: the derived CRDs. Out: the CRDs as they are installed. Does not know about what the fields mean on a broker.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Map, Value, json};
+
+use super::{Binding, Broker, Exchange, Queue};
+
+pub(super) const FIXED_BROKER: (&str, &str) = (
+    "self == oldSelf",
+    "brokerRef cannot be changed: delete the object and create it anew",
+);
+pub(super) const SHORT_STRING: (&str, &str) = (
+    r"size(bytes(self)) <= 255 && !self.contains('\n') && !self.contains('\r')",
+    "must be at most 255 bytes of UTF-8, without line breaks",
+);
+pub(super) const PERIOD: (&str, &str) = (
+    "self.matches('^([0-9]{1,12}(ms|s|m|h|d))+$')",
+    "must be a duration like 500ms, 10s, 90m, 24h or 7d",
+);
+pub(super) const ONLY_REFUSE: (&str, &str) = (
+    "self == 'Refuse'",
+    "updatePolicy Recreate and Migrate are not supported in this version: use Refuse",
+);
+const FIXED_VHOST: (&str, &str) = (
+    "self == oldSelf",
+    "vhost cannot be changed: delete the object and create it anew",
+);
+const NOT_RESERVED: (&str, &str) = (
+    "!self.startsWith('amq.')",
+    "names that begin with amq. are reserved by the broker",
+);
+const FIXED_NAME: (&str, &str) = (
+    "(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)",
+    "name cannot be changed: delete the object and create it anew",
+);
+const DEFAULT_NAME_NOT_RESERVED: (&str, &str) = (
+    "has(self.spec.name) || !self.metadata.name.startsWith('amq.')",
+    "names that begin with amq. are reserved by the broker: give another metadata.name or spec.name",
+);
+
+/// The CRDs of all kinds, in the order in which objects are created.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let named = [FIXED_NAME, DEFAULT_NAME_NOT_RESERVED];
+    vec![
+        finish(Broker::crd(), &[]),
+        finish(Exchange::crd(), &named),
+        finish(Queue::crd(), &named),
+        finish(Binding::crd(), &[]),
+    ]
+}
+
+/// All CRDs as one YAML stream, for `kubectl apply -f -`.
+///
+/// # Errors
+/// None in practice: the CRDs are constant.
+pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
+    crds().iter().map(one_yaml).collect()
+}
+
+/// One CRD as a YAML document, beginning with `---`.
+///
+/// # Errors
+/// None in practice: the CRDs are constant.
+pub fn one_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
+    Ok(format!("---\n{}", serde_yaml::to_string(crd)?))
+}
+
+/// Adds rules that see `metadata.name`, and turns `null` into "not given".
+fn finish(mut crd: CustomResourceDefinition, root_rules: &[(&str, &str)]) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(validation) = &mut version.schema else {
+            continue;
+        };
+        let Ok(mut value) = serde_json::to_value(&validation.open_api_v3_schema) else {
+            continue;
+        };
+        drop_nullable(&mut value);
+        if let (Some(root), false) = (value.as_object_mut(), root_rules.is_empty()) {
+            root.insert("x-kubernetes-validations".to_owned(), rules(root_rules));
+        }
+        if let Ok(schema) = serde_json::from_value(value) {
+            validation.open_api_v3_schema = schema;
+        }
+    }
+    crd
+}
+
+/// Without `nullable` the API server removes an explicit `null` before defaults are set, so that `name: null` means the
+/// same as no name to CEL's `has`.
+fn drop_nullable(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("nullable");
+            if let Some(Value::Array(allowed)) = map.get_mut("enum") {
+                allowed.retain(|value| !value.is_null());
+            }
+            map.values_mut().for_each(drop_nullable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nullable),
+        _ => {}
+    }
+}
+
+pub(super) fn rule(rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message })
+}
+
+pub(super) fn rules(all: &[(&str, &str)]) -> Value {
+    Value::Array(all.iter().map(|(text, message)| rule(text, message)).collect())
+}
+
+/// For the name that a Queue or Exchange has on the broker.
+pub(super) fn own_name_rules() -> Value {
+    rules(&[NOT_RESERVED, SHORT_STRING])
+}
+
+pub(super) fn vhost_rules() -> Value {
+    rules(&[FIXED_VHOST, SHORT_STRING])
+}
+
+/// A shorthand and the argument it stands for must not both be given: (path in `spec`, argument).
+pub(super) fn shorthand_rules(pairs: &[(&str, &str)]) -> Vec<Value> {
+    pairs
+        .iter()
+        .map(|(field, argument)| {
+            rule(
+                &format!(
+                    "!has(self.{field}) || !has(self.arguments) || !has(self.arguments.{})",
+                    cel_name(argument)
+                ),
+                &format!("{field} and arguments.{argument} say the same thing: give only one of them"),
+            )
+        })
+        .collect()
+}
+
+/// A property name as CEL wants it (Kubernetes' escaping of `-` and `.`).
+pub(super) fn cel_name(property: &str) -> String {
+    property.replace('-', "__dash__").replace('.', "__dot__")
+}
+
+/// A free-form table in which the well-known keys have a type.
+pub(super) fn argument_schema(known: &[(&str, &str)]) -> schemars::Schema {
+    let properties: Map<String, Value> = known
+        .iter()
+        .map(|(name, type_)| {
+            let mut schema = Map::new();
+            schema.insert("type".to_owned(), Value::from(*type_));
+            if *type_ == "integer" {
+                schema.insert("format".to_owned(), Value::from("int64"));
+            }
+            ((*name).to_owned(), Value::Object(schema))
+        })
+        .collect();
+    object(json!({
+        "type": "object",
+        "properties": properties,
+        "x-kubernetes-preserve-unknown-fields": true,
+    }))
+}
+
+pub(super) fn object(value: Value) -> schemars::Schema {
+    match value {
+        Value::Object(map) => schemars::Schema::from(map),
+        _ => schemars::Schema::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn committed_crds_are_up_to_date() {
+        for crd in crds() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crds/{}.yaml", crd.spec.names.plural));
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                committed,
+                one_yaml(&crd).expect("yaml"),
+                "{} is out of date: run `cargo run -p leveret-operator -- crd --output crds`",
+                path.display()
+            );
+        }
+    }
+}
