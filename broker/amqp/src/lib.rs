@@ -1,1 +1,51 @@
-//! Map of the crate.
+//! AMQP 0-9-1 in RabbitMQ's dialect: bytes to values and back.
+//!
+//! Comes in: octets as they were read from a connection. Goes out: frames, methods, field tables and properties as
+//! values, and the octets to send. Pure: no I/O, no clock, no state between calls.
+//!
+//! Does not know about sockets, tasks, queues or the store.
+//!
+//! The modules stand in the order in which a received message meets them.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+#![warn(missing_docs)]
+
+/// Frames: the 7-octet head, the payload, the end octet; the protocol header.
+pub mod frame;
+
+/// Methods: one struct each, and the flat enum over all of them.
+pub mod method;
+
+/// The content header and basic's fourteen properties, parsed whole or read one by one from the raw octets.
+pub mod properties;
+
+/// Field tables and their values.
+pub mod field;
+
+/// Strings of at most 255 octets.
+pub mod short_string;
+
+/// Methods, contents and heartbeats to octets; the hot path without intermediate structs.
+pub mod encode;
+
+/// Reply codes with their names and whether they close a channel or the connection.
+pub mod reply_code;
+
+/// What is malformed, and where.
+pub mod error;
+
+/// The elementary domains (integers, strings, packed bits): cursor and appenders used by the modules above.
+mod wire;
+
+pub use encode::{
+    PublishView, parse_ack, parse_publish, put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack,
+};
+pub use error::{DecodeError, FrameError, HeaderError, MethodError, Reason};
+pub use field::{FieldTable, FieldValue};
+pub use frame::{
+    FRAME_END, FRAME_MIN_SIZE, FRAME_OVERHEAD, FrameKind, FrameView, PROTOCOL_HEADER, frame_len, next_frame,
+};
+pub use method::Method;
+pub use properties::{BasicProperties, HeaderView, parse_header};
+pub use reply_code::ReplyCode;
+pub use short_string::{ShortString, ShortStringTooLong};
