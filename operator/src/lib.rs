@@ -8,3 +8,6 @@ pub mod resource;
 
 /// Where resources come from and where their status goes.
 pub mod source;
+
+/// What the operator counts.
+pub mod metrics;
