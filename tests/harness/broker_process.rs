@@ -1,0 +1,319 @@
+//! The broker under test, as a process.
+//!
+//! In: a data directory and arguments. Out: addresses to talk to, and the process to kill, drain and start again.
+//! `LEVERET_TEST_AMQP=HOST:PORT` and `LEVERET_TEST_HTTP=HOST:PORT` name a running broker to use instead, which lets the
+//! protocol tests run against any other AMQP 0-9-1 broker.
+//! Does not know about AMQP.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{place, reaper};
+
+/// The longest a start may take before the test gives up.
+const START: Duration = Duration::from_secs(30);
+
+/// A broker that answers: one this test started, or the one the environment names.
+#[derive(Debug)]
+pub struct Broker {
+    amqp: SocketAddr,
+    http: SocketAddr,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    home: Home,
+    extra: Vec<String>,
+}
+
+/// A folder of the broker's own: `data` in it, and `stderr` beside that. Removed with the last handle.
+#[derive(Debug)]
+struct Home {
+    folder: TempDir,
+}
+
+/// A start that ended in an exit.
+#[derive(Debug)]
+pub struct Refused {
+    /// How the process ended.
+    pub status: ExitStatus,
+    /// All it said on standard error.
+    pub stderr: String,
+}
+
+impl Broker {
+    /// The broker all tests of one program share; its queues are told apart by name.
+    pub fn shared() -> &'static Broker {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Broker::external().unwrap_or_else(Broker::start))
+    }
+
+    /// The running broker that the environment names.
+    pub fn external() -> Option<Broker> {
+        let amqp = resolve(&std::env::var("LEVERET_TEST_AMQP").ok()?);
+        let http = std::env::var("LEVERET_TEST_HTTP").ok();
+        let http = http.map_or_else(|| SocketAddr::new(amqp.ip(), 15672), |address| resolve(&address));
+        Some(Broker {
+            amqp,
+            http,
+            running: None,
+        })
+    }
+
+    /// A broker of the test's own, on free ports, with an empty data directory.
+    pub fn start() -> Broker {
+        Broker::start_with(&[])
+    }
+
+    /// [`Broker::start`] with further arguments.
+    pub fn start_with(extra: &[&str]) -> Broker {
+        let home = Home {
+            folder: tempfile::Builder::new()
+                .prefix("leveret-broker-")
+                .tempdir()
+                .expect("a temporary folder"),
+        };
+        let extra: Vec<String> = extra.iter().map(|argument| argument.to_string()).collect();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Broker::launch(home, extra, any, any).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
+    }
+
+    /// Runs the program on `data` until it exits by itself, for starts that must be refused.
+    pub fn refused(data: &Path, extra: &[&str]) -> Refused {
+        let mut command = Command::new(binary());
+        command
+            .arg("--data-dir")
+            .arg(data)
+            .args(["--amqp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+            .args(extra);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the broker runs");
+        reaper::add(child.id(), None);
+        let status = wait_for_exit(&mut child, START).unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("the broker started although it should have refused {}", data.display())
+        });
+        let mut stderr = String::new();
+        let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut stderr));
+        Refused { status, stderr }
+    }
+
+    fn launch(home: Home, extra: Vec<String>, amqp: SocketAddr, http: SocketAddr) -> Result<Broker, Refused> {
+        let mut child = Command::new(binary())
+            .arg("--data-dir")
+            .arg(home.data())
+            .args(["--amqp-listen", &amqp.to_string(), "--http-listen", &http.to_string()])
+            .args(&extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(home.stderr())
+                    .expect("a file for standard error"),
+            )
+            .spawn()
+            .expect("the broker runs");
+        reaper::add(child.id(), Some(home.folder.path()));
+        let lines = lines_of(child.stdout.take().expect("its standard output is a pipe"));
+        match listeners(&lines) {
+            Some((amqp, http)) => Ok(Broker {
+                amqp,
+                http,
+                running: Some(Running { child, home, extra }),
+            }),
+            None => {
+                let _ = child.kill();
+                let status = child.wait().expect("the broker was started here");
+                reaper::gone(child.id());
+                Err(Refused {
+                    status,
+                    stderr: fs::read_to_string(home.stderr()).unwrap_or_default(),
+                })
+            }
+        }
+    }
+
+    /// Where AMQP is spoken.
+    pub fn amqp(&self) -> SocketAddr {
+        self.amqp
+    }
+
+    /// Where the management API is.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Whether somebody else runs this broker.
+    pub fn is_external(&self) -> bool {
+        self.running.is_none()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.own().home.data()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.own().child.id()
+    }
+
+    /// All it has said on standard error, over all its starts.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.own().home.stderr()).unwrap_or_default()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        let child = &mut self.own_mut().child;
+        child.kill().expect("the broker was started here");
+        child.wait().expect("the broker was started here");
+        reaper::gone(child.id());
+    }
+
+    /// Asks it to drain by SIGTERM and waits for the exit, at most `within`.
+    pub fn terminate(&mut self, within: Duration) -> ExitStatus {
+        self.ask_to_end();
+        let child = &mut self.own_mut().child;
+        let status = wait_for_exit(child, within);
+        status.unwrap_or_else(|| panic!("the broker did not exit within {within:?} of SIGTERM"))
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn ask_to_end(&self) {
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the broker was started here");
+    }
+
+    /// Starts the ended process again: same data directory, same ports.
+    pub fn restart(self) -> Broker {
+        self.try_restart()
+            .unwrap_or_else(|refused| panic!("the broker did not start again: {refused:?}"))
+    }
+
+    /// [`Broker::restart`] for starts that may fail.
+    pub fn try_restart(mut self) -> Result<Broker, Refused> {
+        let Running { child, home, extra } = self.running.take().expect("an own broker");
+        reaper::gone(child.id());
+        Broker::launch(home, extra, self.amqp, self.http)
+    }
+
+    fn own(&self) -> &Running {
+        self.running
+            .as_ref()
+            .expect("an own broker, not the one LEVERET_TEST_AMQP names")
+    }
+
+    fn own_mut(&mut self) -> &mut Running {
+        self.running
+            .as_mut()
+            .expect("an own broker, not the one LEVERET_TEST_AMQP names")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let Some(Running { child, home, .. }) = &mut self.running else {
+            return;
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        reaper::gone(child.id());
+        if thread::panicking() {
+            eprintln!(
+                "--- the broker's standard error\n{}---",
+                fs::read_to_string(home.stderr()).unwrap_or_default()
+            );
+        }
+    }
+}
+
+impl Home {
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn stderr(&self) -> PathBuf {
+        self.folder.path().join("stderr")
+    }
+}
+
+/// The broker's program.
+pub fn binary() -> PathBuf {
+    place::program("leveret-broker", "LEVERET_BROKER_BIN")
+}
+
+/// Waits for an exit, at most `within`.
+pub fn wait_for_exit(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the child was started here") {
+            reaper::gone(child.id());
+            return Some(status);
+        }
+        if start.elapsed() >= within {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Every line of a pipe, read by a thread so that the writer never blocks on it.
+pub fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line); // nobody may be listening any more; the pipe is drained all the same
+        }
+    });
+    receiver
+}
+
+/// The addresses it announces; `None` when it exits, or says nothing, before it is ready.
+fn listeners(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr)> {
+    let start = Instant::now();
+    let (mut amqp, mut http) = (None, None);
+    loop {
+        let line = match lines.recv_timeout(START.saturating_sub(start.elapsed())) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        };
+        match line.split_once(' ') {
+            Some(("listening", rest)) => match rest.split_once(' ') {
+                Some(("amqp", address)) => amqp = address.trim().parse().ok(),
+                Some(("http", address)) => http = address.trim().parse().ok(),
+                _ => {}
+            },
+            _ if line.trim() == "ready" => return amqp.zip(http),
+            _ => {}
+        }
+    }
+}
+
+fn resolve(address: &str) -> SocketAddr {
+    let mut found = address
+        .to_socket_addrs()
+        .unwrap_or_else(|error| panic!("{address} is no HOST:PORT: {error}"));
+    found.next().unwrap_or_else(|| panic!("{address} has no address"))
+}
