@@ -11,3 +11,9 @@ pub mod source;
 
 /// What the operator counts.
 pub mod metrics;
+
+/// Plain types for what stands on a broker.
+pub mod topology;
+
+/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP, events.
+pub mod broker;

@@ -1,0 +1,154 @@
+//! What the pipeline asks of a broker: list everything, carry out operations, tell of changes.
+//!
+//! In: [`Operation`]s. Out: [`Topology`], [`Event`]s, and the broker's own words when it refuses.
+//! Does not know about resources, sources, or why an operation is wanted.
+
+pub mod amqp;
+
+pub mod http;
+
+pub mod events;
+
+pub mod connect;
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::source::Connection;
+use crate::topology::{BindingDefinition, ExchangeDefinition, Name, QueueDefinition, Topology};
+
+/// One thing to do on a broker. Each is idempotent, so that it may be repeated when its answer got lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    DeclareExchange(Name, ExchangeDefinition),
+    DeclareQueue(Name, QueueDefinition),
+    Bind(BindingDefinition),
+    Unbind(BindingDefinition),
+    /// `if_empty` is checked by the broker together with the deletion, so no message can slip in between.
+    DeleteQueue {
+        name: Name,
+        if_empty: bool,
+    },
+    DeleteExchange {
+        name: Name,
+        if_unused: bool,
+    },
+}
+
+impl Operation {
+    pub fn vhost(&self) -> &str {
+        match self {
+            Operation::DeclareExchange(name, _)
+            | Operation::DeclareQueue(name, _)
+            | Operation::DeleteQueue { name, .. }
+            | Operation::DeleteExchange { name, .. } => &name.vhost,
+            Operation::Bind(binding) | Operation::Unbind(binding) => &binding.vhost,
+        }
+    }
+
+    /// For metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Operation::DeclareExchange(..) => "declare_exchange",
+            Operation::DeclareQueue(..) => "declare_queue",
+            Operation::Bind(_) => "bind",
+            Operation::Unbind(_) => "unbind",
+            Operation::DeleteQueue { .. } => "delete_queue",
+            Operation::DeleteExchange { .. } => "delete_exchange",
+        }
+    }
+}
+
+/// Why an operation, or a whole call, did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The broker answered with a reply code and a text (AMQP 0-9-1, 1.2 and RabbitMQ's texts). It would answer the
+    /// same again.
+    #[error("{code} {text}")]
+    Refused { code: u16, text: String },
+    /// The virtual host does not exist, or the user may not enter it.
+    #[error("{0}")]
+    Vhost(String),
+    /// User and password are not accepted.
+    #[error("{0}")]
+    Credentials(String),
+    /// The request cannot be put on the wire: a name over 255 bytes, for example.
+    #[error("{0}")]
+    Unencodable(String),
+    /// No answer: connection refused, broken, timed out. Worth another try.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Error {
+    /// Whether the broker is away, so that nothing else needs to be tried on this connection.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Error::Unreachable(_) | Error::Credentials(_))
+    }
+}
+
+/// Something that somebody, perhaps we ourselves, has changed on the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    QueueCreated(Name),
+    QueueDeleted(Name),
+    ExchangeCreated(Name),
+    ExchangeDeleted(Name),
+    BindingCreated(BindingEvent),
+    BindingDeleted(BindingEvent),
+    /// The connection is gone; nothing follows.
+    Lost(String),
+}
+
+/// A binding as an event tells it. The arguments are only known to be there: brokers write them in the event as text
+/// that is not meant to be read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingEvent {
+    pub vhost: String,
+    pub source: String,
+    pub destination: String,
+    pub to_queue: bool,
+    pub routing_key: String,
+    pub has_arguments: bool,
+}
+
+/// What the broker says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// For example `RabbitMQ 4.3.6`.
+    pub version: String,
+    /// Changes come as events; otherwise only the next list shows them.
+    pub has_events: bool,
+}
+
+/// One live connection to a broker.
+pub trait Client: Send + Sync + 'static {
+    fn about(&self) -> &About;
+
+    /// Everything on the broker, all virtual hosts, in three bulk calls.
+    fn list(&self) -> impl Future<Output = Result<Topology, Error>> + Send;
+
+    /// Carries out operations of one kind, of any virtual hosts, pipelined and in no particular order. The answer has
+    /// one result for each operation, in the order of the operations.
+    fn execute(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
+
+    /// Messages in a queue that are ready for delivery; `None` when there is no such queue.
+    fn message_count(&self, queue: &Name) -> impl Future<Output = Result<Option<u32>, Error>> + Send;
+
+    /// Says goodbye; bounded in time.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Makes connections.
+pub trait Connector: Send + Sync + 'static {
+    type Client: Client;
+
+    /// Connects to a broker; `name` is the connection's name as operators of the broker see it. Bounded in time.
+    fn connect(
+        &self,
+        name: &str,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(Self::Client, mpsc::Receiver<Event>), Error>> + Send;
+}

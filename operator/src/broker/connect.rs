@@ -1,0 +1,80 @@
+//! Makes one live connection to a broker out of its three edges: operations, lists, events.
+//!
+//! In: [`Connection`]. Out: [`Live`], a [`Client`]. Does not know about resources or what is wanted.
+
+use tokio::sync::mpsc;
+
+use super::amqp::Amqp;
+use super::http::Management;
+use super::{About, Client, Connector, Error, Event, Operation, events};
+use crate::source::Connection;
+use crate::topology::{Name, Topology};
+
+/// Where brokers tell of their events, unless they are told otherwise.
+const DEFAULT_VHOST: &str = "/";
+
+/// Connects over the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Network;
+
+/// A connected broker.
+pub struct Live {
+    amqp: Amqp,
+    management: Management,
+    about: About,
+}
+
+impl Connector for Network {
+    type Client = Live;
+
+    async fn connect(&self, name: &str, connection: Connection) -> Result<(Live, mpsc::Receiver<Event>), Error> {
+        let amqp = Amqp::new(name, &connection)?;
+        let management = Management::new(&connection)?;
+        let (about, heard) = tokio::join!(management.about(), listen(&amqp));
+        let mut about = about?;
+        let (has_events, events) = heard?;
+        about.has_events = has_events;
+        let live = Live {
+            amqp,
+            management,
+            about,
+        };
+        Ok((live, events))
+    }
+}
+
+/// Listens for events where the user may; otherwise the connection is only watched by its lists.
+async fn listen(amqp: &Amqp) -> Result<(bool, mpsc::Receiver<Event>), Error> {
+    match amqp.connect(DEFAULT_VHOST).await {
+        Ok(connection) => events::listen(connection).await,
+        Err(Error::Vhost(text)) => {
+            tracing::info!("no events from this broker ({text}): changes made by others are found by the next list");
+            let (sender, receiver) = mpsc::channel(1);
+            tokio::spawn(async move { sender.closed().await });
+            Ok((false, receiver))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Client for Live {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    async fn list(&self) -> Result<Topology, Error> {
+        self.management.list().await
+    }
+
+    async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
+        self.amqp.execute(&operations).await
+    }
+
+    async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {
+        self.amqp.message_count(queue).await
+    }
+
+    async fn close(&self) {
+        self.amqp.close().await;
+    }
+}

@@ -1,0 +1,218 @@
+//! Hears of changes on a broker, by the topic exchange `amq.rabbitmq.event`.
+//!
+//! In: an AMQP connection to the default virtual host. Out: [`Event`]s, in order, the last of which is [`Event::Lost`].
+//! Where the broker has no such exchange (RabbitMQ without the plugin `rabbitmq_event_exchange`) only `Lost` comes.
+//! Does not know about what is wanted, or what a change means for it.
+
+use futures::StreamExt;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use tokio::sync::mpsc;
+
+use super::amqp::wire_error;
+use super::{BindingEvent, Error, Event};
+
+const EXCHANGE: &str = "amq.rabbitmq.event";
+const KEYS: [&str; 6] = [
+    "queue.created",
+    "queue.deleted",
+    "exchange.created",
+    "exchange.deleted",
+    "binding.created",
+    "binding.deleted",
+];
+/// Most events that the broker sends ahead; the others wait in the queue on the broker.
+const AHEAD: u16 = 1_000;
+/// Most events that wait for the pipeline in this process.
+pub const WAITING: usize = 4_096;
+
+/// Starts to listen. Whether there are events to come is the first part of the answer; the task ends with the
+/// connection or when the receiver is dropped.
+///
+/// # Errors
+/// [`Error::Unreachable`] when the connection breaks meanwhile, [`Error::Refused`] when the user may not listen.
+pub async fn listen(connection: Connection) -> Result<(bool, mpsc::Receiver<Event>), Error> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let consumer = match subscribe(&connection).await {
+        Ok(consumer) => Some(consumer),
+        Err(Error::Refused { code: 403 | 404, text }) => {
+            tracing::info!("no events from this broker ({text}): changes made by others are found by the next list");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let has_events = consumer.is_some();
+    tokio::spawn(async move {
+        let end = tokio::select! {
+            why = pump(consumer, &sender) => why,
+            why = broken(&connection) => why,
+            () = sender.closed() => return,
+        };
+        // Nobody listens any more if this fails.
+        let _ = sender.send(Event::Lost(end)).await;
+    });
+    Ok((has_events, receiver))
+}
+
+async fn subscribe(connection: &Connection) -> Result<Consumer, Error> {
+    subscribe_on(connection).await.map_err(|error| wire_error(&error))
+}
+
+async fn subscribe_on(connection: &Connection) -> Result<Consumer, lapin::Error> {
+    let channel: Channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+    for key in KEYS {
+        channel
+            .queue_bind(
+                queue.name().clone(),
+                EXCHANGE.into(),
+                key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+    channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions {
+        exclusive: true,
+        ..BasicConsumeOptions::default()
+    };
+    channel
+        .basic_consume(queue.name().clone(), "".into(), options, FieldTable::default())
+        .await
+}
+
+/// Ends with the reason why no more events come; never when there is no consumer.
+async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>) -> String {
+    let Some(mut consumer) = consumer else {
+        return std::future::pending().await;
+    };
+    loop {
+        let delivery = match consumer.next().await {
+            None => return "the event consumer was cancelled".to_owned(),
+            Some(Err(error)) => return error.to_string(),
+            Some(Ok(delivery)) => delivery,
+        };
+        let headers = delivery.properties.headers().as_ref();
+        let event = headers.and_then(|headers| read(delivery.routing_key.as_str(), headers));
+        if let Some(event) = event {
+            if sender.send(event).await.is_err() {
+                return "nobody listens".to_owned();
+            }
+        }
+        if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
+            return error.to_string();
+        }
+    }
+}
+
+/// Ends with the reason why the connection broke.
+async fn broken(connection: &Connection) -> String {
+    let mut events = std::pin::pin!(connection.events_listener());
+    while let Some(event) = events.next().await {
+        if let lapin::Event::Error(error) = event {
+            return match wire_error(&error) {
+                Error::Refused { code, text } => format!("{code} {text}"),
+                error => error.to_string(),
+            };
+        }
+    }
+    "the connection was closed".to_owned()
+}
+
+/// An event as RabbitMQ writes it: everything stands in the headers, the body is empty.
+fn read(key: &str, headers: &FieldTable) -> Option<Event> {
+    let name = || {
+        Some(crate::topology::Name::new(
+            text(headers, "vhost")?,
+            text(headers, "name")?,
+        ))
+    };
+    let binding = || {
+        Some(BindingEvent {
+            vhost: text(headers, "vhost")?,
+            source: text(headers, "source_name")?,
+            destination: text(headers, "destination_name")?,
+            to_queue: text(headers, "destination_kind")? == "queue",
+            routing_key: text(headers, "routing_key")?,
+            has_arguments: has_entries(headers, "arguments"),
+        })
+    };
+    Some(match key {
+        "queue.created" => Event::QueueCreated(name()?),
+        "queue.deleted" => Event::QueueDeleted(name()?),
+        "exchange.created" => Event::ExchangeCreated(name()?),
+        "exchange.deleted" => Event::ExchangeDeleted(name()?),
+        "binding.created" => Event::BindingCreated(binding()?),
+        "binding.deleted" => Event::BindingDeleted(binding()?),
+        _ => return None,
+    })
+}
+
+fn text(headers: &FieldTable, name: &str) -> Option<String> {
+    match headers.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Brokers write arguments as a list of texts or as a table.
+fn has_entries(headers: &FieldTable, name: &str) -> bool {
+    match headers.inner().get(name) {
+        Some(AMQPValue::FieldArray(items)) => !items.as_slice().is_empty(),
+        Some(AMQPValue::FieldTable(table)) => !table.inner().is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::FieldArray;
+
+    use super::*;
+    use crate::topology::Name;
+
+    fn headers(entries: &[(&str, &str)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in entries {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        table
+    }
+
+    #[test]
+    fn events_as_rabbitmq_writes_them() {
+        let queue = headers(&[("vhost", "/"), ("name", "invoices"), ("type", "rabbit_classic_queue")]);
+        assert_eq!(
+            read("queue.deleted", &queue),
+            Some(Event::QueueDeleted(Name::new("/", "invoices")))
+        );
+        assert_eq!(read("queue.purged", &queue), None);
+        assert_eq!(read("queue.created", &headers(&[("vhost", "/")])), None, "no name");
+
+        let mut binding = headers(&[
+            ("vhost", "/"),
+            ("source_name", "orders"),
+            ("source_kind", "exchange"),
+            ("destination_name", "invoices"),
+            ("destination_kind", "queue"),
+            ("routing_key", "order.#"),
+        ]);
+        binding.insert("arguments".into(), AMQPValue::FieldArray(FieldArray::default()));
+        let Some(Event::BindingDeleted(event)) = read("binding.deleted", &binding) else {
+            panic!("not read");
+        };
+        assert!(event.to_queue && !event.has_arguments);
+        assert_eq!(
+            (event.source.as_str(), event.routing_key.as_str()),
+            ("orders", "order.#")
+        );
+    }
+}
