@@ -181,8 +181,8 @@ pub fn parse_publish(payload: &[u8]) -> Option<Result<PublishView<'_>, MethodErr
 fn read_publish(mut reader: Reader<'_>) -> Result<PublishView<'_>, DecodeError> {
     reader.u16()?;
     let view = PublishView {
-        exchange: reader.short_utf8()?,
-        routing_key: reader.short_utf8()?,
+        exchange: reader.short()?,
+        routing_key: reader.short()?,
         mandatory: reader.bit()?,
         immediate: reader.bit()?,
     };

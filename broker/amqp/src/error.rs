@@ -1,17 +1,17 @@
 //! What is malformed, and where.
 //!
 //! Comes in: the place where a parser stopped. Goes out: errors whose texts are those of RabbitMQ where RabbitMQ has
-//! one, each with the reply code for the close. Does not know about closing anything.
+//! one, with the reply code for the close. Does not know about closing anything.
 
 use std::fmt;
 
 use crate::reply_code::ReplyCode;
 
+/// Octets as Erlang prints them.
+mod erlang;
+
 /// Octets of a payload that RabbitMQ shows in a frame error.
 const SNIPPET_LEN: usize = 16;
-
-/// Octets of a reply text: a short string holds no more.
-const REPLY_TEXT_MAX: usize = 255;
 
 /// Why octets are not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,15 +29,13 @@ pub enum Reason {
     /// Tables and arrays are nested deeper than [`crate::field::MAX_DEPTH`].
     #[error("tables nested too deeply")]
     TooDeep,
-    /// A short string of a method that is not UTF-8 (RabbitMQ checks those of methods, not those of properties).
+    /// A short string of a method that is not UTF-8. RabbitMQ lets methods with content, properties and table keys be
+    /// anything.
     #[error("malformed UTF-8 in short string")]
     NotUtf8,
     /// No method has this class id and method id.
     #[error("unknown method")]
     UnknownMethod,
-    /// A class id that has no content, in a content header.
-    #[error("unknown class")]
-    UnknownClass,
 }
 
 /// A field table or property list that cannot be decoded.
@@ -48,6 +46,18 @@ pub struct DecodeError {
     pub offset: usize,
     /// Why it stopped.
     pub reason: Reason,
+}
+
+impl DecodeError {
+    /// The same fault, in the method with these ids.
+    pub(crate) const fn in_method(self, (class_id, method_id): (u16, u16)) -> MethodError {
+        MethodError {
+            class_id,
+            method_id,
+            offset: self.offset,
+            reason: self.reason,
+        }
+    }
 }
 
 /// The payload of a method frame that cannot be decoded.
@@ -64,16 +74,68 @@ pub struct MethodError {
     pub reason: Reason,
 }
 
-/// The payload of a content header frame that cannot be decoded.
+impl MethodError {
+    /// The code to close the connection with: 501, as RabbitMQ; 540 for a method that does not exist, where RabbitMQ
+    /// drops the connection without a word.
+    #[must_use]
+    pub const fn reply_code(&self) -> ReplyCode {
+        match self.reason {
+            Reason::UnknownMethod => ReplyCode::NotImplemented,
+            _ => ReplyCode::FrameError,
+        }
+    }
+
+    /// Class id and method id for the close. RabbitMQ names none if it could not tell the method or its text was bad.
+    #[must_use]
+    pub const fn blamed(&self) -> (u16, u16) {
+        match self.reason {
+            Reason::NotUtf8 => (0, 0),
+            _ => (self.class_id, self.method_id),
+        }
+    }
+
+    /// The explanation after the code's name, as RabbitMQ writes it; `payload` is what was given to the parser. Of a
+    /// long payload no more is shown than fits a reply text, which [`ReplyCode::text`] cuts to its exact length.
+    #[must_use]
+    pub fn explanation(&self, payload: &[u8]) -> String {
+        let Some(arguments) = payload.get(4..) else {
+            return FrameError::unknown(1, 0, payload).to_string();
+        };
+        match self.reason {
+            Reason::NotUtf8 => "Malformed UTF-8 in shortstr".to_owned(),
+            Reason::UnknownMethod => format!("method {}.{} does not exist", self.class_id, self.method_id),
+            _ => {
+                let mut text = "cannot decode ".to_owned();
+                let shown = arguments.get(..usize::from(u8::MAX)).unwrap_or(arguments);
+                // Writing to a string cannot fail.
+                let _ = erlang::write_plain(&mut text, shown);
+                text
+            }
+        }
+    }
+}
+
+/// The payload of a content header frame that cannot be decoded. The text is RabbitMQ's explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// Shorter than class id, weight, body size and property flags.
-    #[error("content header of {0} octets is too short")]
-    Truncated(usize),
-    /// A weight other than 0 (4.2.6.1: "unused and must be zero").
-    #[error("content header weight {0} is not zero")]
+    /// Shorter than class id, weight and body size.
+    #[error(transparent)]
+    Truncated(FrameError),
+    /// A weight other than 0 (4.2.6.1: "unused and must be zero"), which makes it no content header for RabbitMQ.
+    #[error("expected content header for class 60, got non content header frame instead")]
     Weight(u16),
+}
+
+impl HeaderError {
+    /// The code to close the connection with, as RabbitMQ.
+    #[must_use]
+    pub const fn reply_code(&self) -> ReplyCode {
+        match self {
+            Self::Truncated(_) => ReplyCode::FrameError,
+            Self::Weight(_) => ReplyCode::UnexpectedFrame,
+        }
+    }
 }
 
 /// The beginning of a payload, as RabbitMQ shows it in the text of a frame error.
@@ -100,23 +162,23 @@ impl Snippet {
             whole: payload.len() <= SNIPPET_LEN,
         }
     }
-}
 
-impl fmt::Display for Snippet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.whole { "all" } else { "first 16" })?;
-        f.write_str(" octets = ")?;
-        let shown = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        write_erlang_binary(f, shown, Quote::Printable)
+    fn write(&self, f: &mut fmt::Formatter<'_>, kind: u8) -> fmt::Result {
+        let intro = format!("type {kind}, {} octets = ", if self.whole { "all" } else { "first 16" });
+        f.write_str(&intro)?;
+        erlang::write_pretty(
+            f,
+            self.bytes.get(..usize::from(self.len)).unwrap_or_default(),
+            intro.len(),
+        )
     }
 }
 
-/// A frame that cannot be taken. The text is what RabbitMQ writes after `FRAME_ERROR - `.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A frame that cannot be taken: 501 FRAME_ERROR. The text is RabbitMQ's explanation after `FRAME_ERROR - `.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A kind that does not exist, or a heartbeat that has a payload.
-    #[error("type {kind}, {snippet}: unknown_frame")]
+    /// A kind that does not exist, a heartbeat that has a payload, a method or header too short to be one.
     UnknownKind {
         /// The kind in the head.
         kind: u8,
@@ -125,8 +187,7 @@ pub enum FrameError {
         /// The beginning of the payload.
         snippet: Snippet,
     },
-    /// The head announces more than frame-max allows.
-    #[error("type {kind}, all octets = <<>>: {{frame_too_large,{size},{max}}}")]
+    /// The head announces more than frame-max allows. RabbitMQ reads nothing more after it.
     TooLarge {
         /// The kind in the head.
         kind: u8,
@@ -137,8 +198,7 @@ pub enum FrameError {
         /// Octets of payload that would have been right.
         max: u32,
     },
-    /// The octet after the payload is not 0xCE.
-    #[error("type {kind}, {snippet}: {{invalid_frame_end_marker,{end}}}")]
+    /// The octet after the payload is not 0xCE. RabbitMQ reads nothing more after it.
     BadEnd {
         /// The kind in the head.
         kind: u8,
@@ -151,62 +211,57 @@ pub enum FrameError {
     },
 }
 
-impl MethodError {
+impl FrameError {
+    /// The error for a whole frame that means nothing.
+    #[must_use]
+    pub fn unknown(kind: u8, channel: u16, payload: &[u8]) -> Self {
+        Self::UnknownKind {
+            kind,
+            channel,
+            snippet: Snippet::new(payload),
+        }
+    }
+
     /// The code to close the connection with.
     #[must_use]
     pub const fn reply_code(&self) -> ReplyCode {
         ReplyCode::FrameError
     }
-
-    /// What RabbitMQ writes after `FRAME_ERROR - `; `payload` is what was given to the parser. Of a long payload only
-    /// as many octets are shown as may fit a reply text.
-    #[must_use]
-    pub fn explanation(&self, payload: &[u8]) -> String {
-        let mut text = String::new();
-        let Some(arguments) = payload.get(4..) else {
-            return format!("type 1, {}: unknown_frame", Snippet::new(payload));
-        };
-        if self.reason == Reason::NotUtf8 {
-            return "Malformed UTF-8 in shortstr".to_owned();
-        }
-        let shown = arguments.get(..REPLY_TEXT_MAX).unwrap_or(arguments);
-        text.push_str("cannot decode ");
-        // Writing to a string cannot fail.
-        let _ = write_erlang_binary(&mut text, shown, Quote::Never);
-        text
-    }
 }
 
-/// Whether octets that are all printable are written as text (`~p` of Erlang) or as numbers all the same (`~w`).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Quote {
-    Printable,
-    Never,
-}
+impl std::error::Error for FrameError {}
 
-/// Octets as Erlang writes them.
-fn write_erlang_binary(out: &mut impl fmt::Write, bytes: &[u8], quote: Quote) -> fmt::Result {
-    if quote == Quote::Printable && !bytes.is_empty() && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return write!(out, "<<{:?}>>", String::from_utf8_lossy(bytes));
-    }
-    out.write_str("<<")?;
-    for (place, byte) in bytes.iter().enumerate() {
-        if place > 0 {
-            out.write_char(',')?;
-        }
-        write!(out, "{byte}")?;
-    }
-    out.write_str(">>")
-}
-
-impl DecodeError {
-    /// The same fault, in the method with these ids.
-    pub(crate) const fn in_method(self, (class_id, method_id): (u16, u16)) -> MethodError {
-        MethodError {
-            class_id,
-            method_id,
-            offset: self.offset,
-            reason: self.reason,
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind { kind, snippet, .. } => {
+                snippet.write(f, *kind)?;
+                f.write_str(": unknown_frame")
+            }
+            Self::TooLarge { kind, size, max, .. } => {
+                Snippet::new(&[]).write(f, *kind)?;
+                write!(f, ": {{frame_too_large,{size},{max}}}")
+            }
+            Self::BadEnd { kind, end, snippet, .. } => {
+                snippet.write(f, *kind)?;
+                write!(f, ": {{invalid_frame_end_marker,{end}}}")
+            }
         }
     }
 }
+
+/// RabbitMQ's explanation after `UNEXPECTED_FRAME - ` (505) for a whole frame that does not belong where it came: a
+/// heartbeat outside channel 0, a content frame on channel 0.
+#[must_use]
+pub fn unexpected_frame(kind: u8, payload: &[u8]) -> String {
+    struct Shown(u8, Snippet);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.1.write(f, self.0)
+        }
+    }
+    Shown(kind, Snippet::new(payload)).to_string()
+}
+
+#[cfg(test)]
+mod tests;

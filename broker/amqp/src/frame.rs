@@ -141,10 +141,9 @@ pub fn next_frame(bytes: &[u8], frame_max: u32) -> Result<Option<FrameView<'_>>,
         Some(kind) if kind != FrameKind::Heartbeat || payload.is_empty() => {
             Ok(Some(FrameView { kind, channel, payload }))
         }
-        _ => Err(FrameError::UnknownKind {
-            kind,
-            channel,
-            snippet: Snippet::new(payload),
-        }),
+        _ => Err(FrameError::unknown(kind, channel, payload)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,10 @@ pub mod error;
 /// The elementary domains (integers, strings, packed bits): cursor and appenders used by the modules above.
 mod wire;
 
+/// Any value of each domain, for property tests.
+#[cfg(test)]
+mod strategy;
+
 pub use encode::{
     PublishView, parse_ack, parse_publish, put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack,
 };

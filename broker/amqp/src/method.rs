@@ -25,6 +25,15 @@ macro_rules! methods {
                 /// The specification's name.
                 pub const NAME: &'static str = $wire_name;
 
+                /// Any such method, for property tests.
+                #[cfg(test)]
+                pub(super) fn strategy() -> proptest::strategy::BoxedStrategy<$crate::method::Method> {
+                    use proptest::strategy::{Just, Strategy};
+                    (Just(()), $( <$domain as $crate::strategy::Domain>::any(), )*)
+                        .prop_map(|((), $($field,)*)| Self { $($field),* }.into())
+                        .boxed()
+                }
+
                 #[allow(unused_variables)]
                 pub(super) fn read(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::error::DecodeError> {
                     $( <$before as $crate::wire::Argument>::read(reader)?; )*
@@ -118,6 +127,12 @@ macro_rules! method_enum {
             }
         }
 
+        /// Any method, for property tests.
+        #[cfg(test)]
+        pub(crate) fn strategy() -> impl proptest::strategy::Strategy<Value = Method> {
+            proptest::strategy::Union::new([$( $name::strategy(), )*])
+        }
+
         /// Class id, method id and name of every method, in the order of the ids.
         pub const ALL: &[((u16, u16), &str)] = &[$( ($name::ID, $name::NAME), )*];
     };
@@ -192,12 +207,15 @@ method_enum! {
     TxRollbackOk,
 }
 
+/// The methods that content follows. RabbitMQ does not ask whether their names and keys are UTF-8.
+const CONTENT: [(u16, u16); 4] = [BasicPublish::ID, BasicReturn::ID, BasicDeliver::ID, BasicGetOk::ID];
+
 impl Method {
     /// Reads the payload of a method frame, all of it.
     ///
     /// # Errors
     /// [`MethodError`]: no such method, an argument that goes beyond the end, octets left over (RabbitMQ refuses them
-    /// too), a short string that is not UTF-8, a malformed table.
+    /// too), a short string that is not UTF-8 (unless content follows), a malformed table.
     pub fn parse(payload: &[u8]) -> Result<Self, MethodError> {
         let mut reader = Reader::new(payload);
         let (Ok(class_id), Ok(method_id)) = (reader.u16(), reader.u16()) else {
@@ -209,6 +227,9 @@ impl Method {
             });
         };
         let at = |error: crate::error::DecodeError| error.in_method((class_id, method_id));
+        if !CONTENT.contains(&(class_id, method_id)) {
+            reader.require_utf8();
+        }
         let Some(method) = Self::read((class_id, method_id), &mut reader).map_err(at)? else {
             return Err(at(reader.error(Reason::UnknownMethod)));
         };
@@ -226,11 +247,8 @@ impl Method {
 
     /// Whether a content header and body follow the method.
     #[must_use]
-    pub const fn has_content(&self) -> bool {
-        matches!(
-            self,
-            Self::BasicPublish(_) | Self::BasicReturn(_) | Self::BasicDeliver(_) | Self::BasicGetOk(_)
-        )
+    pub fn has_content(&self) -> bool {
+        CONTENT.contains(&self.id())
     }
 }
 

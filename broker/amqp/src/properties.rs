@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 
-use crate::error::{DecodeError, HeaderError};
+use crate::error::{DecodeError, FrameError, HeaderError};
 use crate::field::FieldTable;
+use crate::frame::FrameKind;
 use crate::short_string::ShortString;
 use crate::wire::{Reader, put_short};
 
@@ -35,7 +36,7 @@ pub struct HeaderView<'a> {
 #[inline]
 pub fn parse_header(payload: &[u8]) -> Result<HeaderView<'_>, HeaderError> {
     let mut reader = Reader::new(payload);
-    let too_short = |_| HeaderError::Truncated(payload.len());
+    let too_short = |_| HeaderError::Truncated(FrameError::unknown(FrameKind::Header as u8, 0, payload));
     let class_id = reader.u16().map_err(too_short)?;
     let weight = reader.u16().map_err(too_short)?;
     let body_size = reader.u64().map_err(too_short)?;

@@ -3,6 +3,11 @@
 //! Comes in: a code chosen by the broker, or a number from a peer. Goes out: number, name, and which of connection and
 //! channel it closes. Does not know about the situations in which a code is chosen.
 
+use crate::short_string::ShortString;
+
+/// Octets of a reply text before the dots, where it has to be cut.
+const CUT_AT: usize = ShortString::MAX_LEN - 3;
+
 /// A reply code of AMQP 0-9-1 (the constants of section 1.2 of the specification, names as RabbitMQ writes them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
@@ -119,6 +124,25 @@ impl ReplyCode {
         )
     }
 
+    /// The reply text: name and explanation, cut to 255 octets with dots at the end, as RabbitMQ does; the name alone if
+    /// there is nothing to explain.
+    #[must_use]
+    pub fn text(self, explanation: &str) -> ShortString {
+        if explanation.is_empty() {
+            return ShortString::from_static(self.name());
+        }
+        let mut text = format!("{} - {explanation}", self.name());
+        if text.len() > ShortString::MAX_LEN {
+            let end = (0..=CUT_AT)
+                .rev()
+                .find(|end| text.is_char_boundary(*end))
+                .unwrap_or_default();
+            text.truncate(end);
+            text.push_str("...");
+        }
+        ShortString::truncated(&text)
+    }
+
     /// The code with this number; `None` for a number that the specification does not list.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
@@ -136,6 +160,18 @@ mod tests {
             assert_eq!(ReplyCode::from_number(code.number()), Some(code));
         }
         assert_eq!(ReplyCode::from_number(407), None);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(ReplyCode::InternalError.text(""), "INTERNAL_ERROR");
+        assert_eq!(
+            ReplyCode::NotFound.text("no queue 'q' in vhost '/'"),
+            "NOT_FOUND - no queue 'q' in vhost '/'"
+        );
+        let text = ReplyCode::NotFound.text(&"\u{e9}".repeat(200));
+        assert_eq!(text.len(), 255);
+        assert!(text.to_string().ends_with("\u{e9}..."));
     }
 
     #[test]

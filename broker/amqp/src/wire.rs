@@ -15,6 +15,15 @@ pub(crate) struct Reader<'a> {
     len: usize,
     bits: u8,
     bits_used: u8,
+    utf8: Utf8,
+}
+
+/// What is asked of short strings. RabbitMQ judges their text only when the structure of the whole method is right.
+#[derive(Clone, Copy)]
+enum Utf8 {
+    Any,
+    Required,
+    Missing { offset: usize },
 }
 
 const NO_BITS: u8 = 8;
@@ -27,18 +36,19 @@ impl<'a> Reader<'a> {
             len: bytes.len(),
             bits: 0,
             bits_used: NO_BITS,
+            utf8: Utf8::Any,
         }
+    }
+
+    /// Short strings have to be UTF-8 from here on; [`Self::finish`] says whether they were.
+    pub(crate) const fn require_utf8(&mut self) {
+        self.utf8 = Utf8::Required;
     }
 
     /// Octets read so far.
     #[inline]
     pub(crate) const fn offset(&self) -> usize {
         self.len - self.rest.len()
-    }
-
-    #[inline]
-    pub(crate) const fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
     }
 
     /// Octets not yet read.
@@ -113,15 +123,13 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len))
     }
 
-    /// A short string that a method carries: RabbitMQ takes only UTF-8 there.
-    #[inline]
-    pub(crate) fn short_utf8(&mut self) -> Result<&'a [u8], DecodeError> {
+    /// A short string that a method carries.
+    fn short_string(&mut self) -> Result<ShortString, DecodeError> {
         let bytes = self.short()?;
-        if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() {
-            Ok(bytes)
-        } else {
-            Err(self.error(Reason::NotUtf8))
+        if matches!(self.utf8, Utf8::Required) && std::str::from_utf8(bytes).is_err() {
+            self.utf8 = Utf8::Missing { offset: self.offset() };
         }
+        Ok(ShortString::copy_from_wire(bytes))
     }
 
     /// A long string's octets.
@@ -139,13 +147,18 @@ impl<'a> Reader<'a> {
         from_here.get(..len + 4).ok_or(self.error(Reason::Truncated))
     }
 
-    /// Nothing may be left.
+    /// Nothing may be left, and the text must have been right.
     #[inline]
-    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_at_end() {
-            Ok(())
-        } else {
-            Err(self.error(Reason::TrailingBytes))
+    pub(crate) const fn finish(&self) -> Result<(), DecodeError> {
+        if !self.rest.is_empty() {
+            return Err(self.error(Reason::TrailingBytes));
+        }
+        match self.utf8 {
+            Utf8::Missing { offset } => Err(DecodeError {
+                offset,
+                reason: Reason::NotUtf8,
+            }),
+            Utf8::Any | Utf8::Required => Ok(()),
         }
     }
 }
@@ -247,7 +260,7 @@ integer_arguments!(u8 u16 u32 u64);
 
 impl Argument for ShortString {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.short_utf8().map(Self::copy_from_wire)
+        reader.short_string()
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
