@@ -1,1 +1,77 @@
-//! Map of the crate.
+//! A durable log for message queues: one shared write-ahead log per data directory, with group commit.
+//!
+//! Queues are numbers, messages are bytes. [`Batch`] encodes, [`Handle::append`] queues, one writer thread writes and syncs
+//! everything that is queued at once, and [`Handle::durable`] tells how far it has come. `README.md` has the files byte by byte.
+//!
+//! The modules in the order of an append's way, then of the way back, then of what keeps the directory small:
+#![warn(missing_docs)]
+
+/// Places in the log.
+mod location;
+
+/// Records: bytes to values and back.
+mod record;
+
+/// Encodes records outside any lock.
+mod batch;
+
+/// The end of the log in memory.
+mod log;
+
+/// Counters per segment; newest places of table keys.
+mod ledger;
+
+/// The single writer: one write, one sync, many appends.
+mod writer;
+
+/// One segment file.
+mod segment;
+
+/// Zeros of the next segment, ahead of time.
+mod prepare;
+
+/// A payload by its location.
+mod reader;
+
+/// Start: torn tail, damage, everything rebuilt.
+mod recovery;
+
+/// Records of a file in order, over damage.
+mod scan;
+
+/// Messages of each queue during recovery.
+mod index;
+
+/// What a directory held.
+mod recovered;
+
+/// What threads and handles share.
+mod shared;
+
+/// Open, close, handles.
+mod store;
+
+/// Settings and figures.
+mod options;
+
+/// One process per directory.
+mod lock;
+
+/// The seam to the file system.
+pub mod fs;
+
+/// What can go wrong.
+mod error;
+
+pub use batch::Batch;
+pub use error::Error;
+pub use location::{Appended, Location, Lsn, Relative, Urgency};
+pub use options::{Options, Stats};
+pub use recovered::{Corrupt, Recovered, RecoveryReport, StoredMessage};
+pub use store::{Handle, Store};
+
+/// Number of a queue. Never used for another queue again.
+pub type QueueId = u64;
+
+/// Number of a message: global, ascending, never used again.
+pub type MessageId = u64;

@@ -1,0 +1,108 @@
+//! What can go wrong in the store, each with the place and what to do about it.
+//!
+//! In: failures met by the other modules. Out: one [`Error`]. Does not know about reply codes or exit codes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another process (or another store in this one) has the directory open.
+    #[error("data directory {} is in use by process {}; stop that process or choose another directory",
+        directory.display(), pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()))]
+    Locked {
+        /// The directory that was to be opened.
+        directory: PathBuf,
+        /// Who holds it, as far as the lock file tells.
+        pid: Option<u32>,
+    },
+
+    /// The files were written by a later release. Nothing has been changed.
+    #[error("{} has store format {found}, this program reads formats up to {supported}; start the newer release that wrote it",
+        path.display())]
+    NewerFormat {
+        /// The file that says so.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest format version that can be read here.
+        supported: u32,
+    },
+
+    /// The operating system refuses access.
+    #[error("no permission to {action} {}: {source}; give the user that runs the broker read and write access", path.display())]
+    Denied {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// The operating system reports an error.
+    #[error("cannot {action} {}: {source}; check the disk and the free space", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// A write or sync failed earlier: what the page cache holds can no longer be trusted, so nothing more is accepted.
+    #[error("the store has stopped after a failure: {0}")]
+    Failed(Arc<str>),
+
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+
+    /// A record is larger than 1 GiB or a batch larger than 2 GiB.
+    #[error("a batch of {0} bytes or one of its records is too large for the log")]
+    TooLarge(u64),
+
+    /// The record at this place fails its checksum.
+    #[error("the record at offset {offset} of segment {segment} is damaged")]
+    Corrupt {
+        /// Number of the segment file.
+        segment: u32,
+        /// Offset of the record in bytes.
+        offset: u32,
+    },
+
+    /// The segment has been reclaimed. A message that is still alive has been relocated: ask its owner for the new place.
+    #[error("segment {segment} has been reclaimed")]
+    Gone {
+        /// Number of the segment file.
+        segment: u32,
+    },
+
+    /// A setting is out of its range.
+    #[error("{name} is {value}, allowed is {allowed}")]
+    InvalidOption {
+        /// Name of the setting.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// The range.
+        allowed: &'static str,
+    },
+}
+
+impl Error {
+    /// Wraps an error of the operating system.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Error::Denied { action, path, source }
+            }
+            _ => Error::Io { action, path, source },
+        }
+    }
+}

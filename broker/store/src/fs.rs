@@ -1,0 +1,211 @@
+//! The seam to the file system: the only file that touches `std::fs`.
+//!
+//! In: paths, offsets, bytes. Out: what the operating system answers. Does not know about segments or records.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod faulty;
+
+/// An open file. Closing is dropping; the lock of [`Fs::lock`] ends with it.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Reads at `offset`; fewer bytes than asked for are allowed, 0 means end of file.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at `offset`; fewer bytes than given are allowed.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Returns when all that was written, and the length needed to read it, is on the device (fdatasync).
+    ///
+    /// # Errors
+    /// What the system reports. After an error the written bytes may be lost although they can still be read.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Cuts or extends (with zeros) to `len` bytes.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+}
+
+/// A file system.
+pub trait Fs: Send + Sync {
+    /// Creates the directory and its parents; one that exists is fine.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a file that must not exist.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Renames; an existing target is replaced.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Names of the files (not directories) in a directory, in no order.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Returns when created, renamed and removed names of this directory are on the device.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Opens or creates a file and locks it exclusively; `None` when somebody else holds the lock.
+    ///
+    /// # Errors
+    /// What the system reports.
+    fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
+}
+
+/// Writes all bytes, going on after short writes.
+pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the file ends; returns the number of bytes read.
+pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// The file system of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFs;
+
+impl File for std::fs::File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(self)?)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        std::fs::File::set_len(self, len)
+    }
+}
+
+impl Fs for RealFs {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(std::fs::OpenOptions::new().read(true).write(true).open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(
+            std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path)?,
+        ))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        std::fs::File::open(directory)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Arc::new(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What lives where: counters per segment, the newest place of each table key and delivered mark.
+//!
+//! In: tallies of appended batches, settlements. Out: which segments are dead, which nearly so.
+//! Does not know about single messages (their owner does), files or threads.
+
+use crate::batch::Tally;
+use crate::location::Location;
+use crate::{MessageId, QueueId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+#[cfg(test)]
+mod tests;
+
+/// Estimated size of a delivered record.
+const MARK_BYTES: u64 = 24;
+
+/// The counters of one segment. All sizes in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// End of the records.
+    pub(crate) used: u64,
+    /// Size of publish records.
+    published: u64,
+    /// Size of publish records times their queues, and what of it is not settled yet.
+    weight: u64,
+    live_weight: u64,
+    /// Pairs of message and queue that are not settled yet.
+    pub(crate) refs: u64,
+    /// Settlements and counts in this segment, by the segment that they speak of.
+    foreign: BTreeMap<u32, u64>,
+    /// Newest table entries.
+    table: u64,
+    /// Newest delivered marks, in number.
+    marks: u64,
+    /// Deleted queues and keys.
+    tombstones: u64,
+    /// Older segments whose messages were copied here: they must go first.
+    pub(crate) after: BTreeSet<u32>,
+    /// Damage that is known and quarantined.
+    pub(crate) damaged: bool,
+}
+
+impl Account {
+    /// Size of the messages that are still alive, estimated.
+    pub(crate) fn live(&self) -> u64 {
+        let share = u128::from(self.published) * u128::from(self.live_weight);
+        share.checked_div(u128::from(self.weight)).map_or(0, |live| live as u64)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    segment: u32,
+    offset: u32,
+    len: u64,
+    deleted: bool,
+}
+
+/// The accounts of all segments.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) accounts: BTreeMap<u32, Account>,
+    table: HashMap<Box<[u8]>, Entry>,
+    marks: HashMap<QueueId, (MessageId, u32)>,
+    /// The segment being filled.
+    pub(crate) current: u32,
+    /// Another segment lost its last reference since this was cleared.
+    pub(crate) emptied: bool,
+}
+
+impl Ledger {
+    pub(crate) fn account(&mut self, segment: u32) -> &mut Account {
+        self.accounts.entry(segment).or_default()
+    }
+
+    /// Accounts for a batch that was placed at `offset`.
+    pub(crate) fn apply(&mut self, segment: u32, offset: u32, bytes: &[u8], tally: &Tally) {
+        let account = self.account(segment);
+        account.used = account.used.max(u64::from(offset) + bytes.len() as u64);
+        account.published += tally.published;
+        account.weight += tally.weight;
+        account.live_weight += tally.weight;
+        account.refs += tally.refs;
+        if let Some(from) = tally.copied_from {
+            account.after.insert(from);
+        }
+        for &(target, len) in &tally.foreign {
+            if target != segment {
+                *account.foreign.entry(target).or_default() += len;
+            }
+        }
+        for settled in &tally.settled {
+            self.settled(settled.segment, settled.refs, settled.weight);
+        }
+        for change in &tally.table {
+            let key = bytes.get(change.key.0..change.key.1).unwrap_or_default();
+            self.table_changed(key, segment, offset + change.start as u32, change.len, change.deleted);
+        }
+        for &(queue, up_to) in &tally.delivered {
+            self.delivered(queue, up_to, segment);
+        }
+        for &(queue, len) in &tally.deleted {
+            self.queue_deleted(queue, segment, len);
+        }
+    }
+
+    /// A message record of `len` bytes for so many queues.
+    pub(crate) fn published(&mut self, segment: u32, len: u64, queues: u64) {
+        let account = self.account(segment);
+        account.published += len;
+        account.weight += len * queues;
+        account.live_weight += len * queues;
+        account.refs += queues;
+    }
+
+    /// So many pairs of message and queue ended.
+    pub(crate) fn settled(&mut self, segment: u32, refs: u64, weight: u64) {
+        if let Some(account) = self.accounts.get_mut(&segment) {
+            account.refs = account.refs.saturating_sub(refs);
+            account.live_weight = if account.refs == 0 {
+                0
+            } else {
+                account.live_weight.saturating_sub(weight)
+            };
+            self.emptied |= account.refs == 0 && segment != self.current;
+        }
+    }
+
+    /// One pair of message and queue ended.
+    pub(crate) fn released(&mut self, location: Location) {
+        self.settled(location.segment, 1, u64::from(location.len));
+    }
+
+    /// Bytes in `segment` that speak of messages in `target`.
+    pub(crate) fn speaks_of(&mut self, segment: u32, target: u32, len: u64) {
+        if segment != target {
+            *self.account(segment).foreign.entry(target).or_default() += len;
+        }
+    }
+
+    pub(crate) fn table_changed(&mut self, key: &[u8], segment: u32, offset: u32, len: u64, deleted: bool) {
+        let entry = Entry {
+            segment,
+            offset,
+            len,
+            deleted,
+        };
+        let account = self.account(segment);
+        if deleted {
+            account.tombstones += len;
+        } else {
+            account.table += len;
+        }
+        // Only the first time does a key cost an allocation.
+        let before = match self.table.get_mut(key) {
+            Some(known) => Some(std::mem::replace(known, entry)),
+            None => {
+                self.table.insert(key.into(), entry);
+                None
+            }
+        };
+        if let Some(before) = before
+            && let Some(account) = self.accounts.get_mut(&before.segment)
+        {
+            if before.deleted {
+                account.tombstones = account.tombstones.saturating_sub(before.len);
+            } else {
+                account.table = account.table.saturating_sub(before.len);
+            }
+        }
+    }
+
+    /// Whether the change of the key at this place is the newest.
+    pub(crate) fn is_newest(&self, key: &[u8], segment: u32, offset: u32) -> bool {
+        self.table
+            .get(key)
+            .is_some_and(|entry| entry.segment == segment && entry.offset == offset)
+    }
+
+    pub(crate) fn delivered(&mut self, queue: QueueId, up_to: MessageId, segment: u32) {
+        let mark = self.marks.entry(queue).or_insert((0, 0));
+        if up_to < mark.0 {
+            return;
+        }
+        let before = std::mem::replace(mark, (up_to, segment));
+        if before.1 != segment {
+            self.account(segment).marks += 1;
+            if let Some(account) = self.accounts.get_mut(&before.1) {
+                account.marks = account.marks.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The mark of the queue, when its newest record lies in this segment.
+    pub(crate) fn mark_in(&self, queue: QueueId, segment: u32) -> Option<MessageId> {
+        self.marks
+            .get(&queue)
+            .filter(|mark| mark.1 == segment)
+            .map(|mark| mark.0)
+    }
+
+    /// The mark of the queue.
+    pub(crate) fn mark(&self, queue: QueueId) -> MessageId {
+        self.marks.get(&queue).map_or(0, |mark| mark.0)
+    }
+
+    pub(crate) fn queue_deleted(&mut self, queue: QueueId, segment: u32, len: u64) {
+        self.account(segment).tombstones += len;
+        if let Some((_, before)) = self.marks.remove(&queue)
+            && let Some(account) = self.accounts.get_mut(&before)
+        {
+            account.marks = account.marks.saturating_sub(1);
+        }
+    }
+
+    /// Whether an older segment exists, so that tombstones in this one still have work to do.
+    pub(crate) fn has_older(&self, segment: u32) -> bool {
+        self.accounts.range(..segment).next().is_some()
+    }
+
+    /// Size of what must be carried forward before the segment may go, besides live messages; estimated.
+    pub(crate) fn carried(&self, segment: u32) -> u64 {
+        let Some(account) = self.accounts.get(&segment) else {
+            return 0;
+        };
+        let foreign: u64 = account
+            .foreign
+            .iter()
+            .filter(|(target, _)| self.accounts.contains_key(target))
+            .map(|(_, len)| len)
+            .sum();
+        let tombstones = if self.has_older(segment) { account.tombstones } else { 0 };
+        account.table + account.marks * MARK_BYTES + foreign + tombstones
+    }
+
+    /// Size of all that must stay, estimated.
+    pub(crate) fn needed(&self, segment: u32) -> u64 {
+        self.accounts.get(&segment).map_or(0, Account::live) + self.carried(segment)
+    }
+
+    /// Forgets a segment that is gone.
+    pub(crate) fn remove(&mut self, segment: u32) {
+        if let Some(account) = self.accounts.remove(&segment) {
+            if account.tombstones > 0 {
+                self.table
+                    .retain(|_, entry| !(entry.deleted && entry.segment == segment));
+            }
+            for account in self.accounts.values_mut() {
+                account.after.remove(&segment);
+                account.foreign.remove(&segment);
+            }
+        }
+    }
+
+    /// Live bytes over all segments, estimated.
+    pub(crate) fn live(&self) -> u64 {
+        self.accounts.keys().map(|&segment| self.needed(segment)).sum()
+    }
+}

@@ -1,0 +1,65 @@
+//! What a store held when it was opened.
+//!
+//! In: the outcome of recovery. Out: plain values for the owner. Does not know how they were found.
+
+use crate::location::Location;
+use crate::{MessageId, QueueId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The contents of a directory.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The table.
+    pub table: BTreeMap<Vec<u8>, Bytes>,
+    /// The messages of each queue that has any, sorted by id. Queues that the table does not know may be among them when a
+    /// message was appended after the queue's deletion: delete them again.
+    pub queues: HashMap<QueueId, Vec<StoredMessage>>,
+    /// What was found on the way.
+    pub report: RecoveryReport,
+}
+
+/// A message that is still in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Where its record lies.
+    pub location: Location,
+    /// Size of the payload in bytes.
+    pub payload_len: u32,
+    /// How often it was returned to the queue.
+    pub delivery_count: u32,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+}
+
+/// What recovery met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Bytes cut off the end: a write that a crash interrupted and that nobody was promised.
+    pub torn_bytes: u64,
+    /// Damage in what had been promised.
+    pub corrupt: Vec<Corrupt>,
+    /// Where the damaged bytes have been copied to.
+    pub quarantined_to: Option<PathBuf>,
+    /// Records read.
+    pub records: u64,
+    /// Segment files read.
+    pub segments: u64,
+    /// Time taken.
+    pub duration: Duration,
+}
+
+/// A damaged stretch of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corrupt {
+    /// The file.
+    pub file: PathBuf,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}

@@ -1,0 +1,77 @@
+//! The directory's identity: the file `STORE`, or when that is lost, what the segments say.
+//!
+//! In: a directory. Out: its id and its segment files in order. Does not know about records.
+
+use super::*;
+use std::hash::{BuildHasher, Hasher};
+
+const FILE: &str = "STORE";
+const NEW_FILE: &str = "STORE.new";
+
+/// Finds out, or makes up, the id of the directory; lists the segment files in ascending order.
+///
+/// # Errors
+/// [`Error::NewerFormat`], or what the system reports.
+pub(super) fn establish(fs: &dyn Fs, directory: &Path) -> Result<(u64, Vec<(u32, PathBuf)>), Error> {
+    let names = fs
+        .list(directory)
+        .map_err(|source| Error::io("list", directory, source))?;
+    let mut segments: Vec<(u32, PathBuf)> = names
+        .iter()
+        .filter_map(|name| Some((segment::parse_file_name(name)?, directory.join(name))))
+        .collect();
+    segments.sort();
+    let path = directory.join(FILE);
+    if names.iter().any(|name| name == FILE)
+        && let Some(header) = read(fs, &path)?
+    {
+        return Ok((header.directory_id, segments));
+    }
+    let mut id = None;
+    for (_, path) in &segments {
+        id = id.or(read(fs, path)?.map(|header| header.directory_id));
+    }
+    let id = id.unwrap_or_else(fresh_id);
+    write(fs, directory, id)?;
+    Ok((id, segments))
+}
+
+fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
+    let file = fs.open(path).map_err(|source| Error::io("open", path, source))?;
+    match Header::read(&*file).map_err(|source| Error::io("read", path, source))? {
+        HeaderRead::Valid(header) => Ok(Some(header)),
+        HeaderRead::Newer(found) => Err(Error::NewerFormat {
+            path: path.to_path_buf(),
+            found,
+            supported: segment::FORMAT,
+        }),
+        HeaderRead::Invalid => Ok(None),
+    }
+}
+
+/// Renamed into place, so that the file is whole or absent.
+fn write(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<(), Error> {
+    let path = directory.join(NEW_FILE);
+    match fs.remove(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
+        _ => {}
+    }
+    let header = Header {
+        directory_id,
+        segment: 0,
+        next_id: 0,
+    }
+    .encode();
+    let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
+    fs::write_all_at(&*file, &header, 0).map_err(|source| Error::io("write", &path, source))?;
+    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
+    fs.rename(&path, &directory.join(FILE))
+        .map_err(|source| Error::io("rename", &path, source))?;
+    fs.sync_dir(directory)
+        .map_err(|source| Error::io("sync directory", directory, source))
+}
+
+/// The seeds of the standard hasher are random; nothing here needs to be unguessable.
+fn fresh_id() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

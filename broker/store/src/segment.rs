@@ -1,0 +1,242 @@
+//! One segment file: its name, its header, growing it ahead of the writes.
+//!
+//! In: numbers, positions, bytes. Out: a file in which records can be placed. Does not know about record contents or threads.
+
+use crate::error::Error;
+use crate::fs::{self, File, Fs};
+use crate::location::Lsn;
+use crate::record;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Format written by this release. Persisted.
+pub(crate) const FORMAT: u32 = 1;
+/// Bytes before the first record.
+pub(crate) const HEADER: u64 = 64;
+/// Files without preallocation grow by really written zeros in steps of this many bytes.
+pub(crate) const GROWTH: u64 = 1 << 20;
+/// What is prepared or recycled, waiting to become a segment.
+pub(crate) const SPARE: &str = "spare.log";
+
+const MAGIC: &[u8; 8] = b"LVRTLOG\n";
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u32,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) mask: u32,
+}
+
+/// What the first bytes of a segment say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) directory_id: u64,
+    pub(crate) segment: u32,
+    /// Every message id in older segments is lower.
+    pub(crate) next_id: u64,
+}
+
+/// What reading a header came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderRead {
+    Valid(Header),
+    Newer(u32),
+    Invalid,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER as usize] {
+        let mut bytes = Vec::with_capacity(HEADER as usize);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&self.segment.to_le_bytes());
+        bytes.extend_from_slice(&self.directory_id.to_le_bytes());
+        bytes.extend_from_slice(&self.next_id.to_le_bytes());
+        bytes.resize(HEADER as usize - 4, 0);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        let mut header = [0; HEADER as usize];
+        header.copy_from_slice(&bytes);
+        header
+    }
+
+    pub(crate) fn decode(bytes: &[u8; HEADER as usize]) -> HeaderRead {
+        let Some((content, crc)) = bytes.split_last_chunk::<4>() else {
+            return HeaderRead::Invalid;
+        };
+        if u32::from_le_bytes(*crc) != crc32fast::hash(content) || !content.starts_with(MAGIC) {
+            return HeaderRead::Invalid;
+        }
+        let u32_at = |at: usize| {
+            content
+                .get(at..)
+                .and_then(|rest| rest.first_chunk())
+                .map_or(0, |b| u32::from_le_bytes(*b))
+        };
+        let u64_at = |at: usize| {
+            content
+                .get(at..)
+                .and_then(|rest| rest.first_chunk())
+                .map_or(0, |b| u64::from_le_bytes(*b))
+        };
+        // Magic, version and the place of the CRC stay where they are in every later format.
+        match u32_at(8) {
+            0 => HeaderRead::Invalid,
+            found if found > FORMAT => HeaderRead::Newer(found),
+            _ => HeaderRead::Valid(Header {
+                segment: u32_at(12),
+                directory_id: u64_at(16),
+                next_id: u64_at(24),
+            }),
+        }
+    }
+
+    pub(crate) fn read(file: &dyn File) -> std::io::Result<HeaderRead> {
+        let mut bytes = [0; HEADER as usize];
+        match fs::read_full_at(file, &mut bytes, 0)? {
+            read if read == bytes.len() => Ok(Header::decode(&bytes)),
+            _ => Ok(HeaderRead::Invalid),
+        }
+    }
+}
+
+/// The file name of a segment.
+pub(crate) fn file_name(number: u32) -> String {
+    format!("segment-{number:010}.log")
+}
+
+/// The number in a segment's file name.
+pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("segment-")?.strip_suffix(".log")?;
+    let number = digits.parse().ok()?;
+    (number > 0 && file_name(number) == name).then_some(number)
+}
+
+/// The segment being written.
+#[derive(Debug)]
+pub(crate) struct WriteSegment {
+    pub(crate) segment: Arc<Segment>,
+    /// The file's length in bytes: what lies below has been allocated.
+    len: u64,
+    pub(crate) dirty: bool,
+}
+
+impl WriteSegment {
+    /// Creates the file of a segment, out of the spare one if there is one, and makes its name durable.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub(crate) fn create(
+        fs: &dyn Fs,
+        directory: &Path,
+        header: Header,
+        spare: Option<Arc<dyn File>>,
+    ) -> Result<WriteSegment, Error> {
+        let path = directory.join(file_name(header.segment));
+        let file = match spare {
+            Some(file) => {
+                let from = directory.join(SPARE);
+                fs.rename(&from, &path)
+                    .map_err(|source| Error::io("rename", &from, source))?;
+                file
+            }
+            None => fs.create(&path).map_err(|source| Error::io("create", &path, source))?,
+        };
+        fs.sync_dir(directory)
+            .map_err(|source| Error::io("sync directory", directory, source))?;
+        let len = file
+            .size()
+            .map_err(|source| Error::io("read the size of", &path, source))?;
+        let mask = record::segment_mask(header.directory_id, header.segment);
+        let segment = Arc::new(Segment {
+            number: header.segment,
+            path,
+            file,
+            mask,
+        });
+        let mut write = WriteSegment {
+            segment,
+            len,
+            dirty: false,
+        };
+        write.write(&header.encode(), 0, GROWTH)?;
+        Ok(write)
+    }
+
+    /// Writes at `offset`. A file that is too short is extended, up to `limit`, with zeros beyond the bytes.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub(crate) fn write(&mut self, bytes: &[u8], offset: u64, limit: u64) -> Result<(), Error> {
+        let segment = &*self.segment;
+        let failed = |source| Error::io("write", &segment.path, source);
+        self.dirty = true;
+        fs::write_all_at(&*segment.file, bytes, offset).map_err(failed)?;
+        let end = offset + bytes.len() as u64;
+        if end > self.len {
+            // Syncs of blocks that exist cost two thirds of syncs that also change the file's length.
+            let target = end.next_multiple_of(GROWTH).min(limit);
+            if target > end {
+                let zeros = vec![0; (target - end) as usize];
+                fs::write_all_at(&*segment.file, &zeros, end).map_err(failed)?;
+            }
+            self.len = end.max(target);
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written.
+    ///
+    /// # Errors
+    /// What the system reports; nothing written since the last success can be trusted then.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if self.dirty {
+            self.segment
+                .file
+                .sync_data()
+                .map_err(|source| Error::io("sync", &self.segment.path, source))?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// Where the end of an append lies.
+pub(crate) fn end_of(segment: u32, offset: u64) -> Lsn {
+    Lsn::new(segment, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_others_are_ignored() {
+        assert_eq!(parse_file_name(&file_name(7)), Some(7));
+        for name in [
+            "segment-7.log",
+            "segment-0000000000.log",
+            "spare.log",
+            "segment-0000000001.log.bak",
+        ] {
+            assert_eq!(parse_file_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_header_survives_and_a_flipped_bit_does_not() {
+        let header = Header {
+            directory_id: 42,
+            segment: 3,
+            next_id: 99,
+        };
+        let mut bytes = header.encode();
+        assert_eq!(Header::decode(&bytes), HeaderRead::Valid(header));
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&bytes), HeaderRead::Invalid, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}

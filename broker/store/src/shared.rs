@@ -1,0 +1,183 @@
+//! What the threads of one store and its handles share.
+//!
+//! In: appends from callers, progress from the writer. Out: positions, wake-ups, figures.
+//! Does not know about file contents.
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::fs::{File, Fs};
+use crate::location::{Appended, Lsn, Urgency};
+use crate::log::Log;
+use crate::segment::Segment;
+use crate::{MessageId, Options};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Queued bytes from which the writer starts although nobody waits.
+const EAGER: u64 = 4 << 20;
+
+/// Called when a failure has stopped the store.
+pub(crate) type OnFailed = Box<dyn Fn(&Error) + Send + Sync>;
+/// Called when the durable position has grown.
+pub(crate) type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) directory_id: u64,
+    pub(crate) log: Mutex<Log>,
+    /// The writer has something to do.
+    pub(crate) wake: Condvar,
+    /// The durable position has grown, or the store has failed.
+    pub(crate) progress: Condvar,
+    /// Reclaim may have something to do.
+    pub(crate) reclaim_wake: Condvar,
+    pub(crate) durable: AtomicU64,
+    pub(crate) pending: AtomicU64,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    pub(crate) spare: Mutex<Spare>,
+    pub(crate) spare_wake: Condvar,
+    pub(crate) counters: Counters,
+    pub(crate) on_durable: OnDurable,
+    pub(crate) on_failed: OnFailed,
+}
+
+/// The file that will become the next segment.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(crate) ready: Option<Arc<dyn File>>,
+    /// Somebody is writing the spare file's zeros.
+    pub(crate) making: bool,
+    /// The current segment is filled so far that the next one will be needed.
+    pub(crate) wanted: bool,
+    pub(crate) closing: bool,
+}
+
+/// Running figures.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) appends: AtomicU64,
+    pub(crate) appended_bytes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) sync_nanos: AtomicU64,
+    pub(crate) corrupt: AtomicU64,
+    pub(crate) reclaimed_segments: AtomicU64,
+    pub(crate) reclaimed_bytes: AtomicU64,
+    pub(crate) copied_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, value: u64) {
+        counter.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// The first of `count` fresh ids.
+    pub(crate) fn next_ids(&self, count: u64) -> MessageId {
+        self.next_id.fetch_add(count, Ordering::Relaxed)
+    }
+
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Queues a batch.
+    ///
+    /// # Errors
+    /// [`Error::Failed`], [`Error::Closed`] or [`Error::TooLarge`]; the batch is unchanged then.
+    pub(crate) fn append(&self, batch: &mut Batch, urgency: Urgency) -> Result<Appended, Error> {
+        self.append_checked(batch, urgency, |_, _| {})
+    }
+
+    /// Like [`Shared::append`], with a last look at the log, and a last change to the batch, under its lock.
+    pub(crate) fn append_checked(
+        &self,
+        batch: &mut Batch,
+        urgency: Urgency,
+        last_look: impl FnOnce(&Log, &mut Batch),
+    ) -> Result<Appended, Error> {
+        batch.seal();
+        let mut log = self.log.lock();
+        if let Some(reason) = &log.failed {
+            return Err(Error::Failed(Arc::clone(reason)));
+        }
+        if log.closing {
+            return Err(Error::Closed);
+        }
+        last_look(&log, batch);
+        if let Some(size) = batch.too_large {
+            return Err(Error::TooLarge(size));
+        }
+        if batch.is_empty() {
+            let base = crate::Location {
+                segment: log.segment(),
+                offset: 0,
+                len: 0,
+            };
+            return Ok(Appended { lsn: log.end(), base });
+        }
+        let bytes = batch.bytes.len() as u64;
+        let appended = log.append(batch, self.next_id.load(Ordering::Relaxed));
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
+        let eager = urgency == Urgency::Now || log.queued() >= EAGER;
+        let wake = if eager {
+            !std::mem::replace(&mut log.urgent, true)
+        } else if log.due.is_none() {
+            log.due = Some(Instant::now() + self.options.flush_interval);
+            !log.urgent
+        } else {
+            false
+        };
+        let reclaim = std::mem::take(&mut log.ledger.emptied) || log.reclaim_sleeps;
+        log.reclaim_sleeps &= !reclaim;
+        drop(log);
+        if wake {
+            self.wake.notify_one();
+        }
+        if reclaim {
+            self.reclaim_wake.notify_one();
+        }
+        Counters::add(&self.counters.appends, 1);
+        Counters::add(&self.counters.appended_bytes, bytes);
+        Ok(appended)
+    }
+
+    /// Waits until the position is durable.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the store fails meanwhile, [`Error::Closed`] when it is closed.
+    pub(crate) fn wait_durable(&self, lsn: Lsn) -> Result<(), Error> {
+        let mut log = self.log.lock();
+        while self.durable() < lsn {
+            if let Some(reason) = &log.failed {
+                return Err(Error::Failed(Arc::clone(reason)));
+            }
+            if log.closing {
+                return Err(Error::Closed);
+            }
+            self.progress.wait(&mut log);
+        }
+        Ok(())
+    }
+
+    /// Stops the store: nothing more becomes durable.
+    pub(crate) fn fail(&self, error: &Error) {
+        let first = {
+            let mut log = self.log.lock();
+            let first = log.failed.is_none();
+            log.failed.get_or_insert_with(|| error.to_string().into());
+            first
+        };
+        self.progress.notify_all();
+        self.reclaim_wake.notify_all();
+        if first {
+            tracing::error!(%error, "the store has stopped");
+            (self.on_failed)(error);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The store: opens the directory, runs the threads, hands out handles.
+//!
+//! In: options, a file system, callbacks. Out: [`Store`], [`Handle`], what was recovered. Does not know about record bytes.
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::fs::Fs;
+use crate::location::{Appended, Location, Lsn, Urgency};
+use crate::lock::DirectoryLock;
+use crate::log::Log;
+use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
+use crate::{MessageId, Options, Recovered, Stats, prepare, reader, recovery, writer};
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+#[cfg(test)]
+mod tests;
+
+/// An open data directory. Dropping it closes it.
+pub struct Store {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: DirectoryLock,
+}
+
+/// Access to an open store: cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Locks the directory, recovers what it holds and starts the writer.
+    ///
+    /// `on_durable` is called by the writer after each commit, with the new durable position; `on_failed` once, when a write or
+    /// sync has failed and nothing more will become durable. Both must return quickly.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::InvalidOption`], or what the system reports. Damaged files are no
+    /// error: see [`crate::RecoveryReport`].
+    pub fn open(
+        options: Options,
+        fs: Arc<dyn Fs>,
+        on_durable: OnDurable,
+        on_failed: OnFailed,
+    ) -> Result<(Store, Recovered), Error> {
+        options.check()?;
+        let directory = options.directory.clone();
+        fs.create_dir_all(&directory)
+            .map_err(|source| Error::io("create", &directory, source))?;
+        let lock = DirectoryLock::acquire(&*fs, &directory)?;
+        let outcome = recovery::recover(&*fs, &directory)?;
+        let spare = prepare::adopt(&*fs, &directory, options.segment_bytes)
+            .map_err(|source| Error::io("open the spare segment in", &directory, source))?;
+        let log = Log::new(
+            outcome.directory_id,
+            options.segment_bytes,
+            outcome.next_segment,
+            outcome.ledger,
+        );
+        let durable = AtomicU64::new(log.end().0.saturating_sub(1));
+        let corrupt = outcome.recovered.report.corrupt.len() as u64;
+        let shared = Arc::new(Shared {
+            options,
+            fs,
+            directory_id: outcome.directory_id,
+            log: Mutex::new(log),
+            wake: Condvar::new(),
+            progress: Condvar::new(),
+            reclaim_wake: Condvar::new(),
+            durable,
+            pending: AtomicU64::new(0),
+            next_id: AtomicU64::new(outcome.next_id.max(1)),
+            segments: RwLock::new(outcome.segments),
+            spare: Mutex::new(Spare {
+                ready: spare,
+                ..Spare::default()
+            }),
+            spare_wake: Condvar::new(),
+            counters: Counters {
+                corrupt: AtomicU64::new(corrupt),
+                ..Counters::default()
+            },
+            on_durable,
+            on_failed,
+        });
+        let mut store = Store {
+            shared,
+            threads: Vec::new(),
+            _lock: lock,
+        };
+        store.spawn("store-writer", writer::run)?;
+        store.spawn("store-prepare", prepare::run)?;
+        let mut batch = Batch::new();
+        for (queue, id, location) in outcome.stale_copies {
+            batch.settle(queue, &[(id, location)]);
+        }
+        store.shared.append(&mut batch, Urgency::Soon)?;
+        Ok((store, outcome.recovered))
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&shared));
+        self.threads
+            .push(thread.map_err(|source| Error::io("start a thread for", &self.shared.options.directory, source))?);
+        Ok(())
+    }
+
+    /// Access for callers.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Writes and syncs all that was appended and ends the threads.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when a write or sync has failed, now or earlier.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.shut_down();
+        match &self.shared.log.lock().failed {
+            Some(reason) => Err(Error::Failed(Arc::clone(reason))),
+            None => Ok(()),
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.shared.log.lock().closing = true;
+        self.shared.spare.lock().closing = true;
+        self.shared.wake.notify_all();
+        self.shared.progress.notify_all();
+        self.shared.reclaim_wake.notify_all();
+        self.shared.spare_wake.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+impl Handle {
+    /// The first of a run of `count` fresh message ids. Ids ascend and are never used again, also after a restart.
+    pub fn next_ids(&self, count: u64) -> MessageId {
+        self.shared.next_ids(count)
+    }
+
+    /// Queues the batch for the next commit. Never waits for the disk. The batch is empty afterwards and can be used again.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] after a failed write or sync, [`Error::Closed`], [`Error::TooLarge`]. The batch keeps its records then.
+    pub fn append(&self, batch: &mut Batch, urgency: Urgency) -> Result<Appended, Error> {
+        self.shared.append(batch, urgency)
+    }
+
+    /// Everything up to here is on the device.
+    pub fn durable(&self) -> Lsn {
+        self.shared.durable()
+    }
+
+    /// Bytes appended that are not durable yet: what callers should limit.
+    pub fn pending_bytes(&self) -> u64 {
+        self.shared.pending.load(Ordering::Relaxed)
+    }
+
+    /// The payload of the publish record at this place, written yet or not. Reads the disk on the caller's thread.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it fails its checksum; [`Error::Gone`] when its segment was reclaimed, in which case a message
+    /// that is still alive has been relocated; [`Error::Io`].
+    pub fn read(&self, location: Location) -> Result<Bytes, Error> {
+        reader::read(&self.shared, location)
+    }
+
+    /// These records have one reference less. Nothing is logged: for the messages of a queue whose deletion is.
+    pub fn release(&self, settled: &[Location]) {
+        let mut log = self.shared.log.lock();
+        for &location in settled {
+            log.ledger.released(location);
+        }
+        let emptied = std::mem::take(&mut log.ledger.emptied) || log.reclaim_sleeps;
+        log.reclaim_sleeps &= !emptied;
+        drop(log);
+        if emptied {
+            self.shared.reclaim_wake.notify_one();
+        }
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> Stats {
+        Stats::collect(&self.shared)
+    }
+}

@@ -1,0 +1,183 @@
+use super::*;
+use crate::fs::RealFs;
+use std::path::Path;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+fn open(directory: &Path) -> (Store, Recovered) {
+    open_with(Options {
+        segment_bytes: 64 << 10,
+        ..Options::new(directory)
+    })
+}
+
+fn open_with(options: Options) -> (Store, Recovered) {
+    Store::open(
+        options,
+        Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|error| panic!("{error}")),
+    )
+    .unwrap()
+}
+
+fn wait(handle: &Handle, lsn: Lsn) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while handle.durable() < lsn {
+        assert!(Instant::now() < limit, "not durable in time");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, recovered) = open(directory.path());
+    assert!(recovered.queues.is_empty() && recovered.table.is_empty());
+    let handle = store.handle();
+    let first = handle.next_ids(3);
+    let mut batch = Batch::new();
+    let a = batch.publish(first, &[1, 2], &[b"he", b"llo"]);
+    let b = batch.publish(first + 1, &[1], &[b"second"]);
+    batch.publish(first + 2, &[3], &[b"gone"]);
+    batch.put(b"queue/1", b"orders");
+    batch.put(b"queue/2", b"bills");
+    batch.delete(b"queue/2");
+    batch.delivered(1, first);
+    let appended = handle.append(&mut batch, Urgency::Now).unwrap();
+    assert!(batch.is_empty());
+    let (a, b) = (appended.location(a), appended.location(b));
+    assert_eq!(&handle.read(a).unwrap()[..], b"hello");
+    wait(&handle, appended.lsn);
+    assert_eq!(&handle.read(b).unwrap()[..], b"second");
+    batch.settle(2, &[(first, a)]);
+    batch.returned(1, &[(first, a)]);
+    batch.queue_deleted(3);
+    let later = handle.append(&mut batch, Urgency::Soon).unwrap();
+    assert!(later.lsn > appended.lsn);
+    wait(&handle, later.lsn);
+    store.close().unwrap();
+
+    let (store, recovered) = open(directory.path());
+    assert_eq!(recovered.table.len(), 1);
+    assert_eq!(&recovered.table[&b"queue/1"[..]][..], b"orders");
+    assert_eq!(recovered.queues.len(), 1, "{:?}", recovered.queues);
+    let messages = &recovered.queues[&1];
+    assert_eq!(messages.len(), 2);
+    assert_eq!((messages[0].id, messages[0].location), (first, a));
+    assert_eq!(
+        (
+            messages[0].delivery_count,
+            messages[0].redelivered,
+            messages[0].payload_len
+        ),
+        (1, true, 5)
+    );
+    assert_eq!((messages[1].id, messages[1].redelivered), (first + 1, false));
+    assert_eq!(recovered.report.torn_bytes, 0);
+    assert!(recovered.report.corrupt.is_empty());
+    let handle = store.handle();
+    assert_eq!(&handle.read(b).unwrap()[..], b"second");
+    assert!(handle.next_ids(1) > first + 2);
+    let lsn = handle
+        .append(
+            &mut {
+                let mut b = Batch::new();
+                b.put(b"x", b"y");
+                b
+            },
+            Urgency::Now,
+        )
+        .unwrap()
+        .lsn;
+    assert!(lsn > later.lsn);
+    wait(&handle, lsn);
+}
+
+#[test]
+fn one_sync_serves_many_appends() {
+    let directory = tempfile::tempdir().unwrap();
+    let commits = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&commits);
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..Options::new(directory.path())
+    };
+    let on_durable = Box::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let (store, _) = Store::open(options, Arc::new(RealFs), on_durable, Box::new(|_| {})).unwrap();
+    let handle = store.handle();
+    let mut batch = Batch::new();
+    let mut last = Lsn::default();
+    for id in 1..=1000 {
+        batch.publish(id, &[1], &[&[7; 500]]);
+        last = handle.append(&mut batch, Urgency::Now).unwrap().lsn;
+    }
+    wait(&handle, last);
+    assert_eq!(handle.pending_bytes(), 0);
+    assert!(handle.stats().syncs <= 500, "{:?}", handle.stats());
+    store.close().unwrap();
+    assert!(commits.load(Ordering::Relaxed) >= 1);
+    let (_store, recovered) = open(directory.path());
+    assert_eq!(recovered.queues[&1].len(), 1000);
+    assert!(recovered.queues[&1].is_sorted_by_key(|message| message.id));
+}
+
+#[test]
+fn segments_roll_and_a_batch_larger_than_a_segment_gets_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open(directory.path());
+    let handle = store.handle();
+    let mut batch = Batch::new();
+    let mut places = Vec::new();
+    for id in 1..=300u64 {
+        let size = if id == 150 { 200 << 10 } else { 1000 };
+        let body = vec![id as u8; size];
+        let relative = batch.publish(id, &[id % 3], &[&body]);
+        places.push((
+            id,
+            size,
+            handle.append(&mut batch, Urgency::Soon).unwrap().location(relative),
+        ));
+    }
+    let check = |handle: &Handle| {
+        for &(id, size, location) in &places {
+            let body = handle.read(location).unwrap();
+            assert!(
+                body.len() == size && body.iter().all(|&byte| byte == id as u8),
+                "message {id}"
+            );
+        }
+    };
+    check(&handle);
+    store.close().unwrap();
+    let (store, recovered) = open(directory.path());
+    check(&store.handle());
+    assert_eq!(recovered.queues.values().map(Vec::len).sum::<usize>(), 300);
+    assert!(recovered.report.segments > 4, "{:?}", recovered.report);
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open(directory.path());
+    let handle = store.handle();
+    store.close().unwrap();
+    let mut batch = Batch::new();
+    batch.put(b"a", b"b");
+    assert!(matches!(handle.append(&mut batch, Urgency::Now), Err(Error::Closed)));
+}
+
+#[test]
+fn bad_settings_are_named() {
+    let options = Options {
+        segment_bytes: 1,
+        ..Options::new("x")
+    };
+    let result = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
+    assert_eq!(
+        result.err().unwrap().to_string(),
+        "segment_bytes is 1, allowed is 4096 to 2147483648"
+    );
+}
