@@ -9,6 +9,12 @@ pub mod resource;
 /// Where resources come from and where their status goes.
 pub mod source;
 
+/// From a Broker and its Secrets to a connection.
+pub mod dereference;
+
+/// From what came of a resource to its status.
+pub mod status;
+
 /// What the operator counts.
 pub mod metrics;
 

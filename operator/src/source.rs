@@ -3,6 +3,8 @@
 //! In: whatever a source reads. Out: [`World`], a cheap snapshot of all resources, and [`StatusReport`]s that go back.
 //! Does not know about brokers, the wire, or the pipeline's steps.
 
+pub mod kubernetes;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;

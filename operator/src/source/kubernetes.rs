@@ -1,0 +1,180 @@
+//! (client) Source "Kubernetes": the custom resources of a cluster, or of some of its namespaces.
+//!
+//! In: watches of the API server. Out: the [`World`], and writes of status and finalizers.
+//! Does not know about brokers or the pipeline.
+
+mod cache;
+
+mod events;
+
+mod secrets;
+
+mod watch;
+
+mod write;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Once};
+
+use futures::StreamExt;
+use futures::stream;
+use kube::Client;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch as channel};
+use tokio::task::JoinHandle;
+
+use crate::dereference::dereference;
+use crate::metrics::Metrics;
+use crate::resource::BrokerSpec;
+use crate::source::{
+    Connection, ConnectionError, Kind, Object, ObjectKey, Reason, Source, SourceError, StatusReport, Tri, World,
+};
+use cache::{Cache, Unreadable};
+use events::Events;
+use secrets::Secrets;
+
+/// Field manager of everything the operator writes, and the controller named in its events.
+pub const MANAGER: &str = "leveret-operator";
+/// Requests that write at the same time. More would only queue up in the API server.
+const WRITERS: usize = 32;
+/// Locks that keep the writes of one object in order; objects share them by hash.
+const TURNS: usize = 256;
+
+/// What all tasks of this source share.
+struct Shared {
+    client: Client,
+    metrics: Metrics,
+    cache: Mutex<Cache>,
+    changed: channel::Sender<u64>,
+    secrets: Secrets,
+    events: Events,
+    namespaces: Once,
+    writers: Semaphore,
+    turns: Vec<tokio::sync::Mutex<()>>,
+    /// The newest report of each object that is being written; older ones give up.
+    tickets: Mutex<HashMap<ObjectKey, u64>>,
+}
+
+impl Shared {
+    fn bump(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+}
+
+/// The resources of a cluster. Its watches end when it is dropped.
+pub struct Kubernetes {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+    complete: Vec<channel::Receiver<bool>>,
+}
+
+impl Drop for Kubernetes {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Kubernetes {
+    /// Starts watching `namespaces`, or all when there are none. `instance` names this process in events.
+    pub fn start(client: Client, namespaces: &[String], instance: String, metrics: Metrics) -> Self {
+        let changed = channel::Sender::new(0);
+        let shared = Arc::new(Shared {
+            secrets: Secrets::new(client.clone(), changed.clone()),
+            events: Events::start(client.clone(), instance, metrics.clone()),
+            client,
+            metrics,
+            cache: Mutex::default(),
+            changed,
+            namespaces: Once::new(),
+            writers: Semaphore::new(WRITERS),
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            tickets: Mutex::default(),
+        });
+        let scopes: Vec<Option<String>> = match namespaces {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let (mut tasks, mut complete) = (Vec::new(), Vec::new());
+        for kind in Kind::ALL {
+            for scope in &scopes {
+                let (done, is_done) = channel::channel(false);
+                let follow = watch::follow_kind(Arc::clone(&shared), kind, scope.clone(), done);
+                tasks.push(tokio::spawn(follow));
+                complete.push(is_done);
+            }
+        }
+        Self {
+            shared,
+            tasks,
+            complete,
+        }
+    }
+
+    /// Whether every kind has been read completely once.
+    pub fn is_complete(&self) -> bool {
+        self.complete.iter().all(|done| *done.borrow())
+    }
+
+    /// Waits for the first complete read of every kind.
+    pub async fn completed(&self) {
+        for done in &self.complete {
+            // The sender lives as long as its task, which only ends with this source.
+            let _ = done.clone().wait_for(|done| *done).await;
+        }
+    }
+}
+
+impl Source for Kubernetes {
+    fn world(&self) -> Arc<World> {
+        self.shared.cache.lock().world()
+    }
+
+    fn changed(&self) -> channel::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+        dereference(broker, &self.shared.secrets).await
+    }
+
+    async fn write_status(&self, reports: Vec<StatusReport>) {
+        stream::iter(reports)
+            .for_each_concurrent(WRITERS * 2, |report| write::write_one(&self.shared, report))
+            .await;
+    }
+
+    async fn ensure_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        write::ensure_finalizer(&self.shared, key).await
+    }
+
+    async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        write::remove_finalizer(&self.shared, key).await
+    }
+
+    async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
+        write::warn(&self.shared, key, reason, message);
+    }
+}
+
+/// The status of an object that cannot even be read.
+fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
+    let last = unreadable.written.status.last();
+    StatusReport {
+        key: unreadable.key.clone(),
+        uid: unreadable.written.uid.clone(),
+        generation: unreadable.generation,
+        ready: Tri::False,
+        reconciling: Tri::False,
+        stalled: Tri::True,
+        reason: Reason::InvalidArgument,
+        message: format!(
+            "spec cannot be read by this version of the operator: {}",
+            unreadable.why
+        ),
+        name: last.name,
+        vhost: last.vhost,
+        applied: last.applied,
+        did_something: false,
+        broker: None,
+    }
+}

@@ -1,0 +1,340 @@
+//! What the API server has, as far as it matters here: specs for the pipeline, and what a write needs.
+//!
+//! In: objects as watches and writes give them. Out: the [`World`], and whether it changed.
+//! Does not know about a Kubernetes client.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use kube::core::DynamicObject;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, QueueSpec};
+use crate::source::{FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
+use crate::status::Status;
+
+/// What a write needs to know about an object besides what the pipeline sees.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Written {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) finalizers: Vec<String>,
+    pub(super) status: Status,
+}
+
+/// What an object that arrived has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that the pipeline reads.
+    None,
+    /// Only what the operator itself writes: status and finalizer. The pipeline need not run for that.
+    Own,
+    /// Something that the pipeline must look at.
+    World,
+}
+
+/// An object whose spec does not have the expected form: another version of the CRDs is installed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unreadable {
+    pub(super) key: ObjectKey,
+    pub(super) generation: i64,
+    pub(super) deleting: bool,
+    pub(super) written: Written,
+    pub(super) why: String,
+}
+
+#[derive(Default)]
+pub(super) struct Cache {
+    world: Arc<World>,
+    written: HashMap<ObjectKey, Written>,
+}
+
+impl Cache {
+    pub(super) fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    pub(super) fn written(&self, key: &ObjectKey) -> Option<&Written> {
+        self.written.get(key)
+    }
+
+    /// Takes in an object from a watch.
+    ///
+    /// # Errors
+    /// The spec cannot be read. The last readable spec stays.
+    pub(super) fn observe(&mut self, kind: Kind, object: DynamicObject) -> Result<Change, Box<Unreadable>> {
+        match kind {
+            Kind::Broker => self.take::<BrokerSpec>(kind, object),
+            Kind::Exchange => self.take::<ExchangeSpec>(kind, object),
+            Kind::Queue => self.take::<QueueSpec>(kind, object),
+            Kind::Binding => self.take::<BindingSpec>(kind, object),
+        }
+    }
+
+    /// Takes in an object that a write answered with, unless a watch has already said that it is gone.
+    pub(super) fn answered(&mut self, kind: Kind, object: DynamicObject) -> Change {
+        let key = key_of(kind, &object);
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        if self.written.get(&key).is_none_or(|written| written.uid != uid) {
+            return Change::None;
+        }
+        self.observe(kind, object).unwrap_or(Change::None)
+    }
+
+    /// The object is gone.
+    pub(super) fn remove(&mut self, key: &ObjectKey) -> Change {
+        self.written.remove(key);
+        let world = Arc::make_mut(&mut self.world);
+        let was_there = match key.kind {
+            Kind::Broker => world.brokers.remove(key).is_some(),
+            Kind::Exchange => world.exchanges.remove(key).is_some(),
+            Kind::Queue => world.queues.remove(key).is_some(),
+            Kind::Binding => world.bindings.remove(key).is_some(),
+        };
+        if was_there { Change::World } else { Change::None }
+    }
+
+    /// Forgets the objects of a kind that a complete list (of one namespace, or all) did not have.
+    pub(super) fn retain(&mut self, kind: Kind, namespace: Option<&str>, seen: &HashSet<ObjectKey>) -> Change {
+        let gone: Vec<ObjectKey> = self
+            .written
+            .keys()
+            .filter(|key| key.kind == kind && namespace.is_none_or(|namespace| namespace == key.namespace))
+            .filter(|key| !seen.contains(key))
+            .cloned()
+            .collect();
+        gone.iter().fold(Change::None, |change, key| match self.remove(key) {
+            Change::None => change,
+            other => other,
+        })
+    }
+
+    /// Labels of a namespace; `None` when it is gone.
+    pub(super) fn namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) -> Change {
+        if self.world.namespaces.get(name) == labels.as_ref() {
+            return Change::None;
+        }
+        let namespaces = &mut Arc::make_mut(&mut self.world).namespaces;
+        match labels {
+            Some(labels) => namespaces.insert(name.to_owned(), labels),
+            None => namespaces.remove(name),
+        };
+        Change::World
+    }
+
+    fn take<S: Spec>(&mut self, kind: Kind, mut object: DynamicObject) -> Result<Change, Box<Unreadable>> {
+        let key = key_of(kind, &object);
+        let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
+        let written = Written {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
+            status: serde_json::from_value(status).unwrap_or_default(),
+        };
+        if self.written.get(&key).is_some_and(|known| is_older(&written, known)) {
+            return Ok(Change::None);
+        }
+        let meta = meta_of(key.clone(), &object, &written);
+        self.written.insert(key.clone(), written.clone());
+        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
+        let spec: S = serde_json::from_value(spec).map_err(|error| {
+            Box::new(Unreadable {
+                key: key.clone(),
+                generation: meta.generation,
+                deleting: meta.deleting.is_some(),
+                written,
+                why: error.to_string(),
+            })
+        })?;
+        let object = Object { meta, spec };
+        let change = change(S::objects(&self.world).get(&key).map(Arc::as_ref), &object);
+        if change != Change::None {
+            S::objects_mut(Arc::make_mut(&mut self.world)).insert(key, Arc::new(object));
+        }
+        Ok(change)
+    }
+}
+
+fn change<S: PartialEq + Clone>(old: Option<&Object<S>>, new: &Object<S>) -> Change {
+    let Some(old) = old else { return Change::World };
+    if old == new {
+        return Change::None;
+    }
+    let own_aside = Meta {
+        finalized: new.meta.finalized,
+        status: new.meta.status.clone(),
+        ..old.meta.clone()
+    };
+    if old.spec == new.spec && own_aside == new.meta {
+        Change::Own
+    } else {
+        Change::World
+    }
+}
+
+/// Whether `new` is an earlier state of the same object than `known`. Versions of one object can be compared as numbers
+/// (Kubernetes API concepts, "resource versions"); those that are no numbers are taken as they come.
+fn is_older(new: &Written, known: &Written) -> bool {
+    let number = |written: &Written| written.resource_version.parse::<u64>().ok();
+    match (number(new), number(known)) {
+        (Some(new_version), Some(known_version)) => new.uid == known.uid && new_version < known_version,
+        _ => false,
+    }
+}
+
+pub(super) fn key_of(kind: Kind, object: &DynamicObject) -> ObjectKey {
+    ObjectKey {
+        kind,
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn meta_of(key: ObjectKey, object: &DynamicObject, written: &Written) -> Meta {
+    let metadata = &object.metadata;
+    let annotations = metadata.annotations.iter().flatten();
+    Meta {
+        key,
+        uid: written.uid.clone(),
+        generation: metadata.generation.unwrap_or_default(),
+        created: metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(0, |time| time.0.as_second()),
+        deleting: metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second()),
+        // The others may be large (kubectl keeps the whole manifest in one) and change without meaning.
+        annotations: annotations
+            .filter(|(name, _)| name.starts_with("leveret.dev/"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        finalized: written.finalizers.iter().any(|name| name == FINALIZER),
+        status: written.status.last(),
+    }
+}
+
+/// A kind's place in the world.
+trait Spec: DeserializeOwned + PartialEq + Clone {
+    fn objects(world: &World) -> &Objects<Self>;
+    fn objects_mut(world: &mut World) -> &mut Objects<Self>;
+}
+
+macro_rules! place {
+    ($spec:ty, $field:ident) => {
+        impl Spec for $spec {
+            fn objects(world: &World) -> &Objects<Self> {
+                &world.$field
+            }
+            fn objects_mut(world: &mut World) -> &mut Objects<Self> {
+                &mut world.$field
+            }
+        }
+    };
+}
+place!(BrokerSpec, brokers);
+place!(ExchangeSpec, exchanges);
+place!(QueueSpec, queues);
+place!(BindingSpec, bindings);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn queue(version: u64, spec: Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "leveret.dev/v1alpha1",
+            "kind": "Queue",
+            "metadata": {
+                "name": "invoices", "namespace": "shop", "uid": "u1", "generation": 1,
+                "resourceVersion": version.to_string(), "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"leveret.dev/paused": "true", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            },
+            "spec": spec,
+        }))
+        .expect("object")
+    }
+
+    fn good() -> Value {
+        json!({"brokerRef": {"name": "main"}})
+    }
+
+    #[test]
+    fn only_what_matters_is_a_change() {
+        let mut cache = Cache::default();
+        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::World));
+        assert_eq!(cache.observe(Kind::Queue, queue(6, good())), Ok(Change::None));
+        let mut labelled = queue(7, good());
+        labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        assert_eq!(cache.observe(Kind::Queue, labelled), Ok(Change::None));
+        let mut finalized = queue(8, good());
+        finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        finalized.data["status"] = json!({"name": "invoices", "vhost": "/"});
+        assert_eq!(cache.observe(Kind::Queue, finalized), Ok(Change::Own));
+        let world = cache.world();
+        let object = world.queues.values().next().expect("queue");
+        assert!(object.meta.finalized);
+        assert_eq!(object.meta.status.name.as_deref(), Some("invoices"));
+        assert_eq!(object.meta.annotations.len(), 1);
+        let longer = json!({"brokerRef": {"name": "main"}, "maxLength": 3});
+        assert_eq!(cache.observe(Kind::Queue, queue(9, longer)), Ok(Change::World));
+        assert_eq!(
+            cache.observe(Kind::Queue, queue(8, good())),
+            Ok(Change::None),
+            "late news"
+        );
+        assert!(
+            cache
+                .world()
+                .queues
+                .values()
+                .all(|queue| queue.spec.max_length == Some(3))
+        );
+    }
+
+    #[test]
+    fn an_answer_does_not_bring_back_what_is_gone() {
+        let mut cache = Cache::default();
+        assert_eq!(cache.answered(Kind::Queue, queue(5, good())), Change::None);
+        assert!(cache.world().queues.is_empty());
+        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::World));
+        let key = ObjectKey::new(Kind::Queue, "shop", "invoices");
+        assert_eq!(cache.remove(&key), Change::World);
+        assert_eq!(cache.remove(&key), Change::None);
+        assert_eq!(cache.written(&key), None);
+    }
+
+    #[test]
+    fn a_new_list_replaces_its_namespace_only() {
+        let mut cache = Cache::default();
+        assert!(cache.observe(Kind::Queue, queue(5, good())).is_ok());
+        let nothing = HashSet::new();
+        assert_eq!(cache.retain(Kind::Queue, Some("other"), &nothing), Change::None);
+        assert_eq!(cache.retain(Kind::Exchange, None, &nothing), Change::None);
+        assert_eq!(cache.retain(Kind::Queue, None, &nothing), Change::World);
+        assert!(cache.world().queues.is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_spec_keeps_the_last_good_one() {
+        let mut cache = Cache::default();
+        assert!(cache.observe(Kind::Queue, queue(5, good())).is_ok());
+        let error = cache
+            .observe(Kind::Queue, queue(6, json!({"brokerRef": 7})))
+            .expect_err("unreadable");
+        assert_eq!(error.key.to_string(), "Queue shop/invoices");
+        assert_eq!(cache.world().queues.len(), 1);
+    }
+
+    #[test]
+    fn snapshots_do_not_change() {
+        let mut cache = Cache::default();
+        let before = cache.world();
+        assert!(cache.observe(Kind::Queue, queue(5, good())).is_ok());
+        assert!(before.queues.is_empty());
+        assert_eq!(cache.namespace("shop", Some(BTreeMap::new())), Change::World);
+        assert_eq!(cache.namespace("shop", Some(BTreeMap::new())), Change::None);
+        assert_eq!(cache.namespace("shop", None), Change::World);
+    }
+}

@@ -1,0 +1,255 @@
+//! (pure) Step "status": what is written into a resource, and what its conditions looked like before.
+//!
+//! In: a [`StatusReport`] and the status that stands in the resource. Out: the status to write, if it differs, and the
+//! transition worth a Kubernetes event. Does not know about a Kubernetes client.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::resource::Condition;
+use crate::source::{Kind, LastStatus, Reason, StatusReport, Tri};
+
+/// Longest message that is written, in bytes; a broker's reply text is at most 255.
+const MESSAGE_MAX: usize = 4096;
+
+/// The status of any kind, as it stands in the resource: fields that a kind does not have stay `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vhost: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_sync_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<u32>,
+}
+
+impl Status {
+    fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// What deletion needs to know.
+    pub fn last(&self) -> LastStatus {
+        LastStatus {
+            name: self.name.clone(),
+            vhost: self.vhost.clone(),
+            applied: self.applied.clone(),
+        }
+    }
+}
+
+/// The status to write for `report` where `before` stands; equal to `before` when nothing needs to be written.
+///
+/// `lastTransitionTime` moves only with the condition's status (Kubernetes API conventions), `lastSyncTime` only when
+/// something was done on the broker. `now` is RFC 3339.
+pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
+    let condition = |type_: &str, status: Tri, message: &str| {
+        let since = before
+            .condition(type_)
+            .filter(|old| old.status == status.as_str())
+            .map_or(now, |old| old.last_transition_time.as_str());
+        Condition {
+            type_: type_.to_owned(),
+            status: status.as_str().to_owned(),
+            reason: report.reason.as_str().to_owned(),
+            message: message.to_owned(),
+            observed_generation: Some(report.generation),
+            last_transition_time: since.to_owned(),
+        }
+    };
+    let message = shortened(&report.message);
+    let only_if_true = |status: Tri| if status == Tri::True { message } else { "" };
+    let facts = report.broker.as_ref();
+    let did_something = report.did_something && report.key.kind != Kind::Broker;
+    Status {
+        observed_generation: Some(report.generation),
+        conditions: vec![
+            condition("Ready", report.ready, message),
+            condition("Reconciling", report.reconciling, only_if_true(report.reconciling)),
+            condition("Stalled", report.stalled, only_if_true(report.stalled)),
+        ],
+        name: report.name.clone(),
+        vhost: report.vhost.clone(),
+        applied: report.applied.clone(),
+        last_sync_time: if did_something {
+            Some(now.to_owned())
+        } else {
+            before.last_sync_time.clone()
+        },
+        version: facts.and_then(|facts| facts.version.clone()),
+        endpoint: facts.and_then(|facts| facts.endpoint.clone()),
+        objects: facts.map(|facts| facts.objects),
+        not_ready: facts.map(|facts| facts.not_ready),
+    }
+}
+
+/// Something to tell as a Kubernetes event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// `Warning` rather than `Normal`.
+    pub warning: bool,
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// What to tell: one event when Ready's status or reason changes. A resource that waits right after its creation is
+/// nothing to tell about.
+pub fn transition(report: &StatusReport, before: &Status) -> Option<Transition> {
+    let old = before.condition("Ready");
+    let same = old.is_some_and(|old| old.status == report.ready.as_str() && old.reason == report.reason.as_str());
+    if same || (old.is_none() && is_waiting(report.reason)) {
+        return None;
+    }
+    let calm = report.ready == Tri::True || is_waiting(report.reason) || report.reason == Reason::Paused;
+    Some(Transition {
+        warning: !calm,
+        reason: report.reason,
+        message: shortened(&report.message).to_owned(),
+    })
+}
+
+fn is_waiting(reason: Reason) -> bool {
+    match reason {
+        Reason::WaitingForBroker
+        | Reason::WaitingForSource
+        | Reason::WaitingForDestination
+        | Reason::WaitingForVhost => true,
+        Reason::Synced
+        | Reason::Conflict
+        | Reason::Mismatch
+        | Reason::Immutable
+        | Reason::InvalidArgument
+        | Reason::NotAllowed
+        | Reason::DeletionBlocked
+        | Reason::Paused
+        | Reason::BrokerError => false,
+    }
+}
+
+fn shortened(message: &str) -> &str {
+    let mut end = message.len().min(MESSAGE_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.get(..end).unwrap_or(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{BrokerFacts, ObjectKey};
+
+    fn report(ready: Tri, reason: Reason) -> StatusReport {
+        StatusReport {
+            key: ObjectKey::new(Kind::Queue, "shop", "invoices"),
+            uid: "u".to_owned(),
+            generation: 3,
+            ready,
+            reconciling: Tri::False,
+            stalled: Tri::False,
+            reason,
+            message: "text".to_owned(),
+            name: Some("invoices".to_owned()),
+            vhost: Some("/".to_owned()),
+            applied: None,
+            did_something: false,
+            broker: None,
+        }
+    }
+
+    #[test]
+    fn transition_time_moves_only_with_the_status() {
+        let first = next(
+            &report(Tri::Unknown, Reason::WaitingForBroker),
+            &Status::default(),
+            "t1",
+        );
+        assert_eq!(first.last_sync_time, None);
+        let again = next(&report(Tri::Unknown, Reason::WaitingForVhost), &first, "t2");
+        assert!(
+            again
+                .conditions
+                .iter()
+                .all(|condition| condition.last_transition_time == "t1")
+        );
+        assert!(
+            again
+                .conditions
+                .iter()
+                .all(|condition| condition.reason == "WaitingForVhost")
+        );
+        let mut done = report(Tri::True, Reason::Synced);
+        done.did_something = true;
+        let ready = next(&done, &again, "t3");
+        let times: Vec<&str> = ready
+            .conditions
+            .iter()
+            .map(|condition| condition.last_transition_time.as_str())
+            .collect();
+        assert_eq!(times, ["t3", "t1", "t1"]);
+        assert_eq!(ready.last_sync_time.as_deref(), Some("t3"));
+        assert_eq!(
+            next(&report(Tri::True, Reason::Synced), &ready, "t4"),
+            ready,
+            "nothing to write"
+        );
+    }
+
+    #[test]
+    fn written_and_read_back_is_equal() {
+        let mut full = report(Tri::True, Reason::Synced);
+        full.applied = Some(serde_json::json!({"key": "a"}));
+        full.broker = Some(BrokerFacts {
+            version: Some("x".to_owned()),
+            endpoint: None,
+            objects: 3,
+            not_ready: 0,
+        });
+        let status = next(&full, &Status::default(), "t1");
+        let text = serde_json::to_string(&status).expect("json");
+        assert_eq!(serde_json::from_str::<Status>(&text).expect("status"), status);
+    }
+
+    #[test]
+    fn events_tell_transitions_once() {
+        let none = Status::default();
+        let waiting = report(Tri::Unknown, Reason::WaitingForBroker);
+        assert_eq!(transition(&waiting, &none), None);
+        let synced = report(Tri::True, Reason::Synced);
+        let after_waiting = next(&waiting, &none, "t1");
+        assert!(transition(&synced, &after_waiting).is_some_and(|told| !told.warning));
+        let after_synced = next(&synced, &after_waiting, "t2");
+        assert_eq!(transition(&synced, &after_synced), None);
+        let refused = report(Tri::False, Reason::InvalidArgument);
+        assert!(transition(&refused, &after_synced).is_some_and(|told| told.warning));
+        assert!(transition(&waiting, &after_synced).is_some_and(|told| !told.warning));
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let mut long = report(Tri::False, Reason::BrokerError);
+        long.message = format!("a{}", "é".repeat(4000));
+        let status = next(&long, &Status::default(), "t");
+        assert!(
+            status
+                .conditions
+                .iter()
+                .all(|condition| condition.message.len() <= MESSAGE_MAX)
+        );
+    }
+}
