@@ -41,6 +41,10 @@ mod wire;
 #[cfg(test)]
 mod strategy;
 
+/// The same octets read and written by amq-protocol.
+#[cfg(test)]
+mod differential;
+
 pub use encode::{
     PublishView, parse_ack, parse_publish, put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack,
 };

@@ -100,7 +100,7 @@ proptest! {
     fn properties_survive_the_wire(properties in strategy::properties(strategy::short_octets, strategy::table)) {
         let octets = properties.to_bytes();
         prop_assert_eq!(validate(&octets), Ok(()));
-        prop_assert_eq!(BasicProperties::parse(&octets).as_ref(), Ok(&properties));
+        prop_assert_eq!(BasicProperties::parse(&octets), Ok(properties.clone()));
         prop_assert_eq!(one_by_one(&octets), properties);
     }
 
@@ -114,7 +114,7 @@ proptest! {
         ],
     ) {
         let parsed = BasicProperties::parse(&octets);
-        prop_assert_eq!(parsed.as_ref().err(), validate(&octets).as_ref().err());
+        prop_assert_eq!(parsed.clone().err(), validate(&octets).err());
         match parsed {
             Ok(properties) => prop_assert_eq!(one_by_one(&octets), properties),
             // They must not panic on what is malformed either.
