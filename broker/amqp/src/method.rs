@@ -4,7 +4,7 @@
 //! and reserved arguments of the specification are skipped on reading and written as zero.
 //! Does not know about which method is allowed when.
 
-/// Declares the method structs, and the enum over them with its parser and encoder.
+/// Declares method structs, each with its reader and writer.
 ///
 /// `[u16]` in front of the arguments and `[..]` behind them are reserved ones: skipped on reading, zero on writing.
 macro_rules! methods {

@@ -53,7 +53,6 @@ impl ShortString {
 
     /// Copies octets that are known to fit: the length came from one octet.
     pub(crate) fn copy_from_wire(bytes: &[u8]) -> Self {
-        debug_assert!(bytes.len() <= Self::MAX_LEN);
         if bytes.is_empty() {
             Self::new()
         } else {
