@@ -3,6 +3,9 @@
 //! The modules stand in the order of a resource's way: it comes from a source, is reconciled by the one sync loop of its
 //! broker, and its status goes back to the source.
 
+/// Flags and environment.
+pub mod args;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 
@@ -15,8 +18,17 @@ pub mod dereference;
 /// From what came of a resource to its status.
 pub mod status;
 
+/// Which of several operators reconciles.
+pub mod leader;
+
+/// HTTP for machines: metrics and health.
+pub mod serve;
+
 /// What the operator counts.
 pub mod metrics;
+
+/// The log.
+pub mod telemetry;
 
 /// Plain types for what stands on a broker.
 pub mod topology;

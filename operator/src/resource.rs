@@ -15,6 +15,8 @@ pub mod condition;
 
 pub mod schema;
 
+pub mod admission;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

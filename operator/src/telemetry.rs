@@ -1,0 +1,38 @@
+//! The log: text for people or JSON for collectors, on stderr.
+//!
+//! In: filter and format. Out: a global subscriber. Does not know about what is logged.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::LogFormat;
+
+/// The log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(
+        "log filter '{filter}' cannot be used: {why}; allowed is a level or a list like info,leveret_operator=debug"
+    )]
+    Filter { filter: String, why: String },
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Sets up the log of this process.
+///
+/// # Errors
+/// The filter is none, or this is the second call.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), Error> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| Error::Filter {
+        filter: filter.to_owned(),
+        why: error.to_string(),
+    })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Text => log.with_ansi(false).with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    result.map_err(|_| Error::Twice)
+}
