@@ -68,7 +68,7 @@ pub enum Error {
     /// same again.
     #[error("{code} {text}")]
     Refused { code: u16, text: String },
-    /// The virtual host does not exist, or the user may not enter it.
+    /// The virtual host does not exist.
     #[error("{0}")]
     Vhost(String),
     /// User and password are not accepted.
@@ -86,6 +86,11 @@ impl Error {
     /// Whether the broker is away, so that nothing else needs to be tried on this connection.
     pub fn is_away(&self) -> bool {
         matches!(self, Error::Unreachable(_) | Error::Credentials(_))
+    }
+
+    /// For metrics: `refused` is an answer, `failed` is none.
+    pub fn outcome(&self) -> &'static str {
+        if self.is_away() { "failed" } else { "refused" }
     }
 }
 

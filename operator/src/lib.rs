@@ -35,3 +35,6 @@ pub mod topology;
 
 /// What the pipeline asks of a broker: lists by HTTP, operations by AMQP, events.
 pub mod broker;
+
+/// The pipeline: one loop for each broker.
+pub mod sync;

@@ -121,6 +121,18 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+impl World {
+    /// Everything about a resource that is not its spec.
+    pub fn meta(&self, key: &ObjectKey) -> Option<&Meta> {
+        match key.kind {
+            Kind::Broker => self.brokers.get(key).map(|object| &object.meta),
+            Kind::Exchange => self.exchanges.get(key).map(|object| &object.meta),
+            Kind::Queue => self.queues.get(key).map(|object| &object.meta),
+            Kind::Binding => self.bindings.get(key).map(|object| &object.meta),
+        }
+    }
+}
+
 /// How to reach a broker: the outcome of dereferencing a `Broker` and its Secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {

@@ -482,7 +482,8 @@ pub(super) fn wire_error(error: &lapin::Error) -> Error {
 fn connect_error(address: &str, error: &lapin::Error) -> Error {
     match wire_error(error) {
         Error::Refused { code: 403, text } => Error::Credentials(format!("{address}: {text}")),
-        Error::Refused { code: 530, text } => Error::Vhost(text),
+        Error::Refused { code: 530, text } if text.contains("not found") => Error::Vhost(text),
+        Error::Refused { code: 530, text } => Error::Refused { code: 530, text },
         Error::Refused { code, text } => Error::Unreachable(format!("{address}: {code} {text}")),
         Error::Unencodable(text) | Error::Unreachable(text) => Error::Unreachable(format!("{address}: {text}")),
         other => other,

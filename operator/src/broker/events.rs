@@ -101,10 +101,10 @@ async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>) -> Strin
         };
         let headers = delivery.properties.headers().as_ref();
         let event = headers.and_then(|headers| read(delivery.routing_key.as_str(), headers));
-        if let Some(event) = event {
-            if sender.send(event).await.is_err() {
-                return "nobody listens".to_owned();
-            }
+        if let Some(event) = event
+            && sender.send(event).await.is_err()
+        {
+            return "nobody listens".to_owned();
         }
         if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
             return error.to_string();

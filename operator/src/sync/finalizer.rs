@@ -1,0 +1,64 @@
+//! Puts finalizers on resources and takes them off, many at the same time.
+//!
+//! In: keys, farewells. Out: calls of the source. Does not know about brokers, or why.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+
+use super::desired::Item;
+use crate::source::{ObjectKey, Source, SourceError};
+
+/// Calls that are under way at the same time.
+const AT_ONCE: usize = 32;
+
+/// A resource that may go; with a text when something stays on the broker.
+pub(super) struct Farewell {
+    key: ObjectKey,
+    finalized: bool,
+    text: Option<String>,
+}
+
+impl Farewell {
+    pub(super) fn new(item: &Item, text: Option<String>) -> Self {
+        Self {
+            key: item.key.clone(),
+            finalized: item.finalized,
+            text,
+        }
+    }
+}
+
+pub(super) type FinalizerResults = Vec<(ObjectKey, Result<(), SourceError>)>;
+
+/// Adds the finalizer to each.
+pub(super) async fn add_finalizers<S: Source>(source: Arc<S>, keys: Vec<ObjectKey>) -> FinalizerResults {
+    let calls = keys.into_iter().map(move |key| {
+        let source = Arc::clone(&source);
+        async move {
+            let result = source.ensure_finalizer(&key).await;
+            (key, result)
+        }
+    });
+    stream::iter(calls).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Warns of what stays, then removes the finalizer from each that has it.
+pub(super) async fn remove_finalizers<S: Source>(source: Arc<S>, farewells: Vec<Farewell>) -> FinalizerResults {
+    let calls = farewells.into_iter().map(move |Farewell { key, finalized, text }| {
+        let source = Arc::clone(&source);
+        async move {
+            if let Some(text) = text {
+                tracing::warn!("{key}: {text}");
+                source.warn(&key, "LeftBehind", text).await;
+            }
+            let result = if finalized {
+                source.remove_finalizer(&key).await
+            } else {
+                Ok(())
+            };
+            (key, result)
+        }
+    });
+    stream::iter(calls).buffer_unordered(AT_ONCE).collect().await
+}

@@ -1,0 +1,151 @@
+//! The one connection that a loop has to its broker: away, being made, or up.
+//!
+//! In: attempts and what became of them. Out: the client, and events. Does not know about resources' specs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::memory::backoff;
+use super::report::Away;
+use crate::broker::{Connector, Error, Event};
+use crate::resource::BrokerSpec;
+use crate::source::{ConnectionError, Object, Reason, Source};
+
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// For what only a change of resources can mend.
+const SLOW_RETRY: Duration = Duration::from_secs(60);
+
+/// Longest attempt to connect, with everything that belongs to it.
+const ATTEMPT: Duration = Duration::from_secs(30);
+/// What an attempt gives: the client, its events, the address.
+pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, String), Away>;
+
+/// Where the connection stands.
+pub(super) enum Link<C> {
+    Down {
+        attempts: u32,
+        due: Instant,
+    },
+    Connecting {
+        attempts: u32,
+        task: JoinHandle<Attempt<C>>,
+    },
+    Up {
+        client: C,
+        events: mpsc::Receiver<Event>,
+        endpoint: String,
+    },
+}
+
+/// Something that happened on the link.
+pub(super) enum News<C> {
+    Attempted(Attempt<C>),
+    Event(Event),
+}
+
+impl<C: Send + 'static> Link<C> {
+    /// Ready for a first attempt at once.
+    pub(super) fn idle() -> Self {
+        Link::Down {
+            attempts: 0,
+            due: Instant::now(),
+        }
+    }
+
+    /// After something went wrong; the next attempt comes after a pause.
+    pub(super) fn failed(attempts: u32, away: &Away) -> Self {
+        let pause = match away {
+            Away::NoBroker | Away::Unusable(..) => SLOW_RETRY,
+            Away::Unreachable(..) => backoff(FIRST_RETRY, LAST_RETRY, attempts),
+        };
+        Link::Down {
+            attempts: attempts.saturating_add(1),
+            due: Instant::now() + pause,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self, Link::Up { .. })
+    }
+
+    /// Waits for the next news; forever while nothing is under way.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is lost when it is dropped before it is ready.
+    pub(super) async fn news(&mut self) -> News<C> {
+        match self {
+            Link::Down { .. } => std::future::pending().await,
+            Link::Connecting { task, .. } => News::Attempted(task.await.unwrap_or_else(|error| {
+                let text = format!("connecting ended early: {error}");
+                Err(Away::Unreachable(Reason::WaitingForBroker, text))
+            })),
+            Link::Up { events, .. } => {
+                let gone = || Event::Lost("the connection was closed".to_owned());
+                News::Event(events.recv().await.unwrap_or_else(gone))
+            }
+        }
+    }
+
+    /// An event that is there already.
+    pub(super) fn more(&mut self) -> Option<Event> {
+        match self {
+            Link::Up { events, .. } => events.try_recv().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl<C> Drop for Link<C> {
+    fn drop(&mut self) {
+        if let Link::Connecting { task, .. } = self {
+            task.abort();
+        }
+    }
+}
+
+impl From<ConnectionError> for Away {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Missing(text) => Away::Unusable(Reason::WaitingForBroker, text),
+            ConnectionError::Invalid(text) => Away::Unusable(Reason::InvalidArgument, text),
+            ConnectionError::Unavailable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
+        }
+    }
+}
+
+impl From<Error> for Away {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unencodable(text) => Away::Unusable(Reason::InvalidArgument, text),
+            Error::Credentials(text) => Away::Unreachable(Reason::NotAllowed, text),
+            Error::Refused { .. } => Away::Unreachable(Reason::BrokerError, error.to_string()),
+            Error::Vhost(text) | Error::Unreachable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
+        }
+    }
+}
+
+/// Dereferences the broker and connects to it.
+pub(super) async fn connect<S: Source, N: Connector>(
+    shared: Arc<Shared<S, N>>,
+    broker: Arc<Object<BrokerSpec>>,
+) -> Attempt<N::Client> {
+    let attempt = async {
+        let connection = shared.source.connection(&broker).await?;
+        let endpoint = connection.amqp_uri.clone();
+        let (client, events) = shared
+            .connector
+            .connect(&shared.settings.connection_name, connection)
+            .await?;
+        Ok((client, events, endpoint))
+    };
+    timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| {
+        let text = format!("no connection within {} s", ATTEMPT.as_secs());
+        Err(Away::Unreachable(Reason::WaitingForBroker, text))
+    })
+}

@@ -1,0 +1,130 @@
+//! What a loop remembers of each resource between two passes.
+//!
+//! In: outcomes. Out: when a failed step is due again, what was last reported.
+//! Does not know about brokers or sources.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+
+use super::apply::{Failure, Retry};
+use crate::broker::Operation;
+use crate::source::{Meta, Reason, StatusReport};
+
+/// What is known of one resource.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) uid: String,
+    /// The finalizer was put there by us, though the source may not show it yet.
+    pub(super) finalized: bool,
+    /// The finalizer was taken away; the resource is about to vanish.
+    pub(super) released: bool,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) last: Option<StatusReport>,
+}
+
+/// A step that failed, and when to try again.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    steps: Vec<Operation>,
+    pub(super) failure: Failure,
+    attempts: u32,
+    pub(super) due: Instant,
+}
+
+impl Memory {
+    /// Of a resource that was not known before.
+    pub(super) fn new(meta: &Meta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            finalized: false,
+            released: false,
+            trouble: None,
+            last: None,
+        }
+    }
+
+    /// The failure that still stands: the same steps have failed, and it is not yet time to try again.
+    pub(super) fn standing_failure(&self, steps: &[&Operation], now: Instant) -> Option<&Failure> {
+        let trouble = self.trouble.as_ref()?;
+        let same = trouble.steps.len() == steps.len() && trouble.steps.iter().zip(steps).all(|(old, new)| old == *new);
+        (same && now < trouble.due).then_some(&trouble.failure)
+    }
+
+    /// Notes that `steps` have failed.
+    pub(super) fn fail(&mut self, steps: Vec<Operation>, failure: Failure, now: Instant) {
+        let attempts = match &self.trouble {
+            Some(trouble) if trouble.steps == steps => trouble.attempts.saturating_add(1),
+            _ => 0,
+        };
+        self.trouble = Some(Trouble {
+            due: now + pause(&failure, attempts),
+            steps,
+            failure,
+            attempts,
+        });
+    }
+}
+
+/// Back-off: from one second to a limit, doubling. Somebody waits for a deletion that only a consumer can end, or for
+/// a virtual host, so these have a low limit.
+fn pause(failure: &Failure, attempts: u32) -> Duration {
+    let limit = match (failure.retry, failure.reason) {
+        (Retry::Rarely, _) => return jitter(Duration::from_secs(600)),
+        (Retry::Soon, Reason::DeletionBlocked) => 4,
+        (Retry::Soon, Reason::WaitingForVhost) => 8,
+        (Retry::Soon, _) => 32,
+    };
+    backoff(Duration::from_secs(1), Duration::from_secs(limit), attempts)
+}
+
+/// `first`, doubled for each attempt, at most `limit`, give or take a fifth so that many do not come at once.
+pub(super) fn backoff(first: Duration, limit: Duration, attempts: u32) -> Duration {
+    jitter(first.saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(limit))
+}
+
+fn jitter(duration: Duration) -> Duration {
+    duration.mul_f64(rand::rng().random_range(0.8..=1.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Name, QueueDefinition};
+
+    #[test]
+    fn backoff_grows_to_its_limit() {
+        let (first, limit) = (Duration::from_secs(1), Duration::from_secs(8));
+        for (attempts, seconds) in [(0, 1.0), (1, 2.0), (3, 8.0), (4, 8.0), (1_000, 8.0)] {
+            let pause = backoff(first, limit, attempts).as_secs_f64();
+            assert!((seconds * 0.8..=seconds * 1.2).contains(&pause), "{attempts}: {pause}");
+        }
+    }
+
+    #[test]
+    fn a_failure_stands_until_it_is_due_or_something_else_is_wanted() {
+        let operation = |name: &str| Operation::DeclareQueue(Name::new("/", name), QueueDefinition::default());
+        let mut memory = Memory {
+            uid: String::new(),
+            finalized: false,
+            released: false,
+            trouble: None,
+            last: None,
+        };
+        let failure = Failure {
+            reason: Reason::InvalidArgument,
+            message: "no".to_owned(),
+            retry: Retry::Rarely,
+        };
+        let now = Instant::now();
+        memory.fail(vec![operation("a")], failure.clone(), now);
+        let soon = now + Duration::from_secs(300);
+        assert_eq!(memory.standing_failure(&[&operation("a")], soon), Some(&failure));
+        assert_eq!(memory.standing_failure(&[&operation("b")], soon), None);
+        assert_eq!(
+            memory.standing_failure(&[&operation("a")], now + Duration::from_secs(800)),
+            None
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Step 3 (pure part): what is known to stand on the broker, kept fresh by events.
+//!
+//! In: lists and [`Event`]s. Out: [`Observed`]. Does not know about resources or what is wanted.
+
+use std::collections::BTreeSet;
+
+use crate::broker::{BindingEvent, Event, Operation};
+use crate::topology::{Arguments, BindingDefinition, End, Name, Topology};
+
+/// Most names that are remembered as created since the last list; beyond that the next pass lists again.
+const MOST_UNLISTED: usize = 10_000;
+
+/// What is known of a broker.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub topology: Topology,
+    /// Created by others since the last list; an event does not say their definition exactly.
+    unlisted: BTreeSet<(End, Name)>,
+    /// Something is known to be unknown: list before the next difference.
+    stale: bool,
+}
+
+impl Observed {
+    /// From a complete list.
+    pub fn listed(topology: Topology) -> Self {
+        Self {
+            topology,
+            ..Self::default()
+        }
+    }
+
+    /// Whether something that is asked for was changed in a way that only a list can show.
+    pub fn needs_list(&self, relevant: &BTreeSet<(End, Name)>) -> bool {
+        self.stale || self.unlisted.len() > MOST_UNLISTED || self.unlisted.iter().any(|name| relevant.contains(name))
+    }
+
+    /// The broker's answer did not fit to what was known.
+    pub fn doubt(&mut self) {
+        self.stale = true;
+    }
+
+    /// Takes in an event. The answer is whether something known has gone or something unknown has come: our own
+    /// changes are known already, so their echo changes nothing.
+    pub fn hear(&mut self, event: &Event) -> bool {
+        match event {
+            Event::QueueCreated(name) => self.appeared(End::Queue, name),
+            Event::ExchangeCreated(name) => self.appeared(End::Exchange, name),
+            Event::QueueDeleted(name) => {
+                self.unlisted.remove(&(End::Queue, name.clone()));
+                self.topology.remove_queue(name)
+            }
+            Event::ExchangeDeleted(name) => {
+                self.unlisted.remove(&(End::Exchange, name.clone()));
+                self.topology.remove_exchange(name)
+            }
+            Event::BindingCreated(event) => match definition(event) {
+                Some(binding) => self.topology.bindings.insert(binding),
+                None => false,
+            },
+            Event::BindingDeleted(event) => self.unbound(event),
+            Event::Lost(_) => false,
+        }
+    }
+
+    fn appeared(&mut self, end: End, name: &Name) -> bool {
+        !self.topology.has_end(end, name) && self.unlisted.insert((end, name.clone()))
+    }
+
+    /// With arguments, all bindings that it could be are taken for gone: making one again that stands is harmless.
+    fn unbound(&mut self, event: &BindingEvent) -> bool {
+        let before = self.topology.bindings.len();
+        self.topology.bindings.retain(|binding| {
+            binding.vhost != event.vhost
+                || binding.source != event.source
+                || binding.destination != event.destination
+                || (binding.end == End::Queue) != event.to_queue
+                || binding.routing_key != event.routing_key
+                || binding.arguments.is_empty() == event.has_arguments
+        });
+        self.topology.bindings.len() != before
+    }
+
+    /// Takes in an operation that the broker has done for us.
+    pub fn done(&mut self, operation: &Operation) {
+        let topology = &mut self.topology;
+        match operation {
+            Operation::DeclareExchange(name, definition) => {
+                topology.exchanges.insert(name.clone(), definition.clone());
+            }
+            Operation::DeclareQueue(name, definition) => {
+                topology.queues.insert(name.clone(), definition.clone());
+            }
+            Operation::Bind(binding) => {
+                topology.bindings.insert(binding.clone());
+            }
+            Operation::Unbind(binding) => {
+                topology.bindings.remove(binding);
+            }
+            Operation::DeleteQueue { name, .. } => {
+                topology.remove_queue(name);
+            }
+            Operation::DeleteExchange { name, .. } => {
+                topology.remove_exchange(name);
+            }
+        }
+    }
+}
+
+/// The binding that an event tells of; `None` with arguments, which an event does not tell exactly, and for the default
+/// exchange, whose bindings nobody makes.
+fn definition(event: &BindingEvent) -> Option<BindingDefinition> {
+    (!event.has_arguments && !event.source.is_empty()).then(|| BindingDefinition {
+        vhost: event.vhost.clone(),
+        source: event.source.clone(),
+        end: if event.to_queue { End::Queue } else { End::Exchange },
+        destination: event.destination.clone(),
+        routing_key: event.routing_key.clone(),
+        arguments: Arguments::default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::topology::QueueDefinition;
+
+    fn binding(key: &str, arguments: serde_json::Value) -> BindingDefinition {
+        BindingDefinition {
+            vhost: "/".to_owned(),
+            source: "orders".to_owned(),
+            end: End::Queue,
+            destination: "invoices".to_owned(),
+            routing_key: key.to_owned(),
+            arguments: serde_json::from_value(arguments).unwrap(),
+        }
+    }
+
+    fn event(key: &str, has_arguments: bool) -> BindingEvent {
+        BindingEvent {
+            vhost: "/".to_owned(),
+            source: "orders".to_owned(),
+            destination: "invoices".to_owned(),
+            to_queue: true,
+            routing_key: key.to_owned(),
+            has_arguments,
+        }
+    }
+
+    #[test]
+    fn our_own_changes_are_known_already() {
+        let mut observed = Observed::default();
+        let name = Name::new("/", "invoices");
+        observed.done(&Operation::DeclareQueue(name.clone(), QueueDefinition::default()));
+        assert!(!observed.hear(&Event::QueueCreated(name.clone())));
+        observed.done(&Operation::Bind(binding("a", json!({}))));
+        assert!(!observed.hear(&Event::BindingCreated(event("a", false))));
+        observed.done(&Operation::DeleteQueue {
+            name: name.clone(),
+            if_empty: true,
+        });
+        assert!(!observed.hear(&Event::QueueDeleted(name)));
+    }
+
+    #[test]
+    fn what_others_create_is_listed_only_when_it_matters() {
+        let mut observed = Observed::default();
+        let name = Name::new("/", "theirs");
+        assert!(observed.hear(&Event::QueueCreated(name.clone())));
+        assert!(!observed.needs_list(&BTreeSet::new()));
+        let relevant = BTreeSet::from([(End::Queue, name.clone())]);
+        assert!(observed.needs_list(&relevant));
+        observed.hear(&Event::QueueDeleted(name));
+        assert!(!observed.needs_list(&relevant));
+    }
+
+    #[test]
+    fn bindings_go_by_key_and_by_having_arguments() {
+        let mut observed = Observed::default();
+        let all = [
+            binding("a", json!({})),
+            binding("a", json!({"x": 1})),
+            binding("a", json!({"x": 2})),
+            binding("b", json!({})),
+        ];
+        observed.topology.bindings.extend(all.clone());
+        assert!(observed.hear(&Event::BindingDeleted(event("a", false))));
+        assert_eq!(observed.topology.bindings.len(), 3);
+        assert!(observed.hear(&Event::BindingDeleted(event("a", true))));
+        assert_eq!(observed.topology.bindings, BTreeSet::from([binding("b", json!({}))]));
+        assert!(!observed.hear(&Event::BindingDeleted(event("a", true))));
+    }
+}
