@@ -269,6 +269,13 @@ impl Batch {
         });
     }
 
+    /// A record without meaning: its append brings a new segment into being.
+    pub(crate) fn note(&mut self) {
+        let Some(start) = self.begin(Tag::Mark, 10) else { return };
+        record::put(&mut self.bytes, 0);
+        self.finish(start);
+    }
+
     /// Whether there is nothing to append.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty() && self.too_large.is_none()

@@ -7,6 +7,7 @@ use crate::batch::Tally;
 use crate::location::Location;
 use crate::{MessageId, QueueId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,17 @@ pub(crate) struct Account {
     pub(crate) after: BTreeSet<u32>,
     /// Damage that is known and quarantined.
     pub(crate) damaged: bool,
+    /// When reclaim found nothing alive although references were left.
+    pub(crate) blocked: Option<Instant>,
+    /// Reclaim met an error of the system.
+    pub(crate) failing: bool,
+}
+
+impl Account {
+    /// Whether reclaim should leave the segment alone for `patience` after its last try.
+    pub(crate) fn rests(&self, patience: Duration) -> bool {
+        (self.refs > 0 || self.failing) && self.blocked.is_some_and(|since| since.elapsed() < patience)
+    }
 }
 
 impl Account {

@@ -39,6 +39,9 @@ mod recovery;
 /// Records of a file in order, over damage.
 mod scan;
 
+/// Drops dead segments, empties nearly dead ones.
+mod reclaim;
+
 /// Messages of each queue during recovery.
 mod index;
 
@@ -63,10 +66,15 @@ pub mod fs;
 /// What can go wrong.
 mod error;
 
+/// Crashes at random moments, checked against a model.
+#[cfg(test)]
+mod simulation;
+
 pub use batch::Batch;
 pub use error::Error;
 pub use location::{Appended, Location, Lsn, Relative, Urgency};
 pub use options::{Options, Stats};
+pub use reclaim::Owner;
 pub use recovered::{Corrupt, Recovered, RecoveryReport, StoredMessage};
 pub use store::{Handle, Store};
 

@@ -82,6 +82,8 @@ pub(crate) struct Log {
     pub(crate) closing: bool,
     /// Grows with every append: tells reclaim whether anything happened.
     pub(crate) appends: u64,
+    /// End of the last append, marks not counted.
+    pub(crate) appended: Lsn,
     /// Reclaim sleeps without a time limit.
     pub(crate) reclaim_sleeps: bool,
 }
@@ -110,6 +112,7 @@ impl Log {
             failed: None,
             closing: false,
             appends: 0,
+            appended: Lsn::default(),
             reclaim_sleeps: false,
         }
     }
@@ -142,6 +145,7 @@ impl Log {
         batch.clear();
         self.bytes += len;
         self.appends += 1;
+        self.appended = self.end();
         let base = Location {
             segment: self.segment,
             offset,

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 mod apply;
 mod identity;
-mod quarantine;
+pub(crate) mod quarantine;
 #[cfg(test)]
 mod tests;
 

@@ -91,17 +91,17 @@ impl Shared {
     /// # Errors
     /// [`Error::Failed`], [`Error::Closed`] or [`Error::TooLarge`]; the batch is unchanged then.
     pub(crate) fn append(&self, batch: &mut Batch, urgency: Urgency) -> Result<Appended, Error> {
-        self.append_checked(batch, urgency, |_, _| {})
+        batch.seal();
+        self.append_with(batch, urgency, |_, _| {})
     }
 
-    /// Like [`Shared::append`], with a last look at the log, and a last change to the batch, under its lock.
-    pub(crate) fn append_checked(
+    /// Like [`Shared::append`], with a last look at the log under its lock. The batch is sealed when that is over.
+    pub(crate) fn append_with(
         &self,
         batch: &mut Batch,
         urgency: Urgency,
         last_look: impl FnOnce(&Log, &mut Batch),
     ) -> Result<Appended, Error> {
-        batch.seal();
         let mut log = self.log.lock();
         if let Some(reason) = &log.failed {
             return Err(Error::Failed(Arc::clone(reason)));
@@ -119,7 +119,10 @@ impl Shared {
                 offset: 0,
                 len: 0,
             };
-            return Ok(Appended { lsn: log.end(), base });
+            return Ok(Appended {
+                lsn: log.appended,
+                base,
+            });
         }
         let bytes = batch.bytes.len() as u64;
         let appended = log.append(batch, self.next_id.load(Ordering::Relaxed));

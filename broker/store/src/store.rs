@@ -8,6 +8,7 @@ use crate::fs::Fs;
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
 use crate::log::Log;
+use crate::reclaim::{self, Owner};
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
 use crate::{MessageId, Options, Recovered, Stats, prepare, reader, recovery, writer};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ mod tests;
 /// An open data directory. Dropping it closes it.
 pub struct Store {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: DirectoryLock,
 }
 
@@ -87,9 +88,9 @@ impl Store {
             on_durable,
             on_failed,
         });
-        let mut store = Store {
+        let store = Store {
             shared,
-            threads: Vec::new(),
+            threads: Mutex::default(),
             _lock: lock,
         };
         store.spawn("store-writer", writer::run)?;
@@ -102,13 +103,14 @@ impl Store {
         Ok((store, outcome.recovered))
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
+    fn spawn(&self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(&shared));
-        self.threads
-            .push(thread.map_err(|source| Error::io("start a thread for", &self.shared.options.directory, source))?);
+        let thread =
+            thread.map_err(|source| Error::io("start a thread for", &self.shared.options.directory, source))?;
+        self.threads.lock().push(thread);
         Ok(())
     }
 
@@ -116,6 +118,14 @@ impl Store {
     pub fn handle(&self) -> Handle {
         Handle {
             shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Starts to reclaim segments, now that the owner can answer for its messages.
+    pub fn start_reclaim(&self, owner: Arc<dyn Owner>) {
+        let started = self.spawn("store-reclaim", move |shared| reclaim::run(shared, &*owner));
+        if let Err(error) = started {
+            tracing::error!(%error, "dead segments will not be reclaimed");
         }
     }
 
@@ -138,7 +148,7 @@ impl Store {
         self.shared.progress.notify_all();
         self.shared.reclaim_wake.notify_all();
         self.shared.spare_wake.notify_all();
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.get_mut().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store has panicked");
             }

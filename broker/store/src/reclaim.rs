@@ -1,0 +1,153 @@
+//! Keeps the directory small: drops dead segments, moves the few live records out of nearly dead ones.
+//!
+//! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
+//! it asks the owner. Does not know how the owner keeps its messages.
+
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::location::Location;
+use crate::log::Log;
+use crate::shared::Shared;
+use crate::{MessageId, QueueId};
+use std::time::{Duration, Instant};
+
+mod evacuate;
+mod retire;
+#[cfg(test)]
+mod tests;
+
+/// How long references may be left in a segment of which the owner says that nothing is alive.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So many segments with little in them are put together.
+const FRAGMENTS: usize = 8;
+
+/// Who holds the messages. Called from the reclaim thread, never with a lock of the store held.
+pub trait Owner: Send + Sync {
+    /// The delivery count of the message, or `None` when it is settled.
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32>;
+
+    /// The record has been copied and the copy is durable: from now on the message is at `to`.
+    ///
+    /// False when the message was settled meanwhile; the store then appends a settlement that covers the copy.
+    fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool;
+}
+
+/// What is to be done with which segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// Nothing in it is needed.
+    Drop(u32),
+    /// Some of it must be carried forward first.
+    Evacuate(u32),
+}
+
+/// Runs until the store is closed or fails.
+pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
+    let mut watch = Watch {
+        appends: 0,
+        since: Instant::now(),
+    };
+    while let Some(plan) = watch.next(shared) {
+        let (segment, done) = match plan {
+            Plan::Drop(segment) => (segment, retire::retire(shared, segment)),
+            Plan::Evacuate(segment) => (segment, evacuate::evacuate(shared, owner, segment)),
+        };
+        match done {
+            Ok(()) => {}
+            Err(Error::Closed | Error::Failed(_)) => return,
+            Err(error) => {
+                tracing::warn!(segment, %error, "cannot reclaim a segment; trying again later");
+                let mut log = shared.log.lock();
+                let account = log.ledger.account(segment);
+                account.blocked = Some(Instant::now());
+                account.failing = true;
+            }
+        }
+    }
+}
+
+/// Tells whether the log is idle.
+struct Watch {
+    appends: u64,
+    since: Instant,
+}
+
+impl Watch {
+    /// Waits until there is something to do; `None` at the end.
+    fn next(&mut self, shared: &Shared) -> Option<Plan> {
+        let options = &shared.options;
+        let mut log = shared.log.lock();
+        loop {
+            if log.closing || log.failed.is_some() {
+                return None;
+            }
+            if log.appends != self.appends {
+                self.appends = log.appends;
+                self.since = Instant::now();
+            }
+            let idle = self.since.elapsed() >= options.idle;
+            if idle {
+                roll_if_mostly_dead(&mut log, options.segment_bytes);
+            }
+            if let Some(plan) = plan(&log.ledger, options.segment_bytes, idle) {
+                return Some(plan);
+            }
+            let blocked = log.ledger.accounts.values().any(|account| account.blocked.is_some());
+            if idle && !blocked {
+                log.reclaim_sleeps = true;
+                shared.reclaim_wake.wait(&mut log);
+            } else {
+                let pause = options
+                    .idle
+                    .saturating_sub(self.since.elapsed())
+                    .max(Duration::from_millis(20));
+                let pause = if idle { Duration::from_secs(1) } else { pause };
+                shared.reclaim_wake.wait_for(&mut log, pause);
+            }
+        }
+    }
+}
+
+/// The segment being written too must not hold disk space for little.
+fn roll_if_mostly_dead(log: &mut Log, segment_bytes: u64) {
+    let current = log.segment();
+    let used = log.ledger.account(current).used;
+    if log.begun() && used > segment_bytes / 8 && log.ledger.needed(current) < used / 4 {
+        log.roll();
+    }
+}
+
+/// Which segment comes next, if any. The oldest first: settlements of its messages in younger ones need no carrying then.
+fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
+    let mut forced = None;
+    let mut sparse: Option<(u64, u32)> = None;
+    let (mut total, mut live) = (0, 0);
+    let mut fragments = Vec::new();
+    for (&segment, account) in &ledger.accounts {
+        let carried = ledger.carried(segment);
+        let needed = account.live() + carried;
+        total += account.used;
+        live += needed;
+        if segment >= ledger.current || !account.after.is_empty() || account.rests(PATIENCE) {
+            continue;
+        }
+        if account.refs == 0 && carried == 0 {
+            return Some(Plan::Drop(segment));
+        }
+        let copied_before = ledger.accounts.values().any(|other| other.after.contains(&segment));
+        if copied_before || (account.refs == 0 && carried < account.used / 4) {
+            forced = forced.or(Some(segment));
+        }
+        let percent = needed.saturating_mul(100) / account.used.max(1);
+        if percent < 50 && sparse.is_none_or(|(lowest, _)| percent < lowest) {
+            sparse = Some((percent, segment));
+        }
+        if account.used < segment_bytes / 8 {
+            fragments.push(segment);
+        }
+    }
+    let wasteful = total > 2 * live && (idle || total > 2 * segment_bytes);
+    let sparse = sparse.filter(|_| wasteful).map(|(_, segment)| segment);
+    let fragment = fragments.first().copied().filter(|_| fragments.len() > FRAGMENTS);
+    forced.or(sparse).or(fragment).map(Plan::Evacuate)
+}
