@@ -6,6 +6,9 @@
 /// Flags and environment.
 pub mod args;
 
+/// `leveret-operator run`: puts the parts together.
+pub mod run;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 

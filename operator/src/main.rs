@@ -1,34 +1,18 @@
 //! `leveret-operator`: `run` reconciles, `crd` prints the custom resource definitions.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-#[derive(Parser)]
-#[command(
-    name = "leveret-operator",
-    version,
-    about = "Keeps AMQP brokers in step with Queue, Exchange and Binding resources"
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Print the custom resource definitions as YAML, for `kubectl apply -f -`
-    Crd {
-        /// Write them into this folder instead, one file per kind
-        #[arg(long, value_name = "DIR")]
-        output: Option<PathBuf>,
-    },
-}
+use anyhow::Context;
+use clap::Parser;
+use leveret_operator::args::{Cli, Command, RunArgs};
+use leveret_operator::resource::schema;
+use leveret_operator::{run, telemetry};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Crd { output } => crd(output),
+        Command::Run(args) => operate(args),
+        Command::Crd { output } => print_crds(output.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,16 +23,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
-    use anyhow::Context;
-    use leveret_operator::resource::schema;
-    let Some(folder) = output else {
+fn operate(args: RunArgs) -> anyhow::Result<()> {
+    telemetry::init(&args.log, args.log_format)?;
+    // Two libraries speak TLS; both shall use the same provider.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider is installed already");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run::run(args))?;
+    Ok(())
+}
+
+fn print_crds(folder: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = folder else {
         print!("{}", schema::crd_yaml()?);
         return Ok(());
     };
     for crd in schema::crds() {
         let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
-        std::fs::write(&path, schema::one_yaml(&crd)?).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, schema::one_yaml(&crd)?).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
