@@ -6,6 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
+const CLIENT: &str = "kube_client";
+
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,10 +25,16 @@ pub enum Error {
 /// # Errors
 /// The filter is none, or this is the second call.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), Error> {
-    let parsed = EnvFilter::try_new(filter).map_err(|error| Error::Filter {
+    let wrong = |why: String| Error::Filter {
         filter: filter.to_owned(),
-        why: error.to_string(),
-    })?;
+        why,
+    };
+    let mut parsed = EnvFilter::try_new(filter).map_err(|error| wrong(error.to_string()))?;
+    if !filter.contains(CLIENT) {
+        // It logs every answer above 400 as an error, without saying what was asked; those who asked say more.
+        let quiet = format!("{CLIENT}=off").parse();
+        parsed = parsed.add_directive(quiet.map_err(|error| wrong(format!("{error}")))?);
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(std::io::stderr);

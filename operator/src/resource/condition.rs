@@ -25,7 +25,7 @@ pub struct ObjectStatus {
     /// Virtual host of what this object owns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vhost: Option<String>,
-    /// The binding as it was last put on the broker.
+    /// A Binding as it was last put on the broker; more than one entry while a new one replaces an old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "applied_schema")]
     pub applied: Option<Value>,
@@ -62,5 +62,9 @@ pub struct Condition {
 }
 
 fn applied_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schema::object(serde_json::json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }))
+    schema::object(serde_json::json!({
+        "type": "array",
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+        "x-kubernetes-list-type": "atomic",
+    }))
 }
