@@ -281,6 +281,19 @@ impl Client {
         close
     }
 
+    /// Expects a refusal during the handshake: a close with this code and text, or, as RabbitMQ does it there, the end of
+    /// the stream without a word.
+    pub fn refusal(&mut self, code: u16, text: &str) {
+        match self.frame() {
+            None => {}
+            Some(Frame::Method(0, Method::ConnectionClose(close))) => {
+                let said = close.reply_text.to_str_lossy();
+                assert!(close.reply_code == code && said.starts_with(text), "{close:?}");
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
     /// Expects the end of the stream, whatever still comes before it.
     pub fn end(&mut self) {
         let start = Instant::now();
@@ -346,15 +359,17 @@ impl Client {
         }
     }
 
-    /// Octets that are no frames: what a broker answers to a protocol header it does not speak.
+    /// At most `count` octets that are no frames, or all until the end: what a broker answers to a protocol header it does not speak.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         let mut bytes = std::mem::take(&mut self.received);
         while bytes.len() < count {
             let mut chunk = [0; 256];
-            match self.stream.read(&mut chunk).expect("an answer in time") {
-                0 => break,
-                length => bytes.extend_from_slice(&chunk[..length]),
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("reading: {error}"),
             }
         }
         bytes

@@ -1,0 +1,98 @@
+//! Bindings from exchange to queue.
+
+use harness::call;
+use harness::requests::*;
+use harness::scripted_client::table;
+use leveret_amqp::method::*;
+
+use crate::client;
+
+#[test]
+fn binding_twice_is_one_binding() {
+    let mut client = client();
+    let (queue, key) = (unique("q"), unique("key"));
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
+    call!(client, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_some());
+    assert!(client.get(1, &queue, true).is_none());
+    call!(client, 1, unbind(&queue, "amq.direct", &key) => QueueUnbindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_none(), "one unbind is enough");
+}
+
+#[test]
+fn unbinding_what_is_not_bound_is_no_error() {
+    let mut client = client();
+    let queue = unique("q");
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, unbind(&queue, "amq.direct", "never") => QueueUnbindOk);
+}
+
+#[test]
+fn both_ends_must_exist() {
+    let mut client = client();
+    let (queue, nowhere) = (unique("q"), unique("nowhere"));
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    client.send(1, bind(&queue, &nowhere, "k"));
+    let close = client.channel_error(1, 404, &format!("NOT_FOUND - no exchange '{nowhere}' in vhost '/'"));
+    assert_eq!((close.class_id, close.method_id), QueueBind::ID);
+    client.open_channel(1);
+    client.send(1, bind(&nowhere, "amq.direct", "k"));
+    client.channel_error(1, 404, &format!("NOT_FOUND - no queue '{nowhere}' in vhost '/'"));
+}
+
+#[test]
+fn an_empty_queue_name_is_the_last_declared() {
+    let mut client = client();
+    let queue = unique("last");
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind("", "amq.direct", &queue) => QueueBindOk);
+    client.publish(1, "amq.direct", &queue, b"x");
+    assert!(client.get(1, &queue, true).is_some());
+    client.open_channel(2);
+    client.send(2, bind("", "amq.direct", "k"));
+    client.channel_error(2, 404, "NOT_FOUND - no previously declared queue");
+}
+
+#[test]
+fn an_empty_queue_name_and_key_bind_by_the_queues_name() {
+    let mut client = client();
+    let queue = unique("last");
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind("", "amq.direct", "") => QueueBindOk);
+    client.publish(1, "amq.direct", &queue, b"x");
+    assert!(client.get(1, &queue, true).is_some());
+}
+
+#[test]
+fn a_queue_takes_its_bindings_along() {
+    let mut client = client();
+    let (queue, key) = (unique("q"), unique("key"));
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_none());
+}
+
+#[test]
+fn arguments_are_part_of_a_bindings_identity() {
+    let mut client = client();
+    let (queue, key) = (unique("q"), unique("key"));
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
+    let arguments = table([("note", "second".into())]);
+    call!(client, 1, QueueBind { arguments: arguments.clone(), ..bind(&queue, "amq.direct", &key) } => QueueBindOk);
+    call!(client, 1, unbind(&queue, "amq.direct", &key) => QueueUnbindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(
+        client.get(1, &queue, true).is_some(),
+        "the one with arguments is still there"
+    );
+    call!(client, 1, QueueUnbind { arguments, ..unbind(&queue, "amq.direct", &key) } => QueueUnbindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_none());
+}
