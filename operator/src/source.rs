@@ -6,6 +6,8 @@
 //! What comes from the API server has passed the schema and CEL rules of the CRDs; what comes from files must pass
 //! [`crate::resource::admission::admit`], which says the same.
 
+pub mod folder;
+
 pub mod kubernetes;
 
 use std::collections::BTreeMap;

@@ -188,19 +188,32 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             self.report_broker(broker, &desired);
         }
         self.count(&desired);
-        let resync = match &self.link {
-            Link::Up { client, .. } if client.about().has_events => self.shared.settings.resync,
-            Link::Up { .. } => self.shared.settings.resync_without_events,
-            _ => return,
+        if let Some(resync) = self.resync() {
+            self.wake_at(self.listed + resync);
+        }
+    }
+
+    /// Between two complete lists; `None` while the broker is away.
+    fn resync(&self) -> Option<Duration> {
+        let Link::Up { client, .. } = &self.link else {
+            return None;
         };
-        self.wake_at(self.listed + resync);
+        let settings = &self.shared.settings;
+        Some(match client.about().has_events {
+            true => settings.resync,
+            false => settings.resync_without_events,
+        })
     }
 
     /// Recalls what resources own that were not known before, forgets those that are gone, and leaves those alone that
     /// are only waiting to vanish.
     fn remember(&mut self, world: &World, desired: &mut Desired) {
         for item in &desired.items {
-            let known = self.memory.get(&item.key).is_some_and(|memory| memory.uid == item.uid);
+            let leaving = matches!(item.standing, Standing::Leaving { .. });
+            let known = self
+                .memory
+                .get(&item.key)
+                .is_some_and(|memory| memory.uid == item.uid && (leaving || !memory.released));
             if let (false, Some(meta)) = (known, world.meta(&item.key)) {
                 self.memory.insert(item.key.clone(), Memory::new(meta));
                 self.owned.insert(item.key.clone(), recall(meta));
@@ -280,17 +293,11 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
 
     /// Lists the broker when nothing is known, something is in doubt, or it is time.
     async fn observe(&mut self, desired: &Desired) -> Result<(), Error> {
-        let Link::Up { client, .. } = &self.link else {
+        let (Link::Up { client, .. }, Some(resync)) = (&self.link, self.resync()) else {
             return Ok(());
         };
-        let resync = match client.about().has_events {
-            true => self.shared.settings.resync,
-            false => self.shared.settings.resync_without_events,
-        };
-        let fresh = self
-            .observed
-            .as_ref()
-            .is_some_and(|observed| !observed.needs_list(&desired.relevant()));
+        let known = self.observed.as_ref();
+        let fresh = known.is_some_and(|observed| !observed.needs_list(&desired.relevant()));
         if fresh && self.listed.elapsed() < resync {
             return Ok(());
         }

@@ -1,0 +1,338 @@
+//! A folder of manifests as the source of resources, and a place in memory for their status.
+//!
+//! In: YAML files, read again when they change. Out: the same [`World`] that a cluster would give.
+//! Does not know about brokers beyond the one address that all resources lead to, nor how statuses are shown.
+
+pub mod check;
+
+pub mod read;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Objects, Source, SourceError, StatusReport,
+    World,
+};
+use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
+use read::{Fingerprint, Manifest, Manifests, Problem, Spec, files, read};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+/// The broker's name when no resource names one.
+const DEFAULT_BROKER: &str = "main";
+
+/// A folder of manifests, all of which lead to one broker.
+pub struct Folder {
+    path: PathBuf,
+    connection: Connection,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    told: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    fingerprint: Fingerprint,
+    world: Arc<World>,
+    next_uid: u64,
+    statuses: BTreeMap<ObjectKey, StatusReport>,
+    problems: Vec<Problem>,
+    skipped: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// What there is to show.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    pub world: Arc<World>,
+    pub statuses: BTreeMap<ObjectKey, StatusReport>,
+    /// Why the files as they stand now are not what is reconciled.
+    pub problems: Vec<Problem>,
+    pub skipped: Vec<String>,
+    /// Things that were said once, oldest first.
+    pub warnings: Vec<String>,
+}
+
+impl Folder {
+    /// Reads the manifests at `path` for the first time. All resources, whatever broker they name, lead to `connection`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them; one line each.
+    pub fn open(path: &Path, connection: Connection) -> Result<Self, Vec<Problem>> {
+        let fingerprint = files(path).map_err(|problem| vec![problem])?;
+        let manifests = read(path, &fingerprint)?;
+        let mut state = State {
+            fingerprint,
+            ..State::default()
+        };
+        state.take(manifests);
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+            told: watch::Sender::new(0),
+        })
+    }
+
+    /// Follows edits until `shutdown`. Files that do not read well change nothing: they are shown as problems, and the
+    /// last good state stays.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut ticks = interval(LOOK);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let folder = Arc::clone(&self);
+            // Files are read on a thread of their own: a slow disk holds nothing up.
+            if let Err(error) = tokio::task::spawn_blocking(move || folder.look()).await {
+                tracing::error!("cannot look at the files: {error}");
+            }
+        }
+    }
+
+    fn look(&self) {
+        let found = files(&self.path);
+        let same = {
+            let state = self.state.lock();
+            match &found {
+                Ok(fingerprint) => *fingerprint == state.fingerprint,
+                Err(problem) => state.problems.first() == Some(problem),
+            }
+        };
+        if same {
+            return;
+        }
+        let outcome = match found {
+            Ok(fingerprint) => {
+                let manifests = read(&self.path, &fingerprint);
+                self.state.lock().fingerprint = fingerprint;
+                manifests
+            }
+            Err(problem) => {
+                self.state.lock().fingerprint = Fingerprint::new();
+                Err(vec![problem])
+            }
+        };
+        let mut state = self.state.lock();
+        match outcome {
+            Ok(manifests) => {
+                state.problems.clear();
+                state.take(manifests);
+            }
+            Err(problems) => state.problems = problems,
+        }
+        drop(state);
+        bump(&self.changed);
+        bump(&self.told);
+    }
+
+    /// What there is to show now.
+    pub fn shown(&self) -> Shown {
+        let state = self.state.lock();
+        Shown {
+            world: Arc::clone(&state.world),
+            statuses: state.statuses.clone(),
+            problems: state.problems.clone(),
+            skipped: state.skipped.clone(),
+            warnings: state.warnings.clone(),
+        }
+    }
+
+    /// Grows whenever [`Folder::shown`] has changed.
+    pub fn told(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
+    }
+}
+
+fn bump(counter: &watch::Sender<u64>) {
+    counter.send_modify(|number| *number = number.wrapping_add(1));
+}
+
+fn now() -> i64 {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+impl State {
+    /// Moves from the world as it was to what the files say now. What is no longer in them is deleted, that is, marked
+    /// so until the pipeline lets it go; what comes back before that stays.
+    fn take(&mut self, manifests: Manifests) {
+        let old = Arc::clone(&self.world);
+        let mut world = World::default();
+        let broker = broker_key(&manifests);
+        for (key, manifest) in manifests.objects {
+            let Manifest { annotations, spec } = manifest;
+            let meta = |state: &mut Self, same| state.meta(&old, &key, annotations.clone(), same);
+            match spec {
+                Spec::Broker(_) => {}
+                Spec::Exchange(mut spec) => {
+                    spec.broker_ref = reference(&broker);
+                    let same = old.exchanges.get(&key).is_some_and(|object| object.spec == spec);
+                    put(&mut world.exchanges, meta(self, same), spec);
+                }
+                Spec::Queue(mut spec) => {
+                    spec.broker_ref = reference(&broker);
+                    let same = old.queues.get(&key).is_some_and(|object| object.spec == spec);
+                    put(&mut world.queues, meta(self, same), spec);
+                }
+                Spec::Binding(mut spec) => {
+                    spec.broker_ref = reference(&broker);
+                    let same = old.bindings.get(&key).is_some_and(|object| object.spec == spec);
+                    put(&mut world.bindings, meta(self, same), spec);
+                }
+            }
+        }
+        let leaving = now();
+        keep_leaving(&old.exchanges, &mut world.exchanges, leaving, |spec| {
+            spec.broker_ref = reference(&broker)
+        });
+        keep_leaving(&old.queues, &mut world.queues, leaving, |spec| {
+            spec.broker_ref = reference(&broker)
+        });
+        keep_leaving(&old.bindings, &mut world.bindings, leaving, |spec| {
+            spec.broker_ref = reference(&broker)
+        });
+        let meta = self.meta(&old, &broker, BTreeMap::new(), old.brokers.contains_key(&broker));
+        put(&mut world.brokers, meta, companion());
+        self.statuses.retain(|key, _| world.meta(key).is_some());
+        self.world = Arc::new(world);
+        self.skipped = manifests.skipped;
+    }
+
+    fn meta(&mut self, old: &World, key: &ObjectKey, annotations: BTreeMap<String, String>, same: bool) -> Meta {
+        let before = old.meta(key);
+        let generation = before.map_or(1, |before| before.generation + i64::from(!same));
+        let uid = before.map(|before| before.uid.clone()).unwrap_or_else(|| {
+            self.next_uid += 1;
+            self.next_uid.to_string()
+        });
+        Meta {
+            key: key.clone(),
+            uid,
+            generation,
+            created: before.map_or_else(now, |before| before.created),
+            deleting: None,
+            annotations,
+            finalized: true,
+            status: LastStatus::default(),
+        }
+    }
+}
+
+fn put<S>(objects: &mut Objects<S>, meta: Meta, spec: S) {
+    objects.insert(meta.key.clone(), Arc::new(Object { meta, spec }));
+}
+
+fn keep_leaving<S: Clone>(old: &Objects<S>, new: &mut Objects<S>, leaving: i64, lead: impl Fn(&mut S)) {
+    for (key, object) in old {
+        if !new.contains_key(key) {
+            let mut object = Object::clone(object);
+            object.meta.deleting.get_or_insert(leaving);
+            lead(&mut object.spec);
+            new.insert(key.clone(), Arc::new(object));
+        }
+    }
+}
+
+/// The broker by the name that the resources use: that of the first Broker, or of the first reference.
+fn broker_key(manifests: &Manifests) -> ObjectKey {
+    let named = manifests.objects.keys().find(|key| key.kind == Kind::Broker).cloned();
+    let referred = || {
+        manifests.objects.iter().find_map(|(key, manifest)| {
+            let reference = match &manifest.spec {
+                Spec::Broker(_) => return None,
+                Spec::Exchange(spec) => &spec.broker_ref,
+                Spec::Queue(spec) => &spec.broker_ref,
+                Spec::Binding(spec) => &spec.broker_ref,
+            };
+            let namespace = reference.namespace.as_ref().unwrap_or(&key.namespace);
+            Some(ObjectKey::new(Kind::Broker, namespace, &reference.name))
+        })
+    };
+    named
+        .or_else(referred)
+        .unwrap_or_else(|| ObjectKey::new(Kind::Broker, "default", DEFAULT_BROKER))
+}
+
+fn reference(broker: &ObjectKey) -> BrokerRef {
+    BrokerRef {
+        name: broker.name.clone(),
+        namespace: Some(broker.namespace.clone()),
+    }
+}
+
+fn companion() -> BrokerSpec {
+    BrokerSpec {
+        allowed_namespaces: AllowedNamespaces {
+            from: NamespacesFrom::All,
+            selector: None,
+        },
+        ..BrokerSpec::default()
+    }
+}
+
+impl Source for Folder {
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.state.lock().world)
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn connection(&self, _: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+        Ok(self.connection.clone())
+    }
+
+    async fn write_status(&self, reports: Vec<StatusReport>) {
+        let mut state = self.state.lock();
+        for report in reports {
+            if state.world.meta(&report.key).is_some_and(|meta| meta.uid == report.uid) {
+                state.statuses.insert(report.key.clone(), report);
+            }
+        }
+        drop(state);
+        bump(&self.told);
+    }
+
+    /// Files carry no finalizers: what was in them stays in the world until it is let go.
+    async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        let mut state = self.state.lock();
+        // It may have come back meanwhile.
+        if state.world.meta(key).is_some_and(|meta| meta.deleting.is_some()) {
+            let mut world = World::clone(&state.world);
+            match key.kind {
+                Kind::Broker => drop(world.brokers.remove(key)),
+                Kind::Exchange => drop(world.exchanges.remove(key)),
+                Kind::Queue => drop(world.queues.remove(key)),
+                Kind::Binding => drop(world.bindings.remove(key)),
+            }
+            state.world = Arc::new(world);
+            state.statuses.remove(key);
+        }
+        drop(state);
+        bump(&self.changed);
+        bump(&self.told);
+        Ok(())
+    }
+
+    async fn warn(&self, key: &ObjectKey, _: &'static str, message: String) {
+        self.state.lock().warnings.push(format!("{key}: {message}"));
+        bump(&self.told);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,481 @@
+//! Reads the manifests of a folder.
+//!
+//! In: a folder, or one file. Out: typed resources, or every [`Problem`] with its place. Does not know about brokers,
+//! what was read before, or what happens to the resources.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::check::{check, unknown};
+use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, GROUP, QueueSpec, VERSION, crds};
+use crate::source::{Kind, ObjectKey};
+
+/// Biggest manifest that is read.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Where an object is that names no namespace; the same as kubectl's default.
+const DEFAULT_NAMESPACE: &str = "default";
+/// What Kubernetes allows in `metadata`.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Something that is wrong with a folder of manifests, as one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct Problem {
+    /// `FILE`, `FILE:LINE` or `FILE:LINE:COLUMN`.
+    pub place: String,
+    pub message: String,
+}
+
+/// The spec of a resource of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    Broker(BrokerSpec),
+    Exchange(ExchangeSpec),
+    Queue(QueueSpec),
+    Binding(BindingSpec),
+}
+
+/// One resource as it stands in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    pub annotations: BTreeMap<String, String>,
+    pub spec: Spec,
+}
+
+/// What a folder holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifests {
+    pub objects: BTreeMap<ObjectKey, Manifest>,
+    /// Documents of other groups, which are left alone: a line for each.
+    pub skipped: Vec<String>,
+}
+
+/// Files with what shows that they have changed.
+pub type Fingerprint = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
+/// The manifest files at `path`, in the order of their names.
+///
+/// # Errors
+/// When the folder, or one below it, cannot be read.
+pub fn files(path: &Path) -> Result<Fingerprint, Problem> {
+    let mut found = Vec::new();
+    let meta = fs::metadata(path).map_err(|error| problem(path, reading(&error)))?;
+    if meta.is_dir() {
+        walk(path, &mut found)?;
+    } else {
+        found.push((path.to_owned(), meta.modified().ok(), meta.len()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Fingerprint) -> Result<(), Problem> {
+    let entries = fs::read_dir(folder).map_err(|error| problem(folder, reading(&error)))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| problem(folder, reading(&error)))?;
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // A file may vanish between the listing and here.
+        let Ok(meta) = fs::metadata(&path) else { continue };
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if meta.is_dir() && !is_link {
+            walk(&path, found)?;
+        } else if meta.is_file()
+            && path
+                .extension()
+                .is_some_and(|ending| ending == "yaml" || ending == "yml")
+        {
+            found.push((path, meta.modified().ok(), meta.len()));
+        }
+    }
+    Ok(())
+}
+
+fn reading(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such folder or file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "no permission to read".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn problem(path: &Path, message: impl Into<String>) -> Problem {
+    Problem {
+        place: path.display().to_string(),
+        message: message.into(),
+    }
+}
+
+/// Reads all manifests in `files`; `root` is only for messages.
+///
+/// # Errors
+/// Everything that is wrong in any of them.
+pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>> {
+    let schemas = schemas();
+    let mut reader = Reader {
+        schemas: &schemas,
+        manifests: Manifests::default(),
+        places: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    for (path, _, length) in files {
+        if *length > MOST_BYTES {
+            reader.problems.push(problem(path, "larger than 64 MiB"));
+            continue;
+        }
+        match fs::read_to_string(path) {
+            Ok(text) => reader.file(path, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                reader.problems.push(problem(path, "not UTF-8 text"));
+            }
+            Err(error) => reader.problems.push(problem(path, reading(&error))),
+        }
+    }
+    if reader.problems.is_empty() && reader.manifests.objects.is_empty() {
+        let message = match reader.manifests.skipped.len() {
+            0 => "no manifests (*.yaml, *.yml) in this folder".to_owned(),
+            _ => format!("no manifest of {GROUP}/{VERSION} in this folder"),
+        };
+        reader.problems.push(problem(root, message));
+    }
+    if reader.problems.is_empty() {
+        Ok(reader.manifests)
+    } else {
+        Err(reader.problems)
+    }
+}
+
+/// Schema by kind.
+type Schemas = BTreeMap<String, Value>;
+
+fn schemas() -> Schemas {
+    let mut schemas = Schemas::new();
+    for crd in crds() {
+        let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
+        let schema = schema.and_then(|schema| serde_json::to_value(schema.open_api_v3_schema).ok());
+        schemas.insert(crd.spec.names.kind, schema.unwrap_or_default());
+    }
+    schemas
+}
+
+struct Reader<'a> {
+    schemas: &'a Schemas,
+    manifests: Manifests,
+    places: BTreeMap<ObjectKey, String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path, text: &str) {
+        for document in split(text) {
+            let parsed: Result<serde_yaml::Value, _> = serde_yaml::from_str(&document.text);
+            let value = match parsed {
+                Ok(serde_yaml::Value::Null) => continue,
+                Ok(value) => serde_json::to_value(value)
+                    .map(without_nulls)
+                    .map_err(|error| error.to_string()),
+                Err(error) => {
+                    self.problems.push(syntax(path, &document, &error));
+                    continue;
+                }
+            };
+            match value {
+                Ok(value) => self.document(path, &document, &value),
+                Err(message) => self.fault(path, &document, &[], &message),
+            }
+        }
+    }
+
+    /// Notes a problem at the line of the last key of `keys`, or the first line of the document.
+    fn fault(&mut self, path: &Path, document: &Document, keys: &[String], message: &str) {
+        let keys_text = keys.join(".");
+        let separator = if keys.is_empty() { "" } else { ": " };
+        self.problems.push(Problem {
+            place: format!("{}:{}", path.display(), document.line_of(keys)),
+            message: format!("{keys_text}{separator}{message}"),
+        });
+    }
+
+    fn document(&mut self, path: &Path, document: &Document, value: &Value) {
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+            return self.fault(
+                path,
+                document,
+                &[],
+                "not a Kubernetes manifest: apiVersion or kind is missing",
+            );
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        if group != GROUP {
+            let line = document.line_of(&[]);
+            let skipped = format!("{}:{line}: {kind} of {version} is left alone", path.display());
+            self.manifests.skipped.push(skipped);
+            return;
+        }
+        if version != format!("{GROUP}/{VERSION}") {
+            let message = format!("{version} is not known, only {GROUP}/{VERSION}");
+            return self.fault(path, document, &["apiVersion".to_owned()], &message);
+        }
+        let Some(schema) = self.schemas.get(kind) else {
+            let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            let message = format!("{kind} is not known, only {}", kinds.join(", "));
+            return self.fault(path, document, &["kind".to_owned()], &message);
+        };
+        let mut faults = check(schema, value);
+        faults.extend(metadata_faults(value));
+        if faults.is_empty() {
+            return self.object(path, document, kind, value);
+        }
+        let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
+        for fault in faults {
+            let keys = fault.path.join(".");
+            let separator = if keys.is_empty() { "" } else { ": " };
+            self.problems.push(Problem {
+                place: format!("{}:{}", path.display(), document.line_of(&fault.path)),
+                message: format!("{kind} {name}: {keys}{separator}{}", fault.message),
+            });
+        }
+    }
+
+    fn object(&mut self, path: &Path, document: &Document, kind: &str, value: &Value) {
+        let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) else {
+            return;
+        };
+        let spec = value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let spec = match kind {
+            Kind::Broker => typed(spec).map(Spec::Broker),
+            Kind::Exchange => typed(spec).map(Spec::Exchange),
+            Kind::Queue => typed(spec).map(Spec::Queue),
+            Kind::Binding => typed(spec).map(Spec::Binding),
+        };
+        let spec = match spec {
+            Ok(spec) => spec,
+            Err(message) => return self.fault(path, document, &["spec".to_owned()], &message),
+        };
+        let metadata = |name: &str| value.pointer(&format!("/metadata/{name}"));
+        let namespace = metadata("namespace")
+            .and_then(Value::as_str)
+            .unwrap_or(DEFAULT_NAMESPACE);
+        let name = metadata("name").and_then(Value::as_str).unwrap_or_default();
+        let key = ObjectKey::new(kind, namespace, name);
+        let place = format!("{}:{}", path.display(), document.line_of(&[]));
+        if let Some(first) = self.places.insert(key.clone(), place.clone()) {
+            let message = format!("{key} is there twice, first in {first}");
+            self.problems.push(Problem { place, message });
+            return;
+        }
+        let annotations = metadata("annotations").cloned().map(serde_json::from_value);
+        let manifest = Manifest {
+            annotations: annotations.and_then(Result::ok).unwrap_or_default(),
+            spec,
+        };
+        self.manifests.objects.insert(key, manifest);
+    }
+}
+
+fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, String> {
+    serde_json::from_value(spec).map_err(|error| error.to_string())
+}
+
+/// The API server drops an explicit `null` before it looks at anything else.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// `metadata` is not part of a CRD's schema.
+fn metadata_faults(value: &Value) -> Vec<super::check::Fault> {
+    let fault = |keys: &[&str], message: String| super::check::Fault {
+        path: keys.iter().map(|key| (*key).to_owned()).collect(),
+        message,
+    };
+    let Some(metadata) = value.get("metadata").and_then(Value::as_object) else {
+        return vec![fault(&[], "metadata is missing".to_owned())];
+    };
+    let known: Vec<String> = METADATA.iter().map(|key| (*key).to_owned()).collect();
+    let mut faults: Vec<_> = metadata
+        .keys()
+        .filter(|key| !known.contains(key))
+        .map(|key| fault(&["metadata", key], unknown(key, known.iter())))
+        .collect();
+    match metadata.get("name").map(Value::as_str) {
+        None => faults.push(fault(&["metadata"], "name is missing".to_owned())),
+        Some(name) if !name.is_some_and(|name| is_dns_name(name, 253, true)) => {
+            let message = "must be lower case letters, digits, '-' and '.', at most 253 characters, and begin and end \
+                           with a letter or digit"
+                .to_owned();
+            faults.push(fault(&["metadata", "name"], message));
+        }
+        Some(_) => {}
+    }
+    if let Some(namespace) = metadata.get("namespace")
+        && !namespace.as_str().is_some_and(|name| is_dns_name(name, 63, false))
+    {
+        let message = "must be lower case letters, digits and '-', at most 63 characters".to_owned();
+        faults.push(fault(&["metadata", "namespace"], message));
+    }
+    for (key, value) in metadata
+        .get("annotations")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        if !value.is_string() {
+            let message = format!("must be a string: write \"{value}\" with quotes");
+            faults.push(fault(&["metadata", "annotations", key], message));
+        }
+    }
+    faults
+}
+
+/// RFC 1123 label or subdomain, as Kubernetes wants names.
+fn is_dns_name(name: &str, most: usize, with_dots: bool) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let any = |byte: u8| inner(byte) || byte == b'-' || (with_dots && byte == b'.');
+    let edges = [name.as_bytes().first(), name.as_bytes().last()];
+    name.len() <= most && name.bytes().all(any) && edges.into_iter().all(|edge| edge.is_some_and(|byte| inner(*byte)))
+}
+
+/// One document of a stream, and where it begins.
+struct Document {
+    text: String,
+    /// Line in the file of the document's first line, from 1.
+    first_line: usize,
+}
+
+/// Documents end where a line begins with `---`: at the beginning of a line that means nothing else in YAML.
+fn split(text: &str) -> Vec<Document> {
+    let mut documents = vec![Document {
+        text: String::new(),
+        first_line: 1,
+    }];
+    for (index, line) in text.lines().enumerate() {
+        let marker = line
+            .strip_prefix("---")
+            .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']));
+        let ends = line.trim_end() == "...";
+        let kept = match marker {
+            Some(rest) => {
+                documents.push(Document {
+                    text: String::new(),
+                    first_line: index + 1,
+                });
+                format!("   {rest}")
+            }
+            None if ends => String::new(),
+            None => line.to_owned(),
+        };
+        if let Some(document) = documents.last_mut() {
+            document.text.push_str(&kept);
+            document.text.push('\n');
+        }
+    }
+    documents
+}
+
+impl Document {
+    /// The line of the last of `keys`, looked for from key to key; for no keys, the first line with content.
+    fn line_of(&self, keys: &[String]) -> usize {
+        let mut lines = self.text.lines().enumerate();
+        let is_content = |line: &str| !(line.trim().is_empty() || line.trim().starts_with('#'));
+        let first = self.text.lines().position(is_content).unwrap_or_default();
+        let mut found = first;
+        for key in keys.iter().filter(|key| key.parse::<usize>().is_err()) {
+            // The key may stand on the line of the one before: `brokerRef: { name: main }`.
+            let has_key = |line: &str| holds_key(line, key);
+            if self.text.lines().nth(found).is_some_and(has_key) {
+                continue;
+            }
+            match lines.by_ref().find(|(_, line)| has_key(line)) {
+                Some((index, _)) => found = index,
+                None => break,
+            }
+        }
+        self.first_line + found
+    }
+}
+
+fn holds_key(line: &str, key: &str) -> bool {
+    let content = line.split(" #").next().unwrap_or_default();
+    content.match_indices(key).any(|(at, _)| {
+        let before = content.get(..at).and_then(|before| before.chars().next_back());
+        let after = content.get(at + key.len()..).unwrap_or_default();
+        let after = after.trim_start_matches(['"', '\'']);
+        before.is_none_or(|c| " {,\"'-".contains(c)) && after.trim_start().starts_with(':')
+    })
+}
+
+/// A syntax error with line and column in the file.
+fn syntax(path: &Path, document: &Document, error: &serde_yaml::Error) -> Problem {
+    let text = error.to_string();
+    // The place stands in the text too, counted from the document's first line: it is said in front instead.
+    let message = text.split(" at line ").next().unwrap_or(&text);
+    let place = match error.location() {
+        Some(location) => format!(
+            "{}:{}:{}",
+            path.display(),
+            document.first_line + location.line() - 1,
+            location.column()
+        ),
+        None => format!("{}:{}", path.display(), document.first_line),
+    };
+    Problem {
+        place,
+        message: message.to_owned(),
+    }
+}
+
+impl fmt::Display for Manifests {
+    /// For example `2 exchanges, 3 queues, 4 bindings`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (kind, one, many) in [
+            (Kind::Broker, "broker", "brokers"),
+            (Kind::Exchange, "exchange", "exchanges"),
+            (Kind::Queue, "queue", "queues"),
+            (Kind::Binding, "binding", "bindings"),
+        ] {
+            match self.objects.keys().filter(|key| key.kind == kind).count() {
+                0 => {}
+                1 => parts.push(format!("1 {one}")),
+                count => parts.push(format!("{count} {many}")),
+            }
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;
