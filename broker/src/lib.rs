@@ -1,1 +1,53 @@
-//! Map of the crate.
+//! An AMQP 0-9-1 broker in RabbitMQ's dialect.
+//!
+//! The modules in the order of a message's way: accepted and read, taken apart by a channel, routed by a vhost, kept by a queue and
+//! the log, delivered back through a channel to a connection. Then what stands beside the way.
+//!
+//! server > listener > connection > channel > vhost > {exchange, queue} > store
+
+#![warn(missing_docs)]
+
+/// Settings: file, environment, flags.
+pub mod config;
+
+/// Start and drain.
+pub mod server;
+
+/// Sockets that are accepted.
+pub mod listener;
+
+/// One client: socket, handshake, frames.
+pub mod connection;
+
+/// One channel: methods, content, confirms, deliveries.
+pub mod channel;
+
+/// What a client is told when something is wrong.
+pub mod error;
+
+/// One virtual host: declarations, bindings, routes.
+pub mod vhost;
+
+/// Exchanges: from a key to destinations.
+pub mod exchange;
+
+/// Queues: waiting and delivered messages, consumers.
+pub mod queue;
+
+/// A message.
+pub mod message;
+
+/// What happened to the topology, told on an exchange.
+pub mod events;
+
+/// Who may log in.
+pub mod auth;
+
+/// Memory limits.
+pub mod limits;
+
+/// What all connections share.
+pub mod node;
+
+/// Log lines.
+pub mod telemetry;

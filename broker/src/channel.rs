@@ -1,0 +1,113 @@
+//! One channel: which method goes to which file.
+//!
+//! Comes in: methods of an open channel, whole messages. Goes out: replies in the connection's outbox, or the error that closes the
+//! channel or the connection.
+//! Does not know about sockets or frames.
+
+pub mod state;
+
+pub mod content;
+
+pub mod publish;
+
+pub mod confirm;
+
+pub mod hold;
+
+pub mod deliver;
+
+pub mod consume;
+
+pub mod get;
+
+pub mod settle;
+
+pub mod exchange;
+
+pub mod queue;
+
+use crate::error::{Error, Result};
+use crate::queue::Outcome;
+use confirm::Confirms;
+use leveret_amqp::Method;
+use leveret_amqp::method::{AccessRequestOk, ChannelFlowOk, ConfirmSelectOk};
+use state::{Channel, Desk, Peer};
+
+impl Channel {
+    /// Carries out a method. The messages staged before it have been enqueued.
+    ///
+    /// # Errors
+    /// What closes the channel, or the connection.
+    pub fn handle(&mut self, peer: &Peer, desk: &mut Desk, method: Method) -> Result<()> {
+        match method {
+            Method::BasicAck(ack) => self.settle(desk, ack.delivery_tag, ack.multiple, Outcome::Acked),
+            Method::BasicNack(nack) => self.settle(desk, nack.delivery_tag, nack.multiple, rejected(nack.requeue)),
+            Method::BasicReject(reject) => self.settle(desk, reject.delivery_tag, false, rejected(reject.requeue)),
+            Method::BasicRecover(recover) => self.basic_recover(peer, desk, recover.requeue, true),
+            Method::BasicRecoverAsync(recover) => self.basic_recover(peer, desk, recover.requeue, false),
+            Method::BasicConsume(consume) => self.basic_consume(peer, desk, &consume),
+            Method::BasicCancel(cancel) => self.basic_cancel(peer, desk, &cancel),
+            Method::BasicCancelOk(_) => Ok(()),
+            Method::BasicGet(get) => self.basic_get(peer, desk, &get),
+            Method::BasicQos(qos) => self.basic_qos(peer, desk, &qos),
+            Method::QueueDeclare(declare) => self.queue_declare(peer, desk, &declare),
+            Method::QueueBind(bind) => self.queue_bind(peer, desk, bind),
+            Method::QueueUnbind(unbind) => self.queue_unbind(peer, desk, unbind),
+            Method::QueuePurge(purge) => self.queue_purge(peer, desk, &purge),
+            Method::QueueDelete(delete) => self.queue_delete(peer, desk, &delete),
+            Method::ExchangeDeclare(declare) => self.exchange_declare(peer, desk, &declare),
+            Method::ExchangeDelete(delete) => self.exchange_delete(peer, desk, &delete),
+            Method::ExchangeBind(bind) => self.exchange_bind(peer, desk, bind),
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(peer, desk, unbind),
+            Method::ConfirmSelect(select) => {
+                self.confirms.get_or_insert_with(Confirms::default);
+                self.publish_info();
+                if !select.no_wait {
+                    self.reply(peer, desk, ConfirmSelectOk {});
+                }
+                Ok(())
+            }
+            Method::ChannelFlow(flow) if flow.active => {
+                self.reply(peer, desk, ChannelFlowOk { active: true });
+                Ok(())
+            }
+            Method::ChannelFlow(_) => Err(Error::NotImplemented("active=false".into())),
+            Method::AccessRequest(_) => {
+                self.reply(peer, desk, AccessRequestOk { ticket: 1 });
+                Ok(())
+            }
+            Method::TxSelect(_) => Err(Error::NotImplemented(
+                "tx.select: transactions are not supported by this version; use confirm.select".into(),
+            )),
+            Method::TxCommit(_) | Method::TxRollback(_) => {
+                Err(Error::Precondition("channel is not transactional".into()))
+            }
+            other => Err(Error::CommandInvalid(
+                format!("unexpected method {} from a client", other.name()).into(),
+            )),
+        }
+    }
+
+    /// The end of the channel: its consumers go, and what it has unacknowledged goes back.
+    pub fn close(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+        peer.info.channels.lock().remove(&self.number);
+        let consumers = std::mem::take(&mut self.consumers);
+        let mut last = Vec::new();
+        for consuming in consumers.into_values() {
+            self.deliveries.retire_source(consuming.source);
+            if consuming.queue.cancel(consuming.id) {
+                last.push(consuming.queue);
+            }
+        }
+        self.requeue_all(desk);
+        for queue in last {
+            let told = peer.vhost.expire_queue(&queue, true)?;
+            consume::notify_cancelled(&told, desk);
+        }
+        Ok(())
+    }
+}
+
+fn rejected(requeue: bool) -> Outcome {
+    if requeue { Outcome::Requeued } else { Outcome::Rejected }
+}

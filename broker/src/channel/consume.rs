@@ -1,0 +1,175 @@
+//! basic.consume, basic.cancel, basic.qos: who gets messages on this channel, and how many at a time.
+//!
+//! Comes in: these methods. Goes out: consumers, handed to their queues; their end.
+
+use super::state::{Channel, Consuming, Desk, Peer};
+use crate::error::{Error, Result};
+use crate::queue::Refused;
+use crate::queue::consumers::Consumer;
+use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
+use leveret_amqp::{FieldTable, Method, ShortString, put_method_frame};
+
+impl Channel {
+    /// basic.consume.
+    ///
+    /// # Errors
+    /// 404, 405 for the queue; 530 the tag is in use; 403 exclusive use; 406 a priority that isn't a number.
+    pub fn basic_consume(&mut self, peer: &Peer, desk: &mut Desk, consume: &BasicConsume) -> Result<()> {
+        let name = self.queue_name(&consume.queue)?;
+        let queue = peer.vhost.queue(&name, peer.id)?;
+        let tag = if consume.consumer_tag.is_empty() {
+            generated_tag()
+        } else {
+            consume.consumer_tag.clone()
+        };
+        if self.consumers.contains_key(&tag) {
+            let text = format!("attempt to reuse consumer tag '{}'", tag.to_str_lossy());
+            return Err(Error::NotAllowed(text.into()));
+        }
+        let priority = priority(&consume.arguments)?;
+        let id = peer.node.next_consumer_id();
+        let source = self.deliveries.add_source(queue.clone(), id);
+        let consumer = Consumer::new(
+            id,
+            tag.clone(),
+            self.deliveries.clone(),
+            source,
+            (consume.no_ack, consume.exclusive),
+            u32::from(self.prefetch),
+            priority,
+            consume.arguments.clone(),
+        );
+        // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer: so the
+        // reply goes first and the consumer is added only if the queue will take it.
+        if let Err(refused) = queue.may_consume(consume.exclusive) {
+            self.deliveries.retire_source(source);
+            return Err(self.consume_refused(peer, &name, &refused));
+        }
+        if !consume.no_wait {
+            self.reply(
+                peer,
+                desk,
+                BasicConsumeOk {
+                    consumer_tag: tag.clone(),
+                },
+            );
+        }
+        match queue.consume(consumer, &mut desk.work) {
+            Ok(()) => {
+                self.consumers.insert(tag, Consuming { id, queue, source });
+                self.publish_info();
+                Ok(())
+            }
+            Err((refused, _)) => {
+                self.deliveries.retire_source(source);
+                Err(self.consume_refused(peer, &name, &refused))
+            }
+        }
+    }
+
+    fn consume_refused(&self, peer: &Peer, name: &ShortString, refused: &Refused) -> Error {
+        match refused {
+            Refused::Gone => Error::missing("queue", name, &peer.vhost.name),
+            _ => Error::ExclusiveUse {
+                name: name.to_str_lossy().into_owned(),
+                vhost: peer.vhost.name.clone(),
+            },
+        }
+    }
+
+    /// basic.cancel. Cancelling a consumer that isn't there succeeds, as RabbitMQ has it. What it has unacknowledged stays so.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn basic_cancel(&mut self, peer: &Peer, desk: &mut Desk, cancel: &BasicCancel) -> Result<()> {
+        if let Some(consuming) = self.consumers.remove(&cancel.consumer_tag) {
+            self.end_consumer(peer, desk, &consuming)?;
+            self.publish_info();
+        }
+        if !cancel.no_wait {
+            self.reply(
+                peer,
+                desk,
+                BasicCancelOk {
+                    consumer_tag: cancel.consumer_tag.clone(),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes a consumer from its queue; an auto-delete queue goes with its last one.
+    pub fn end_consumer(&self, peer: &Peer, desk: &mut Desk, consuming: &Consuming) -> Result<()> {
+        self.deliveries.retire_source(consuming.source);
+        if consuming.queue.cancel(consuming.id) {
+            let told = peer.vhost.expire_queue(&consuming.queue, true)?;
+            notify_cancelled(&told, desk);
+        }
+        Ok(())
+    }
+
+    /// basic.qos. With global=true the limit is the channel's, shared by its consumers, as RabbitMQ before 4.3 has it.
+    ///
+    /// # Errors
+    /// 540 for a prefetch size.
+    pub fn basic_qos(&mut self, peer: &Peer, desk: &mut Desk, qos: &BasicQos) -> Result<()> {
+        if qos.prefetch_size != 0 {
+            return Err(Error::NotImplemented(
+                format!("prefetch_size!=0 ({})", qos.prefetch_size).into(),
+            ));
+        }
+        if qos.global {
+            self.deliveries.set_channel_prefetch(u32::from(qos.prefetch_count));
+            self.wake_consumed_queues(desk);
+        } else {
+            self.prefetch = qos.prefetch_count;
+        }
+        self.publish_info();
+        self.reply(peer, desk, BasicQosOk {});
+        Ok(())
+    }
+
+    /// The channel-wide limit leaves room again: its queues may have something.
+    pub fn wake_consumed_queues(&self, desk: &mut Desk) {
+        for consuming in self.consumers.values() {
+            consuming.queue.dispatch(&mut desk.work);
+        }
+    }
+}
+
+/// Tells consumers that their queue has gone (RabbitMQ's consumer cancel notification), those that understand it.
+pub fn notify_cancelled(consumers: &[Consumer], desk: &mut Desk) {
+    for consumer in consumers {
+        let channel = consumer.deliveries.channel();
+        let cancel = Method::BasicCancel(BasicCancel {
+            consumer_tag: consumer.tag.clone(),
+            no_wait: true,
+        });
+        if consumer.deliveries.cancel_notify() {
+            consumer
+                .deliveries
+                .outbox()
+                .append(&mut desk.work.wakes, |out| put_method_frame(out, channel, &cancel));
+        }
+    }
+}
+
+fn priority(arguments: &FieldTable) -> Result<i32> {
+    let Some(value) = arguments.get("x-priority") else {
+        return Ok(0);
+    };
+    value
+        .as_i64()
+        .and_then(|priority| i32::try_from(priority).ok())
+        .ok_or_else(|| {
+            let text = format!("invalid arg 'x-priority' for consumer: {value:?} is not a whole number of 32 bits");
+            Error::Precondition(text.into())
+        })
+}
+
+/// `amq.ctag-` and 22 random characters, as RabbitMQ names consumers.
+fn generated_tag() -> ShortString {
+    let random: [u8; 16] = rand::random();
+    let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random);
+    ShortString::truncated(&format!("amq.ctag-{text}"))
+}

@@ -1,0 +1,147 @@
+//! The frames that follow basic.publish, gathered into a message.
+//!
+//! Comes in: a method, then a header, then body frames, as they were read. Goes out: a whole message. A message that lies in one
+//! piece in the read buffer doesn't pass here: `connection/session.rs` cuts it out where it is.
+
+use crate::error::{Error, Result};
+use crate::message::Message;
+use bytes::BytesMut;
+use leveret_amqp::properties::raw;
+use leveret_amqp::{PublishView, parse_header};
+
+/// AMQP 0-9-1 class id of basic.
+const BASIC: u16 = 60;
+/// Memory reserved at once for a body that is announced; more only as it arrives.
+const RESERVE: usize = 1024 * 1024;
+
+/// What of a message has arrived.
+#[derive(Default)]
+pub enum Content {
+    /// Nothing: a method is expected.
+    #[default]
+    None,
+    /// basic.publish: its header is expected.
+    Publish(Publish),
+    /// Method and header: so much of the body is expected.
+    Body(Publish, Header, BytesMut),
+}
+
+/// What basic.publish says.
+pub struct Publish {
+    exchange: Box<[u8]>,
+    routing_key: Box<[u8]>,
+    /// Whether the message must be returned if no queue gets it.
+    pub mandatory: bool,
+}
+
+/// What the content header says.
+pub struct Header {
+    properties: Box<[u8]>,
+    body_size: usize,
+}
+
+impl From<PublishView<'_>> for Publish {
+    fn from(view: PublishView<'_>) -> Self {
+        Self {
+            exchange: view.exchange.into(),
+            routing_key: view.routing_key.into(),
+            mandatory: view.mandatory,
+        }
+    }
+}
+
+/// Checks a content header; gives its properties and the size of the body.
+///
+/// # Errors
+/// 501 malformed, 505 of another class, 406 larger than `max_size` bytes.
+pub fn check_header(payload: &[u8], max_size: u64) -> Result<(&[u8], usize)> {
+    let header = parse_header(payload)?;
+    if header.class_id != BASIC {
+        let text = format!(
+            "expected content header for class {BASIC}, got one for class {} instead",
+            header.class_id
+        );
+        return Err(Error::UnexpectedFrame(text.into()));
+    }
+    if raw::validate(header.properties).is_err() {
+        return Err(Error::Frame("content header with malformed properties".into()));
+    }
+    if header.body_size > max_size {
+        let text = format!(
+            "message size {} is larger than configured max size {max_size}",
+            header.body_size
+        );
+        return Err(Error::Precondition(text.into()));
+    }
+    Ok((header.properties, header.body_size as usize))
+}
+
+impl Content {
+    /// Whether a method may come now.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// A content header has arrived. Gives the message if it has no body.
+    ///
+    /// # Errors
+    /// 505 if none was expected, and those of [`check_header`].
+    pub fn header(&mut self, payload: &[u8], max_size: u64) -> Result<Option<(Message, bool)>> {
+        match std::mem::take(self) {
+            Self::Publish(publish) => {
+                let (properties, body_size) = check_header(payload, max_size)?;
+                let header = Header {
+                    properties: properties.into(),
+                    body_size,
+                };
+                if body_size == 0 {
+                    return Ok(Some(publish.message(&header, &[])));
+                }
+                *self = Self::Body(publish, header, BytesMut::with_capacity(body_size.min(RESERVE)));
+                Ok(None)
+            }
+            Self::None => Err(Error::UnexpectedFrame(
+                "expected method frame, got content header frame instead".into(),
+            )),
+            Self::Body(..) => {
+                let text = "expected content body, got non content body frame instead";
+                Err(Error::UnexpectedFrame(text.into()))
+            }
+        }
+    }
+
+    /// A piece of body has arrived. Gives the message when it is whole.
+    ///
+    /// # Errors
+    /// 505 if none was expected, 501 if there is more than the header announced.
+    pub fn body(&mut self, payload: &[u8]) -> Result<Option<(Message, bool)>> {
+        let Self::Body(_, header, body) = self else {
+            let text = if matches!(self, Self::None) {
+                "expected method frame, got content body frame instead"
+            } else {
+                "expected content header for class 60, got non content header frame instead"
+            };
+            return Err(Error::UnexpectedFrame(text.into()));
+        };
+        if body.len() + payload.len() > header.body_size {
+            return Err(Error::Frame("content body is longer than its header says".into()));
+        }
+        body.extend_from_slice(payload);
+        if body.len() < header.body_size {
+            return Ok(None);
+        }
+        let Self::Body(publish, header, body) = std::mem::take(self) else {
+            return Ok(None);
+        };
+        Ok(Some(publish.message(&header, &body)))
+    }
+}
+
+impl Publish {
+    fn message(&self, header: &Header, body: &[u8]) -> (Message, bool) {
+        (
+            Message::new(&self.exchange, &self.routing_key, &header.properties, &[body]),
+            self.mandatory,
+        )
+    }
+}

@@ -1,0 +1,321 @@
+//! The delivering side of a channel: gives delivery tags to messages, writes them as frames and remembers what must be acknowledged.
+//!
+//! Comes in: entries from a queue, on whatever thread published or settled. Goes out: basic.deliver frames in the connection's
+//! outbox; and, by delivery tag, which message of which queue was meant when the client settles.
+//! Does not know about exchanges or the log.
+
+use crate::connection::outbox::{Outbox, Wakes};
+use crate::queue::Queue;
+use crate::queue::entry::Entry;
+use leveret_amqp::encode;
+use leveret_store::MessageId;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// AMQP 0-9-1 class id of basic.
+const BASIC: u16 = 60;
+
+/// The delivering side of one channel, shared with the queues that it consumes from.
+pub struct Deliveries {
+    outbox: Arc<Outbox>,
+    channel: u16,
+    frame_max: u32,
+    cancel_notify: bool,
+    /// Most unacknowledged messages of the whole channel (basic.qos with global=true); 0 is no limit.
+    channel_prefetch: AtomicU32,
+    channel_unacked: AtomicU32,
+    /// Messages delivered since the channel was opened, for statistics.
+    delivered: AtomicU64,
+    acknowledged: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Tag of the next delivery, from 1 (AMQP 0-9-1 basic.deliver).
+    next_tag: u64,
+    /// One entry per tag from `first_tag` on.
+    unacked: VecDeque<Unacked>,
+    first_tag: u64,
+    sources: Vec<Source>,
+}
+
+#[derive(Clone, Copy)]
+struct Unacked {
+    source: u32,
+    id: MessageId,
+}
+
+/// Marks a tag that is settled already, or was delivered without acknowledgement.
+const SETTLED: u32 = u32::MAX;
+
+struct Source {
+    queue: Option<Arc<Queue>>,
+    consumer: u64,
+    outstanding: u32,
+    retired: bool,
+}
+
+/// Messages of one queue that a client settled, with the consumer that had them (0 for basic.get).
+pub struct Settled {
+    /// Their queue.
+    pub queue: Arc<Queue>,
+    /// The consumer that they were delivered to.
+    pub consumer: u64,
+    /// The messages in the order of their delivery tags.
+    pub ids: Vec<MessageId>,
+}
+
+/// The client named a delivery tag that isn't outstanding: 406 `unknown delivery tag N`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownDeliveryTag(pub u64);
+
+impl Deliveries {
+    /// The delivering side of channel number `channel`.
+    pub fn new(outbox: Arc<Outbox>, channel: u16, frame_max: u32, cancel_notify: bool) -> Self {
+        let state = State {
+            next_tag: 1,
+            unacked: VecDeque::new(),
+            first_tag: 1,
+            sources: Vec::new(),
+        };
+        Self {
+            outbox,
+            channel,
+            frame_max,
+            cancel_notify,
+            channel_prefetch: AtomicU32::new(0),
+            channel_unacked: AtomicU32::new(0),
+            delivered: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Its connection's outgoing buffer.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The channel's number.
+    pub fn channel(&self) -> u16 {
+        self.channel
+    }
+
+    /// Whether the client understands basic.cancel from the broker.
+    pub fn cancel_notify(&self) -> bool {
+        self.cancel_notify
+    }
+
+    /// Messages to be acknowledged over all consumers and gets.
+    pub fn unacked(&self) -> u32 {
+        self.channel_unacked.load(Ordering::Relaxed)
+    }
+
+    /// Messages delivered and acknowledged since the channel was opened.
+    pub fn totals(&self) -> (u64, u64) {
+        (
+            self.delivered.load(Ordering::Relaxed),
+            self.acknowledged.load(Ordering::Relaxed),
+        )
+    }
+
+    /// The limit of basic.qos with global=true, 0 for none.
+    pub fn channel_prefetch(&self) -> u32 {
+        self.channel_prefetch.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit of basic.qos with global=true.
+    pub fn set_channel_prefetch(&self, limit: u32) {
+        self.channel_prefetch.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether the channel-wide limit leaves room for one more message beside `assigned` that are on their way.
+    pub fn has_channel_credit(&self, assigned: usize) -> bool {
+        let limit = self.channel_prefetch();
+        limit == 0 || (self.unacked() as usize + assigned) < limit as usize
+    }
+
+    /// Registers a queue (and consumer; 0 for basic.get) that messages will come from. The number goes with each delivery.
+    pub fn add_source(&self, queue: Arc<Queue>, consumer: u64) -> u32 {
+        let mut state = self.state.lock();
+        let source = Source {
+            queue: Some(queue),
+            consumer,
+            outstanding: 0,
+            retired: false,
+        };
+        if let Some(at) = state.sources.iter().position(|s| s.retired && s.outstanding == 0) {
+            state.sources[at] = source;
+            return at as u32;
+        }
+        state.sources.push(source);
+        (state.sources.len() - 1) as u32
+    }
+
+    /// The consumer was cancelled: the number may be given to another one once its messages are settled.
+    pub fn retire_source(&self, source: u32) {
+        let mut state = self.state.lock();
+        if let Some(source) = state.sources.get_mut(source as usize) {
+            source.retired = true;
+            if source.outstanding == 0 {
+                source.queue = None;
+            }
+        }
+    }
+
+    /// Writes a run of messages to the client. Called under the queue's lock, so that tags follow the queue's order.
+    pub fn deliver(&self, wakes: &mut Wakes, source: u32, consumer_tag: &[u8], no_ack: bool, entries: &[Entry]) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let first = state.next_tag;
+        for entry in entries {
+            state.note(if no_ack { SETTLED } else { source }, entry.id);
+        }
+        let count = entries.len() as u32;
+        self.delivered.fetch_add(u64::from(count), Ordering::Relaxed);
+        if !no_ack {
+            self.channel_unacked.fetch_add(count, Ordering::Relaxed);
+            if let Some(source) = state.sources.get_mut(source as usize) {
+                source.outstanding += count;
+            }
+        }
+        self.outbox.append(wakes, |out| {
+            for (tag, entry) in (first..).zip(entries) {
+                let Some(message) = &entry.message else { continue };
+                let (exchange, key) = (message.exchange(), message.routing_key());
+                encode::put_deliver(out, self.channel, consumer_tag, tag, entry.redelivered, exchange, key);
+                encode::put_content(
+                    out,
+                    self.channel,
+                    self.frame_max,
+                    BASIC,
+                    message.properties(),
+                    message.body(),
+                );
+            }
+        });
+    }
+
+    /// Gives a tag to a message fetched by basic.get; the caller writes it.
+    pub fn note_get(&self, source: u32, no_ack: bool, id: MessageId) -> u64 {
+        let mut state = self.state.lock();
+        let tag = state.next_tag;
+        state.note(if no_ack { SETTLED } else { source }, id);
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        if !no_ack {
+            self.channel_unacked.fetch_add(1, Ordering::Relaxed);
+            if let Some(source) = state.sources.get_mut(source as usize) {
+                source.outstanding += 1;
+            }
+        }
+        tag
+    }
+
+    /// Takes out what a client settles: one tag, all up to a tag (`multiple`), or all (`multiple` and tag 0), as AMQP 0-9-1
+    /// basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source.
+    ///
+    /// # Errors
+    /// The tag isn't outstanding; nothing is taken then.
+    pub fn settle(&self, tag: u64, multiple: bool, settled: &mut Vec<Settled>) -> Result<(), UnknownDeliveryTag> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let offset = match tag.checked_sub(state.first_tag) {
+            _ if multiple && tag == 0 => state.unacked.len(),
+            Some(offset) => match state.unacked.get(offset as usize) {
+                Some(unacked) if unacked.source != SETTLED => offset as usize + 1,
+                _ => return Err(UnknownDeliveryTag(tag)),
+            },
+            None => return Err(UnknownDeliveryTag(tag)),
+        };
+        let from = if multiple { 0 } else { offset - 1 };
+        let mut taken = 0;
+        for at in from..offset {
+            let Some(unacked) = state.unacked.get_mut(at) else {
+                break;
+            };
+            let (source, id) = (unacked.source, unacked.id);
+            if source == SETTLED {
+                continue;
+            }
+            unacked.source = SETTLED;
+            taken += 1;
+            if let Some(source) = state.sources.get_mut(source as usize) {
+                source.take(id, settled);
+            }
+        }
+        self.channel_unacked.fetch_sub(taken, Ordering::Relaxed);
+        self.acknowledged.fetch_add(u64::from(taken), Ordering::Relaxed);
+        state.trim();
+        Ok(())
+    }
+
+    /// Takes out everything: the channel closes, or basic.recover.
+    pub fn settle_all(&self, settled: &mut Vec<Settled>) {
+        // Tag 0 with multiple always matches.
+        let _ = self.settle(0, true, settled);
+    }
+}
+
+impl State {
+    fn note(&mut self, source: u32, id: MessageId) {
+        if source == SETTLED && self.unacked.is_empty() {
+            self.first_tag += 1;
+        } else {
+            self.unacked.push_back(Unacked { source, id });
+        }
+        self.next_tag += 1;
+    }
+
+    fn trim(&mut self) {
+        while self.unacked.front().is_some_and(|unacked| unacked.source == SETTLED) {
+            self.unacked.pop_front();
+            self.first_tag += 1;
+        }
+    }
+}
+
+impl Source {
+    fn take(&mut self, id: MessageId, settled: &mut Vec<Settled>) {
+        let Some(queue) = &self.queue else { return };
+        match settled.last_mut() {
+            Some(last) if last.consumer == self.consumer && Arc::ptr_eq(&last.queue, queue) => last.ids.push(id),
+            _ => settled.push(Settled {
+                queue: queue.clone(),
+                consumer: self.consumer,
+                ids: vec![id],
+            }),
+        }
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if self.retired && self.outstanding == 0 {
+            self.queue = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deliveries() -> Deliveries {
+        Deliveries::new(Arc::new(Outbox::default()), 1, 4096, true)
+    }
+
+    #[test]
+    fn an_unknown_tag_is_refused_and_a_known_one_only_once() {
+        let deliveries = deliveries();
+        let mut settled = Vec::new();
+        assert_eq!(deliveries.settle(1, false, &mut settled), Err(UnknownDeliveryTag(1)));
+        assert_eq!(deliveries.note_get(0, false, 7), 1);
+        assert_eq!(deliveries.note_get(0, true, 8), 2);
+        assert_eq!(deliveries.note_get(0, false, 9), 3);
+        assert_eq!(deliveries.settle(2, false, &mut settled), Err(UnknownDeliveryTag(2)));
+        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(1, false, &mut settled), Err(UnknownDeliveryTag(1)));
+        assert_eq!(deliveries.unacked(), 1);
+        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
+        assert_eq!(deliveries.unacked(), 0);
+        assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
+    }
+}

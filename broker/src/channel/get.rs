@@ -1,0 +1,53 @@
+//! basic.get: one message, asked for.
+
+use super::state::{Channel, Desk, Peer};
+use crate::error::Result;
+use leveret_amqp::method::{BasicGet, BasicGetEmpty, BasicGetOk};
+use leveret_amqp::{Method, ShortString, put_content, put_method_frame};
+
+/// AMQP 0-9-1 class id of basic.
+const BASIC: u16 = 60;
+
+impl Channel {
+    /// basic.get. Prefetch limits don't apply (RabbitMQ).
+    ///
+    /// # Errors
+    /// 404, 405 for the queue.
+    pub fn basic_get(&mut self, peer: &Peer, desk: &mut Desk, get: &BasicGet) -> Result<()> {
+        let name = self.queue_name(&get.queue)?;
+        let queue = peer.vhost.queue(&name, peer.id)?;
+        let deliveries = self.deliveries.clone();
+        let source = *self
+            .get_sources
+            .entry(queue.id)
+            .or_insert_with(|| deliveries.add_source(queue.clone(), 0));
+        let mut frames = Vec::new();
+        let found = queue.get(get.no_ack, &mut desk.work, |entry, remaining| {
+            let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);
+            let Some(message) = &entry.message else { return };
+            let method = Method::BasicGetOk(BasicGetOk {
+                delivery_tag,
+                redelivered: entry.redelivered,
+                exchange: ShortString::try_from(message.exchange()).unwrap_or_default(),
+                routing_key: ShortString::try_from(message.routing_key()).unwrap_or_default(),
+                message_count: remaining as u32,
+            });
+            put_method_frame(&mut frames, self.number, &method);
+            put_content(
+                &mut frames,
+                self.number,
+                peer.frame_max,
+                BASIC,
+                message.properties(),
+                message.body(),
+            );
+        });
+        if found {
+            peer.outbox
+                .append(&mut desk.work.wakes, |out| out.extend_from_slice(&frames));
+        } else {
+            self.reply(peer, desk, BasicGetEmpty {});
+        }
+        Ok(())
+    }
+}

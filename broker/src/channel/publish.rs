@@ -1,0 +1,271 @@
+//! basic.publish: checks a message, finds its queues, and enqueues everything that one read brought in one go.
+//!
+//! Comes in: whole messages. Goes out: per batch one append to the log and one enqueue per run of messages with the same route;
+//! basic.return for what is mandatory and leads nowhere; what a confirm has to wait for.
+
+use super::state::{Channel, Desk, Peer};
+use crate::error::{Error, Result};
+use crate::message::Message;
+use crate::queue::Work;
+use crate::queue::entry::{Entry, NOWHERE};
+use crate::vhost::route::{NoExchange, Route, has_extra_keys};
+use leveret_amqp::method::BasicReturn;
+use leveret_amqp::properties::raw;
+use leveret_amqp::{BasicProperties, Method, ReplyCode, ShortString, put_content, put_method_frame};
+use leveret_store::{Batch, Handle, Lsn, QueueId, Relative, Urgency};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// AMQP 0-9-1 class id of basic.
+const BASIC: u16 = 60;
+
+/// Messages that have been read and routed and are enqueued together.
+#[derive(Default)]
+pub struct Stage {
+    runs: Vec<Run>,
+    messages: u64,
+    records: Batch,
+    places: Vec<Option<Relative>>,
+    entries: Vec<Entry>,
+    queue_ids: Vec<QueueId>,
+    spare: Vec<Vec<Message>>,
+    /// How far each channel has published and what that waits for: for the connection to pass on after a flush.
+    pub confirms: Vec<(u16, u64, Option<Lsn>)>,
+}
+
+/// Messages of one channel, one after the other, that go to the same queues.
+struct Run {
+    channel: u16,
+    route: Route,
+    messages: Vec<Message>,
+    /// Tag of the last one, if the channel is in confirm mode.
+    confirm: Option<u64>,
+}
+
+impl Stage {
+    /// Whether there is nothing to enqueue.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
+        self.messages += 1;
+        if let Some(run) = self.runs.last_mut()
+            && run.channel == channel
+            && Arc::ptr_eq(&run.route.queues, &route.queues)
+        {
+            run.messages.push(message);
+            run.confirm = confirm;
+            return;
+        }
+        let mut messages = self.spare.pop().unwrap_or_default();
+        messages.push(message);
+        self.runs.push(Run {
+            channel,
+            route,
+            messages,
+            confirm,
+        });
+    }
+
+    /// Appends to the log what must survive, then enqueues everything. Fills [`Stage::confirms`].
+    ///
+    /// # Errors
+    /// The log has failed: nothing is enqueued.
+    pub fn flush(&mut self, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
+        if self.runs.is_empty() {
+            return Ok(None);
+        }
+        let first_id = log.next_ids(self.messages);
+        self.encode(first_id);
+        let appended = if self.records.is_empty() {
+            None
+        } else {
+            let waited = self.runs.iter().any(|run| run.confirm.is_some());
+            Some(log.append(&mut self.records, if waited { Urgency::Now } else { Urgency::Soon })?)
+        };
+        let mut places = self.places.drain(..);
+        let mut id = first_id;
+        for mut run in self.runs.drain(..) {
+            let mut lsn = None;
+            for message in run.messages.drain(..) {
+                let location = match (places.next().flatten(), &appended) {
+                    (Some(place), Some(appended)) => {
+                        lsn = Some(appended.lsn);
+                        appended.location(place)
+                    }
+                    _ => NOWHERE,
+                };
+                self.entries.push(Entry::new(id, location, message));
+                id += 1;
+            }
+            if let Some((last, others)) = run.route.queues.split_last() {
+                for queue in others {
+                    let mut copies = self
+                        .entries
+                        .iter()
+                        .map(|entry| entry.copy_for(queue.logged()))
+                        .collect();
+                    queue.enqueue(&mut copies, work);
+                }
+                if !last.logged() {
+                    self.entries.iter_mut().for_each(|entry| entry.durable = false);
+                }
+                last.enqueue(&mut self.entries, work);
+            }
+            self.entries.clear();
+            if let Some(tag) = run.confirm {
+                self.confirms.push((run.channel, tag, lsn));
+            }
+            self.spare.push(run.messages);
+        }
+        self.messages = 0;
+        Ok(appended.map(|appended| appended.lsn))
+    }
+
+    /// Writes the records of what must survive; notes where each message's record lies.
+    fn encode(&mut self, first_id: u64) {
+        let mut id = first_id;
+        for run in &self.runs {
+            self.queue_ids.clear();
+            if run.route.durable {
+                self.queue_ids.extend(
+                    run.route
+                        .queues
+                        .iter()
+                        .filter(|queue| queue.logged())
+                        .map(|queue| queue.id),
+                );
+            }
+            for message in &run.messages {
+                let logged = message.persistent() && !self.queue_ids.is_empty();
+                self.places.push(logged.then(|| {
+                    let mut length = [0; 4];
+                    self.records.publish(id, &self.queue_ids, &message.record(&mut length))
+                }));
+                id += 1;
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// 404 no such exchange, 403 internal exchange, 406 wrong user-id or expiration.
+    pub fn publish(&mut self, peer: &Peer, desk: &mut Desk, message: Message, mandatory: bool) -> Result<()> {
+        let stripped = self.check(peer, &message)?;
+        let confirm = self.confirms.as_mut().map(super::confirm::Confirms::next_tag);
+        self.info.published.fetch_add(1, Ordering::Relaxed);
+        let route = desk
+            .routes
+            .route(&peer.vhost, &message)
+            .map_err(|reason| no_exchange(reason, peer, &message))?;
+        if route.queues.is_empty() {
+            peer.node.totals.unroutable(mandatory);
+            if mandatory {
+                self.give_back(peer, desk, &message);
+            }
+        }
+        if route.queues.is_empty() && confirm.is_none() {
+            return Ok(());
+        }
+        desk.stage
+            .push(self.number, route, stripped.unwrap_or(message), confirm);
+        Ok(())
+    }
+
+    /// Checks the properties that mean something to the broker. Gives the message as it is delivered, if that is another one.
+    fn check(&self, peer: &Peer, message: &Message) -> Result<Option<Message>> {
+        let properties = message.properties();
+        if let Some(user) = raw::user_id(properties)
+            && user != peer.user.as_bytes()
+        {
+            let user = String::from_utf8_lossy(user);
+            let text = format!(
+                "user_id property set to '{user}' but authenticated user was '{}'",
+                peer.user
+            );
+            return Err(Error::Precondition(text.into()));
+        }
+        if let Some(expiration) = raw::expiration(properties) {
+            check_expiration(expiration)?;
+        }
+        if has_extra_keys(message) {
+            return check_extra_keys(message);
+        }
+        Ok(None)
+    }
+
+    /// basic.return of a message that no queue got.
+    fn give_back(&self, peer: &Peer, desk: &mut Desk, message: &Message) {
+        let method = Method::BasicReturn(BasicReturn {
+            reply_code: ReplyCode::NoRoute.number(),
+            reply_text: ShortString::from_static("NO_ROUTE"),
+            exchange: ShortString::try_from(message.exchange()).unwrap_or_default(),
+            routing_key: ShortString::try_from(message.routing_key()).unwrap_or_default(),
+        });
+        peer.outbox.append(&mut desk.work.wakes, |out| {
+            put_method_frame(out, self.number, &method);
+            put_content(
+                out,
+                self.number,
+                peer.frame_max,
+                BASIC,
+                message.properties(),
+                message.body(),
+            );
+        });
+    }
+}
+
+fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error {
+    let name = ShortString::try_from(message.exchange()).unwrap_or_default();
+    match reason {
+        NoExchange::Missing => Error::missing("exchange", &name, &peer.vhost.name),
+        NoExchange::Internal => {
+            let (name, vhost) = (name.to_str_lossy(), &peer.vhost.name);
+            Error::AccessRefused(format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'").into())
+        }
+    }
+}
+
+/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this version, so a
+/// right one is refused too, rather than kept for ever in silence.
+fn check_expiration(expiration: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(expiration);
+    if text.parse::<u32>().is_err() {
+        return Err(Error::Precondition(
+            format!("invalid expiration '{text}': not a number of milliseconds").into(),
+        ));
+    }
+    let why = "message expiration is not supported by this version of the broker; publish without it";
+    Err(Error::Precondition(
+        format!("invalid expiration '{text}': {why}").into(),
+    ))
+}
+
+/// CC and BCC must be arrays of text (RabbitMQ). Gives the message without BCC, if it has one: that isn't delivered.
+fn check_extra_keys(message: &Message) -> Result<Option<Message>> {
+    let Ok(mut properties) = BasicProperties::parse(message.properties()) else {
+        return Ok(None);
+    };
+    let Some(headers) = &mut properties.headers else {
+        return Ok(None);
+    };
+    for name in ["CC", "BCC"] {
+        let Some(value) = headers.get(name) else { continue };
+        let keys = value.as_array();
+        if !keys.is_some_and(|keys| keys.iter().all(|key| key.as_bytes().is_some())) {
+            let text = format!(
+                "invalid message: header '{name}' must be an array of text, is {}",
+                value.type_name()
+            );
+            return Err(Error::Precondition(text.into()));
+        }
+    }
+    Ok(headers
+        .remove("BCC")
+        .map(|_| message.with_properties(&properties.to_bytes())))
+}

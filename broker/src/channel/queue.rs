@@ -1,0 +1,129 @@
+//! queue.declare, bind, unbind, purge, delete.
+
+use super::consume::notify_cancelled;
+use super::exchange::missing_is_done;
+use super::state::{Channel, Desk, Peer};
+use crate::error::Result;
+use crate::exchange::binding::{Binding, DestinationKind};
+use leveret_amqp::ShortString;
+use leveret_amqp::method::{
+    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
+    QueueUnbind, QueueUnbindOk,
+};
+
+impl Channel {
+    /// queue.declare.
+    ///
+    /// # Errors
+    /// See [`crate::vhost::Vhost::declare_queue`].
+    pub fn queue_declare(&mut self, peer: &Peer, desk: &mut Desk, declare: &QueueDeclare) -> Result<()> {
+        let (queue, change) = if declare.passive && declare.queue.is_empty() {
+            let last = QueueDeclare {
+                queue: self.queue_name(&declare.queue)?,
+                ..declare.clone()
+            };
+            peer.vhost.declare_queue(&last, peer.id)?
+        } else {
+            peer.vhost.declare_queue(declare, peer.id)?
+        };
+        self.last_queue = queue.name().clone();
+        if queue.definition.owner == Some(peer.id) && change.changed {
+            peer.info.exclusive_queues.lock().push(queue.clone());
+        }
+        if !declare.no_wait {
+            let (message_count, consumer_count) = queue.counts();
+            let reply = QueueDeclareOk {
+                queue: queue.name().clone(),
+                message_count,
+                consumer_count,
+            };
+            self.reply_when(peer, desk, change.lsn, reply);
+        }
+        Ok(())
+    }
+
+    /// queue.bind. An empty routing key with an empty queue name means the queue's name (AMQP 0-9-1 queue.bind).
+    ///
+    /// # Errors
+    /// See [`crate::vhost::Vhost::bind`].
+    pub fn queue_bind(&mut self, peer: &Peer, desk: &mut Desk, bind: QueueBind) -> Result<()> {
+        let binding = self.queue_binding(&bind.queue, bind.exchange, bind.routing_key, bind.arguments)?;
+        let change = peer.vhost.bind(binding, peer.id)?;
+        if !bind.no_wait {
+            self.reply_when(peer, desk, change.lsn, QueueBindOk {});
+        }
+        Ok(())
+    }
+
+    /// queue.unbind.
+    ///
+    /// # Errors
+    /// See [`crate::vhost::Vhost::unbind`].
+    pub fn queue_unbind(&mut self, peer: &Peer, desk: &mut Desk, unbind: QueueUnbind) -> Result<()> {
+        let binding = self.queue_binding(&unbind.queue, unbind.exchange, unbind.routing_key, unbind.arguments)?;
+        let change = missing_is_done(peer.vhost.unbind(&binding, peer.id))?;
+        self.reply_when(peer, desk, change.lsn, QueueUnbindOk {});
+        Ok(())
+    }
+
+    fn queue_binding(
+        &self,
+        queue: &ShortString,
+        source: ShortString,
+        routing_key: ShortString,
+        arguments: leveret_amqp::FieldTable,
+    ) -> Result<Binding> {
+        let destination = self.queue_name(queue)?;
+        let routing_key = if queue.is_empty() && routing_key.is_empty() {
+            destination.clone()
+        } else {
+            routing_key
+        };
+        Ok(Binding {
+            source,
+            destination_kind: DestinationKind::Queue,
+            destination,
+            routing_key,
+            arguments,
+        })
+    }
+
+    /// queue.purge.
+    ///
+    /// # Errors
+    /// 404, 405.
+    pub fn queue_purge(&mut self, peer: &Peer, desk: &mut Desk, purge: &QueuePurge) -> Result<()> {
+        let queue = peer.vhost.queue(&self.queue_name(&purge.queue)?, peer.id)?;
+        let message_count = queue.purge(&mut desk.work) as u32;
+        if !purge.no_wait {
+            self.reply(peer, desk, QueuePurgeOk { message_count });
+        }
+        Ok(())
+    }
+
+    /// queue.delete.
+    ///
+    /// # Errors
+    /// See [`crate::vhost::Vhost::delete_queue`].
+    pub fn queue_delete(&mut self, peer: &Peer, desk: &mut Desk, delete: &QueueDelete) -> Result<()> {
+        let name = self.queue_name(&delete.queue)?;
+        let deleted = peer
+            .vhost
+            .delete_queue(&name, delete.if_unused, delete.if_empty, peer.id)?;
+        self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
+        self.publish_info();
+        notify_cancelled(&deleted.consumers, desk);
+        peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
+        if !delete.no_wait {
+            self.reply_when(
+                peer,
+                desk,
+                deleted.change.lsn,
+                QueueDeleteOk {
+                    message_count: deleted.messages as u32,
+                },
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! What becomes of delivered messages: basic.ack, nack, reject, recover, and the end of the channel.
+//!
+//! Comes in: delivery tags. Goes out: settlements, one run per queue.
+
+use super::deliver::{Settled, UnknownDeliveryTag};
+use super::state::{Channel, Desk, Peer};
+use crate::error::{Error, Result};
+use crate::queue::Outcome;
+use leveret_amqp::method::BasicRecoverOk;
+
+impl Channel {
+    /// Ends the messages that a tag means.
+    ///
+    /// # Errors
+    /// 406 `unknown delivery tag`.
+    pub fn settle(&mut self, desk: &mut Desk, tag: u64, multiple: bool, outcome: Outcome) -> Result<()> {
+        let mut settled = Vec::new();
+        self.deliveries
+            .settle(tag, multiple, &mut settled)
+            .map_err(|UnknownDeliveryTag(tag)| Error::UnknownDeliveryTag(tag))?;
+        self.pass_on(desk, &settled, outcome);
+        Ok(())
+    }
+
+    /// basic.recover: everything unacknowledged goes back to its queues. `requeue` false is not done by RabbitMQ either.
+    ///
+    /// # Errors
+    /// 540 without requeue.
+    pub fn basic_recover(&mut self, peer: &Peer, desk: &mut Desk, requeue: bool, reply: bool) -> Result<()> {
+        if !requeue {
+            return Err(Error::NotImplemented("recover: requeue = false".into()));
+        }
+        self.requeue_all(desk);
+        if reply {
+            self.reply(peer, desk, BasicRecoverOk {});
+        }
+        Ok(())
+    }
+
+    /// Puts everything unacknowledged back: basic.recover, or the channel's end.
+    pub fn requeue_all(&mut self, desk: &mut Desk) {
+        let mut settled = Vec::new();
+        self.deliveries.settle_all(&mut settled);
+        self.pass_on(desk, &settled, Outcome::Requeued);
+    }
+
+    fn pass_on(&self, desk: &mut Desk, settled: &[Settled], outcome: Outcome) {
+        for run in settled {
+            run.queue.settle(run.consumer, &run.ids, outcome, &mut desk.work);
+        }
+        if self.deliveries.channel_prefetch() > 0 {
+            self.wake_consumed_queues(desk);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a channel holds, and what the connection lends it: imported by all files of this folder, importing none of them.
+
+use super::confirm::Confirms;
+use super::content::Content;
+use super::deliver::Deliveries;
+use super::hold::Held;
+use super::publish::Stage;
+use crate::connection::outbox::Outbox;
+use crate::connection::registry::{ChannelInfo, ConnectionInfo};
+use crate::node::Node;
+use crate::queue::{Queue, Work};
+use crate::vhost::Vhost;
+use crate::vhost::route::RouteCache;
+use leveret_amqp::{Method, ShortString, put_method_frame};
+use leveret_store::{Lsn, QueueId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The client at the other end, as its channels see it. Doesn't change while the connection lasts.
+pub struct Peer {
+    /// Number of the connection: the owner of exclusive queues.
+    pub id: u64,
+    /// Who logged in.
+    pub user: String,
+    /// What all connections share.
+    pub node: Arc<Node>,
+    /// Where it works.
+    pub vhost: Arc<Vhost>,
+    /// What is to be written to it.
+    pub outbox: Arc<Outbox>,
+    /// Largest frame that was agreed, bytes; 0 is no limit.
+    pub frame_max: u32,
+    /// Whether it understands basic.cancel from the broker.
+    pub cancel_notify: bool,
+    /// For the HTTP API.
+    pub info: Arc<ConnectionInfo>,
+}
+
+/// What one connection works with, over all of its channels, while it goes through a batch of frames.
+#[derive(Default)]
+pub struct Desk {
+    /// Records and wake-ups.
+    pub work: Work,
+    /// Messages read but not yet enqueued.
+    pub stage: Stage,
+    /// Routes by exchange and key.
+    pub routes: RouteCache,
+    /// Replies that wait for the log.
+    pub held: Held,
+}
+
+/// One channel.
+pub struct Channel {
+    /// Its number.
+    pub number: u16,
+    /// Its delivering side.
+    pub deliveries: Arc<Deliveries>,
+    /// The message that is being received.
+    pub content: Content,
+    /// Publisher confirms, after confirm.select.
+    pub confirms: Option<Confirms>,
+    /// Consumers by tag.
+    pub consumers: HashMap<ShortString, Consuming>,
+    /// Where messages fetched by basic.get are noted, by queue.
+    pub get_sources: HashMap<QueueId, u32>,
+    /// What an empty queue name stands for.
+    pub last_queue: ShortString,
+    /// Prefetch count of consumers to come; 0 is no limit.
+    pub prefetch: u16,
+    /// The broker has closed it: everything but channel.close-ok is ignored.
+    pub closing: bool,
+    /// For the HTTP API.
+    pub info: Arc<ChannelInfo>,
+}
+
+/// A consumer of this channel.
+pub struct Consuming {
+    /// Its number.
+    pub id: u64,
+    /// What it consumes from.
+    pub queue: Arc<Queue>,
+    /// Its number at [`Deliveries`].
+    pub source: u32,
+}
+
+impl Channel {
+    /// An open channel.
+    pub fn new(number: u16, peer: &Peer) -> Self {
+        let deliveries = Arc::new(Deliveries::new(
+            peer.outbox.clone(),
+            number,
+            peer.frame_max,
+            peer.cancel_notify,
+        ));
+        let info = Arc::new(ChannelInfo::new(number, deliveries.clone()));
+        peer.info.channels.lock().insert(number, info.clone());
+        Self {
+            number,
+            deliveries,
+            content: Content::default(),
+            confirms: None,
+            consumers: HashMap::new(),
+            get_sources: HashMap::new(),
+            last_queue: ShortString::new(),
+            prefetch: 0,
+            closing: false,
+            info,
+        }
+    }
+
+    /// Replies at once, or once what was asked before is durable.
+    pub fn reply(&self, peer: &Peer, desk: &mut Desk, method: impl Into<Method>) {
+        self.reply_when(peer, desk, None, method);
+    }
+
+    /// Replies once the log is durable up to `lsn`, and after everything else that waits on this channel.
+    pub fn reply_when(&self, peer: &Peer, desk: &mut Desk, lsn: Option<Lsn>, method: impl Into<Method>) {
+        let method = method.into();
+        let durable = peer.vhost.log().durable();
+        let lsn = lsn.filter(|lsn| *lsn > durable);
+        if let Some(lsn) = lsn.or_else(|| desk.held.last_of(self.number)) {
+            desk.held
+                .push(lsn, self.number, |out| put_method_frame(out, self.number, &method));
+        } else {
+            peer.outbox
+                .append(&mut desk.work.wakes, |out| put_method_frame(out, self.number, &method));
+        }
+    }
+
+    /// The queue that a method means: the name, or the last one declared.
+    pub fn queue_name(&self, name: &ShortString) -> crate::error::Result<ShortString> {
+        match (name.is_empty(), self.last_queue.is_empty()) {
+            (false, _) => Ok(name.clone()),
+            (true, false) => Ok(self.last_queue.clone()),
+            (true, true) => Err(crate::error::Error::NoPreviousQueue),
+        }
+    }
+
+    /// Keeps what the HTTP API shows up to date.
+    pub fn publish_info(&self) {
+        self.info.prefetch.store(u32::from(self.prefetch), Ordering::Relaxed);
+        self.info
+            .consumers
+            .store(self.consumers.len() as u32, Ordering::Relaxed);
+        self.info.confirm.store(self.confirms.is_some(), Ordering::Relaxed);
+    }
+}

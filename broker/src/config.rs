@@ -1,0 +1,449 @@
+//! Every setting: its key, unit, default and range.
+//!
+//! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: [`Config`], or one line
+//! that names the key, the value and what is allowed.
+
+use clap::Parser;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Flags and environment. Values are text here and checked with those of the file.
+#[derive(Debug, Default, Parser)]
+#[command(
+    name = "leveret-broker",
+    version,
+    about = "An AMQP 0-9-1 message broker with a durable, synced log"
+)]
+pub struct Flags {
+    /// Settings file in TOML; keys are the flags' names with underscores
+    #[arg(long, env = "LEVERET_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the log; made if it isn't there
+    #[arg(long, env = "LEVERET_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Address of AMQP clients, repeatable [default: 127.0.0.1:5672 and [::1]:5672]
+    #[arg(long, env = "LEVERET_AMQP_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
+    pub amqp_listen: Vec<String>,
+    /// Address of the HTTP API, repeatable [default: 127.0.0.1:15672 and [::1]:15672]
+    #[arg(long, env = "LEVERET_HTTP_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
+    pub http_listen: Vec<String>,
+    /// Largest frame [default: 128KiB; 4KiB to 64MiB]
+    #[arg(long, env = "LEVERET_FRAME_MAX", value_name = "SIZE")]
+    pub frame_max: Option<String>,
+    /// Channels a connection may open [default: 2047; 1 to 65535]
+    #[arg(long, env = "LEVERET_CHANNEL_MAX", value_name = "COUNT")]
+    pub channel_max: Option<String>,
+    /// Time between heartbeats that the broker suggests [default: 60s; 0s (none) to 3600s]
+    #[arg(long, env = "LEVERET_HEARTBEAT", value_name = "TIME")]
+    pub heartbeat: Option<String>,
+    /// Largest message body [default: 128MiB; 1KiB to 1GiB]
+    #[arg(long, env = "LEVERET_MAX_MESSAGE_SIZE", value_name = "SIZE")]
+    pub max_message_size: Option<String>,
+    /// Memory for messages above which publishers are stopped [default: 40% of the memory limit; 16MiB to 16TiB, or 1% to 90%]
+    #[arg(long, env = "LEVERET_MEMORY_WATERMARK", value_name = "SIZE|PERCENT")]
+    pub memory_watermark: Option<String>,
+    /// Size of a file of the log [default: 64MiB; 1MiB to 2GiB]
+    #[arg(long, env = "LEVERET_SEGMENT_SIZE", value_name = "SIZE")]
+    pub segment_size: Option<String>,
+    /// Longest time until something that nobody waits for is synced [default: 50ms; 1ms to 10s]
+    #[arg(long, env = "LEVERET_FLUSH_INTERVAL", value_name = "TIME")]
+    pub flush_interval: Option<String>,
+    /// Longest time that clients get to close when the broker stops [default: 10s; 0s to 600s]
+    #[arg(long, env = "LEVERET_SHUTDOWN_TIMEOUT", value_name = "TIME")]
+    pub shutdown_timeout: Option<String>,
+    /// Whether guest may only log in from this machine [default: true; true or false]
+    #[arg(long, env = "LEVERET_GUEST_LOOPBACK_ONLY", value_name = "BOOL")]
+    pub guest_loopback_only: Option<String>,
+    /// Threads that serve clients [default: one per core; 1 to 256]
+    #[arg(long, env = "LEVERET_THREADS", value_name = "COUNT")]
+    pub threads: Option<String>,
+    /// What is logged [default: info; error, warn, info, debug, trace, or a tracing filter]
+    #[arg(long, env = "LEVERET_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look [default: text; text or json]
+    #[arg(long, env = "LEVERET_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of the log.
+    pub data_dir: PathBuf,
+    /// Addresses of AMQP clients; with the second field set, addresses that this machine doesn't have are skipped.
+    pub amqp_listen: (Vec<SocketAddr>, bool),
+    /// Addresses of the HTTP API, likewise.
+    pub http_listen: (Vec<SocketAddr>, bool),
+    /// What connections are limited to.
+    pub limits: crate::node::Limits,
+    /// Bytes of messages in memory above which publishers are stopped.
+    pub memory_watermark_bytes: u64,
+    /// Size of a segment of the log, bytes.
+    pub segment_bytes: u64,
+    /// Longest time until something that nobody waits for is synced.
+    pub flush_interval: Duration,
+    /// Longest time that clients get to close.
+    pub shutdown_timeout: Duration,
+    /// Threads of the runtime.
+    pub threads: usize,
+    /// Log filter.
+    pub log: String,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+}
+
+/// A setting that can't be used: key, value and what is allowed, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value.
+    #[error("setting {key}: '{value}' is not allowed; {allowed}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A required setting isn't there.
+    #[error(
+        "setting data_dir is missing; name a folder with --data-dir DIR, LEVERET_DATA_DIR or data_dir in the settings file"
+    )]
+    NoDataDir,
+    /// The file can't be read.
+    #[error("settings file {}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why, with line and column where there is one.
+        reason: String,
+    },
+}
+
+const KEYS: [&str; 15] = [
+    "data_dir",
+    "amqp_listen",
+    "http_listen",
+    "frame_max",
+    "channel_max",
+    "heartbeat",
+    "max_message_size",
+    "memory_watermark",
+    "segment_size",
+    "flush_interval",
+    "shutdown_timeout",
+    "guest_loopback_only",
+    "threads",
+    "log",
+    "log_format",
+];
+
+impl Config {
+    /// Reads the file that `flags` names, if any, and checks everything.
+    ///
+    /// # Errors
+    /// The first setting that can't be used.
+    pub fn load(mut flags: Flags) -> Result<Self, Error> {
+        if let Some(path) = flags.config.clone() {
+            let text = fs::read_to_string(&path).map_err(|error| file_error(&path, &error))?;
+            flags.fill(&path, &text)?;
+        }
+        flags.check()
+    }
+}
+
+impl Flags {
+    /// Takes from the file what neither flags nor environment say.
+    fn fill(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let table: toml::Table = text.parse().map_err(|error| file_error(path, &error))?;
+        for (key, value) in table {
+            let values = texts(&value).ok_or_else(|| {
+                let allowed = "a text, number or true/false, or a list of texts where the setting is a list".to_owned();
+                Error::Value {
+                    key: key.clone(),
+                    value: value.to_string(),
+                    allowed,
+                }
+            })?;
+            let list = match key.as_str() {
+                "amqp_listen" => Some(&mut self.amqp_listen),
+                "http_listen" => Some(&mut self.http_listen),
+                _ => None,
+            };
+            if let Some(list) = list {
+                if list.is_empty() {
+                    *list = values;
+                }
+                continue;
+            }
+            let Some(slot) = self.slot(&key) else {
+                let allowed = format!(
+                    "there is no such setting in {}; there are {}",
+                    path.display(),
+                    KEYS.join(", ")
+                );
+                return Err(Error::Value {
+                    key,
+                    value: value.to_string(),
+                    allowed,
+                });
+            };
+            if let ([one], None) = (values.as_slice(), slot.as_ref()) {
+                *slot = Some(one.clone());
+            } else if values.len() != 1 {
+                return Err(Error::Value {
+                    key,
+                    value: value.to_string(),
+                    allowed: "one value, not a list".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, key: &str) -> Option<&mut Option<String>> {
+        Some(match key {
+            "data_dir" => &mut self.data_dir,
+            "frame_max" => &mut self.frame_max,
+            "channel_max" => &mut self.channel_max,
+            "heartbeat" => &mut self.heartbeat,
+            "max_message_size" => &mut self.max_message_size,
+            "memory_watermark" => &mut self.memory_watermark,
+            "segment_size" => &mut self.segment_size,
+            "flush_interval" => &mut self.flush_interval,
+            "shutdown_timeout" => &mut self.shutdown_timeout,
+            "guest_loopback_only" => &mut self.guest_loopback_only,
+            "threads" => &mut self.threads,
+            "log" => &mut self.log,
+            "log_format" => &mut self.log_format,
+            _ => return None,
+        })
+    }
+
+    fn check(&self) -> Result<Config, Error> {
+        let seconds = |key, text: &Option<String>, default, range| time(key, text.as_deref().unwrap_or(default), range);
+        let bytes = |key, text: &Option<String>, default, range| size(key, text.as_deref().unwrap_or(default), range);
+        let heartbeat = seconds("heartbeat", &self.heartbeat, "60s", (0, 3_600_000))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(256);
+        let log_format = self.log_format.as_deref().unwrap_or("text");
+        let limits = crate::node::Limits {
+            frame_max: bytes("frame_max", &self.frame_max, "128KiB", (4 << 10, 64 << 20))? as u32,
+            channel_max: number("channel_max", self.channel_max.as_deref().unwrap_or("2047"), (1, 65535))? as u16,
+            heartbeat_seconds: heartbeat.as_secs() as u16,
+            max_message_bytes: bytes("max_message_size", &self.max_message_size, "128MiB", (1 << 10, 1 << 30))?,
+            guest_loopback_only: boolean(
+                "guest_loopback_only",
+                self.guest_loopback_only.as_deref().unwrap_or("true"),
+            )?,
+        };
+        Ok(Config {
+            data_dir: self
+                .data_dir
+                .clone()
+                .filter(|dir| !dir.is_empty())
+                .ok_or(Error::NoDataDir)?
+                .into(),
+            amqp_listen: addresses("amqp_listen", &self.amqp_listen, 5672)?,
+            http_listen: addresses("http_listen", &self.http_listen, 15672)?,
+            limits,
+            memory_watermark_bytes: watermark(self.memory_watermark.as_deref().unwrap_or("40%"))?,
+            segment_bytes: bytes("segment_size", &self.segment_size, "64MiB", (1 << 20, 2 << 30))?,
+            flush_interval: seconds("flush_interval", &self.flush_interval, "50ms", (1, 10_000))?,
+            shutdown_timeout: seconds("shutdown_timeout", &self.shutdown_timeout, "10s", (0, 600_000))?,
+            threads: match &self.threads {
+                Some(text) => number("threads", text, (1, 256))? as usize,
+                None => cores,
+            },
+            log: self.log.clone().unwrap_or_else(|| "info".into()),
+            log_json: match log_format {
+                "text" => false,
+                "json" => true,
+                other => return Err(value("log_format", other, "text or json")),
+            },
+        })
+    }
+}
+
+/// A small file of the system, or nothing.
+pub fn read_small(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn file_error(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    let reason = error
+        .to_string()
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    Error::File {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn value(key: &str, value: &str, allowed: &str) -> Error {
+    Error::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        allowed: format!("allowed is {allowed}"),
+    }
+}
+
+fn texts(value: &toml::Value) -> Option<Vec<String>> {
+    Some(match value {
+        toml::Value::String(text) => vec![text.clone()],
+        toml::Value::Integer(number) => vec![number.to_string()],
+        toml::Value::Boolean(on) => vec![on.to_string()],
+        toml::Value::Array(values) => values
+            .iter()
+            .map(|value| value.as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
+        _ => return None,
+    })
+}
+
+fn number(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
+    let parsed = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number));
+    parsed.ok_or_else(|| value(key, text, &format!("a whole number from {least} to {most}")))
+}
+
+fn boolean(key: &str, text: &str) -> Result<bool, Error> {
+    text.trim().parse().map_err(|_| value(key, text, "true or false"))
+}
+
+/// `64MiB`, `4 KiB`, `1000` (bytes), `10MB`.
+fn size(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let (digits, unit) = split_unit(text);
+    let factor = if unit.is_empty() {
+        Some(1)
+    } else {
+        UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(digits, factor)| digits.checked_mul(factor));
+    let shown = |bytes: u64| {
+        let unit = UNITS
+            .iter()
+            .take(4)
+            .rev()
+            .find(|(_, factor)| bytes % factor == 0 && bytes >= *factor);
+        unit.map_or_else(
+            || format!("{bytes}B"),
+            |(name, factor)| format!("{}{name}", bytes / factor),
+        )
+    };
+    bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| {
+        let range = format!(
+            "a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) from {} to {}",
+            shown(least),
+            shown(most)
+        );
+        value(key, text, &range)
+    })
+}
+
+/// `50ms`, `10s`, `5m`, `1h`; the range is in milliseconds.
+fn time(key: &str, text: &str, (least, most): (u64, u64)) -> Result<Duration, Error> {
+    let (digits, unit) = split_unit(text);
+    let factor = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = digits
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(digits, factor)| digits.checked_mul(factor));
+    millis
+        .filter(|millis| (least..=most).contains(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            let shown = |millis: u64| {
+                if millis % 1000 == 0 {
+                    format!("{}s", millis / 1000)
+                } else {
+                    format!("{millis}ms")
+                }
+            };
+            value(
+                key,
+                text,
+                &format!(
+                    "a time with a unit (ms, s, m, h) from {} to {}",
+                    shown(least),
+                    shown(most)
+                ),
+            )
+        })
+}
+
+fn watermark(text: &str) -> Result<u64, Error> {
+    let Some(percent) = text.trim().strip_suffix('%') else {
+        return size("memory_watermark", text, (16 << 20, 16 << 40));
+    };
+    let percent = number("memory_watermark", percent, (1, 90)).map_err(|_| {
+        value(
+            "memory_watermark",
+            text,
+            "1% to 90% of the memory limit, or a size from 16MiB to 16TiB",
+        )
+    })?;
+    Ok(crate::limits::memory_limit() / 100 * percent)
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits);
+    (digits, unit.trim())
+}
+
+/// Addresses, and whether they are only the defaults.
+fn addresses(key: &str, texts: &[String], port: u16) -> Result<(Vec<SocketAddr>, bool), Error> {
+    if texts.is_empty() {
+        return Ok((
+            vec![
+                SocketAddr::from(([127, 0, 0, 1], port)),
+                SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)),
+            ],
+            true,
+        ));
+    }
+    let parse = |text: &String| {
+        let allowed = format!("an address and port, e.g. 127.0.0.1:{port}, 0.0.0.0:{port} or [::1]:{port}");
+        text.trim().parse().map_err(|_| value(key, text, &allowed))
+    };
+    texts
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .map(|list| (list, false))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! One client: its socket, and the loop that reads, works and writes.
+//!
+//! Comes in: a socket. Goes out: batches of frames to `session`, what the outbox has to the socket. One task a connection; it reads
+//! as much as there is, works through all whole frames, and writes everything that has gathered in one call.
+//! Does not know what the frames mean.
+
+pub mod outbox;
+
+pub mod registry;
+
+pub mod sasl;
+
+pub mod handshake;
+
+pub mod session;
+
+use crate::error::Error;
+use crate::node::Node;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use handshake::Handshake;
+use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
+use leveret_amqp::{Method, ShortString, next_frame, put_heartbeat, put_method_frame};
+use leveret_store::Lsn;
+use session::{Closing, Flow, Session};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
+use tokio_util::io::poll_read_buf;
+
+/// Bytes asked for per read: grows while reads come back full, shrinks while they don't.
+const READ_MIN: usize = 8 * 1024;
+const READ_MAX: usize = 256 * 1024;
+/// Bytes waiting for a client above which its requests are not read: it doesn't read the answers.
+const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
+/// Memory of a write buffer that an idle connection keeps.
+const KEEP_BUFFER: usize = 16 * 1024;
+/// How long connection.close-ok may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection without heartbeats looks after itself.
+const HOUSEKEEPING: Duration = Duration::from_secs(15);
+
+/// Serves one client from the first byte to the last.
+pub async fn serve<S>(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut handshake = Handshake::new(stream, addresses, node.clone());
+    match handshake.run().await {
+        Ok(Some(opened)) => {
+            node.totals.connections.0.fetch_add(1, Ordering::Relaxed);
+            let (stream, read) = handshake.into_parts();
+            let mut connection = Connection::new(stream, read, opened);
+            let ended = connection.run().await;
+            connection.session.end();
+            let info = &connection.session.peer.info;
+            node.connections.closed(info.id);
+            node.totals.connections.1.fetch_add(1, Ordering::Relaxed);
+            match ended {
+                Ok(()) => tracing::debug!(connection = %info.name(), "closed"),
+                Err(error) => tracing::info!(connection = %info.name(), %error, "lost"),
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::info!(peer = %addresses.0, %error, "the connection was not opened"),
+    }
+}
+
+/// An open connection with its socket.
+struct Connection<S> {
+    stream: S,
+    session: Session,
+    /// What has been read and isn't a whole frame yet.
+    read: BytesMut,
+    read_size: usize,
+    /// Whole frames that wait, and what for.
+    rest: Bytes,
+    paused: Option<Lsn>,
+    /// What is being written.
+    write: Vec<u8>,
+    written: usize,
+    tick: Interval,
+    heartbeat: bool,
+    seen: (bool, u32),
+    sent: bool,
+    told_blocked: bool,
+    tells_blocked: bool,
+    deadline: Option<Instant>,
+    /// Why somebody wants it closed; done once what was published is confirmed.
+    close: Option<String>,
+}
+
+/// What woke the connection.
+enum Event {
+    Read(usize),
+    Wrote(usize),
+    Outbox(Vec<Arc<crate::queue::Queue>>),
+    Tick,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, read: BytesMut, opened: handshake::Opened) -> Self {
+        let seconds = u64::from(opened.heartbeat_seconds);
+        let period = if seconds == 0 {
+            HOUSEKEEPING
+        } else {
+            Duration::from_millis(seconds * 500)
+        };
+        let mut tick = tokio::time::interval_at(Instant::now() + period, period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            stream,
+            session: Session::new(opened.peer, opened.channel_max),
+            read,
+            read_size: READ_MIN,
+            rest: Bytes::new(),
+            paused: None,
+            write: Vec::new(),
+            written: 0,
+            tick,
+            heartbeat: seconds > 0,
+            seen: (true, 0),
+            sent: false,
+            told_blocked: false,
+            tells_blocked: opened.tells_blocked,
+            deadline: None,
+            close: None,
+        }
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        self.work();
+        loop {
+            if self.session.closing == Closing::Done {
+                return self.finish().await;
+            }
+            match poll_fn(|context| self.poll(context)).await? {
+                Event::Read(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Event::Read(count) => self.has_read(count),
+                Event::Wrote(count) => self.has_written(count),
+                Event::Outbox(stalled) => self.session.resume(&stalled),
+                Event::Tick => self.tick()?,
+            }
+            self.work();
+        }
+    }
+
+    /// What can be done now: writing first, so that buffers don't grow, then reading.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        if self.write.is_empty()
+            && let Poll::Ready(stalled) = self.session.peer.outbox.poll_take(context, &mut self.write)
+        {
+            return Poll::Ready(Ok(Event::Outbox(stalled)));
+        }
+        if !self.write.is_empty() {
+            let left = self.write.get(self.written..).unwrap_or_default();
+            if let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(context, left) {
+                return Poll::Ready(count.and_then(|count| match count {
+                    0 => Err(io::ErrorKind::WriteZero.into()),
+                    count => Ok(Event::Wrote(count)),
+                }));
+            }
+        }
+        if self.may_read() {
+            self.read.reserve(self.read_size);
+            let mut room = (&mut self.read).limit(self.read_size);
+            if let Poll::Ready(count) = poll_read_buf(Pin::new(&mut self.stream), context, &mut room) {
+                return Poll::Ready(count.map(Event::Read));
+            }
+        }
+        self.tick.poll_tick(context).map(|_| Ok(Event::Tick))
+    }
+
+    fn may_read(&self) -> bool {
+        self.close.is_none()
+            && self.rest.is_empty()
+            && self.paused.is_none()
+            && !self.told_blocked
+            && self.session.peer.outbox.queued() < OUTBOX_LIMIT
+    }
+
+    fn has_read(&mut self, count: usize) {
+        self.seen.0 = true;
+        self.session
+            .peer
+            .info
+            .octets
+            .0
+            .fetch_add(count as u64, Ordering::Relaxed);
+        if count == self.read_size {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
+        } else if count < self.read_size / 8 {
+            self.read_size = (self.read_size / 2).max(READ_MIN);
+        }
+    }
+
+    fn has_written(&mut self, count: usize) {
+        self.sent = true;
+        self.session
+            .peer
+            .info
+            .octets
+            .1
+            .fetch_add(count as u64, Ordering::Relaxed);
+        self.written += count;
+        if self.written >= self.write.len() {
+            self.write.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Works through what has been read, as far as nothing stops it.
+    fn work(&mut self) {
+        self.close = self.session.peer.info.take_close().or(self.close.take());
+        self.check_memory();
+        loop {
+            self.session.advance();
+            self.check_log();
+            if self.paused.is_some() || self.told_blocked {
+                break;
+            }
+            if self.rest.is_empty() {
+                self.rest = self.whole_frames();
+            }
+            if self.rest.is_empty() {
+                break;
+            }
+            match self.session.feed(&self.rest) {
+                Flow::Done => self.rest = Bytes::new(),
+                Flow::Paused(at, lsn) => {
+                    self.rest.advance(at);
+                    self.paused = Some(lsn);
+                }
+            }
+        }
+        if self.session.closing == Closing::No
+            && !self.session.waits_for_log()
+            && let Some(reason) = self.close.take()
+        {
+            self.session.fail(0, &Error::Forced(reason.into()), (0, 0));
+            self.session.flush();
+        }
+        if self.session.closing == Closing::Sent && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + CLOSE_TIMEOUT);
+            self.tick.reset_after(CLOSE_TIMEOUT);
+        }
+        self.session.wake_others();
+    }
+
+    /// The whole frames at the start of what has been read. A frame that can't be read ends them and counts as whole, so that the
+    /// session meets it and answers.
+    fn whole_frames(&mut self) -> Bytes {
+        let mut end = 0;
+        loop {
+            let rest = self.read.get(end..).unwrap_or_default();
+            match next_frame(rest, self.session.peer.frame_max) {
+                Ok(Some(frame)) => end += frame.wire_len(),
+                Ok(None) => break,
+                Err(_) => {
+                    end = self.read.len();
+                    break;
+                }
+            }
+        }
+        if end == 0 {
+            return Bytes::new();
+        }
+        self.read.split_to(end).freeze()
+    }
+
+    /// Waits for the log where replies, confirms or the size of its backlog ask for it.
+    fn check_log(&mut self) {
+        let node = &self.session.peer.node;
+        let behind = self.session.log_is_behind();
+        if self.paused.is_none() && behind {
+            self.paused = Some(Lsn(node.log.durable().0 + 1));
+        }
+        if self.paused.is_none() && !self.session.waits_for_log() {
+            return;
+        }
+        node.durability.register(&self.session.peer.outbox);
+        // It may have become durable before the registration.
+        self.session.advance();
+        let durable = self.session.peer.node.log.durable();
+        if self.paused.is_some_and(|lsn| lsn <= durable) && !self.session.log_is_behind() {
+            self.paused = None;
+        }
+    }
+
+    /// Stops and restarts a publisher as memory gets short and free again; tells it if it wants to know.
+    fn check_memory(&mut self) {
+        let peer = &self.session.peer;
+        let alarm = self.session.publishes && peer.node.memory.alarm();
+        if alarm && !self.told_blocked {
+            peer.node.memory.wait(&peer.outbox);
+            // It may have ended before the registration.
+            if !peer.node.memory.alarm() {
+                return;
+            }
+        } else if alarm == self.told_blocked {
+            if alarm {
+                peer.node.memory.wait(&peer.outbox);
+            }
+            return;
+        }
+        self.told_blocked = alarm;
+        peer.info.blocked.store(alarm, Ordering::Relaxed);
+        if self.tells_blocked {
+            let reason = ShortString::from_static("low on memory");
+            let method = if alarm {
+                Method::ConnectionBlocked(ConnectionBlocked { reason })
+            } else {
+                Method::ConnectionUnblocked(ConnectionUnblocked {})
+            };
+            put_method_frame(&mut self.write, 0, &method);
+        }
+    }
+
+    /// Heartbeats both ways (AMQP 0-9-1, 4.2.7): one is sent when nothing else was; a client that was silent for two intervals is
+    /// gone. Also gives memory back.
+    fn tick(&mut self) -> io::Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "connection.close-ok didn't come",
+            ));
+        }
+        if self.heartbeat && self.deadline.is_none() {
+            self.seen.1 = if self.seen.0 || !self.may_read() {
+                0
+            } else {
+                self.seen.1 + 1
+            };
+            self.seen.0 = false;
+            // A tick is half an interval.
+            if self.seen.1 >= 4 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
+            }
+            if !self.sent && self.write.is_empty() {
+                put_heartbeat(&mut self.write);
+            }
+            self.sent = false;
+        }
+        if self.read.is_empty() && self.read_size == READ_MIN {
+            self.read = BytesMut::new();
+        }
+        if self.write.is_empty() && self.write.capacity() > KEEP_BUFFER {
+            self.write = Vec::new();
+        }
+        self.session.peer.outbox.shrink(KEEP_BUFFER);
+        Ok(())
+    }
+
+    /// Writes what is left and says goodbye.
+    async fn finish(&mut self) -> io::Result<()> {
+        let farewell = async {
+            let left = self.write.split_off(self.written.min(self.write.len()));
+            self.stream.write_all(&left).await?;
+            self.stream.write_all(&self.session.peer.outbox.take_all()).await?;
+            self.stream.shutdown().await
+        };
+        timeout(CLOSE_TIMEOUT, farewell)
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.session.peer.outbox.close();
+    }
+}

@@ -1,0 +1,353 @@
+//! From the protocol header to connection.open-ok.
+//!
+//! Comes in: a new socket. Goes out: who it is, where it works and what was agreed; or nothing, after the client has been told why.
+//! Rules and texts are RabbitMQ's (`rabbit_reader`).
+
+use super::outbox::Outbox;
+use super::registry;
+use super::sasl;
+use crate::auth;
+use crate::channel::state::Peer;
+use crate::error::{Error, Result};
+use crate::node::Node;
+use bytes::BytesMut;
+use leveret_amqp::method::{
+    ConnectionClose, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
+};
+use leveret_amqp::{
+    FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, Method, PROTOCOL_HEADER, ShortString, next_frame,
+    put_method_frame,
+};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// How long the whole of it may take (RabbitMQ's handshake_timeout).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that doesn't understand connection.close is kept waiting after a failed login (RabbitMQ's SILENT_CLOSE_DELAY).
+const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
+/// Largest frame before tuning.
+const HANDSHAKE_FRAME_MAX: u32 = 131_072;
+
+/// What was agreed.
+pub struct Opened {
+    /// The client.
+    pub peer: Peer,
+    /// Highest channel number; 0 is no limit.
+    pub channel_max: u16,
+    /// Seconds between heartbeats; 0 is none.
+    pub heartbeat_seconds: u16,
+    /// Whether it wants to know when it is blocked.
+    pub tells_blocked: bool,
+}
+
+/// A connection that isn't open yet.
+pub struct Handshake<S> {
+    stream: S,
+    addresses: (SocketAddr, SocketAddr),
+    node: Arc<Node>,
+    read: BytesMut,
+}
+
+/// A step that failed, or a socket that did.
+enum Stop {
+    Io(io::Error),
+    /// Tell the client by connection.close, for this method.
+    Close(Error, (u16, u16)),
+    /// Close the socket after a while, without a word.
+    Silent(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
+    /// A socket that has just been accepted: the client's address and the one it connected to.
+    pub fn new(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>) -> Self {
+        Self {
+            stream,
+            addresses,
+            node,
+            read: BytesMut::with_capacity(1024),
+        }
+    }
+
+    /// The socket, and what has been read beyond the handshake.
+    pub fn into_parts(self) -> (S, BytesMut) {
+        (self.stream, self.read)
+    }
+
+    /// Goes through all steps. `None`: the client was refused, and knows.
+    ///
+    /// # Errors
+    /// The socket's, or a time-out.
+    pub async fn run(&mut self) -> io::Result<Option<Opened>> {
+        let stop = match timeout(HANDSHAKE_TIMEOUT, self.steps()).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(stop)) => stop,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "handshake timeout")),
+        };
+        match stop {
+            Stop::Io(error) => Err(error),
+            Stop::Close(error, method) => {
+                tracing::info!(peer = %self.addresses.0, "connection refused: {error}");
+                self.close(&error, method).await.map(|()| None)
+            }
+            Stop::Silent(why) => {
+                tokio::time::sleep(SILENT_CLOSE_DELAY).await;
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+            }
+        }
+    }
+
+    async fn steps(&mut self) -> std::result::Result<Option<Opened>, Stop> {
+        if !self.protocol_header().await? {
+            return Ok(None);
+        }
+        self.send(ConnectionStart {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: server_properties(),
+            mechanisms: sasl::MECHANISMS.into(),
+            locales: "en_US".into(),
+        })
+        .await?;
+        let start = match self.method().await? {
+            Method::ConnectionStartOk(start) => start,
+            other => return Err(unexpected(&other)),
+        };
+        let user = self.login(&start)?;
+        let limits = self.node.limits.clone();
+        let (channel_max, frame_max, heartbeat) = (limits.channel_max, limits.frame_max, limits.heartbeat_seconds);
+        self.send(ConnectionTune {
+            channel_max,
+            frame_max,
+            heartbeat,
+        })
+        .await?;
+        let tuned = match self.method().await? {
+            Method::ConnectionTuneOk(tuned) => tuned,
+            other => return Err(unexpected(&other)),
+        };
+        check_tuned(&tuned, channel_max, frame_max).map_err(|error| Stop::Close(error, ConnectionTuneOk::ID))?;
+        let name = match self.method().await? {
+            Method::ConnectionOpen(open) => open.virtual_host.to_str_lossy().into_owned(),
+            other => return Err(unexpected(&other)),
+        };
+        let Some(vhost) = self.node.vhost(&name) else {
+            let error = Error::NotAllowed(format!("vhost {name} not found").into());
+            return Err(Stop::Close(error, (10, 40)));
+        };
+        let capable = |name| capability(&start.client_properties, name);
+        let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
+        let outbox = Arc::new(Outbox::default());
+        let opened = registry::Opened {
+            addresses: self.addresses,
+            login: (user.clone(), start.mechanism.to_str_lossy().into_owned()),
+            vhost: name,
+            client_properties: start.client_properties,
+            tuned: (tuned.frame_max, tuned.channel_max, tuned.heartbeat),
+        };
+        let info = self.node.connections.open(opened, outbox.clone());
+        let id = info.id;
+        if let Err(error) = self.send(ConnectionOpenOk {}).await {
+            self.node.connections.closed(id);
+            return Err(error.into());
+        }
+        let frame_max = tuned.frame_max;
+        let peer = Peer {
+            id,
+            user,
+            node: self.node.clone(),
+            vhost,
+            outbox,
+            frame_max,
+            cancel_notify,
+            info,
+        };
+        Ok(Some(Opened {
+            peer,
+            channel_max: tuned.channel_max,
+            heartbeat_seconds: tuned.heartbeat,
+            tells_blocked,
+        }))
+    }
+
+    /// Eight bytes (AMQP 0-9-1, 4.2.2). Anything else is answered with what we speak.
+    async fn protocol_header(&mut self) -> io::Result<bool> {
+        while self.read.len() < PROTOCOL_HEADER.len() {
+            let known = PROTOCOL_HEADER.get(..self.read.len().min(4)).unwrap_or_default();
+            if !self.read.starts_with(known) {
+                break;
+            }
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        // RabbitMQ also takes 0-9 and the old form of 0-9-1, which differ in nothing that is sent.
+        let accepted: [&[u8]; 3] = [&PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09", b"AMQP\x01\x01\x09\x01"];
+        let header = self.read.get(..8).unwrap_or_default();
+        if accepted.contains(&header) {
+            let _ = self.read.split_to(8);
+            return Ok(true);
+        }
+        tracing::info!(peer = %self.addresses.0, "not the AMQP 0-9-1 protocol header; the client was told what is spoken here");
+        self.stream.write_all(&PROTOCOL_HEADER).await?;
+        self.stream.shutdown().await?;
+        Ok(false)
+    }
+
+    fn login(&self, start: &ConnectionStartOk) -> std::result::Result<String, Stop> {
+        let id = ConnectionStartOk::ID;
+        let mechanism = start.mechanism.to_str_lossy();
+        let (user, password) =
+            sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
+        let refused = match auth::check(&user, &password) {
+            Ok(()) if !self.node.limits.guest_loopback_only || self.addresses.0.ip().to_canonical().is_loopback() => {
+                return Ok(user);
+            }
+            Ok(()) => format!("user '{user}' can only connect via localhost"),
+            Err(why) => why,
+        };
+        tracing::warn!(peer = %self.addresses.0, user, "login refused: {refused}");
+        if capability(&start.client_properties, "authentication_failure_close") {
+            let why = format!(
+                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+            );
+            return Err(Stop::Close(Error::AccessRefused(why.into()), id));
+        }
+        Err(Stop::Silent(refused))
+    }
+
+    async fn method(&mut self) -> std::result::Result<Method, Stop> {
+        loop {
+            let found = match next_frame(&self.read, HANDSHAKE_FRAME_MAX) {
+                Ok(found) => found.map(|frame| {
+                    (
+                        frame.kind,
+                        frame.channel,
+                        Method::parse(frame.payload),
+                        frame.wire_len(),
+                    )
+                }),
+                Err(error) => return Err(Stop::Close(error.into(), (0, 0))),
+            };
+            let Some((kind, channel, method, len)) = found else {
+                if self.stream.read_buf(&mut self.read).await? == 0 {
+                    return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
+                }
+                continue;
+            };
+            let _ = self.read.split_to(len);
+            match (kind, channel, method) {
+                (FrameKind::Heartbeat, ..) => {}
+                (FrameKind::Method, 0, Ok(method)) => return Ok(method),
+                (FrameKind::Method, 0, Err(error)) => return Err(Stop::Close(error.into(), (0, 0))),
+                _ => {
+                    let text = "a frame on a channel before connection.open";
+                    return Err(Stop::Close(Error::Channel(text.into()), (0, 0)));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, method: impl Into<Method>) -> io::Result<()> {
+        let mut out = Vec::new();
+        put_method_frame(&mut out, 0, &method.into());
+        self.stream.write_all(&out).await
+    }
+
+    /// Says why and waits for the client to agree.
+    async fn close(&mut self, error: &Error, (class_id, method_id): (u16, u16)) -> io::Result<()> {
+        let (reply_code, reply_text) = (error.reply_code().number(), error.reply_text());
+        self.send(ConnectionClose {
+            reply_code,
+            reply_text,
+            class_id,
+            method_id,
+        })
+        .await?;
+        let agreed = async {
+            while let Ok(method) = self.method().await {
+                if matches!(method, Method::ConnectionCloseOk(_)) {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(SILENT_CLOSE_DELAY, agreed).await;
+        self.stream.shutdown().await
+    }
+}
+
+fn unexpected(method: &Method) -> Stop {
+    Stop::Close(
+        Error::CommandInvalid(format!("unexpected method {} before connection.open", method.name()).into()),
+        method.id(),
+    )
+}
+
+/// What a client asks for must not be more than was offered, and not too little.
+fn check_tuned(tuned: &ConnectionTuneOk, channel_max: u16, frame_max: u32) -> Result<()> {
+    let refuse = |field: &str, value: u32, side: (&str, &str), limit: u32| {
+        let text = format!(
+            "negotiated {field} = {value} is {} than the {} allowed value ({limit})",
+            side.0, side.1
+        );
+        Err(Error::NotAllowed(text.into()))
+    };
+    for (field, value, limit, least) in [
+        ("frame_max", tuned.frame_max, frame_max, FRAME_MIN_SIZE),
+        ("channel_max", u32::from(tuned.channel_max), u32::from(channel_max), 1),
+    ] {
+        if value != 0 && value < least {
+            return refuse(field, value, ("lower", "minimum"), least);
+        }
+        if limit != 0 && (value == 0 || value > limit) {
+            return refuse(field, value, ("higher", "maximum"), limit);
+        }
+    }
+    Ok(())
+}
+
+fn capability(client_properties: &FieldTable, name: &str) -> bool {
+    let capabilities = client_properties.get("capabilities").and_then(FieldValue::as_table);
+    capabilities
+        .and_then(|table| table.get(name))
+        .and_then(FieldValue::as_bool)
+        .unwrap_or_default()
+}
+
+/// What connection.start says of this broker. Clients switch behaviour on the capabilities, so each of them is true.
+fn server_properties() -> FieldTable {
+    let text = |value: &str| FieldValue::LongString(value.to_owned().into());
+    let field = |name: &'static str, value| (ShortString::from_static(name), value);
+    let capabilities = [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+    ];
+    let capabilities = capabilities
+        .iter()
+        .map(|name| field(name, FieldValue::Bool(true)))
+        .collect();
+    FieldTable(vec![
+        field("capabilities", FieldValue::Table(FieldTable(capabilities))),
+        field("cluster_name", text("leveret")),
+        field("copyright", text("The Leveret authors")),
+        field("information", text("Licensed under the Apache License 2.0")),
+        field("platform", text("Rust")),
+        field("product", text("Leveret")),
+        field("version", text(env!("CARGO_PKG_VERSION"))),
+    ])
+}

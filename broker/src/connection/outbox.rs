@@ -1,0 +1,168 @@
+//! What waits to be written to one client: encoded frames, appended by whoever has something for it, written by its connection.
+//!
+//! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
+//! Goes out: one buffer per wake-up. Does not know about frames, channels or sockets.
+
+use crate::queue::Queue;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands of small
+/// messages, small enough that a client that doesn't read costs little.
+pub const ROOM_BYTES: usize = 512 * 1024;
+
+/// The outgoing buffer of one connection. Shared by its channels and by the queues that they consume from.
+#[derive(Default)]
+pub struct Outbox {
+    state: Mutex<State>,
+    /// Length of the buffer, readable without the lock: a queue asks for room before every delivery.
+    queued: AtomicUsize,
+    /// Set from the first append until the connection takes the buffer: one wake-up per batch, not per message.
+    wake_pending: AtomicBool,
+    /// Set while the connection is on the list of those that wait for the log.
+    waiting: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    buffer: Vec<u8>,
+    waker: Option<Waker>,
+    /// Queues that had something for this client when there was no room: asked again once the buffer has been taken.
+    stalled: Vec<Arc<Queue>>,
+    closed: bool,
+    nudged: bool,
+}
+
+impl Outbox {
+    /// Appends through `encode`, which gets the buffer. Nothing happens once the connection has gone. The caller owes a wake-up:
+    /// see [`Wakes`].
+    pub fn append(self: &Arc<Self>, wakes: &mut Wakes, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        encode(&mut state.buffer);
+        self.queued.store(state.buffer.len(), Ordering::Release);
+        drop(state);
+        if !self.wake_pending.swap(true, Ordering::AcqRel) {
+            wakes.0.push(self.clone());
+        }
+    }
+
+    /// Marks the connection as waiting for the log; returns whether it was before.
+    pub fn set_waiting(&self, waiting: bool) -> bool {
+        self.waiting.swap(waiting, Ordering::AcqRel)
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// Whether a queue may deliver to this client now.
+    pub fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < ROOM_BYTES
+    }
+
+    /// Bytes that may still be appended before [`Outbox::has_room`] says no.
+    pub fn room(&self) -> usize {
+        ROOM_BYTES.saturating_sub(self.queued.load(Ordering::Acquire))
+    }
+
+    /// Notes that `queue` has more for this client. False if there is room after all (the caller tries again).
+    pub fn stall(&self, queue: &Arc<Queue>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return true;
+        }
+        if state.buffer.len() < ROOM_BYTES {
+            return false;
+        }
+        if !state.stalled.iter().any(|q| Arc::ptr_eq(q, queue)) {
+            state.stalled.push(queue.clone());
+        }
+        true
+    }
+
+    /// Swaps the buffer against the empty `buffer` and returns the queues that waited for room. Pending: nothing to write; the
+    /// task is woken at the next append or nudge.
+    pub fn poll_take(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Vec<Arc<Queue>>> {
+        let mut state = self.state.lock();
+        self.wake_pending.store(false, Ordering::Release);
+        if state.buffer.is_empty() && !state.nudged {
+            match &state.waker {
+                Some(waker) if waker.will_wake(context.waker()) => {}
+                _ => state.waker = Some(context.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        state.nudged = false;
+        std::mem::swap(&mut state.buffer, buffer);
+        self.queued.store(0, Ordering::Release);
+        Poll::Ready(std::mem::take(&mut state.stalled))
+    }
+
+    /// Wakes the connection although there may be nothing to write (something became durable, memory is free again, it shall close).
+    pub fn nudge(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.nudged = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes everything at once: the last write of a connection.
+    pub fn take_all(&self) -> Vec<u8> {
+        let mut state = self.state.lock();
+        self.queued.store(0, Ordering::Release);
+        std::mem::take(&mut state.buffer)
+    }
+
+    /// Gives memory back if more than `keep` bytes are reserved and none are used.
+    pub fn shrink(&self, keep: usize) {
+        let mut state = self.state.lock();
+        if state.buffer.is_empty() && state.buffer.capacity() > keep {
+            state.buffer = Vec::new();
+        }
+    }
+
+    /// From now on appends are dropped: the connection has gone.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.buffer = Vec::new();
+        state.stalled.clear();
+        self.queued.store(0, Ordering::Release);
+    }
+
+    fn wake(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Connections that have something new to write, collected while a batch is worked through and woken once at its end.
+#[derive(Default)]
+pub struct Wakes(Vec<Arc<Outbox>>);
+
+impl Wakes {
+    /// Wakes each connection that got something since the last call.
+    pub fn flush(&mut self) {
+        for outbox in self.0.drain(..) {
+            outbox.wake();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

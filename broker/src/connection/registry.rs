@@ -1,0 +1,181 @@
+//! Who is connected: what the HTTP API lists and can close.
+//!
+//! Comes in: connections and channels as they open and close. Goes out: shared records of them, updated in place.
+
+use super::outbox::Outbox;
+use crate::channel::deliver::Deliveries;
+use crate::queue::Queue;
+use leveret_amqp::FieldTable;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// One connection.
+pub struct ConnectionInfo {
+    /// Its number, never used again.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Who logged in.
+    pub user: String,
+    /// How: `PLAIN` and the like.
+    pub mechanism: String,
+    /// Where it works.
+    pub vhost: String,
+    /// When it was opened.
+    pub connected_at: SystemTime,
+    /// What the client says of itself.
+    pub client_properties: FieldTable,
+    /// As agreed at connection.tune.
+    pub frame_max: u32,
+    /// As agreed at connection.tune.
+    pub channel_max: u16,
+    /// As agreed at connection.tune, seconds.
+    pub heartbeat_seconds: u16,
+    /// Its channels by number.
+    pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
+    /// Queues that go with it.
+    pub exclusive_queues: Mutex<Vec<Arc<Queue>>>,
+    /// Bytes read from it and written to it.
+    pub octets: (AtomicU64, AtomicU64),
+    /// Whether it is not read because memory is short.
+    pub blocked: AtomicBool,
+    /// Why somebody wants it closed.
+    close: Mutex<Option<String>>,
+    outbox: Arc<Outbox>,
+}
+
+/// One channel.
+pub struct ChannelInfo {
+    /// Its number.
+    pub number: u16,
+    /// Its delivering side.
+    pub deliveries: Arc<Deliveries>,
+    /// Prefetch count for new consumers.
+    pub prefetch: AtomicU32,
+    /// Consumers.
+    pub consumers: AtomicU32,
+    /// Whether it is in confirm mode.
+    pub confirm: AtomicBool,
+    /// Messages published and not yet confirmed.
+    pub unconfirmed: AtomicU64,
+    /// Messages published.
+    pub published: AtomicU64,
+}
+
+impl ChannelInfo {
+    /// A channel without consumers.
+    pub fn new(number: u16, deliveries: Arc<Deliveries>) -> Self {
+        Self {
+            number,
+            deliveries,
+            prefetch: AtomicU32::new(0),
+            consumers: AtomicU32::new(0),
+            confirm: AtomicBool::new(false),
+            unconfirmed: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+        }
+    }
+}
+
+/// What a connection is registered with.
+pub struct Opened {
+    /// The client's address and the one that it connected to.
+    pub addresses: (SocketAddr, SocketAddr),
+    /// User and mechanism.
+    pub login: (String, String),
+    /// Its vhost.
+    pub vhost: String,
+    /// What the client says of itself.
+    pub client_properties: FieldTable,
+    /// Frame size, channels, heartbeat as agreed.
+    pub tuned: (u32, u16, u16),
+}
+
+impl ConnectionInfo {
+    /// `127.0.0.1:50000 -> 127.0.0.1:5672`, RabbitMQ's name of a connection.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.peer, self.local)
+    }
+
+    /// Asks the connection to close with 320 and this text.
+    pub fn close(&self, reason: &str) {
+        *self.close.lock() = Some(reason.to_owned());
+        self.outbox.nudge();
+    }
+
+    /// Whether somebody wants it closed, and why.
+    pub fn take_close(&self) -> Option<String> {
+        self.close.lock().take()
+    }
+}
+
+/// All connections.
+#[derive(Default)]
+pub struct Registry {
+    next: AtomicU64,
+    open: RwLock<BTreeMap<u64, Arc<ConnectionInfo>>>,
+    /// Set when the broker drains: connections that open now are closed at once.
+    draining: Mutex<Option<String>>,
+}
+
+impl Registry {
+    /// Adds a connection.
+    pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Arc<ConnectionInfo> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let info = Arc::new(ConnectionInfo {
+            id,
+            peer: opened.addresses.0,
+            local: opened.addresses.1,
+            user: opened.login.0,
+            mechanism: opened.login.1,
+            vhost: opened.vhost,
+            connected_at: SystemTime::now(),
+            client_properties: opened.client_properties,
+            frame_max: opened.tuned.0,
+            channel_max: opened.tuned.1,
+            heartbeat_seconds: opened.tuned.2,
+            channels: Mutex::default(),
+            exclusive_queues: Mutex::default(),
+            octets: Default::default(),
+            blocked: AtomicBool::new(false),
+            close: Mutex::new(self.draining.lock().clone()),
+            outbox,
+        });
+        self.open.write().insert(id, info.clone());
+        info
+    }
+
+    /// Removes a connection.
+    pub fn closed(&self, id: u64) {
+        self.open.write().remove(&id);
+    }
+
+    /// All connections, oldest first.
+    pub fn list(&self) -> Vec<Arc<ConnectionInfo>> {
+        self.open.read().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.open.read().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.open.read().is_empty()
+    }
+
+    /// Asks all connections to close, also those that are just being opened.
+    pub fn close_all(&self, reason: &str) {
+        *self.draining.lock() = Some(reason.to_owned());
+        for connection in self.list() {
+            connection.close(reason);
+        }
+    }
+}

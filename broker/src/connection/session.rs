@@ -1,0 +1,586 @@
+//! An open connection without its socket: frames to channels, and what each batch of frames leaves to do.
+//!
+//! Comes in: whole frames, as one slice of the read buffer. Goes out: everything that follows from them, in batches: publishes are
+//! staged and enqueued together before anything else happens, records appended, other connections woken once.
+//! Does not know about sockets or timers.
+
+use crate::channel::content::{Content, check_header};
+use crate::channel::state::{Channel, Desk, Peer};
+use crate::error::{Error, Result};
+use crate::message::{Layout, Message};
+use bytes::Bytes;
+use leveret_amqp::method::{
+    ChannelClose, ChannelCloseOk, ChannelOpenOk, ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
+};
+use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_ack, parse_publish, put_method_frame};
+use leveret_store::{Lsn, Urgency};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+/// Records collected before they are passed to the log within a batch.
+const RECORDS_LIMIT: usize = 1024 * 1024;
+/// Bytes that the log may have to catch up with before a publisher is not read.
+const LOG_BACKLOG: u64 = 32 * 1024 * 1024;
+
+/// How a batch of frames ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// All frames are through.
+    Done,
+    /// The frame at this offset has to wait until the log is durable up to there.
+    Paused(usize, Lsn),
+}
+
+/// Where the closing of the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It is open.
+    No,
+    /// connection.close has been sent: only its answer counts.
+    Sent,
+    /// Nothing more to do but to write what is left.
+    Done,
+}
+
+/// An open connection.
+pub struct Session {
+    /// The client.
+    pub peer: Peer,
+    /// Whether it is closing.
+    pub closing: Closing,
+    /// Whether the client has published: only then is it stopped when memory is short.
+    pub publishes: bool,
+    channels: HashMap<u16, Channel>,
+    desk: Desk,
+    channel_max: u16,
+    /// Channels whose confirms wait for the log.
+    confirming: Vec<u16>,
+}
+
+impl Session {
+    /// A connection that has just been opened.
+    pub fn new(peer: Peer, channel_max: u16) -> Self {
+        Self {
+            peer,
+            closing: Closing::No,
+            publishes: false,
+            channels: HashMap::new(),
+            desk: Desk::default(),
+            channel_max,
+            confirming: Vec::new(),
+        }
+    }
+
+    /// Works through whole frames. Whatever they change is enqueued and appended at the end; nobody has been woken for single
+    /// frames before.
+    pub fn feed(&mut self, frames: &Bytes) -> Flow {
+        let mut at = 0;
+        let mut flow = Flow::Done;
+        while let Some(rest) = frames.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.closing == Closing::Done {
+                break;
+            }
+            match self.frame(frames, at, rest) {
+                Ok(Step::Read(len)) => at += len,
+                Ok(Step::Wait(lsn)) => {
+                    flow = Flow::Paused(at, lsn);
+                    break;
+                }
+                Err((channel, error, id)) => {
+                    let len = next_frame(rest, 0)
+                        .ok()
+                        .flatten()
+                        .map_or(rest.len(), |frame| frame.wire_len());
+                    at += len;
+                    self.fail(channel, &error, id);
+                }
+            }
+        }
+        self.flush();
+        flow
+    }
+
+    fn frame(&mut self, frames: &Bytes, at: usize, rest: &[u8]) -> std::result::Result<Step, (u16, Error, (u16, u16))> {
+        let frame = match next_frame(rest, self.peer.frame_max) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(Step::Read(rest.len())),
+            Err(error) => return Err((0, error.into(), (0, 0))),
+        };
+        let len = frame.wire_len();
+        if self.closing == Closing::Sent {
+            self.while_closing(&frame);
+            return Ok(Step::Read(len));
+        }
+        if frame.channel == 0 {
+            return self
+                .connection_frame(&frame)
+                .map(|()| Step::Read(len))
+                .map_err(|error| (0, error, method_id(frame.payload)));
+        }
+        let failed = |error| (frame.channel, error, method_id(frame.payload));
+        if frame.kind == FrameKind::Method {
+            if let Some(publish) = parse_publish(frame.payload) {
+                let publish = publish.map_err(|error| failed(error.into()))?;
+                return self
+                    .publish(frames, at, &frame, publish)
+                    .map(Step::Read)
+                    .map_err(|error| (frame.channel, error, (60, 40)));
+            }
+            return self.method(&frame).map_err(failed);
+        }
+        self.content(&frame).map_err(|error| (frame.channel, error, (60, 40)))?;
+        Ok(Step::Read(len))
+    }
+
+    /// basic.publish. If header and body follow in one piece, the message is cut out of the read buffer; else its frames are
+    /// gathered. Returns the bytes that are done with.
+    fn publish(&mut self, frames: &Bytes, at: usize, frame: &FrameView<'_>, view: PublishView<'_>) -> Result<usize> {
+        self.publishes = true;
+        let max_size = self.peer.node.limits.max_message_bytes;
+        let Some(channel) = self.channels.get_mut(&frame.channel) else {
+            return Err(not_open());
+        };
+        if channel.closing {
+            return Ok(frame.wire_len());
+        }
+        if !channel.content.is_none() {
+            return Err(interrupted(&channel.content));
+        }
+        if view.immediate {
+            return Err(Error::NotImplemented("immediate=true".into()));
+        }
+        let mandatory = view.mandatory;
+        match cut_out(frames, at, frame, view.exchange.len(), view.routing_key.len(), max_size)? {
+            Some((message, len)) => channel
+                .publish(&self.peer, &mut self.desk, message, mandatory)
+                .map(|()| len),
+            None => {
+                channel.content = Content::Publish(view.into());
+                Ok(frame.wire_len())
+            }
+        }
+    }
+
+    fn content(&mut self, frame: &FrameView<'_>) -> Result<()> {
+        let max_size = self.peer.node.limits.max_message_bytes;
+        let Some(channel) = self.channels.get_mut(&frame.channel) else {
+            return Err(not_open());
+        };
+        if channel.closing {
+            return Ok(());
+        }
+        let whole = match frame.kind {
+            FrameKind::Header => channel.content.header(frame.payload, max_size)?,
+            FrameKind::Body => channel.content.body(frame.payload)?,
+            _ => return Err(Error::Frame("heartbeat frame on a channel".into())),
+        };
+        match whole {
+            Some((message, mandatory)) => channel.publish(&self.peer, &mut self.desk, message, mandatory),
+            None => Ok(()),
+        }
+    }
+
+    fn method(&mut self, frame: &FrameView<'_>) -> Result<Step> {
+        let len = frame.wire_len();
+        let number = frame.channel;
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return self.open_channel(frame).map(|()| Step::Read(len));
+        };
+        if !channel.content.is_none() && !channel.closing {
+            return Err(interrupted(&channel.content));
+        }
+        if channel.closing {
+            self.closed_channel(frame);
+            return Ok(Step::Read(len));
+        }
+        if let Some(lsn) = must_wait(&self.desk, number, frame.payload) {
+            return Ok(Step::Wait(lsn));
+        }
+        if let Some(ack) = parse_ack(frame.payload) {
+            let (tag, multiple) = ack?;
+            channel.settle(&mut self.desk, tag, multiple, crate::queue::Outcome::Acked)?;
+            return Ok(Step::Read(len));
+        }
+        self.enqueue()?;
+        let method = parse_method(frame.payload)?;
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return Err(not_open());
+        };
+        match method {
+            Method::ChannelOpen(_) => Err(Error::Channel("second 'channel.open' seen".into())),
+            Method::ChannelClose(_) => {
+                channel.reply(&self.peer, &mut self.desk, ChannelCloseOk {});
+                self.drop_channel(number)?;
+                Ok(Step::Read(len))
+            }
+            Method::ChannelCloseOk(_) => Ok(Step::Read(len)),
+            method => channel
+                .handle(&self.peer, &mut self.desk, method)
+                .map(|()| Step::Read(len)),
+        }
+    }
+
+    fn open_channel(&mut self, frame: &FrameView<'_>) -> Result<()> {
+        let number = frame.channel;
+        match parse_method(frame.payload)? {
+            Method::ChannelOpen(_) => {}
+            // The answer to a close that both sides sent at once.
+            Method::ChannelCloseOk(_) => return Ok(()),
+            _ => return Err(not_open()),
+        }
+        if self.channel_max != 0 && number > self.channel_max {
+            let text = format!(
+                "number of channels opened ({number}) has reached the negotiated channel_max ({})",
+                self.channel_max
+            );
+            return Err(Error::NotAllowed(text.into()));
+        }
+        let channel = Channel::new(number, &self.peer);
+        self.peer.node.totals.channels.0.fetch_add(1, Ordering::Relaxed);
+        channel.reply(&self.peer, &mut self.desk, ChannelOpenOk {});
+        self.channels.insert(number, channel);
+        Ok(())
+    }
+
+    /// A channel that the broker has closed ignores everything until the client agrees (AMQP 0-9-1 channel.close).
+    fn closed_channel(&mut self, frame: &FrameView<'_>) {
+        match Method::parse(frame.payload) {
+            Ok(Method::ChannelCloseOk(_)) => {
+                self.channels.remove(&frame.channel);
+            }
+            Ok(Method::ChannelClose(_)) => {
+                let number = frame.channel;
+                let ok = Method::ChannelCloseOk(ChannelCloseOk {});
+                self.peer
+                    .outbox
+                    .append(&mut self.desk.work.wakes, |out| put_method_frame(out, number, &ok));
+                self.channels.remove(&number);
+            }
+            _ => {}
+        }
+    }
+
+    fn connection_frame(&mut self, frame: &FrameView<'_>) -> Result<()> {
+        match frame.kind {
+            FrameKind::Heartbeat => return Ok(()),
+            FrameKind::Header | FrameKind::Body => {
+                return Err(Error::CommandInvalid("content frame on channel 0".into()));
+            }
+            FrameKind::Method => {}
+        }
+        self.enqueue()?;
+        match parse_method(frame.payload)? {
+            Method::ConnectionClose(_) => {
+                self.flush();
+                let ok = Method::ConnectionCloseOk(ConnectionCloseOk {});
+                self.end();
+                self.peer
+                    .outbox
+                    .append(&mut self.desk.work.wakes, |out| put_method_frame(out, 0, &ok));
+                self.closing = Closing::Done;
+                Ok(())
+            }
+            Method::ConnectionUpdateSecret(_) => {
+                let ok = Method::ConnectionUpdateSecretOk(ConnectionUpdateSecretOk {});
+                self.peer
+                    .outbox
+                    .append(&mut self.desk.work.wakes, |out| put_method_frame(out, 0, &ok));
+                Ok(())
+            }
+            Method::ConnectionCloseOk(_) => Ok(()),
+            other => Err(Error::CommandInvalid(
+                format!("unexpected method {} on channel 0", other.name()).into(),
+            )),
+        }
+    }
+
+    fn while_closing(&mut self, frame: &FrameView<'_>) {
+        if frame.channel != 0 || frame.kind != FrameKind::Method {
+            return;
+        }
+        match Method::parse(frame.payload) {
+            Ok(Method::ConnectionCloseOk(_)) => self.closing = Closing::Done,
+            Ok(Method::ConnectionClose(_)) => {
+                let ok = Method::ConnectionCloseOk(ConnectionCloseOk {});
+                self.peer
+                    .outbox
+                    .append(&mut self.desk.work.wakes, |out| put_method_frame(out, 0, &ok));
+                self.closing = Closing::Done;
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the client what went wrong, on the channel or for the whole connection.
+    pub fn fail(&mut self, channel: u16, error: &Error, (class_id, method_id): (u16, u16)) {
+        let enqueued = self.enqueue();
+        let error = enqueued.as_ref().err().unwrap_or(error);
+        let (reply_code, reply_text) = (error.reply_code().number(), error.reply_text());
+        if error.closes_connection() || channel == 0 {
+            tracing::info!(connection = %self.peer.info.name(), channel, "closing the connection: {}", reply_text.to_str_lossy());
+            self.end();
+            let close = Method::ConnectionClose(ConnectionClose {
+                reply_code,
+                reply_text,
+                class_id,
+                method_id,
+            });
+            self.peer
+                .outbox
+                .append(&mut self.desk.work.wakes, |out| put_method_frame(out, 0, &close));
+            self.closing = Closing::Sent;
+            return;
+        }
+        tracing::info!(connection = %self.peer.info.name(), channel, "closing the channel: {}", reply_text.to_str_lossy());
+        let close = Method::ChannelClose(ChannelClose {
+            reply_code,
+            reply_text,
+            class_id,
+            method_id,
+        });
+        let Some(closing) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        closing.closing = true;
+        closing.content = Content::None;
+        if let Err(error) = closing.close(&self.peer, &mut self.desk) {
+            return self.fail(0, &error, (0, 0));
+        }
+        self.peer.node.totals.channels.1.fetch_add(1, Ordering::Relaxed);
+        let Some(closing) = self.channels.get(&channel) else {
+            return;
+        };
+        closing.reply(&self.peer, &mut self.desk, close);
+    }
+
+    fn drop_channel(&mut self, number: u16) -> Result<()> {
+        let Some(mut channel) = self.channels.remove(&number) else {
+            return Ok(());
+        };
+        if !channel.closing {
+            self.peer.node.totals.channels.1.fetch_add(1, Ordering::Relaxed);
+            channel.close(&self.peer, &mut self.desk)?;
+        }
+        Ok(())
+    }
+
+    /// The end of all channels and of the exclusive queues. What is staged is enqueued before.
+    pub fn end(&mut self) {
+        let mut failed = self.enqueue().err();
+        for number in self.channels.keys().copied().collect::<Vec<_>>() {
+            failed = self.drop_channel(number).err().or(failed);
+        }
+        let queues = std::mem::take(&mut *self.peer.info.exclusive_queues.lock());
+        for queue in queues {
+            match self.peer.vhost.expire_queue(&queue, false) {
+                Ok(consumers) => crate::channel::consume::notify_cancelled(&consumers, &mut self.desk),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            tracing::warn!(connection = %self.peer.info.name(), %error, "the connection's end is not complete");
+        }
+        self.flush();
+    }
+
+    /// Enqueues what is staged.
+    fn enqueue(&mut self) -> Result<()> {
+        let log = &self.peer.node.log;
+        self.desk.stage.flush(log, &mut self.desk.work)?;
+        for (number, tag, lsn) in self.desk.stage.confirms.drain(..) {
+            let Some(channel) = self.channels.get_mut(&number) else {
+                continue;
+            };
+            let Some(confirms) = &mut channel.confirms else {
+                continue;
+            };
+            confirms.note(tag, lsn);
+            if !self.confirming.contains(&number) {
+                self.confirming.push(number);
+            }
+        }
+        if self.desk.work.records.len_bytes() > RECORDS_LIMIT {
+            log.append(&mut self.desk.work.records, Urgency::Soon)?;
+        }
+        Ok(())
+    }
+
+    /// Enqueues and appends what is left, confirms what is safe, wakes who has something to write.
+    pub fn flush(&mut self) {
+        if let Err(error) = self.enqueue().and_then(|()| self.append_records()) {
+            if self.closing == Closing::No {
+                self.fail(0, &error, (0, 0));
+            }
+        }
+        self.advance();
+        self.desk.work.wakes.flush();
+    }
+
+    fn append_records(&mut self) -> Result<()> {
+        if !self.desk.work.records.is_empty() {
+            self.peer.node.log.append(&mut self.desk.work.records, Urgency::Soon)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the confirms and replies for which the log has come far enough.
+    pub fn advance(&mut self) {
+        if self.confirming.is_empty() && self.desk.held.is_empty() {
+            return;
+        }
+        let durable = self.peer.node.log.durable();
+        let Self {
+            peer,
+            channels,
+            desk,
+            confirming,
+            ..
+        } = self;
+        let mut frames = Vec::new();
+        desk.held.take(durable, &mut frames);
+        confirming.retain(|number| {
+            let Some(channel) = channels.get_mut(number) else {
+                return false;
+            };
+            let Some(confirms) = &mut channel.confirms else {
+                return false;
+            };
+            if !channel.closing {
+                let before = confirms.unconfirmed();
+                confirms.take(*number, durable, &mut frames);
+                peer.node
+                    .totals
+                    .confirmed
+                    .fetch_add(before - confirms.unconfirmed(), Ordering::Relaxed);
+                channel
+                    .info
+                    .unconfirmed
+                    .store(confirms.unconfirmed(), Ordering::Relaxed);
+            }
+            confirms.waits() && !channel.closing
+        });
+        if !frames.is_empty() {
+            peer.outbox
+                .append(&mut desk.work.wakes, |out| out.extend_from_slice(&frames));
+        }
+    }
+
+    /// Wakes the connections that got something.
+    pub fn wake_others(&mut self) {
+        self.desk.work.wakes.flush();
+    }
+
+    /// Whether something waits for the log.
+    pub fn waits_for_log(&self) -> bool {
+        !self.confirming.is_empty() || !self.desk.held.is_empty()
+    }
+
+    /// The position that the log has to reach before this publisher is read again, if the log is behind.
+    pub fn log_is_behind(&self) -> bool {
+        self.publishes && self.peer.node.log.pending_bytes() > LOG_BACKLOG
+    }
+
+    /// Queues that waited for room in the outbox go on.
+    pub fn resume(&mut self, queues: &[std::sync::Arc<crate::queue::Queue>]) {
+        for queue in queues {
+            queue.dispatch(&mut self.desk.work);
+        }
+        self.flush();
+    }
+}
+
+/// What one frame asks for.
+enum Step {
+    /// So many bytes are done with.
+    Read(usize),
+    /// Come again when the log is durable up to there.
+    Wait(Lsn),
+}
+
+/// A message whose frames lie one after the other in the read buffer, with the bytes that they take.
+fn cut_out(
+    frames: &Bytes,
+    at: usize,
+    method: &FrameView<'_>,
+    exchange_len: usize,
+    key_len: usize,
+    max_size: u64,
+) -> Result<Option<(Message, usize)>> {
+    const HEAD: usize = 7;
+    /// Class id, weight, body size.
+    const HEADER_PREFIX: usize = 12;
+    let header_at = at + method.wire_len();
+    let Some(Ok(Some(header))) = frames.get(header_at..).map(|rest| next_frame(rest, 0)) else {
+        return Ok(None);
+    };
+    if header.kind != FrameKind::Header || header.channel != method.channel {
+        return Ok(None);
+    }
+    let (properties, body_size) = check_header(header.payload, max_size)?;
+    let body_at = header_at + header.wire_len();
+    let mut len = body_at - at;
+    let mut body = (0, 0);
+    if body_size > 0 {
+        let Some(Ok(Some(piece))) = frames.get(body_at..).map(|rest| next_frame(rest, 0)) else {
+            return Ok(None);
+        };
+        if piece.kind != FrameKind::Body || piece.channel != method.channel || piece.payload.len() != body_size {
+            return Ok(None);
+        }
+        body = (HEAD + body_at - at, body_size);
+        len += piece.wire_len();
+    }
+    // The method's payload: class, method, ticket, then exchange and key; nothing of the frames before the exchange is kept.
+    let routing = at + HEAD + 6;
+    let slice = frames.slice(routing..at + len);
+    let skip = routing - at;
+    debug_assert!(exchange_len + key_len + 2 < method.payload.len());
+    let layout = Layout {
+        routing: 0,
+        properties: (
+            (header_at - at + HEAD + HEADER_PREFIX - skip) as u32,
+            properties.len() as u32,
+        ),
+        body: (body.0.saturating_sub(skip) as u32, body.1 as u32),
+    };
+    Ok(Some((Message::from_slices(slice, layout), len)))
+}
+
+/// A method that must not overtake replies that wait for the log: everything but declarations, which wait with them.
+fn must_wait(desk: &Desk, channel: u16, payload: &[u8]) -> Option<Lsn> {
+    if desk.held.is_empty() || matches!(method_id(payload).0, 40 | 50) {
+        return None;
+    }
+    desk.held.last_of(channel)
+}
+
+fn parse_method(payload: &[u8]) -> Result<Method> {
+    Method::parse(payload).map_err(|error| Error::Frame(error.explanation(payload).into()))
+}
+
+fn method_id(payload: &[u8]) -> (u16, u16) {
+    match payload {
+        [a, b, c, d, ..] => (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])),
+        _ => (0, 0),
+    }
+}
+
+fn not_open() -> Error {
+    Error::Channel("expected 'channel.open'".into())
+}
+
+/// A method where content was expected.
+fn interrupted(content: &Content) -> Error {
+    let expected = if matches!(content, Content::Body(..)) {
+        "content body"
+    } else {
+        "content header for class 60"
+    };
+    Error::UnexpectedFrame(
+        format!(
+            "expected {expected}, got non {} frame instead",
+            expected.replace(" for class 60", "")
+        )
+        .into(),
+    )
+}

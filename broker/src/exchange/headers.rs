@@ -1,0 +1,175 @@
+//! Routing by headers: `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers exchange).
+
+use super::Target;
+use leveret_amqp::{FieldTable, FieldValue};
+
+/// Bindings of a headers exchange.
+#[derive(Default)]
+pub struct Headers(Vec<Entry>);
+
+struct Entry {
+    arguments: FieldTable,
+    mode: Match,
+    target: Target,
+}
+
+/// What `x-match` says. The `-with-x` forms also compare headers whose names begin with `x-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Every argument; the default.
+    All,
+    /// At least one.
+    Any,
+    /// Every argument, `x-` ones too.
+    AllWithX,
+    /// At least one, `x-` ones too.
+    AnyWithX,
+}
+
+impl Match {
+    /// Reads `x-match`.
+    ///
+    /// # Errors
+    /// The value, as RabbitMQ shows it in `Invalid x-match field value`.
+    pub fn parse(arguments: &FieldTable) -> Result<Self, String> {
+        let Some(value) = arguments.get("x-match") else {
+            return Ok(Self::All);
+        };
+        match value.as_str() {
+            Some("all") => Ok(Self::All),
+            Some("any") => Ok(Self::Any),
+            Some("all-with-x") => Ok(Self::AllWithX),
+            Some("any-with-x") => Ok(Self::AnyWithX),
+            Some(other) => Err(format!(
+                "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
+            )),
+            None => Err(format!(
+                "Invalid x-match field type {} (value {value:?}); expected longstr",
+                value.type_name()
+            )),
+        }
+    }
+
+    fn holds(self, arguments: &FieldTable, headers: &FieldTable) -> bool {
+        let with_x = matches!(self, Self::AllWithX | Self::AnyWithX);
+        let mut wanted = arguments.iter().filter(|(name, _)| {
+            let name = name.as_bytes();
+            name != b"x-match" && (with_x || !name.starts_with(b"x-"))
+        });
+        let there = |(name, value): &(leveret_amqp::ShortString, FieldValue)| {
+            headers
+                .iter()
+                .any(|(header, found)| header == name && (matches!(value, FieldValue::Void) || same(value, found)))
+        };
+        match self {
+            Self::All | Self::AllWithX => wanted.all(there),
+            Self::Any | Self::AnyWithX => wanted.any(there),
+        }
+    }
+}
+
+impl Headers {
+    pub(super) fn bind(&mut self, arguments: &FieldTable, target: Target) {
+        let mode = Match::parse(arguments).unwrap_or(Match::All);
+        self.0.push(Entry {
+            arguments: arguments.clone(),
+            mode,
+            target,
+        });
+    }
+
+    pub(super) fn unbind(&mut self, arguments: &FieldTable, target: &Target) {
+        if let Some(at) = self
+            .0
+            .iter()
+            .position(|entry| entry.target == *target && entry.arguments == *arguments)
+        {
+            self.0.remove(at);
+        }
+    }
+
+    pub(super) fn route<'a>(&'a self, headers: &FieldTable, found: &mut dyn FnMut(&'a Target)) {
+        self.0
+            .iter()
+            .filter(|entry| entry.mode.holds(&entry.arguments, headers))
+            .for_each(|entry| found(&entry.target));
+    }
+}
+
+/// Whether two values are the same number, text or whatever: the width of an integer doesn't count.
+pub fn same(a: &FieldValue, b: &FieldValue) -> bool {
+    match (a.as_i64(), b.as_i64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => match (a, b) {
+            (
+                FieldValue::LongString(a) | FieldValue::ByteArray(a),
+                FieldValue::LongString(b) | FieldValue::ByteArray(b),
+            ) => a == b,
+            _ => a == b,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leveret_amqp::ShortString;
+
+    fn table(fields: &[(&'static str, FieldValue)]) -> FieldTable {
+        FieldTable(
+            fields
+                .iter()
+                .map(|(name, value)| (ShortString::from_static(name), value.clone()))
+                .collect(),
+        )
+    }
+
+    fn text(value: &'static str) -> FieldValue {
+        FieldValue::LongString(value.into())
+    }
+
+    fn holds(arguments: &FieldTable, headers: &FieldTable) -> bool {
+        Match::parse(arguments).expect("x-match").holds(arguments, headers)
+    }
+
+    #[test]
+    fn all_is_the_default_and_void_asks_for_presence() {
+        let arguments = table(&[
+            ("format", text("pdf")),
+            ("size", FieldValue::Int(3)),
+            ("any", FieldValue::Void),
+        ]);
+        let headers = table(&[
+            ("size", FieldValue::Long(3)),
+            ("format", text("pdf")),
+            ("any", FieldValue::Bool(true)),
+        ]);
+        assert!(holds(&arguments, &headers));
+        assert!(!holds(&arguments, &table(&[("format", text("pdf"))])));
+        assert!(holds(&table(&[]), &headers));
+    }
+
+    #[test]
+    fn any_wants_one_and_x_headers_count_only_when_asked_for() {
+        let headers = table(&[("x-a", text("1"))]);
+        assert!(!holds(
+            &table(&[("x-match", text("any")), ("x-a", text("1"))]),
+            &headers
+        ));
+        assert!(holds(
+            &table(&[("x-match", text("any-with-x")), ("x-a", text("1"))]),
+            &headers
+        ));
+        assert!(!holds(&table(&[("x-match", text("any"))]), &headers));
+        assert!(!holds(
+            &table(&[("x-match", text("all-with-x")), ("x-a", text("2"))]),
+            &headers
+        ));
+    }
+
+    #[test]
+    fn another_x_match_is_refused() {
+        assert!(Match::parse(&table(&[("x-match", text("some"))])).is_err());
+        assert!(Match::parse(&table(&[("x-match", FieldValue::Int(1))])).is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! A message on its way through the broker: where it was published to, its properties and its body, all slices of one buffer.
+//!
+//! Comes in from `channel/publish.rs` (a slice of the socket's read buffer, nothing copied), from the store (`decode`) or from the
+//! HTTP API; goes out to `channel/deliver.rs` as wire frames and to the store as a payload.
+//! Does not know about queues, exchanges or connections.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use leveret_amqp::properties::raw;
+
+/// Where the parts of a message lie in its buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Offset of the exchange's short string (its length octet); the routing key's short string follows it.
+    pub routing: u32,
+    /// Offset and length of the raw property flags and list.
+    pub properties: (u32, u32),
+    /// Offset and length of the body.
+    pub body: (u32, u32),
+}
+
+/// One message. A clone shares the buffer.
+#[derive(Clone, Debug)]
+pub struct Message {
+    buffer: Bytes,
+    layout: Layout,
+    persistent: bool,
+}
+
+impl Message {
+    /// A message whose parts lie in `buffer` as `layout` says. The parts must have been checked by the parser that found them:
+    /// a part outside of the buffer reads as empty.
+    pub fn from_slices(buffer: Bytes, layout: Layout) -> Self {
+        let list = part(&buffer, layout.properties);
+        let persistent = raw::delivery_mode(list) == Some(2);
+        Self {
+            buffer,
+            layout,
+            persistent,
+        }
+    }
+
+    /// A message put together from its parts in a new buffer. `exchange` and `routing_key` are short strings: at most 255 bytes,
+    /// longer ones are cut.
+    pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[&[u8]]) -> Self {
+        let body_len: usize = body.iter().map(|b| b.len()).sum();
+        let mut out = BytesMut::with_capacity(2 + exchange.len() + routing_key.len() + properties.len() + body_len);
+        put_short(&mut out, exchange);
+        put_short(&mut out, routing_key);
+        let properties_at = out.len() as u32;
+        out.put_slice(properties);
+        let body_at = out.len() as u32;
+        for segment in body {
+            out.put_slice(segment);
+        }
+        let layout = Layout {
+            routing: 0,
+            properties: (properties_at, properties.len() as u32),
+            body: (body_at, body_len as u32),
+        };
+        Self::from_slices(out.freeze(), layout)
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    pub fn exchange(&self) -> &[u8] {
+        short_at(&self.buffer, self.layout.routing as usize)
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> &[u8] {
+        let at = self.layout.routing as usize;
+        short_at(&self.buffer, at + 1 + self.exchange().len())
+    }
+
+    /// Property flags and list as the publisher sent them.
+    pub fn properties(&self) -> &[u8] {
+        part(&self.buffer, self.layout.properties)
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        part(&self.buffer, self.layout.body)
+    }
+
+    /// Whether delivery-mode is 2 (AMQP 0-9-1, basic class properties).
+    pub fn persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Bytes that the message counts for in statistics and limits: the body, as RabbitMQ's `message_bytes`.
+    pub fn body_len(&self) -> u32 {
+        self.layout.body.1
+    }
+
+    /// Bytes that holding the message in memory costs, roughly.
+    pub fn footprint(&self) -> u64 {
+        const ENTRY: u64 = 128;
+        u64::from(self.layout.body.1) + u64::from(self.layout.properties.1) + ENTRY
+    }
+
+    /// The same message under another exchange and routing key (a direct reply, a re-route).
+    pub fn rerouted(&self, exchange: &[u8], routing_key: &[u8]) -> Self {
+        Self::new(exchange, routing_key, self.properties(), &[self.body()])
+    }
+
+    /// The same message with other properties.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        Self::new(self.exchange(), self.routing_key(), properties, &[self.body()])
+    }
+
+    /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties (u32, big
+    /// endian; written to `length`), properties, body.
+    pub fn record<'a>(&'a self, length: &'a mut [u8; 4]) -> [&'a [u8]; 4] {
+        *length = self.layout.properties.1.to_be_bytes();
+        let routing = self.layout.routing as usize;
+        let routing_len = 2 + self.exchange().len() + self.routing_key().len();
+        let routing = self.buffer.get(routing..routing + routing_len).unwrap_or(&[0, 0]);
+        [routing, length, self.properties(), self.body()]
+    }
+
+    /// Reads the payload that [`Message::record`] describes. `None` if it isn't one.
+    pub fn decode(payload: Bytes) -> Option<Self> {
+        let exchange_len = usize::from(*payload.first()?);
+        let key_len = usize::from(*payload.get(1 + exchange_len)?);
+        let length_at = 2 + exchange_len + key_len;
+        let length: [u8; 4] = payload.get(length_at..length_at + 4)?.try_into().ok()?;
+        let properties_len = u32::from_be_bytes(length);
+        let properties_at = u32::try_from(length_at + 4).ok()?;
+        let body_at = properties_at.checked_add(properties_len)?;
+        let body_len = u32::try_from(payload.len()).ok()?.checked_sub(body_at)?;
+        let layout = Layout {
+            routing: 0,
+            properties: (properties_at, properties_len),
+            body: (body_at, body_len),
+        };
+        Some(Self::from_slices(payload, layout))
+    }
+}
+
+fn part(buffer: &[u8], (at, len): (u32, u32)) -> &[u8] {
+    let at = at as usize;
+    buffer.get(at..at + len as usize).unwrap_or_default()
+}
+
+fn short_at(buffer: &[u8], at: usize) -> &[u8] {
+    let Some(&len) = buffer.get(at) else { return &[] };
+    buffer.get(at + 1..at + 1 + usize::from(len)).unwrap_or_default()
+}
+
+fn put_short(out: &mut BytesMut, bytes: &[u8]) {
+    let len = bytes.len().min(255);
+    out.put_u8(len as u8);
+    out.put_slice(bytes.get(..len).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back(
+            exchange in proptest::collection::vec(any::<u8>(), 0..255),
+            key in proptest::collection::vec(any::<u8>(), 0..255),
+            properties in proptest::collection::vec(any::<u8>(), 0..64),
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let message = Message::new(&exchange, &key, &properties, &[&body]);
+            let mut length = [0; 4];
+            let payload = message.record(&mut length).concat();
+            let back = Message::decode(payload.into()).expect("a record");
+            prop_assert_eq!(back.exchange(), &exchange[..]);
+            prop_assert_eq!(back.routing_key(), &key[..]);
+            prop_assert_eq!(back.properties(), &properties[..]);
+            prop_assert_eq!(back.body(), &body[..]);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(message) = Message::decode(bytes.into()) {
+                let _ = (message.exchange(), message.routing_key(), message.properties(), message.body());
+            }
+        }
+    }
+}

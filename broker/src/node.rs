@@ -1,0 +1,170 @@
+//! What all connections share: vhosts, the log's handle, the registry of connections, limits.
+//!
+//! A leaf: connections, channels and the HTTP API import it. Does not know about sockets.
+
+use crate::connection::outbox::Outbox;
+use crate::connection::registry::Registry;
+use crate::limits::Memory;
+use crate::queue::Queue;
+use crate::vhost::Vhost;
+use leveret_store::{Handle, Location, MessageId, Owner, QueueId};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+/// Limits that are told to clients at connection.tune, and others that hold for every connection.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest frame, bytes; 0 is no limit.
+    pub frame_max: u32,
+    /// Highest channel number; 0 is no limit but that of the protocol.
+    pub channel_max: u16,
+    /// Heartbeat that the broker suggests, seconds; 0 is none.
+    pub heartbeat_seconds: u16,
+    /// Largest message body, bytes.
+    pub max_message_bytes: u64,
+    /// Whether guest may only log in from a loopback address.
+    pub guest_loopback_only: bool,
+}
+
+/// The broker as its connections see it.
+pub struct Node {
+    /// Its name in the HTTP API.
+    pub name: String,
+    /// Limits of a connection.
+    pub limits: Limits,
+    /// The durable log.
+    pub log: Handle,
+    /// Virtual hosts by name.
+    vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
+    /// Who is connected.
+    pub connections: Registry,
+    /// Connections that wait for the log.
+    pub durability: Arc<Durability>,
+    /// Memory of queued messages.
+    pub memory: Arc<Memory>,
+    /// Counters over all queues.
+    pub totals: Totals,
+    /// When the broker started.
+    pub started: (Instant, SystemTime),
+    /// What the log said at start.
+    pub recovery: leveret_store::RecoveryReport,
+    next_consumer: AtomicU64,
+}
+
+/// Counters that belong to no queue.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Messages that led nowhere and were dropped.
+    pub dropped_unroutable: AtomicU64,
+    /// Messages that led nowhere and were given back.
+    pub returned_unroutable: AtomicU64,
+    /// Messages that clients published.
+    pub published: AtomicU64,
+    /// Messages confirmed to publishers.
+    pub confirmed: AtomicU64,
+    /// Connections opened and closed.
+    pub connections: (AtomicU64, AtomicU64),
+    /// Channels opened and closed.
+    pub channels: (AtomicU64, AtomicU64),
+    /// Queues declared, created, deleted.
+    pub queues: (AtomicU64, AtomicU64, AtomicU64),
+}
+
+impl Totals {
+    /// Counts a message that leads nowhere.
+    pub fn unroutable(&self, returned: bool) {
+        let counter = if returned {
+            &self.returned_unroutable
+        } else {
+            &self.dropped_unroutable
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// A node without connections.
+    pub fn new(
+        name: String,
+        limits: Limits,
+        log: Handle,
+        durability: Arc<Durability>,
+        recovery: leveret_store::RecoveryReport,
+        memory: Arc<Memory>,
+    ) -> Self {
+        Self {
+            name,
+            limits,
+            log,
+            vhosts: RwLock::default(),
+            connections: Registry::default(),
+            durability,
+            memory,
+            totals: Totals::default(),
+            started: (Instant::now(), SystemTime::now()),
+            recovery,
+            next_consumer: AtomicU64::new(1),
+        }
+    }
+
+    /// A vhost by name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All vhosts.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.vhosts.read().values().cloned().collect()
+    }
+
+    /// Adds a vhost.
+    pub fn add_vhost(&self, vhost: Arc<Vhost>) {
+        self.vhosts.write().insert(vhost.name.clone(), vhost);
+    }
+
+    /// A number for a consumer.
+    pub fn next_consumer_id(&self) -> u64 {
+        self.next_consumer.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.vhosts.read().values().find_map(|vhost| vhost.queue_by_id(id))
+    }
+}
+
+impl Owner for Node {
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
+        self.queue(queue)?.live(id)
+    }
+
+    fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool {
+        self.queue(queue).is_some_and(|queue| queue.relocate(id, to))
+    }
+}
+
+/// Connections that wait for the log to become durable.
+#[derive(Default)]
+pub struct Durability {
+    waiting: Mutex<Vec<Arc<Outbox>>>,
+}
+
+impl Durability {
+    /// Wakes the connection after the next sync. Look at the durable position again after this call: it may have moved before.
+    pub fn register(&self, outbox: &Arc<Outbox>) {
+        if !outbox.set_waiting(true) {
+            self.waiting.lock().push(outbox.clone());
+        }
+    }
+
+    /// A sync is through.
+    pub fn synced(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        for outbox in waiting {
+            outbox.set_waiting(false);
+            outbox.nudge();
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One queue: waiting messages, delivered ones, consumers, all behind one short lock.
+//!
+//! Comes in: runs of entries from `channel/publish.rs`, settlements from `channel/settle.rs`, consumers. Goes out: deliveries,
+//! written straight into the consumers' outboxes, and records for the log. An idle queue is this struct and nothing else: no task,
+//! no timer, no file.
+//! Does not know about exchanges, bindings or the vhost.
+
+pub mod consumers;
+
+pub mod dispatch;
+
+pub mod entry;
+
+pub mod ready;
+
+pub mod totals;
+
+pub mod unsettled;
+
+use crate::connection::outbox::Wakes;
+use crate::limits::Memory;
+use consumers::{Consumer, Consumers};
+use entry::Entry;
+use leveret_amqp::{FieldTable, ShortString};
+use leveret_store::{Batch, Handle, Location, MessageId, QueueId};
+use parking_lot::{Mutex, MutexGuard};
+use ready::Ready;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use totals::Totals;
+use unsettled::Unsettled;
+
+/// What a declare says about a queue.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Its name.
+    pub name: ShortString,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes when its last consumer goes.
+    pub auto_delete: bool,
+    /// The connection that it belongs to and goes with.
+    pub owner: Option<u64>,
+    /// `x-arguments` as declared.
+    pub arguments: FieldTable,
+}
+
+/// One queue.
+pub struct Queue {
+    /// What it was declared as.
+    pub definition: Definition,
+    /// Its number in the log.
+    pub id: QueueId,
+    log: Handle,
+    memory: Arc<Memory>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Ready,
+    unsettled: Unsettled,
+    consumers: Consumers,
+    totals: Totals,
+    /// Highest id that was handed to a consumer that acknowledges, and the highest that the log knows of.
+    delivered_mark: MessageId,
+    logged_mark: MessageId,
+    deleted: bool,
+    had_consumer: bool,
+}
+
+/// What one thread works with while it serves one batch of frames: records for the log and connections to wake at its end.
+#[derive(Default)]
+pub struct Work {
+    /// Connections that have something to write.
+    pub wakes: Wakes,
+    /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
+    pub records: Batch,
+}
+
+/// How a delivered message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Acknowledged.
+    Acked,
+    /// Rejected for good.
+    Rejected,
+    /// Back to its place.
+    Requeued,
+}
+
+/// Why a queue can't be deleted, consumed from or read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It has consumers.
+    InUse,
+    /// It has messages: how many.
+    NotEmpty(usize),
+    /// One consumer has it for itself, or would and there are others.
+    ExclusiveUse,
+    /// It has been deleted meanwhile.
+    Gone,
+}
+
+/// What deleting a queue leaves for its vhost to do.
+pub struct Deleted {
+    /// Messages that were waiting.
+    pub messages: usize,
+    /// To be told (basic.cancel).
+    pub consumers: Vec<Consumer>,
+}
+
+impl Queue {
+    /// A queue without messages or consumers.
+    pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>) -> Self {
+        Self {
+            definition,
+            id,
+            log,
+            memory,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The state, for a change that may add or free messages: what it takes in memory is accounted for when the lock goes.
+    fn change(&self) -> Changing<'_> {
+        let state = self.state.lock();
+        let before = state.resident();
+        Changing {
+            state,
+            before,
+            memory: &self.memory,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ShortString {
+        &self.definition.name
+    }
+
+    /// Whether the log knows it: durable, and not exclusive to a connection.
+    pub fn logged(&self) -> bool {
+        self.definition.durable && self.definition.owner.is_none()
+    }
+
+    /// Puts back what the log had at start. Ascending by id.
+    pub fn restore(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut state = self.change();
+        for entry in entries {
+            state.ready.push(entry);
+        }
+    }
+
+    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`.
+    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) {
+        let mut state = self.change();
+        if state.deleted {
+            drop(state);
+            let durable: Vec<Location> = entries.drain(..).filter(|e| e.durable).map(|e| e.location).collect();
+            self.log.release(&durable);
+            return;
+        }
+        state.totals.published += entries.len() as u64;
+        state.totals.touch();
+        for entry in entries.drain(..) {
+            state.ready.push(entry);
+        }
+        self.dispatch_locked(&mut state, work);
+    }
+
+    /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are skipped.
+    pub fn settle(self: &Arc<Self>, consumer: u64, ids: &[MessageId], outcome: Outcome, work: &mut Work) {
+        let mut guard = self.change();
+        let state = &mut *guard;
+        let mut logged: Vec<(MessageId, Location)> = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let Some(mut entry) = state.unsettled.remove(id) else {
+                continue;
+            };
+            if entry.durable {
+                logged.push((id, entry.location));
+            }
+            if outcome == Outcome::Requeued {
+                entry.redelivered = true;
+                entry.delivery_count = entry.delivery_count.saturating_add(1);
+                state.ready.insert(entry);
+            } else {
+                state.totals.acked += u64::from(outcome == Outcome::Acked);
+            }
+        }
+        if !logged.is_empty() {
+            self.log_mark(state, &mut work.records);
+            match outcome {
+                Outcome::Requeued => work.records.returned(self.id, &logged),
+                Outcome::Acked | Outcome::Rejected => work.records.settle(self.id, &logged),
+            }
+        }
+        state.totals.touch();
+        state.consumers.credit(consumer, ids.len() as u32);
+        self.dispatch_locked(state, work);
+    }
+
+    /// Whether a consumer would be taken now.
+    ///
+    /// # Errors
+    /// As [`Queue::consume`].
+    pub fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {
+        self.state.lock().may_consume(exclusive)
+    }
+
+    /// Adds a consumer and hands it what it can take.
+    ///
+    /// # Errors
+    /// [`Refused::ExclusiveUse`] as RabbitMQ has it for exclusive consumers; [`Refused::Gone`].
+    pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), (Refused, Consumer)> {
+        let mut state = self.change();
+        if let Err(refused) = state.may_consume(consumer.exclusive) {
+            return Err((refused, consumer));
+        }
+        state.had_consumer = true;
+        state.consumers.add(consumer);
+        state.totals.touch();
+        self.dispatch_locked(&mut state, work);
+        Ok(())
+    }
+
+    /// Removes a consumer. True if it was the last one of an auto-delete queue: the queue must go.
+    pub fn cancel(&self, consumer: u64) -> bool {
+        let mut state = self.state.lock();
+        let removed = state.consumers.remove(consumer).is_some();
+        state.totals.touch();
+        removed && self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
+    }
+
+    /// Takes the first waiting message for basic.get, with the number of those that remain.
+    pub fn get(&self, no_ack: bool, work: &mut Work, deliver: impl FnOnce(&Entry, usize)) -> bool {
+        let mut guard = self.change();
+        let state = &mut *guard;
+        let mut lost = Vec::new();
+        let entry = state.ready.pop(&self.log, &mut lost);
+        self.drop_lost(&lost, work);
+        state.totals.touch();
+        let Some(entry) = entry else {
+            state.totals.get_empty += 1;
+            return false;
+        };
+        state.totals.redelivered += u64::from(entry.redelivered);
+        deliver(&entry, state.ready.len());
+        if no_ack {
+            state.totals.got_no_ack += 1;
+            if entry.durable {
+                work.records.settle(self.id, &[(entry.id, entry.location)]);
+            }
+        } else {
+            state.totals.got += 1;
+            state.delivered_mark = state.delivered_mark.max(if entry.durable { entry.id } else { 0 });
+            state.unsettled.insert(entry);
+            self.log_mark(state, &mut work.records);
+        }
+        true
+    }
+
+    /// Drops the waiting messages; returns how many (queue.purge).
+    pub fn purge(&self, work: &mut Work) -> usize {
+        let mut state = self.change();
+        let (durable, count) = state.ready.clear();
+        state.totals.touch();
+        if !durable.is_empty() {
+            work.records.settle(self.id, &durable);
+        }
+        count
+    }
+
+    /// Marks the queue as gone, if the conditions hold: from now on nothing can be added, atomically with the check.
+    ///
+    /// # Errors
+    /// [`Refused::InUse`], [`Refused::NotEmpty`], [`Refused::Gone`].
+    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<Deleted, Refused> {
+        let mut state = self.change();
+        if state.deleted {
+            return Err(Refused::Gone);
+        }
+        if if_unused && !state.consumers.is_empty() {
+            return Err(Refused::InUse);
+        }
+        if if_empty && !state.ready.is_empty() {
+            return Err(Refused::NotEmpty(state.ready.len()));
+        }
+        state.deleted = true;
+        let consumers = state.consumers.drain();
+        let (ready, messages) = state.ready.clear();
+        let unsettled = state.unsettled.clear();
+        drop(state);
+        let locations: Vec<Location> = ready
+            .into_iter()
+            .chain(unsettled)
+            .map(|(_, location)| location)
+            .collect();
+        self.log.release(&locations);
+        Ok(Deleted { messages, consumers })
+    }
+
+    /// Waiting messages and consumers, as queue.declare-ok tells them.
+    pub fn counts(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (state.ready.len() as u32, state.consumers.len() as u32)
+    }
+
+    /// The delivery count of a message that lives here, for the log's compaction.
+    pub fn live(&self, id: MessageId) -> Option<u32> {
+        let state = self.state.lock();
+        state.ready.live(id).or_else(|| state.unsettled.live(id))
+    }
+
+    /// A message's record has been moved. False if it doesn't live here any more.
+    pub fn relocate(&self, id: MessageId, to: Location) -> bool {
+        let mut state = self.state.lock();
+        state.ready.relocate(id, to) || state.unsettled.relocate(id, to)
+    }
+
+    /// Calls `visit` for each consumer, under the lock: keep it short.
+    pub fn each_consumer(&self, visit: impl FnMut(&Consumer)) {
+        self.state.lock().consumers.iter().for_each(visit);
+    }
+
+    /// Messages that the log can't give back are settled, so that they don't come again.
+    fn drop_lost(&self, lost: &[(MessageId, Location)], work: &mut Work) {
+        if !lost.is_empty() {
+            work.records.settle(self.id, lost);
+        }
+    }
+}
+
+/// The lock of a queue, and what its messages took in memory when it was taken.
+struct Changing<'a> {
+    state: MutexGuard<'a, State>,
+    before: u64,
+    memory: &'a Memory,
+}
+
+impl Deref for Changing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.memory.add(self.state.resident() as i64 - self.before as i64);
+    }
+}
+
+impl State {
+    fn resident(&self) -> u64 {
+        self.ready.resident() + self.unsettled.resident()
+    }
+
+    fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {
+        if self.deleted {
+            return Err(Refused::Gone);
+        }
+        let taken = self.consumers.iter().any(|other| other.exclusive);
+        if taken || (exclusive && !self.consumers.is_empty()) {
+            return Err(Refused::ExclusiveUse);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Hands waiting messages to consumers, in rounds: whoever has credit takes one in turn, then each gets its run in one go.
+//!
+//! Comes in: a queue with something new (messages, consumers, credit, room). Goes out: entries to `channel/deliver.rs`, and to
+//! `unsettled` those that must be acknowledged.
+//! Does not know how a delivery looks on the wire.
+
+use super::consumers::Pick;
+use super::{Queue, State, Work};
+use leveret_store::Batch;
+use std::sync::Arc;
+
+/// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
+const ROUND: usize = 1024;
+
+impl Queue {
+    /// Hands out what consumers can take, after one of them has room or credit again.
+    pub fn dispatch(self: &Arc<Self>, work: &mut Work) {
+        let mut state = self.change();
+        self.dispatch_locked(&mut state, work);
+    }
+
+    pub(super) fn dispatch_locked(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+        while !state.ready.is_empty() && !state.consumers.is_empty() {
+            if !self.round(state, work) {
+                break;
+            }
+        }
+    }
+
+    /// One round. False when nobody can take more.
+    fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
+        let mut lost = Vec::new();
+        let mut handed_out = 0;
+        let mut go_on = true;
+        state.consumers.begin_round();
+        while handed_out < ROUND && !state.ready.is_empty() {
+            match state.consumers.pick() {
+                Pick::Consumer(index) => {
+                    let Some(entry) = state.ready.pop(&self.log, &mut lost) else {
+                        break;
+                    };
+                    state.consumers.assign(index, entry);
+                    handed_out += 1;
+                }
+                Pick::Stalled(index) => {
+                    let outbox = state.consumers.get_mut(index).map(|c| c.deliveries.outbox().clone());
+                    // Room may have come between the look and the note: then another round.
+                    go_on = outbox.is_some_and(|outbox| handed_out == 0 && !outbox.stall(self)) || handed_out > 0;
+                    break;
+                }
+                Pick::Nobody => {
+                    go_on = false;
+                    break;
+                }
+            }
+        }
+        if handed_out > 0 {
+            self.hand_over(state, work);
+        }
+        self.drop_lost(&lost, work);
+        go_on
+    }
+
+    /// Writes each consumer's run and keeps what must be acknowledged.
+    fn hand_over(&self, state: &mut State, work: &mut Work) {
+        let State {
+            consumers,
+            unsettled,
+            totals,
+            delivered_mark,
+            ..
+        } = state;
+        for consumer in consumers.iter_mut() {
+            if consumer.batch.is_empty() {
+                continue;
+            }
+            let mut batch = std::mem::take(&mut consumer.batch);
+            totals.redelivered += batch.iter().filter(|entry| entry.redelivered).count() as u64;
+            consumer.deliveries.deliver(
+                &mut work.wakes,
+                consumer.source,
+                consumer.tag.as_bytes(),
+                consumer.no_ack,
+                &batch,
+            );
+            if consumer.no_ack {
+                totals.delivered_no_ack += batch.len() as u64;
+                let settled: Vec<_> = batch
+                    .drain(..)
+                    .filter(|e| e.durable)
+                    .map(|e| (e.id, e.location))
+                    .collect();
+                if !settled.is_empty() {
+                    work.records.settle(self.id, &settled);
+                }
+            } else {
+                totals.delivered += batch.len() as u64;
+                for entry in batch.drain(..) {
+                    if entry.durable {
+                        *delivered_mark = (*delivered_mark).max(entry.id);
+                    }
+                    unsettled.insert(entry);
+                }
+            }
+            consumer.batch = batch;
+        }
+        self.log_mark(state, &mut work.records);
+    }
+
+    /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
+    pub(super) fn log_mark(&self, state: &mut State, records: &mut Batch) {
+        if state.delivered_mark > state.logged_mark {
+            state.logged_mark = state.delivered_mark;
+            records.delivered(self.id, state.delivered_mark);
+        }
+    }
+}

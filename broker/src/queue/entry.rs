@@ -1,0 +1,63 @@
+//! A message in a queue: what the queue knows of it, and the message itself while it is in memory.
+//!
+//! Does not know about consumers, channels or the log's format.
+
+use crate::message::Message;
+use leveret_store::{Location, MessageId};
+
+/// The location of a message that isn't in the log.
+pub const NOWHERE: Location = Location {
+    segment: 0,
+    offset: 0,
+    len: 0,
+};
+
+/// One message in one queue.
+#[derive(Debug)]
+pub struct Entry {
+    /// Ascending over the whole broker: the order in the queue, and what a requeue restores.
+    pub id: MessageId,
+    /// Where its record lies in the log; [`NOWHERE`] unless `durable`.
+    pub location: Location,
+    /// Length of the body, bytes.
+    pub body_len: u32,
+    /// How often it came back: requeues, and a delivery that a restart interrupted.
+    pub delivery_count: u32,
+    /// Whether it had been delivered before (AMQP 0-9-1 `redelivered`).
+    pub redelivered: bool,
+    /// Whether the log holds it for this queue: a persistent message in a durable queue.
+    pub durable: bool,
+    /// The message; `None` when only the log has it.
+    pub message: Option<Message>,
+}
+
+impl Entry {
+    /// A new message, in the log unless `location` is [`NOWHERE`].
+    pub fn new(id: MessageId, location: Location, message: Message) -> Self {
+        let body_len = message.body_len();
+        let durable = location != NOWHERE;
+        Self {
+            id,
+            location,
+            body_len,
+            delivery_count: 0,
+            redelivered: false,
+            durable,
+            message: Some(message),
+        }
+    }
+
+    /// The same message for another queue, which the log knows about or not.
+    pub fn copy_for(&self, logged: bool) -> Self {
+        Self {
+            durable: self.durable && logged,
+            message: self.message.clone(),
+            ..*self
+        }
+    }
+
+    /// Bytes of memory that the message itself takes; 0 when only the log has it.
+    pub fn resident(&self) -> u64 {
+        self.message.as_ref().map_or(0, Message::footprint)
+    }
+}

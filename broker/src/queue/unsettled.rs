@@ -1,0 +1,107 @@
+//! The messages of a queue that have been delivered and wait for an acknowledgement, ascending by id.
+//!
+//! Comes in: what `dispatch` handed to a channel that must acknowledge. Goes out: entries by id, to be forgotten or requeued.
+//! Does not know who holds which message: the channel's list of delivery tags does.
+
+use super::entry::Entry;
+use leveret_store::{Location, MessageId};
+use std::collections::VecDeque;
+
+/// Memory that delivered messages may take before durable ones are only kept in the log.
+const RESIDENT_BUDGET: u64 = 16 * 1024 * 1024;
+
+/// Delivered messages by id. Deliveries come mostly in ascending order and are mostly settled from the front, so a ring with
+/// holes does the work of a map.
+#[derive(Default)]
+pub struct Unsettled {
+    ring: VecDeque<(MessageId, Option<Entry>)>,
+    len: usize,
+    resident: u64,
+    body_bytes: u64,
+}
+
+impl Unsettled {
+    /// How many messages wait for an acknowledgement.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bodies of these messages, bytes.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Memory that the messages take, bytes.
+    pub fn resident(&self) -> u64 {
+        self.resident
+    }
+
+    /// Adds a delivered message.
+    pub fn insert(&mut self, mut entry: Entry) {
+        if entry.durable && self.resident > RESIDENT_BUDGET {
+            entry.message = None;
+        }
+        self.len += 1;
+        self.resident += entry.resident();
+        self.body_bytes += u64::from(entry.body_len);
+        if self.ring.back().is_none_or(|(last, _)| *last < entry.id) {
+            self.ring.push_back((entry.id, Some(entry)));
+            return;
+        }
+        match self.ring.binary_search_by_key(&entry.id, |(id, _)| *id) {
+            Ok(at) => {
+                if let Some(slot) = self.ring.get_mut(at) {
+                    slot.1 = Some(entry);
+                }
+            }
+            Err(at) => self.ring.insert(at, (entry.id, Some(entry))),
+        }
+    }
+
+    /// Takes a message out. `None` if it isn't here (the queue was purged of it, deleted, or it was settled before).
+    pub fn remove(&mut self, id: MessageId) -> Option<Entry> {
+        let at = match self.ring.front() {
+            Some((first, _)) if *first == id => 0,
+            _ => self.ring.binary_search_by_key(&id, |(id, _)| *id).ok()?,
+        };
+        let entry = self.ring.get_mut(at)?.1.take()?;
+        self.len -= 1;
+        self.resident = self.resident.saturating_sub(entry.resident());
+        self.body_bytes = self.body_bytes.saturating_sub(u64::from(entry.body_len));
+        while matches!(self.ring.front(), Some((_, None))) {
+            self.ring.pop_front();
+        }
+        if self.ring.len() > 4096 && self.ring.len() > self.len * 4 {
+            self.ring.retain(|(_, entry)| entry.is_some());
+        }
+        Some(entry)
+    }
+
+    /// Removes everything; returns what the log holds of it.
+    pub fn clear(&mut self) -> Vec<(MessageId, Location)> {
+        let ring = std::mem::take(self).ring;
+        ring.into_iter()
+            .filter_map(|(id, entry)| entry.filter(|e| e.durable).map(|e| (id, e.location)))
+            .collect()
+    }
+
+    /// The delivery count of a message, if it waits here.
+    pub fn live(&self, id: MessageId) -> Option<u32> {
+        let at = self.ring.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.ring.get(at)?.1.as_ref().map(|entry| entry.delivery_count)
+    }
+
+    /// Notes that a message's record has been moved. False if it isn't here.
+    pub fn relocate(&mut self, id: MessageId, to: Location) -> bool {
+        let Ok(at) = self.ring.binary_search_by_key(&id, |(id, _)| *id) else {
+            return false;
+        };
+        match self.ring.get_mut(at) {
+            Some((_, Some(entry))) => {
+                entry.location = to;
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Start and drain: in which order things come up, and in which they go.
+//!
+//! Comes in: settings. Goes out: a running broker, until a signal. Addresses are taken first, so that a start that fails for them
+//! hasn't touched the data; clients are accepted last, when everything is recovered.
+
+use crate::config::Config;
+use crate::limits::Memory;
+use crate::listener;
+use crate::node::{Durability, Node};
+use crate::vhost::{Vhost, restore};
+use anyhow::Context;
+use leveret_store::fs::RealFs;
+use leveret_store::{Options, Recovered, Store};
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+/// The only vhost of this version.
+const DEFAULT_VHOST: &str = "/";
+
+/// Runs a broker until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Anything that prevents the start: one line that names it and the remedy.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let amqp = listener::bind("amqp", &config.amqp_listen)?;
+    let http = listener::bind("http", &config.http_listen)?;
+    let (store, node) = recover(&config)?;
+    let mut tasks = Vec::new();
+    announce("amqp", &amqp)?;
+    announce("http", &http)?;
+    for socket in amqp {
+        tasks.push(tokio::spawn(listener::accept(socket, node.clone())));
+    }
+    say("ready")?;
+    info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: draining"),
+        _ = interrupt.recv() => info!("SIGINT: draining"),
+    }
+    drain(&config, store, &node, tasks).await
+}
+
+/// Opens the log and brings back what it holds.
+fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
+    let options = Options {
+        segment_bytes: config.segment_bytes,
+        flush_interval: config.flush_interval,
+        ..Options::new(&config.data_dir)
+    };
+    let durability = Arc::new(Durability::default());
+    let synced = durability.clone();
+    let on_durable = Box::new(move |_| synced.synced());
+    // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new start.
+    let on_failed = Box::new(|failure: &leveret_store::Error| {
+        error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
+        std::process::exit(1);
+    });
+    let (store, recovered) = Store::open(options, Arc::new(RealFs::default()), on_durable, on_failed)?;
+    report(&recovered);
+    let memory = Arc::new(Memory::new(config.memory_watermark_bytes));
+    let name = "leveret@localhost".to_owned();
+    let log = store.handle();
+    let node = Node::new(
+        name,
+        config.limits.clone(),
+        log.clone(),
+        durability,
+        recovered.report.clone(),
+        memory.clone(),
+    );
+    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, Arc::new(AtomicU64::new(1)));
+    let table = recovered
+        .table
+        .iter()
+        .map(|(key, value)| (key.as_slice(), value.as_ref()));
+    let queues = vhost.restore(table);
+    for (id, messages) in &recovered.queues {
+        match queues.get(id) {
+            Some(queue) => queue.restore(messages.iter().map(restore::entry)),
+            None => {
+                let locations: Vec<_> = messages.iter().map(|message| message.location).collect();
+                store.handle().release(&locations);
+            }
+        }
+    }
+    node.add_vhost(Arc::new(vhost));
+    let node = Arc::new(node);
+    store.start_reclaim(node.clone());
+    Ok((store, node))
+}
+
+fn report(recovered: &Recovered) {
+    let report = &recovered.report;
+    let messages: usize = recovered.queues.values().map(Vec::len).sum();
+    info!(
+        records = report.records,
+        segments = report.segments,
+        messages,
+        torn_bytes = report.torn_bytes,
+        millis = report.duration.as_millis() as u64,
+        "recovered the log"
+    );
+    for corrupt in &report.corrupt {
+        warn!(file = %corrupt.file.display(), offset = corrupt.offset, bytes = corrupt.len, "a damaged part of the log was skipped");
+    }
+    if let Some(path) = &report.quarantined_to {
+        warn!(path = %path.display(), "damaged parts of the log were copied there");
+    }
+}
+
+/// Closes clients with 320, then the log: what they published is on disk and confirmed as far as they waited for it.
+async fn drain<T>(
+    config: &Config,
+    store: Store,
+    node: &Node,
+    tasks: Vec<tokio::task::JoinHandle<T>>,
+) -> anyhow::Result<()> {
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    node.connections
+        .close_all("broker forced connection closure with reason 'shutdown'");
+    let deadline = Instant::now() + config.shutdown_timeout;
+    while !node.connections.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = node.connections.len();
+    if left > 0 {
+        warn!(connections = left, "some clients didn't close in time");
+    }
+    tokio::task::spawn_blocking(|| store.close())
+        .await
+        .context("closing the log")??;
+    info!("stopped");
+    Ok(())
+}
+
+fn announce(service: &str, listeners: &[TcpListener]) -> anyhow::Result<()> {
+    for listener in listeners {
+        say(&format!("listening {service} {}", listener.local_addr()?))?;
+    }
+    Ok(())
+}
+
+/// A line on standard output, for programs that started this one.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    // Whoever reads may have gone: that is no reason to stop.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! One virtual host: its exchanges, queues and bindings, and the rules by which they come and go.
+//!
+//! Comes in: declarations from channels and the HTTP API, routing keys. Goes out: queues, and positions in the log that a reply
+//! has to wait for. Topology changes take one lock and are appended to the log under it, so the log has them in their order.
+//! Does not know about channels or connections (owners are numbers).
+
+pub mod record;
+
+pub mod arguments;
+
+pub mod declare;
+
+pub mod delete;
+
+pub mod bind;
+
+pub mod route;
+
+pub mod restore;
+
+use crate::error::{Error, Result};
+use crate::events::{Event, Events};
+use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::{Definition, Exchange, Kind};
+use crate::limits::Memory;
+use crate::queue::Queue;
+use leveret_amqp::{FieldTable, ShortString};
+use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The exchanges that every vhost has (AMQP 0-9-1, 3.1.3, and RabbitMQ's event and trace exchanges).
+const PREDECLARED: [(&str, Kind, bool); 8] = [
+    ("", Kind::Direct, false),
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+    (crate::events::EXCHANGE, Kind::Topic, true),
+];
+
+/// A virtual host.
+pub struct Vhost {
+    /// Its name.
+    pub name: String,
+    topology: RwLock<Topology>,
+    /// Grows with every change of the topology: what caches of routes are checked against.
+    version: AtomicU64,
+    next_queue_id: Arc<AtomicU64>,
+    log: Handle,
+    memory: Arc<Memory>,
+    /// Where creations and deletions are told.
+    pub events: Events,
+}
+
+/// What a vhost holds.
+#[derive(Default)]
+pub struct Topology {
+    /// By name.
+    pub exchanges: HashMap<ShortString, Exchange>,
+    /// By name.
+    pub queues: HashMap<ShortString, Arc<Queue>>,
+    /// The bindings that lead to a queue or exchange.
+    pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Binding>>,
+}
+
+/// What a change has done: what its reply must wait for, and what is to be told.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The change is durable from here on; `None` if there is nothing to wait for.
+    pub lsn: Option<Lsn>,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+impl Vhost {
+    /// A vhost with the predeclared exchanges.
+    pub fn new(name: String, log: Handle, memory: Arc<Memory>, next_queue_id: Arc<AtomicU64>) -> Self {
+        let mut topology = Topology::default();
+        for (exchange, kind, internal) in PREDECLARED {
+            let name = ShortString::from_static(exchange);
+            let definition = Definition {
+                name: name.clone(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: FieldTable::new(),
+            };
+            topology.exchanges.insert(name, Exchange::new(definition));
+        }
+        Self {
+            name,
+            topology: RwLock::new(topology),
+            version: AtomicU64::new(1),
+            next_queue_id,
+            log,
+            memory,
+            events: Events::default(),
+        }
+    }
+
+    /// The topology, to look at. Don't hold it across anything slow.
+    pub fn topology(&self) -> RwLockReadGuard<'_, Topology> {
+        self.topology.read()
+    }
+
+    /// Changes with every change of the topology.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Handle {
+        &self.log
+    }
+
+    /// A queue by name that `connection` may use.
+    ///
+    /// # Errors
+    /// 404 if there is none, 405 if it belongs to another connection.
+    pub fn queue(&self, name: &ShortString, connection: u64) -> Result<Arc<Queue>> {
+        let topology = self.topology.read();
+        let queue = topology
+            .queues
+            .get(name)
+            .ok_or_else(|| Error::missing("queue", name, &self.name))?;
+        self.check_owner(queue, connection)?;
+        Ok(queue.clone())
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.topology.read().queues.values().cloned().collect()
+    }
+
+    /// A queue by its number in the log: for compaction.
+    pub fn queue_by_id(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.topology
+            .read()
+            .queues
+            .values()
+            .find(|queue| queue.id == id)
+            .cloned()
+    }
+
+    fn check_owner(&self, queue: &Queue, connection: u64) -> Result<()> {
+        match queue.definition.owner {
+            Some(owner) if owner != connection => Err(self.locked(queue.name())),
+            _ => Ok(()),
+        }
+    }
+
+    fn locked(&self, name: &ShortString) -> Error {
+        Error::Locked {
+            name: name.to_str_lossy().into_owned(),
+            vhost: self.name.clone(),
+        }
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Appends topology records. Call it with the topology locked for writing, so that the log's order is the real one.
+    fn commit(&self, records: &mut Batch) -> Result<Change> {
+        self.changed();
+        if records.is_empty() {
+            return Ok(Change {
+                lsn: None,
+                changed: true,
+            });
+        }
+        let appended = self.log.append(records, Urgency::Now)?;
+        Ok(Change {
+            lsn: Some(appended.lsn),
+            changed: true,
+        })
+    }
+
+    /// Tells what happened on the event exchange. Call it without any lock held.
+    fn tell(&self, events: Vec<Event>) {
+        self.events.publish(self, events);
+    }
+}
+
+/// Refuses names that belong to the broker (`amq.`), as RabbitMQ does.
+fn check_reserved(kind: &'static str, name: &ShortString) -> Result<()> {
+    if name.as_bytes().starts_with(b"amq.") {
+        let text = format!("{kind} name '{}' contains reserved prefix 'amq.*'", name.to_str_lossy());
+        return Err(Error::AccessRefused(text.into()));
+    }
+    Ok(())
+}
+
+/// Names without carriage returns and line feeds, which RabbitMQ strips from declared names.
+pub fn clean_name(name: &ShortString) -> ShortString {
+    if !name.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return name.clone();
+    }
+    let clean: Vec<u8> = name
+        .as_bytes()
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .collect();
+    ShortString::try_from(&clean[..]).unwrap_or_default()
+}

@@ -1,0 +1,141 @@
+//! Bindings: from an exchange to a queue or to another exchange.
+//!
+//! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
+
+use super::{Change, Topology, Vhost, record};
+use crate::error::{Error, Result};
+use crate::events::Event;
+use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::{Target, headers};
+use leveret_amqp::ShortString;
+use leveret_store::Batch;
+
+impl Vhost {
+    /// Adds a binding (queue.bind, exchange.bind). Binding twice changes nothing.
+    ///
+    /// # Errors
+    /// 404 for a missing end, 403 for the default exchange, 405 for another connection's queue, 406 for a wrong `x-match`.
+    pub fn bind(&self, binding: Binding, connection: u64) -> Result<Change> {
+        check_not_default(&binding)?;
+        let mut topology = self.topology.write();
+        let (target, durable) = self.ends(&topology, &binding, connection)?;
+        let exchange = topology
+            .exchanges
+            .get_mut(&binding.source)
+            .ok_or_else(|| self.no_exchange(&binding.source))?;
+        if !exchange.routes_by_key() {
+            headers::Match::parse(&binding.arguments).map_err(|text| Error::Precondition(text.into()))?;
+        }
+        if !exchange.bind(binding.clone(), target) {
+            return Ok(Change::default());
+        }
+        let mut records = Batch::default();
+        if durable {
+            records.put(&record::binding_key(&self.name, &binding), &record::binding_value());
+        }
+        let destination = (binding.destination_kind, binding.destination.clone());
+        topology
+            .incoming
+            .entry(destination)
+            .or_default()
+            .insert(binding.clone());
+        let change = self.commit(&mut records)?;
+        drop(topology);
+        self.tell(vec![Event::binding_created(self, &binding)]);
+        Ok(change)
+    }
+
+    /// Removes a binding. Removing one that isn't there succeeds, as RabbitMQ has it.
+    ///
+    /// # Errors
+    /// As [`Vhost::bind`].
+    pub fn unbind(&self, binding: &Binding, connection: u64) -> Result<Change> {
+        check_not_default(binding)?;
+        let mut topology = self.topology.write();
+        let (target, durable) = self.ends(&topology, binding, connection)?;
+        let mut records = Batch::default();
+        let mut events = Vec::new();
+        let exchange = topology
+            .exchanges
+            .get_mut(&binding.source)
+            .ok_or_else(|| self.no_exchange(&binding.source))?;
+        if !exchange.unbind(binding, &target) {
+            return Ok(Change::default());
+        }
+        if durable {
+            records.delete(&record::binding_key(&self.name, binding));
+        }
+        topology.forget_incoming(binding);
+        events.push(Event::binding_deleted(self, binding));
+        self.drop_unbound_exchange(&mut topology, &binding.source, &mut records, &mut events);
+        let change = self.commit(&mut records)?;
+        drop(topology);
+        self.tell(events);
+        Ok(change)
+    }
+
+    /// Where a binding leads, and whether both of its ends survive a restart.
+    fn ends(&self, topology: &Topology, binding: &Binding, connection: u64) -> Result<(Target, bool)> {
+        let source = topology
+            .exchanges
+            .get(&binding.source)
+            .ok_or_else(|| self.no_exchange(&binding.source));
+        let (target, durable) = match binding.destination_kind {
+            DestinationKind::Queue => {
+                let queue = topology.queues.get(&binding.destination);
+                let queue = queue.ok_or_else(|| Error::missing("queue", &binding.destination, &self.name))?;
+                self.check_owner(queue, connection)?;
+                let durable = queue.logged();
+                (Target::Queue(queue.clone()), durable)
+            }
+            DestinationKind::Exchange => {
+                let exchange = topology.exchanges.get(&binding.destination);
+                let exchange = exchange.ok_or_else(|| self.no_exchange(&binding.destination))?;
+                (
+                    Target::Exchange(binding.destination.clone()),
+                    exchange.definition.durable,
+                )
+            }
+        };
+        Ok((target, durable && source?.definition.durable))
+    }
+
+    fn no_exchange(&self, name: &ShortString) -> Error {
+        Error::missing("exchange", name, &self.name)
+    }
+}
+
+impl Topology {
+    /// The bindings that lead to a queue or exchange, without the default exchange's.
+    pub fn bindings_to(&self, kind: DestinationKind, name: &ShortString) -> impl Iterator<Item = &Binding> {
+        self.incoming.get(&(kind, name.clone())).into_iter().flatten()
+    }
+
+    pub(super) fn forget_incoming(&mut self, binding: &Binding) {
+        let destination = (binding.destination_kind, binding.destination.clone());
+        if let Some(bindings) = self.incoming.get_mut(&destination) {
+            bindings.remove(binding);
+            if bindings.is_empty() {
+                self.incoming.remove(&destination);
+            }
+        }
+    }
+
+    /// What a binding's destination is now; `None` if it has gone.
+    pub fn target(&self, binding: &Binding) -> Option<Target> {
+        match binding.destination_kind {
+            DestinationKind::Queue => self.queues.get(&binding.destination).cloned().map(Target::Queue),
+            DestinationKind::Exchange => Some(Target::Exchange(binding.destination.clone())),
+        }
+    }
+}
+
+fn check_not_default(binding: &Binding) -> Result<()> {
+    let to_default = binding.destination_kind == DestinationKind::Exchange && binding.destination.is_empty();
+    if binding.source.is_empty() || to_default {
+        return Err(Error::AccessRefused(
+            "operation not permitted on the default exchange".into(),
+        ));
+    }
+    Ok(())
+}

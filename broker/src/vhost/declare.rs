@@ -1,0 +1,201 @@
+//! Declaring exchanges and queues: what is new, what is the same, what contradicts.
+//!
+//! Comes in: exchange.declare and queue.declare. Goes out: the object, and the log position that its reply waits for.
+//! Rules and texts are RabbitMQ's (`rabbit_channel`, `rabbit_amqqueue`, `rabbit_exchange`).
+
+use super::arguments::{check, compare, described, inequivalent};
+use super::{Change, Topology, Vhost, check_reserved, clean_name, record};
+use crate::error::{Error, Result};
+use crate::events::Event;
+use crate::exchange::{Definition, Exchange, Kind};
+use crate::queue::{self, Queue};
+use leveret_amqp::ShortString;
+use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
+use leveret_store::Batch;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Vhost {
+    /// exchange.declare.
+    ///
+    /// # Errors
+    /// 404 passive and missing; 403 reserved or default; 406 of another type, durability and so on, or an unknown type.
+    pub fn declare_exchange(&self, declare: &ExchangeDeclare) -> Result<Change> {
+        let name = clean_name(&declare.exchange);
+        if name.is_empty() && !declare.passive {
+            return Err(Error::AccessRefused(
+                "operation not permitted on the default exchange".into(),
+            ));
+        }
+        if declare.passive {
+            let topology = self.topology.read();
+            let found = topology.exchanges.contains_key(&name);
+            return if found {
+                Ok(Change::default())
+            } else {
+                Err(Error::missing("exchange", &name, &self.name))
+            };
+        }
+        let kind = Kind::parse(declare.kind.as_bytes()).ok_or_else(|| {
+            let known = "this broker has direct, fanout, topic and headers";
+            Error::Precondition(format!("unknown exchange type '{}'; {known}", declare.kind.to_str_lossy()).into())
+        })?;
+        let mut topology = self.topology.write();
+        if let Some(exchange) = topology.exchanges.get(&name) {
+            return self
+                .same_exchange(&exchange.definition, declare, kind)
+                .map(|()| Change::default());
+        }
+        check_reserved("exchange", &name)?;
+        let definition = Definition {
+            name: name.clone(),
+            kind,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            internal: declare.internal,
+            arguments: declare.arguments.clone(),
+        };
+        let mut records = Batch::default();
+        if definition.durable {
+            records.put(
+                &record::exchange_key(&self.name, &name),
+                &record::exchange_value(&definition),
+            );
+        }
+        let event = Event::exchange_created(self, &definition);
+        topology.exchanges.insert(name, Exchange::new(definition));
+        let change = self.commit(&mut records)?;
+        drop(topology);
+        self.tell(vec![event]);
+        Ok(change)
+    }
+
+    fn same_exchange(&self, current: &Definition, declare: &ExchangeDeclare, kind: Kind) -> Result<()> {
+        let differs = |arg: &str, received: String, was: String| {
+            Err(inequivalent(
+                "exchange",
+                arg,
+                &current.name,
+                &self.name,
+                quoted(&received),
+                quoted(&was),
+            ))
+        };
+        if current.kind != kind {
+            return differs("type", kind.name().into(), current.kind.name().into());
+        }
+        for (arg, received, was) in [
+            ("durable", declare.durable, current.durable),
+            ("auto_delete", declare.auto_delete, current.auto_delete),
+            ("internal", declare.internal, current.internal),
+        ] {
+            if received != was {
+                return differs(arg, received.to_string(), was.to_string());
+            }
+        }
+        let (have, got) = (
+            current.arguments.get("alternate-exchange"),
+            declare.arguments.get("alternate-exchange"),
+        );
+        if have != got {
+            let arg = "alternate-exchange";
+            return Err(inequivalent(
+                "exchange",
+                arg,
+                &current.name,
+                &self.name,
+                described(got),
+                described(have),
+            ));
+        }
+        Ok(())
+    }
+
+    /// queue.declare by `connection`. An empty name lets the broker choose one (`amq.gen-...`).
+    ///
+    /// # Errors
+    /// 404 passive and missing; 403 reserved; 405 belongs to another connection; 406 contradicts what exists, or an argument that
+    /// isn't supported.
+    pub fn declare_queue(&self, declare: &QueueDeclare, connection: u64) -> Result<(Arc<Queue>, Change)> {
+        let name = clean_name(&declare.queue);
+        if declare.passive {
+            return self.queue(&name, connection).map(|queue| (queue, Change::default()));
+        }
+        let mut topology = self.topology.write();
+        if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
+            self.same_queue(queue, declare, connection)?;
+            return Ok((queue.clone(), Change::default()));
+        }
+        check_reserved("queue", &name)?;
+        check(&declare.arguments, &name, &self.name)?;
+        let name = if name.is_empty() {
+            generated_name(&topology)
+        } else {
+            name
+        };
+        let definition = queue::Definition {
+            name,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            owner: declare.exclusive.then_some(connection),
+            arguments: declare.arguments.clone(),
+        };
+        let (queue, mut records) = self.create_queue(&mut topology, definition);
+        let change = self.commit(&mut records)?;
+        drop(topology);
+        self.tell(vec![Event::queue_created(self, &queue.definition)]);
+        Ok((queue, change))
+    }
+
+    fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
+        let id = self.next_queue_id.fetch_add(1, Ordering::Relaxed);
+        let mut records = Batch::default();
+        // An exclusive queue goes with its connection, so it never outlives the broker: RabbitMQ ignores its durability too.
+        if definition.durable && definition.owner.is_none() {
+            records.put(
+                &record::queue_key(&self.name, &definition.name),
+                &record::queue_value(&definition, id),
+            );
+        }
+        let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
+        topology.queues.insert(queue.name().clone(), queue.clone());
+        (queue, records)
+    }
+
+    fn same_queue(&self, queue: &Queue, declare: &QueueDeclare, connection: u64) -> Result<()> {
+        let current = &queue.definition;
+        if current.owner != declare.exclusive.then_some(connection) {
+            return Err(self.locked(&current.name));
+        }
+        for (arg, received, was) in [
+            ("durable", declare.durable, current.durable),
+            ("auto_delete", declare.auto_delete, current.auto_delete),
+        ] {
+            if received != was {
+                let (received, was) = (quoted(&received.to_string()), quoted(&was.to_string()));
+                return Err(inequivalent("queue", arg, &current.name, &self.name, received, was));
+            }
+        }
+        check(&declare.arguments, &current.name, &self.name)?;
+        compare(&current.arguments, &declare.arguments, &current.name, &self.name)
+    }
+}
+
+fn quoted(value: &str) -> String {
+    format!("'{value}'")
+}
+
+/// `amq.gen-` and 22 random characters, as RabbitMQ names queues.
+fn generated_name(topology: &Topology) -> ShortString {
+    loop {
+        let random: [u8; 16] = rand::random();
+        let name = format!(
+            "amq.gen-{}",
+            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random)
+        );
+        let name = ShortString::truncated(&name);
+        if !topology.queues.contains_key(&name) {
+            return name;
+        }
+    }
+}

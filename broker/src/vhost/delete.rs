@@ -1,0 +1,212 @@
+//! Deleting queues and exchanges, with the bindings that go with them.
+//!
+//! Comes in: queue.delete, exchange.delete, the end of an owner or of the last consumer or binding. Goes out: the change, and the
+//! consumers that must be told.
+
+use super::{Change, Topology, Vhost, record};
+use crate::error::{Error, Result};
+use crate::events::Event;
+use crate::exchange::Target;
+use crate::exchange::binding::{Binding, DestinationKind};
+use crate::queue::consumers::Consumer;
+use crate::queue::{Queue, Refused};
+use leveret_amqp::ShortString;
+use leveret_store::Batch;
+use std::sync::Arc;
+
+/// What is left of a queue.
+#[derive(Default)]
+pub struct DeletedQueue {
+    /// Messages that were waiting in it.
+    pub messages: usize,
+    /// Consumers that it had: to be told by basic.cancel.
+    pub consumers: Vec<Consumer>,
+    /// The change.
+    pub change: Change,
+}
+
+impl Vhost {
+    /// queue.delete by `connection`. Deleting a queue that isn't there succeeds with 0 messages, as RabbitMQ has it. The conditions
+    /// are checked atomically with the end of the queue.
+    ///
+    /// # Errors
+    /// 405 another connection's; 406 in use or not empty.
+    pub fn delete_queue(
+        &self,
+        name: &ShortString,
+        if_unused: bool,
+        if_empty: bool,
+        connection: u64,
+    ) -> Result<DeletedQueue> {
+        let mut topology = self.topology.write();
+        let Some(queue) = topology.queues.get(name).cloned() else {
+            return Ok(DeletedQueue::default());
+        };
+        self.check_owner(&queue, connection)?;
+        let deleted = queue
+            .delete(if_unused, if_empty)
+            .map_err(|refused| self.refused(&queue, &refused))?;
+        let mut events = Vec::new();
+        let change = self.forget_queue(&mut topology, &queue, &mut events)?;
+        drop(topology);
+        self.tell(events);
+        Ok(DeletedQueue {
+            messages: deleted.messages,
+            consumers: deleted.consumers,
+            change,
+        })
+    }
+
+    /// The end of the last consumer of an auto-delete queue, or of an exclusive queue's connection.
+    pub fn expire_queue(&self, queue: &Arc<Queue>, only_if_unused: bool) -> Result<Vec<Consumer>> {
+        let mut topology = self.topology.write();
+        if !topology
+            .queues
+            .get(queue.name())
+            .is_some_and(|current| Arc::ptr_eq(current, queue))
+        {
+            return Ok(Vec::new());
+        }
+        let Ok(deleted) = queue.delete(only_if_unused, false) else {
+            return Ok(Vec::new());
+        };
+        let mut events = Vec::new();
+        let _ = self.forget_queue(&mut topology, queue, &mut events)?;
+        drop(topology);
+        self.tell(events);
+        Ok(deleted.consumers)
+    }
+
+    fn forget_queue(&self, topology: &mut Topology, queue: &Arc<Queue>, events: &mut Vec<Event>) -> Result<Change> {
+        let name = queue.name();
+        let mut records = Batch::default();
+        topology.queues.remove(name);
+        if queue.logged() {
+            records.delete(&record::queue_key(&self.name, name));
+            records.queue_deleted(queue.id);
+        }
+        let target = Target::Queue(queue.clone());
+        let bindings = topology
+            .incoming
+            .remove(&(DestinationKind::Queue, name.clone()))
+            .unwrap_or_default();
+        for binding in bindings {
+            self.forget_binding(topology, &binding, &target, &mut records, events);
+        }
+        events.push(Event::queue_deleted(self, &queue.definition));
+        self.commit(&mut records)
+    }
+
+    /// exchange.delete. Deleting one that isn't there succeeds.
+    ///
+    /// # Errors
+    /// 403 predeclared; 406 in use.
+    pub fn delete_exchange(&self, name: &ShortString, if_unused: bool) -> Result<Change> {
+        if name.is_empty() {
+            return Err(Error::AccessRefused(
+                "operation not permitted on the default exchange".into(),
+            ));
+        }
+        super::check_reserved("exchange", name)?;
+        let mut topology = self.topology.write();
+        let Some(exchange) = topology.exchanges.get(name) else {
+            return Ok(Change::default());
+        };
+        if if_unused && !exchange.bindings().is_empty() {
+            let name = name.to_str_lossy().into_owned();
+            return Err(Error::InUse {
+                kind: "exchange",
+                name,
+                vhost: self.name.clone(),
+            });
+        }
+        let mut records = Batch::default();
+        let mut events = Vec::new();
+        self.forget_exchange(&mut topology, name, &mut records, &mut events);
+        let change = self.commit(&mut records)?;
+        drop(topology);
+        self.tell(events);
+        Ok(change)
+    }
+
+    /// An auto-delete exchange goes with its last binding.
+    pub(super) fn drop_unbound_exchange(
+        &self,
+        topology: &mut Topology,
+        name: &ShortString,
+        records: &mut Batch,
+        events: &mut Vec<Event>,
+    ) {
+        let unbound = topology
+            .exchanges
+            .get(name)
+            .is_some_and(|x| x.definition.auto_delete && x.bindings().is_empty());
+        if unbound {
+            self.forget_exchange(topology, name, records, events);
+        }
+    }
+
+    fn forget_exchange(
+        &self,
+        topology: &mut Topology,
+        name: &ShortString,
+        records: &mut Batch,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(exchange) = topology.exchanges.remove(name) else {
+            return;
+        };
+        if exchange.definition.durable {
+            records.delete(&record::exchange_key(&self.name, name));
+        }
+        for binding in exchange.bindings() {
+            topology.forget_incoming(binding);
+            records.delete(&record::binding_key(&self.name, binding));
+            events.push(Event::binding_deleted(self, binding));
+        }
+        let incoming = topology
+            .incoming
+            .remove(&(DestinationKind::Exchange, name.clone()))
+            .unwrap_or_default();
+        let target = Target::Exchange(name.clone());
+        for binding in incoming {
+            self.forget_binding(topology, &binding, &target, records, events);
+        }
+        events.push(Event::exchange_deleted(self, &exchange.definition));
+    }
+
+    /// Takes a binding out of its exchange because its destination has gone.
+    fn forget_binding(
+        &self,
+        topology: &mut Topology,
+        binding: &Binding,
+        target: &Target,
+        records: &mut Batch,
+        events: &mut Vec<Event>,
+    ) {
+        if let Some(exchange) = topology.exchanges.get_mut(&binding.source) {
+            exchange.unbind(binding, target);
+        }
+        records.delete(&record::binding_key(&self.name, binding));
+        events.push(Event::binding_deleted(self, binding));
+        self.drop_unbound_exchange(topology, &binding.source, records, events);
+    }
+
+    fn refused(&self, queue: &Queue, refused: &Refused) -> Error {
+        let (name, vhost) = (queue.name().to_str_lossy().into_owned(), self.name.clone());
+        match refused {
+            Refused::InUse => Error::InUse {
+                kind: "queue",
+                name,
+                vhost,
+            },
+            Refused::NotEmpty(messages) => Error::NotEmpty {
+                name,
+                vhost,
+                messages: *messages,
+            },
+            Refused::ExclusiveUse => Error::ExclusiveUse { name, vhost },
+            Refused::Gone => Error::missing("queue", queue.name(), &self.name),
+        }
+    }
+}

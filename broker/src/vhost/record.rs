@@ -1,0 +1,228 @@
+//! The topology as the log's table holds it: one key and value per exchange, queue and binding.
+//!
+//! Keys: a tag, then length-prefixed names. Values: a format version, then the definition. Tags and layouts must be kept stable.
+//! Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live objects.
+
+use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::{self, Kind};
+use crate::queue;
+use leveret_amqp::{FieldTable, ShortString};
+use leveret_store::QueueId;
+
+const EXCHANGE: u8 = b'x';
+const QUEUE: u8 = b'q';
+const BINDING: u8 = b'b';
+/// Version of the values.
+const FORMAT: u8 = 1;
+
+const DURABLE: u8 = 1;
+const AUTO_DELETE: u8 = 2;
+const INTERNAL: u8 = 4;
+
+/// One entry of the table, read back.
+#[derive(Debug, PartialEq)]
+pub enum Record {
+    /// An exchange of a vhost.
+    Exchange(String, Exchange),
+    /// A queue of a vhost.
+    Queue(String, Queue),
+    /// A binding of a vhost.
+    Binding(String, Binding),
+}
+
+/// A stored exchange.
+#[derive(Debug, PartialEq)]
+pub struct Exchange {
+    /// Its name.
+    pub name: ShortString,
+    /// How it routes.
+    pub kind: Kind,
+    /// Durable, auto-delete, internal.
+    pub flags: (bool, bool, bool),
+    /// Arguments as declared.
+    pub arguments: FieldTable,
+}
+
+/// A stored queue.
+#[derive(Debug, PartialEq)]
+pub struct Queue {
+    /// Its name.
+    pub name: ShortString,
+    /// Its number in the log.
+    pub id: QueueId,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// Arguments as declared.
+    pub arguments: FieldTable,
+}
+
+/// Key of an exchange.
+pub fn exchange_key(vhost: &str, name: &ShortString) -> Vec<u8> {
+    key(EXCHANGE, vhost, &[name.as_bytes()])
+}
+
+/// Value of an exchange.
+pub fn exchange_value(definition: &exchange::Definition) -> Vec<u8> {
+    let flags = u8::from(definition.durable) * DURABLE
+        | u8::from(definition.auto_delete) * AUTO_DELETE
+        | u8::from(definition.internal) * INTERNAL;
+    let mut out = vec![FORMAT, flags];
+    put(&mut out, definition.kind.name().as_bytes());
+    definition.arguments.encode(&mut out);
+    out
+}
+
+/// Key of a queue.
+pub fn queue_key(vhost: &str, name: &ShortString) -> Vec<u8> {
+    key(QUEUE, vhost, &[name.as_bytes()])
+}
+
+/// Value of a queue.
+pub fn queue_value(definition: &queue::Definition, id: QueueId) -> Vec<u8> {
+    let mut out = vec![FORMAT, u8::from(definition.auto_delete) * AUTO_DELETE | DURABLE];
+    out.extend_from_slice(&id.to_be_bytes());
+    definition.arguments.encode(&mut out);
+    out
+}
+
+/// Key of a binding: all of it.
+pub fn binding_key(vhost: &str, binding: &Binding) -> Vec<u8> {
+    let kind: &[u8] = match binding.destination_kind {
+        DestinationKind::Queue => b"q",
+        DestinationKind::Exchange => b"x",
+    };
+    let (source, destination) = (binding.source.as_bytes(), binding.destination.as_bytes());
+    let mut out = key(
+        BINDING,
+        vhost,
+        &[source, kind, destination, binding.routing_key.as_bytes()],
+    );
+    binding.arguments.encode(&mut out);
+    out
+}
+
+/// Value of a binding.
+pub fn binding_value() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// Reads an entry back. `None`: not one that this version knows.
+pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
+    let (&tag, mut key) = key.split_first()?;
+    let vhost = String::from_utf8(take(&mut key)?.to_vec()).ok()?;
+    let (&format, value) = value.split_first()?;
+    if format != FORMAT {
+        return None;
+    }
+    match tag {
+        EXCHANGE => {
+            let (&flags, mut rest) = value.split_first()?;
+            let kind = Kind::parse(take(&mut rest)?)?;
+            let flags = (flags & DURABLE != 0, flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
+            let exchange = Exchange {
+                name: short(&mut key)?,
+                kind,
+                flags,
+                arguments: FieldTable::parse(rest).ok()?,
+            };
+            Some(Record::Exchange(vhost, exchange))
+        }
+        QUEUE => {
+            let (&flags, rest) = value.split_first()?;
+            let (id, rest) = rest.split_at_checked(8)?;
+            let id = QueueId::from_be_bytes(id.try_into().ok()?);
+            let arguments = FieldTable::parse(rest).ok()?;
+            Some(Record::Queue(
+                vhost,
+                Queue {
+                    name: short(&mut key)?,
+                    id,
+                    auto_delete: flags & AUTO_DELETE != 0,
+                    arguments,
+                },
+            ))
+        }
+        BINDING => {
+            let source = short(&mut key)?;
+            let destination_kind = match take(&mut key)? {
+                b"q" => DestinationKind::Queue,
+                b"x" => DestinationKind::Exchange,
+                _ => return None,
+            };
+            let (destination, routing_key) = (short(&mut key)?, short(&mut key)?);
+            let arguments = FieldTable::parse(key).ok()?;
+            Some(Record::Binding(
+                vhost,
+                Binding {
+                    source,
+                    destination_kind,
+                    destination,
+                    routing_key,
+                    arguments,
+                },
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn key(tag: u8, vhost: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = vec![tag];
+    put(&mut out, vhost.as_bytes());
+    for part in parts {
+        put(&mut out, part);
+    }
+    out
+}
+
+/// A short string: names of vhosts, queues and the like have at most 255 bytes.
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    let bytes = bytes.get(..255).unwrap_or(bytes);
+    out.push(bytes.len() as u8);
+    out.extend_from_slice(bytes);
+}
+
+fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (&len, rest) = from.split_first()?;
+    let (part, rest) = rest.split_at_checked(usize::from(len))?;
+    *from = rest;
+    Some(part)
+}
+
+fn short(from: &mut &[u8]) -> Option<ShortString> {
+    ShortString::try_from(take(from)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leveret_amqp::FieldValue;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_binding_reads_back(
+            source in proptest::collection::vec(any::<u8>(), 0..20),
+            destination in proptest::collection::vec(any::<u8>(), 0..20),
+            key in proptest::collection::vec(any::<u8>(), 0..255),
+            to_queue in any::<bool>(),
+            number in any::<i32>(),
+        ) {
+            let short = |bytes: &[u8]| ShortString::try_from(bytes).expect("short");
+            let binding = Binding {
+                source: short(&source),
+                destination_kind: if to_queue { DestinationKind::Queue } else { DestinationKind::Exchange },
+                destination: short(&destination),
+                routing_key: short(&key),
+                arguments: FieldTable(vec![(ShortString::from_static("n"), FieldValue::Int(number))]),
+            };
+            let record = decode(&binding_key("/", &binding), &binding_value());
+            prop_assert_eq!(record, Some(Record::Binding("/".into(), binding)));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(key in proptest::collection::vec(any::<u8>(), 0..40), value in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = decode(&key, &value);
+        }
+    }
+}

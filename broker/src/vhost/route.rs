@@ -1,0 +1,196 @@
+//! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where nothing matches.
+//!
+//! Comes in: an exchange, a routing key and, if asked for, headers. Goes out: each queue once. Routes that depend on the key alone
+//! are kept by [`RouteCache`], so that a message of a known key costs a look-up, not a walk.
+
+use super::{Topology, Vhost};
+use crate::exchange::{Exchange, Target};
+use crate::message::Message;
+use crate::queue::Queue;
+use leveret_amqp::properties::raw;
+use leveret_amqp::{FieldTable, ShortString};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The queues that a message goes to.
+#[derive(Clone)]
+pub struct Route {
+    /// Each queue once.
+    pub queues: Arc<[Arc<Queue>]>,
+    /// Whether every message with this key goes the same way.
+    pub by_key: bool,
+    /// Whether one of the queues is durable: a persistent message must go to the log.
+    pub durable: bool,
+}
+
+/// Why a message can't be routed at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoExchange {
+    /// There is no such exchange (404).
+    Missing,
+    /// It is internal (403).
+    Internal,
+}
+
+/// Routes by exchange and key, for one connection.
+#[derive(Default)]
+pub struct RouteCache {
+    version: u64,
+    exchanges: HashMap<ShortString, HashMap<ShortString, Route>>,
+    size: usize,
+}
+
+/// Routes that one connection keeps before it starts anew: keys may be as many as messages.
+const CACHE_LIMIT: usize = 16 * 1024;
+
+impl RouteCache {
+    /// The route of a message, from memory if its key is known and nothing has changed.
+    ///
+    /// # Errors
+    /// [`NoExchange`].
+    pub fn route(&mut self, vhost: &Vhost, message: &Message) -> Result<Route, NoExchange> {
+        let version = vhost.version();
+        if self.version != version || self.size > CACHE_LIMIT {
+            self.exchanges.clear();
+            self.size = 0;
+            self.version = version;
+        }
+        if has_extra_keys(message) {
+            return vhost.route(message, false);
+        }
+        let (exchange, key) = (message.exchange(), message.routing_key());
+        if let Some(route) = self.exchanges.get(exchange).and_then(|keys| keys.get(key)) {
+            return Ok(route.clone());
+        }
+        let route = vhost.route(message, false)?;
+        if route.by_key
+            && let (Ok(exchange), Ok(key)) = (owned(exchange), owned(key))
+        {
+            self.exchanges.entry(exchange).or_default().insert(key, route.clone());
+            self.size += 1;
+        }
+        Ok(route)
+    }
+}
+
+/// A copy of its own, so that the cache doesn't hold read buffers.
+fn owned(bytes: &[u8]) -> Result<ShortString, leveret_amqp::ShortStringTooLong> {
+    ShortString::try_from(bytes)
+}
+
+impl Vhost {
+    /// The queues that a message goes to. `internal`: the broker itself publishes, also to internal exchanges.
+    ///
+    /// # Errors
+    /// [`NoExchange`].
+    pub fn route(&self, message: &Message, internal: bool) -> Result<Route, NoExchange> {
+        let topology = self.topology.read();
+        let exchange = topology.exchanges.get(message.exchange()).ok_or(NoExchange::Missing)?;
+        if exchange.definition.internal && !internal {
+            return Err(NoExchange::Internal);
+        }
+        let mut walk = Walk {
+            topology: &topology,
+            message,
+            queues: Vec::new(),
+            seen: Vec::new(),
+            by_key: true,
+        };
+        walk.through(exchange, message.routing_key());
+        walk.extra_keys(exchange);
+        let durable = walk.queues.iter().any(|queue| queue.logged());
+        Ok(Route {
+            queues: walk.queues.into(),
+            by_key: walk.by_key,
+            durable,
+        })
+    }
+}
+
+struct Walk<'a> {
+    topology: &'a Topology,
+    message: &'a Message,
+    queues: Vec<Arc<Queue>>,
+    /// Exchanges that the walk has passed, so that loops end.
+    seen: Vec<&'a [u8]>,
+    by_key: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn through(&mut self, exchange: &'a Exchange, key: &[u8]) {
+        let name = exchange.definition.name.as_bytes();
+        if self.seen.contains(&name) {
+            return;
+        }
+        self.seen.push(name);
+        self.by_key &= exchange.routes_by_key();
+        let mut matched = false;
+        let mut next: Vec<&'a ShortString> = Vec::new();
+        if name.is_empty() {
+            // Every queue is bound to the default exchange by its name (AMQP 0-9-1, 3.1.3.1).
+            if let Some(queue) = self.topology.queues.get(key) {
+                add(&mut self.queues, queue);
+                matched = true;
+            }
+        } else {
+            let message = self.message;
+            let queues = &mut self.queues;
+            exchange.route(key, &|| headers(message), &mut |target| {
+                matched = true;
+                match target {
+                    Target::Queue(queue) => add(queues, queue),
+                    Target::Exchange(name) => next.push(name),
+                }
+            });
+        }
+        for name in next {
+            if let Some(exchange) = self.topology.exchanges.get(name) {
+                self.through(exchange, key);
+            }
+        }
+        if !matched
+            && let Some(alternate) = exchange
+                .alternate
+                .as_ref()
+                .and_then(|name| self.topology.exchanges.get(name))
+        {
+            self.through(alternate, key);
+        }
+    }
+
+    /// RabbitMQ's CC and BCC headers: more routing keys.
+    fn extra_keys(&mut self, exchange: &'a Exchange) {
+        if !has_extra_keys(self.message) {
+            return;
+        }
+        self.by_key = false;
+        let headers = headers(self.message);
+        for name in ["CC", "BCC"] {
+            let keys = headers
+                .get(name)
+                .and_then(|value| value.as_array().map(<[_]>::to_vec))
+                .unwrap_or_default();
+            for key in keys.iter().filter_map(|key| key.as_bytes()) {
+                self.seen.clear();
+                self.through(exchange, key);
+            }
+        }
+    }
+}
+
+/// Whether the headers may name further routing keys. Most don't, and that is cheaper to see than to parse them.
+pub fn has_extra_keys(message: &Message) -> bool {
+    raw::headers(message.properties()).is_some_and(|raw| memchr::memmem::find(raw, b"CC").is_some())
+}
+
+fn add(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
+    if !queues.iter().any(|other| Arc::ptr_eq(other, queue)) {
+        queues.push(queue.clone());
+    }
+}
+
+fn headers(message: &Message) -> FieldTable {
+    raw::headers(message.properties())
+        .and_then(|raw| FieldTable::parse(raw).ok())
+        .unwrap_or_default()
+}
