@@ -1,0 +1,20 @@
+//! Node's amqplib.
+
+use std::process::Command;
+
+use crate::{file, tools};
+
+fn command() -> Option<Command> {
+    let mut command = Command::new("node");
+    command
+        .env("NODE_PATH", tools::node_modules()?)
+        .arg(file("amqplib/check.js"));
+    Some(command)
+}
+
+crate::steps! {
+    it_sends_and_receives: "deliver",
+    it_gets_confirms_and_returns: "confirm",
+    it_is_refused_a_login: "refused-login",
+    it_is_refused_a_queue: "refused-queue",
+}

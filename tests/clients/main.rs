@@ -1,0 +1,79 @@
+//! Real clients, as their registries have them: each sends, receives, gets confirms, and is refused.
+//!
+//! In: a broker, and the client's tool chain. Out: one test for each client and step; the six tutorials with pika.
+//! A client whose tool chain is absent is skipped with the reason printed (`REQUIRE_CLIENTS=1`: a failure).
+//! Does not know about the wire.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use harness::Broker;
+
+mod amqp091;
+
+mod amqplib;
+
+mod java;
+
+mod lapin;
+
+mod pika;
+
+mod tools;
+
+mod tutorials;
+
+/// Every step of a client's `check` program is a test.
+#[macro_export]
+macro_rules! steps {
+    ($($test:ident: $step:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            let Some(command) = command() else { return };
+            $crate::passes(command, $step);
+        })*
+    };
+}
+
+/// Runs a step of a client's check against the shared broker; it must print `ok`.
+fn passes(mut command: Command, step: &str) {
+    at_broker(&mut command);
+    let output = command
+        .arg(step)
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success() && last_line(&output) == "ok",
+        "{command:?}: {}",
+        said(&output)
+    );
+}
+
+/// Tells a client where the broker is.
+fn at_broker(command: &mut Command) {
+    let address = Broker::shared().amqp();
+    command
+        .env("AMQP_HOST", address.ip().to_string())
+        .env("AMQP_PORT", address.port().to_string());
+}
+
+fn last_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_string()
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A file of this folder.
+fn file(name: &str) -> PathBuf {
+    harness::place::repository().join("tests/clients").join(name)
+}

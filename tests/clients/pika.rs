@@ -1,0 +1,18 @@
+//! Python's pika.
+
+use std::process::Command;
+
+use crate::{file, tools};
+
+fn command() -> Option<Command> {
+    let mut command = Command::new(tools::python()?);
+    command.arg(file("pika/check.py"));
+    Some(command)
+}
+
+crate::steps! {
+    it_sends_and_receives: "deliver",
+    it_gets_confirms_and_returns: "confirm",
+    it_is_refused_a_login: "refused-login",
+    it_is_refused_a_queue: "refused-queue",
+}

@@ -1,0 +1,146 @@
+//! The clients' tool chains: installed once from their registries into the cache outside the clone.
+//!
+//! In: names and versions. Out: programs that run, or why there are none.
+//! Does not know about brokers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use harness::{place, skip};
+
+use crate::{file, said};
+
+/// pika, from PyPI.
+const PIKA: &str = "pika==1.4.4";
+
+/// amqplib, from the npm registry.
+const AMQPLIB: &str = "amqplib@2.3.1";
+
+/// RabbitMQ's Java client, from Maven Central.
+const JAVA_CLIENT: &str = "5.27.0";
+
+type Tool = OnceLock<Result<PathBuf, String>>;
+
+/// A Python that has pika.
+pub(crate) fn python() -> Option<PathBuf> {
+    static PYTHON: Tool = OnceLock::new();
+    installed(&PYTHON, || {
+        let folder = place::cache().join(format!("python-{PIKA}"));
+        let python = folder.join("bin/python3");
+        if !folder.join("done").exists() {
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PIKA]))?;
+            done(&folder)?;
+        }
+        Ok(python)
+    })
+}
+
+/// The folder of node modules that has amqplib.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    static MODULES: Tool = OnceLock::new();
+    installed(&MODULES, || {
+        run(Command::new("node").arg("--version"))?;
+        let folder = place::cache().join(format!("node-{AMQPLIB}"));
+        if !folder.join("done").exists() {
+            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+            run(Command::new("npm")
+                .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+                .arg(&folder)
+                .arg(AMQPLIB))?;
+            done(&folder)?;
+        }
+        Ok(folder.join("node_modules"))
+    })
+}
+
+/// The check program in Go, built.
+pub(crate) fn go_program() -> Option<PathBuf> {
+    static PROGRAM: Tool = OnceLock::new();
+    installed(&PROGRAM, || {
+        let program = place::cache().join("amqp091-check");
+        let mut build = Command::new("go");
+        build
+            .args(["build", "-o"])
+            .arg(&program)
+            .arg(".")
+            .current_dir(file("amqp091"));
+        run(build.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local"))?;
+        Ok(program)
+    })
+}
+
+/// The class path of the check program in Java: its classes and RabbitMQ's client.
+pub(crate) fn java_classes() -> Option<String> {
+    static CLASSES: Tool = OnceLock::new();
+    let folder = installed(&CLASSES, || {
+        let folder = place::cache().join(format!("java-{JAVA_CLIENT}"));
+        let libraries = folder.join("lib");
+        if !folder.join("done").exists() {
+            fs::create_dir_all(&libraries).map_err(|error| error.to_string())?;
+            let mut maven = Command::new("mvn");
+            maven
+                .args(["--quiet", "--batch-mode", "--file"])
+                .arg(file("java/pom.xml"))
+                .arg("dependency:copy-dependencies");
+            maven
+                .arg(format!("-Dclient.version={JAVA_CLIENT}"))
+                .arg(format!("-DoutputDirectory={}", libraries.display()));
+            run(&mut maven)?;
+            done(&folder)?;
+        }
+        let mut compile = Command::new("javac");
+        compile
+            .args(["-cp", &format!("{}/*", libraries.display()), "-d"])
+            .arg(folder.join("classes"))
+            .arg(file("java/Check.java"));
+        run(&mut compile)?;
+        Ok(folder)
+    })?;
+    Some(format!("{0}/classes:{0}/lib/*", folder.display()))
+}
+
+/// A command that is put before others to give them a network of their own, with nothing but loopback in it.
+pub(crate) fn own_network() -> Option<Vec<&'static str>> {
+    let prefix = vec![
+        "unshare",
+        "--map-root-user",
+        "--net",
+        "bash",
+        "-c",
+        "ip link set lo up && exec \"$@\"",
+        "own-network",
+    ];
+    static TRIED: Tool = OnceLock::new();
+    installed(&TRIED, || {
+        run(Command::new(prefix[0]).args(&prefix[1..]).arg("true"))?;
+        Ok(PathBuf::new())
+    })?;
+    Some(prefix)
+}
+
+fn installed(tool: &Tool, install: impl FnOnce() -> Result<PathBuf, String>) -> Option<PathBuf> {
+    match tool.get_or_init(install) {
+        Ok(path) => Some(path.clone()),
+        Err(reason) => {
+            skip("REQUIRE_CLIENTS", reason);
+            None
+        }
+    }
+}
+
+/// Marks a folder as complete; one that was interrupted is made anew.
+fn done(folder: &Path) -> Result<(), String> {
+    fs::write(folder.join("done"), "").map_err(|error| error.to_string())
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {}", said(&output)))
+    }
+}
