@@ -41,3 +41,9 @@ pub mod broker;
 
 /// The pipeline: one loop for each broker.
 pub mod sync;
+
+/// `leveret dev`: a broker of one's own for a folder of manifests.
+pub mod dev;
+
+/// The state of `leveret dev` in the terminal.
+pub mod terminal;
