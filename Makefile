@@ -1,0 +1,39 @@
+# What there is to do with a clone. `make test` is exactly what continuous integration runs.
+.PHONY: build test lint fmt crds demo bench crash soak cluster cluster-down
+
+build:            # the three programs, optimised
+	cargo build --release --workspace --bins
+
+test:             # everything; installs what it needs
+	bash .ci/run
+
+lint:             # format and lints alone
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt:
+	cargo fmt --all
+
+crds:             # write crds/ from the Rust types
+	cargo run --quiet -p leveret-operator -- crd --output crds
+
+demo: build       # a tour: broker, topology, messages, a repair
+	bash examples/demo.sh
+
+bench:            # against RabbitMQ, into docs/benchmarks.md
+	bash tests/load/bench.sh
+
+crash:            # a hundred rounds of kill -9 under load
+	cargo build --workspace --bins
+	LEVERET_CRASH_ROUNDS=100 cargo test -p system-tests --test durability -- --nocapture
+
+soak:             # the same for hours, and the wire under ten thousand mutated sessions
+	cargo build --workspace --bins
+	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
+	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture
+
+cluster:          # a control plane to try things on; prints its kubeconfig
+	tests/cluster/up.sh cp
+
+cluster-down:
+	tests/cluster/down.sh cp
