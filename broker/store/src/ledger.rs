@@ -41,6 +41,10 @@ pub(crate) struct Account {
     pub(crate) damaged: bool,
     /// When reclaim found nothing alive although references were left.
     pub(crate) blocked: Option<Instant>,
+    /// Copies of messages of this segment that were settled while they were copied. Their settlement names this segment, so
+    /// they need one that names theirs before this segment goes; not earlier than the owner's own, which may be part of a
+    /// larger batch.
+    pub(crate) uncovered: Vec<(QueueId, MessageId, Location)>,
     /// Reclaim met an error of the system.
     pub(crate) failing: bool,
 }

@@ -21,14 +21,14 @@ pub(crate) fn run(shared: &Shared) {
                 return;
             }
             spare.wanted = false;
-            if spare.ready.is_some() || spare.making {
+            if spare.ready.is_some() || spare.busy {
                 continue;
             }
-            spare.making = true;
+            spare.busy = true;
         }
         let made = make(shared);
         let mut spare = shared.spare.lock();
-        spare.making = false;
+        spare.busy = false;
         match made {
             Ok(file) => spare.ready = file,
             Err(error) => {

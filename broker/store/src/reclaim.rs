@@ -24,11 +24,15 @@ const FRAGMENTS: usize = 8;
 /// Who holds the messages. Called from the reclaim thread, never with a lock of the store held.
 pub trait Owner: Send + Sync {
     /// The delivery count of the message, or `None` when it is settled.
+    ///
+    /// Settlements may be appended a little after this starts to answer `None`. A return should be appended before its count shows
+    /// here, or under the same lock: in between, the count that a restart finds can come out one too high.
     fn live(&self, queue: QueueId, id: MessageId) -> Option<u32>;
 
     /// The record has been copied and the copy is durable: from now on the message is at `to`.
     ///
-    /// False when the message was settled meanwhile; the store then appends a settlement that covers the copy.
+    /// False when the message was settled meanwhile; once the owner has appended that, the store appends a settlement that covers
+    /// the copy.
     fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool;
 }
 

@@ -50,11 +50,20 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     pub(crate) ready: Option<Arc<dyn File>>,
-    /// Somebody is writing the spare file's zeros.
-    pub(crate) making: bool,
+    /// Somebody is making the spare file, or giving it its new name: the old name is not free.
+    pub(crate) busy: bool,
     /// The current segment is filled so far that the next one will be needed.
     pub(crate) wanted: bool,
     pub(crate) closing: bool,
+}
+
+impl Spare {
+    /// The spare file, whose name stays reserved until `busy` is reset.
+    pub(crate) fn take(&mut self) -> Option<Arc<dyn File>> {
+        let file = self.ready.take();
+        self.busy |= file.is_some();
+        file
+    }
 }
 
 /// Running figures.

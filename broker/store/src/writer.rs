@@ -101,8 +101,12 @@ impl Writer<'_> {
                     segment: chunk.segment,
                     next_id: chunk.next_id,
                 };
-                let spare = shared.spare.lock().ready.take();
+                let spare = shared.spare.lock().take();
+                let renamed = spare.is_some();
                 let created = WriteSegment::create(&*shared.fs, &shared.options.directory, header, spare)?;
+                if renamed {
+                    shared.spare.lock().busy = false;
+                }
                 shared
                     .segments
                     .write()
@@ -117,7 +121,7 @@ impl Writer<'_> {
     fn ask_for_spare(&self, chunk: &Chunk) {
         if chunk.offset + chunk.bytes.len() as u64 >= self.shared.options.segment_bytes / 4 {
             let mut spare = self.shared.spare.lock();
-            if spare.ready.is_none() && !spare.making && !spare.wanted {
+            if spare.ready.is_none() && !spare.busy && !spare.wanted {
                 spare.wanted = true;
                 self.shared.spare_wake.notify_one();
             }

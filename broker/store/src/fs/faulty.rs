@@ -334,8 +334,8 @@ impl File for FaultyFile {
         let live = &world.contents(self.number)?.live;
         let rest = live.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..len), rest.get(..len)) {
+            to.copy_from_slice(from);
         }
         Ok(len)
     }
@@ -370,8 +370,8 @@ impl File for FaultyFile {
             contents.touch(before.min(start), end);
         }
         contents.touch(start, end);
-        for (to, from) in contents.live.iter_mut().skip(start).zip(bytes.iter().take(len)) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (contents.live.get_mut(start..end), bytes.get(..len)) {
+            to.copy_from_slice(from);
         }
         Ok(len)
     }

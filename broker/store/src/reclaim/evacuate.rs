@@ -275,6 +275,7 @@ impl Moving<'_> {
         self.shared.wait_durable(appended.lsn)?;
         Counters::add(&self.shared.counters.copied_bytes, copied as u64);
         let mut left = Vec::with_capacity(self.copies.len());
+        let mut uncovered = Vec::new();
         for moved in self.copies.drain(..) {
             let to = appended.location(moved.to);
             if self.owner.relocate(moved.queue, moved.id, to) {
@@ -287,13 +288,14 @@ impl Moving<'_> {
                     _ => {}
                 }
             } else {
-                self.batch.settle(moved.queue, &[(moved.id, to)]);
+                uncovered.push((moved.queue, moved.id, to));
             }
         }
         let mut log = self.shared.log.lock();
         for from in left {
             log.ledger.released(from);
         }
+        log.ledger.account(number).uncovered.append(&mut uncovered);
         drop(log);
         self.shared.append(&mut self.batch, Urgency::Now)?;
         Ok(())

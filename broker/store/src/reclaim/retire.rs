@@ -14,12 +14,17 @@ use std::sync::Arc;
 /// # Errors
 /// What waiting for the log, or the system, reports.
 pub(super) fn retire(shared: &Shared, number: u32) -> Result<(), Error> {
-    let appended = shared.log.lock().appended;
-    shared.wait_durable(appended)?;
+    let uncovered = std::mem::take(&mut shared.log.lock().ledger.account(number).uncovered);
+    let mut batch = Batch::new();
+    for (queue, id, location) in uncovered {
+        batch.settle(queue, &[(id, location)]);
+    }
+    // An empty batch answers with the end of the last one.
+    let appended = shared.append(&mut batch, Urgency::Now)?;
+    shared.wait_durable(appended.lsn)?;
     // Segment numbers, and with them log positions, must never start over: a younger file has to exist.
     let youngest = shared.segments.read().last_key_value().map(|(&number, _)| number);
     if youngest.is_none_or(|youngest| youngest <= number) {
-        let mut batch = Batch::new();
         batch.note();
         let appended = shared.append(&mut batch, Urgency::Now)?;
         shared.wait_durable(appended.lsn)?;
@@ -45,8 +50,8 @@ fn free(shared: &Shared, segment: &Segment) -> Result<u64, Error> {
         .map_err(|source| Error::io("read the size of", &segment.path, source))?;
     let recycle = (full - full / 8..=full).contains(&size) && {
         let mut spare = shared.spare.lock();
-        let free = spare.ready.is_none() && !spare.making && !spare.closing;
-        spare.making |= free;
+        let free = spare.ready.is_none() && !spare.busy && !spare.closing;
+        spare.busy |= free;
         free
     };
     let freed = if recycle {
@@ -57,7 +62,7 @@ fn free(shared: &Shared, segment: &Segment) -> Result<u64, Error> {
     let synced = freed.and_then(|()| shared.fs.sync_dir(directory));
     if recycle {
         let mut spare = shared.spare.lock();
-        spare.making = false;
+        spare.busy = false;
         spare.ready = synced.is_ok().then(|| Arc::clone(&segment.file));
     }
     synced.map_err(|source| Error::io("remove", &segment.path, source))?;

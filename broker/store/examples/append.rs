@@ -1,0 +1,123 @@
+//! How fast the log takes messages: `cargo run --release -p leveret-store --example append -- [DIRECTORY [SECONDS]]`.
+//!
+//! Each row: 1 KiB messages, so many per batch; appended without waiting (bounded by pending bytes), and waited for one by one.
+
+use leveret_store::fs::RealFs;
+use leveret_store::{Batch, Handle, Location, Options, Owner, Store, Urgency};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SIZE: usize = 1024;
+const PENDING: u64 = 64 << 20;
+
+/// Everything is settled as soon as it is durable, so that segments are recycled as in a broker whose consumers keep up.
+struct Nothing;
+
+impl Owner for Nothing {
+    fn live(&self, _: u64, _: u64) -> Option<u32> {
+        None
+    }
+
+    fn relocate(&self, _: u64, _: u64, _: Location) -> bool {
+        false
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(arguments.next().unwrap_or_else(|| "store-bench".to_owned()));
+    let seconds = arguments.next().map_or(Ok(3), |seconds| seconds.parse())?;
+    println!("encode only: {:.0} ns per message of {SIZE} B", encode_only());
+    for settle in [false, true] {
+        for per_batch in [1, 100, 1000] {
+            for wait in [false, true] {
+                run(&directory, per_batch, wait, settle, Duration::from_secs(seconds))?;
+                std::fs::remove_dir_all(&directory)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_only() -> f64 {
+    let body = vec![7; SIZE];
+    let mut batch = Batch::new();
+    let rounds = 10_000;
+    let begun = Instant::now();
+    for round in 0..rounds {
+        batch.clear();
+        for id in 0..100 {
+            batch.publish(round * 100 + id, &[1], &[&body]);
+        }
+    }
+    begun.elapsed().as_nanos() as f64 / (rounds * 100) as f64
+}
+
+fn run(
+    directory: &PathBuf,
+    per_batch: u64,
+    wait: bool,
+    settle: bool,
+    time: Duration,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::new(directory);
+    let (store, _) = Store::open(
+        options,
+        Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|error| eprintln!("{error}")),
+    )?;
+    store.start_reclaim(Arc::new(Nothing));
+    let handle = store.handle();
+    let body = vec![7; SIZE];
+    let mut batch = Batch::new();
+    let mut settled = Vec::new();
+    let mut messages = 0;
+    let mut appending = Duration::ZERO;
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        let before = Instant::now();
+        if settle && !settled.is_empty() {
+            batch.settle(1, &settled);
+            settled.clear();
+        }
+        let first = handle.next_ids(per_batch);
+        let mut places = Vec::with_capacity(per_batch as usize);
+        for id in first..first + per_batch {
+            places.push((id, batch.publish(id, &[1], &[&body])));
+        }
+        let appended = handle.append(&mut batch, Urgency::Now)?;
+        appending += before.elapsed();
+        settled.extend(places.into_iter().map(|(id, place)| (id, appended.location(place))));
+        messages += per_batch;
+        wait_for(&handle, wait, appended.lsn);
+    }
+    while handle.pending_bytes() > 0 {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let stats = handle.stats();
+    println!(
+        "{per_batch:>5} per batch, {}, {}: {:>9.0} msg/s, {:>6.0} ns to append one, {:>6.0} syncs/s of {:.0} us, {} segments recycled, {} MiB on disk",
+        if wait { "waiting   " } else { "pipelining" },
+        if settle { "settled" } else { "kept   " },
+        messages as f64 / seconds,
+        appending.as_nanos() as f64 / messages as f64,
+        stats.syncs as f64 / seconds,
+        stats.sync_time.as_micros() as f64 / stats.syncs.max(1) as f64,
+        stats.reclaimed_segments,
+        stats.disk_bytes >> 20,
+    );
+    store.close()?;
+    Ok(())
+}
+
+fn wait_for(handle: &Handle, each: bool, lsn: leveret_store::Lsn) {
+    while each && handle.durable() < lsn {
+        std::thread::yield_now();
+    }
+    while handle.pending_bytes() > PENDING {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
