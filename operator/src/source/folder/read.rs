@@ -177,7 +177,14 @@ fn schemas() -> Schemas {
     for crd in crds() {
         let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema.open_api_v3_schema).ok());
-        schemas.insert(crd.spec.names.kind, schema.unwrap_or_default());
+        let mut schema = schema.unwrap_or_default();
+        // Every object has these; a CRD does not repeat them.
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            for name in ["apiVersion", "kind", "metadata", "status"] {
+                properties.insert(name.to_owned(), Value::Object(Map::new()));
+            }
+        }
+        schemas.insert(crd.spec.names.kind, schema);
     }
     schemas
 }
