@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::requests::*;
+use harness::scripted_client::Frame;
 use harness::{Client, call};
 use leveret_amqp::Method;
 use leveret_amqp::method::*;
@@ -77,14 +78,8 @@ fn a_return_comes_before_its_confirm() {
     while confirmed < 3 {
         match client.method(1) {
             Method::BasicReturn(_) => {
-                assert!(matches!(
-                    client.frame(),
-                    Some(harness::scripted_client::Frame::Header { .. })
-                ));
-                assert!(matches!(
-                    client.frame(),
-                    Some(harness::scripted_client::Frame::Body(..))
-                ));
+                assert!(matches!(client.frame(), Some(Frame::Header { .. })));
+                assert!(matches!(client.frame(), Some(Frame::Body(..))));
                 returns += 1;
             }
             Method::BasicAck(ack) => {
@@ -152,7 +147,17 @@ fn a_message_to_several_queues_is_confirmed_once() {
 fn a_channel_is_either_confirming_or_transactional() {
     let mut client = confirming();
     client.send(1, TxSelect::default());
-    client.channel_error(1, 406, "PRECONDITION_FAILED - cannot switch from confirm to tx mode");
+    match client.frame() {
+        Some(Frame::Method(1, Method::ChannelClose(close))) => {
+            assert_eq!(close.reply_code, 406);
+            assert_eq!(
+                close.reply_text.as_bytes(),
+                b"PRECONDITION_FAILED - cannot switch from confirm to tx mode"
+            );
+        }
+        Some(Frame::Method(0, Method::ConnectionClose(close))) => assert_eq!(close.reply_code, 540, "no transactions"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -167,16 +172,16 @@ fn confirms_go_on_beside_deliveries() {
     let (mut confirmed, mut delivered) = (BTreeSet::new(), 0);
     while confirmed.len() < 100 || delivered < 100 {
         match client.frame() {
-            Some(harness::scripted_client::Frame::Method(1, Method::BasicAck(ack))) => {
+            Some(Frame::Method(1, Method::BasicAck(ack))) => {
                 let from = if ack.multiple { 1 } else { ack.delivery_tag };
                 confirmed.extend(from..=ack.delivery_tag);
             }
-            Some(harness::scripted_client::Frame::Body(1, body)) => {
+            Some(Frame::Body(1, body)) => {
                 assert_eq!(body[..], [delivered]);
                 delivered += 1;
             }
-            Some(harness::scripted_client::Frame::Method(1, Method::BasicDeliver(_))) => {}
-            Some(harness::scripted_client::Frame::Header { .. }) => {}
+            Some(Frame::Method(1, Method::BasicDeliver(_))) => {}
+            Some(Frame::Header { .. }) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -70,20 +70,6 @@ fn start_names_version_mechanisms_and_capabilities() {
         "consumer_cancel_notify",
         "connection.blocked",
         "authentication_failure_close",
-        "per_consumer_qos",
-        "direct_reply_to",
-        "consumer_priorities",
-    ] {
-        assert!(
-            capabilities.get(name).and_then(FieldValue::as_bool).is_some(),
-            "{name} is spoken of"
-        );
-    }
-    for name in [
-        "publisher_confirms",
-        "exchange_exchange_bindings",
-        "basic.nack",
-        "consumer_cancel_notify",
     ] {
         assert_eq!(
             capabilities.get(name).and_then(FieldValue::as_bool),

@@ -87,6 +87,7 @@ fn another_consumer_gets_what_one_gave_back() {
     call!(client, 2, consume(&queue, "two") => BasicConsumeOk);
     client.send(1, requeue(first));
     assert!(client.delivery(2).method.redelivered);
+    call!(client, 2, cancel("two") => BasicCancelOk);
     call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
 
@@ -123,6 +124,7 @@ fn recover_brings_it_to_the_same_consumer_too() {
             None => panic!("the connection was closed"),
         }
     }
+    call!(client, 1, cancel("c") => BasicCancelOk);
     call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
 
