@@ -6,7 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-const CLIENT: &str = "kube_client";
+/// Libraries that log as an error every answer that is not the one hoped for; those who asked say more about it.
+const LOUD: [&str; 2] = ["kube_client", "lapin"];
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +31,8 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), Error> {
         why,
     };
     let mut parsed = EnvFilter::try_new(filter).map_err(|error| wrong(error.to_string()))?;
-    if !filter.contains(CLIENT) {
-        // It logs every answer above 400 as an error, without saying what was asked; those who asked say more.
-        let quiet = format!("{CLIENT}=off").parse();
+    for library in LOUD.into_iter().filter(|library| !filter.contains(library)) {
+        let quiet = format!("{library}=off").parse();
         parsed = parsed.add_directive(quiet.map_err(|error| wrong(format!("{error}")))?);
     }
     let log = tracing_subscriber::fmt()

@@ -100,7 +100,8 @@ fn say_unreadable(shared: &Arc<Shared>, unreadable: Box<Unreadable>) {
     tokio::spawn(async move {
         if unreadable.deleting {
             let why = format!("left on the broker: spec cannot be read ({})", unreadable.why);
-            write::warn(&shared, &unreadable.key, "Abandoned", why);
+            warn!(object = %unreadable.key, "{why}");
+            write::warn(&shared, &unreadable.key, "LeftBehind", why);
             if let Err(error) = write::remove_finalizer(&shared, &unreadable.key).await {
                 warn!(object = %unreadable.key, %error, "cannot remove the finalizer");
             }

@@ -250,10 +250,9 @@ fn tell(shared: &Shared, report: &StatusReport, before: &Status) {
     }
 }
 
-/// A warning event without a condition.
+/// A warning event that no condition tells.
 pub(super) fn warn(shared: &Shared, key: &ObjectKey, reason: &'static str, message: String) {
     let uid = shared.cache.lock().written(key).map(|written| written.uid.clone());
-    warn!(object = %key, reason, message);
     shared.events.tell(Told {
         key: key.clone(),
         uid: uid.unwrap_or_default(),
