@@ -82,9 +82,7 @@ impl Channel {
             Method::TxCommit(_) | Method::TxRollback(_) => {
                 Err(Error::Precondition("channel is not transactional".into()))
             }
-            other => Err(Error::CommandInvalid(
-                format!("unexpected method {} from a client", other.name()).into(),
-            )),
+            _ => Err(Error::CommandInvalid("unimplemented method".into())),
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Flags {
     /// Time between heartbeats that the broker suggests [default: 60s; 0s (none) to 3600s]
     #[arg(long, env = "LEVERET_HEARTBEAT", value_name = "TIME")]
     pub heartbeat: Option<String>,
-    /// Largest message body [default: 128MiB; 1KiB to 1GiB]
+    /// Largest message body [default: 128MiB; 1KiB to 512MiB]
     #[arg(long, env = "LEVERET_MAX_MESSAGE_SIZE", value_name = "SIZE")]
     pub max_message_size: Option<String>,
     /// Memory for messages above which publishers are stopped [default: 40% of the memory limit; 16MiB to 16TiB, or 1% to 90%]
@@ -232,7 +232,12 @@ impl Flags {
             frame_max: bytes("frame_max", &self.frame_max, "128KiB", (4 << 10, 64 << 20))? as u32,
             channel_max: number("channel_max", self.channel_max.as_deref().unwrap_or("2047"), (1, 65535))? as u16,
             heartbeat_seconds: heartbeat.as_secs() as u16,
-            max_message_bytes: bytes("max_message_size", &self.max_message_size, "128MiB", (1 << 10, 1 << 30))?,
+            max_message_bytes: bytes(
+                "max_message_size",
+                &self.max_message_size,
+                "128MiB",
+                (1 << 10, 512 << 20),
+            )?,
             guest_loopback_only: boolean(
                 "guest_loopback_only",
                 self.guest_loopback_only.as_deref().unwrap_or("true"),

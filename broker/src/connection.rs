@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 use tokio_util::io::poll_read_buf;
 
@@ -42,7 +42,7 @@ const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 /// Memory of a write buffer that an idle connection keeps.
 const KEEP_BUFFER: usize = 16 * 1024;
 /// How long connection.close-ok may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
@@ -363,7 +363,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let left = self.write.split_off(self.written.min(self.write.len()));
             self.stream.write_all(&left).await?;
             self.stream.write_all(&self.session.peer.outbox.take_all()).await?;
-            self.stream.shutdown().await
+            self.stream.shutdown().await?;
+            // Unread bytes would make the system reset the connection, and the client would miss the reason.
+            let mut unread = [0; 4096];
+            while self.stream.read(&mut unread).await? > 0 {}
+            Ok(())
         };
         timeout(CLOSE_TIMEOUT, farewell)
             .await

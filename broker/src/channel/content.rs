@@ -11,6 +11,8 @@ use leveret_amqp::{PublishView, parse_header};
 
 /// AMQP 0-9-1 class id of basic.
 const BASIC: u16 = 60;
+/// Bytes of a body above which RabbitMQ takes a header for a broken one.
+const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;
 /// Memory reserved at once for a body that is announced; more only as it arrives.
 const RESERVE: usize = 1024 * 1024;
 
@@ -53,7 +55,7 @@ impl From<PublishView<'_>> for Publish {
 /// Checks a content header; gives its properties and the size of the body.
 ///
 /// # Errors
-/// 501 malformed, 505 of another class, 406 larger than `max_size` bytes.
+/// 501 malformed or absurdly large, 505 of another class, 406 larger than `max_size` bytes.
 pub fn check_header(payload: &[u8], max_size: u64) -> Result<(&[u8], usize)> {
     let header = parse_header(payload)?;
     if header.class_id != BASIC {
@@ -65,6 +67,13 @@ pub fn check_header(payload: &[u8], max_size: u64) -> Result<(&[u8], usize)> {
     }
     if raw::validate(header.properties).is_err() {
         return Err(Error::Frame("content header with malformed properties".into()));
+    }
+    if header.body_size > BODY_SIZE_MAX {
+        let text = format!(
+            "content body size {} exceeds maximum allowed size {BODY_SIZE_MAX}",
+            header.body_size
+        );
+        return Err(Error::Frame(text.into()));
     }
     if header.body_size > max_size {
         let text = format!(
@@ -80,6 +89,15 @@ impl Content {
     /// Whether a method may come now.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    /// What RabbitMQ says to any other frame than the one that is due.
+    pub fn expected(&self) -> &'static str {
+        match self {
+            Self::None => "expected method frame, got non method frame instead",
+            Self::Publish(_) => "expected content header for class 60, got non content header frame instead",
+            Self::Body(..) => "expected content body, got non content body frame instead",
+        }
     }
 
     /// A content header has arrived. Gives the message if it has no body.
@@ -100,13 +118,7 @@ impl Content {
                 *self = Self::Body(publish, header, BytesMut::with_capacity(body_size.min(RESERVE)));
                 Ok(None)
             }
-            Self::None => Err(Error::UnexpectedFrame(
-                "expected method frame, got content header frame instead".into(),
-            )),
-            Self::Body(..) => {
-                let text = "expected content body, got non content body frame instead";
-                Err(Error::UnexpectedFrame(text.into()))
-            }
+            other => Err(Error::UnexpectedFrame(other.expected().into())),
         }
     }
 
@@ -116,15 +128,10 @@ impl Content {
     /// 505 if none was expected, 501 if there is more than the header announced.
     pub fn body(&mut self, payload: &[u8]) -> Result<Option<(Message, bool)>> {
         let Self::Body(_, header, body) = self else {
-            let text = if matches!(self, Self::None) {
-                "expected method frame, got content body frame instead"
-            } else {
-                "expected content header for class 60, got non content header frame instead"
-            };
-            return Err(Error::UnexpectedFrame(text.into()));
+            return Err(Error::UnexpectedFrame(self.expected().into()));
         };
         if body.len() + payload.len() > header.body_size {
-            return Err(Error::Frame("content body is longer than its header says".into()));
+            return Err(Error::Frame("content body frame exceeds remaining content size".into()));
         }
         body.extend_from_slice(payload);
         if body.len() < header.body_size {

@@ -28,7 +28,7 @@ impl Channel {
     /// 540 without requeue.
     pub fn basic_recover(&mut self, peer: &Peer, desk: &mut Desk, requeue: bool, reply: bool) -> Result<()> {
         if !requeue {
-            return Err(Error::NotImplemented("recover: requeue = false".into()));
+            return Err(Error::NotImplemented("requeue=false".into()));
         }
         self.requeue_all(desk);
         if reply {

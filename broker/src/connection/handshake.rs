@@ -11,11 +11,12 @@ use crate::channel::state::Peer;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use bytes::BytesMut;
+use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
     ConnectionClose, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
 };
 use leveret_amqp::{
-    FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, Method, PROTOCOL_HEADER, ShortString, next_frame,
+    FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, FrameView, Method, PROTOCOL_HEADER, ShortString, next_frame,
     put_method_frame,
 };
 use std::io;
@@ -220,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             let why = format!(
                 "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
             );
-            return Err(Stop::Close(Error::AccessRefused(why.into()), id));
+            return Err(Stop::Close(Error::AccessRefused(why.into()), (0, 0)));
         }
         Err(Stop::Silent(refused))
     }
@@ -228,31 +229,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     async fn method(&mut self) -> std::result::Result<Method, Stop> {
         loop {
             let found = match next_frame(&self.read, HANDSHAKE_FRAME_MAX) {
-                Ok(found) => found.map(|frame| {
-                    (
-                        frame.kind,
-                        frame.channel,
-                        Method::parse(frame.payload),
-                        frame.wire_len(),
-                    )
-                }),
+                Ok(found) => found.map(|frame| (received(&frame), frame.wire_len())),
                 Err(error) => return Err(Stop::Close(error.into(), (0, 0))),
             };
-            let Some((kind, channel, method, len)) = found else {
+            let Some((method, len)) = found else {
                 if self.stream.read_buf(&mut self.read).await? == 0 {
                     return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
                 }
                 continue;
             };
             let _ = self.read.split_to(len);
-            match (kind, channel, method) {
-                (FrameKind::Heartbeat, ..) => {}
-                (FrameKind::Method, 0, Ok(method)) => return Ok(method),
-                (FrameKind::Method, 0, Err(error)) => return Err(Stop::Close(error.into(), (0, 0))),
-                _ => {
-                    let text = "a frame on a channel before connection.open";
-                    return Err(Stop::Close(Error::Channel(text.into()), (0, 0)));
-                }
+            if let Some(method) = method.map_err(|error| Stop::Close(error, (0, 0)))? {
+                return Ok(method);
             }
         }
     }
@@ -285,6 +273,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     }
 }
 
+/// The method in a frame before connection.open; `None` for a heartbeat.
+fn received(frame: &FrameView<'_>) -> Result<Option<Method>> {
+    match (frame.kind, frame.channel) {
+        (FrameKind::Heartbeat, 0) => Ok(None),
+        (FrameKind::Method, 0) => Method::parse(frame.payload)
+            .map(Some)
+            .map_err(|error| Error::Frame(error.explanation(frame.payload).into())),
+        _ => Err(Error::UnexpectedFrame(
+            unexpected_frame(frame.kind as u8, frame.payload).into(),
+        )),
+    }
+}
+
 fn unexpected(method: &Method) -> Stop {
     Stop::Close(
         Error::CommandInvalid(format!("unexpected method {} before connection.open", method.name()).into()),
@@ -295,6 +296,11 @@ fn unexpected(method: &Method) -> Stop {
 /// What a client asks for must not be more than was offered, and not too little.
 fn check_tuned(tuned: &ConnectionTuneOk, channel_max: u16, frame_max: u32) -> Result<()> {
     let refuse = |field: &str, value: u32, side: (&str, &str), limit: u32| {
+        let value = if value == 0 {
+            "0 (no limit)".to_owned()
+        } else {
+            value.to_string()
+        };
         let text = format!(
             "negotiated {field} = {value} is {} than the {} allowed value ({limit})",
             side.0, side.1

@@ -9,6 +9,7 @@ use crate::channel::state::{Channel, Desk, Peer};
 use crate::error::{Error, Result};
 use crate::message::{Layout, Message};
 use bytes::Bytes;
+use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
     ChannelClose, ChannelCloseOk, ChannelOpenOk, ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
@@ -85,6 +86,11 @@ impl Session {
                 Ok(Step::Wait(lsn)) => {
                     flow = Flow::Paused(at, lsn);
                     break;
+                }
+                Err((channel, error @ Error::Frame(_), id)) => {
+                    // What follows can't be told apart from here on.
+                    self.fail(channel, &error, id);
+                    self.closing = Closing::Done;
                 }
                 Err((channel, error, id)) => {
                     let len = next_frame(rest, 0)
@@ -172,7 +178,11 @@ impl Session {
         let whole = match frame.kind {
             FrameKind::Header => channel.content.header(frame.payload, max_size)?,
             FrameKind::Body => channel.content.body(frame.payload)?,
-            _ => return Err(Error::Frame("heartbeat frame on a channel".into())),
+            kind => {
+                return Err(Error::UnexpectedFrame(
+                    unexpected_frame(kind as u8, frame.payload).into(),
+                ));
+            }
         };
         match whole {
             Some((message, mandatory)) => channel.publish(&self.peer, &mut self.desk, message, mandatory),
@@ -228,9 +238,10 @@ impl Session {
             Method::ChannelCloseOk(_) => return Ok(()),
             _ => return Err(not_open()),
         }
-        if self.channel_max != 0 && number > self.channel_max {
+        let opened = self.channels.len();
+        if self.channel_max != 0 && opened >= usize::from(self.channel_max) {
             let text = format!(
-                "number of channels opened ({number}) has reached the negotiated channel_max ({})",
+                "number of channels opened ({opened}) has reached the negotiated channel_max ({})",
                 self.channel_max
             );
             return Err(Error::NotAllowed(text.into()));
@@ -264,7 +275,9 @@ impl Session {
         match frame.kind {
             FrameKind::Heartbeat => return Ok(()),
             FrameKind::Header | FrameKind::Body => {
-                return Err(Error::CommandInvalid("content frame on channel 0".into()));
+                return Err(Error::UnexpectedFrame(
+                    unexpected_frame(frame.kind as u8, frame.payload).into(),
+                ));
             }
             FrameKind::Method => {}
         }
@@ -288,9 +301,7 @@ impl Session {
                 Ok(())
             }
             Method::ConnectionCloseOk(_) => Ok(()),
-            other => Err(Error::CommandInvalid(
-                format!("unexpected method {} on channel 0", other.name()).into(),
-            )),
+            _ => Err(Error::Channel("unexpected method in connection state running".into())),
         }
     }
 
@@ -571,16 +582,5 @@ fn not_open() -> Error {
 
 /// A method where content was expected.
 fn interrupted(content: &Content) -> Error {
-    let expected = if matches!(content, Content::Body(..)) {
-        "content body"
-    } else {
-        "content header for class 60"
-    };
-    Error::UnexpectedFrame(
-        format!(
-            "expected {expected}, got non {} frame instead",
-            expected.replace(" for class 60", "")
-        )
-        .into(),
-    )
+    Error::UnexpectedFrame(content.expected().into())
 }

@@ -216,12 +216,13 @@ impl Consumers {
         stalled
     }
 
-    /// Gives the consumer a message of this round.
-    pub(super) fn assign(&mut self, index: usize, entry: Entry) {
+    /// Gives the consumer a message of this round. True if the round must end here: its channel has a limit of its own, which other
+    /// consumers share, so the delivery must be counted before the next look.
+    pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
         /// What a delivery's frames cost beside body and properties.
         const FRAMES: usize = 64;
         let Some(consumer) = self.list.get_mut(index) else {
-            return;
+            return true;
         };
         let cost = entry
             .message
@@ -233,6 +234,7 @@ impl Consumers {
             consumer.unacked += 1;
         }
         consumer.batch.push(entry);
+        !consumer.no_ack && consumer.deliveries.channel_prefetch() > 0
     }
 
     /// A consumer's messages were settled: it has credit again.

@@ -39,8 +39,10 @@ impl Queue {
                     let Some(entry) = state.ready.pop(&self.log, &mut lost) else {
                         break;
                     };
-                    state.consumers.assign(index, entry);
                     handed_out += 1;
+                    if state.consumers.assign(index, entry) {
+                        break;
+                    }
                 }
                 Pick::Stalled(index) => {
                     let outbox = state.consumers.get_mut(index).map(|c| c.deliveries.outbox().clone());

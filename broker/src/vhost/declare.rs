@@ -37,8 +37,7 @@ impl Vhost {
             };
         }
         let kind = Kind::parse(declare.kind.as_bytes()).ok_or_else(|| {
-            let known = "this broker has direct, fanout, topic and headers";
-            Error::Precondition(format!("unknown exchange type '{}'; {known}", declare.kind.to_str_lossy()).into())
+            Error::Precondition(format!("unknown exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
         let mut topology = self.topology.write();
         if let Some(exchange) = topology.exchanges.get(&name) {

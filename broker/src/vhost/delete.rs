@@ -107,7 +107,12 @@ impl Vhost {
                 "operation not permitted on the default exchange".into(),
             ));
         }
-        super::check_reserved("exchange", name)?;
+        if name.as_bytes().starts_with(b"amq.") {
+            let (name, vhost) = (name.to_str_lossy(), &self.name);
+            return Err(Error::AccessRefused(
+                format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed").into(),
+            ));
+        }
         let mut topology = self.topology.write();
         let Some(exchange) = topology.exchanges.get(name) else {
             return Ok(Change::default());

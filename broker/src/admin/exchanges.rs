@@ -1,0 +1,99 @@
+//! `/api/exchanges`: lists, one exchange, declare, delete, publish.
+//!
+//! Comes in: requests. Goes out: RabbitMQ's exchange objects; changes through `vhost`, answered when they are durable.
+
+use super::error::{Failure, Result};
+use super::json::Object;
+use super::page::Query;
+use super::{Admin, Gate, Ready, aside, json, ok};
+use crate::auth;
+use crate::exchange::Definition;
+use crate::vhost::Vhost;
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::response::Response;
+use axum::routing::get;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Exchanges.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/exchanges", get(list_all))
+        .route("/api/exchanges/{vhost}", get(list_vhost))
+        .route("/api/exchanges/{vhost}/{name}", get(one))
+}
+
+type Parameters = extract::Query<HashMap<String, String>>;
+
+/// The default exchange has no name, so URLs call it this.
+pub fn from_url(name: &str) -> &str {
+    if name == "amq.default" { "" } else { name }
+}
+
+async fn list_all(Ready(admin): Ready, extract::Query(parameters): Parameters) -> Result<Response> {
+    list(admin, None, Query::parse(&parameters)?).await
+}
+
+async fn list_vhost(
+    Ready(admin): Ready,
+    Path(vhost): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    list(admin, Some(vhost), Query::parse(&parameters)?).await
+}
+
+async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
+    let vhosts = admin.vhosts(vhost.as_deref())?;
+    aside(move || {
+        let mut rows: Vec<(Arc<Vhost>, Definition)> = Vec::new();
+        for vhost in vhosts {
+            let topology = vhost.topology();
+            let mut exchanges: Vec<_> = topology.exchanges.values().map(|x| x.definition.clone()).collect();
+            drop(topology);
+            exchanges.sort_by(|a, b| a.name.cmp(&b.name));
+            rows.extend(exchanges.into_iter().map(|exchange| (vhost.clone(), exchange)));
+        }
+        query.list(
+            rows,
+            |(_, exchange)| exchange.name.to_str_lossy(),
+            |(vhost, exchange), o| describe(vhost, exchange, o),
+        )
+    })
+    .await
+}
+
+async fn one(
+    Ready(admin): Ready,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    let vhost = admin.vhost(&vhost)?;
+    let definition = find(&vhost, from_url(&name))?;
+    Ok(ok(json::object(query.columns(), |o| describe(&vhost, &definition, o))))
+}
+
+/// An exchange by name; empty for the default one.
+///
+/// # Errors
+/// 404 if there is none.
+pub fn find(vhost: &Vhost, name: &str) -> Result<Definition> {
+    let topology = vhost.topology();
+    let exchange = topology.exchanges.get(name.as_bytes());
+    exchange.map(|x| x.definition.clone()).ok_or(Failure::NotFound)
+}
+
+fn describe(vhost: &Vhost, exchange: &Definition, o: &mut Object<'_>) {
+    o.name("name", &exchange.name);
+    o.text("vhost", &vhost.name);
+    o.text("type", exchange.kind.name());
+    o.bool("durable", exchange.durable);
+    o.bool("auto_delete", exchange.auto_delete);
+    o.bool("internal", exchange.internal);
+    o.table("arguments", &exchange.arguments);
+    let predeclared = exchange.name.is_empty() || exchange.name.as_bytes().starts_with(b"amq.");
+    let user = if predeclared { "rmq-internal" } else { auth::USER };
+    o.text("user_who_performed_action", user);
+    o.null("policy");
+}

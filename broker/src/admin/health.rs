@@ -1,0 +1,132 @@
+//! Probes and health checks: is it alive, does it take clients, is memory short.
+//!
+//! Comes in: nothing. Goes out: 200, or 503 with the reason. Costs next to nothing: for a probe every second.
+
+use super::error::{Failure, Result};
+use super::{Admin, Gate, Ready, json, ok, with_status};
+use axum::Router;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+
+/// Probes without login.
+pub fn probes() -> Router<Gate> {
+    Router::new().route("/readyz", get(readyz))
+}
+
+/// RabbitMQ's health checks.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/health/checks/alarms", get(alarms))
+        .route("/api/health/checks/local-alarms", get(alarms))
+        .route("/api/health/checks/virtual-hosts", get(serving))
+        .route("/api/health/checks/ready-to-serve-clients", get(serving))
+        .route("/api/health/checks/is-in-service", get(serving))
+        .route("/api/health/checks/below-node-connection-limit", get(serving))
+        .route("/api/health/checks/reached-target-cluster-size", get(serving))
+        .route("/api/health/checks/metadata-store/initialized", get(serving))
+        .route("/api/health/checks/metadata-store/initialized/with-data", get(serving))
+        .route("/api/health/checks/node-is-quorum-critical", get(quorum))
+        .route("/api/health/checks/port-listener/{port}", get(port))
+        .route("/api/health/checks/protocol-listener/{protocol}", get(protocol))
+        .route("/api/aliveness-test/{vhost}", get(alive))
+}
+
+async fn readyz(Ready(admin): Ready) -> Result<&'static str> {
+    in_service(&admin).map(|()| "ok\n")
+}
+
+/// 503 from the moment the broker is told to stop.
+fn in_service(admin: &Admin) -> Result<()> {
+    if admin.node.connections.is_draining() {
+        return Err(Failure::Unavailable("the broker is stopping".into()));
+    }
+    Ok(())
+}
+
+fn fine() -> Response {
+    ok(json::object(None, |o| o.text("status", "ok")))
+}
+
+async fn alarms(Ready(admin): Ready) -> Response {
+    if !admin.node.memory.alarm() {
+        return fine();
+    }
+    let body = json::object(None, |o| {
+        o.text("status", "failed");
+        o.text("reason", "There are alarms in effect in the cluster");
+        o.array("alarms", |alarms| {
+            alarms.object(|alarm| {
+                alarm.text("node", &admin.node.name);
+                alarm.text("resource", "memory");
+            });
+        });
+    });
+    with_status(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+async fn serving(Ready(admin): Ready) -> Response {
+    match in_service(&admin) {
+        Ok(()) => fine(),
+        Err(reason) => {
+            let body = json::object(None, |o| {
+                o.text("status", "failed");
+                o.text("reason", &reason.to_string());
+            });
+            with_status(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+}
+
+async fn quorum() -> Response {
+    ok(json::object(None, |o| {
+        o.text("status", "ok");
+        o.text("reason", "single node cluster");
+    }))
+}
+
+async fn alive(Ready(admin): Ready, Path(vhost): Path<String>) -> Result<Response> {
+    admin.vhost(&vhost)?;
+    Ok(fine())
+}
+
+async fn port(Ready(admin): Ready, Path(port): Path<u16>) -> Response {
+    let mut ports: Vec<u16> = admin.listeners.iter().map(|(_, address)| address.port()).collect();
+    ports.dedup();
+    if ports.contains(&port) {
+        return ok(json::object(None, |o| {
+            o.number("port", port.into());
+            o.text("status", "ok");
+        }));
+    }
+    let body = json::object(None, |o| {
+        o.text("status", "failed");
+        o.text("reason", "No active listener");
+        o.number("missing", port.into());
+        o.array("ports", |list| ports.iter().for_each(|port| list.number((*port).into())));
+    });
+    with_status(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+async fn protocol(Ready(admin): Ready, Path(protocol): Path<String>) -> Response {
+    let mut protocols: Vec<&str> = admin.listeners.iter().map(|(protocol, _)| *protocol).collect();
+    protocols.dedup();
+    // RabbitMQ's names for what this broker speaks.
+    let asked = match protocol.as_str() {
+        "amqp091" | "amqp0.9.1" => "amqp",
+        other => other,
+    };
+    let found = protocols.contains(&asked);
+    let body = json::object(None, |o| {
+        o.text("status", if found { "ok" } else { "failed" });
+        if !found {
+            o.text("reason", "No active listener");
+            o.array("missing", |list| list.text(&protocol));
+        }
+        o.array("protocols", |list| protocols.iter().for_each(|protocol| list.text(protocol)));
+    });
+    let status = if found { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    with_status(status, body)
+}

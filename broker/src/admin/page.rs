@@ -1,0 +1,292 @@
+//! Lists: which part of them, in which order, which columns.
+//!
+//! Comes in: the query of a URL, rows in the order of their names. Goes out: a JSON array, or RabbitMQ's page object when `page` is
+//! asked for. Pure. Does not know about what the rows are.
+
+use super::error::{Failure, Result};
+use super::json::{self, Columns, Object};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Rows of a page unless `page_size` says otherwise, and at most (RabbitMQ's figures).
+const PAGE_SIZE: usize = 100;
+const PAGE_SIZE_MAX: usize = 500;
+
+/// Parameters of a list.
+#[derive(Debug, Default)]
+pub struct Query {
+    page: Option<Page>,
+    sort: Vec<String>,
+    sort_reverse: bool,
+    columns: Option<Columns>,
+    /// No counters, only what was declared (`disable_stats=true`).
+    pub disable_stats: bool,
+    /// With `disable_stats`, the number of messages all the same (`enable_queue_totals=true`).
+    pub queue_totals: bool,
+}
+
+#[derive(Debug)]
+struct Page {
+    number: usize,
+    size: usize,
+    name: Filter,
+}
+
+#[derive(Debug)]
+enum Filter {
+    All,
+    Contains(String),
+    Matches(regex::Regex),
+}
+
+impl Filter {
+    fn keeps(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Contains(part) => name.to_lowercase().contains(part),
+            Self::Matches(regex) => regex.is_match(name),
+        }
+    }
+}
+
+impl Query {
+    /// Reads the parameters of a URL.
+    ///
+    /// # Errors
+    /// 400 for a page that can't be, or a regular expression that isn't one.
+    pub fn parse(parameters: &HashMap<String, String>) -> Result<Self> {
+        let get = |name: &str| parameters.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let is = |name: &str| get(name) == Some("true");
+        let page = match get("page") {
+            None => None,
+            Some(number) => Some(Page::parse(
+                number,
+                get("page_size"),
+                get("name").unwrap_or_default(),
+                is("use_regex"),
+            )?),
+        };
+        Ok(Self {
+            page,
+            sort: get("sort")
+                .map(|list| list.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
+            sort_reverse: is("sort_reverse"),
+            columns: get("columns").and_then(Columns::parse),
+            disable_stats: is("disable_stats"),
+            queue_totals: is("enable_queue_totals"),
+        })
+    }
+
+    /// Which fields are wanted; all if `None`.
+    pub fn columns(&self) -> Option<&Columns> {
+        self.columns.as_ref()
+    }
+
+    /// Writes the list. The rows come sorted by vhost and name.
+    ///
+    /// # Errors
+    /// 400 for a page behind the last one.
+    pub fn list<T>(
+        &self,
+        mut rows: Vec<T>,
+        name: impl for<'a> Fn(&'a T) -> Cow<'a, str>,
+        write: impl Fn(&T, &mut Object<'_>),
+    ) -> Result<Vec<u8>> {
+        let total = rows.len();
+        if let Some(page) = &self.page
+            && !matches!(page.name, Filter::All)
+        {
+            rows.retain(|row| page.name.keeps(&name(row)));
+        }
+        let filtered = rows.len();
+        let rows = self.sorted(rows, &write);
+        let Some(page) = &self.page else {
+            return Ok(self.array(&rows, &write));
+        };
+        let rows = page.of(&rows)?;
+        let items = self.array(rows, &write);
+        Ok(page.envelope(total, filtered, rows.len(), &items))
+    }
+
+    fn array<T>(&self, rows: &[T], write: &impl Fn(&T, &mut Object<'_>)) -> Vec<u8> {
+        json::array(self.columns(), |list| {
+            for row in rows {
+                list.object(|object| write(row, object));
+            }
+        })
+    }
+
+    fn sorted<T>(&self, mut rows: Vec<T>, write: &impl Fn(&T, &mut Object<'_>)) -> Vec<T> {
+        if !self.sort.is_empty() {
+            let columns = Columns::parse(&self.sort.join(","));
+            let key = |row: &T| -> Vec<Value> {
+                let bytes = json::object(columns.as_ref(), |object| write(row, object));
+                let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                let at = |path: &String| path.split('.').try_fold(&value, |value, name| value.get(name)).cloned();
+                self.sort.iter().map(|path| at(path).unwrap_or_default()).collect()
+            };
+            let mut keyed: Vec<(Vec<Value>, T)> = rows.into_iter().map(|row| (key(&row), row)).collect();
+            keyed.sort_by(|(a, _), (b, _)| {
+                let different = a.iter().zip(b).map(|(a, b)| compare(a, b));
+                different.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            });
+            rows = keyed.into_iter().map(|(_, row)| row).collect();
+        }
+        if self.sort_reverse {
+            rows.reverse();
+        }
+        rows
+    }
+}
+
+/// Erlang's order of terms, as far as JSON has them: numbers before names before objects; nothing comes first.
+fn compare(a: &Value, b: &Value) -> Ordering {
+    let rank = |value: &Value| match value {
+        Value::Null => 0,
+        Value::Number(_) => 1,
+        Value::Bool(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) | Value::Object(_) => 4,
+    };
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
+            a.total_cmp(&b)
+        }
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        _ => rank(a).cmp(&rank(b)),
+    }
+}
+
+impl Page {
+    fn parse(number: &str, size: Option<&str>, name: &str, regex: bool) -> Result<Self> {
+        let size = size.map_or(Ok(PAGE_SIZE), str::parse);
+        let (Ok(number @ 1..), Ok(size @ 1..=PAGE_SIZE_MAX)) = (number.parse::<usize>(), size.clone()) else {
+            let size = size.map_or_else(|_| "not a number".to_owned(), |size| size.to_string());
+            return Err(Failure::Page {
+                error: "invalid_pagination_parameters",
+                reason: format!("Invalid pagination parameters: page number {number}, page size {size}"),
+            });
+        };
+        let name = match (name, regex) {
+            ("", _) => Filter::All,
+            (name, false) => Filter::Contains(name.to_lowercase()),
+            (name, true) => {
+                let regex = regex::RegexBuilder::new(name).case_insensitive(true).build();
+                let invalid = |error| Failure::BadRequest(format!("name is not a regular expression: {error}"));
+                Filter::Matches(regex.map_err(invalid)?)
+            }
+        };
+        Ok(Self { number, size, name })
+    }
+
+    fn of<'a, T>(&self, rows: &'a [T]) -> Result<&'a [T]> {
+        let first = (self.number - 1).saturating_mul(self.size);
+        let last = first.saturating_add(self.size).min(rows.len());
+        match rows.get(first..last) {
+            Some(rows) if first < last || self.number == 1 => Ok(rows),
+            _ => Err(Failure::Page {
+                error: "page_out_of_range",
+                reason: format!(
+                    "Page out of range, page: {} page size: {}, len: {}",
+                    self.number,
+                    self.size,
+                    rows.len()
+                ),
+            }),
+        }
+    }
+
+    fn envelope(&self, total: usize, filtered: usize, items: usize, rows: &[u8]) -> Vec<u8> {
+        let head = format!("{{\"filtered_count\":{filtered},\"item_count\":{items},\"items\":");
+        let pages = filtered.div_ceil(self.size);
+        let tail = format!(
+            ",\"page\":{},\"page_count\":{pages},\"page_size\":{},\"total_count\":{total}}}",
+            self.number, self.size
+        );
+        [head.as_bytes(), rows, tail.as_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: [(&str, u64); 5] = [("a1", 5), ("a2", 3), ("B1", 4), ("b2", 1), ("c", 2)];
+
+    fn list(parameters: &[(&str, &str)]) -> Result<Value> {
+        let parameters = parameters.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let query = Query::parse(&parameters)?;
+        let bytes = query.list(ROWS.to_vec(), |row| row.0.into(), |row, object| {
+            object.text("name", row.0);
+            object.object("stats", |object| object.number("n", row.1));
+        })?;
+        Ok(serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    fn names(value: &Value) -> Vec<&str> {
+        let rows = value.get("items").unwrap_or(value).as_array().expect("rows");
+        rows.iter().filter_map(|row| row["name"].as_str()).collect()
+    }
+
+    #[test]
+    fn without_a_page_all_rows_come_as_an_array() {
+        let rows = list(&[("name", "a"), ("pagination", "true")]).expect("rows");
+        assert_eq!(names(&rows), ["a1", "a2", "B1", "b2", "c"]);
+    }
+
+    #[test]
+    fn a_page_is_an_object_with_seven_fields() {
+        let page = list(&[("page", "2"), ("page_size", "2"), ("pagination", "false")]).expect("a page");
+        assert_eq!(names(&page), ["B1", "b2"]);
+        for (field, value) in [
+            ("filtered_count", 5),
+            ("item_count", 2),
+            ("page", 2),
+            ("page_count", 3),
+            ("page_size", 2),
+            ("total_count", 5),
+        ] {
+            assert_eq!(page[field], value, "{field}");
+        }
+    }
+
+    #[test]
+    fn names_are_filtered_by_part_or_pattern() {
+        let page = list(&[("page", "1"), ("name", "b")]).expect("a page");
+        assert_eq!(names(&page), ["B1", "b2"]);
+        assert_eq!((&page["filtered_count"], &page["total_count"]), (&2.into(), &5.into()));
+        let page = list(&[("page", "1"), ("name", "^.[12]$"), ("use_regex", "true")]).expect("a page");
+        assert_eq!(names(&page), ["a1", "a2", "B1", "b2"]);
+        let none = list(&[("page", "1"), ("name", "zzz")]).expect("a page");
+        assert_eq!((names(&none).len(), &none["page_count"]), (0, &0.into()));
+    }
+
+    #[test]
+    fn rows_are_sorted_by_a_column_within() {
+        let rows = list(&[("sort", "stats.n"), ("columns", "name")]).expect("rows");
+        assert_eq!(names(&rows), ["b2", "c", "a2", "B1", "a1"]);
+        let rows = list(&[("sort", "stats.n"), ("sort_reverse", "true")]).expect("rows");
+        assert_eq!(names(&rows), ["a1", "B1", "a2", "c", "b2"]);
+        let rows = list(&[("sort", "nothing")]).expect("rows");
+        assert_eq!(names(&rows), ["a1", "a2", "B1", "b2", "c"]);
+    }
+
+    #[test]
+    fn impossible_pages_are_refused() {
+        for (page, size, error) in [
+            ("9", "2", "Page out of range, page: 9 page size: 2, len: 5"),
+            ("0", "2", "Invalid pagination parameters: page number 0, page size 2"),
+            ("1", "501", "Invalid pagination parameters: page number 1, page size 501"),
+            ("x", "2", "Invalid pagination parameters: page number x, page size 2"),
+        ] {
+            let refused = list(&[("page", page), ("page_size", size)]).expect_err("refused");
+            assert_eq!(refused.to_string(), error);
+        }
+        assert!(list(&[("page", "1"), ("name", "["), ("use_regex", "true")]).is_err());
+    }
+}
