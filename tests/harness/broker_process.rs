@@ -79,35 +79,35 @@ impl Broker {
 
     /// [`Broker::start`] with further arguments.
     pub fn start_with(extra: &[&str]) -> Broker {
-        let home = Home {
-            folder: tempfile::Builder::new()
-                .prefix("leveret-broker-")
-                .tempdir()
-                .expect("a temporary folder"),
-        };
+        Broker::first(Home::new(), extra)
+    }
+
+    fn first(home: Home, extra: &[&str]) -> Broker {
         let extra: Vec<String> = extra.iter().map(|argument| argument.to_string()).collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Broker::launch(home, extra, any, any).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
     }
 
-    /// Runs the program on `data` until it exits by itself, for starts that must be refused.
-    pub fn refused(data: &Path, extra: &[&str]) -> Refused {
+    /// A broker on a data directory that `prepare` fills, with further arguments.
+    pub fn start_on(prepare: impl FnOnce(&Path), extra: &[&str]) -> Broker {
+        let home = Home::new();
+        prepare(&home.data());
+        Broker::first(home, extra)
+    }
+
+    /// Runs the program with these arguments alone until it exits by itself, for starts that must be refused.
+    pub fn refused(arguments: &[&str]) -> Refused {
         let mut command = Command::new(binary());
         command
-            .arg("--data-dir")
-            .arg(data)
-            .args(["--amqp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
-            .args(extra);
-        let mut child = command
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the broker runs");
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the broker runs");
         reaper::add(child.id(), None);
         let status = wait_for_exit(&mut child, START).unwrap_or_else(|| {
             let _ = child.kill();
-            panic!("the broker started although it should have refused {}", data.display())
+            panic!("the broker started although it should have refused {arguments:?}")
         });
         let mut stderr = String::new();
         let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut stderr));
@@ -250,6 +250,13 @@ impl Drop for Broker {
 }
 
 impl Home {
+    fn new() -> Home {
+        let folder = tempfile::Builder::new().prefix("leveret-broker-").tempdir();
+        Home {
+            folder: folder.expect("a temporary folder"),
+        }
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -44,6 +44,8 @@ pub struct Content<M> {
 pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Octets of `received` that were given out already.
+    taken: usize,
     frame_max: u32,
 }
 
@@ -75,6 +77,7 @@ impl Client {
         Client {
             stream,
             received: Vec::new(),
+            taken: 0,
             frame_max: 131_072,
         }
     }
@@ -168,6 +171,20 @@ impl Client {
     /// Publishes a persistent message.
     pub fn publish_persistent(&mut self, channel: u16, exchange: &str, key: &str, body: &[u8]) {
         self.publish_with(channel, requests::publish(exchange, key), &requests::persistent(), body);
+    }
+
+    /// [`Client::publish_persistent`] to a broker that may be gone.
+    pub fn try_publish_persistent(
+        &mut self,
+        channel: u16,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+    ) -> std::io::Result<()> {
+        let mut out = Vec::new();
+        put_method_frame(&mut out, channel, &requests::publish(exchange, key).into());
+        put_content(&mut out, channel, self.frame_max, BASIC, &requests::persistent(), body);
+        self.try_send_bytes(&out)
     }
 
     /// Publishes with the given flags and properties (as on the wire: flags and list).
@@ -339,10 +356,12 @@ impl Client {
     pub fn any_frame(&mut self, within: Duration) -> Result<Option<Frame>, TimedOut> {
         let start = Instant::now();
         loop {
-            if let Some((frame, length)) = parse(&self.received) {
-                self.received.drain(..length);
+            if let Some((frame, length)) = parse(&self.received[self.taken..]) {
+                self.taken += length;
                 return Ok(Some(frame));
             }
+            self.received.drain(..self.taken);
+            self.taken = 0;
             let left = within
                 .checked_sub(start.elapsed())
                 .filter(|left| !left.is_zero())
@@ -362,7 +381,7 @@ impl Client {
     /// At most `count` octets that are no frames, or all until the end: what a broker answers to a protocol header it does not speak.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        let mut bytes = std::mem::take(&mut self.received);
+        let mut bytes = self.received.split_off(self.taken);
         while bytes.len() < count {
             let mut chunk = [0; 256];
             match self.stream.read(&mut chunk) {
