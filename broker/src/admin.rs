@@ -25,8 +25,8 @@ use crate::node::Node;
 use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts};
-use axum::http::request::Parts;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
@@ -47,6 +47,11 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// The API of a node that listens on these addresses.
+    pub fn new(node: Arc<Node>, listeners: Vec<(&'static str, SocketAddr)>) -> Self {
+        Self { node, listeners }
+    }
+
     /// A vhost of a URL.
     ///
     /// # Errors
@@ -95,15 +100,31 @@ impl Gate {
     }
 }
 
-/// What a handler works with. Before the broker has recovered, the answer is 503.
-pub struct Ready(pub Arc<Admin>);
+/// What a handler without login works with. Before the broker has recovered, the answer is 503.
+pub struct Open(pub Arc<Admin>);
 
-impl FromRequestParts<Gate> for Ready {
+impl FromRequestParts<Gate> for Open {
     type Rejection = Failure;
 
     async fn from_request_parts(_: &mut Parts, gate: &Gate) -> Result<Self> {
         let admin = gate.admin.get().cloned();
-        admin.map(Self).ok_or_else(|| Failure::Unavailable("the broker is starting".into()))
+        admin
+            .map(Self)
+            .ok_or_else(|| Failure::Unavailable("the broker is starting".into()))
+    }
+}
+
+/// What all other handlers work with: only for requests that know user and password (HTTP basic, RFC 7617).
+pub struct Login(pub Arc<Admin>);
+
+impl FromRequestParts<Gate> for Login {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, gate: &Gate) -> Result<Self> {
+        let Open(admin) = Open::from_request_parts(parts, gate).await?;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        check(&admin, peer, &parts.headers)?;
+        Ok(Self(admin))
     }
 }
 
@@ -121,15 +142,19 @@ fn router() -> Router<Gate> {
         .fallback(|| async { Failure::NotFound })
 }
 
-fn check(admin: &Admin, peer: SocketAddr, headers: &HeaderMap) -> Result<()> {
+fn check(admin: &Admin, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<()> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
     let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
     auth::check(&user, &password).map_err(|reason| {
-        tracing::info!(%peer, %reason, "HTTP login refused");
+        tracing::info!(?peer, %reason, "HTTP login refused");
         Failure::NotAuthorized
     })?;
-    if admin.node.limits.guest_loopback_only && !peer.ip().to_canonical().is_loopback() {
-        tracing::info!(%peer, "HTTP login refused: user 'guest' can only log in from this machine");
+    let loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if admin.node.limits.guest_loopback_only && !loopback {
+        tracing::info!(
+            ?peer,
+            "HTTP login refused: user 'guest' can only log in from this machine"
+        );
         return Err(Failure::NotAuthorized);
     }
     Ok(())

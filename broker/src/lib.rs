@@ -37,6 +37,9 @@ pub mod queue;
 /// A message.
 pub mod message;
 
+/// The HTTP API.
+pub mod admin;
+
 /// What happened to the topology, told on an exchange.
 pub mod events;
 

@@ -3,6 +3,7 @@
 //! Comes in: settings. Goes out: a running broker, until a signal. Addresses are taken first, so that a start that fails for them
 //! hasn't touched the data; clients are accepted last, when everything is recovered.
 
+use crate::admin::{Admin, Gate};
 use crate::config::Config;
 use crate::limits::Memory;
 use crate::listener;
@@ -12,11 +13,12 @@ use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Options, Recovered, Store};
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -32,7 +34,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let amqp = listener::bind("amqp", &config.amqp_listen)?;
     let http = listener::bind("http", &config.http_listen)?;
-    let (store, node) = recover(&config)?;
+    let mut listeners = addresses("amqp", &amqp)?;
+    listeners.extend(addresses("http", &http)?);
+    // Probes are answered while the log is read.
+    let gate = Gate::default();
+    let admin: Vec<_> = http
+        .iter()
+        .map(|socket| serve_http(socket, &gate))
+        .collect::<Result<_, _>>()?;
+    let recovered = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
+    let (config, (store, node)) = recovered.await.context("recovering the log")??;
+    gate.open(Admin::new(node.clone(), listeners));
     let mut tasks = Vec::new();
     announce("amqp", &amqp)?;
     announce("http", &http)?;
@@ -45,7 +57,26 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => info!("SIGTERM: draining"),
         _ = interrupt.recv() => info!("SIGINT: draining"),
     }
-    drain(&config, store, &node, tasks).await
+    let drained = drain(&config, store, &node, tasks).await;
+    admin.iter().for_each(JoinHandle::abort);
+    drained
+}
+
+fn addresses(service: &'static str, sockets: &[TcpListener]) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
+    let address = |socket: &TcpListener| Ok((service, socket.local_addr()?));
+    sockets.iter().map(address).collect()
+}
+
+fn serve_http(socket: &TcpListener, gate: &Gate) -> anyhow::Result<JoinHandle<()>> {
+    let (socket, gate) = (
+        socket.try_clone().context("cannot use the listening socket")?,
+        gate.clone(),
+    );
+    Ok(tokio::spawn(async move {
+        if let Err(error) = gate.serve(socket).await {
+            error!(%error, "the HTTP API has stopped");
+        }
+    }))
 }
 
 /// Opens the log and brings back what it holds.
@@ -117,13 +148,8 @@ fn report(recovered: &Recovered) {
 }
 
 /// Closes clients with 320, then the log: what they published is on disk and confirmed as far as they waited for it.
-async fn drain<T>(
-    config: &Config,
-    store: Store,
-    node: &Node,
-    tasks: Vec<tokio::task::JoinHandle<T>>,
-) -> anyhow::Result<()> {
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+async fn drain<T>(config: &Config, store: Store, node: &Node, tasks: Vec<JoinHandle<T>>) -> anyhow::Result<()> {
+    tasks.iter().for_each(JoinHandle::abort);
     node.connections
         .close_all("broker forced connection closure with reason 'shutdown'");
     let deadline = Instant::now() + config.shutdown_timeout;

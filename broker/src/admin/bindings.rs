@@ -6,7 +6,7 @@
 use super::error::Result;
 use super::json::{Object, quoted};
 use super::page::Query;
-use super::{Admin, Gate, Ready, aside};
+use super::{Admin, Gate, Login, aside};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::vhost::Vhost;
 use axum::Router;
@@ -30,12 +30,12 @@ type Parameters = extract::Query<HashMap<String, String>>;
 /// A binding with its vhost.
 type Row = (Arc<Vhost>, Binding);
 
-async fn list_all(Ready(admin): Ready, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(&admin, None, Query::parse(&parameters)?, |_| true).await
 }
 
 async fn list_vhost(
-    Ready(admin): Ready,
+    Login(admin): Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -70,13 +70,27 @@ pub async fn list(
 }
 
 fn order(binding: &Binding) -> (&ShortString, DestinationKind, &ShortString, &ShortString) {
-    (&binding.source, binding.destination_kind, &binding.destination, &binding.routing_key)
+    (
+        &binding.source,
+        binding.destination_kind,
+        &binding.destination,
+        &binding.routing_key,
+    )
 }
 
 fn collect(vhost: &Vhost, keep: &impl Fn(&Binding) -> bool) -> Vec<Binding> {
     let topology = vhost.topology();
-    let implicit = topology.queues.keys().map(default_binding).filter(|binding| keep(binding));
-    let declared = topology.incoming.values().flatten().filter(|binding| keep(binding)).cloned();
+    let implicit = topology
+        .queues
+        .keys()
+        .map(default_binding)
+        .filter(|binding| keep(binding));
+    let declared = topology
+        .incoming
+        .values()
+        .flatten()
+        .filter(|binding| keep(binding))
+        .cloned();
     implicit.chain(declared).collect()
 }
 
@@ -109,7 +123,11 @@ pub fn properties_key(binding: &Binding) -> String {
     match (binding.routing_key.is_empty(), binding.arguments.is_empty()) {
         (true, true) => "~".to_owned(),
         (_, true) => quoted(binding.routing_key.as_bytes()),
-        (_, false) => format!("{}~{}", quoted(binding.routing_key.as_bytes()), arguments_hash(&binding.arguments)),
+        (_, false) => format!(
+            "{}~{}",
+            quoted(binding.routing_key.as_bytes()),
+            arguments_hash(&binding.arguments)
+        ),
     }
 }
 

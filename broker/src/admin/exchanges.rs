@@ -5,7 +5,7 @@
 use super::error::{Failure, Result};
 use super::json::Object;
 use super::page::Query;
-use super::{Admin, Gate, Ready, aside, json, ok};
+use super::{Admin, Gate, Login, aside, json, ok};
 use crate::auth;
 use crate::exchange::Definition;
 use crate::vhost::Vhost;
@@ -31,12 +31,12 @@ pub fn from_url(name: &str) -> &str {
     if name == "amq.default" { "" } else { name }
 }
 
-async fn list_all(Ready(admin): Ready, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
 
 async fn list_vhost(
-    Ready(admin): Ready,
+    Login(admin): Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -64,7 +64,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
 }
 
 async fn one(
-    Ready(admin): Ready,
+    Login(admin): Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {

@@ -3,17 +3,18 @@
 //! Comes in: nothing. Goes out: 200, or 503 with the reason. Costs next to nothing: for a probe every second.
 
 use super::error::{Failure, Result};
-use super::{Admin, Gate, Ready, json, ok, with_status};
+use super::{Admin, Gate, Login, Open, json, ok, with_status};
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use std::sync::Arc;
 
 /// Probes without login.
 pub fn probes() -> Router<Gate> {
-    Router::new().route("/readyz", get(readyz))
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
 }
 
 /// RabbitMQ's health checks.
@@ -34,7 +35,7 @@ pub fn router() -> Router<Gate> {
         .route("/api/aliveness-test/{vhost}", get(alive))
 }
 
-async fn readyz(Ready(admin): Ready) -> Result<&'static str> {
+async fn readyz(Open(admin): Open) -> Result<&'static str> {
     in_service(&admin).map(|()| "ok\n")
 }
 
@@ -50,7 +51,7 @@ fn fine() -> Response {
     ok(json::object(None, |o| o.text("status", "ok")))
 }
 
-async fn alarms(Ready(admin): Ready) -> Response {
+async fn alarms(Login(admin): Login) -> Response {
     if !admin.node.memory.alarm() {
         return fine();
     }
@@ -67,7 +68,7 @@ async fn alarms(Ready(admin): Ready) -> Response {
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-async fn serving(Ready(admin): Ready) -> Response {
+async fn serving(Login(admin): Login) -> Response {
     match in_service(&admin) {
         Ok(()) => fine(),
         Err(reason) => {
@@ -80,19 +81,19 @@ async fn serving(Ready(admin): Ready) -> Response {
     }
 }
 
-async fn quorum() -> Response {
+async fn quorum(_: Login) -> Response {
     ok(json::object(None, |o| {
         o.text("status", "ok");
         o.text("reason", "single node cluster");
     }))
 }
 
-async fn alive(Ready(admin): Ready, Path(vhost): Path<String>) -> Result<Response> {
+async fn alive(Login(admin): Login, Path(vhost): Path<String>) -> Result<Response> {
     admin.vhost(&vhost)?;
     Ok(fine())
 }
 
-async fn port(Ready(admin): Ready, Path(port): Path<u16>) -> Response {
+async fn port(Login(admin): Login, Path(port): Path<u16>) -> Response {
     let mut ports: Vec<u16> = admin.listeners.iter().map(|(_, address)| address.port()).collect();
     ports.dedup();
     if ports.contains(&port) {
@@ -105,12 +106,14 @@ async fn port(Ready(admin): Ready, Path(port): Path<u16>) -> Response {
         o.text("status", "failed");
         o.text("reason", "No active listener");
         o.number("missing", port.into());
-        o.array("ports", |list| ports.iter().for_each(|port| list.number((*port).into())));
+        o.array("ports", |list| {
+            ports.iter().for_each(|port| list.number((*port).into()))
+        });
     });
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-async fn protocol(Ready(admin): Ready, Path(protocol): Path<String>) -> Response {
+async fn protocol(Login(admin): Login, Path(protocol): Path<String>) -> Response {
     let mut protocols: Vec<&str> = admin.listeners.iter().map(|(protocol, _)| *protocol).collect();
     protocols.dedup();
     // RabbitMQ's names for what this broker speaks.
@@ -125,8 +128,14 @@ async fn protocol(Ready(admin): Ready, Path(protocol): Path<String>) -> Response
             o.text("reason", "No active listener");
             o.array("missing", |list| list.text(&protocol));
         }
-        o.array("protocols", |list| protocols.iter().for_each(|protocol| list.text(protocol)));
+        o.array("protocols", |list| {
+            protocols.iter().for_each(|protocol| list.text(protocol))
+        });
     });
-    let status = if found { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if found {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     with_status(status, body)
 }

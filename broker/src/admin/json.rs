@@ -215,10 +215,15 @@ fn put_float(out: &mut Vec<u8>, value: f64) {
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+    while let Some(at) = rest
+        .iter()
+        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+    {
         let (plain, from) = rest.split_at(at);
         out.extend_from_slice(plain);
-        let Some((&byte, behind)) = from.split_first() else { break };
+        let Some((&byte, behind)) = from.split_first() else {
+            break;
+        };
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),

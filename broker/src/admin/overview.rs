@@ -5,14 +5,13 @@
 use super::error::Result;
 use super::json::Object;
 use super::page::Query;
-use super::{Admin, Gate, Ready, aside, json, ok};
+use super::{Admin, Gate, Login, aside, json, ok};
 use crate::queue::totals::Snapshot;
 use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The RabbitMQ version whose API this is: tools look at it to know what they may call.
@@ -29,15 +28,15 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/overview", get(overview))
         .route("/api/cluster-name", get(cluster_name))
-        .route("/api/extensions", get(|| async { ok(b"[]".to_vec()) }))
+        .route("/api/extensions", get(|_: Login| async { ok(b"[]".to_vec()) }))
 }
 
-async fn cluster_name(Ready(admin): Ready) -> Response {
+async fn cluster_name(Login(admin): Login) -> Response {
     ok(json::object(None, |o| o.text("name", &admin.node.name)))
 }
 
 async fn overview(
-    Ready(admin): Ready,
+    Login(admin): Login,
     extract::Query(parameters): extract::Query<HashMap<String, String>>,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
@@ -106,12 +105,20 @@ fn sums(admin: &Admin, o: &mut Object<'_>) {
         }
     }
     let connections = admin.node.connections.list();
-    let channels: usize = connections.iter().map(|connection| connection.channels.lock().len()).sum();
+    let channels: usize = connections
+        .iter()
+        .map(|connection| connection.channels.lock().len())
+        .sum();
     o.object("queue_totals", |o| {
         let (ready, unacked) = (all.ready as u64, all.unacked as u64);
         o.counted("messages", "messages_details", ready + unacked, 0.0);
         o.counted("messages_ready", "messages_ready_details", ready, 0.0);
-        o.counted("messages_unacknowledged", "messages_unacknowledged_details", unacked, 0.0);
+        o.counted(
+            "messages_unacknowledged",
+            "messages_unacknowledged_details",
+            unacked,
+            0.0,
+        );
     });
     o.object("object_totals", |o| {
         o.number("queues", queues as u64);

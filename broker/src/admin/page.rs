@@ -57,7 +57,12 @@ impl Query {
     /// # Errors
     /// 400 for a page that can't be, or a regular expression that isn't one.
     pub fn parse(parameters: &HashMap<String, String>) -> Result<Self> {
-        let get = |name: &str| parameters.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let get = |name: &str| {
+            parameters
+                .get(name)
+                .map(String::as_str)
+                .filter(|value| !value.is_empty())
+        };
         let is = |name: &str| get(name) == Some("true");
         let page = match get("page") {
             None => None,
@@ -131,7 +136,10 @@ impl Query {
             let mut keyed: Vec<(Vec<Value>, T)> = rows.into_iter().map(|row| (key(&row), row)).collect();
             keyed.sort_by(|(a, _), (b, _)| {
                 let different = a.iter().zip(b).map(|(a, b)| compare(a, b));
-                different.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+                different
+                    .into_iter()
+                    .find(|order| order.is_ne())
+                    .unwrap_or(Ordering::Equal)
             });
             rows = keyed.into_iter().map(|(_, row)| row).collect();
         }
@@ -221,10 +229,14 @@ mod tests {
     fn list(parameters: &[(&str, &str)]) -> Result<Value> {
         let parameters = parameters.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let query = Query::parse(&parameters)?;
-        let bytes = query.list(ROWS.to_vec(), |row| row.0.into(), |row, object| {
-            object.text("name", row.0);
-            object.object("stats", |object| object.number("n", row.1));
-        })?;
+        let bytes = query.list(
+            ROWS.to_vec(),
+            |row| row.0.into(),
+            |row, object| {
+                object.text("name", row.0);
+                object.object("stats", |object| object.number("n", row.1));
+            },
+        )?;
         Ok(serde_json::from_slice(&bytes).expect("JSON"))
     }
 
@@ -281,7 +293,11 @@ mod tests {
         for (page, size, error) in [
             ("9", "2", "Page out of range, page: 9 page size: 2, len: 5"),
             ("0", "2", "Invalid pagination parameters: page number 0, page size 2"),
-            ("1", "501", "Invalid pagination parameters: page number 1, page size 501"),
+            (
+                "1",
+                "501",
+                "Invalid pagination parameters: page number 1, page size 501",
+            ),
             ("x", "2", "Invalid pagination parameters: page number x, page size 2"),
         ] {
             let refused = list(&[("page", page), ("page_size", size)]).expect_err("refused");

@@ -5,7 +5,7 @@
 use super::error::{Failure, Result};
 use super::json::Object;
 use super::page::Query;
-use super::{Admin, Gate, Ready, aside, json};
+use super::{Admin, Gate, Login, aside, json};
 use crate::queue::Queue;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -28,12 +28,12 @@ type Parameters = extract::Query<HashMap<String, String>>;
 /// A queue with its vhost.
 type Row = (Arc<Vhost>, Arc<Queue>);
 
-async fn list_all(Ready(admin): Ready, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
 
 async fn list_vhost(
-    Ready(admin): Ready,
+    Login(admin): Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -59,7 +59,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
 }
 
 async fn one(
-    Ready(admin): Ready,
+    Login(admin): Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -109,7 +109,12 @@ fn counters(queue: &Queue, o: &mut Object<'_>) {
     let (ready, unacked) = (now.ready as u64, now.unacked as u64);
     o.counted("messages", "messages_details", ready + unacked, 0.0);
     o.counted("messages_ready", "messages_ready_details", ready, 0.0);
-    o.counted("messages_unacknowledged", "messages_unacknowledged_details", unacked, 0.0);
+    o.counted(
+        "messages_unacknowledged",
+        "messages_unacknowledged_details",
+        unacked,
+        0.0,
+    );
     o.number("message_bytes", now.ready_bytes + now.unacked_bytes);
     o.number("message_bytes_ready", now.ready_bytes);
     o.number("message_bytes_unacknowledged", now.unacked_bytes);

@@ -171,6 +171,11 @@ impl Registry {
         self.open.read().is_empty()
     }
 
+    /// Whether the broker is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.lock().is_some()
+    }
+
     /// Asks all connections to close, also those that are just being opened.
     pub fn close_all(&self, reason: &str) {
         *self.draining.lock() = Some(reason.to_owned());
