@@ -11,6 +11,9 @@ pub mod events;
 
 pub mod connect;
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::future::Future;
 
 use tokio::sync::mpsc;

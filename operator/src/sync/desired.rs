@@ -426,4 +426,4 @@ fn binding(spec: &BindingSpec) -> Result<Thing, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

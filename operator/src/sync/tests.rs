@@ -1,1 +1,643 @@
-//! Table tests of this step.
+//! The loop on brokers in memory: what it does, what it does not do, and what it says.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::desired::tests::{add, world};
+use super::*;
+use crate::broker::Operation;
+use crate::broker::fake::{Fake, State};
+use crate::resource::BrokerSpec;
+use crate::source::{
+    Connection, ConnectionError, FORCE_DELETE, LastStatus, Meta, Object, PAUSED, Reason, SourceError, StatusReport,
+    World,
+};
+use crate::topology::{End, Name, QueueDefinition};
+
+const URI: &str = "amqp://one";
+
+/// Resources in memory.
+struct Shelf {
+    world: Mutex<World>,
+    changed: watch::Sender<u64>,
+    statuses: Mutex<BTreeMap<ObjectKey, StatusReport>>,
+    warnings: Mutex<Vec<String>>,
+    writes: AtomicUsize,
+    finalizers: AtomicUsize,
+}
+
+impl Source for Shelf {
+    fn world(&self) -> Arc<World> {
+        Arc::new(self.world.lock().clone())
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+        let Some(external) = &broker.spec.external else {
+            return Err(ConnectionError::Missing("Secret shop/admin does not exist".to_owned()));
+        };
+        Ok(Connection {
+            amqp_uri: external.uri.clone(),
+            management_uri: external.management_uri.clone(),
+            user: String::new(),
+            password: String::new(),
+            ca: None,
+        })
+    }
+
+    async fn write_status(&self, reports: Vec<StatusReport>) {
+        self.writes.fetch_add(reports.len(), Ordering::SeqCst);
+        let mut statuses = self.statuses.lock();
+        for report in reports {
+            statuses.insert(report.key.clone(), report);
+        }
+    }
+
+    async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
+        self.finalizers.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        let mut world = self.world.lock();
+        world.queues.remove(key);
+        world.exchanges.remove(key);
+        world.bindings.remove(key);
+        drop(world);
+        self.statuses.lock().remove(key);
+        self.changed.send_modify(|number| *number += 1);
+        Ok(())
+    }
+
+    async fn warn(&self, key: &ObjectKey, _: &'static str, message: String) {
+        self.warnings.lock().push(format!("{key}: {message}"));
+    }
+}
+
+/// A pipeline at work.
+struct Stage {
+    shelf: Arc<Shelf>,
+    fake: Fake,
+    stop: CancellationToken,
+    _running: JoinHandle<()>,
+}
+
+impl Stage {
+    fn start(world: World) -> Self {
+        Self::start_with(world, Fake::default(), Settings::default())
+    }
+
+    fn start_with(world: World, fake: Fake, settings: Settings) -> Self {
+        let shelf = Arc::new(Shelf {
+            world: Mutex::new(world),
+            changed: watch::Sender::new(0),
+            statuses: Mutex::default(),
+            warnings: Mutex::default(),
+            writes: AtomicUsize::new(0),
+            finalizers: AtomicUsize::new(0),
+        });
+        let stop = CancellationToken::new();
+        let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
+        Self {
+            shelf,
+            fake,
+            stop,
+            _running: tokio::spawn(running),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.shelf.world.lock());
+        self.shelf.changed.send_modify(|number| *number += 1);
+    }
+
+    fn delete(&self, key: &ObjectKey, since: i64, annotation: Option<&str>) {
+        self.change(|world| {
+            let edit = |meta: &mut Meta| {
+                meta.deleting = Some(since);
+                if let Some(name) = annotation {
+                    meta.annotations.insert(name.to_owned(), "true".to_owned());
+                }
+            };
+            if let Some(object) = world.queues.get_mut(key) {
+                edit(&mut Arc::make_mut(object).meta);
+            }
+            if let Some(object) = world.bindings.get_mut(key) {
+                edit(&mut Arc::make_mut(object).meta);
+            }
+        });
+    }
+
+    fn reason(&self, key: &ObjectKey) -> Option<Reason> {
+        self.shelf.statuses.lock().get(key).map(|status| status.reason)
+    }
+
+    fn message(&self, key: &ObjectKey) -> String {
+        self.shelf
+            .statuses
+            .lock()
+            .get(key)
+            .map(|status| status.message.clone())
+            .unwrap_or_default()
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !is_so(self) {
+            let statuses = self.shelf.statuses.lock().clone();
+            assert!(started.elapsed() < Duration::from_secs(8), "{what}: {statuses:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn until_synced(&self, keys: &[ObjectKey]) {
+        self.until("all Synced", |stage| {
+            keys.iter().all(|key| stage.reason(key) == Some(Reason::Synced))
+        })
+        .await;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn broker(uri: &str) -> Value {
+    json!({"engine": "External", "external": {
+        "uri": uri, "managementUri": "http://one", "credentialsSecretRef": {"name": "admin"}
+    }})
+}
+
+fn to_main(mut spec: Value) -> Value {
+    spec["brokerRef"] = json!({"name": "main"});
+    spec
+}
+
+fn key(kind: Kind, name: &str) -> ObjectKey {
+    ObjectKey::new(kind, "shop", name)
+}
+
+fn queue(name: &str) -> ObjectKey {
+    key(Kind::Queue, name)
+}
+
+fn orders() -> World {
+    world(&[
+        (Kind::Broker, "shop", "main", 0, broker(URI)),
+        (Kind::Exchange, "shop", "orders", 0, to_main(json!({"type": "topic"}))),
+        (Kind::Queue, "shop", "invoices", 0, to_main(json!({}))),
+        (
+            Kind::Binding,
+            "shop",
+            "b",
+            0,
+            to_main(json!({"source": "orders", "destination": {"queue": "invoices"}, "routingKey": "order.#"})),
+        ),
+    ])
+}
+
+fn all_orders() -> [ObjectKey; 3] {
+    [
+        key(Kind::Exchange, "orders"),
+        queue("invoices"),
+        key(Kind::Binding, "b"),
+    ]
+}
+
+fn delete_invoices() -> Operation {
+    Operation::DeleteQueue {
+        name: Name::new("/", "invoices"),
+        if_empty: false,
+    }
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_secs()).unwrap()
+}
+
+#[tokio::test]
+async fn a_topology_is_made_and_then_left_alone() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    stage
+        .until("the broker is Ready", |stage| {
+            stage.reason(&key(Kind::Broker, "main")) == Some(Reason::Synced)
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let operations = stage.fake.with(URI, |broker| broker.operations.len());
+    assert_eq!(operations, 3, "one declare each");
+    let (writes, lists) = (
+        stage.shelf.writes.load(Ordering::SeqCst),
+        stage.fake.with(URI, |broker| broker.lists),
+    );
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stage.change(|_| {});
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(stage.shelf.writes.load(Ordering::SeqCst), writes, "nothing to say");
+    assert_eq!(
+        stage.fake.with(URI, |broker| (broker.operations.len(), broker.lists)),
+        (operations, lists)
+    );
+}
+
+#[tokio::test]
+async fn what_is_deleted_by_hand_comes_back_with_its_bindings() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    let full = stage.fake.with(URI, |broker| broker.topology.clone());
+    let lists = stage.fake.with(URI, |broker| broker.lists);
+    for operation in [
+        delete_invoices(),
+        Operation::DeleteExchange {
+            name: Name::new("/", "orders"),
+            if_unused: false,
+        },
+        Operation::Unbind(full.bindings.first().cloned().expect("a binding")),
+    ] {
+        stage.fake.with(URI, |broker| broker.by_hand(&operation)).expect("done");
+        let started = Instant::now();
+        stage
+            .until("it is back", |stage| {
+                stage.fake.with(URI, |broker| broker.topology == full)
+            })
+            .await;
+        assert!(started.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(stage.fake.with(URI, |broker| broker.lists), lists, "events are enough");
+}
+
+#[tokio::test]
+async fn without_events_the_next_list_finds_it() {
+    let fake = Fake::default();
+    fake.with(URI, |broker| broker.silent_events = true);
+    let settings = Settings {
+        resync_without_events: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let stage = Stage::start_with(orders(), fake, settings);
+    stage.until_synced(&all_orders()).await;
+    stage
+        .fake
+        .with(URI, |broker| broker.by_hand(&delete_invoices()))
+        .expect("done");
+    stage
+        .until("it is back", |stage| {
+            stage.fake.with(URI, |broker| broker.topology.bindings.len() == 1)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_broker_that_lost_everything_gets_it_again() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    let full = stage.fake.with(URI, |broker| broker.topology.clone());
+    stage.fake.with(URI, |broker| broker.restart_empty());
+    stage
+        .until("all is back", |stage| {
+            stage.fake.with(URI, |broker| broker.topology == full)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_binding_wakes_when_its_ends_appear() {
+    let mut world = orders();
+    let exchange = world.exchanges.clone();
+    world.exchanges.clear();
+    let stage = Stage::start(world);
+    let binding = key(Kind::Binding, "b");
+    stage
+        .until("waiting", |stage| {
+            stage.reason(&binding) == Some(Reason::WaitingForSource)
+        })
+        .await;
+    stage.change(|world| world.exchanges = exchange);
+    stage.until_synced(&all_orders()).await;
+}
+
+#[tokio::test]
+async fn a_binding_wakes_when_somebody_else_makes_its_ends() {
+    let mut world = orders();
+    world.queues.clear();
+    let stage = Stage::start(world);
+    let binding = key(Kind::Binding, "b");
+    stage
+        .until("waiting", |stage| {
+            stage.reason(&binding) == Some(Reason::WaitingForDestination)
+        })
+        .await;
+    let by_hand = Operation::DeclareQueue(Name::new("/", "invoices"), QueueDefinition::default());
+    stage.fake.with(URI, |broker| broker.by_hand(&by_hand)).expect("done");
+    stage.until_synced(&[binding]).await;
+}
+
+#[tokio::test]
+async fn a_queue_with_messages_stays_until_it_is_empty() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    let name = Name::new("/", "invoices");
+    stage.fake.with(URI, |broker| broker.messages.insert(name.clone(), 3));
+    stage.delete(&queue("invoices"), now(), None);
+    stage
+        .until("blocked", |stage| {
+            stage.reason(&queue("invoices")) == Some(Reason::DeletionBlocked)
+        })
+        .await;
+    assert!(
+        stage.message(&queue("invoices")).contains("holds 3 messages"),
+        "{}",
+        stage.message(&queue("invoices"))
+    );
+    assert!(
+        stage
+            .fake
+            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+    );
+    stage.fake.with(URI, |broker| broker.messages.clear());
+    stage.until("gone", |stage| stage.shelf.world().queues.is_empty()).await;
+    assert!(
+        !stage
+            .fake
+            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+    );
+}
+
+#[tokio::test]
+async fn an_annotation_lets_a_blocked_queue_go_and_leaves_its_messages() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    let name = Name::new("/", "invoices");
+    stage.fake.with(URI, |broker| broker.messages.insert(name.clone(), 3));
+    stage.delete(&queue("invoices"), now(), Some(FORCE_DELETE));
+    stage
+        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .await;
+    assert!(
+        stage
+            .fake
+            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+    );
+    assert!(
+        stage
+            .shelf
+            .warnings
+            .lock()
+            .iter()
+            .any(|warning| warning.contains("holds 3 messages"))
+    );
+}
+
+#[tokio::test]
+async fn the_second_resource_takes_over_when_the_first_goes() {
+    let mut world = orders();
+    let second = to_main(json!({"name": "invoices"}));
+    for (kind, object) in [(Kind::Queue, second)] {
+        let meta = Meta {
+            key: key(kind, "second"),
+            uid: "second".to_owned(),
+            generation: 1,
+            created: 50,
+            deleting: None,
+            annotations: BTreeMap::new(),
+            finalized: false,
+            status: LastStatus::default(),
+        };
+        add(&mut world, meta, object);
+    }
+    let stage = Stage::start(world);
+    stage.until_synced(&all_orders()).await;
+    stage
+        .until("in conflict", |stage| {
+            stage.reason(&queue("second")) == Some(Reason::Conflict)
+        })
+        .await;
+    assert!(stage.message(&queue("second")).contains("Queue shop/invoices"));
+    assert_eq!(stage.shelf.finalizers.load(Ordering::SeqCst), 0, "it owns nothing yet");
+    stage.delete(&queue("invoices"), now(), None);
+    stage.until_synced(&[queue("second")]).await;
+    stage.until("gone", |stage| stage.shelf.world().queues.len() == 1).await;
+    assert!(stage.fake.with(URI, |broker| {
+        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+    }));
+    assert_eq!(stage.shelf.finalizers.load(Ordering::SeqCst), 1);
+    let deletes = stage.fake.with(URI, |broker| {
+        broker
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation, Operation::DeleteQueue { .. }))
+            .count()
+    });
+    assert_eq!(deletes, 0, "handed over, not deleted and made again");
+}
+
+#[tokio::test]
+async fn a_refused_queue_is_not_asked_for_again_and_again() {
+    let fake = Fake::default();
+    let text = "PRECONDITION_FAILED - invalid arg 'x-colour' for queue 'invoices'";
+    fake.with(URI, |broker| {
+        broker.refusals.insert("invoices".to_owned(), (406, text.to_owned()))
+    });
+    let stage = Stage::start_with(orders(), fake, Settings::default());
+    stage
+        .until("refused", |stage| {
+            stage.reason(&queue("invoices")) == Some(Reason::InvalidArgument)
+        })
+        .await;
+    assert!(stage.message(&queue("invoices")).contains(text));
+    stage
+        .until("the binding waits", |stage| {
+            stage.reason(&key(Kind::Binding, "b")) == Some(Reason::WaitingForDestination)
+        })
+        .await;
+    for _ in 0..5 {
+        stage.change(|_| {});
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let asked = stage.fake.with(URI, |broker| {
+        broker
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation, Operation::DeclareQueue(..)))
+            .count()
+    });
+    assert_eq!(asked, 1);
+}
+
+#[tokio::test]
+async fn a_black_hole_delays_nobody_else() {
+    let mut world = orders();
+    let (kind, hole) = (Kind::Broker, broker("amqp://hole"));
+    let meta = |key: ObjectKey| Meta {
+        uid: key.to_string(),
+        key,
+        generation: 1,
+        created: 0,
+        deleting: None,
+        annotations: BTreeMap::new(),
+        finalized: true,
+        status: LastStatus::default(),
+    };
+    add(&mut world, meta(key(kind, "hole")), hole);
+    add(&mut world, meta(queue("lost")), json!({"brokerRef": {"name": "hole"}}));
+    let fake = Fake::default();
+    fake.with("amqp://hole", |broker| broker.state = State::BlackHole);
+    let started = Instant::now();
+    let stage = Stage::start_with(world, fake, Settings::default());
+    stage.until_synced(&all_orders()).await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    stage
+        .until("it is told", |stage| {
+            stage.reason(&queue("lost")) == Some(Reason::WaitingForBroker)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn deletion_is_never_stuck() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    stage.fake.with(URI, |broker| {
+        broker.state = State::Down;
+        broker.disconnect();
+    });
+    // Not long ago: it waits, and says for how long. The annotation ends it.
+    stage.delete(&key(Kind::Binding, "b"), now(), None);
+    stage
+        .until("waiting", |stage| {
+            stage.reason(&key(Kind::Binding, "b")) == Some(Reason::WaitingForBroker)
+        })
+        .await;
+    assert!(stage.message(&key(Kind::Binding, "b")).contains("60 s at most"));
+    stage.delete(&key(Kind::Binding, "b"), now(), Some(FORCE_DELETE));
+    stage
+        .until("forced", |stage| stage.shelf.world().bindings.is_empty())
+        .await;
+    // Long ago: patience is over.
+    stage.delete(&queue("invoices"), now() - 61, None);
+    stage
+        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .await;
+    assert_eq!(stage.shelf.warnings.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_missing_broker_or_secret_holds_nothing() {
+    for without_broker in [true, false] {
+        let mut world = orders();
+        if without_broker {
+            world.brokers.clear();
+        } else {
+            let broker = world.brokers.get_mut(&key(Kind::Broker, "main")).expect("the broker");
+            Arc::make_mut(broker).spec.external = None;
+        }
+        let status = LastStatus {
+            name: Some("invoices".to_owned()),
+            vhost: Some("/".to_owned()),
+            applied: None,
+        };
+        let object = world.queues.get_mut(&queue("invoices")).expect("the queue");
+        Arc::make_mut(object).meta.status = status;
+        let stage = Stage::start(world);
+        stage
+            .until("told", |stage| {
+                stage.reason(&key(Kind::Exchange, "orders")) == Some(Reason::WaitingForBroker)
+            })
+            .await;
+        stage.delete(&queue("invoices"), now(), None);
+        stage
+            .until("let go", |stage| stage.shelf.world().queues.is_empty())
+            .await;
+        assert_eq!(stage.shelf.warnings.lock().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn when_the_broker_resource_goes_first_the_rest_is_still_cleaned_up() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    stage.change(|world| {
+        world.brokers.clear();
+        for object in world.queues.values_mut() {
+            Arc::make_mut(object).meta.deleting = Some(now());
+        }
+    });
+    stage
+        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .await;
+    assert!(!stage.fake.with(URI, |broker| {
+        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+    }));
+}
+
+#[tokio::test]
+async fn paused_means_hands_off() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    stage.change(|world| {
+        let object = world.queues.get_mut(&queue("invoices")).expect("the queue");
+        Arc::make_mut(object)
+            .meta
+            .annotations
+            .insert(PAUSED.to_owned(), "true".to_owned());
+    });
+    stage
+        .until("paused", |stage| {
+            stage.reason(&queue("invoices")) == Some(Reason::Paused)
+        })
+        .await;
+    stage
+        .fake
+        .with(URI, |broker| broker.by_hand(&delete_invoices()))
+        .expect("done");
+    let binding = key(Kind::Binding, "b");
+    stage
+        .until("its binding waits", |stage| {
+            stage.reason(&binding) == Some(Reason::WaitingForDestination)
+        })
+        .await;
+    assert!(!stage.fake.with(URI, |broker| {
+        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+    }));
+    stage.delete(&queue("invoices"), now(), None);
+    stage
+        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn an_edit_that_no_broker_can_follow_is_immutable_and_comes_back_when_undone() {
+    let stage = Stage::start(orders());
+    stage.until_synced(&all_orders()).await;
+    let set_length = |length: Option<i64>| {
+        stage.change(|world| {
+            let object = Arc::make_mut(world.queues.get_mut(&queue("invoices")).expect("the queue"));
+            object.spec.max_length = length;
+            object.meta.generation += 1;
+        });
+    };
+    set_length(Some(5));
+    stage
+        .until("immutable", |stage| {
+            stage.reason(&queue("invoices")) == Some(Reason::Immutable)
+        })
+        .await;
+    assert!(
+        stage
+            .message(&queue("invoices"))
+            .contains("x-max-length is not set on the broker, wanted 5")
+    );
+    set_length(None);
+    stage.until_synced(&[queue("invoices")]).await;
+}

@@ -1,1 +1,254 @@
-//! Table tests of this step.
+//! What resources want, and who owns what.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::source::LastStatus;
+
+/// A world out of manifests: (kind, namespace, name, created, spec).
+pub(crate) fn world(objects: &[(Kind, &str, &str, i64, Value)]) -> World {
+    let mut world = World::default();
+    for (kind, namespace, name, created, spec) in objects {
+        let meta = Meta {
+            key: ObjectKey::new(*kind, *namespace, *name),
+            uid: format!("{namespace}-{name}"),
+            generation: 1,
+            created: *created,
+            deleting: None,
+            annotations: BTreeMap::new(),
+            finalized: true,
+            status: LastStatus::default(),
+        };
+        add(&mut world, meta, spec.clone());
+    }
+    world
+}
+
+pub(crate) fn add(world: &mut World, meta: Meta, spec: Value) {
+    let key = meta.key.clone();
+    match key.kind {
+        Kind::Broker => {
+            let spec = serde_json::from_value(spec).unwrap();
+            world.brokers.insert(key, Arc::new(Object { meta, spec }));
+        }
+        Kind::Exchange => {
+            let spec = serde_json::from_value(spec).unwrap();
+            world.exchanges.insert(key, Arc::new(Object { meta, spec }));
+        }
+        Kind::Queue => {
+            let spec = serde_json::from_value(spec).unwrap();
+            world.queues.insert(key, Arc::new(Object { meta, spec }));
+        }
+        Kind::Binding => {
+            let spec = serde_json::from_value(spec).unwrap();
+            world.bindings.insert(key, Arc::new(Object { meta, spec }));
+        }
+    }
+}
+
+fn main_broker() -> ObjectKey {
+    ObjectKey::new(Kind::Broker, "shop", "main")
+}
+
+fn standing(desired: &Desired, name: &str) -> Standing {
+    let item = desired.items.iter().find(|item| item.key.name == name);
+    item.expect("the item").standing.clone()
+}
+
+fn with_annotation(world: &mut World, key: &ObjectKey, name: &str) {
+    if let Some(object) = world.queues.get_mut(key) {
+        let object = Arc::make_mut(object);
+        object.meta.annotations.insert(name.to_owned(), "true".to_owned());
+    }
+    if let Some(object) = world.brokers.get_mut(key) {
+        let object = Arc::make_mut(object);
+        object.meta.annotations.insert(name.to_owned(), "true".to_owned());
+    }
+}
+
+#[test]
+fn shorthands_become_arguments() {
+    let world = world(&[(
+        Kind::Queue,
+        "shop",
+        "q",
+        0,
+        json!({
+            "brokerRef": {"name": "main"}, "type": "quorum", "maxLength": 5, "maxLengthBytes": 6,
+            "overflow": "reject-publish", "messageTtl": "1h30m", "expires": "7d", "maxPriority": 3,
+            "deadLetter": {"exchange": "dead", "routingKey": "k"}, "deliveryLimit": -1,
+            "singleActiveConsumer": true, "consumerTimeout": "10s",
+            "deduplication": {"cacheSize": 9, "cacheTtl": "1s", "header": "id"},
+            "arguments": {"x-own": [1, "a"]}
+        }),
+    )]);
+    let Standing::Wanted(Thing::Queue(name, definition)) = standing(&desired(&world, &main_broker()), "q") else {
+        panic!("not wanted");
+    };
+    assert_eq!(name, Name::new("/", "q"));
+    assert_eq!(
+        serde_json::to_value(definition.arguments()).unwrap(),
+        json!({
+            "x-queue-type": "quorum", "x-max-length": 5, "x-max-length-bytes": 6, "x-overflow": "reject-publish",
+            "x-message-ttl": 5_400_000, "x-expires": 604_800_000, "x-max-priority": 3,
+            "x-dead-letter-exchange": "dead", "x-dead-letter-routing-key": "k", "x-delivery-limit": -1,
+            "x-single-active-consumer": true, "x-consumer-timeout": 10_000, "x-message-deduplication": true,
+            "x-cache-size": 9, "x-cache-ttl": 1_000, "x-deduplication-header": "id", "x-own": [1, "a"]
+        })
+    );
+}
+
+#[test]
+fn a_plain_queue_has_no_arguments() {
+    let spec = json!({"brokerRef": {"name": "main"}, "name": "theirs", "vhost": "v"});
+    let world = world(&[(Kind::Queue, "shop", "q", 0, spec)]);
+    let expected = Thing::Queue(
+        Name::new("v", "theirs"),
+        QueueDefinition::new(true, false, false, Arguments::default()),
+    );
+    assert_eq!(
+        standing(&desired(&world, &main_broker()), "q"),
+        Standing::Wanted(expected)
+    );
+}
+
+#[test]
+fn the_oldest_owns() {
+    let spec = |name: &str| json!({"brokerRef": {"name": "main"}, "name": name});
+    let mut world = world(&[
+        (Kind::Queue, "shop", "young", 20, spec("q")),
+        (Kind::Queue, "shop", "old", 10, spec("q")),
+        (Kind::Queue, "shop", "b-same-age", 5, spec("r")),
+        (Kind::Queue, "shop", "a-same-age", 5, spec("r")),
+    ]);
+    let result = desired(&world, &main_broker());
+    assert!(matches!(standing(&result, "old"), Standing::Wanted(_)));
+    assert_eq!(
+        standing(&result, "young"),
+        Standing::Refused(
+            Reason::Conflict,
+            "queue 'q' belongs to Queue shop/old, which is older".to_owned()
+        )
+    );
+    assert!(matches!(standing(&result, "a-same-age"), Standing::Wanted(_)));
+    assert!(matches!(
+        standing(&result, "b-same-age"),
+        Standing::Refused(Reason::Conflict, _)
+    ));
+
+    let old = world
+        .queues
+        .get_mut(&ObjectKey::new(Kind::Queue, "shop", "old"))
+        .unwrap();
+    Arc::make_mut(old).meta.deleting = Some(30);
+    let result = desired(&world, &main_broker());
+    assert!(
+        matches!(standing(&result, "young"), Standing::Wanted(_)),
+        "what leaves claims nothing"
+    );
+    assert_eq!(
+        result.claims.get(&Identity::Queue(Name::new("/", "q"))),
+        Some(&ObjectKey::new(Kind::Queue, "shop", "young"))
+    );
+}
+
+#[test]
+fn only_allowed_namespaces_come_in() {
+    let reference = json!({"brokerRef": {"name": "main", "namespace": "shop"}});
+    for (allowed, expected) in [
+        (json!({}), false),
+        (json!({"from": "All"}), true),
+        (
+            json!({"from": "Selector", "selector": {"matchLabels": {"team": "a"}}}),
+            true,
+        ),
+        (
+            json!({"from": "Selector", "selector": {"matchLabels": {"team": "b"}}}),
+            false,
+        ),
+    ] {
+        let mut world = world(&[
+            (
+                Kind::Broker,
+                "shop",
+                "main",
+                0,
+                json!({"allowedNamespaces": allowed.clone()}),
+            ),
+            (Kind::Queue, "other", "q", 0, reference.clone()),
+        ]);
+        world.namespaces.insert(
+            "other".to_owned(),
+            BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+        );
+        let standing = standing(&desired(&world, &main_broker()), "q");
+        assert_eq!(matches!(standing, Standing::Wanted(_)), expected, "{allowed}");
+        assert_eq!(
+            matches!(standing, Standing::Refused(Reason::NotAllowed, _)),
+            !expected,
+            "{allowed}"
+        );
+    }
+}
+
+#[test]
+fn pausing_one_or_all() {
+    let reference = json!({"brokerRef": {"name": "main"}});
+    let objects = [
+        (Kind::Broker, "shop", "main", 0, json!({})),
+        (Kind::Queue, "shop", "a", 0, reference.clone()),
+        (Kind::Queue, "shop", "b", 0, reference),
+    ];
+    let mut one = world(&objects);
+    with_annotation(&mut one, &ObjectKey::new(Kind::Queue, "shop", "a"), PAUSED);
+    let result = desired(&one, &main_broker());
+    assert_eq!(standing(&result, "a"), Standing::Paused);
+    assert!(matches!(standing(&result, "b"), Standing::Wanted(_)));
+    assert!(
+        result.claims.contains_key(&Identity::Queue(Name::new("/", "a"))),
+        "it keeps what it owns"
+    );
+
+    let mut all = world(&objects);
+    with_annotation(&mut all, &main_broker(), PAUSED);
+    let result = desired(&all, &main_broker());
+    assert_eq!(
+        (standing(&result, "a"), standing(&result, "b")),
+        (Standing::Paused, Standing::Paused)
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_here() {
+    let bad_period = json!({"brokerRef": {"name": "main"}, "messageTtl": "soon"});
+    let two_ends =
+        json!({"brokerRef": {"name": "main"}, "source": "x", "destination": {"queue": "a", "exchange": "b"}});
+    let world = world(&[
+        (Kind::Queue, "shop", "q", 0, bad_period),
+        (Kind::Binding, "shop", "b", 0, two_ends),
+    ]);
+    let result = desired(&world, &main_broker());
+    for name in ["q", "b"] {
+        assert!(
+            matches!(standing(&result, name), Standing::Refused(Reason::InvalidArgument, _)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn brokers_that_exist_or_are_meant() {
+    let world = world(&[
+        (Kind::Broker, "shop", "main", 0, json!({})),
+        (
+            Kind::Queue,
+            "a",
+            "q",
+            0,
+            json!({"brokerRef": {"name": "main", "namespace": "shop"}}),
+        ),
+        (Kind::Queue, "b", "q", 0, json!({"brokerRef": {"name": "gone"}})),
+    ]);
+    let keys: Vec<String> = broker_keys(&world).iter().map(ToString::to_string).collect();
+    assert_eq!(keys, ["Broker b/gone", "Broker shop/main"]);
+}

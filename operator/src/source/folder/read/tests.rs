@@ -1,1 +1,160 @@
-//! Table tests.
+//! Manifests, good and bad, and the line each fault is found at.
+
+use super::*;
+
+fn read_text(text: &str) -> Result<Manifests, Vec<String>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.yaml"), text).expect("a file");
+    let root = folder.path();
+    let found = files(root).expect("files");
+    read(root, &found).map_err(|problems| {
+        let prefix = format!("{}/", root.display());
+        problems
+            .iter()
+            .map(|problem| {
+                problem
+                    .to_string()
+                    .replace(&prefix, "")
+                    .replace(&root.display().to_string(), ".")
+            })
+            .collect()
+    })
+}
+
+const QUEUE: &str =
+    "apiVersion: leveret.dev/v1alpha1\nkind: Queue\nmetadata: { name: q }\nspec: { brokerRef: { name: main } }\n";
+
+#[test]
+fn a_stream_of_documents() {
+    let text = format!(
+        "# a comment\n---\n{QUEUE}---\n# nothing here\n--- # two\n{}...\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\n",
+        QUEUE.replace("name: q", "name: r, namespace: shop, annotations: {a: b}")
+    );
+    let manifests = read_text(&text).expect("manifests");
+    let keys: Vec<String> = manifests.objects.keys().map(ToString::to_string).collect();
+    assert_eq!(keys, ["Queue default/q", "Queue shop/r"]);
+    assert_eq!(manifests.to_string(), "2 queues");
+    assert_eq!(manifests.skipped.len(), 1);
+    assert!(
+        manifests.skipped[0].ends_with("a.yaml:16: ConfigMap of v1 is left alone"),
+        "{:?}",
+        manifests.skipped
+    );
+    let second = manifests.objects.values().nth(1).expect("two");
+    assert_eq!(second.annotations.get("a").map(String::as_str), Some("b"));
+}
+
+#[test]
+fn every_fault_is_one_line_with_its_place() {
+    for (text, expected) in [
+        (
+            "a: [1,\nb: 2\n".to_owned(),
+            "a.yaml:3:1: did not find expected ',' or ']'",
+        ),
+        (
+            format!("---\n{QUEUE}---\nx: {{\n"),
+            "a.yaml:8:1: did not find expected node content",
+        ),
+        (
+            format!("{QUEUE}  maxLenght: 5\n"),
+            "a.yaml:5:3: did not find expected key",
+        ),
+        (
+            QUEUE.replace("main } }", "main }, maxLenght: 5 }"),
+            "a.yaml:4: Queue q: spec.maxLenght: unknown key; did you mean maxLength?",
+        ),
+        (
+            QUEUE.replace("{ name: q }", "{ name: q, label: {} }"),
+            "a.yaml:3: Queue q: metadata.label: unknown key; did you mean labels?",
+        ),
+        (
+            QUEUE.replace("{ name: q }", "{ name: Q_1 }"),
+            "a.yaml:3: Queue Q_1: metadata.name: must be lower case letters, digits, '-' and '.', at most 253 characters, and begin and end with a letter or digit",
+        ),
+        (
+            QUEUE.replace("kind: Queue", "kind: Topic"),
+            "a.yaml:2: kind: Topic is not known, only Broker, Exchange, Queue, Binding",
+        ),
+        (
+            QUEUE.replace("v1alpha1", "v2"),
+            "a.yaml:1: apiVersion: leveret.dev/v2 is not known, only leveret.dev/v1alpha1",
+        ),
+        (
+            "foo: 1\n".to_owned(),
+            "a.yaml:1: not a Kubernetes manifest: apiVersion or kind is missing",
+        ),
+        (
+            QUEUE.replace("{ brokerRef: { name: main } }", "{ maxLength: 5 }"),
+            "a.yaml:4: Queue q: spec: brokerRef is missing",
+        ),
+        (
+            QUEUE.replace("main } }", "main }, messageTtl: soon }"),
+            "a.yaml:4: Queue q: spec.messageTtl: must be a duration like 500ms, 10s, 90m, 24h or 7d",
+        ),
+        (
+            QUEUE.replace("main } }", "main }, maxLength: 5, arguments: { x-max-length: 5 } }"),
+            "a.yaml:4: Queue q: spec: maxLength and arguments.x-max-length say the same thing: give only one of them",
+        ),
+        (
+            QUEUE.replace("main } }", "main }, durable: yes please }"),
+            "a.yaml:4: Queue q: spec.durable: must be of type boolean, is string",
+        ),
+        (
+            QUEUE.replace("{ name: q }", "{ name: q, annotations: { a: true } }"),
+            "a.yaml:3: Queue q: metadata.annotations.a: must be a string: write \"true\" with quotes",
+        ),
+        (
+            format!("{QUEUE}---\n{QUEUE}"),
+            "a.yaml:6: Queue default/q is there twice, first in a.yaml:1",
+        ),
+        (
+            QUEUE.replace("spec:", "spec: {}\nspec:"),
+            "a.yaml:1:1: duplicate entry with key \"spec\"",
+        ),
+        (String::new(), ".: no manifests (*.yaml, *.yml) in this folder"),
+        (
+            "apiVersion: v1\nkind: Secret\n".to_owned(),
+            ".: no manifest of leveret.dev/v1alpha1 in this folder",
+        ),
+    ] {
+        match read_text(&text) {
+            Ok(manifests) => panic!("{text}\ngave {manifests:?}"),
+            Err(problems) => {
+                let shown: Vec<String> = problems
+                    .iter()
+                    .map(|problem| problem.replace("first in ./", "first in "))
+                    .collect();
+                assert_eq!(shown, [expected], "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let text = format!(
+        "{}---\n{}",
+        QUEUE.replace("kind: Queue", "kind: Topic"),
+        QUEUE.replace("brokerRef", "broker")
+    );
+    let problems = read_text(&text).expect_err("faults");
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn folders_below_and_hidden_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, name) in [("a.yml", "a"), ("b/c.yaml", "c"), (".git/d.yaml", "d"), ("e.json", "e")] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, QUEUE.replace("name: q", &format!("name: {name}"))).expect("a file");
+    }
+    let manifests = read(folder.path(), &files(folder.path()).expect("files")).expect("manifests");
+    let names: Vec<&str> = manifests.objects.keys().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"]);
+    let missing = files(&folder.path().join("nowhere")).expect_err("no such folder");
+    assert!(
+        missing.to_string().ends_with("nowhere: no such folder or file"),
+        "{missing}"
+    );
+}

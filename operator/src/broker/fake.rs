@@ -1,0 +1,293 @@
+//! A broker in memory, for tests of the loop: it does what RabbitMQ does, counts what it is asked, and fails on demand.
+//!
+//! In: [`Operation`]s. Out: answers, events. Does not know about resources.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{About, BindingEvent, Client, Connector, Error, Event, Operation};
+use crate::source::Connection;
+use crate::topology::{End, ExchangeDefinition, Name, Topology};
+
+/// Brokers by AMQP URI. Cheap to clone: all clones are the same brokers.
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    brokers: Arc<Mutex<BTreeMap<String, Broker>>>,
+}
+
+/// One broker, as tests see and change it.
+#[derive(Default)]
+pub(crate) struct Broker {
+    pub(crate) topology: Topology,
+    pub(crate) messages: BTreeMap<Name, u32>,
+    /// Answers to operations on an object of this name, instead of doing them.
+    pub(crate) refusals: BTreeMap<String, (u16, String)>,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) lists: usize,
+    pub(crate) attempts: usize,
+    pub(crate) state: State,
+    pub(crate) silent_events: bool,
+    listeners: Vec<mpsc::Sender<Event>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    #[default]
+    Up,
+    /// Connections are refused.
+    Down,
+    /// Nothing is ever answered.
+    BlackHole,
+}
+
+impl Fake {
+    pub(crate) fn with<R>(&self, uri: &str, change: impl FnOnce(&mut Broker) -> R) -> R {
+        let mut brokers = self.brokers.lock();
+        let broker = brokers.entry(uri.to_owned()).or_insert_with(|| {
+            let mut broker = Broker::default();
+            broker.predeclare();
+            broker
+        });
+        change(broker)
+    }
+}
+
+impl Broker {
+    fn predeclare(&mut self) {
+        let direct = ExchangeDefinition {
+            kind: "direct".to_owned(),
+            durable: true,
+            ..ExchangeDefinition::default()
+        };
+        self.topology.exchanges.insert(Name::new("/", "amq.direct"), direct);
+    }
+
+    /// As after a crash with an empty disk.
+    pub(crate) fn restart_empty(&mut self) {
+        self.topology = Topology::default();
+        self.predeclare();
+        self.messages.clear();
+        self.disconnect();
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        for listener in self.listeners.drain(..) {
+            let _ = listener.try_send(Event::Lost("connection reset".to_owned()));
+        }
+    }
+
+    /// Does something as another client would: it is not counted, and told by events.
+    pub(crate) fn by_hand(&mut self, operation: &Operation) -> Result<(), Error> {
+        let before = self.topology.clone();
+        let result = self.perform(operation);
+        if !self.silent_events {
+            for event in changes(&before, &self.topology) {
+                self.listeners
+                    .retain(|listener| listener.try_send(event.clone()).is_ok());
+            }
+        }
+        result
+    }
+
+    fn answer(&mut self, operation: &Operation) -> Result<(), Error> {
+        self.operations.push(operation.clone());
+        let name = match operation {
+            Operation::DeclareExchange(name, _)
+            | Operation::DeclareQueue(name, _)
+            | Operation::DeleteQueue { name, .. }
+            | Operation::DeleteExchange { name, .. } => &name.name,
+            Operation::Bind(binding) | Operation::Unbind(binding) => &binding.routing_key,
+        };
+        if let Some((code, text)) = self.refusals.get(name) {
+            return Err(refused(*code, text));
+        }
+        self.by_hand(operation)
+    }
+
+    fn perform(&mut self, operation: &Operation) -> Result<(), Error> {
+        let topology = &mut self.topology;
+        match operation {
+            Operation::DeclareExchange(name, wanted) => match topology.exchanges.get(name) {
+                Some(found) if found != wanted => return Err(refused(406, "inequivalent arg")),
+                _ => {
+                    topology.exchanges.insert(name.clone(), wanted.clone());
+                }
+            },
+            Operation::DeclareQueue(name, wanted) => match topology.queues.get(name) {
+                Some(found) if found != wanted => return Err(refused(406, "inequivalent arg")),
+                _ => {
+                    topology.queues.insert(name.clone(), wanted.clone());
+                }
+            },
+            Operation::Bind(binding) => {
+                if !topology.has_end(End::Exchange, &binding.source_name()) {
+                    return Err(refused(
+                        404,
+                        &format!("NOT_FOUND - no exchange '{}' in vhost '/'", binding.source),
+                    ));
+                }
+                if !topology.has_end(binding.end, &binding.destination_name()) {
+                    return Err(refused(404, &format!("NOT_FOUND - no queue '{}'", binding.destination)));
+                }
+                topology.bindings.insert(binding.clone());
+            }
+            Operation::Unbind(binding) => {
+                topology.bindings.remove(binding);
+            }
+            Operation::DeleteQueue { name, if_empty } => {
+                if *if_empty && self.messages.get(name).is_some_and(|count| *count > 0) {
+                    return Err(refused(406, "PRECONDITION_FAILED - queue not empty"));
+                }
+                topology.remove_queue(name);
+                self.messages.remove(name);
+            }
+            Operation::DeleteExchange { name, if_unused } => {
+                let used = topology.bindings.iter().any(|binding| &binding.source_name() == name);
+                if *if_unused && used {
+                    return Err(refused(
+                        406,
+                        &format!("PRECONDITION_FAILED - exchange '{}' in use", name.name),
+                    ));
+                }
+                topology.remove_exchange(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(code: u16, text: &str) -> Error {
+    Error::Refused {
+        code,
+        text: text.to_owned(),
+    }
+}
+
+/// The events that lead from one topology to another.
+fn changes(before: &Topology, after: &Topology) -> Vec<Event> {
+    let mut events = Vec::new();
+    let binding = |binding: &crate::topology::BindingDefinition| BindingEvent {
+        vhost: binding.vhost.clone(),
+        source: binding.source.clone(),
+        destination: binding.destination.clone(),
+        to_queue: binding.end == End::Queue,
+        routing_key: binding.routing_key.clone(),
+        has_arguments: !binding.arguments.is_empty(),
+    };
+    let gone = |name: &Name, map: bool| map.then(|| name.clone());
+    events.extend(
+        before
+            .bindings
+            .difference(&after.bindings)
+            .map(|gone| Event::BindingDeleted(binding(gone))),
+    );
+    events.extend(
+        before
+            .queues
+            .keys()
+            .filter_map(|name| gone(name, !after.queues.contains_key(name)))
+            .map(Event::QueueDeleted),
+    );
+    events.extend(
+        before
+            .exchanges
+            .keys()
+            .filter_map(|name| gone(name, !after.exchanges.contains_key(name)))
+            .map(Event::ExchangeDeleted),
+    );
+    events.extend(
+        after
+            .exchanges
+            .keys()
+            .filter_map(|name| gone(name, !before.exchanges.contains_key(name)))
+            .map(Event::ExchangeCreated),
+    );
+    events.extend(
+        after
+            .queues
+            .keys()
+            .filter_map(|name| gone(name, !before.queues.contains_key(name)))
+            .map(Event::QueueCreated),
+    );
+    events.extend(
+        after
+            .bindings
+            .difference(&before.bindings)
+            .map(|new| Event::BindingCreated(binding(new))),
+    );
+    events
+}
+
+/// A connection to one of them.
+pub(crate) struct FakeClient {
+    uri: String,
+    fake: Fake,
+    about: About,
+}
+
+impl FakeClient {
+    /// Asks the broker, if it answers.
+    async fn ask<R>(&self, question: impl FnOnce(&mut Broker) -> R) -> Result<R, Error> {
+        match self.fake.with(&self.uri, |broker| broker.state) {
+            State::Up => Ok(self.fake.with(&self.uri, question)),
+            State::Down => Err(Error::Unreachable("connection refused".to_owned())),
+            State::BlackHole => std::future::pending().await,
+        }
+    }
+}
+
+impl Connector for Fake {
+    type Client = FakeClient;
+
+    async fn connect(&self, _: &str, connection: Connection) -> Result<(FakeClient, mpsc::Receiver<Event>), Error> {
+        let uri = connection.amqp_uri;
+        let client = FakeClient {
+            uri: uri.clone(),
+            fake: self.clone(),
+            about: About {
+                version: "Fake 1".to_owned(),
+                has_events: !self.with(&uri, |broker| broker.silent_events),
+            },
+        };
+        self.with(&uri, |broker| broker.attempts += 1);
+        let (sender, receiver) = mpsc::channel(10_000);
+        client.ask(|broker| broker.listeners.push(sender)).await?;
+        Ok((client, receiver))
+    }
+}
+
+impl Client for FakeClient {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    async fn list(&self) -> Result<Topology, Error> {
+        self.ask(|broker| {
+            broker.lists += 1;
+            broker.topology.clone()
+        })
+        .await
+    }
+
+    async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
+        let mut results = Vec::new();
+        for operation in &operations {
+            let result = self.ask(|broker| broker.answer(operation)).await;
+            results.push(result.and_then(|result| result));
+        }
+        results
+    }
+
+    async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {
+        self.ask(|broker| {
+            let count = broker.messages.get(queue).copied().unwrap_or_default();
+            broker.topology.queues.contains_key(queue).then_some(count)
+        })
+        .await
+    }
+
+    async fn close(&self) {}
+}
