@@ -39,6 +39,12 @@ impl Index {
             known.delivery_count = known.delivery_count.max(message.delivery_count);
             return Some(before);
         }
+        let at = messages.position(message.id);
+        if let Some(settled) = messages.ordered.get_mut(at).filter(|settled| settled.id == message.id) {
+            *settled = message;
+            messages.dead = messages.dead.saturating_sub(1);
+            return None;
+        }
         match messages.ordered.last() {
             Some(last) if last.id >= message.id => {
                 messages.late.insert(message.id, message);
@@ -55,13 +61,19 @@ impl Index {
             .is_some_and(|messages| messages.get_mut(id).is_some())
     }
 
-    /// Removes the messages with ids from `first` to `last`, telling the place of each.
-    pub(crate) fn settle(&mut self, queue: QueueId, first: MessageId, last: MessageId, mut gone: impl FnMut(Location)) {
+    /// Removes the messages with ids from `first` to `last`, telling id and place of each.
+    pub(crate) fn settle(
+        &mut self,
+        queue: QueueId,
+        first: MessageId,
+        last: MessageId,
+        mut gone: impl FnMut(MessageId, Location),
+    ) {
         let Some(messages) = self.queues.get_mut(&queue) else {
             return;
         };
         messages.each(first, last, |message| {
-            gone(message.location);
+            gone(message.id, message.location);
             message.location.len = DEAD;
         });
         messages.prune(first, last);

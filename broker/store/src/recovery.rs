@@ -34,8 +34,9 @@ pub(crate) struct Outcome {
     pub(crate) directory_id: u64,
     pub(crate) next_segment: u32,
     pub(crate) next_id: MessageId,
-    /// Copies of messages that were settled before the crash: settled once more, so that they stay dead when the original goes.
-    pub(crate) stale_copies: Vec<(QueueId, MessageId, Location)>,
+    /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so that they
+    /// stay dead when the original goes.
+    pub(crate) stale_copies: Vec<(QueueId, MessageId, u32)>,
 }
 
 /// Recovers the directory, which the caller has locked.

@@ -123,7 +123,8 @@ pub(crate) struct WriteSegment {
 }
 
 impl WriteSegment {
-    /// Creates the file of a segment, out of the spare one if there is one, and makes its name durable.
+    /// Creates the file of a segment, out of the spare one if there is one, and makes its name durable. It may grow to
+    /// `limit` bytes.
     ///
     /// # Errors
     /// What the system reports.
@@ -132,6 +133,7 @@ impl WriteSegment {
         directory: &Path,
         header: Header,
         spare: Option<Arc<dyn File>>,
+        limit: u64,
     ) -> Result<WriteSegment, Error> {
         let path = directory.join(file_name(header.segment));
         let file = match spare {
@@ -160,7 +162,7 @@ impl WriteSegment {
             len,
             dirty: false,
         };
-        write.write(&header.encode(), 0, GROWTH)?;
+        write.write(&header.encode(), 0, limit)?;
         Ok(write)
     }
 

@@ -9,6 +9,7 @@ use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
 use crate::log::Log;
 use crate::reclaim::{self, Owner};
+use crate::record::Run;
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
 use crate::{MessageId, Options, Recovered, Stats, prepare, reader, recovery, writer};
 use bytes::Bytes;
@@ -96,8 +97,15 @@ impl Store {
         store.spawn("store-writer", writer::run)?;
         store.spawn("store-prepare", prepare::run)?;
         let mut batch = Batch::new();
-        for (queue, id, location) in outcome.stale_copies {
-            batch.settle(queue, &[(id, location)]);
+        for (queue, first, segment) in outcome.stale_copies {
+            batch.carry_settled(
+                queue,
+                &[Run {
+                    segment,
+                    first,
+                    count: 1,
+                }],
+            );
         }
         store.shared.append(&mut batch, Urgency::Soon)?;
         Ok((store, outcome.recovered))

@@ -103,7 +103,7 @@ impl Writer<'_> {
                 };
                 let spare = shared.spare.lock().take();
                 let renamed = spare.is_some();
-                let created = WriteSegment::create(&*shared.fs, &shared.options.directory, header, spare)?;
+                let created = WriteSegment::create(&*shared.fs, &shared.options.directory, header, spare, chunk.limit)?;
                 if renamed {
                     shared.spare.lock().busy = false;
                 }

@@ -1,1 +1,92 @@
+use super::*;
+use proptest::prelude::*;
 
+fn message(id: MessageId, segment: u32) -> StoredMessage {
+    let location = Location {
+        segment,
+        offset: 64,
+        len: 100,
+    };
+    StoredMessage {
+        id,
+        location,
+        payload_len: 10,
+        delivery_count: 0,
+        redelivered: false,
+    }
+}
+
+#[test]
+fn of_two_records_with_one_id_the_later_wins() {
+    let mut index = Index::default();
+    assert_eq!(index.insert(1, message(5, 1)), None);
+    assert_eq!(index.insert(1, message(5, 7)).unwrap().segment, 1);
+    let queues = index.finish(|_| 0);
+    assert_eq!(queues[&1].len(), 1);
+    assert_eq!(queues[&1][0].location.segment, 7);
+}
+
+#[test]
+fn marks_and_counts_make_messages_redelivered() {
+    let mut index = Index::default();
+    for id in 1..=3 {
+        index.insert(1, message(id, 1));
+    }
+    index.returned(1, 3, 3);
+    index.counted(1, 3, 1);
+    let queues = index.finish(|_| 1);
+    let seen: Vec<_> = queues[&1]
+        .iter()
+        .map(|m| (m.id, m.delivery_count, m.redelivered))
+        .collect();
+    assert_eq!(seen, [(1, 0, true), (2, 0, false), (3, 1, true)]);
+}
+
+proptest! {
+    /// Against a plain map, with ids in and out of order.
+    #[test]
+    fn it_is_a_map(operations in proptest::collection::vec((0..4u8, 0..300u64, 0..40u64), 0..400), many: bool) {
+        let mut index = Index::default();
+        let mut model: BTreeMap<MessageId, u32> = BTreeMap::new();
+        let mut top = 1000;
+        if many {
+            for id in 1000..5000 {
+                index.insert(1, message(id, 1));
+                model.insert(id, 0);
+            }
+            index.settle(1, 1000, 4000, |_, _| {});
+            model.retain(|&id, _| id > 4000);
+            top = 5000;
+        }
+        for (kind, id, len) in operations {
+            match kind {
+                0 => {
+                    top += 1 + id % 3;
+                    index.insert(1, message(top, 1));
+                    model.insert(top, 0);
+                }
+                1 => {
+                    prop_assert_eq!(index.insert(1, message(id, 1)).is_some(), model.contains_key(&id));
+                    model.entry(id).or_insert(0);
+                }
+                2 => {
+                    let first = if id % 2 == 0 { id } else { 1000 + id };
+                    let mut gone = 0;
+                    index.settle(1, first, first + len, |_, _| gone += 1);
+                    let before = model.len();
+                    model.retain(|&id, _| id < first || id > first + len);
+                    prop_assert_eq!(gone, before - model.len());
+                }
+                _ => {
+                    let first = if id % 2 == 0 { id } else { 1000 + id };
+                    index.returned(1, first, first + len);
+                    model.range_mut(first..=first + len).for_each(|(_, count)| *count += 1);
+                }
+            }
+            prop_assert_eq!(index.contains(1, id), model.contains_key(&id));
+        }
+        let found = index.finish(|_| 0).remove(&1).unwrap_or_default();
+        let found: Vec<_> = found.into_iter().map(|m| (m.id, m.delivery_count)).collect();
+        prop_assert_eq!(found, model.into_iter().collect::<Vec<_>>());
+    }
+}

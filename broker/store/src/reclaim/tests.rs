@@ -1,1 +1,219 @@
+use crate::fs::Fs;
+use crate::fs::faulty::{FaultyFs, Survival};
+use crate::*;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+/// The owner of one queue's messages.
+#[derive(Default)]
+struct Queue {
+    messages: Mutex<BTreeMap<MessageId, Location>>,
+}
+
+impl Owner for Queue {
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
+        (queue == 1 && self.messages.lock().contains_key(&id)).then_some(3)
+    }
+
+    fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
+        self.messages.lock().get_mut(&id).map(|place| *place = to).is_some()
+    }
+}
+
+struct Fixture {
+    fs: FaultyFs,
+    store: Store,
+    queue: Arc<Queue>,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let fs = FaultyFs::new();
+        let (store, _) = open(&fs);
+        let queue = Arc::new(Queue::default());
+        store.start_reclaim(Arc::clone(&queue) as Arc<dyn Owner>);
+        Fixture { fs, store, queue }
+    }
+
+    fn publish(&self, count: u64) {
+        let mut batch = Batch::new();
+        let first = self.store.handle().next_ids(count);
+        for id in first..first + count {
+            let relative = batch.publish(id, &[1], &[&[id as u8; 1000]]);
+            let mut messages = self.queue.messages.lock();
+            let place = self
+                .store
+                .handle()
+                .append(&mut batch, Urgency::Soon)
+                .unwrap()
+                .location(relative);
+            messages.insert(id, place);
+        }
+    }
+
+    fn settle(&self, settled: impl Fn(MessageId) -> bool) {
+        let mut messages = self.queue.messages.lock();
+        let gone: Vec<_> = messages
+            .iter()
+            .filter(|(id, _)| settled(**id))
+            .map(|(id, place)| (*id, *place))
+            .collect();
+        messages.retain(|id, _| !settled(*id));
+        let mut batch = Batch::new();
+        batch.settle(1, &gone);
+        self.store.handle().append(&mut batch, Urgency::Soon).unwrap();
+    }
+
+    fn until(&self, what: &str, condition: impl Fn(Stats) -> bool) {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !condition(self.store.handle().stats()) {
+            assert!(Instant::now() < limit, "{what}: {:?}", self.store.handle().stats());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn check(&self) {
+        for (id, place) in self.queue.messages.lock().iter() {
+            assert_eq!(
+                self.store.handle().read(*place).unwrap(),
+                vec![*id as u8; 1000],
+                "message {id}"
+            );
+        }
+    }
+}
+
+fn open(fs: &FaultyFs) -> (Store, Recovered) {
+    let options = Options {
+        segment_bytes: 16 << 10,
+        flush_interval: Duration::from_millis(1),
+        idle: Duration::from_millis(20),
+        ..Options::new("/data")
+    };
+    Store::open(options, Arc::new(fs.clone()), Box::new(|_| {}), Box::new(|_| {})).unwrap()
+}
+
+fn recovered_ids(fs: &FaultyFs) -> Vec<MessageId> {
+    let (_store, recovered) = open(fs);
+    recovered
+        .queues
+        .get(&1)
+        .into_iter()
+        .flatten()
+        .map(|message| message.id)
+        .collect()
+}
+
+#[test]
+fn dead_segments_go_and_their_files_are_used_again() {
+    let fixture = Fixture::new();
+    fixture.publish(200);
+    fixture.settle(|_| true);
+    fixture.until("all but the newest segments gone", |stats| {
+        stats.reclaimed_segments >= 10 && stats.segments <= 2 && stats.disk_bytes <= 64 << 10
+    });
+    assert!(recovered_ids(&fixture.fs.crash(Survival::Everything)).is_empty());
+}
+
+#[test]
+fn the_few_live_messages_are_moved_together() {
+    let fixture = Fixture::new();
+    fixture.publish(400);
+    fixture.settle(|id| id % 40 != 0);
+    fixture.until("disk use follows", |stats| {
+        stats.reclaimed_segments >= 20 && stats.disk_bytes <= 80 << 10
+    });
+    fixture.check();
+    let after = fixture.fs.crash(Survival::Synced);
+    assert_eq!(
+        recovered_ids(&after),
+        (1..=400).filter(|id| id % 40 == 0).collect::<Vec<_>>()
+    );
+    let (_store, recovered) = open(&after);
+    let counted = recovered.queues[&1]
+        .iter()
+        .filter(|message| message.delivery_count == 3 && message.redelivered);
+    assert!(counted.count() >= 8, "the copies carry the owner's counts");
+}
+
+#[test]
+fn table_marks_and_deleted_queues_outlive_their_segments() {
+    let fixture = Fixture::new();
+    let handle = fixture.store.handle();
+    let mut batch = Batch::new();
+    batch.put(b"queue", b"orders");
+    batch.put(b"other", b"x");
+    batch.delivered(1, 5_000);
+    handle.append(&mut batch, Urgency::Soon).unwrap();
+    fixture.publish(100);
+    batch.delete(b"other");
+    batch.publish(100_000, &[2], &[b"in a queue that goes"]);
+    let lost = handle.append(&mut batch, Urgency::Soon).unwrap();
+    batch.queue_deleted(2);
+    handle.append(&mut batch, Urgency::Soon).unwrap();
+    handle.release(&[Location { len: 32, ..lost.base }]);
+    fixture.publish(100);
+    fixture.settle(|id| id != 200);
+    fixture.until("old segments gone", |stats| {
+        stats.reclaimed_segments >= 10 && stats.disk_bytes <= 80 << 10
+    });
+    fixture.check();
+    let (_store, recovered) = open(&fixture.fs.crash(Survival::Everything));
+    assert_eq!(recovered.table.len(), 1);
+    assert_eq!(&recovered.table[&b"queue"[..]][..], b"orders");
+    assert_eq!(recovered.queues.keys().copied().collect::<Vec<_>>(), [1]);
+    assert!(recovered.queues[&1][0].redelivered);
+}
+
+#[test]
+fn settlements_outlive_their_segment_while_the_message_is_on_disk() {
+    let fixture = Fixture::new();
+    fixture.publish(14);
+    // Of the first segment half stays; the segments with the settlements of the other half die.
+    fixture.settle(|id| id <= 7);
+    for _ in 0..20 {
+        fixture.publish(20);
+        fixture.settle(|id| id > 14);
+    }
+    fixture.until("later segments gone", |stats| stats.reclaimed_segments >= 15);
+    fixture.check();
+    assert_eq!(
+        recovered_ids(&fixture.fs.crash(Survival::Synced)),
+        (8..=14).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn ids_and_positions_never_start_over() {
+    let fs = FaultyFs::new();
+    let mut last = (0, Lsn::default());
+    for _ in 0..5 {
+        let (store, recovered) = open(&fs);
+        assert!(recovered.queues.is_empty());
+        let queue = Arc::new(Queue::default());
+        store.start_reclaim(queue);
+        let handle = store.handle();
+        let id = handle.next_ids(1);
+        let mut batch = Batch::new();
+        let relative = batch.publish(id, &[1], &[&[1; 3000]]);
+        let appended = handle.append(&mut batch, Urgency::Now).unwrap();
+        assert!(
+            id > last.0 && appended.lsn > last.1,
+            "{id} {:?} after {last:?}",
+            appended.lsn
+        );
+        last = (id, appended.lsn);
+        batch.settle(1, &[(id, appended.location(relative))]);
+        handle.append(&mut batch, Urgency::Now).unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        store.close().unwrap();
+    }
+    let segments = fs.list(Path::new("/data")).unwrap();
+    assert!(
+        segments.iter().filter(|name| name.starts_with("segment-")).count() <= 2,
+        "{segments:?}"
+    );
+}

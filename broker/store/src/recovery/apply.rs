@@ -102,7 +102,7 @@ pub(super) struct Applier {
     pub(super) table: BTreeMap<Vec<u8>, Bytes>,
     pub(super) next_id: MessageId,
     pub(super) records: u64,
-    pub(super) stale_copies: Vec<(QueueId, MessageId, Location)>,
+    pub(super) stale_copies: Vec<(QueueId, MessageId, u32)>,
     /// Segments in which records were lost.
     pub(super) damaged: BTreeSet<u32>,
 }
@@ -176,11 +176,7 @@ impl Applier {
             }
             Effect::Settle { queue, runs } => {
                 for run in runs {
-                    self.saw(run.last());
-                    self.ledger.speaks_of(segment, run.segment, record::HEAD as u64 / 2);
-                    let ledger = &mut self.ledger;
-                    self.index
-                        .settle(queue, run.first, run.last(), |location| ledger.released(location));
+                    self.settle(segment, queue, run);
                 }
             }
             Effect::Returned { queue, runs } => {
@@ -218,12 +214,27 @@ impl Applier {
         }
     }
 
+    /// A run of settlements. One that names another segment than the message's is about a message that was being copied: it
+    /// would go with the segment that it names, and leave the copy to come back.
+    fn settle(&mut self, segment: u32, queue: QueueId, run: record::Run) {
+        self.saw(run.last());
+        self.ledger.speaks_of(segment, run.segment, record::HEAD as u64 / 2);
+        let (ledger, stale) = (&mut self.ledger, &mut self.stale_copies);
+        self.index.settle(queue, run.first, run.last(), |id, location| {
+            ledger.released(location);
+            if location.segment != run.segment {
+                stale.push((queue, id, location.segment));
+            }
+        });
+    }
+
     /// A message of one queue. A copy whose source still exists adds nothing that the source did not bring: when the message
     /// is not there any more it was settled before it was copied, unless its first record is among the damaged ones.
     fn message(&mut self, queue: QueueId, message: StoredMessage, from: Option<u32>) {
         let settled = from.is_some_and(|from| !self.damaged.contains(&from)) && !self.index.contains(queue, message.id);
         if settled {
-            self.stale_copies.push((queue, message.id, message.location));
+            self.ledger.released(message.location);
+            self.stale_copies.push((queue, message.id, message.location.segment));
         } else if let Some(before) = self.index.insert(queue, message) {
             self.ledger.released(before);
         }

@@ -181,3 +181,104 @@ fn bad_settings_are_named() {
         "segment_bytes is 1, allowed is 4096 to 2147483648"
     );
 }
+
+mod failures {
+    use super::*;
+    use crate::fs::faulty::{FaultyFs, Survival};
+
+    fn open(fs: &FaultyFs) -> (Store, Arc<AtomicU32>, Recovered) {
+        let failures = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&failures);
+        let on_failed = Box::new(move |_: &Error| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let (store, recovered) =
+            Store::open(Options::new("/data"), Arc::new(fs.clone()), Box::new(|_| {}), on_failed).unwrap();
+        (store, failures, recovered)
+    }
+
+    fn put(store: &Store, key: &[u8]) -> Result<Lsn, Error> {
+        let mut batch = Batch::new();
+        batch.put(key, b"value");
+        Ok(store.handle().append(&mut batch, Urgency::Now)?.lsn)
+    }
+
+    fn until_failed(store: &Store) {
+        let limit = Instant::now() + Duration::from_secs(10);
+        while put(store, b"probe").is_ok() {
+            assert!(Instant::now() < limit);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_is_the_end() {
+        let fs = FaultyFs::new();
+        let (store, failures, _) = open(&fs);
+        let good = put(&store, b"good").unwrap();
+        wait(&store.handle(), good);
+        fs.fail_sync(0, 5);
+        let bad = put(&store, b"bad").unwrap();
+        until_failed(&store);
+        assert!(store.handle().durable() < bad);
+        assert!(matches!(put(&store, b"more"), Err(Error::Failed(_))));
+        let syncs = fs.syncs();
+        assert!(matches!(store.close(), Err(Error::Failed(_))));
+        assert_eq!(
+            (failures.load(Ordering::Relaxed), fs.syncs()),
+            (1, syncs),
+            "told once, never tried again"
+        );
+        let (_store, _, recovered) = open(&fs.crash(Survival::Synced));
+        assert!(recovered.table.contains_key(&b"good"[..]) && !recovered.table.contains_key(&b"bad"[..]));
+    }
+
+    #[test]
+    fn a_full_disk_is_reported() {
+        let fs = FaultyFs::new();
+        let (store, failures, _) = open(&fs);
+        let good = put(&store, b"good").unwrap();
+        wait(&store.handle(), good);
+        fs.fail_write(0, 28);
+        put(&store, b"bad").unwrap();
+        until_failed(&store);
+        let Err(Error::Failed(reason)) = store.close() else {
+            panic!("closed well")
+        };
+        assert!(reason.contains("No space left"), "{reason}");
+        assert_eq!(failures.load(Ordering::Relaxed), 1);
+        let (_store, _, recovered) = open(&fs.crash(Survival::Everything));
+        assert!(recovered.table.contains_key(&b"good"[..]));
+    }
+
+    #[test]
+    fn short_writes_are_completed() {
+        let fs = FaultyFs::new();
+        fs.short_writes(true);
+        let (store, _, _) = open(&fs);
+        let lsn = put(&store, b"key").unwrap();
+        wait(&store.handle(), lsn);
+        let (_store, _, recovered) = open(&fs.crash(Survival::Synced));
+        assert_eq!(recovered.table.len(), 1);
+    }
+
+    #[test]
+    fn what_is_queued_softly_is_synced_within_the_interval() {
+        let fs = FaultyFs::new();
+        let (store, _, _) = open(&fs);
+        let mut batch = Batch::new();
+        batch.put(b"a", b"b");
+        let before = Instant::now();
+        let lsn = store.handle().append(&mut batch, Urgency::Soon).unwrap().lsn;
+        wait(&store.handle(), lsn);
+        assert!(before.elapsed() >= Duration::from_millis(45) && before.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_directory_is_opened_once() {
+        let fs = FaultyFs::new();
+        let (_store, _, _) = open(&fs);
+        let second = Store::open(Options::new("/data"), Arc::new(fs), Box::new(|_| {}), Box::new(|_| {}));
+        assert!(matches!(second.err(), Some(Error::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+    }
+}
