@@ -80,13 +80,15 @@ struct Shared<S, N> {
 type Tally = BTreeMap<ObjectKey, BTreeMap<Kind, (usize, usize)>>;
 
 impl<S, N> Shared<S, N> {
-    /// Puts one broker's numbers in place and sets the sums; `None` takes them away.
-    fn count(&self, broker: &ObjectKey, numbers: Option<BTreeMap<Kind, (usize, usize)>>) {
+    /// Counts the resources of one broker, each with whether it is Ready, and sets the sums over all brokers.
+    fn count(&self, broker: &ObjectKey, resources: impl Iterator<Item = (Kind, bool)>) {
+        let mut numbers: BTreeMap<Kind, (usize, usize)> = BTreeMap::new();
+        for (kind, ready) in resources {
+            let number = numbers.entry(kind).or_default();
+            *(if ready { &mut number.0 } else { &mut number.1 }) += 1;
+        }
         let mut tally = self.tally.lock();
-        match numbers {
-            Some(numbers) => tally.insert(broker.clone(), numbers),
-            None => tally.remove(broker),
-        };
+        tally.insert(broker.clone(), numbers);
         for kind in Kind::ALL {
             let (ready, not_ready) = tally
                 .values()

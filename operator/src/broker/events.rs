@@ -4,11 +4,14 @@
 //! Where the broker has no such exchange (RabbitMQ without the plugin `rabbitmq_event_exchange`) only `Lost` comes.
 //! Does not know about what is wanted, or what a change means for it.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::amqp::wire_error;
 use super::{BindingEvent, Error, Event};
@@ -24,6 +27,8 @@ const KEYS: [&str; 6] = [
 ];
 /// Most events that the broker sends ahead; the others wait in the queue on the broker.
 const AHEAD: u16 = 1_000;
+/// Longest time for a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Most events that wait for the pipeline in this process.
 pub const WAITING: usize = 4_096;
 
@@ -47,7 +52,11 @@ pub async fn listen(connection: Connection) -> Result<(bool, mpsc::Receiver<Even
         let end = tokio::select! {
             why = pump(consumer, &sender) => why,
             why = broken(&connection) => why,
-            () = sender.closed() => return,
+            () = sender.closed() => {
+                // Best effort: the broker notices a broken connection too.
+                let _ = timeout(GOODBYE, connection.close(200, "bye".into())).await;
+                return;
+            }
         };
         // Nobody listens any more if this fails.
         let _ = sender.send(Event::Lost(end)).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
 use super::memory::backoff;
@@ -148,4 +148,12 @@ pub(super) async fn connect<S: Source, N: Connector>(
         let text = format!("no connection within {} s", ATTEMPT.as_secs());
         Err(Away::Unreachable(Reason::WaitingForBroker, text))
     })
+}
+
+/// Waits until a time, forever for none.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }

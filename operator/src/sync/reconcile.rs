@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -15,7 +15,7 @@ use super::apply::{Applied, Failure, Retry, apply};
 use super::desired::{Desired, Item, Standing, describe, desired, is_set};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
-use super::link::{Attempt, Link, News, connect};
+use super::link::{Attempt, Link, News, connect, until};
 use super::memory::Memory;
 use super::observe::Observed;
 use super::report::{Away, broker_report, offline, recall, report};
@@ -112,7 +112,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         if let Link::Up { client, .. } = &self.link {
             client.close().await;
         }
-        self.shared.count(&self.key, None);
+        self.shared.count(&self.key, std::iter::empty());
     }
 
     /// Takes in news of the link; whether a pass is worth it.
@@ -296,8 +296,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         let (Link::Up { client, .. }, Some(resync)) = (&self.link, self.resync()) else {
             return Ok(());
         };
-        let known = self.observed.as_ref();
-        let fresh = known.is_some_and(|observed| !observed.needs_list(&desired.relevant()));
+        let fresh = matches!(&self.observed, Some(observed) if !observed.needs_list(&desired.relevant()));
         if fresh && self.listed.elapsed() < resync {
             return Ok(());
         }
@@ -583,30 +582,15 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
     }
 
     fn count(&self, desired: &Desired) {
-        let mut numbers: BTreeMap<Kind, (usize, usize)> = BTreeMap::new();
-        for item in &desired.items {
-            let number = numbers.entry(item.key.kind).or_default();
-            if self.is_ready(item) {
-                number.0 += 1;
-            } else {
-                number.1 += 1;
-            }
-        }
-        let broker_ready = self.broker_last.as_ref().map(|last| last.ready == Tri::True);
-        if let Some(ready) = broker_ready {
-            numbers.insert(Kind::Broker, (usize::from(ready), usize::from(!ready)));
-        }
-        self.shared.count(&self.key, Some(numbers));
+        let broker = self
+            .broker_last
+            .iter()
+            .map(|last| (Kind::Broker, last.ready == Tri::True));
+        let items = desired.items.iter().map(|item| (item.key.kind, self.is_ready(item)));
+        self.shared.count(&self.key, broker.chain(items));
     }
 
     fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

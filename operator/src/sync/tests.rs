@@ -1,175 +1,22 @@
 //! The loop on brokers in memory: what it does, what it does not do, and what it says.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+
+mod stage;
 
 use super::desired::tests::{add, world};
 use super::*;
 use crate::broker::Operation;
 use crate::broker::fake::{Fake, State};
-use crate::resource::BrokerSpec;
-use crate::source::{
-    Connection, ConnectionError, FORCE_DELETE, LastStatus, Meta, Object, PAUSED, Reason, SourceError, StatusReport,
-    World,
-};
+use crate::source::{FORCE_DELETE, LastStatus, Meta, PAUSED, Reason, World};
 use crate::topology::{End, Name, QueueDefinition};
+use stage::Stage;
 
 const URI: &str = "amqp://one";
-
-/// Resources in memory.
-struct Shelf {
-    world: Mutex<World>,
-    changed: watch::Sender<u64>,
-    statuses: Mutex<BTreeMap<ObjectKey, StatusReport>>,
-    warnings: Mutex<Vec<String>>,
-    writes: AtomicUsize,
-    finalizers: AtomicUsize,
-}
-
-impl Source for Shelf {
-    fn world(&self) -> Arc<World> {
-        Arc::new(self.world.lock().clone())
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
-        let Some(external) = &broker.spec.external else {
-            return Err(ConnectionError::Missing("Secret shop/admin does not exist".to_owned()));
-        };
-        Ok(Connection {
-            amqp_uri: external.uri.clone(),
-            management_uri: external.management_uri.clone(),
-            user: String::new(),
-            password: String::new(),
-            ca: None,
-        })
-    }
-
-    async fn write_status(&self, reports: Vec<StatusReport>) {
-        self.writes.fetch_add(reports.len(), Ordering::SeqCst);
-        let mut statuses = self.statuses.lock();
-        for report in reports {
-            statuses.insert(report.key.clone(), report);
-        }
-    }
-
-    async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
-        self.finalizers.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-
-    async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
-        let mut world = self.world.lock();
-        world.queues.remove(key);
-        world.exchanges.remove(key);
-        world.bindings.remove(key);
-        drop(world);
-        self.statuses.lock().remove(key);
-        self.changed.send_modify(|number| *number += 1);
-        Ok(())
-    }
-
-    async fn warn(&self, key: &ObjectKey, _: &'static str, message: String) {
-        self.warnings.lock().push(format!("{key}: {message}"));
-    }
-}
-
-/// A pipeline at work.
-struct Stage {
-    shelf: Arc<Shelf>,
-    fake: Fake,
-    stop: CancellationToken,
-    _running: JoinHandle<()>,
-}
-
-impl Stage {
-    fn start(world: World) -> Self {
-        Self::start_with(world, Fake::default(), Settings::default())
-    }
-
-    fn start_with(world: World, fake: Fake, settings: Settings) -> Self {
-        let shelf = Arc::new(Shelf {
-            world: Mutex::new(world),
-            changed: watch::Sender::new(0),
-            statuses: Mutex::default(),
-            warnings: Mutex::default(),
-            writes: AtomicUsize::new(0),
-            finalizers: AtomicUsize::new(0),
-        });
-        let stop = CancellationToken::new();
-        let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
-        Self {
-            shelf,
-            fake,
-            stop,
-            _running: tokio::spawn(running),
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut World)) {
-        change(&mut self.shelf.world.lock());
-        self.shelf.changed.send_modify(|number| *number += 1);
-    }
-
-    fn delete(&self, key: &ObjectKey, since: i64, annotation: Option<&str>) {
-        self.change(|world| {
-            let edit = |meta: &mut Meta| {
-                meta.deleting = Some(since);
-                if let Some(name) = annotation {
-                    meta.annotations.insert(name.to_owned(), "true".to_owned());
-                }
-            };
-            if let Some(object) = world.queues.get_mut(key) {
-                edit(&mut Arc::make_mut(object).meta);
-            }
-            if let Some(object) = world.bindings.get_mut(key) {
-                edit(&mut Arc::make_mut(object).meta);
-            }
-        });
-    }
-
-    fn reason(&self, key: &ObjectKey) -> Option<Reason> {
-        self.shelf.statuses.lock().get(key).map(|status| status.reason)
-    }
-
-    fn message(&self, key: &ObjectKey) -> String {
-        self.shelf
-            .statuses
-            .lock()
-            .get(key)
-            .map(|status| status.message.clone())
-            .unwrap_or_default()
-    }
-
-    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let started = Instant::now();
-        while !is_so(self) {
-            let statuses = self.shelf.statuses.lock().clone();
-            assert!(started.elapsed() < Duration::from_secs(8), "{what}: {statuses:#?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn until_synced(&self, keys: &[ObjectKey]) {
-        self.until("all Synced", |stage| {
-            keys.iter().all(|key| stage.reason(key) == Some(Reason::Synced))
-        })
-        .await;
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
 
 fn broker(uri: &str) -> Value {
     json!({"engine": "External", "external": {
@@ -403,19 +250,17 @@ async fn an_annotation_lets_a_blocked_queue_go_and_leaves_its_messages() {
 async fn the_second_resource_takes_over_when_the_first_goes() {
     let mut world = orders();
     let second = to_main(json!({"name": "invoices"}));
-    for (kind, object) in [(Kind::Queue, second)] {
-        let meta = Meta {
-            key: key(kind, "second"),
-            uid: "second".to_owned(),
-            generation: 1,
-            created: 50,
-            deleting: None,
-            annotations: BTreeMap::new(),
-            finalized: false,
-            status: LastStatus::default(),
-        };
-        add(&mut world, meta, object);
-    }
+    let meta = Meta {
+        key: queue("second"),
+        uid: "second".to_owned(),
+        generation: 1,
+        created: 50,
+        deleting: None,
+        annotations: BTreeMap::new(),
+        finalized: false,
+        status: LastStatus::default(),
+    };
+    add(&mut world, meta, second);
     let stage = Stage::start(world);
     stage.until_synced(&all_orders()).await;
     stage

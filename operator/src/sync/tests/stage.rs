@@ -1,0 +1,170 @@
+//! A pipeline at work between resources in memory and brokers in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::fake::Fake;
+use crate::metrics::Metrics;
+use crate::resource::BrokerSpec;
+use crate::source::{
+    Connection, ConnectionError, Meta, Object, ObjectKey, Reason, Source, SourceError, StatusReport, World,
+};
+use crate::sync::{Settings, run};
+
+/// Resources in memory.
+pub(super) struct Shelf {
+    pub(super) world: Mutex<World>,
+    pub(super) changed: watch::Sender<u64>,
+    pub(super) statuses: Mutex<BTreeMap<ObjectKey, StatusReport>>,
+    pub(super) warnings: Mutex<Vec<String>>,
+    pub(super) writes: AtomicUsize,
+    pub(super) finalizers: AtomicUsize,
+}
+
+impl Source for Shelf {
+    fn world(&self) -> Arc<World> {
+        Arc::new(self.world.lock().clone())
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+        let Some(external) = &broker.spec.external else {
+            return Err(ConnectionError::Missing("Secret shop/admin does not exist".to_owned()));
+        };
+        Ok(Connection {
+            amqp_uri: external.uri.clone(),
+            management_uri: external.management_uri.clone(),
+            user: String::new(),
+            password: String::new(),
+            ca: None,
+        })
+    }
+
+    async fn write_status(&self, reports: Vec<StatusReport>) {
+        self.writes.fetch_add(reports.len(), Ordering::SeqCst);
+        let mut statuses = self.statuses.lock();
+        for report in reports {
+            statuses.insert(report.key.clone(), report);
+        }
+    }
+
+    async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
+        self.finalizers.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        let mut world = self.world.lock();
+        world.queues.remove(key);
+        world.exchanges.remove(key);
+        world.bindings.remove(key);
+        drop(world);
+        self.statuses.lock().remove(key);
+        self.changed.send_modify(|number| *number += 1);
+        Ok(())
+    }
+
+    async fn warn(&self, key: &ObjectKey, _: &'static str, message: String) {
+        self.warnings.lock().push(format!("{key}: {message}"));
+    }
+}
+
+/// A pipeline at work.
+pub(super) struct Stage {
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) fake: Fake,
+    stop: CancellationToken,
+    _running: JoinHandle<()>,
+}
+
+impl Stage {
+    pub(super) fn start(world: World) -> Self {
+        Self::start_with(world, Fake::default(), Settings::default())
+    }
+
+    pub(super) fn start_with(world: World, fake: Fake, settings: Settings) -> Self {
+        let shelf = Arc::new(Shelf {
+            world: Mutex::new(world),
+            changed: watch::Sender::new(0),
+            statuses: Mutex::default(),
+            warnings: Mutex::default(),
+            writes: AtomicUsize::new(0),
+            finalizers: AtomicUsize::new(0),
+        });
+        let stop = CancellationToken::new();
+        let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
+        Self {
+            shelf,
+            fake,
+            stop,
+            _running: tokio::spawn(running),
+        }
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.shelf.world.lock());
+        self.shelf.changed.send_modify(|number| *number += 1);
+    }
+
+    pub(super) fn delete(&self, key: &ObjectKey, since: i64, annotation: Option<&str>) {
+        self.change(|world| {
+            let edit = |meta: &mut Meta| {
+                meta.deleting = Some(since);
+                if let Some(name) = annotation {
+                    meta.annotations.insert(name.to_owned(), "true".to_owned());
+                }
+            };
+            if let Some(object) = world.queues.get_mut(key) {
+                edit(&mut Arc::make_mut(object).meta);
+            }
+            if let Some(object) = world.bindings.get_mut(key) {
+                edit(&mut Arc::make_mut(object).meta);
+            }
+        });
+    }
+
+    pub(super) fn reason(&self, key: &ObjectKey) -> Option<Reason> {
+        self.shelf.statuses.lock().get(key).map(|status| status.reason)
+    }
+
+    pub(super) fn message(&self, key: &ObjectKey) -> String {
+        self.shelf
+            .statuses
+            .lock()
+            .get(key)
+            .map(|status| status.message.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !is_so(self) {
+            let statuses = self.shelf.statuses.lock().clone();
+            assert!(started.elapsed() < Duration::from_secs(8), "{what}: {statuses:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(super) async fn until_synced(&self, keys: &[ObjectKey]) {
+        self.until("all Synced", |stage| {
+            keys.iter().all(|key| stage.reason(key) == Some(Reason::Synced))
+        })
+        .await;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
