@@ -10,6 +10,8 @@ pub mod error;
 
 pub mod page;
 
+pub mod rates;
+
 pub mod overview;
 
 pub mod queues;
@@ -32,6 +34,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use base64::Engine;
 use error::{Failure, Result};
+use rates::Rates;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
@@ -44,12 +47,15 @@ pub struct Admin {
     pub node: Arc<Node>,
     /// Where it listens: protocol and address.
     pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// How fast counters grow.
+    pub rates: Arc<Rates>,
 }
 
 impl Admin {
     /// The API of a node that listens on these addresses.
     pub fn new(node: Arc<Node>, listeners: Vec<(&'static str, SocketAddr)>) -> Self {
-        Self { node, listeners }
+        let rates = Arc::default();
+        Self { node, listeners, rates }
     }
 
     /// A vhost of a URL.
@@ -81,8 +87,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Opens it, once.
+    /// Opens it, once, and starts to sample rates.
     pub fn open(&self, admin: Admin) {
+        tokio::spawn(admin.rates.clone().run(admin.node.clone()));
         let _ = self.admin.set(Arc::new(admin));
     }
 

@@ -7,12 +7,14 @@ use crate::connection::registry::Registry;
 use crate::limits::Memory;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use leveret_store::{Handle, Location, MessageId, Owner, QueueId};
+use leveret_store::{Handle, Location, Lsn, MessageId, Owner, QueueId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// Limits that are told to clients at connection.tune, and others that hold for every connection.
 #[derive(Clone, Debug)]
@@ -63,14 +65,14 @@ pub struct Totals {
     pub returned_unroutable: AtomicU64,
     /// Messages that clients published.
     pub published: AtomicU64,
+    /// Of those, messages published on a channel with confirms.
+    pub to_confirm: AtomicU64,
     /// Messages confirmed to publishers.
     pub confirmed: AtomicU64,
     /// Connections opened and closed.
     pub connections: (AtomicU64, AtomicU64),
     /// Channels opened and closed.
     pub channels: (AtomicU64, AtomicU64),
-    /// Queues declared, created, deleted.
-    pub queues: (AtomicU64, AtomicU64, AtomicU64),
 }
 
 impl Totals {
@@ -130,6 +132,23 @@ impl Node {
         self.next_consumer.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Returns once the log is durable up to `lsn`; at once for `None`. (If the log fails, the process ends.)
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn wait_durable(&self, lsn: Option<Lsn>) {
+        let Some(lsn) = lsn else { return };
+        loop {
+            let mut synced = pin!(self.durability.notify.notified());
+            // From here on no sync is missed; one that was before is seen by the look at the log.
+            synced.as_mut().enable();
+            if self.log.durable() >= lsn {
+                return;
+            }
+            synced.await;
+        }
+    }
+
     fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
         self.vhosts.read().values().find_map(|vhost| vhost.queue_by_id(id))
     }
@@ -149,6 +168,8 @@ impl Owner for Node {
 #[derive(Default)]
 pub struct Durability {
     waiting: Mutex<Vec<Arc<Outbox>>>,
+    /// For those that aren't connections.
+    notify: Notify,
 }
 
 impl Durability {
@@ -161,6 +182,7 @@ impl Durability {
 
     /// A sync is through.
     pub fn synced(&self) {
+        self.notify.notify_waiters();
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for outbox in waiting {
             outbox.set_waiting(false);

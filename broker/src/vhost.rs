@@ -24,9 +24,10 @@ use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Kind};
 use crate::limits::Memory;
 use crate::queue::Queue;
+use crate::queue::totals::{Snapshot, Totals};
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,28 @@ pub struct Vhost {
     memory: Arc<Memory>,
     /// Where creations and deletions are told.
     pub events: Events,
+    /// Queues declared, created, deleted.
+    pub churn: Churn,
+}
+
+/// Counters of a vhost since the broker started.
+#[derive(Debug, Default)]
+pub struct Churn {
+    /// Declarations of queues, passive ones included.
+    pub declared: AtomicU64,
+    /// Queues created.
+    pub created: AtomicU64,
+    /// Queues deleted.
+    pub deleted: AtomicU64,
+    /// What deleted queues had counted.
+    retired: Mutex<Totals>,
+}
+
+impl Churn {
+    fn retire(&self, queue: &Queue) {
+        self.deleted.fetch_add(1, Ordering::Relaxed);
+        self.retired.lock().add(&queue.snapshot().totals);
+    }
 }
 
 /// What a vhost holds.
@@ -64,6 +87,8 @@ pub struct Topology {
     pub exchanges: HashMap<ShortString, Exchange>,
     /// By name.
     pub queues: HashMap<ShortString, Arc<Queue>>,
+    /// By number in the log.
+    pub queues_by_id: HashMap<QueueId, Arc<Queue>>,
     /// The bindings that lead to a queue or exchange.
     pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Binding>>,
 }
@@ -102,6 +127,7 @@ impl Vhost {
             log,
             memory,
             events: Events::default(),
+            churn: Churn::default(),
         }
     }
 
@@ -137,6 +163,17 @@ impl Vhost {
     /// All queues.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         self.topology.read().queues.values().cloned().collect()
+    }
+
+    /// The sum of all queues, with what deleted ones had counted: under one lock, so that no count is missed or doubled.
+    pub fn sum(&self) -> Snapshot {
+        let topology = self.topology.read();
+        let mut sum = Snapshot {
+            totals: *self.churn.retired.lock(),
+            ..Snapshot::default()
+        };
+        topology.queues.values().for_each(|queue| sum.add(&queue.snapshot()));
+        sum
     }
 
     /// A queue by its number in the log: for compaction.

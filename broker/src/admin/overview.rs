@@ -5,14 +5,15 @@
 use super::error::Result;
 use super::json::Object;
 use super::page::Query;
+use super::rates::{self, QueueRates};
 use super::{Admin, Gate, Login, aside, json, ok};
-use crate::queue::totals::Snapshot;
+use crate::queue::totals::{Snapshot, Totals};
 use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The RabbitMQ version whose API this is: tools look at it to know what they may call.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
@@ -89,37 +90,20 @@ pub fn exchange_types(list: &mut json::Array<'_>) {
 }
 
 fn sums(admin: &Admin, o: &mut Object<'_>) {
-    let mut all = Snapshot::default();
+    let node = &admin.node;
+    let (all, rates) = (rates::sum(node), admin.rates.sum());
     let (mut queues, mut exchanges) = (0, 0);
-    if o.wants("queue_totals") || o.wants("object_totals") {
-        for vhost in admin.node.vhosts() {
-            let list = vhost.queues();
-            queues += list.len();
-            exchanges += vhost.topology().exchanges.len();
-            for queue in list {
-                let one = queue.snapshot();
-                all.ready += one.ready;
-                all.unacked += one.unacked;
-                all.consumers += one.consumers;
-            }
-        }
+    for vhost in node.vhosts() {
+        let topology = vhost.topology();
+        queues += topology.queues.len();
+        exchanges += topology.exchanges.len();
     }
-    let connections = admin.node.connections.list();
+    let connections = node.connections.list();
     let channels: usize = connections
         .iter()
         .map(|connection| connection.channels.lock().len())
         .sum();
-    o.object("queue_totals", |o| {
-        let (ready, unacked) = (all.ready as u64, all.unacked as u64);
-        o.counted("messages", "messages_details", ready + unacked, 0.0);
-        o.counted("messages_ready", "messages_ready_details", ready, 0.0);
-        o.counted(
-            "messages_unacknowledged",
-            "messages_unacknowledged_details",
-            unacked,
-            0.0,
-        );
-    });
+    o.object("queue_totals", |o| depth(&all, &rates, o));
     o.object("object_totals", |o| {
         o.number("queues", queues as u64);
         o.number("exchanges", exchanges as u64);
@@ -127,24 +111,84 @@ fn sums(admin: &Admin, o: &mut Object<'_>) {
         o.number("consumers", all.consumers as u64);
         o.number("connections", connections.len() as u64);
     });
-    o.object("message_stats", |_| ());
+    o.object("message_stats", |o| message_stats(admin, &all.totals, &rates, o));
     churn(admin, o);
 }
 
+/// Messages waiting and unacknowledged, with how fast that changes.
+pub fn depth(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
+    let (ready, unacked) = (now.ready as u64, now.unacked as u64);
+    o.counted(
+        "messages",
+        "messages_details",
+        ready + unacked,
+        rates.ready + rates.unacked,
+    );
+    o.counted("messages_ready", "messages_ready_details", ready, rates.ready);
+    o.counted(
+        "messages_unacknowledged",
+        "messages_unacknowledged_details",
+        unacked,
+        rates.unacked,
+    );
+}
+
+/// What left queues, with rates: for the whole broker and for one queue.
+pub fn delivery_stats(totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
+    o.counted("deliver", "deliver_details", totals.delivered, rates.deliver);
+    o.counted(
+        "deliver_no_ack",
+        "deliver_no_ack_details",
+        totals.delivered_no_ack,
+        rates.deliver_no_ack,
+    );
+    o.counted("get", "get_details", totals.got, rates.get);
+    o.counted("get_no_ack", "get_no_ack_details", totals.got_no_ack, rates.get_no_ack);
+    o.counted("get_empty", "get_empty_details", totals.get_empty, rates.get_empty);
+    o.counted(
+        "deliver_get",
+        "deliver_get_details",
+        totals.handed_out(),
+        rates.deliver_get(),
+    );
+    o.counted("ack", "ack_details", totals.acked, rates.ack);
+    o.counted("redeliver", "redeliver_details", totals.redelivered, rates.redeliver);
+}
+
+fn message_stats(admin: &Admin, totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
+    let (counts, node) = (&admin.node.totals, admin.rates.node());
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    o.counted("publish", "publish_details", load(&counts.published), node.publish);
+    o.counted("confirm", "confirm_details", load(&counts.confirmed), node.confirm);
+    o.counted(
+        "return_unroutable",
+        "return_unroutable_details",
+        load(&counts.returned_unroutable),
+        node.return_unroutable,
+    );
+    o.counted(
+        "drop_unroutable",
+        "drop_unroutable_details",
+        load(&counts.dropped_unroutable),
+        node.drop_unroutable,
+    );
+    delivery_stats(totals, rates, o);
+}
+
 fn churn(admin: &Admin, o: &mut Object<'_>) {
-    let totals = &admin.node.totals;
-    let counters = [
-        ("connection_created", &totals.connections.0),
-        ("connection_closed", &totals.connections.1),
-        ("channel_created", &totals.channels.0),
-        ("channel_closed", &totals.channels.1),
-        ("queue_declared", &totals.queues.0),
-        ("queue_created", &totals.queues.1),
-        ("queue_deleted", &totals.queues.2),
+    const NAMES: [(&str, &str); 7] = [
+        ("connection_created", "connection_created_details"),
+        ("connection_closed", "connection_closed_details"),
+        ("channel_created", "channel_created_details"),
+        ("channel_closed", "channel_closed_details"),
+        ("queue_declared", "queue_declared_details"),
+        ("queue_created", "queue_created_details"),
+        ("queue_deleted", "queue_deleted_details"),
     ];
+    let (counts, rates) = (rates::churn(&admin.node), admin.rates.node().churn);
     o.object("churn_rates", |o| {
-        for (name, counter) in counters {
-            o.number(name, counter.load(Ordering::Relaxed));
+        for ((name, details), (count, rate)) in NAMES.into_iter().zip(counts.into_iter().zip(rates)) {
+            o.counted(name, details, count, rate);
         }
     });
 }

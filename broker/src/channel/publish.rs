@@ -48,7 +48,8 @@ impl Stage {
         self.runs.is_empty()
     }
 
-    fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
+    /// Adds a message that goes to the queues of `route`. `confirm`: its tag on the channel.
+    pub fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
         self.messages += 1;
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel
@@ -155,8 +156,10 @@ impl Channel {
     /// # Errors
     /// 404 no such exchange, 403 internal exchange, 406 wrong user-id or expiration.
     pub fn publish(&mut self, peer: &Peer, desk: &mut Desk, message: Message, mandatory: bool) -> Result<()> {
-        let stripped = self.check(peer, &message)?;
+        let stripped = check(&peer.user, &message)?;
         let confirm = self.confirms.as_mut().map(super::confirm::Confirms::next_tag);
+        desk.received.0 += 1;
+        desk.received.1 += u64::from(confirm.is_some());
         self.info.published.fetch_add(1, Ordering::Relaxed);
         let route = desk
             .routes
@@ -174,28 +177,6 @@ impl Channel {
         desk.stage
             .push(self.number, route, stripped.unwrap_or(message), confirm);
         Ok(())
-    }
-
-    /// Checks the properties that mean something to the broker. Gives the message as it is delivered, if that is another one.
-    fn check(&self, peer: &Peer, message: &Message) -> Result<Option<Message>> {
-        let properties = message.properties();
-        if let Some(user) = raw::user_id(properties)
-            && user != peer.user.as_bytes()
-        {
-            let user = String::from_utf8_lossy(user);
-            let text = format!(
-                "user_id property set to '{user}' but authenticated user was '{}'",
-                peer.user
-            );
-            return Err(Error::Precondition(text.into()));
-        }
-        if let Some(expiration) = raw::expiration(properties) {
-            check_expiration(expiration)?;
-        }
-        if has_extra_keys(message) {
-            return check_extra_keys(message);
-        }
-        Ok(None)
     }
 
     /// basic.return of a message that no queue got.
@@ -218,6 +199,28 @@ impl Channel {
             );
         });
     }
+}
+
+/// Checks the properties that mean something to the broker. Gives the message as it is delivered, if that is another one.
+///
+/// # Errors
+/// 406 wrong user-id, expiration, CC or BCC.
+pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
+    let properties = message.properties();
+    if let Some(claimed) = raw::user_id(properties)
+        && claimed != user.as_bytes()
+    {
+        let claimed = String::from_utf8_lossy(claimed);
+        let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+        return Err(Error::Precondition(text.into()));
+    }
+    if let Some(expiration) = raw::expiration(properties) {
+        check_expiration(expiration)?;
+    }
+    if has_extra_keys(message) {
+        return check_extra_keys(message);
+    }
+    Ok(None)
 }
 
 fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error {

@@ -48,6 +48,8 @@ pub struct Desk {
     pub routes: RouteCache,
     /// Replies that wait for the log.
     pub held: Held,
+    /// Messages received since the node's counters were last added to: all, and those to be confirmed.
+    pub received: (u64, u64),
 }
 
 /// One channel.

@@ -423,8 +423,18 @@ impl Session {
                 self.fail(0, &error, (0, 0));
             }
         }
+        self.count();
         self.advance();
         self.desk.work.wakes.flush();
+    }
+
+    fn count(&mut self) {
+        let (received, to_confirm) = std::mem::take(&mut self.desk.received);
+        if received > 0 {
+            let totals = &self.peer.node.totals;
+            totals.published.fetch_add(received, Ordering::Relaxed);
+            totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
+        }
     }
 
     fn append_records(&mut self) -> Result<()> {

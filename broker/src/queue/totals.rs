@@ -29,6 +29,24 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds another queue's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.published += other.published;
+        self.delivered += other.delivered;
+        self.delivered_no_ack += other.delivered_no_ack;
+        self.got += other.got;
+        self.got_no_ack += other.got_no_ack;
+        self.get_empty += other.get_empty;
+        self.acked += other.acked;
+        self.redelivered += other.redelivered;
+        self.last_active = self.last_active.max(other.last_active);
+    }
+
+    /// Messages handed out in any way (RabbitMQ's `deliver_get`).
+    pub fn handed_out(&self) -> u64 {
+        self.delivered + self.delivered_no_ack + self.got + self.got_no_ack
+    }
+
     pub(super) fn touch(&mut self) {
         self.last_active = Some(Instant::now());
     }
@@ -53,6 +71,21 @@ pub struct Snapshot {
     pub memory: u64,
     /// Consumers.
     pub consumers: usize,
+}
+
+impl Snapshot {
+    /// Adds another queue.
+    pub fn add(&mut self, other: &Self) {
+        self.totals.add(&other.totals);
+        self.ready += other.ready;
+        self.unacked += other.unacked;
+        self.ready_bytes += other.ready_bytes;
+        self.unacked_bytes += other.unacked_bytes;
+        self.persistent.0 += other.persistent.0;
+        self.persistent.1 += other.persistent.1;
+        self.memory += other.memory;
+        self.consumers += other.consumers;
+    }
 }
 
 impl Queue {

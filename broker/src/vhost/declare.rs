@@ -117,6 +117,7 @@ impl Vhost {
     /// isn't supported.
     pub fn declare_queue(&self, declare: &QueueDeclare, connection: u64) -> Result<(Arc<Queue>, Change)> {
         let name = clean_name(&declare.queue);
+        self.churn.declared.fetch_add(1, Ordering::Relaxed);
         if declare.passive {
             return self.queue(&name, connection).map(|queue| (queue, Change::default()));
         }
@@ -148,6 +149,7 @@ impl Vhost {
 
     fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
         let id = self.next_queue_id.fetch_add(1, Ordering::Relaxed);
+        self.churn.created.fetch_add(1, Ordering::Relaxed);
         let mut records = Batch::default();
         // An exclusive queue goes with its connection, so it never outlives the broker: RabbitMQ ignores its durability too.
         if definition.durable && definition.owner.is_none() {
@@ -158,6 +160,7 @@ impl Vhost {
         }
         let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
         topology.queues.insert(queue.name().clone(), queue.clone());
+        topology.queues_by_id.insert(id, queue.clone());
         (queue, records)
     }
 

@@ -81,6 +81,8 @@ impl Vhost {
         let name = queue.name();
         let mut records = Batch::default();
         topology.queues.remove(name);
+        topology.queues_by_id.remove(&queue.id);
+        self.churn.retire(queue);
         if queue.logged() {
             records.delete(&record::queue_key(&self.name, name));
             records.queue_deleted(queue.id);
