@@ -173,6 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Poll::Ready(count) = poll_read_buf(Pin::new(&mut self.stream), context, &mut room) {
                 return Poll::Ready(count.map(Event::Read));
             }
+            if self.read.is_empty() && self.read_size == READ_MIN {
+                // Nobody knows how long the client is silent: thousands of idle connections shouldn't hold buffers.
+                self.read = BytesMut::new();
+            }
         }
         self.tick.poll_tick(context).map(|_| Ok(Event::Tick))
     }
@@ -346,9 +350,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 put_heartbeat(&mut self.write);
             }
             self.sent = false;
-        }
-        if self.read.is_empty() && self.read_size == READ_MIN {
-            self.read = BytesMut::new();
         }
         if self.write.is_empty() && self.write.capacity() > KEEP_BUFFER {
             self.write = Vec::new();

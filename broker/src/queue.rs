@@ -173,7 +173,8 @@ impl Queue {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut logged: Vec<(MessageId, Location)> = Vec::with_capacity(ids.len());
-        for &id in ids {
+        // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
+        for &id in ids.iter().rev() {
             let Some(mut entry) = state.unsettled.remove(id) else {
                 continue;
             };
@@ -188,6 +189,7 @@ impl Queue {
                 state.totals.acked += u64::from(outcome == Outcome::Acked);
             }
         }
+        logged.reverse();
         if !logged.is_empty() {
             self.log_mark(state, &mut work.records);
             match outcome {
@@ -298,6 +300,11 @@ impl Queue {
             .collect();
         self.log.release(&locations);
         Ok(Deleted { messages, consumers })
+    }
+
+    /// Whether it has been deleted: whoever still holds it can let go.
+    pub fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
     }
 
     /// Waiting messages and consumers, as queue.declare-ok tells them.

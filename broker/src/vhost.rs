@@ -178,12 +178,7 @@ impl Vhost {
 
     /// A queue by its number in the log: for compaction.
     pub fn queue_by_id(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.topology
-            .read()
-            .queues
-            .values()
-            .find(|queue| queue.id == id)
-            .cloned()
+        self.topology.read().queues_by_id.get(&id).cloned()
     }
 
     fn check_owner(&self, queue: &Queue, connection: u64) -> Result<()> {

@@ -22,7 +22,11 @@ impl Channel {
         } else {
             consume.consumer_tag.clone()
         };
-        if self.consumers.contains_key(&tag) {
+        if self
+            .consumers
+            .get(&tag)
+            .is_some_and(|consuming| !consuming.queue.is_deleted())
+        {
             let text = format!("attempt to reuse consumer tag '{}'", tag.to_str_lossy());
             return Err(Error::NotAllowed(text.into()));
         }

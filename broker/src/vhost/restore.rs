@@ -54,6 +54,7 @@ impl Vhost {
                     self.next_queue_id.fetch_max(id + 1, Ordering::Relaxed);
                     let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
                     by_id.insert(id, queue.clone());
+                    topology.queues_by_id.insert(id, queue.clone());
                     topology.queues.insert(name, queue);
                 }
                 Some(Record::Binding(vhost, binding)) if vhost == self.name => bindings.push(binding),
