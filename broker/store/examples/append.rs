@@ -1,6 +1,7 @@
 //! How fast the log takes messages: `cargo run --release -p leveret-store --example append -- [DIRECTORY [SECONDS]]`.
 //!
-//! Each row: 1 KiB messages, so many per batch; appended without waiting (bounded by pending bytes), and waited for one by one.
+//! Each row: 1 KiB messages, so many per batch; appended without waiting (bounded by pending bytes), or waited for one by one;
+//! kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers keep up.
 
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Handle, Location, Options, Owner, Store, Urgency};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 const SIZE: usize = 1024;
 const PENDING: u64 = 64 << 20;
 
-/// Everything is settled as soon as it is durable, so that segments are recycled as in a broker whose consumers keep up.
+/// An owner of nothing.
 struct Nothing;
 
 impl Owner for Nothing {
@@ -110,6 +111,12 @@ fn run(
         stats.disk_bytes >> 20,
     );
     store.close()?;
+    if !settle && !wait {
+        let options = Options::new(directory);
+        let (_store, recovered) = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}))?;
+        let found = recovered.queues.get(&1).map_or(0, Vec::len);
+        println!("        {found} messages recovered in {:?}", recovered.report.duration);
+    }
     Ok(())
 }
 

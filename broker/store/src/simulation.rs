@@ -464,7 +464,7 @@ fn crashes_lose_nothing_that_was_durable_and_invent_nothing() {
             let seed: u64 = seed.parse().unwrap();
             seed..seed + 1
         }
-        Err(_) => 0..std::env::var("LEVERET_STORE_SEEDS").map_or(60, |count| count.parse().unwrap()),
+        Err(_) => 0..std::env::var("LEVERET_STORE_SEEDS").map_or(25, |count| count.parse().unwrap()),
     };
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
