@@ -256,3 +256,63 @@ impl Election {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::Config;
+
+    use super::*;
+
+    fn election(duration: Duration) -> Election {
+        let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().expect("url"))).expect("client");
+        Election {
+            api: Api::namespaced(client, "default"),
+            candidate: Candidate {
+                namespace: "default".to_owned(),
+                lease: "leveret-operator".to_owned(),
+                identity: "me".to_owned(),
+                duration,
+            },
+            metrics: Metrics::new(),
+            seen: None,
+        }
+    }
+
+    fn held_by(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_transitions: Some(4),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_taken_only_when_nobody_renews_it() {
+        let mut election = election(Duration::from_millis(40));
+        assert!(election.may_take(&LeaseSpec::default()));
+        assert!(election.may_take(&held_by("")));
+        assert!(election.may_take(&held_by("me")));
+        assert!(!election.may_take(&held_by("other")));
+        assert!(
+            !election.may_take(&held_by("other")),
+            "seen for the first time just now"
+        );
+        sleep(Duration::from_millis(50)).await;
+        let renewed = LeaseSpec {
+            lease_transitions: Some(5),
+            ..held_by("other")
+        };
+        assert!(!election.may_take(&renewed), "renewed meanwhile");
+        sleep(Duration::from_millis(50)).await;
+        assert!(election.may_take(&renewed));
+    }
+
+    #[tokio::test]
+    async fn transitions_count_changes_of_the_holder() {
+        let election = election(Duration::from_secs(15));
+        let transitions = |found: &LeaseSpec| election.wanted(found).spec.and_then(|spec| spec.lease_transitions);
+        assert_eq!(transitions(&LeaseSpec::default()), Some(0));
+        assert_eq!(transitions(&held_by("me")), Some(4));
+        assert_eq!(transitions(&held_by("other")), Some(5));
+    }
+}

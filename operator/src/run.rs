@@ -135,7 +135,7 @@ async fn configuration(path: Option<&Path>) -> Result<Config, Error> {
     };
     let wrong = |why: String| Error::Kubeconfig {
         path: path.display().to_string(),
-        why,
+        why: why.lines().next().unwrap_or_default().to_owned(),
     };
     let file = Kubeconfig::read_from(path).map_err(|error| wrong(error.to_string()))?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())

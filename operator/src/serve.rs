@@ -20,10 +20,10 @@ pub type Ready = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
 /// The address cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (--listen): {source}")]
+#[error("cannot listen on {address} (--listen): {why}")]
 pub struct Error {
     address: SocketAddr,
-    source: std::io::Error,
+    why: std::io::Error,
 }
 
 #[derive(Clone)]
@@ -37,9 +37,7 @@ struct Served {
 /// # Errors
 /// The port is in use, or not ours to open.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error { address, source })
+    TcpListener::bind(address).await.map_err(|why| Error { address, why })
 }
 
 /// Serves until `shutdown`.

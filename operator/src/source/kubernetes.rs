@@ -178,3 +178,6 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
         broker: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,10 @@ impl Events {
     }
 
     pub(super) fn tell(&self, told: Told) {
+        // Half of the room is kept for warnings.
+        if !told.warning && self.0.capacity() < WAITING / 2 {
+            return;
+        }
         if let Err(error) = self.0.try_send(told) {
             debug!(%error, "event dropped");
         }
