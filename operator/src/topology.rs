@@ -220,6 +220,48 @@ pub enum Identity {
     Binding(BindingDefinition),
 }
 
+/// One thing to do on a broker. Each is idempotent, so that it may be repeated when its answer got lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    DeclareExchange(Name, ExchangeDefinition),
+    DeclareQueue(Name, QueueDefinition),
+    Bind(BindingDefinition),
+    Unbind(BindingDefinition),
+    /// `if_empty` is checked by the broker together with the deletion, so no message can slip in between.
+    DeleteQueue {
+        name: Name,
+        if_empty: bool,
+    },
+    DeleteExchange {
+        name: Name,
+        if_unused: bool,
+    },
+}
+
+impl Operation {
+    pub fn vhost(&self) -> &str {
+        match self {
+            Operation::DeclareExchange(name, _)
+            | Operation::DeclareQueue(name, _)
+            | Operation::DeleteQueue { name, .. }
+            | Operation::DeleteExchange { name, .. } => &name.vhost,
+            Operation::Bind(binding) | Operation::Unbind(binding) => &binding.vhost,
+        }
+    }
+
+    /// For metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Operation::DeclareExchange(..) => "declare_exchange",
+            Operation::DeclareQueue(..) => "declare_queue",
+            Operation::Bind(_) => "bind",
+            Operation::Unbind(_) => "unbind",
+            Operation::DeleteQueue { .. } => "delete_queue",
+            Operation::DeleteExchange { .. } => "delete_exchange",
+        }
+    }
+}
+
 /// Everything that is known to stand on a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {

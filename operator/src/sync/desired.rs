@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::observe::Relevant;
 use crate::resource::{
     AdoptionPolicy, BindingDeletionPolicy, BindingSpec, BrokerRef, BrokerSpec, ExchangeDeletionPolicy, ExchangeSpec,
     PeriodError, QueueDeletionPolicy, QueueSpec, QueueType,
@@ -93,7 +94,7 @@ impl Desired {
     }
 
     /// Queues and exchanges that anything here depends on.
-    pub fn relevant(&self) -> BTreeSet<(End, Name)> {
+    pub fn relevant(&self) -> Relevant {
         let mut names = BTreeSet::new();
         for identity in self.claims.keys() {
             match identity {

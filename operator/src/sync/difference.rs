@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Deletion, Desired, Item, Standing, Thing, describe};
-use crate::broker::Operation;
 use crate::resource::AdoptionPolicy;
 use crate::source::{ObjectKey, Reason};
 use crate::topology::{
-    Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition, Topology,
+    Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, Operation, QueueDefinition, Topology,
 };
 
 /// What resources own on the broker, as far as they own anything. A binding that is being edited owns two for a while.

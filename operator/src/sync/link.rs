@@ -17,7 +17,7 @@ use crate::resource::BrokerSpec;
 use crate::source::{ConnectionError, Object, Reason, Source};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(4);
 /// For what only a change of resources can mend.
 const SLOW_RETRY: Duration = Duration::from_secs(60);
 

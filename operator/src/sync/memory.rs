@@ -3,7 +3,7 @@
 //! In: outcomes. Out: when a failed step is due again, what was last reported.
 //! Does not know about brokers or sources.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
 use tokio::time::Instant;
@@ -82,6 +82,12 @@ fn pause(failure: &Failure, attempts: u32) -> Duration {
 /// `first`, doubled for each attempt, at most `limit`, give or take a fifth so that many do not come at once.
 pub(super) fn backoff(first: Duration, limit: Duration, attempts: u32) -> Duration {
     jitter(first.saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(limit))
+}
+
+/// Now, in Unix seconds, as Kubernetes counts the age of a deletion.
+pub(super) fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn jitter(duration: Duration) -> Duration {

@@ -10,6 +10,23 @@ use crate::topology::{Arguments, BindingDefinition, End, Name, Topology};
 /// Most names that are remembered as created since the last list; beyond that the next pass lists again.
 const MOST_UNLISTED: usize = 10_000;
 
+/// Queues and exchanges that resources want, or that their bindings need.
+pub type Relevant = BTreeSet<(End, Name)>;
+
+/// Whether an event is about something that resources depend on. On a shared broker most are not.
+pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
+    let has = |end, vhost: &str, name: &str| relevant.contains(&(end, Name::new(vhost, name)));
+    match event {
+        Event::QueueCreated(name) | Event::QueueDeleted(name) => has(End::Queue, &name.vhost, &name.name),
+        Event::ExchangeCreated(name) | Event::ExchangeDeleted(name) => has(End::Exchange, &name.vhost, &name.name),
+        Event::BindingCreated(binding) | Event::BindingDeleted(binding) => {
+            let end = if binding.to_queue { End::Queue } else { End::Exchange };
+            has(End::Exchange, &binding.vhost, &binding.source) && has(end, &binding.vhost, &binding.destination)
+        }
+        Event::Lost(_) => true,
+    }
+}
+
 /// What is known of a broker.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -30,8 +47,13 @@ impl Observed {
     }
 
     /// Whether something that is asked for was changed in a way that only a list can show.
-    pub fn needs_list(&self, relevant: &BTreeSet<(End, Name)>) -> bool {
-        self.stale || self.unlisted.len() > MOST_UNLISTED || self.unlisted.iter().any(|name| relevant.contains(name))
+    pub fn needs_list(&self, relevant: &Relevant) -> bool {
+        self.stale || self.unlisted.len() > MOST_UNLISTED || !self.unlisted.is_disjoint(relevant)
+    }
+
+    /// The broker's answer has not fitted since the last list.
+    pub fn is_doubted(&self) -> bool {
+        self.stale
     }
 
     /// The broker's answer did not fit to what was known.
@@ -167,9 +189,11 @@ mod tests {
     fn what_others_create_is_listed_only_when_it_matters() {
         let mut observed = Observed::default();
         let name = Name::new("/", "theirs");
-        assert!(observed.hear(&Event::QueueCreated(name.clone())));
-        assert!(!observed.needs_list(&BTreeSet::new()));
+        let event = Event::QueueCreated(name.clone());
+        assert!(observed.hear(&event));
+        assert!(!observed.needs_list(&BTreeSet::new()) && !concerns(&event, &BTreeSet::new()));
         let relevant = BTreeSet::from([(End::Queue, name.clone())]);
+        assert!(concerns(&event, &relevant));
         assert!(observed.needs_list(&relevant));
         observed.hear(&Event::QueueDeleted(name));
         assert!(!observed.needs_list(&relevant));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,8 @@ use super::desired::{Desired, Item, Standing, describe, desired, is_set};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
 use super::link::{Attempt, Link, News, connect, until};
-use super::memory::Memory;
-use super::observe::Observed;
+use super::memory::{Memory, unix_now};
+use super::observe::{Observed, Relevant, concerns};
 use super::report::{Away, broker_report, offline, recall, report};
 use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
@@ -45,6 +45,7 @@ pub(super) struct Reconciler<S: Source, N: Connector> {
     made_for: Option<(String, i64)>,
     /// The source has changed since the last pass.
     changed: bool,
+    relevant: Relevant,
     observed: Option<Observed>,
     listed: Instant,
     owned: Owned,
@@ -66,6 +67,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             attempted: false,
             made_for: None,
             changed: true,
+            relevant: Relevant::new(),
             observed: None,
             listed: now,
             owned: Owned::new(),
@@ -131,7 +133,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             self.lose(Away::Unreachable(Reason::WaitingForBroker, text.clone()));
             return true;
         }
-        self.observed.as_mut().is_some_and(|observed| observed.hear(event))
+        let news = self.observed.as_mut().is_some_and(|observed| observed.hear(event));
+        news && concerns(event, &self.relevant)
     }
 
     fn attempted_to_connect(&mut self, attempt: Attempt<N::Client>) {
@@ -177,7 +180,9 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         let mut desired = desired(&world, &self.key);
         self.remember(&world, &mut desired);
         self.tend_link(broker.as_ref(), &mut desired);
-        self.changed = false;
+        if std::mem::take(&mut self.changed) {
+            self.relevant = desired.relevant();
+        }
         if self.link.is_up() {
             self.reconcile(&desired).await;
         }
@@ -271,7 +276,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
 
     /// Observe, difference, apply, report.
     async fn reconcile(&mut self, desired: &Desired) {
-        if let Err(error) = self.observe(desired).await {
+        if let Err(error) = self.observe().await {
             self.lose(Away::from(error));
             return;
         }
@@ -284,7 +289,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             return;
         };
         let applied = apply(client, &plan, observed, &self.shared.metrics).await;
-        let doubtful = observed.needs_list(&BTreeSet::new());
+        let doubtful = observed.is_doubted();
         self.absorb(desired, &plan, applied, failed).await;
         if doubtful {
             self.wake_at(Instant::now());
@@ -292,11 +297,11 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
     }
 
     /// Lists the broker when nothing is known, something is in doubt, or it is time.
-    async fn observe(&mut self, desired: &Desired) -> Result<(), Error> {
+    async fn observe(&mut self) -> Result<(), Error> {
         let (Link::Up { client, .. }, Some(resync)) = (&self.link, self.resync()) else {
             return Ok(());
         };
-        let fresh = matches!(&self.observed, Some(observed) if !observed.needs_list(&desired.relevant()));
+        let fresh = matches!(&self.observed, Some(observed) if !observed.needs_list(&self.relevant));
         if fresh && self.listed.elapsed() < resync {
             return Ok(());
         }
@@ -449,14 +454,17 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         failed: &mut BTreeMap<ObjectKey, Failure>,
     ) {
         let now = Instant::now();
+        let mut steps: BTreeMap<&ObjectKey, Vec<Operation>> = BTreeMap::new();
+        for step in plan.steps.iter().filter(|step| new.contains_key(&step.key)) {
+            steps.entry(&step.key).or_default().push(step.operation.clone());
+        }
         for (key, mut failure) in new {
             if failure.reason == Reason::Mismatch && self.owned.get(&key).is_some_and(|owned| !owned.is_empty()) {
                 failure.reason = Reason::Immutable;
             }
             let waits = matches!(failure.reason, Reason::WaitingForSource | Reason::WaitingForDestination);
             if let (Some(memory), false) = (self.memory.get_mut(&key), waits) {
-                let steps = plan.steps.iter().filter(|step| step.key == key);
-                memory.fail(steps.map(|step| step.operation.clone()).collect(), failure.clone(), now);
+                memory.fail(steps.remove(&key).unwrap_or_default(), failure.clone(), now);
             }
             failed.insert(key, failure);
         }
@@ -470,10 +478,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             return;
         }
         let patience = i64::try_from(self.shared.settings.deletion_timeout.as_secs()).unwrap_or(i64::MAX);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = unix_now();
         let in_grace = self.down_since.elapsed() < self.shared.settings.grace && self.away != Away::NoBroker;
         let nothing = BTreeSet::new();
         let mut reports = Vec::new();

@@ -25,7 +25,16 @@ pub enum Away {
 }
 
 impl Away {
-    /// As the end of a sentence about `broker`.
+    /// What other resources say. The cause stands in the status of the broker alone: it may change with every attempt,
+    /// and ten thousand statuses must not change with it.
+    pub fn brief(&self, broker: &ObjectKey) -> String {
+        match self {
+            Away::NoBroker => format!("{broker} does not exist"),
+            Away::Unusable(..) | Away::Unreachable(..) => format!("{broker} is not connected; its status says why"),
+        }
+    }
+
+    /// With the cause.
     pub fn explain(&self, broker: &ObjectKey) -> String {
         match self {
             Away::NoBroker => format!("{broker} does not exist"),
@@ -130,7 +139,7 @@ pub fn offline(
     now: i64,
     patience_seconds: i64,
 ) -> (Verdict, Option<i64>) {
-    let waiting = Verdict::Not(Reason::WaitingForBroker, away.explain(broker));
+    let waiting = Verdict::Not(Reason::WaitingForBroker, away.brief(broker));
     match &item.standing {
         Standing::Wanted(_) => (waiting, None),
         Standing::Paused => (
@@ -160,7 +169,7 @@ pub fn offline(
                     let message = format!(
                         "deletion waits for the broker, for {patience_seconds} s at most (annotation {}: \"true\" ends it at once): {}",
                         crate::source::FORCE_DELETE,
-                        away.explain(broker)
+                        away.brief(broker)
                     );
                     (Verdict::Not(Reason::WaitingForBroker, message), Some(deadline))
                 }

@@ -89,7 +89,7 @@ fn a_wanted_queue_waits_for_its_broker() {
     let (verdict, _) = offline(&item, &owned(), &unreachable(), &broker(), 0, 60);
     let report = report(&item, &verdict, None, &owned(), false).expect("a report");
     assert_eq!(report.reason, Reason::WaitingForBroker);
-    assert_eq!(report.message, "Broker shop/main is not connected: connection refused");
+    assert_eq!(report.message, "Broker shop/main is not connected; its status says why");
     assert_eq!((report.ready, report.generation), (Tri::Unknown, 3));
     assert_eq!(report.name.as_deref(), Some("q"), "it is still known what it owns");
 }
