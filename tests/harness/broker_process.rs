@@ -212,6 +212,12 @@ impl Broker {
             .unwrap_or_else(|refused| panic!("the broker did not start again: {refused:?}"))
     }
 
+    /// [`Broker::restart`] after everything it had stored was removed.
+    pub fn restart_empty(self) -> Broker {
+        fs::remove_dir_all(self.data()).expect("the data directory of a broker that has ended");
+        self.restart()
+    }
+
     /// [`Broker::restart`] for starts that may fail.
     pub fn try_restart(mut self) -> Result<Broker, Refused> {
         let Running { child, home, extra } = self.running.take().expect("an own broker");

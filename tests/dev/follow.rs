@@ -1,0 +1,84 @@
+//! Edits are followed, what is broken by hand is repaired, Ctrl-C ends it all.
+
+use std::fs;
+use std::time::Duration;
+
+use harness::call;
+use harness::requests::delete;
+use harness::wait::until;
+
+use crate::{Dev, SOON, folder, is_up, queue, write};
+
+#[test]
+fn files_added_edited_and_removed_are_followed() {
+    let folder = folder(&[("one.yaml", &queue("one"))]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    assert!(dev.has_queue("one"));
+    write(folder.path(), "two.yaml", &queue("two"));
+    until("the second queue is there", SOON, || dev.has_queue("two"));
+    let both = format!("{}---\n{}", queue("two"), queue("three"));
+    write(folder.path(), "two.yaml", &both);
+    until("the third queue is there", SOON, || dev.has_queue("three"));
+    fs::remove_file(folder.path().join("two.yaml")).expect("it was there");
+    until("both are gone", SOON, || {
+        !dev.has_queue("two") && !dev.has_queue("three")
+    });
+    assert!(dev.has_queue("one"));
+}
+
+#[test]
+fn a_queue_deleted_by_hand_comes_back_in_a_second() {
+    let folder = folder(&[("q.yaml", &queue("q"))]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    let mut client = dev.amqp();
+    call!(client, 1, delete("q") => QueueDeleteOk);
+    let took = until("the queue is back", SOON, || dev.has_queue("q"));
+    assert!(took < Duration::from_secs(1), "after {took:?}");
+}
+
+#[test]
+fn a_file_that_breaks_changes_nothing_and_is_named() {
+    let folder = folder(&[("q.yaml", &queue("q"))]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    write(folder.path(), "broken.yaml", "kind: Queue\n  metadata: [\n");
+    let line = dev.says("broken.yaml");
+    assert!(line.contains("broken.yaml:2:"), "file, line, column: {line}");
+    assert!(dev.has_queue("q"));
+    write(folder.path(), "broken.yaml", &queue("mended"));
+    until("the mended file is read", SOON, || dev.has_queue("mended"));
+}
+
+#[test]
+fn ctrl_c_ends_the_broker_too() {
+    let folder = folder(&[("q.yaml", &queue("q"))]);
+    let mut dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    assert!(is_up(dev.amqp));
+    let status = dev.interrupt();
+    assert!(status.success(), "{status}");
+    assert!(!is_up(dev.amqp) && !is_up(dev.http), "nobody listens any more");
+}
+
+#[test]
+fn messages_flow_through_the_declared_topology() {
+    let dev = Dev::start(&harness::place::repository().join("examples/orders"), &[]);
+    dev.says("are Ready");
+    let mut client = dev.amqp();
+    client.publish_persistent(1, "orders", "order.created.eu", b"an order");
+    client.publish_persistent(1, "orders", "order.paid.eu", b"paid");
+    for body in ["an order", "paid"] {
+        assert_eq!(client.get(1, "invoices", true).expect("routed").body, body);
+        assert_eq!(
+            client
+                .get(1, "audit-log", true)
+                .expect("routed through the audit exchange")
+                .body,
+            body
+        );
+    }
+    assert_eq!(client.get(1, "shipments", true).expect("routed").body, "paid");
+    assert!(client.get(1, "shipments", true).is_none());
+}

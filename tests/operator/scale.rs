@@ -1,0 +1,127 @@
+//! A thousand queues and bindings at once, and then nothing to do.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use harness::http::Http;
+use harness::wait::eventually_async;
+use serde_json::{Value, json};
+
+use crate::{Stage, stage};
+
+const COUNT: usize = 1000;
+
+/// How long nothing may happen.
+const IDLE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_become_ready_and_then_there_is_silence() {
+    let Some(stage) = stage("scale").await else { return };
+    let start = Instant::now();
+    let exchange = stage.exchange("x", "topic");
+    let queues = (0..COUNT).map(|n| stage.queue(&format!("q-{n}")));
+    let bindings = (0..COUNT).map(|n| stage.binding(&format!("b-{n}"), "x", &format!("q-{n}"), &format!("key.{n}.#")));
+    let all: Vec<Value> = bindings.chain(queues).chain([exchange]).collect();
+    stream::iter(&all)
+        .for_each_concurrent(16, |manifest| stage.apply(manifest))
+        .await;
+    println!("{} objects applied after {:?}", all.len(), start.elapsed());
+    let ready = || async {
+        let counts = (not_ready(&stage, "Queue").await, not_ready(&stage, "Binding").await);
+        if counts == (0, 0) { Ok(()) } else { Err(counts) }
+    };
+    eventually_async("all are ready", Duration::from_secs(120), ready).await;
+    println!("all of them ready after {:?}", start.elapsed());
+    let bound = stage
+        .http()
+        .get(&format!("/api/exchanges/%2F/{}/bindings/source", stage.name("x")));
+    assert_eq!(bound.as_array().map(Vec::len), Some(COUNT));
+
+    tokio::time::sleep(Duration::from_secs(3)).await; // what was written last has been seen by all
+    let (versions, declares) = (versions(&stage).await, declares(&stage.http()));
+    tokio::time::sleep(IDLE).await;
+    let changed: Vec<String> = self::versions(&stage)
+        .await
+        .into_iter()
+        .filter(|(object, version)| versions.get(object) != Some(version))
+        .map(|(object, _)| object)
+        .collect();
+    assert!(changed.is_empty(), "written while idle: {changed:?}");
+    if !stage.broker.is_external() {
+        assert_eq!(self::declares(&stage.http()), declares, "declared while idle");
+    }
+    remove(&stage, &all).await;
+}
+
+async fn not_ready(stage: &Stage, kind: &str) -> usize {
+    let objects = stage
+        .resources
+        .api(kind)
+        .list(&Default::default())
+        .await
+        .expect("a list");
+    let ready = |object: &&kube::api::DynamicObject| {
+        harness::api_server::condition(object).is_some_and(|condition| condition.status == "True")
+    };
+    COUNT - objects.items.iter().filter(ready).count()
+}
+
+/// The version of every object of the namespace, events included.
+async fn versions(stage: &Stage) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    for kind in ["Broker", "Exchange", "Queue", "Binding", "Event"] {
+        let objects = stage
+            .resources
+            .api(kind)
+            .list(&Default::default())
+            .await
+            .expect("a list");
+        for object in objects.items {
+            let name = object.metadata.name.unwrap_or_default();
+            versions.insert(
+                format!("{kind} {name}"),
+                object.metadata.resource_version.unwrap_or_default(),
+            );
+        }
+    }
+    versions
+}
+
+/// How many times queues were declared, as the broker counts.
+fn declares(http: &Http) -> Value {
+    http.get("/api/overview")
+        .pointer("/churn_rates/queue_declared")
+        .cloned()
+        .unwrap_or(json!(null))
+}
+
+/// A broker that others use too is left as it was.
+async fn remove(stage: &Stage, all: &[Value]) {
+    if !stage.broker.is_external() {
+        return;
+    }
+    for kind in ["Binding", "Queue", "Exchange"] {
+        let api = stage.resources.api(kind);
+        api.delete_collection(&Default::default(), &Default::default())
+            .await
+            .expect("a deletion");
+    }
+    let gone = || async {
+        let left = stage
+            .resources
+            .api("Queue")
+            .list(&Default::default())
+            .await
+            .expect("a list")
+            .items
+            .len();
+        if left == 0 { Ok(()) } else { Err(left) }
+    };
+    eventually_async(
+        &format!("{} objects are gone", all.len()),
+        Duration::from_secs(120),
+        gone,
+    )
+    .await;
+}
