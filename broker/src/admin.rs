@@ -10,15 +10,31 @@ pub mod error;
 
 pub mod page;
 
+pub mod body;
+
 pub mod rates;
 
 pub mod overview;
 
-pub mod queues;
+pub mod nodes;
+
+pub mod vhosts;
 
 pub mod exchanges;
 
+pub mod queues;
+
 pub mod bindings;
+
+pub mod messages;
+
+pub mod connections;
+
+pub mod channels;
+
+pub mod consumers;
+
+pub mod users;
 
 pub mod health;
 
@@ -35,8 +51,11 @@ use axum::serve::ListenerExt;
 use base64::Engine;
 use error::{Failure, Result};
 use rates::Rates;
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Largest body of a request, bytes (RabbitMQ's `management.http.max_body_size`).
 const BODY_MAX_BYTES: usize = 20_000_000;
@@ -47,15 +66,28 @@ pub struct Admin {
     pub node: Arc<Node>,
     /// Where it listens: protocol and address.
     pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// Where the data is.
+    pub data_dir: PathBuf,
     /// How fast counters grow.
     pub rates: Arc<Rates>,
 }
 
+/// The number by which changes over HTTP go, where a connection's would stand: no connection has it.
+const HTTP: u64 = 0;
+
+/// The parameters of a URL.
+type Parameters = axum::extract::Query<HashMap<String, String>>;
+
 impl Admin {
     /// The API of a node that listens on these addresses.
-    pub fn new(node: Arc<Node>, listeners: Vec<(&'static str, SocketAddr)>) -> Self {
+    pub fn new(node: Arc<Node>, listeners: Vec<(&'static str, SocketAddr)>, data_dir: PathBuf) -> Self {
         let rates = Arc::default();
-        Self { node, listeners, rates }
+        Self {
+            node,
+            listeners,
+            data_dir,
+            rates,
+        }
     }
 
     /// A vhost of a URL.
@@ -138,9 +170,16 @@ impl FromRequestParts<Gate> for Login {
 fn router() -> Router<Gate> {
     let api = Router::new()
         .merge(overview::router())
-        .merge(queues::router())
+        .merge(nodes::router())
+        .merge(vhosts::router())
         .merge(exchanges::router())
+        .merge(queues::router())
         .merge(bindings::router())
+        .merge(messages::router())
+        .merge(connections::router())
+        .merge(channels::router())
+        .merge(consumers::router())
+        .merge(users::router())
         .merge(health::router())
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
     Router::new()
@@ -197,4 +236,74 @@ pub async fn aside(work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) -> R
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Failure::Internal("the request was broken off".into()))?
         .map(ok)
+}
+
+/// The vhost that a change is made in.
+///
+/// # Errors
+/// 404 with RabbitMQ's words if there is none.
+fn vhost_of_change(admin: &Admin, name: &str) -> Result<Arc<Vhost>> {
+    let missing = || Failure::Missing("vhost_not_found".into());
+    admin.node.vhost(name).ok_or_else(missing)
+}
+
+fn is_true(parameters: &HashMap<String, String>, name: &str) -> bool {
+    parameters.get(name).is_some_and(|value| value == "true")
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// When something happened that was `ago`, as RabbitMQ writes times: `2026-11-22T19:30:26.375+00:00`.
+fn date(ago: Duration) -> String {
+    date_of(millis(SystemTime::now()).saturating_sub(ago.as_millis() as u64))
+}
+
+/// Days to dates by H. Hinnant's algorithm for the Gregorian calendar: eras of 400 years, years that start in March.
+fn date_of(millis: u64) -> String {
+    let (seconds, milli) = (millis / 1000, millis % 1000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let since_march_0000 = days + 719_468;
+    let (era, day_of_era) = (since_march_0000 / 146_097, since_march_0000 % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{milli:03}+00:00",
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        assert_eq!(date_of(0), "1970-01-01T00:00:00.000+00:00");
+        assert_eq!(date_of(951_782_399_999), "2000-02-28T23:59:59.999+00:00");
+        assert_eq!(date_of(951_782_400_000), "2000-02-29T00:00:00.000+00:00");
+        assert_eq!(date_of(1_795_375_826_375), "2026-11-22T19:30:26.375+00:00");
+        assert_eq!(date_of(4_107_542_400_000), "2100-03-01T00:00:00.000+00:00");
+    }
+
+    #[test]
+    fn credentials_are_read_from_the_header() {
+        let read = |header: &str| credentials(header.as_bytes());
+        assert_eq!(read("Basic Z3Vlc3Q6Z3Vlc3Q="), Some(("guest".into(), "guest".into())));
+        assert_eq!(read("basic YTpiOmM="), Some(("a".into(), "b:c".into())));
+        for wrong in ["", "Basic", "Basic !", "Bearer Z3Vlc3Q6Z3Vlc3Q=", "Basic Z3Vlc3Q="] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 }

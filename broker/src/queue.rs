@@ -45,6 +45,14 @@ pub struct Definition {
     pub arguments: FieldTable,
 }
 
+impl Definition {
+    /// Whether the log knows it: durable, and not exclusive to a connection, which it would never outlive (RabbitMQ ignores the
+    /// durability of exclusive queues too).
+    pub fn logged(&self) -> bool {
+        self.durable && self.owner.is_none()
+    }
+}
+
 /// One queue.
 pub struct Queue {
     /// What it was declared as.
@@ -138,9 +146,9 @@ impl Queue {
         &self.definition.name
     }
 
-    /// Whether the log knows it: durable, and not exclusive to a connection.
+    /// Whether the log knows it.
     pub fn logged(&self) -> bool {
-        self.definition.durable && self.definition.owner.is_none()
+        self.definition.logged()
     }
 
     /// Puts back what the log had at start. Ascending by id.

@@ -8,14 +8,14 @@ use crate::config::Config;
 use crate::limits::Memory;
 use crate::listener;
 use crate::node::{Durability, Node};
+use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::{Vhost, restore};
 use anyhow::Context;
 use leveret_store::fs::RealFs;
-use leveret_store::{Options, Recovered, Store};
+use leveret_store::{Batch, Options, Recovered, Store, Urgency};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -44,7 +44,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .collect::<Result<_, _>>()?;
     let recovered = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
     let (config, (store, node)) = recovered.await.context("recovering the log")??;
-    gate.open(Admin::new(node.clone(), listeners));
+    gate.open(Admin::new(node.clone(), listeners, config.data_dir.clone()));
     let mut tasks = Vec::new();
     announce("amqp", &amqp)?;
     announce("http", &http)?;
@@ -107,17 +107,24 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         recovered.report.clone(),
         memory.clone(),
     );
-    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, Arc::new(AtomicU64::new(1)));
+    let queue_ids = Arc::new(QueueIds::recovered(
+        recovered.table.get(ids::KEY).map(|value| value.as_ref()),
+    ));
+    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, queue_ids);
     let table = recovered
         .table
         .iter()
         .map(|(key, value)| (key.as_slice(), value.as_ref()));
     let queues = vhost.restore(table);
+    let mut forgotten = Batch::default();
     for (id, messages) in &recovered.queues {
         match queues.get(id) {
             Some(queue) => queue.restore(messages.iter().map(restore::entry)),
             None => {
+                // Published in the moment of its queue's end.
                 let locations: Vec<_> = messages.iter().map(|message| message.location).collect();
+                forgotten.queue_deleted(*id);
+                store.handle().append(&mut forgotten, Urgency::Soon)?;
                 store.handle().release(&locations);
             }
         }

@@ -6,6 +6,8 @@
 
 pub mod record;
 
+pub mod ids;
+
 pub mod arguments;
 
 pub mod declare;
@@ -25,6 +27,7 @@ use crate::exchange::{Definition, Exchange, Kind};
 use crate::limits::Memory;
 use crate::queue::Queue;
 use crate::queue::totals::{Snapshot, Totals};
+use ids::QueueIds;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -51,7 +54,7 @@ pub struct Vhost {
     topology: RwLock<Topology>,
     /// Grows with every change of the topology: what caches of routes are checked against.
     version: AtomicU64,
-    next_queue_id: Arc<AtomicU64>,
+    queue_ids: Arc<QueueIds>,
     log: Handle,
     memory: Arc<Memory>,
     /// Where creations and deletions are told.
@@ -105,7 +108,7 @@ pub struct Change {
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub fn new(name: String, log: Handle, memory: Arc<Memory>, next_queue_id: Arc<AtomicU64>) -> Self {
+    pub fn new(name: String, log: Handle, memory: Arc<Memory>, queue_ids: Arc<QueueIds>) -> Self {
         let mut topology = Topology::default();
         for (exchange, kind, internal) in PREDECLARED {
             let name = ShortString::from_static(exchange);
@@ -123,7 +126,7 @@ impl Vhost {
             name,
             topology: RwLock::new(topology),
             version: AtomicU64::new(1),
-            next_queue_id,
+            queue_ids,
             log,
             memory,
             events: Events::default(),

@@ -2,18 +2,22 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's exchange objects; changes through `vhost`, answered when they are durable.
 
+use super::body::{Fields, short};
 use super::error::{Failure, Result};
 use super::json::Object;
 use super::page::Query;
-use super::{Admin, Gate, Login, aside, json, ok};
+use super::{Admin, Gate, Login, Parameters, aside, bindings, is_true, json, ok, vhost_of_change};
 use crate::auth;
 use crate::exchange::Definition;
 use crate::vhost::Vhost;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{self, Path};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use std::collections::HashMap;
+use leveret_amqp::ShortString;
+use leveret_amqp::method::ExchangeDeclare;
 use std::sync::Arc;
 
 /// Exchanges.
@@ -21,10 +25,10 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/exchanges", get(list_all))
         .route("/api/exchanges/{vhost}", get(list_vhost))
-        .route("/api/exchanges/{vhost}/{name}", get(one))
+        .route("/api/exchanges/{vhost}/{name}", get(one).put(declare).delete(remove))
+        .route("/api/exchanges/{vhost}/{name}/bindings/source", get(bindings_from))
+        .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(bindings_to))
 }
-
-type Parameters = extract::Query<HashMap<String, String>>;
 
 /// The default exchange has no name, so URLs call it this.
 pub fn from_url(name: &str) -> &str {
@@ -72,6 +76,59 @@ async fn one(
     let vhost = admin.vhost(&vhost)?;
     let definition = find(&vhost, from_url(&name))?;
     Ok(ok(json::object(query.columns(), |o| describe(&vhost, &definition, o))))
+}
+
+async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<StatusCode> {
+    let vhost = vhost_of_change(&admin, &vhost)?;
+    let fields = Fields::parse(&body)?;
+    let declare = ExchangeDeclare {
+        exchange: short(from_url(&name))?,
+        kind: fields.short("type")?.unwrap_or(ShortString::from_static("direct")),
+        durable: fields.bool("durable")?,
+        auto_delete: fields.bool("auto_delete")?,
+        internal: fields.bool("internal")?,
+        arguments: fields.table("arguments")?,
+        ..ExchangeDeclare::default()
+    };
+    let change = vhost.declare_exchange(&declare)?;
+    admin.node.wait_durable(change.lsn).await;
+    Ok(if change.changed {
+        StatusCode::CREATED
+    } else {
+        StatusCode::NO_CONTENT
+    })
+}
+
+async fn remove(
+    Login(admin): Login,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<StatusCode> {
+    let vhost = admin.vhost(&vhost)?;
+    let exchange = find(&vhost, from_url(&name))?;
+    let change = vhost.delete_exchange(&exchange.name, is_true(&parameters, "if-unused"))?;
+    admin.node.wait_durable(change.lsn).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn bindings_from(
+    Login(admin): Login,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    let exchange = find(&*admin.vhost(&vhost)?, from_url(&name))?;
+    bindings::list(&admin, Some(&vhost), query, bindings::Scope::from(exchange.name)).await
+}
+
+async fn bindings_to(
+    Login(admin): Login,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    let exchange = find(&*admin.vhost(&vhost)?, from_url(&name))?;
+    bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange.name)).await
 }
 
 /// An exchange by name; empty for the default one.

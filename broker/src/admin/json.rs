@@ -5,7 +5,6 @@
 
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 
@@ -373,16 +372,6 @@ pub fn unquoted(text: &str) -> Vec<u8> {
         }
     }
     out
-}
-
-/// A name in a URL or body as AMQP has it.
-pub fn short(text: &str) -> Option<ShortString> {
-    ShortString::try_from(text).ok()
-}
-
-/// Bytes as text.
-pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@ use super::error::Result;
 use super::json::Object;
 use super::page::Query;
 use super::rates::{self, QueueRates};
-use super::{Admin, Gate, Login, aside, json, ok};
+use super::{Admin, Gate, Login, Parameters, aside, json, ok};
 use crate::queue::totals::{Snapshot, Totals};
 use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The RabbitMQ version whose API this is: tools look at it to know what they may call.
@@ -36,10 +35,7 @@ async fn cluster_name(Login(admin): Login) -> Response {
     ok(json::object(None, |o| o.text("name", &admin.node.name)))
 }
 
-async fn overview(
-    Login(admin): Login,
-    extract::Query(parameters): extract::Query<HashMap<String, String>>,
-) -> Result<Response> {
+async fn overview(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     aside(move || {
         Ok(json::object(query.columns(), |o| {

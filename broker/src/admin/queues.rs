@@ -2,28 +2,39 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's queue objects; changes through `vhost`, answered when they are durable.
 
+use super::body::{Fields, short};
+use super::consumers::{self, Places};
 use super::error::{Failure, Result};
 use super::json::Object;
+use super::overview::{delivery_stats, depth};
 use super::page::Query;
-use super::{Admin, Gate, Login, aside, json};
+use super::rates::{Backlog, QueueRates};
+use super::{Admin, Gate, HTTP, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
+use crate::channel::consume::notify_cancelled;
+use crate::channel::state::Desk;
 use crate::queue::Queue;
+use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{self, Path};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
-use std::collections::HashMap;
+use axum::routing::{delete, get};
+use leveret_amqp::method::QueueDeclare;
+use leveret_store::Urgency;
 use std::sync::Arc;
 
 /// Queues.
 pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/queues", get(list_all))
+        .route("/api/queues/detailed", get(list_all))
         .route("/api/queues/{vhost}", get(list_vhost))
-        .route("/api/queues/{vhost}/{name}", get(one))
+        .route("/api/queues/{vhost}/{name}", get(one).put(declare).delete(remove))
+        .route("/api/queues/{vhost}/{name}/contents", delete(purge))
+        .route("/api/queues/{vhost}/{name}/bindings", get(bindings_of))
 }
-
-type Parameters = extract::Query<HashMap<String, String>>;
 
 /// A queue with its vhost.
 type Row = (Arc<Vhost>, Arc<Queue>);
@@ -69,9 +80,69 @@ async fn one(
     aside(move || {
         Ok(json::object(query.columns(), |o| {
             describe(&admin, &vhost, &queue, &query, o);
+            if !query.disable_stats && o.wants("consumer_details") {
+                consumer_details(&admin, &vhost, &queue, o);
+            }
         }))
     })
     .await
+}
+
+async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<StatusCode> {
+    let vhost = vhost_of_change(&admin, &vhost)?;
+    let fields = Fields::parse(&body)?;
+    let declare = QueueDeclare {
+        queue: short(&name)?,
+        durable: fields.bool("durable")?,
+        auto_delete: fields.bool("auto_delete")?,
+        arguments: fields.table("arguments")?,
+        ..QueueDeclare::default()
+    };
+    let (_, change) = vhost.declare_queue(&declare, HTTP)?;
+    admin.node.wait_durable(change.lsn).await;
+    Ok(if change.changed {
+        StatusCode::CREATED
+    } else {
+        StatusCode::NO_CONTENT
+    })
+}
+
+async fn remove(
+    Login(admin): Login,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<StatusCode> {
+    let vhost = admin.vhost(&vhost)?;
+    let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
+    let queue = find(&vhost, &name)?;
+    let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, HTTP)?;
+    notify_cancelled(&deleted.consumers, &mut Desk::default());
+    admin.node.wait_durable(deleted.change.lsn).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn purge(Login(admin): Login, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode> {
+    let vhost = admin.vhost(&vhost)?;
+    find(&vhost, &name)?;
+    let queue = vhost.queue(&short(&name)?, HTTP)?;
+    let mut desk = Desk::default();
+    queue.purge(&mut desk.work);
+    let mut lsn = None;
+    if !desk.work.records.is_empty() {
+        lsn = Some(vhost.log().append(&mut desk.work.records, Urgency::Now)?.lsn);
+    }
+    admin.node.wait_durable(lsn).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn bindings_of(
+    Login(admin): Login,
+    Path((vhost, name)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    let scope = bindings::Scope::to_queue(find(&*admin.vhost(&vhost)?, &name)?.name().clone());
+    bindings::list(&admin, Some(&vhost), query, scope).await
 }
 
 /// The queue of a URL.
@@ -94,8 +165,12 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     o.table("arguments", &definition.arguments);
     o.text("node", &admin.node.name);
     o.text("state", "running");
+    o.null("policy");
+    o.null("operator_policy");
+    o.object("effective_policy_definition", |_| ());
     if !query.disable_stats {
-        counters(queue, o);
+        counters(queue, &admin.rates.queue(queue.id), o);
+        owner(admin, queue, o);
     } else if query.queue_totals {
         let now = queue.snapshot();
         o.number("messages", (now.ready + now.unacked) as u64);
@@ -104,20 +179,78 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     }
 }
 
-fn counters(queue: &Queue, o: &mut Object<'_>) {
+fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
     let now = queue.snapshot();
-    let (ready, unacked) = (now.ready as u64, now.unacked as u64);
-    o.counted("messages", "messages_details", ready + unacked, 0.0);
-    o.counted("messages_ready", "messages_ready_details", ready, 0.0);
-    o.counted(
-        "messages_unacknowledged",
-        "messages_unacknowledged_details",
-        unacked,
-        0.0,
-    );
+    depth(&now, rates, o);
+    o.number("messages_persistent", now.persistent.0 as u64);
     o.number("message_bytes", now.ready_bytes + now.unacked_bytes);
     o.number("message_bytes_ready", now.ready_bytes);
     o.number("message_bytes_unacknowledged", now.unacked_bytes);
-    o.number("consumers", now.consumers as u64);
+    o.number("message_bytes_persistent", now.persistent.1);
     o.number("memory", now.memory);
+    o.number("consumers", now.consumers as u64);
+    o.null("single_active_consumer_tag");
+    if let Some(at) = now.totals.last_active
+        && o.wants("idle_since")
+        && is_idle(&now, rates)
+    {
+        o.text("idle_since", &date(at.elapsed()));
+    }
+    if now.totals.last_active.is_some() && o.wants("message_stats") {
+        o.object("message_stats", |o| {
+            o.counted("publish", "publish_details", now.totals.published, rates.publish);
+            delivery_stats(&now.totals, rates, o);
+        });
+    }
+    backlog(&now, rates, o);
+}
+
+/// Nothing happened in the last sample (RabbitMQ shows `idle_since` then).
+fn is_idle(now: &Snapshot, rates: &QueueRates) -> bool {
+    *rates == QueueRates::default() && now.totals.last_active.is_some_and(|at| at.elapsed().as_secs() > 0)
+}
+
+/// How the backlog develops: Leveret's own.
+fn backlog(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
+    let backlog = Backlog::new(now.ready + now.unacked, now.consumers, rates);
+    o.object("backlog", |o| {
+        o.float("publish_rate", backlog.publish_rate);
+        o.float("ack_rate", backlog.ack_rate);
+        match backlog.drain_seconds {
+            Some(seconds) => o.float("drain_seconds", seconds),
+            None => o.null("drain_seconds"),
+        }
+        match backlog.consumers_for_steady {
+            Some(consumers) => o.number("consumers_for_steady", consumers),
+            None => o.null("consumers_for_steady"),
+        }
+    });
+}
+
+/// The connection that an exclusive queue belongs to, and its consumer if that has it for itself.
+fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
+    if let Some(id) = queue.definition.owner
+        && let Some(connection) = admin.node.connections.get(id)
+    {
+        o.object("owner_pid_details", |o| {
+            o.text("name", &connection.name());
+            o.text("peer_host", &connection.peer.ip().to_string());
+            o.number("peer_port", connection.peer.port().into());
+        });
+    }
+    let mut exclusive = None;
+    queue.each_consumer(|consumer| exclusive = consumer.exclusive.then(|| consumer.tag.clone()));
+    match exclusive {
+        Some(tag) => o.name("exclusive_consumer_tag", &tag),
+        None => o.null("exclusive_consumer_tag"),
+    }
+}
+
+fn consumer_details(admin: &Admin, vhost: &Vhost, queue: &Queue, o: &mut Object<'_>) {
+    let rows = consumers::of(&vhost.name, queue);
+    let places = Places::of(admin);
+    o.array("consumer_details", |list| {
+        rows.iter()
+            .for_each(|row| list.object(|o| row.describe(admin, &places, o)));
+    });
 }

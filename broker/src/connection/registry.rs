@@ -156,6 +156,11 @@ impl Registry {
         self.open.write().remove(&id);
     }
 
+    /// A connection by number.
+    pub fn get(&self, id: u64) -> Option<Arc<ConnectionInfo>> {
+        self.open.read().get(&id).cloned()
+    }
+
     /// All connections, oldest first.
     pub fn list(&self) -> Vec<Arc<ConnectionInfo>> {
         self.open.read().values().cloned().collect()

@@ -148,11 +148,10 @@ impl Vhost {
     }
 
     fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
-        let id = self.next_queue_id.fetch_add(1, Ordering::Relaxed);
         self.churn.created.fetch_add(1, Ordering::Relaxed);
         let mut records = Batch::default();
-        // An exclusive queue goes with its connection, so it never outlives the broker: RabbitMQ ignores its durability too.
-        if definition.durable && definition.owner.is_none() {
+        let id = self.queue_ids.take(&mut records);
+        if definition.logged() {
             records.put(
                 &record::queue_key(&self.name, &definition.name),
                 &record::queue_value(&definition, id),

@@ -11,7 +11,6 @@ use crate::queue::{self, Queue};
 use leveret_store::{QueueId, StoredMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tracing::warn;
 
 impl Vhost {
@@ -51,7 +50,6 @@ impl Vhost {
                         owner: None,
                         arguments,
                     };
-                    self.next_queue_id.fetch_max(id + 1, Ordering::Relaxed);
                     let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
                     by_id.insert(id, queue.clone());
                     topology.queues_by_id.insert(id, queue.clone());
@@ -59,6 +57,7 @@ impl Vhost {
                 }
                 Some(Record::Binding(vhost, binding)) if vhost == self.name => bindings.push(binding),
                 Some(_) => {}
+                None if key == super::ids::KEY => {}
                 None => {
                     warn!(key = %String::from_utf8_lossy(key), "an entry of the log's table isn't known; it is skipped")
                 }

@@ -1,0 +1,161 @@
+//! `/api/connections`: who is connected; close one.
+//!
+//! Comes in: requests. Goes out: RabbitMQ's connection objects; a close is passed on to the connection itself.
+
+use super::error::{Failure, Result};
+use super::json::Object;
+use super::page::Query;
+use super::{Admin, Gate, Login, Parameters, aside, channels, json, millis, ok};
+use crate::connection::registry::ConnectionInfo;
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Connections.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/connections", get(list_all))
+        .route("/api/connections/{name}", get(one).delete(close))
+        .route("/api/connections/{name}/channels", get(channels_of))
+        .route("/api/connections/username/{user}", get(list_user).delete(close_user))
+        .route("/api/vhosts/{vhost}/connections", get(list_vhost))
+}
+
+async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+    list(admin, Query::parse(&parameters)?, |_| true).await
+}
+
+async fn list_vhost(
+    Login(admin): Login,
+    Path(vhost): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    admin.vhost(&vhost)?;
+    list(admin, Query::parse(&parameters)?, move |connection| {
+        connection.vhost == vhost
+    })
+    .await
+}
+
+async fn list_user(
+    Login(admin): Login,
+    Path(user): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    list(admin, Query::parse(&parameters)?, move |connection| {
+        connection.user == user
+    })
+    .await
+}
+
+async fn list(
+    admin: Arc<Admin>,
+    query: Query,
+    keep: impl Fn(&ConnectionInfo) -> bool + Send + 'static,
+) -> Result<Response> {
+    aside(move || {
+        let mut rows = admin.node.connections.list();
+        rows.retain(|connection| keep(connection));
+        query.list(
+            rows,
+            |connection| connection.name().into(),
+            |connection, o| describe(&admin, connection, o),
+        )
+    })
+    .await
+}
+
+async fn one(
+    Login(admin): Login,
+    Path(name): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    let connection = find(&admin, &name)?;
+    Ok(ok(json::object(query.columns(), |o| describe(&admin, &connection, o))))
+}
+
+async fn channels_of(
+    Login(admin): Login,
+    Path(name): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let id = find(&admin, &name)?.id;
+    channels::list(admin, Query::parse(&parameters)?, move |connection| connection.id == id).await
+}
+
+/// Closes with 320; the header `X-Reason` says why.
+async fn close(Login(admin): Login, Path(name): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
+    find(&admin, &name)?.close(&reason(&headers));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn close_user(Login(admin): Login, Path(user): Path<String>, headers: HeaderMap) -> StatusCode {
+    let connections = admin.node.connections.list();
+    for connection in connections.iter().filter(|connection| connection.user == user) {
+        connection.close(&reason(&headers));
+    }
+    StatusCode::NO_CONTENT
+}
+
+/// RabbitMQ's default text for clients that are closed over HTTP.
+fn reason(headers: &HeaderMap) -> String {
+    let given = headers.get("x-reason").and_then(|reason| reason.to_str().ok());
+    given.unwrap_or("Closed via management plugin").to_owned()
+}
+
+fn find(admin: &Admin, name: &str) -> Result<Arc<ConnectionInfo>> {
+    let connections = admin.node.connections.list();
+    let found = connections.into_iter().find(|connection| connection.name() == name);
+    found.ok_or(Failure::NotFound)
+}
+
+fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
+    let blocked = connection.blocked.load(Ordering::Relaxed);
+    let name = connection.name();
+    o.text("name", &name);
+    o.text("node", &admin.node.name);
+    o.text("state", if blocked { "blocked" } else { "running" });
+    o.text("type", "network");
+    o.text("protocol", "AMQP 0-9-1");
+    o.text("vhost", &connection.vhost);
+    o.text("user", &connection.user);
+    o.text("user_who_performed_action", &connection.user);
+    o.text("auth_mechanism", &connection.mechanism);
+    o.number("connected_at", millis(connection.connected_at));
+    o.text("host", &connection.local.ip().to_string());
+    o.number("port", connection.local.port().into());
+    o.text("peer_host", &connection.peer.ip().to_string());
+    o.number("peer_port", connection.peer.port().into());
+    o.bool("ssl", false);
+    o.number("channels", connection.channels.lock().len() as u64);
+    o.number("channel_max", connection.channel_max.into());
+    o.number("frame_max", connection.frame_max.into());
+    o.number("timeout", connection.heartbeat_seconds.into());
+    o.table("client_properties", &connection.client_properties);
+    if let Some(given) = connection
+        .client_properties
+        .get("connection_name")
+        .and_then(|name| name.as_str())
+    {
+        o.text("user_provided_name", given);
+    }
+    let rates = admin.rates.connection(connection.id);
+    let octets = &connection.octets;
+    o.counted(
+        "recv_oct",
+        "recv_oct_details",
+        octets.0.load(Ordering::Relaxed),
+        rates.0,
+    );
+    o.counted(
+        "send_oct",
+        "send_oct_details",
+        octets.1.load(Ordering::Relaxed),
+        rates.1,
+    );
+}

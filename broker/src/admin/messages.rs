@@ -1,0 +1,262 @@
+//! Messages over HTTP, for people and tests: publish one, look at some.
+//!
+//! Comes in: requests. Goes out: a message on the same way as a channel's (checked, routed, logged, enqueued), answered when it is
+//! durable; messages of a queue, put back or taken as asked.
+
+use super::body::{Fields, short};
+use super::error::{Failure, Result};
+use super::exchanges::from_url;
+use super::json::Object;
+use super::{Gate, HTTP, Login, json, ok, queues, vhost_of_change};
+use crate::auth;
+use crate::channel::publish::check;
+use crate::channel::state::Desk;
+use crate::message::Message;
+use crate::queue::Outcome;
+use crate::vhost::Vhost;
+use crate::vhost::route::NoExchange;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::response::Response;
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use leveret_amqp::{BasicProperties, ShortString};
+use leveret_store::Urgency;
+use serde_json::Value;
+
+/// Publish and get.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/exchanges/{vhost}/{name}/publish", post(publish))
+        .route("/api/queues/{vhost}/{name}/get", post(take))
+}
+
+async fn publish(
+    Login(admin): Login,
+    Path((vhost, exchange)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response> {
+    let vhost = vhost_of_change(&admin, &vhost)?;
+    let fields = Fields::parse(&body)?;
+    fields.require(&["routing_key", "payload", "payload_encoding"])?;
+    let message = message(&short(from_url(&exchange))?, &fields)?;
+    if message.body_len() as u64 > admin.node.limits.max_message_bytes {
+        let (len, most) = (message.body_len(), admin.node.limits.max_message_bytes);
+        let text = format!("message size {len} is larger than configured max size {most}");
+        return Err(Failure::BadRequest(text));
+    }
+    let message = check(auth::USER, &message)?.unwrap_or(message);
+    let route = vhost.route(&message, false).map_err(|reason| match reason {
+        NoExchange::Missing => Failure::Missing("exchange_not_found".into()),
+        NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
+    })?;
+    let routed = !route.queues.is_empty();
+    let mut lsn = None;
+    if routed {
+        let mut desk = Desk::default();
+        desk.stage.push(0, route, message, Some(1));
+        lsn = desk.stage.flush(vhost.log(), &mut desk.work)?;
+        finish(&vhost, &mut desk)?;
+    } else {
+        // Like a mandatory message: the client is told that it led nowhere.
+        admin.node.totals.unroutable(true);
+    }
+    admin.node.wait_durable(lsn).await;
+    Ok(ok(json::object(None, |o| o.bool("routed", routed))))
+}
+
+/// Appends what nobody waits for; clients are woken when the desk goes.
+fn finish(vhost: &Vhost, desk: &mut Desk) -> Result<()> {
+    if !desk.work.records.is_empty() {
+        vhost.log().append(&mut desk.work.records, Urgency::Soon)?;
+    }
+    Ok(())
+}
+
+fn message(exchange: &ShortString, fields: &Fields) -> Result<Message> {
+    let payload = fields.text("payload")?.unwrap_or_default();
+    let payload = match fields.text("payload_encoding")? {
+        Some("string") => payload.as_bytes().to_vec(),
+        Some("base64") => {
+            let wrong = |error| Failure::BadRequest(format!("payload is not base64: {error}"));
+            STANDARD.decode(payload).map_err(wrong)?
+        }
+        other => {
+            let text = format!("payload_encoding: {other:?}; known are string and base64");
+            return Err(Failure::BadRequest(text));
+        }
+    };
+    let properties = match fields.get("properties") {
+        None => BasicProperties::default(),
+        Some(Value::Array(none)) if none.is_empty() => BasicProperties::default(),
+        Some(Value::Object(properties)) => read_properties(&Fields::new(properties.clone()))?,
+        Some(other) => return Err(Failure::BadRequest(format!("properties: not_object: {other}"))),
+    };
+    let routing_key = fields.short("routing_key")?.unwrap_or_default();
+    Ok(Message::new(
+        exchange.as_bytes(),
+        routing_key.as_bytes(),
+        &properties.to_bytes(),
+        &[&payload],
+    ))
+}
+
+fn read_properties(fields: &Fields) -> Result<BasicProperties> {
+    let octet = |name: &str| match fields.number(name)? {
+        None => Ok(None),
+        Some(number) => match u8::try_from(number) {
+            Ok(octet) => Ok(Some(octet)),
+            Err(_) => Err(Failure::BadRequest(format!("{name}: {number} is larger than 255"))),
+        },
+    };
+    let headers = fields.get("headers").map(|_| fields.table("headers")).transpose()?;
+    Ok(BasicProperties {
+        content_type: fields.short("content_type")?,
+        content_encoding: fields.short("content_encoding")?,
+        headers,
+        delivery_mode: octet("delivery_mode")?,
+        priority: octet("priority")?,
+        correlation_id: fields.short("correlation_id")?,
+        reply_to: fields.short("reply_to")?,
+        expiration: fields.short("expiration")?,
+        message_id: fields.short("message_id")?,
+        timestamp: fields.number("timestamp")?,
+        kind: fields.short("type")?,
+        user_id: fields.short("user_id")?,
+        app_id: fields.short("app_id")?,
+        cluster_id: fields.short("cluster_id")?,
+    })
+}
+
+/// What becomes of a message that was looked at.
+#[derive(Clone, Copy)]
+enum After {
+    Back,
+    Gone(Outcome),
+}
+
+impl After {
+    fn parse(mode: &str) -> Result<Self> {
+        match mode {
+            "ack_requeue_true" | "reject_requeue_true" => Ok(Self::Back),
+            "ack_requeue_false" => Ok(Self::Gone(Outcome::Acked)),
+            "reject_requeue_false" => Ok(Self::Gone(Outcome::Rejected)),
+            other => Err(Failure::BadRequest(format!(
+                "Invalid ackmode value: {other}. Valid values are: ack_requeue_true, ack_requeue_false, \
+                 reject_requeue_true, reject_requeue_false"
+            ))),
+        }
+    }
+}
+
+/// A message that was fetched.
+struct Fetched {
+    message: Message,
+    redelivered: bool,
+    remaining: usize,
+}
+
+async fn take(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<Response> {
+    let vhost = admin.vhost(&vhost)?;
+    queues::find(&vhost, &name)?;
+    let queue = vhost.queue(&short(&name)?, HTTP)?;
+    let fields = Fields::parse(&body)?;
+    fields.require(&["ackmode", "count", "encoding"])?;
+    let after = After::parse(fields.text("ackmode")?.unwrap_or_default())?;
+    let base64 = match fields.text("encoding")? {
+        Some("auto") => false,
+        Some("base64") => true,
+        other => {
+            let text = format!("Unsupported encoding: {other:?}; known are auto and base64");
+            return Err(Failure::BadRequest(text));
+        }
+    };
+    let truncate = fields.number("truncate")?.map_or(usize::MAX, |bytes| bytes as usize);
+    let count = fields.number("count")?.unwrap_or_default();
+    let mut desk = Desk::default();
+    let (mut fetched, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let found = queue.get(false, &mut desk.work, |entry, remaining| {
+            ids.push(entry.id);
+            if let Some(message) = &entry.message {
+                fetched.push(Fetched {
+                    message: message.clone(),
+                    redelivered: entry.redelivered,
+                    remaining,
+                });
+            }
+        });
+        if !found {
+            break;
+        }
+    }
+    let outcome = match after {
+        After::Back => Outcome::Requeued,
+        After::Gone(outcome) => outcome,
+    };
+    queue.settle(0, &ids, outcome, &mut desk.work);
+    finish(&vhost, &mut desk)?;
+    Ok(ok(json::array(None, |list| {
+        for one in &fetched {
+            list.object(|o| describe(one, base64, truncate, o));
+        }
+    })))
+}
+
+fn describe(one: &Fetched, base64: bool, truncate: usize, o: &mut Object<'_>) {
+    let message = &one.message;
+    let body = message.body();
+    o.number("payload_bytes", body.len() as u64);
+    o.bool("redelivered", one.redelivered);
+    o.text("exchange", &String::from_utf8_lossy(message.exchange()));
+    o.text("routing_key", &String::from_utf8_lossy(message.routing_key()));
+    o.number("message_count", one.remaining as u64);
+    let properties = BasicProperties::parse(message.properties()).unwrap_or_default();
+    o.object("properties", |o| write_properties(&properties, o));
+    let shown = body.get(..truncate).unwrap_or(body);
+    match std::str::from_utf8(shown) {
+        Ok(text) if !base64 => {
+            o.text("payload", text);
+            o.text("payload_encoding", "string");
+        }
+        _ => {
+            o.text("payload", &STANDARD.encode(shown));
+            o.text("payload_encoding", "base64");
+        }
+    }
+}
+
+fn write_properties(properties: &BasicProperties, o: &mut Object<'_>) {
+    let texts = [
+        ("content_type", &properties.content_type),
+        ("content_encoding", &properties.content_encoding),
+        ("correlation_id", &properties.correlation_id),
+        ("reply_to", &properties.reply_to),
+        ("expiration", &properties.expiration),
+        ("message_id", &properties.message_id),
+        ("type", &properties.kind),
+        ("user_id", &properties.user_id),
+        ("app_id", &properties.app_id),
+        ("cluster_id", &properties.cluster_id),
+    ];
+    let numbers = [
+        ("delivery_mode", properties.delivery_mode.map(u64::from)),
+        ("priority", properties.priority.map(u64::from)),
+        ("timestamp", properties.timestamp),
+    ];
+    if let Some(headers) = &properties.headers {
+        o.table("headers", headers);
+    }
+    for (name, value) in texts {
+        if let Some(value) = value {
+            o.name(name, value);
+        }
+    }
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            o.number(name, value);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `/api/nodes`: the one node that there is: memory, disk, files, what it knows.
+//!
+//! Comes in: the node and what the kernel says of this process. Goes out: RabbitMQ's node object.
+
+use super::error::{Failure, Result};
+use super::json::Object;
+use super::overview::{RABBITMQ_VERSION, exchange_types};
+use super::page::Query;
+use super::{Admin, Gate, Login, Parameters, aside, json, ok};
+use crate::config::read_small;
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::response::Response;
+use axum::routing::get;
+use std::path::Path as File;
+
+/// Nodes.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/nodes", get(list))
+        .route("/api/nodes/{name}", get(one))
+        .route("/api/nodes/{name}/memory", get(memory))
+}
+
+async fn list(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    aside(move || {
+        let row = vec![admin.node.name.clone()];
+        query.list(row, |name| name.into(), |_, o| describe(&admin, o))
+    })
+    .await
+}
+
+async fn one(
+    Login(admin): Login,
+    Path(name): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let query = Query::parse(&parameters)?;
+    is_this(&admin, &name)?;
+    aside(move || Ok(json::object(query.columns(), |o| describe(&admin, o)))).await
+}
+
+/// RabbitMQ's break-down is of Erlang's memory: there is nothing to compare it with.
+async fn memory(Login(admin): Login, Path(name): Path<String>) -> Result<Response> {
+    is_this(&admin, &name)?;
+    Ok(ok(json::object(None, |o| o.text("memory", "not_available"))))
+}
+
+/// # Errors
+/// 404 if the node of a URL is another one.
+pub fn is_this(admin: &Admin, name: &str) -> Result<()> {
+    if name == admin.node.name {
+        Ok(())
+    } else {
+        Err(Failure::NotFound)
+    }
+}
+
+fn describe(admin: &Admin, o: &mut Object<'_>) {
+    let node = &admin.node;
+    let usage = Usage::now(&admin.data_dir);
+    o.text("name", &node.name);
+    o.text("type", "disc");
+    o.bool("running", true);
+    o.bool("being_drained", node.connections.is_draining());
+    o.text("os_pid", &std::process::id().to_string());
+    o.number("uptime", node.started.0.elapsed().as_millis() as u64);
+    o.number("processors", processors());
+    // There are no Erlang processes; tools insist on the fields.
+    o.number("run_queue", 0);
+    o.number("proc_total", 0);
+    o.number("proc_used", 0);
+    o.number("fd_total", usage.fd_limit);
+    o.number("fd_used", usage.fd_used);
+    o.number("sockets_total", usage.fd_limit);
+    o.number("sockets_used", node.connections.len() as u64);
+    o.number("mem_used", usage.resident_bytes);
+    o.number("mem_limit", node.memory.watermark());
+    o.bool("mem_alarm", node.memory.alarm());
+    o.text("mem_calculation_strategy", "messages");
+    o.number("disk_free", usage.disk_free_bytes);
+    o.number("disk_free_limit", 0);
+    o.bool("disk_free_alarm", false);
+    o.text("rates_mode", "basic");
+    o.text("rabbitmq_version", RABBITMQ_VERSION);
+    o.array("enabled_plugins", |list| {
+        ["rabbitmq_management", "rabbitmq_event_exchange", "rabbitmq_prometheus"]
+            .iter()
+            .for_each(|plugin| list.text(plugin));
+    });
+    o.array("applications", |list| {
+        list.object(|o| {
+            o.text("name", "rabbit");
+            o.text(
+                "description",
+                "The RabbitMQ version that this broker is compatible with",
+            );
+            o.text("version", RABBITMQ_VERSION);
+        });
+    });
+    o.array("exchange_types", exchange_types);
+    o.array("auth_mechanisms", |list| {
+        for (name, description) in [
+            ("PLAIN", "SASL PLAIN authentication mechanism"),
+            ("AMQPLAIN", "AMQPLAIN authentication mechanism"),
+        ] {
+            list.object(|o| {
+                o.text("name", name);
+                o.text("description", description);
+                o.bool("enabled", true);
+            });
+        }
+    });
+    o.array("contexts", |_| ());
+    o.array("partitions", |_| ());
+    o.array("cluster_links", |_| ());
+    o.text("db_dir", &admin.data_dir.display().to_string());
+    o.array("config_files", |_| ());
+    o.array("log_files", |list| list.text("<stdout>"));
+}
+
+fn processors() -> u64 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
+}
+
+/// What this process takes of the machine.
+pub struct Usage {
+    /// Memory, bytes.
+    pub resident_bytes: u64,
+    /// Open files and sockets.
+    pub fd_used: u64,
+    /// Most of them.
+    pub fd_limit: u64,
+    /// Room left where the data is, bytes.
+    pub disk_free_bytes: u64,
+}
+
+impl Usage {
+    /// As the kernel says; what it doesn't say is 0.
+    pub fn now(data_dir: &File) -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let disk = rustix::fs::statvfs(data_dir);
+        let open = std::fs::read_dir("/proc/self/fd");
+        Self {
+            resident_bytes: resident_bytes().unwrap_or_default(),
+            fd_used: open.map_or(0, |entries| entries.count() as u64),
+            fd_limit: limit.current.unwrap_or_default(),
+            disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        }
+    }
+}
+
+/// `VmRSS` of proc(5): in KiB, whatever the page size.
+fn resident_bytes() -> Option<u64> {
+    let status = read_small("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
