@@ -249,6 +249,18 @@ impl Operation {
         }
     }
 
+    /// What stands after it (`true`) or is gone (`false`).
+    pub fn effect(&self) -> (Identity, bool) {
+        match self {
+            Operation::DeclareExchange(name, _) => (Identity::Exchange(name.clone()), true),
+            Operation::DeclareQueue(name, _) => (Identity::Queue(name.clone()), true),
+            Operation::Bind(binding) => (Identity::Binding(binding.clone()), true),
+            Operation::Unbind(binding) => (Identity::Binding(binding.clone()), false),
+            Operation::DeleteQueue { name, .. } => (Identity::Queue(name.clone()), false),
+            Operation::DeleteExchange { name, .. } => (Identity::Exchange(name.clone()), false),
+        }
+    }
+
     /// For metrics.
     pub fn label(&self) -> &'static str {
         match self {

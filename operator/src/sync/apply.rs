@@ -104,14 +104,7 @@ fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
 fn succeed(step: &Step, observed: &mut Observed, applied: &mut Applied) {
     observed.done(&step.operation);
     applied.touched.insert(step.key.clone());
-    let (identity, gained) = match &step.operation {
-        Operation::DeclareExchange(name, _) => (Identity::Exchange(name.clone()), true),
-        Operation::DeclareQueue(name, _) => (Identity::Queue(name.clone()), true),
-        Operation::Bind(binding) => (Identity::Binding(binding.clone()), true),
-        Operation::Unbind(binding) => (Identity::Binding(binding.clone()), false),
-        Operation::DeleteQueue { name, .. } => (Identity::Queue(name.clone()), false),
-        Operation::DeleteExchange { name, .. } => (Identity::Exchange(name.clone()), false),
-    };
+    let (identity, gained) = step.operation.effect();
     applied.moved.push((step.key.clone(), identity, gained));
 }
 

@@ -23,7 +23,6 @@ use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
 use crate::resource::BrokerSpec;
 use crate::source::{BrokerFacts, Kind, Meta, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, Tri, World};
-use crate::topology::Identity;
 
 /// How long a first attempt may take before resources are told that they wait.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -371,12 +370,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
 
     fn count_repairs(&self, plan: &Plan) {
         for step in plan.steps.iter().filter(|step| step.creates()) {
-            let identity = match &step.operation {
-                Operation::DeclareExchange(name, _) => Identity::Exchange(name.clone()),
-                Operation::DeclareQueue(name, _) => Identity::Queue(name.clone()),
-                Operation::Bind(binding) => Identity::Binding(binding.clone()),
-                _ => continue,
-            };
+            let (identity, _) = step.operation.effect();
             if self.owned.get(&step.key).is_some_and(|owned| owned.contains(&identity)) {
                 tracing::info!("{}: {} was gone, putting it back", step.key, describe(&identity));
                 self.shared.metrics.repaired(step.key.kind);
