@@ -78,3 +78,6 @@ impl Client for Live {
         self.amqp.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

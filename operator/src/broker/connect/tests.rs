@@ -1,0 +1,175 @@
+//! Against a real broker, when there is one: `LEVERET_TEST_AMQP_URI`, `LEVERET_TEST_MANAGEMENT_URI` name it (user and
+//! password `guest`), `LEVERET_TEST_CA` the PEM file to trust for amqps and https. Skipped otherwise.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::*;
+use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, QueueDefinition};
+
+fn connection() -> Option<Connection> {
+    let (Ok(amqp_uri), Ok(management_uri)) = (
+        std::env::var("LEVERET_TEST_AMQP_URI"),
+        std::env::var("LEVERET_TEST_MANAGEMENT_URI"),
+    ) else {
+        eprintln!("skipped: LEVERET_TEST_AMQP_URI and LEVERET_TEST_MANAGEMENT_URI name no broker");
+        return None;
+    };
+    let ca = std::env::var("LEVERET_TEST_CA")
+        .ok()
+        .map(|path| std::fs::read(path).expect("the CA file"));
+    Some(Connection {
+        amqp_uri,
+        management_uri,
+        user: "guest".to_owned(),
+        password: "guest".to_owned(),
+        ca,
+    })
+}
+
+async fn connect(connection: Connection) -> (Live, mpsc::Receiver<Event>) {
+    Network.connect("test", connection).await.expect("a connection")
+}
+
+fn queue(name: &str, arguments: serde_json::Value) -> Operation {
+    let arguments: Arguments = serde_json::from_value(arguments).expect("arguments");
+    Operation::DeclareQueue(
+        Name::new("/", name),
+        QueueDefinition::new(true, false, false, arguments),
+    )
+}
+
+fn delete(name: &str) -> Operation {
+    Operation::DeleteQueue {
+        name: Name::new("/", name),
+        if_empty: true,
+    }
+}
+
+/// Each refusal closes a channel with others under way behind it; still each result belongs to its operation.
+#[tokio::test]
+async fn refusals_are_told_of_the_right_operation() {
+    let Some(connection) = connection() else { return };
+    let (client, _events) = connect(connection).await;
+    let name = |index: usize| format!("leveret-test-refusal-{index}");
+    let is_bad = |index: usize| index % 37 == 5 || index == 199;
+    let operations: Vec<Operation> = (0..200)
+        .map(|index| {
+            queue(
+                &name(index),
+                if is_bad(index) {
+                    json!({"x-max-length": "many"})
+                } else {
+                    json!({})
+                },
+            )
+        })
+        .collect();
+    let results = client.execute(operations).await;
+    for (index, result) in results.iter().enumerate() {
+        match result {
+            Ok(()) => assert!(!is_bad(index), "{index}"),
+            Err(Error::Refused { code: 406, text }) => assert!(text.contains(&format!("'{}'", name(index))), "{text}"),
+            Err(error) => panic!("{index}: {error}"),
+        }
+    }
+    let listed = client.list().await.expect("a list");
+    for index in 0..200 {
+        assert_eq!(
+            listed.queues.contains_key(&Name::new("/", name(index))),
+            !is_bad(index),
+            "{index}"
+        );
+    }
+    let results = client
+        .execute((0..200).map(|index| delete(&name(index))).collect())
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_is_declared_is_listed_and_told() {
+    let Some(connection) = connection() else { return };
+    let (client, mut events) = connect(connection).await;
+    let exchange = Name::new("/", "leveret-test-x");
+    let definition = ExchangeDefinition {
+        kind: "headers".to_owned(),
+        durable: true,
+        ..ExchangeDefinition::default()
+    };
+    let binding = BindingDefinition {
+        vhost: "/".to_owned(),
+        source: exchange.name.clone(),
+        end: End::Queue,
+        destination: "leveret-test-q".to_owned(),
+        routing_key: "a b/%+".to_owned(),
+        arguments: serde_json::from_value(json!({"x-match": "all", "n": 5, "big": 5_000_000_000_i64, "t": {"f": 1.5}}))
+            .expect("arguments"),
+    };
+    for operation in [
+        Operation::DeclareExchange(exchange.clone(), definition.clone()),
+        queue("leveret-test-q", json!({})),
+        Operation::Bind(binding.clone()),
+    ] {
+        assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
+    }
+    let listed = client.list().await.expect("a list");
+    assert_eq!(listed.exchanges.get(&exchange), Some(&definition));
+    assert!(listed.queues.contains_key(&Name::new("/", "leveret-test-q")));
+    assert!(listed.bindings.contains(&binding), "{:?}", listed.bindings);
+    assert_eq!(
+        client.message_count(&Name::new("/", "leveret-test-q")).await,
+        Ok(Some(0))
+    );
+    assert_eq!(
+        client.message_count(&Name::new("/", "leveret-test-none")).await,
+        Ok(None)
+    );
+    for operation in [
+        Operation::Unbind(binding),
+        delete("leveret-test-q"),
+        Operation::DeleteExchange {
+            name: exchange.clone(),
+            if_unused: true,
+        },
+    ] {
+        assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
+    }
+    if client.about().has_events {
+        let gone = async {
+            while let Some(event) = events.recv().await {
+                if event == Event::ExchangeDeleted(exchange.clone()) {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(5), gone).await.expect("the event");
+    }
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_connection_is_told_apart() {
+    let Some(good) = connection() else { return };
+    let wrong_password = Connection {
+        password: "wrong".to_owned(),
+        ..good.clone()
+    };
+    let error = Network.connect("test", wrong_password).await.err();
+    assert!(matches!(error, Some(Error::Credentials(_))), "{error:?}");
+    let nobody = Connection {
+        amqp_uri: "amqp://127.0.0.1:1".to_owned(),
+        management_uri: "http://127.0.0.1:1".to_owned(),
+        ..good.clone()
+    };
+    let error = Network.connect("test", nobody).await.err();
+    assert!(matches!(error, Some(Error::Unreachable(_))), "{error:?}");
+    let (client, _events) = connect(good).await;
+    let elsewhere = Operation::DeclareQueue(Name::new("leveret-test-nowhere", "q"), QueueDefinition::default());
+    let results = client.execute(vec![elsewhere]).await;
+    assert!(matches!(results.as_slice(), [Err(Error::Vhost(_))]), "{results:?}");
+    client.close().await;
+}
