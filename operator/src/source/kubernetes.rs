@@ -32,6 +32,7 @@ use crate::source::{
 use cache::{Cache, Unreadable};
 use events::Events;
 use secrets::Secrets;
+use watch::Progress;
 
 /// Field manager of everything the operator writes, and the controller named in its events.
 pub const MANAGER: &str = "leveret-operator";
@@ -65,7 +66,7 @@ impl Shared {
 pub struct Kubernetes {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
-    complete: Vec<channel::Receiver<bool>>,
+    progress: Vec<channel::Receiver<Progress>>,
 }
 
 impl Drop for Kubernetes {
@@ -94,32 +95,33 @@ impl Kubernetes {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
-        let (mut tasks, mut complete) = (Vec::new(), Vec::new());
+        let (mut tasks, mut progress) = (Vec::new(), Vec::new());
         for kind in Kind::ALL {
             for scope in &scopes {
-                let (done, is_done) = channel::channel(false);
+                let (done, is_done) = channel::channel(Progress::Unread);
                 let follow = watch::follow_kind(Arc::clone(&shared), kind, scope.clone(), done);
                 tasks.push(tokio::spawn(follow));
-                complete.push(is_done);
+                progress.push(is_done);
             }
         }
         Self {
             shared,
             tasks,
-            complete,
+            progress,
         }
     }
 
     /// Whether every kind has been read completely once.
     pub fn is_complete(&self) -> bool {
-        self.complete.iter().all(|done| *done.borrow())
+        self.progress.iter().all(|kind| *kind.borrow() == Progress::Read)
     }
 
-    /// Waits for the first complete read of every kind.
+    /// Waits until the world is known: every kind has been read completely once, or does not exist. Not waiting for a
+    /// kind that does not exist lets the last objects go when the CRDs are being deleted.
     pub async fn completed(&self) {
-        for done in &self.complete {
+        for kind in &self.progress {
             // The sender lives as long as its task, which only ends with this source.
-            let _ = done.clone().wait_for(|done| *done).await;
+            let _ = kind.clone().wait_for(|kind| *kind != Progress::Unread).await;
         }
     }
 }

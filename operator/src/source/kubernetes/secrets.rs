@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::watch::{Pauses, said};
 use crate::dereference::{self, SecretData};
 use crate::source::ConnectionError;
 
@@ -98,7 +99,7 @@ impl dereference::Secrets for Secrets {
 }
 
 async fn follow(api: Api<Secret>, name: String, state: watch::Sender<State>, changed: watch::Sender<u64>) {
-    let stream = watcher::watch_object(api, &name).default_backoff();
+    let stream = watcher::watch_object(api, &name).backoff(Pauses::default());
     pin_mut!(stream);
     while let Some(item) = stream.next().await {
         let new = match item {
@@ -109,7 +110,7 @@ async fn follow(api: Api<Secret>, name: String, state: watch::Sender<State>, cha
                 if matches!(&*state.borrow(), State::Present(_) | State::Absent) {
                     continue;
                 }
-                State::Failed(error.to_string())
+                State::Failed(said(&error))
             }
         };
         let is_new = state.send_if_modified(|old| {

@@ -4,16 +4,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use super::cache::{Change, Unreadable, key_of};
 use super::{Shared, write};
@@ -30,12 +33,26 @@ pub(super) fn api_resource(kind: Kind) -> ApiResource {
     }
 }
 
-/// Follows one kind for ever; `complete` becomes true after the first whole list.
+/// How far the reading of a kind has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Unread,
+    /// The API server has not known the kind for some time: there are no objects of it.
+    NotInstalled,
+    /// Read completely at least once.
+    Read,
+}
+
+/// How long the API server must deny that a kind exists until that is believed: it does so too for a moment after its
+/// own start.
+const DENIAL: Duration = Duration::from_secs(10);
+
+/// Follows one kind for ever.
 pub(super) async fn follow_kind(
     shared: Arc<Shared>,
     kind: Kind,
     namespace: Option<String>,
-    complete: watch::Sender<bool>,
+    progress: watch::Sender<Progress>,
 ) {
     let resource = api_resource(kind);
     let client = shared.client.clone();
@@ -43,14 +60,14 @@ pub(super) async fn follow_kind(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let stream = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::default());
     pin_mut!(stream);
     let mut listed: HashSet<ObjectKey> = HashSet::new();
-    let mut failing = false;
+    let mut trouble = Trouble::default();
     while let Some(event) = stream.next().await {
-        if failing && event.is_ok() {
-            warn!(kind = kind.as_str(), "the API server answers again");
-            failing = false;
+        // `Init` only says that a list is about to be asked for.
+        if !matches!(event, Err(_) | Ok(Event::Init)) {
+            trouble.over(kind, namespace.as_deref());
         }
         match event {
             Ok(Event::Init) => listed.clear(),
@@ -62,26 +79,50 @@ pub(super) async fn follow_kind(
                 let change = shared.cache.lock().retain(kind, namespace.as_deref(), &listed);
                 listed = HashSet::new();
                 after(&shared, kind, change);
-                complete.send_replace(true);
+                progress.send_replace(Progress::Read);
             }
             Ok(Event::Apply(object)) => observe(&shared, kind, object),
             Ok(Event::Delete(object)) => {
                 let change = shared.cache.lock().remove(&key_of(kind, &object));
                 after(&shared, kind, change);
             }
-            Err(error) => {
-                let hint = if is_not_found(&error) {
-                    "; are the CRDs installed (leveret-operator crd)?"
-                } else {
-                    ""
-                };
-                if failing {
-                    debug!(kind = kind.as_str(), %error, "the API server cannot be watched{hint}");
-                } else {
-                    warn!(kind = kind.as_str(), %error, "the API server cannot be watched{hint}");
-                }
-                failing = true;
+            Err(error) if trouble.is_denied(kind, namespace.as_deref(), &error) => {
+                let change = shared.cache.lock().retain(kind, namespace.as_deref(), &HashSet::new());
+                after(&shared, kind, change);
+                progress.send_replace(Progress::NotInstalled);
             }
+            Err(_) => {}
+        }
+    }
+}
+
+/// A watch that does not work: said once, and taken for an answer when the kind does not exist.
+#[derive(Default)]
+struct Trouble {
+    said: bool,
+    denied: Option<Instant>,
+}
+
+impl Trouble {
+    /// Notes an error; whether the kind has been denied for so long that there is none.
+    fn is_denied(&mut self, kind: Kind, namespace: Option<&str>, error: &watcher::Error) -> bool {
+        let (kind, why) = (kind.as_str(), said(error));
+        if self.said {
+            debug!(kind, namespace, why, "the API server cannot be watched");
+        } else {
+            warn!(kind, namespace, why, "the API server cannot be watched");
+        }
+        self.said = true;
+        if refusal(error).is_none_or(|status| status.code != 404) {
+            self.denied = None;
+            return false;
+        }
+        self.denied.get_or_insert_with(Instant::now).elapsed() >= DENIAL
+    }
+
+    fn over(&mut self, kind: Kind, namespace: Option<&str>) {
+        if std::mem::take(self).said {
+            info!(kind = kind.as_str(), namespace, "the API server answers again");
         }
     }
 }
@@ -145,7 +186,7 @@ fn follow_what_brokers_need(shared: &Arc<Shared>) {
 /// Labels of all namespaces; only followed once a Broker selects namespaces by label.
 async fn follow_namespaces(shared: Arc<Shared>) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(shared.client.clone());
-    let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let stream = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::default());
     pin_mut!(stream);
     let mut listed: HashSet<String> = HashSet::new();
     while let Some(event) = stream.next().await {
@@ -189,10 +230,62 @@ async fn follow_namespaces(shared: Arc<Shared>) {
     }
 }
 
-fn is_not_found(error: &watcher::Error) -> bool {
+/// What a user can do something about, in few words.
+pub(super) fn said(error: &watcher::Error) -> String {
+    match refusal(error) {
+        Some(status) if status.code == 404 => {
+            "not found: are the CRDs installed? (leveret-operator crd | kubectl apply -f -)".to_owned()
+        }
+        Some(status) => format!("{} {}", status.code, status.message),
+        None => error.to_string(),
+    }
+}
+
+fn refusal(error: &watcher::Error) -> Option<&kube::core::Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
-        _ => false,
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
     }
+}
+
+/// Pauses between attempts to watch: they double from half a second to ten, a little unevenly so that the watches of
+/// several operators do not all come back at once, and begin anew when all went well for a while.
+pub(super) struct Pauses {
+    next: Duration,
+    last: Option<Instant>,
+}
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(10);
+    const FORGET: Duration = Duration::from_secs(30);
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self {
+            next: Self::FIRST,
+            last: None,
+        }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.last.is_some_and(|last| last.elapsed() > Self::FORGET) {
+            self.next = Self::FIRST;
+        }
+        let pause = self.next.mul_f64(rand::random_range(0.8..1.2));
+        self.next = (self.next * 2).min(Self::LONGEST);
+        self.last = Some(Instant::now());
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    /// Called at every event, also at the one that only says that a list is about to be asked for.
+    fn reset(&mut self) {}
 }
