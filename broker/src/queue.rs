@@ -389,3 +389,6 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! A queue with a real log in a folder of its own, and consumers whose outboxes are read back as frames.
+
+use super::consumers::Consumer;
+use super::entry::{Entry, NOWHERE};
+use super::{Definition, Outcome, Queue, Refused, Work};
+use crate::channel::deliver::{Deliveries, Settled};
+use crate::connection::outbox::{Outbox, ROOM_BYTES};
+use crate::limits::Memory;
+use crate::message::Message;
+use leveret_amqp::{FieldTable, FrameKind, Method, ShortString, next_frame};
+use leveret_store::fs::RealFs;
+use leveret_store::{Batch, Options, Store, Urgency};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use tempfile::TempDir;
+
+struct Bench {
+    queue: Arc<Queue>,
+    memory: Arc<Memory>,
+    work: Work,
+    store: Store,
+    next: u64,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let options = Options {
+            segment_bytes: 1 << 20,
+            ..Options::new(folder.path())
+        };
+        let (store, _) =
+            Store::open(options, Arc::new(RealFs::default()), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let definition = Definition {
+            name: ShortString::from_static("q"),
+            durable: true,
+            auto_delete: false,
+            owner: None,
+            arguments: FieldTable::new(),
+        };
+        let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory.clone()));
+        Self {
+            queue,
+            memory,
+            work: Work::default(),
+            store,
+            next: 1,
+            _folder: folder,
+        }
+    }
+
+    /// Publishes one message with this body; a logged one goes to the log first.
+    fn publish(&mut self, body: &[u8], logged: bool) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.publish_as(id, body, logged);
+        id
+    }
+
+    fn publish_as(&mut self, id: u64, body: &[u8], logged: bool) {
+        let message = Message::new(b"", b"q", &[0, 0], &[body]);
+        let location = if logged {
+            let mut batch = Batch::default();
+            let mut length = [0; 4];
+            let place = batch.publish(id, &[7], &message.record(&mut length));
+            self.store
+                .handle()
+                .append(&mut batch, Urgency::Soon)
+                .expect("an open log")
+                .location(place)
+        } else {
+            NOWHERE
+        };
+        self.queue
+            .enqueue(&mut vec![Entry::new(id, location, message)], &mut self.work);
+    }
+
+    fn consumer(&mut self, id: u64, prefetch: u32, priority: i32) -> Client {
+        let outbox = Arc::new(Outbox::default());
+        let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 0, true));
+        let source = deliveries.add_source(self.queue.clone(), id);
+        let tag = ShortString::truncated(&format!("c{id}"));
+        let flags = (prefetch == u32::MAX, false);
+        let prefetch = if flags.0 { 0 } else { prefetch };
+        let consumer = Consumer::new(
+            id,
+            tag,
+            deliveries.clone(),
+            source,
+            flags,
+            prefetch,
+            priority,
+            FieldTable::new(),
+        );
+        assert!(self.queue.consume(consumer, &mut self.work).is_ok());
+        Client { outbox, deliveries }
+    }
+
+    fn settle(&mut self, client: &Client, tag: u64, multiple: bool, outcome: Outcome) {
+        let mut settled = Vec::new();
+        client.deliveries.settle(tag, multiple, &mut settled).expect("a tag");
+        self.pass_on(settled, outcome);
+    }
+
+    fn pass_on(&mut self, settled: Vec<Settled>, outcome: Outcome) {
+        for run in settled {
+            run.queue.settle(run.consumer, &run.ids, outcome, &mut self.work);
+        }
+    }
+
+    fn get(&mut self) -> Option<(u64, bool, Vec<u8>)> {
+        let mut found = None;
+        self.queue.get(true, &mut self.work, |entry, _| {
+            let body = entry.message.as_ref().expect("in memory").body().to_vec();
+            found = Some((entry.id, entry.redelivered, body));
+        });
+        found
+    }
+}
+
+struct Client {
+    outbox: Arc<Outbox>,
+    deliveries: Arc<Deliveries>,
+}
+
+impl Client {
+    /// Delivery tag, redelivered and body of what came since the last call.
+    fn deliveries(&self) -> Vec<(u64, bool, Vec<u8>)> {
+        let (mut bytes, mut found) = (Vec::new(), Vec::new());
+        let _ = self
+            .outbox
+            .poll_take(&mut Context::from_waker(Waker::noop()), &mut bytes);
+        let mut rest = &bytes[..];
+        while let Ok(Some(frame)) = next_frame(rest, 0) {
+            match frame.kind {
+                FrameKind::Method => match Method::parse(frame.payload) {
+                    Ok(Method::BasicDeliver(deliver)) => {
+                        found.push((deliver.delivery_tag, deliver.redelivered, Vec::new()))
+                    }
+                    other => panic!("{other:?}"),
+                },
+                FrameKind::Body => found
+                    .last_mut()
+                    .expect("a method first")
+                    .2
+                    .extend_from_slice(frame.payload),
+                _ => {}
+            }
+            rest = &rest[frame.wire_len()..];
+        }
+        found
+    }
+
+    fn bodies(&self) -> Vec<Vec<u8>> {
+        self.deliveries().into_iter().map(|(_, _, body)| body).collect()
+    }
+}
+
+#[test]
+fn consumers_of_equal_priority_get_messages_in_turn() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.consumer(1, 0, 0), bench.consumer(2, 0, 0));
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish(body, false);
+    }
+    assert_eq!(a.bodies(), [b"1", b"3"]);
+    assert_eq!(b.bodies(), [b"2", b"4"]);
+}
+
+#[test]
+fn credit_limits_and_comes_back() {
+    let mut bench = Bench::new();
+    let client = bench.consumer(1, 2, 0);
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish(body, true);
+    }
+    assert_eq!(client.bodies(), [b"1", b"2"]);
+    bench.settle(&client, 2, true, Outcome::Acked);
+    assert_eq!(client.bodies(), [b"3", b"4"]);
+    assert_eq!(bench.queue.snapshot().unacked, 2);
+}
+
+#[test]
+fn a_higher_priority_is_served_first() {
+    let mut bench = Bench::new();
+    let (low, high) = (bench.consumer(1, 0, 0), bench.consumer(2, 1, 5));
+    for body in [b"1", b"2", b"3"] {
+        bench.publish(body, false);
+    }
+    assert_eq!(high.bodies(), [b"1"]);
+    assert_eq!(low.bodies(), [b"2", b"3"]);
+}
+
+#[test]
+fn requeued_messages_go_back_to_their_places_and_say_so() {
+    let mut bench = Bench::new();
+    let client = bench.consumer(1, 3, 0);
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish(body, true);
+    }
+    assert_eq!(client.deliveries().len(), 3);
+    assert!(!bench.queue.cancel(1));
+    bench.settle(&client, 2, false, Outcome::Acked);
+    bench.settle(&client, 3, true, Outcome::Requeued);
+    let order: Vec<_> = std::iter::from_fn(|| bench.get())
+        .map(|(_, again, body)| (again, body))
+        .collect();
+    assert_eq!(
+        order,
+        [(true, b"1".to_vec()), (true, b"3".to_vec()), (false, b"4".to_vec())]
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_fills_its_outbox_and_no_more() {
+    let mut bench = Bench::new();
+    let client = bench.consumer(1, u32::MAX, 0);
+    let body = vec![7; 10_000];
+    for _ in 0..200 {
+        bench.publish(&body, false);
+    }
+    assert!(
+        client.outbox.queued() <= ROOM_BYTES + 11_000,
+        "{}",
+        client.outbox.queued()
+    );
+    let waiting = bench.queue.snapshot().ready;
+    assert!(waiting > 100, "{waiting}");
+    let mut buffer = Vec::new();
+    let stalled = match client
+        .outbox
+        .poll_take(&mut Context::from_waker(Waker::noop()), &mut buffer)
+    {
+        std::task::Poll::Ready(stalled) => stalled,
+        std::task::Poll::Pending => panic!("nothing to write"),
+    };
+    assert_eq!(stalled.len(), 1, "the queue is asked again when there is room");
+    stalled[0].dispatch(&mut bench.work);
+    assert!(bench.queue.snapshot().ready < waiting);
+}
+
+#[test]
+fn a_long_backlog_stays_in_the_log_and_comes_back_in_order() {
+    let mut bench = Bench::new();
+    let body = vec![9; 64 * 1024];
+    for n in 0..600u32 {
+        bench.publish(&[&n.to_be_bytes()[..], &body].concat(), true);
+    }
+    let held = bench.memory.resident();
+    assert!(held < 20 << 20, "{held} bytes of 40 MB are in memory");
+    for n in 0..600u32 {
+        let (_, _, body) = bench.get().expect("a message");
+        assert_eq!(body[..4], n.to_be_bytes());
+    }
+    assert_eq!(bench.memory.resident(), 0);
+    assert_eq!(bench.get(), None);
+}
+
+#[test]
+fn deleting_is_refused_atomically_and_then_final() {
+    let mut bench = Bench::new();
+    bench.publish(b"1", true);
+    assert_eq!(bench.queue.delete(false, true).err(), Some(Refused::NotEmpty(1)));
+    let _client = bench.consumer(1, 1, 0);
+    assert_eq!(bench.queue.delete(true, false).err(), Some(Refused::InUse));
+    let deleted = bench.queue.delete(false, false).expect("no condition");
+    assert_eq!((deleted.messages, deleted.consumers.len()), (0, 1));
+    bench.publish(b"2", true);
+    assert_eq!(bench.queue.counts(), (0, 0));
+    assert_eq!(bench.queue.delete(false, false).err(), Some(Refused::Gone));
+    assert_eq!(bench.memory.resident(), 0);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(bool),
+    /// An id that is older than the last one by so much, as when two publishers took their ids at once.
+    Late(u64),
+    Get,
+    Ack(usize),
+    Requeue(usize),
+    Purge,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => any::<bool>().prop_map(Step::Publish),
+        1 => (1..4u64).prop_map(Step::Late),
+        4 => Just(Step::Get),
+        2 => any::<usize>().prop_map(Step::Ack),
+        2 => any::<usize>().prop_map(Step::Requeue),
+        1 => Just(Step::Purge),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever happens, the queue hands out the smallest id that waits, and counts right.
+    #[test]
+    fn the_queue_behaves_as_a_sorted_set(steps in steps()) {
+        let mut bench = Bench::new();
+        let outbox = Arc::new(Outbox::default());
+        let deliveries = Deliveries::new(outbox, 1, 0, true);
+        let source = deliveries.add_source(bench.queue.clone(), 0);
+        let (mut waiting, mut out) = (std::collections::BTreeMap::new(), Vec::new());
+        bench.next = 10;
+        for step in steps {
+            match step {
+                Step::Publish(logged) => {
+                    let id = bench.publish(b"x", logged);
+                    bench.next += 4;
+                    waiting.insert(id, false);
+                }
+                Step::Late(by) => {
+                    let id = bench.next - 1 - by.min(3);
+                    if !waiting.contains_key(&id) && !out.iter().any(|(other, _)| *other == id) {
+                        bench.publish_as(id, b"x", false);
+                        waiting.insert(id, false);
+                    }
+                }
+                Step::Get => {
+                    let mut got = None;
+                    bench.queue.get(false, &mut bench.work, |entry, _| {
+                        got = Some((entry.id, entry.redelivered, deliveries.note_get(source, false, entry.id)));
+                    });
+                    prop_assert_eq!(got.map(|(id, again, _)| (id, again)), waiting.pop_first());
+                    out.extend(got.map(|(id, _, tag)| (id, tag)));
+                }
+                Step::Ack(which) | Step::Requeue(which) if !out.is_empty() => {
+                    let (id, tag) = out.remove(which % out.len());
+                    let mut settled = Vec::new();
+                    deliveries.settle(tag, false, &mut settled).expect("it is out");
+                    let requeued = matches!(step, Step::Requeue(_));
+                    bench.pass_on(settled, if requeued { Outcome::Requeued } else { Outcome::Acked });
+                    if requeued {
+                        waiting.insert(id, true);
+                    }
+                }
+                Step::Ack(_) | Step::Requeue(_) => {}
+                Step::Purge => {
+                    prop_assert_eq!(bench.queue.purge(&mut bench.work), waiting.len());
+                    waiting.clear();
+                }
+            }
+            let snapshot = bench.queue.snapshot();
+            prop_assert_eq!((snapshot.ready, snapshot.unacked), (waiting.len(), out.len()));
+            prop_assert_eq!(snapshot.ready_bytes, waiting.len() as u64);
+        }
+    }
+}
