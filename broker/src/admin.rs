@@ -12,8 +12,6 @@ pub mod page;
 
 pub mod body;
 
-pub mod rates;
-
 pub mod overview;
 
 pub mod nodes;
@@ -36,9 +34,14 @@ pub mod consumers;
 
 pub mod users;
 
+pub mod definitions;
+
+pub mod scrape;
+
 pub mod health;
 
 use crate::auth;
+use crate::metrics::rates::Rates;
 use crate::node::Node;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -50,7 +53,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use base64::Engine;
 use error::{Failure, Result};
-use rates::Rates;
+
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -180,10 +183,12 @@ fn router() -> Router<Gate> {
         .merge(channels::router())
         .merge(consumers::router())
         .merge(users::router())
+        .merge(definitions::router())
         .merge(health::router())
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
     Router::new()
         .merge(health::probes())
+        .merge(scrape::router())
         .merge(api)
         .fallback(|| async { Failure::NotFound })
 }

@@ -40,6 +40,9 @@ pub mod message;
 /// The HTTP API.
 pub mod admin;
 
+/// What is measured, under which names.
+pub mod metrics;
+
 /// What happened to the topology, told on an exchange.
 pub mod events;
 

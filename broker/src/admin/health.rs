@@ -29,6 +29,10 @@ pub fn router() -> Router<Gate> {
         .route("/api/health/checks/reached-target-cluster-size", get(serving))
         .route("/api/health/checks/metadata-store/initialized", get(serving))
         .route("/api/health/checks/metadata-store/initialized/with-data", get(serving))
+        .route(
+            "/api/health/checks/certificate-expiration/{within}/{unit}",
+            get(serving),
+        )
         .route("/api/health/checks/node-is-quorum-critical", get(quorum))
         .route("/api/health/checks/port-listener/{port}", get(port))
         .route("/api/health/checks/protocol-listener/{protocol}", get(protocol))

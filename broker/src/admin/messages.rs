@@ -25,6 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use leveret_amqp::{BasicProperties, ShortString};
 use leveret_store::Urgency;
 use serde_json::Value;
+use std::sync::atomic::Ordering;
 
 /// Publish and get.
 pub fn router() -> Router<Gate> {
@@ -53,6 +54,10 @@ async fn publish(
         NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
     })?;
     let routed = !route.queues.is_empty();
+    let totals = &admin.node.totals;
+    for counter in [&totals.published, &totals.to_confirm, &totals.confirmed] {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
     let mut lsn = None;
     if routed {
         let mut desk = Desk::default();
@@ -61,7 +66,7 @@ async fn publish(
         finish(&vhost, &mut desk)?;
     } else {
         // Like a mandatory message: the client is told that it led nowhere.
-        admin.node.totals.unroutable(true);
+        totals.unroutable(true);
     }
     admin.node.wait_durable(lsn).await;
     Ok(ok(json::object(None, |o| o.bool("routed", routed))))

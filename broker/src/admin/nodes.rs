@@ -4,15 +4,15 @@
 
 use super::error::{Failure, Result};
 use super::json::Object;
-use super::overview::{RABBITMQ_VERSION, exchange_types};
+use super::overview::exchange_types;
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, json, ok};
-use crate::config::read_small;
+use crate::metrics::RABBITMQ_VERSION;
+use crate::metrics::usage::Usage;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use axum::routing::get;
-use std::path::Path as File;
 
 /// Nodes.
 pub fn router() -> Router<Gate> {
@@ -122,39 +122,4 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
 
 fn processors() -> u64 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
-}
-
-/// What this process takes of the machine.
-pub struct Usage {
-    /// Memory, bytes.
-    pub resident_bytes: u64,
-    /// Open files and sockets.
-    pub fd_used: u64,
-    /// Most of them.
-    pub fd_limit: u64,
-    /// Room left where the data is, bytes.
-    pub disk_free_bytes: u64,
-}
-
-impl Usage {
-    /// As the kernel says; what it doesn't say is 0.
-    pub fn now(data_dir: &File) -> Self {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let disk = rustix::fs::statvfs(data_dir);
-        let open = std::fs::read_dir("/proc/self/fd");
-        Self {
-            resident_bytes: resident_bytes().unwrap_or_default(),
-            fd_used: open.map_or(0, |entries| entries.count() as u64),
-            fd_limit: limit.current.unwrap_or_default(),
-            disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
-        }
-    }
-}
-
-/// `VmRSS` of proc(5): in KiB, whatever the page size.
-fn resident_bytes() -> Option<u64> {
-    let status = read_small("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }

@@ -5,23 +5,15 @@
 use super::error::Result;
 use super::json::Object;
 use super::page::Query;
-use super::rates::{self, QueueRates};
 use super::{Admin, Gate, Login, Parameters, aside, json, ok};
+use crate::metrics::rates::{self, QueueRates};
+use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::queue::totals::{Snapshot, Totals};
 use axum::Router;
 use axum::extract;
 use axum::response::Response;
 use axum::routing::get;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The RabbitMQ version whose API this is: tools look at it to know what they may call.
-pub const RABBITMQ_VERSION: &str = "4.3.6";
-/// What stands where RabbitMQ names its Erlang: there is none here, but tools insist on the field.
-const ERLANG_VERSION: &str = "none";
-/// This broker's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// This broker's name.
-pub const PRODUCT: &str = "Leveret";
 
 /// Overview and the cluster's name.
 pub fn router() -> Router<Gate> {

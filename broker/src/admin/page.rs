@@ -38,7 +38,7 @@ struct Page {
 enum Filter {
     All,
     Contains(String),
-    Matches(regex::Regex),
+    Matches(regex::bytes::Regex),
 }
 
 impl Filter {
@@ -46,7 +46,7 @@ impl Filter {
         match self {
             Self::All => true,
             Self::Contains(part) => name.to_lowercase().contains(part),
-            Self::Matches(regex) => regex.is_match(name),
+            Self::Matches(regex) => regex.is_match(name.as_bytes()),
         }
     }
 }
@@ -150,6 +150,17 @@ impl Query {
     }
 }
 
+/// A regular expression as RabbitMQ's parameters have it: over bytes, without regard to case.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn pattern(text: &str) -> std::result::Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(text)
+        .unicode(false)
+        .case_insensitive(true)
+        .build()
+}
+
 /// Erlang's order of terms, as far as JSON has them: numbers before names before objects; nothing comes first.
 fn compare(a: &Value, b: &Value) -> Ordering {
     let rank = |value: &Value| match value {
@@ -184,7 +195,7 @@ impl Page {
             ("", _) => Filter::All,
             (name, false) => Filter::Contains(name.to_lowercase()),
             (name, true) => {
-                let regex = regex::RegexBuilder::new(name).case_insensitive(true).build();
+                let regex = pattern(name);
                 let invalid = |error| Failure::BadRequest(format!("name is not a regular expression: {error}"));
                 Filter::Matches(regex.map_err(invalid)?)
             }

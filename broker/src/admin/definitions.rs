@@ -1,0 +1,162 @@
+//! `/api/definitions`: everything that was declared, in one document that RabbitMQ and this broker can load.
+//!
+//! Comes in: requests. Goes out: RabbitMQ's definitions. Loading them is not part of this version: POST answers 405.
+
+use super::error::Result;
+use super::json::{Array, Object};
+use super::{Gate, Login, Parameters, aside, json};
+use crate::auth;
+use crate::exchange::binding::Binding;
+use crate::metrics::{PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::vhost::Vhost;
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+
+/// Definitions.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/definitions", get(all))
+        .route("/api/definitions/{vhost}", get(of_vhost))
+}
+
+async fn all(Login(admin): Login, extract::Query(_): Parameters) -> Result<Response> {
+    let vhosts = admin.vhosts(None)?;
+    aside(move || {
+        Ok(json::object(None, |o| {
+            versions(o);
+            o.array("users", |list| list.object(user));
+            o.array("vhosts", |list| {
+                vhosts.iter().for_each(|vhost| list.object(|o| describe(vhost, o)));
+            });
+            o.array("permissions", |list| {
+                vhosts.iter().for_each(|vhost| list.object(|o| permission(vhost, o)));
+            });
+            ["topic_permissions", "parameters", "global_parameters", "policies"]
+                .iter()
+                .for_each(|none| o.array(none, |_| ()));
+            topology(&vhosts, true, o);
+        }))
+    })
+    .await
+}
+
+async fn of_vhost(Login(admin): Login, Path(name): Path<String>) -> Result<Response> {
+    let vhosts = admin.vhosts(Some(&name))?;
+    aside(move || {
+        Ok(json::object(None, |o| {
+            versions(o);
+            ["parameters", "policies"].iter().for_each(|none| o.array(none, |_| ()));
+            topology(&vhosts, false, o);
+        }))
+    })
+    .await
+}
+
+fn versions(o: &mut Object<'_>) {
+    o.text("rabbit_version", RABBITMQ_VERSION);
+    o.text("rabbitmq_version", RABBITMQ_VERSION);
+    o.text("product_name", PRODUCT);
+    o.text("product_version", VERSION);
+}
+
+fn user(o: &mut Object<'_>) {
+    o.text("name", auth::USER);
+    o.text("password_hash", "");
+    o.text("hashing_algorithm", "rabbit_password_hashing_sha256");
+    o.array("tags", |tags| tags.text("administrator"));
+    o.object("limits", |_| ());
+}
+
+fn describe(vhost: &Vhost, o: &mut Object<'_>) {
+    o.text("name", &vhost.name);
+    o.array("limits", |_| ());
+    o.object("metadata", |o| {
+        o.text("default_queue_type", "classic");
+        o.array("tags", |_| ());
+    });
+}
+
+fn permission(vhost: &Vhost, o: &mut Object<'_>) {
+    o.text("user", auth::USER);
+    o.text("vhost", &vhost.name);
+    ["configure", "write", "read"]
+        .iter()
+        .for_each(|right| o.text(right, ".*"));
+}
+
+/// What a client has declared and that outlives it: without predeclared exchanges, the default exchange's bindings and exclusive
+/// queues.
+fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
+    let place = |vhost: &Vhost, o: &mut Object<'_>| {
+        if with_vhost {
+            o.text("vhost", &vhost.name);
+        }
+    };
+    o.array("queues", |list| {
+        for vhost in vhosts {
+            let mut queues = vhost.queues();
+            queues.retain(|queue| queue.definition.owner.is_none());
+            queues.sort_by(|a, b| a.name().cmp(b.name()));
+            for queue in queues {
+                list.object(|o| {
+                    o.name("name", queue.name());
+                    place(vhost, o);
+                    o.bool("durable", queue.definition.durable);
+                    o.bool("auto_delete", queue.definition.auto_delete);
+                    o.table("arguments", &queue.definition.arguments);
+                });
+            }
+        }
+    });
+    o.array("exchanges", |list| {
+        for vhost in vhosts {
+            let topology = vhost.topology();
+            let mut exchanges: Vec<_> = topology.exchanges.values().map(|x| x.definition.clone()).collect();
+            drop(topology);
+            exchanges.retain(|x| !x.name.is_empty() && !x.name.as_bytes().starts_with(b"amq."));
+            exchanges.sort_by(|a, b| a.name.cmp(&b.name));
+            for exchange in exchanges {
+                list.object(|o| {
+                    o.name("name", &exchange.name);
+                    place(vhost, o);
+                    o.text("type", exchange.kind.name());
+                    o.bool("durable", exchange.durable);
+                    o.bool("auto_delete", exchange.auto_delete);
+                    o.bool("internal", exchange.internal);
+                    o.table("arguments", &exchange.arguments);
+                });
+            }
+        }
+    });
+    o.array("bindings", |list| {
+        for vhost in vhosts {
+            bindings(vhost, list, &place);
+        }
+    });
+}
+
+fn bindings(vhost: &Vhost, list: &mut Array<'_>, place: &impl Fn(&Vhost, &mut Object<'_>)) {
+    let topology = vhost.topology();
+    let exclusive = |binding: &&Binding| {
+        let queue = topology.queues.get(&binding.destination);
+        queue.is_some_and(|queue| queue.definition.owner.is_some())
+    };
+    let all = topology.incoming.values().flatten();
+    let mut bindings: Vec<Binding> = all.filter(|binding| !exclusive(binding)).cloned().collect();
+    drop(topology);
+    bindings
+        .sort_by(|a, b| (&a.source, &a.destination, &a.routing_key).cmp(&(&b.source, &b.destination, &b.routing_key)));
+    for binding in bindings {
+        list.object(|o| {
+            o.name("source", &binding.source);
+            place(vhost, o);
+            o.name("destination", &binding.destination);
+            o.text("destination_type", binding.destination_kind.name());
+            o.name("routing_key", &binding.routing_key);
+            o.table("arguments", &binding.arguments);
+        });
+    }
+}

@@ -1,0 +1,426 @@
+//! Metrics: what Prometheus reads, under RabbitMQ's names, so that its dashboards work (Grafana 10991), and under Leveret's own.
+//!
+//! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format. All names,
+//! units and labels stand here. Does not know about HTTP.
+
+pub mod rates;
+
+pub mod text;
+
+pub mod usage;
+
+use crate::node::Node;
+use crate::queue::totals::Snapshot;
+use rates::{Backlog, Rates};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use text::{Kind, Text};
+use usage::Usage;
+
+/// The RabbitMQ version whose API and names this broker has: tools look at it to know what they may ask.
+pub const RABBITMQ_VERSION: &str = "4.3.6";
+
+/// What stands where RabbitMQ names its Erlang: there is none here, but tools insist on the field.
+pub const ERLANG_VERSION: &str = "none";
+
+/// This broker's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// This broker's name.
+pub const PRODUCT: &str = "Leveret";
+
+/// The label of what is published.
+const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
+
+/// The labels of what queues deliver.
+const DELIVERED: [(&str, &str); 2] = [PROTOCOL, ("queue_type", "rabbit_classic_queue")];
+
+/// `/metrics`: sums over everything.
+pub fn aggregated(node: &Node, data_dir: &Path) -> String {
+    let mut text = Text::default();
+    identity(node, "aggregated", &mut text);
+    let sum = rates::sum(node);
+    objects(node, &sum, &mut text);
+    churn(node, &mut text);
+    process(node, &Usage::now(data_dir), &mut text);
+    received(node, &sum, &mut text);
+    delivered(&sum, &mut text);
+    log(node, &mut text);
+    text.finish()
+}
+
+/// `/metrics/per-object`: each queue for itself, with how its backlog develops.
+pub fn per_object(node: &Node, rates: &Rates) -> String {
+    let mut text = Text::default();
+    identity(node, "per-object", &mut text);
+    let queues = snapshots(node, |_, _| true);
+    coarse("rabbitmq_", &queues, &mut text);
+    backlogs(&queues, rates, &mut text);
+    text.finish()
+}
+
+/// `/metrics/detailed?family=queue_coarse_metrics`: the depth of those queues that `keep` says.
+pub fn queue_coarse(node: &Node, keep: impl Fn(&str, &str) -> bool) -> String {
+    let mut text = Text::default();
+    identity(node, "detailed", &mut text);
+    coarse("rabbitmq_detailed_", &snapshots(node, keep), &mut text);
+    text.finish()
+}
+
+/// A queue as it is now.
+struct Row {
+    vhost: String,
+    name: String,
+    id: leveret_store::QueueId,
+    now: Snapshot,
+}
+
+impl Row {
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("vhost", &self.vhost), ("queue", &self.name)]
+    }
+}
+
+fn snapshots(node: &Node, keep: impl Fn(&str, &str) -> bool) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for vhost in node.vhosts() {
+        for queue in vhost.queues() {
+            let name = queue.name().to_str_lossy();
+            if keep(&vhost.name, &name) {
+                rows.push(Row {
+                    vhost: vhost.name.clone(),
+                    name: name.into_owned(),
+                    id: queue.id,
+                    now: queue.snapshot(),
+                });
+            }
+        }
+    }
+    rows.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
+    rows
+}
+
+fn identity(node: &Node, endpoint: &str, text: &mut Text) {
+    let build = [
+        ("rabbitmq_version", RABBITMQ_VERSION),
+        ("erlang_version", ERLANG_VERSION),
+        ("product_name", PRODUCT),
+        ("product_version", VERSION),
+    ];
+    text.family("rabbitmq_build_info", Kind::Untyped, "Versions of the broker");
+    text.sample(&build, 1);
+    let names = [
+        ("rabbitmq_node", node.name.as_str()),
+        ("rabbitmq_cluster", node.name.as_str()),
+        ("rabbitmq_cluster_permanent_id", node.name.as_str()),
+        ("rabbitmq_endpoint", endpoint),
+    ];
+    text.family("rabbitmq_identity_info", Kind::Untyped, "Names of node and cluster");
+    text.sample(&names, 1);
+}
+
+fn objects(node: &Node, sum: &Snapshot, text: &mut Text) {
+    let connections = node.connections.list();
+    let (mut channels, mut publishers) = (0, 0);
+    for connection in &connections {
+        for channel in connection.channels.lock().values() {
+            channels += 1;
+            publishers += u64::from(channel.published.load(Ordering::Relaxed) > 0);
+        }
+    }
+    let queues: usize = node.vhosts().iter().map(|vhost| vhost.topology().queues.len()).sum();
+    for (name, help, value) in [
+        ("rabbitmq_connections", "Connections open", connections.len() as u64),
+        ("rabbitmq_channels", "Channels open", channels),
+        ("rabbitmq_consumers", "Consumers", sum.consumers as u64),
+        ("rabbitmq_queues", "Queues", queues as u64),
+        ("rabbitmq_queue_messages_ready", "Messages waiting", sum.ready as u64),
+        (
+            "rabbitmq_queue_messages_unacked",
+            "Messages delivered and not acknowledged",
+            sum.unacked as u64,
+        ),
+        (
+            "rabbitmq_queue_messages",
+            "Messages in queues",
+            (sum.ready + sum.unacked) as u64,
+        ),
+        (
+            "rabbitmq_queue_messages_ready_bytes",
+            "Bodies of waiting messages",
+            sum.ready_bytes,
+        ),
+        (
+            "rabbitmq_queue_messages_unacked_bytes",
+            "Bodies of unacknowledged messages",
+            sum.unacked_bytes,
+        ),
+        (
+            "rabbitmq_queue_messages_persistent",
+            "Waiting messages that are in the log",
+            sum.persistent.0 as u64,
+        ),
+    ] {
+        text.gauge(name, help, value);
+    }
+    for (name, help, value) in [
+        ("rabbitmq_global_publishers", "Channels that have published", publishers),
+        ("rabbitmq_global_consumers", "Consumers", sum.consumers as u64),
+    ] {
+        text.family(name, Kind::Gauge, help);
+        text.sample(&[PROTOCOL], value);
+    }
+}
+
+fn churn(node: &Node, text: &mut Text) {
+    const NAMES: [(&str, &str); 7] = [
+        ("rabbitmq_connections_opened_total", "Connections opened"),
+        ("rabbitmq_connections_closed_total", "Connections closed"),
+        ("rabbitmq_channels_opened_total", "Channels opened"),
+        ("rabbitmq_channels_closed_total", "Channels closed"),
+        (
+            "rabbitmq_queues_declared_total",
+            "Queues declared, those that existed included",
+        ),
+        ("rabbitmq_queues_created_total", "Queues created"),
+        ("rabbitmq_queues_deleted_total", "Queues deleted"),
+    ];
+    for ((name, help), value) in NAMES.into_iter().zip(rates::churn(node)) {
+        text.counter(name, help, value);
+    }
+}
+
+fn process(node: &Node, usage: &Usage, text: &mut Text) {
+    let alarm = u64::from(node.memory.alarm());
+    let uptime = node.started.0.elapsed().as_secs_f64();
+    text.gauge(
+        "rabbitmq_erlang_uptime_seconds",
+        "Time since the broker started",
+        uptime,
+    );
+    for (name, help, value) in [
+        (
+            "rabbitmq_process_resident_memory_bytes",
+            "Memory of the process",
+            usage.resident_bytes,
+        ),
+        (
+            "rabbitmq_resident_memory_limit_bytes",
+            "Memory of messages above which publishers are stopped",
+            node.memory.watermark(),
+        ),
+        ("rabbitmq_process_open_fds", "Open files and sockets", usage.fd_used),
+        (
+            "rabbitmq_process_max_fds",
+            "Most files and sockets that may be open",
+            usage.fd_limit,
+        ),
+        (
+            "rabbitmq_disk_space_available_bytes",
+            "Room left where the data is",
+            usage.disk_free_bytes,
+        ),
+        (
+            "rabbitmq_disk_space_available_limit_bytes",
+            "Room below which publishers are stopped; 0 is never",
+            0,
+        ),
+        (
+            "rabbitmq_alarms_memory_used_watermark",
+            "1 while publishers are stopped because memory is short",
+            alarm,
+        ),
+        (
+            "leveret_messages_memory_bytes",
+            "Memory of messages",
+            node.memory.resident(),
+        ),
+    ] {
+        text.gauge(name, help, value);
+    }
+}
+
+fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
+    let totals = &node.totals;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        (
+            "rabbitmq_global_messages_received_total",
+            "Messages published by clients",
+            load(&totals.published),
+        ),
+        (
+            "rabbitmq_global_messages_received_confirm_total",
+            "Of those, messages published on channels with confirms",
+            load(&totals.to_confirm),
+        ),
+        (
+            "rabbitmq_global_messages_routed_total",
+            "Messages put into queues",
+            sum.totals.published,
+        ),
+        (
+            "rabbitmq_global_messages_confirmed_total",
+            "Messages confirmed to publishers",
+            load(&totals.confirmed),
+        ),
+        (
+            "rabbitmq_global_messages_unroutable_dropped_total",
+            "Messages that led nowhere and were dropped",
+            load(&totals.dropped_unroutable),
+        ),
+        (
+            "rabbitmq_global_messages_unroutable_returned_total",
+            "Messages that led nowhere and were given back",
+            load(&totals.returned_unroutable),
+        ),
+    ] {
+        text.family(name, Kind::Counter, help);
+        text.sample(&[PROTOCOL], value);
+    }
+}
+
+fn delivered(sum: &Snapshot, text: &mut Text) {
+    let totals = &sum.totals;
+    for (name, help, value) in [
+        (
+            "rabbitmq_global_messages_delivered_total",
+            "Messages delivered in any way",
+            totals.handed_out(),
+        ),
+        (
+            "rabbitmq_global_messages_delivered_consume_manual_ack_total",
+            "Messages delivered to consumers that acknowledge",
+            totals.delivered,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_consume_auto_ack_total",
+            "Messages delivered to consumers that don't acknowledge",
+            totals.delivered_no_ack,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_get_manual_ack_total",
+            "Messages fetched, to be acknowledged",
+            totals.got,
+        ),
+        (
+            "rabbitmq_global_messages_delivered_get_auto_ack_total",
+            "Messages fetched without acknowledgement",
+            totals.got_no_ack,
+        ),
+        (
+            "rabbitmq_global_messages_redelivered_total",
+            "Messages delivered again",
+            totals.redelivered,
+        ),
+        (
+            "rabbitmq_global_messages_acknowledged_total",
+            "Messages acknowledged",
+            totals.acked,
+        ),
+        (
+            "rabbitmq_global_messages_get_empty_total",
+            "Fetches that found nothing",
+            totals.get_empty,
+        ),
+    ] {
+        text.family(name, Kind::Counter, help);
+        text.sample(&DELIVERED, value);
+    }
+}
+
+fn log(node: &Node, text: &mut Text) {
+    let stats = node.log.stats();
+    for (name, help, value) in [
+        ("leveret_log_segments", "Files of the log", stats.segments),
+        ("leveret_log_disk_bytes", "Size of the log", stats.disk_bytes),
+        ("leveret_log_live_bytes", "Of it in use; estimated", stats.live_bytes),
+    ] {
+        text.gauge(name, help, value);
+    }
+    for (name, help, value) in [
+        ("leveret_log_appends_total", "Batches appended", stats.appends),
+        (
+            "leveret_log_appended_bytes_total",
+            "Bytes appended",
+            stats.appended_bytes,
+        ),
+        ("leveret_log_syncs_total", "Syncs to disk", stats.syncs),
+        (
+            "leveret_log_corrupt_records_total",
+            "Damaged records seen",
+            stats.corrupt,
+        ),
+        (
+            "leveret_log_reclaimed_bytes_total",
+            "Bytes of files that were dropped or used again",
+            stats.reclaimed_bytes,
+        ),
+        (
+            "leveret_log_copied_bytes_total",
+            "Bytes appended in order to free files",
+            stats.copied_bytes,
+        ),
+    ] {
+        text.counter(name, help, value);
+    }
+    text.counter(
+        "leveret_log_sync_seconds_total",
+        "Time spent in syncs",
+        stats.sync_time.as_secs_f64(),
+    );
+}
+
+type Column = fn(&Snapshot) -> u64;
+
+fn coarse(prefix: &str, queues: &[Row], text: &mut Text) {
+    let columns: [(&str, &str, Column); 4] = [
+        ("queue_messages_ready", "Messages waiting", |now| now.ready as u64),
+        (
+            "queue_messages_unacked",
+            "Messages delivered and not acknowledged",
+            |now| now.unacked as u64,
+        ),
+        ("queue_messages", "Messages in the queue", |now| {
+            (now.ready + now.unacked) as u64
+        }),
+        ("queue_consumers", "Consumers", |now| now.consumers as u64),
+    ];
+    for (name, help, value) in columns {
+        text.family(&format!("{prefix}{name}"), Kind::Gauge, help);
+        for row in queues {
+            text.sample(&row.labels(), value(&row.now));
+        }
+    }
+}
+
+type Measure = fn(&Backlog) -> Option<f64>;
+
+/// Leveret's own: P, C and what follows from them. What isn't defined (a backlog that doesn't shrink never drains) is left out.
+fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text) {
+    let measures: [(&str, &str, Measure); 4] = [
+        ("leveret_queue_publish_rate", "Messages per second that come", |b| {
+            Some(b.publish_rate)
+        }),
+        ("leveret_queue_ack_rate", "Messages per second that leave", |b| {
+            Some(b.ack_rate)
+        }),
+        ("leveret_queue_drain_seconds", "Time until the queue is empty", |b| {
+            b.drain_seconds
+        }),
+        (
+            "leveret_queue_consumers_for_steady",
+            "Consumers that would hold the queue steady",
+            |b| b.consumers_for_steady.map(|count| count as f64),
+        ),
+    ];
+    for (name, help, measure) in measures {
+        text.family(name, Kind::Gauge, help);
+        for row in queues {
+            let backlog = Backlog::new(row.now.ready + row.now.unacked, row.now.consumers, &rates.queue(row.id));
+            if let Some(value) = measure(&backlog) {
+                text.sample(&row.labels(), value);
+            }
+        }
+    }
+}
