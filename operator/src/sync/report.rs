@@ -25,12 +25,13 @@ pub enum Away {
 }
 
 impl Away {
-    /// What other resources say. The cause stands in the status of the broker alone: it may change with every attempt,
-    /// and ten thousand statuses must not change with it.
+    /// What other resources say. Why a broker does not answer stands in its own status alone: that may change with every
+    /// attempt, and ten thousand statuses must not change with it.
     pub fn brief(&self, broker: &ObjectKey) -> String {
         match self {
             Away::NoBroker => format!("{broker} does not exist"),
-            Away::Unusable(..) | Away::Unreachable(..) => format!("{broker} is not connected; its status says why"),
+            Away::Unusable(..) => self.explain(broker),
+            Away::Unreachable(..) => format!("{broker} is not connected; its status says why"),
         }
     }
 
