@@ -247,3 +247,6 @@ fn judge(shown: &Shown) -> Judgement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
