@@ -1,131 +1,163 @@
 //! What happened to the topology, told on the topic exchange `amq.rabbitmq.event` in the shape of RabbitMQ's event exchange.
 //!
 //! Comes in: creations and deletions, after their locks are released. Goes out: messages without body whose headers say what it was
-//! and whose routing key says what happened (`queue.deleted`). Nothing is built while nobody has bound a queue there.
+//! and whose routing key says what happened (`queue.deleted`). Nothing is encoded while nobody has bound a queue there.
+//! Does not know about who listens.
 
 use crate::exchange::binding::Binding;
 use crate::message::Message;
 use crate::queue::Work;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::vhost::Vhost;
-use crate::{exchange, queue};
+use crate::{auth, exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 use leveret_store::Urgency;
+use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The exchange that events are published to.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
 
+/// Who did what the broker does by itself (RabbitMQ's name for it).
+const INTERNAL: &str = "rmq-internal";
+
 /// One event.
 #[derive(Debug)]
 pub struct Event {
-    key: &'static str,
-    headers: FieldTable,
+    what: What,
+    user: &'static str,
+}
+
+#[derive(Debug)]
+enum What {
+    QueueCreated(queue::Definition),
+    QueueDeleted(ShortString),
+    ExchangeCreated(exchange::Definition),
+    ExchangeDeleted(ShortString),
+    BindingCreated(Binding),
+    BindingDeleted(Binding),
+}
+
+impl Event {
+    fn new(what: What) -> Self {
+        let user = auth::USER;
+        Self { what, user }
+    }
+
+    /// `queue.created`
+    pub fn queue_created(queue: &queue::Definition) -> Self {
+        Self::new(What::QueueCreated(queue.clone()))
+    }
+
+    /// `queue.deleted`
+    pub fn queue_deleted(queue: &queue::Definition) -> Self {
+        Self::new(What::QueueDeleted(queue.name.clone()))
+    }
+
+    /// `exchange.created`
+    pub fn exchange_created(exchange: &exchange::Definition) -> Self {
+        Self::new(What::ExchangeCreated(exchange.clone()))
+    }
+
+    /// `exchange.deleted`
+    pub fn exchange_deleted(exchange: &exchange::Definition) -> Self {
+        Self::new(What::ExchangeDeleted(exchange.name.clone()))
+    }
+
+    /// `binding.created`
+    pub fn binding_created(binding: &Binding) -> Self {
+        Self::new(What::BindingCreated(binding.clone()))
+    }
+
+    /// `binding.deleted`
+    pub fn binding_deleted(binding: &Binding) -> Self {
+        Self::new(What::BindingDeleted(binding.clone()))
+    }
+
+    /// The same, as something that followed from something else and that nobody asked for.
+    pub fn by_broker(self) -> Self {
+        Self { user: INTERNAL, ..self }
+    }
+
+    /// The routing key.
+    fn key(&self) -> &'static str {
+        match self.what {
+            What::QueueCreated(_) => "queue.created",
+            What::QueueDeleted(_) => "queue.deleted",
+            What::ExchangeCreated(_) => "exchange.created",
+            What::ExchangeDeleted(_) => "exchange.deleted",
+            What::BindingCreated(_) => "binding.created",
+            What::BindingDeleted(_) => "binding.deleted",
+        }
+    }
+
+    /// What RabbitMQ says of it, in the order of the names.
+    fn headers(&self, vhost: &str, millis: i64) -> FieldTable {
+        let mut headers = vec![
+            ("timestamp_in_ms", FieldValue::Long(millis)),
+            ("user_who_performed_action", self.user.into()),
+            ("vhost", vhost.into()),
+        ];
+        match &self.what {
+            What::QueueCreated(queue) => headers.extend([
+                ("arguments", arguments(&queue.arguments)),
+                ("auto_delete", queue.auto_delete.into()),
+                ("durable", queue.durable.into()),
+                ("exclusive", queue.owner.is_some().into()),
+                ("name", (&queue.name).into()),
+                // RabbitMQ: a process identifier, empty if there is none. Here the connection's number.
+                (
+                    "owner_pid",
+                    queue.owner.map(|id| id.to_string()).unwrap_or_default().into(),
+                ),
+                ("type", "rabbit_classic_queue".into()),
+            ]),
+            What::QueueDeleted(name) => {
+                headers.extend([("name", name.into()), ("type", "rabbit_classic_queue".into())])
+            }
+            What::ExchangeCreated(exchange) => headers.extend([
+                ("arguments", arguments(&exchange.arguments)),
+                ("auto_delete", exchange.auto_delete.into()),
+                ("durable", exchange.durable.into()),
+                ("internal", exchange.internal.into()),
+                ("name", (&exchange.name).into()),
+                ("policy", "".into()),
+                ("type", exchange.kind.name().into()),
+            ]),
+            What::ExchangeDeleted(name) => headers.push(("name", name.into())),
+            What::BindingCreated(binding) | What::BindingDeleted(binding) => headers.extend([
+                ("arguments", arguments(&binding.arguments)),
+                ("destination_kind", binding.destination_kind.name().into()),
+                ("destination_name", (&binding.destination).into()),
+                ("routing_key", (&binding.routing_key).into()),
+                ("source_kind", "exchange".into()),
+                ("source_name", (&binding.source).into()),
+            ]),
+        }
+        headers.sort_by_key(|(name, _)| *name);
+        let pair = |(name, value)| (ShortString::from_static(name), value);
+        headers.into_iter().map(pair).collect()
+    }
+
+    fn message(&self, vhost: &str) -> Message {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let properties = BasicProperties {
+            headers: Some(self.headers(vhost, now.as_millis() as i64)),
+            delivery_mode: Some(2),
+            timestamp: Some(now.as_secs()),
+            ..BasicProperties::default()
+        };
+        Message::new(EXCHANGE.as_bytes(), self.key().as_bytes(), &properties.to_bytes(), &[])
+    }
 }
 
 /// Publishes events of one vhost.
 #[derive(Debug, Default)]
 pub struct Events {}
 
-impl Event {
-    /// `queue.created`
-    pub fn queue_created(vhost: &Vhost, queue: &queue::Definition) -> Self {
-        let mut event = Self::named("queue.created", vhost, &queue.name);
-        event.put("durable", FieldValue::Bool(queue.durable));
-        event.put("auto_delete", FieldValue::Bool(queue.auto_delete));
-        event.put("exclusive", FieldValue::Bool(queue.owner.is_some()));
-        event.put("type", text("classic"));
-        event.put("arguments", FieldValue::Table(queue.arguments.clone()));
-        event
-    }
-
-    /// `queue.deleted`
-    pub fn queue_deleted(vhost: &Vhost, queue: &queue::Definition) -> Self {
-        let mut event = Self::named("queue.deleted", vhost, &queue.name);
-        event.put("type", text("classic"));
-        event
-    }
-
-    /// `exchange.created`
-    pub fn exchange_created(vhost: &Vhost, exchange: &exchange::Definition) -> Self {
-        let mut event = Self::named("exchange.created", vhost, &exchange.name);
-        event.put("type", text(exchange.kind.name()));
-        event.put("durable", FieldValue::Bool(exchange.durable));
-        event.put("auto_delete", FieldValue::Bool(exchange.auto_delete));
-        event.put("internal", FieldValue::Bool(exchange.internal));
-        event.put("arguments", FieldValue::Table(exchange.arguments.clone()));
-        event
-    }
-
-    /// `exchange.deleted`
-    pub fn exchange_deleted(vhost: &Vhost, exchange: &exchange::Definition) -> Self {
-        Self::named("exchange.deleted", vhost, &exchange.name)
-    }
-
-    /// `binding.created`
-    pub fn binding_created(vhost: &Vhost, binding: &Binding) -> Self {
-        Self::binding("binding.created", vhost, binding)
-    }
-
-    /// `binding.deleted`
-    pub fn binding_deleted(vhost: &Vhost, binding: &Binding) -> Self {
-        Self::binding("binding.deleted", vhost, binding)
-    }
-
-    fn named(key: &'static str, vhost: &Vhost, name: &ShortString) -> Self {
-        let mut event = Self {
-            key,
-            headers: FieldTable::new(),
-        };
-        event.put("name", FieldValue::LongString(name.clone().into_bytes()));
-        event.put("vhost", text(&vhost.name));
-        event
-    }
-
-    fn binding(key: &'static str, vhost: &Vhost, binding: &Binding) -> Self {
-        let mut event = Self {
-            key,
-            headers: FieldTable::new(),
-        };
-        event.put(
-            "source_name",
-            FieldValue::LongString(binding.source.clone().into_bytes()),
-        );
-        event.put("source_kind", text("exchange"));
-        event.put(
-            "destination_name",
-            FieldValue::LongString(binding.destination.clone().into_bytes()),
-        );
-        event.put("destination_kind", text(binding.destination_kind.name()));
-        event.put(
-            "routing_key",
-            FieldValue::LongString(binding.routing_key.clone().into_bytes()),
-        );
-        event.put("arguments", FieldValue::Table(binding.arguments.clone()));
-        event.put("vhost", text(&vhost.name));
-        event
-    }
-
-    fn put(&mut self, name: &'static str, value: FieldValue) {
-        self.headers.push(ShortString::from_static(name), value);
-    }
-
-    fn message(mut self) -> Message {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.put("timestamp_in_ms", FieldValue::Long(now.as_millis() as i64));
-        let properties = BasicProperties {
-            headers: Some(self.headers),
-            delivery_mode: Some(2),
-            timestamp: Some(now.as_secs()),
-            ..BasicProperties::default()
-        };
-        Message::new(EXCHANGE.as_bytes(), self.key.as_bytes(), &properties.to_bytes(), &[])
-    }
-}
-
 impl Events {
     /// Publishes events to whoever listens. Events are not logged: who misses some lists the topology anew.
-    pub fn publish(&self, vhost: &Vhost, events: Vec<Event>) {
+    pub fn publish(&self, vhost: &Vhost, events: &[Event]) {
         let listened = vhost
             .topology()
             .exchanges
@@ -137,7 +169,7 @@ impl Events {
         let mut work = Work::default();
         let first = vhost.log().next_ids(events.len() as u64);
         for (id, event) in (first..).zip(events) {
-            let message = event.message();
+            let message = event.message(&vhost.name);
             let Ok(route) = vhost.route(&message, true) else {
                 continue;
             };
@@ -151,6 +183,107 @@ impl Events {
     }
 }
 
-fn text(value: &str) -> FieldValue {
-    FieldValue::LongString(value.as_bytes().to_vec().into())
+/// Arguments as RabbitMQ's event exchange has them: a list of texts, one for each, in Erlang's notation:
+/// `{<<"x-foo">>,signedint,1}`.
+fn arguments(table: &FieldTable) -> FieldValue {
+    let text = |(name, value): &(ShortString, FieldValue)| FieldValue::from(field(name, value));
+    FieldValue::Array(table.iter().map(text).collect())
+}
+
+fn field(name: &ShortString, value: &FieldValue) -> String {
+    format!("{{{},{},{}}}", binary(name.as_bytes()), value.type_name(), term(value))
+}
+
+fn term(value: &FieldValue) -> String {
+    match value {
+        FieldValue::Bool(value) => value.to_string(),
+        FieldValue::Float(value) => format!("{value:?}"),
+        FieldValue::Double(value) => format!("{value:?}"),
+        FieldValue::Decimal { scale, value } => format!("{{{scale},{value}}}"),
+        FieldValue::LongString(bytes) | FieldValue::ByteArray(bytes) => binary(bytes),
+        FieldValue::Array(values) => {
+            let item = |value: &FieldValue| format!("{{{},{}}}", value.type_name(), term(value));
+            format!("[{}]", values.iter().map(item).collect::<Vec<_>>().join(","))
+        }
+        FieldValue::Table(table) => {
+            let item = |(name, value): &(ShortString, FieldValue)| field(name, value);
+            format!("[{}]", table.iter().map(item).collect::<Vec<_>>().join(","))
+        }
+        FieldValue::Timestamp(seconds) => seconds.to_string(),
+        FieldValue::Void => "undefined".to_owned(),
+        integer => integer.as_i64().unwrap_or_default().to_string(),
+    }
+}
+
+fn binary(bytes: &[u8]) -> String {
+    let mut out = String::from("<<\"");
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            // Writing to a string doesn't fail.
+            _ => drop(write!(out, "\\x{{{byte:x}}}")),
+        }
+    }
+    out + "\">>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::binding::DestinationKind;
+
+    fn names(table: &FieldTable) -> Vec<String> {
+        table.iter().map(|(name, _)| name.to_str_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn an_event_has_the_headers_of_rabbitmq() {
+        let binding = Binding {
+            source: ShortString::from_static("x"),
+            destination_kind: DestinationKind::Queue,
+            destination: ShortString::from_static("q"),
+            routing_key: ShortString::from_static("a.b"),
+            arguments: [
+                (ShortString::from_static("n"), FieldValue::Int(1)),
+                (ShortString::from_static("s"), FieldValue::from("t")),
+            ]
+            .into_iter()
+            .collect(),
+        };
+        let event = Event::binding_deleted(&binding).by_broker();
+        let headers = event.headers("/", 5);
+        let expected = [
+            "arguments",
+            "destination_kind",
+            "destination_name",
+            "routing_key",
+            "source_kind",
+            "source_name",
+            "timestamp_in_ms",
+            "user_who_performed_action",
+            "vhost",
+        ];
+        assert_eq!(names(&headers), expected);
+        assert_eq!(headers.get("user_who_performed_action"), Some(&"rmq-internal".into()));
+        let texts = ["{<<\"n\">>,signedint,1}", "{<<\"s\">>,longstr,<<\"t\">>}"];
+        let texts = texts.into_iter().map(FieldValue::from).collect();
+        assert_eq!(headers.get("arguments"), Some(&FieldValue::Array(texts)));
+        let message = event.message("/");
+        assert_eq!(
+            (message.routing_key(), message.body()),
+            (&b"binding.deleted"[..], &b""[..])
+        );
+        assert!(message.persistent());
+    }
+
+    #[test]
+    fn terms_within_terms_are_written_in_erlangs_notation() {
+        let inner: FieldTable = [(ShortString::from_static("k"), FieldValue::Bool(true))]
+            .into_iter()
+            .collect();
+        let value = FieldValue::Array(vec![FieldValue::Table(inner), FieldValue::Void]);
+        assert_eq!(term(&value), "[{table,[{<<\"k\">>,bool,true}]},{void,undefined}]");
+        assert_eq!(binary(b"a\"\xff"), "<<\"a\\\"\\x{ff}\">>");
+    }
 }

@@ -219,7 +219,7 @@ impl Vhost {
     }
 
     /// Tells what happened on the event exchange. Call it without any lock held.
-    fn tell(&self, events: Vec<Event>) {
+    fn tell(&self, events: &[Event]) {
         self.events.publish(self, events);
     }
 }

@@ -41,7 +41,7 @@ impl Vhost {
             .insert(binding.clone());
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(vec![Event::binding_created(self, &binding)]);
+        self.tell(&[Event::binding_created(&binding)]);
         Ok(change)
     }
 
@@ -66,11 +66,11 @@ impl Vhost {
             records.delete(&record::binding_key(&self.name, binding));
         }
         topology.forget_incoming(binding);
-        events.push(Event::binding_deleted(self, binding));
+        events.push(Event::binding_deleted(binding));
         self.drop_unbound_exchange(&mut topology, &binding.source, &mut records, &mut events);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(events);
+        self.tell(&events);
         Ok(change)
     }
 

@@ -61,11 +61,11 @@ impl Vhost {
                 &record::exchange_value(&definition),
             );
         }
-        let event = Event::exchange_created(self, &definition);
+        let event = Event::exchange_created(&definition);
         topology.exchanges.insert(name, Exchange::new(definition));
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(vec![event]);
+        self.tell(&[event]);
         Ok(change)
     }
 
@@ -143,7 +143,7 @@ impl Vhost {
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(vec![Event::queue_created(self, &queue.definition)]);
+        self.tell(&[Event::queue_created(&queue.definition)]);
         Ok((queue, change))
     }
 

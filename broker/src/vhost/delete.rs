@@ -49,7 +49,7 @@ impl Vhost {
         let mut events = Vec::new();
         let change = self.forget_queue(&mut topology, &queue, &mut events)?;
         drop(topology);
-        self.tell(events);
+        self.tell(&events);
         Ok(DeletedQueue {
             messages: deleted.messages,
             consumers: deleted.consumers,
@@ -73,7 +73,8 @@ impl Vhost {
         let mut events = Vec::new();
         let _ = self.forget_queue(&mut topology, queue, &mut events)?;
         drop(topology);
-        self.tell(events);
+        let events: Vec<Event> = events.into_iter().map(Event::by_broker).collect();
+        self.tell(&events);
         Ok(deleted.consumers)
     }
 
@@ -95,7 +96,7 @@ impl Vhost {
         for binding in bindings {
             self.forget_binding(topology, &binding, &target, &mut records, events);
         }
-        events.push(Event::queue_deleted(self, &queue.definition));
+        events.push(Event::queue_deleted(&queue.definition));
         self.commit(&mut records)
     }
 
@@ -132,7 +133,7 @@ impl Vhost {
         self.forget_exchange(&mut topology, name, &mut records, &mut events);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(events);
+        self.tell(&events);
         Ok(change)
     }
 
@@ -166,10 +167,11 @@ impl Vhost {
         if exchange.definition.durable {
             records.delete(&record::exchange_key(&self.name, name));
         }
+        events.push(Event::exchange_deleted(&exchange.definition));
         for binding in exchange.bindings() {
             topology.forget_incoming(binding);
             records.delete(&record::binding_key(&self.name, binding));
-            events.push(Event::binding_deleted(self, binding));
+            events.push(Event::binding_deleted(binding));
         }
         let incoming = topology
             .incoming
@@ -179,7 +181,6 @@ impl Vhost {
         for binding in incoming {
             self.forget_binding(topology, &binding, &target, records, events);
         }
-        events.push(Event::exchange_deleted(self, &exchange.definition));
     }
 
     /// Takes a binding out of its exchange because its destination has gone.
@@ -195,7 +196,7 @@ impl Vhost {
             exchange.unbind(binding, target);
         }
         records.delete(&record::binding_key(&self.name, binding));
-        events.push(Event::binding_deleted(self, binding));
+        events.push(Event::binding_deleted(binding).by_broker());
         self.drop_unbound_exchange(topology, &binding.source, records, events);
     }
 
