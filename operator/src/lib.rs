@@ -9,6 +9,9 @@ pub mod args;
 /// `leveret-operator run`: puts the parts together.
 pub mod run;
 
+/// `leveret dev`: a broker of one's own for a folder of manifests.
+pub mod dev;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 
@@ -18,8 +21,20 @@ pub mod source;
 /// From a Broker and its Secrets to a connection.
 pub mod dereference;
 
+/// Plain types for what stands on a broker.
+pub mod topology;
+
+/// The pipeline: one loop for each broker.
+pub mod sync;
+
+/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP, events.
+pub mod broker;
+
 /// From what came of a resource to its status.
 pub mod status;
+
+/// The state of `leveret dev` in the terminal.
+pub mod terminal;
 
 /// Which of several operators reconciles.
 pub mod leader;
@@ -32,18 +47,3 @@ pub mod metrics;
 
 /// The log.
 pub mod telemetry;
-
-/// Plain types for what stands on a broker.
-pub mod topology;
-
-/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP, events.
-pub mod broker;
-
-/// The pipeline: one loop for each broker.
-pub mod sync;
-
-/// `leveret dev`: a broker of one's own for a folder of manifests.
-pub mod dev;
-
-/// The state of `leveret dev` in the terminal.
-pub mod terminal;
