@@ -193,6 +193,12 @@ impl Resources {
             field_validation: Some(ValidationDirective::Strict),
             ..PatchParams::apply(MANAGER).force()
         };
+        for _ in 0..3 {
+            match self.api(kind).patch(name, &parameters, &Patch::Apply(manifest)).await {
+                Err(kube::Error::Service(_)) => {} // the connection broke; to apply twice is to apply once
+                other => return other,
+            }
+        }
         self.api(kind).patch(name, &parameters, &Patch::Apply(manifest)).await
     }
 

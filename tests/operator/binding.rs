@@ -24,6 +24,15 @@ async fn an_edited_key_takes_the_old_ones_place() {
     until("only the new key is bound", SOON, || stage.keys("x", "q") == ["new.#"]);
 }
 
+/// A flag that is raised when this goes.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// While the key changes from `a.#` to `#`, messages with the key `a.b` are published all the time: the new binding
 /// stands before the old one goes, so all of them arrive.
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +59,7 @@ async fn no_message_is_lost_while_a_key_changes() {
             client.quiet(Duration::from_millis(200)); // nothing was returned
             sent
         });
+        let publisher_ends = Raised(&stop); // also when a check below fails
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 for key in ["#", "a.*", "a.#", "#.b"] {
@@ -58,7 +68,7 @@ async fn no_message_is_lost_while_a_key_changes() {
                 }
             });
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(publisher_ends);
         let sent = publisher.join().expect("nothing was returned");
         let mut client = stage.amqp();
         let arrived = || call!(client, 1, passive(&queue) => QueueDeclareOk).message_count;

@@ -1,0 +1,127 @@
+//! Logins, health checks, probes and metrics.
+
+use std::time::Duration;
+
+use harness::http::Http;
+use harness::requests::{durable, unique};
+use harness::{Broker, Client};
+use leveret_amqp::Method;
+use serde_json::{Value, json};
+
+use crate::{NOT_FOUND, has, http, is_rabbitmq, refused, send, status};
+
+#[test]
+fn only_who_knows_the_password_is_answered() {
+    let address = Broker::shared().http();
+    let nobody = Http::anonymous(address).request("GET", "/api/overview", None);
+    assert_eq!(nobody.status, 401);
+    let challenge = nobody.header("www-authenticate").expect("a challenge");
+    assert!(challenge.starts_with("Basic realm="), "{challenge}");
+    for (user, password) in [("guest", "wrong"), ("nobody", "guest"), ("", "")] {
+        let answer = Http::with_credentials(address, user, password).request("GET", "/api/overview", None);
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (401, Some("not_authorized"))
+        );
+        let change = Http::with_credentials(address, user, password);
+        assert_eq!(
+            change.request("PUT", "/api/queues/%2F/never", Some(&json!({}))).status,
+            401
+        );
+    }
+    refused("GET", "/api/queues/%2F/never", Value::Null, NOT_FOUND);
+    refused("GET", "/api/nothing", Value::Null, NOT_FOUND);
+}
+
+#[test]
+fn health_checks_pass() {
+    let checks = "alarms local-alarms node-is-quorum-critical virtual-hosts ready-to-serve-clients is-in-service \
+                  below-node-connection-limit certificate-expiration/1/days protocol-listener/amqp protocol-listener/http";
+    for check in checks.split_whitespace() {
+        let answer = http().get(&format!("/api/health/checks/{check}"));
+        assert_eq!(answer["status"], "ok", "{check}");
+    }
+    let port = Broker::shared().amqp().port();
+    let answer = http().get(&format!("/api/health/checks/port-listener/{port}"));
+    assert_eq!(answer, json!({"port": port, "status": "ok"}));
+    for check in ["port-listener/1", "protocol-listener/odd"] {
+        let answer = send("GET", &format!("/api/health/checks/{check}"), Value::Null);
+        assert_eq!(answer.status, 503, "{check}");
+        has(&answer.json(), &["status", "reason", "missing"]);
+    }
+    refused("GET", "/api/health/checks/nothing", Value::Null, NOT_FOUND);
+}
+
+/// Leveret's own: RabbitMQ has its metrics on another port.
+#[test]
+fn metrics_have_rabbitmqs_names() {
+    if is_rabbitmq() {
+        return;
+    }
+    let queue = unique("http-metrics");
+    let path = format!("/api/queues/%2F/{queue}");
+    assert_eq!(send("PUT", &path, json!({})).status, 201);
+    let anonymous = Http::anonymous(Broker::shared().http());
+    let read = |path: &str| {
+        let answer = anonymous.request("GET", path, None);
+        assert_eq!(answer.status, 200, "{path}");
+        answer.body
+    };
+    let all = read("/metrics");
+    for name in "build_info identity_info erlang_uptime_seconds queue_messages_ready queue_messages_unacked connections channels \
+                 queues consumers connections_opened_total connections_closed_total channels_opened_total channels_closed_total \
+                 queues_declared_total queues_created_total queues_deleted_total process_resident_memory_bytes \
+                 resident_memory_limit_bytes disk_space_available_bytes disk_space_available_limit_bytes process_open_fds \
+                 process_max_fds global_publishers global_consumers global_messages_received_total \
+                 global_messages_received_confirm_total global_messages_routed_total global_messages_confirmed_total \
+                 global_messages_unroutable_dropped_total global_messages_unroutable_returned_total \
+                 global_messages_delivered_total global_messages_delivered_consume_auto_ack_total \
+                 global_messages_delivered_consume_manual_ack_total global_messages_delivered_get_auto_ack_total \
+                 global_messages_delivered_get_manual_ack_total global_messages_redelivered_total \
+                 global_messages_acknowledged_total global_messages_get_empty_total"
+        .split_whitespace()
+    {
+        let found = |line: &str| line.starts_with(&format!("rabbitmq_{name}{{")) || line.starts_with(&format!("rabbitmq_{name} "));
+        assert!(all.lines().any(found), "{name}");
+    }
+    let sample = format!("rabbitmq_detailed_queue_messages{{vhost=\"/\",queue=\"{queue}\"}} 0");
+    let one = read(&format!(
+        "/metrics/detailed?family=queue_coarse_metrics&vhost=%2F&queue=%5E{queue}%24"
+    ));
+    assert!(one.lines().any(|line| line == sample), "{one}");
+    let per_object = read("/metrics/per-object");
+    assert!(per_object.contains(&format!("leveret_queue_publish_rate{{vhost=\"/\",queue=\"{queue}\"}}")));
+    assert_eq!(
+        anonymous.request("GET", "/metrics/detailed?family=odd", None).status,
+        400
+    );
+    assert_eq!(status("DELETE", &path), 204);
+}
+
+/// Leveret's own: probes without a login, and what is answered over HTTP is on disk.
+#[test]
+fn the_probes_tell_a_start_from_an_end() {
+    if Broker::external().is_some() {
+        return;
+    }
+    let mut broker = Broker::start();
+    let probe = |broker: &Broker, path: &str| Http::anonymous(broker.http()).request("GET", path, None).status;
+    assert_eq!((probe(&broker, "/livez"), probe(&broker, "/readyz")), (200, 200));
+    let api = Http::new(broker.http());
+    let answer = api.request("PUT", "/api/queues/%2F/kept", Some(&json!({"durable": true})));
+    assert_eq!(answer.status, 201);
+    broker.kill();
+    let mut broker = broker.restart();
+    let api = Http::new(broker.http());
+    assert_eq!(api.get("/api/queues/%2F/kept")["durable"], true);
+    let mut client = Client::with_channel(broker.amqp());
+    client.send(1, durable("kept"));
+    assert!(matches!(client.method(1), Method::QueueDeclareOk(_)));
+    broker.ask_to_end();
+    // A client that doesn't answer keeps the broker draining.
+    client.connection_close(320);
+    assert_eq!((probe(&broker, "/livez"), probe(&broker, "/readyz")), (200, 503));
+    assert_eq!(api.request("GET", "/api/health/checks/is-in-service", None).status, 503);
+    drop(client);
+    assert!(broker.terminate(Duration::from_secs(30)).success());
+}
