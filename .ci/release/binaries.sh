@@ -1,0 +1,26 @@
+#!/bin/bash
+# binaries.sh   build the three programs static (musl), stripped and without a trace of where they were built, and print
+# the folder that holds them. Needs rustup's target x86_64-unknown-linux-musl (or aarch64-...) and Debian's musl-tools;
+# installs what is missing.
+# env:  CARGO_TARGET_DIR  as for cargo (default target/)
+#       LEVERET_TARGET    default: this machine's architecture, -unknown-linux-musl
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+target=${LEVERET_TARGET:-$(uname -m)-unknown-linux-musl}
+if ! command -v musl-gcc >/dev/null; then
+  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends musl-tools gcc libc6-dev >&2
+fi
+rustup target list --installed | grep -qx "$target" || rustup target add "$target" >&2
+# ring and mimalloc are C: the compiler must know musl's headers, and paths must not get into their assertions.
+name=${target//-/_}
+export "CC_$name=musl-gcc"
+export "CARGO_TARGET_${name^^}_LINKER=musl-gcc"
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+sysroot=$(rustc --print sysroot)
+export CFLAGS="-ffile-prefix-map=$PWD=/leveret -ffile-prefix-map=$cargo_home=/cargo"
+export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$PWD=/leveret --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust -C link-arg=-Wl,--build-id=none"
+export CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
+cargo build --locked --profile dist --target "$target" -p leveret-broker -p leveret-operator --bins >&2
+echo "${CARGO_TARGET_DIR:-$PWD/target}/$target/dist"
