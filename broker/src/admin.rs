@@ -40,17 +40,19 @@ pub mod scrape;
 
 pub mod health;
 
-use crate::auth;
+use crate::listener::PlainListener;
+use crate::listener::tls::{Certificates, TlsListener};
 use crate::metrics::rates::Rates;
 use crate::node::Node;
 use crate::vhost::Vhost;
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
+use axum::serve::IncomingStream;
 use base64::Engine;
 use error::{Failure, Result};
 
@@ -133,12 +135,35 @@ impl Gate {
     /// # Errors
     /// The socket can't be used.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-            // Answers are written in one piece; waiting to fill a packet would only delay them.
-            let _ = stream.set_nodelay(true);
-        });
+        let listener = PlainListener(tokio::net::TcpListener::from_std(listener)?);
         let app = router().with_state(self);
-        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+        axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// The socket can't be used.
+    pub async fn serve_tls(self, listener: TcpListener, certificates: Arc<Certificates>) -> std::io::Result<()> {
+        let listener = TlsListener::new(listener, certificates)?;
+        let app = router().with_state(self);
+        axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
+    }
+}
+
+/// The address of a client, over TLS or not.
+#[derive(Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, PlainListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PlainListener>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 
@@ -164,7 +189,7 @@ impl FromRequestParts<Gate> for Login {
 
     async fn from_request_parts(parts: &mut Parts, gate: &Gate) -> Result<Self> {
         let Open(admin) = Open::from_request_parts(parts, gate).await?;
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0);
         check(&admin, peer, &parts.headers)?;
         Ok(Self(admin))
     }
@@ -196,19 +221,11 @@ fn router() -> Router<Gate> {
 fn check(admin: &Admin, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<()> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
     let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
-    auth::check(&user, &password).map_err(|reason| {
+    let from = peer.ok_or(Failure::NotAuthorized)?.ip();
+    admin.node.users.check(&user, &password, from).map_err(|reason| {
         tracing::info!(?peer, %reason, "HTTP login refused");
         Failure::NotAuthorized
-    })?;
-    let loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    if admin.node.limits.guest_loopback_only && !loopback {
-        tracing::info!(
-            ?peer,
-            "HTTP login refused: user 'guest' can only log in from this machine"
-        );
-        return Err(Failure::NotAuthorized);
-    }
-    Ok(())
+    })
 }
 
 /// User and password of `Basic BASE64(user:password)`.

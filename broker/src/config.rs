@@ -3,6 +3,7 @@
 //! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: [`Config`], or one line
 //! that names the key, the value and what is allowed.
 
+use crate::auth::{self, Users};
 use clap::Parser;
 use std::fs;
 use std::net::SocketAddr;
@@ -29,6 +30,27 @@ pub struct Flags {
     /// Address of the HTTP API, repeatable [default: 127.0.0.1:15672 and [::1]:15672]
     #[arg(long, env = "LEVERET_HTTP_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
     pub http_listen: Vec<String>,
+    /// Address of AMQP clients over TLS, repeatable [default: none]
+    #[arg(long, env = "LEVERET_AMQPS_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
+    pub amqps_listen: Vec<String>,
+    /// Address of the HTTP API over TLS, repeatable [default: none]
+    #[arg(long, env = "LEVERET_HTTPS_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
+    pub https_listen: Vec<String>,
+    /// Certificate chain for TLS, PEM; read anew when it changes
+    #[arg(long, env = "LEVERET_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Private key for TLS, PEM; read anew when it changes
+    #[arg(long, env = "LEVERET_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Authority whose certificates clients must show over TLS, PEM [default: clients need none]
+    #[arg(long, env = "LEVERET_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<String>,
+    /// File with the administrator's name, who then replaces guest [default: none]
+    #[arg(long, env = "LEVERET_ADMIN_USER_FILE", value_name = "FILE")]
+    pub admin_user_file: Option<String>,
+    /// File with the administrator's password, read at every login [default: none]
+    #[arg(long, env = "LEVERET_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    pub admin_password_file: Option<String>,
     /// Largest frame [default: 128KiB; 4KiB to 64MiB]
     #[arg(long, env = "LEVERET_FRAME_MAX", value_name = "SIZE")]
     pub frame_max: Option<String>,
@@ -76,6 +98,14 @@ pub struct Config {
     pub amqp_listen: (Vec<SocketAddr>, bool),
     /// Addresses of the HTTP API, likewise.
     pub http_listen: (Vec<SocketAddr>, bool),
+    /// Addresses of AMQP clients over TLS.
+    pub amqps_listen: Vec<SocketAddr>,
+    /// Addresses of the HTTP API over TLS.
+    pub https_listen: Vec<SocketAddr>,
+    /// Certificates, if there are addresses that need them.
+    pub tls: Option<TlsFiles>,
+    /// Who may log in.
+    pub users: Users,
     /// What connections are limited to.
     pub limits: crate::node::Limits,
     /// Bytes of messages in memory above which publishers are stopped.
@@ -92,6 +122,17 @@ pub struct Config {
     pub log: String,
     /// Whether log lines are JSON.
     pub log_json: bool,
+}
+
+/// Files of TLS, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The broker's certificate, with those up to its authority.
+    pub certificate: PathBuf,
+    /// The broker's key.
+    pub key: PathBuf,
+    /// Authority of clients' certificates; without it clients need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// A setting that can't be used: key, value and what is allowed, in one line.
@@ -122,10 +163,17 @@ pub enum Error {
     },
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 22] = [
     "data_dir",
     "amqp_listen",
     "http_listen",
+    "amqps_listen",
+    "https_listen",
+    "tls_cert",
+    "tls_key",
+    "tls_ca",
+    "admin_user_file",
+    "admin_password_file",
     "frame_max",
     "channel_max",
     "heartbeat",
@@ -170,6 +218,8 @@ impl Flags {
             let list = match key.as_str() {
                 "amqp_listen" => Some(&mut self.amqp_listen),
                 "http_listen" => Some(&mut self.http_listen),
+                "amqps_listen" => Some(&mut self.amqps_listen),
+                "https_listen" => Some(&mut self.https_listen),
                 _ => None,
             };
             if let Some(list) = list {
@@ -206,6 +256,11 @@ impl Flags {
     fn slot(&mut self, key: &str) -> Option<&mut Option<String>> {
         Some(match key {
             "data_dir" => &mut self.data_dir,
+            "tls_cert" => &mut self.tls_cert,
+            "tls_key" => &mut self.tls_key,
+            "tls_ca" => &mut self.tls_ca,
+            "admin_user_file" => &mut self.admin_user_file,
+            "admin_password_file" => &mut self.admin_password_file,
             "frame_max" => &mut self.frame_max,
             "channel_max" => &mut self.channel_max,
             "heartbeat" => &mut self.heartbeat,
@@ -238,10 +293,6 @@ impl Flags {
                 "128MiB",
                 (1 << 10, 512 << 20),
             )?,
-            guest_loopback_only: boolean(
-                "guest_loopback_only",
-                self.guest_loopback_only.as_deref().unwrap_or("true"),
-            )?,
         };
         Ok(Config {
             data_dir: self
@@ -252,6 +303,10 @@ impl Flags {
                 .into(),
             amqp_listen: addresses("amqp_listen", &self.amqp_listen, 5672)?,
             http_listen: addresses("http_listen", &self.http_listen, 15672)?,
+            amqps_listen: self.tls_addresses("amqps_listen", &self.amqps_listen, 5671)?,
+            https_listen: self.tls_addresses("https_listen", &self.https_listen, 15671)?,
+            tls: self.tls_files()?,
+            users: self.users()?,
             limits,
             memory_watermark_bytes: watermark(self.memory_watermark.as_deref().unwrap_or("40%"))?,
             segment_bytes: bytes("segment_size", &self.segment_size, "64MiB", (1 << 20, 2 << 30))?,
@@ -269,6 +324,78 @@ impl Flags {
             },
         })
     }
+}
+
+impl Flags {
+    /// Addresses over TLS, which need a certificate.
+    fn tls_addresses(&self, key: &str, texts: &[String], port: u16) -> Result<Vec<SocketAddr>, Error> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.tls_cert.is_none() {
+            return Err(value(
+                key,
+                &texts.join(","),
+                "an address only together with tls_cert and tls_key",
+            ));
+        }
+        addresses(key, texts, port).map(|(addresses, _)| addresses)
+    }
+
+    fn tls_files(&self) -> Result<Option<TlsFiles>, Error> {
+        let Some((certificate, key)) = both(("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key))? else {
+            return match &self.tls_ca {
+                Some(path) => Err(value("tls_ca", path, "a file only together with tls_cert and tls_key")),
+                None => Ok(None),
+            };
+        };
+        Ok(Some(TlsFiles {
+            certificate,
+            key,
+            client_ca: self.tls_ca.as_ref().map(PathBuf::from),
+        }))
+    }
+
+    fn users(&self) -> Result<Users, Error> {
+        let user = ("admin_user_file", &self.admin_user_file);
+        if let Some((user, password)) = both(user, ("admin_password_file", &self.admin_password_file))? {
+            for (key, path) in [("admin_user_file", &user), ("admin_password_file", &password)] {
+                auth::line(path).map_err(|why| {
+                    value(
+                        key,
+                        &path.display().to_string(),
+                        &format!("a file with one line ({why})"),
+                    )
+                })?;
+            }
+            return Ok(Users::Files { user, password });
+        }
+        let loopback_only = boolean(
+            "guest_loopback_only",
+            self.guest_loopback_only.as_deref().unwrap_or("true"),
+        )?;
+        Ok(Users::Guest { loopback_only })
+    }
+}
+
+/// Two files that only make sense together.
+fn both(a: (&str, &Option<String>), b: (&str, &Option<String>)) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    match (a.1, b.1) {
+        (Some(a), Some(b)) => Ok(Some((a.into(), b.into()))),
+        (Some(given), None) => Err(value(a.0, given, &format!("a file only together with {}", b.0))),
+        (None, Some(given)) => Err(value(b.0, given, &format!("a file only together with {}", a.0))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A file that a setting names.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    fs::read_to_string(path)
+}
+
+/// When a file was last changed, if that can be told.
+pub fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|data| data.modified()).ok()
 }
 
 /// A small file of the system, or nothing.

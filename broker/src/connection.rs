@@ -367,7 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.stream.shutdown().await?;
             // Unread bytes would make the system reset the connection, and the client would miss the reason.
             let mut unread = [0; 4096];
-            while self.stream.read(&mut unread).await? > 0 {}
+            while matches!(self.stream.read(&mut unread).await, Ok(1..)) {}
             Ok(())
         };
         timeout(CLOSE_TIMEOUT, farewell)

@@ -40,7 +40,7 @@ enum What {
 
 impl Event {
     fn new(what: What) -> Self {
-        let user = auth::USER;
+        let user = auth::administrator();
         Self { what, user }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Comes in: addresses. Goes out: accepted sockets, each with a task of its own. Does not know what is spoken on them.
 
+pub mod tls;
+
 use crate::connection;
 use crate::node::Node;
 use anyhow::{Context, bail};
@@ -10,6 +12,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Certificates;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that may wait to be accepted.
@@ -65,18 +68,18 @@ fn no_such_address(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_FAMILY)
 }
 
-/// Accepts AMQP clients until the task is dropped.
+/// Accepts AMQP clients, with certificates over TLS, until the task is dropped.
 ///
 /// # Errors
 /// The listener can't be used at all.
-pub async fn accept(listener: StdListener, node: Arc<Node>) -> anyhow::Result<()> {
+pub async fn accept(listener: StdListener, node: Arc<Node>, tls: Option<Arc<Certificates>>) -> anyhow::Result<()> {
     let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let node = node.clone();
+                let (node, tls) = (node.clone(), tls.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = start(stream, peer, node).await {
+                    if let Err(error) = start(stream, peer, node, tls.as_deref()).await {
                         tracing::info!(%peer, %error, "a new connection could not be served");
                     }
                 });
@@ -90,14 +93,35 @@ pub async fn accept(listener: StdListener, node: Arc<Node>) -> anyhow::Result<()
     }
 }
 
-async fn start(stream: TcpStream, peer: SocketAddr, node: Arc<Node>) -> io::Result<()> {
+async fn start(stream: TcpStream, peer: SocketAddr, node: Arc<Node>, tls: Option<&Certificates>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
-    connection::serve(stream, (canonical(peer), canonical(local)), node).await;
+    let addresses = (canonical(peer), canonical(stream.local_addr()?));
+    match tls {
+        None => connection::serve(stream, addresses, node).await,
+        Some(certificates) => connection::serve(certificates.accept(stream).await?, addresses, node).await,
+    }
     Ok(())
 }
 
 /// IPv4 clients of an IPv6 socket by their IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Sockets of the HTTP API. Answers are written in one piece; waiting to fill a packet would only delay them.
+pub struct PlainListener(pub TcpListener);
+
+impl axum::serve::Listener for PlainListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let accepted = axum::serve::Listener::accept(&mut self.0).await;
+        let _ = accepted.0.set_nodelay(true);
+        accepted
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }

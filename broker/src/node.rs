@@ -2,6 +2,7 @@
 //!
 //! A leaf: connections, channels and the HTTP API import it. Does not know about sockets.
 
+use crate::auth::Users;
 use crate::connection::outbox::Outbox;
 use crate::connection::registry::Registry;
 use crate::limits::Memory;
@@ -27,8 +28,6 @@ pub struct Limits {
     pub heartbeat_seconds: u16,
     /// Largest message body, bytes.
     pub max_message_bytes: u64,
-    /// Whether guest may only log in from a loopback address.
-    pub guest_loopback_only: bool,
 }
 
 /// The broker as its connections see it.
@@ -37,6 +36,8 @@ pub struct Node {
     pub name: String,
     /// Limits of a connection.
     pub limits: Limits,
+    /// Who may log in.
+    pub users: Users,
     /// The durable log.
     pub log: Handle,
     /// Virtual hosts by name.
@@ -92,6 +93,7 @@ impl Node {
     pub fn new(
         name: String,
         limits: Limits,
+        users: Users,
         log: Handle,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
@@ -100,6 +102,7 @@ impl Node {
         Self {
             name,
             limits,
+            users,
             log,
             vhosts: RwLock::default(),
             connections: Registry::default(),

@@ -6,7 +6,7 @@
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
 use crate::limits::Memory;
-use crate::listener;
+use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
 use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::{Vhost, restore};
@@ -32,25 +32,35 @@ const DEFAULT_VHOST: &str = "/";
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    config.users.publish();
     let amqp = listener::bind("amqp", &config.amqp_listen)?;
     let http = listener::bind("http", &config.http_listen)?;
-    let mut listeners = addresses("amqp", &amqp)?;
-    listeners.extend(addresses("http", &http)?);
+    let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
+    let amqps = bind_tls("amqps", &config.amqps_listen)?;
+    let https = bind_tls("https", &config.https_listen)?;
+    let mut listeners = Vec::new();
+    for (service, sockets) in [("amqp", &amqp), ("amqps", &amqps), ("http", &http), ("https", &https)] {
+        listeners.extend(addresses(service, sockets)?);
+    }
     // Probes are answered while the log is read.
     let gate = Gate::default();
-    let admin: Vec<_> = http
-        .iter()
-        .map(|socket| serve_http(socket, &gate))
-        .collect::<Result<_, _>>()?;
+    let mut admin = Vec::new();
+    for socket in http {
+        admin.push(serve_http(gate.clone().serve(socket)));
+    }
+    for (socket, certificates) in https.into_iter().zip(certificates.iter().cycle()) {
+        admin.push(serve_http(gate.clone().serve_tls(socket, certificates.clone())));
+    }
     let recovered = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
     let (config, (store, node)) = recovered.await.context("recovering the log")??;
-    gate.open(Admin::new(node.clone(), listeners, config.data_dir.clone()));
-    let mut tasks = Vec::new();
-    announce("amqp", &amqp)?;
-    announce("http", &http)?;
-    for socket in amqp {
-        tasks.push(tokio::spawn(listener::accept(socket, node.clone())));
+    gate.open(Admin::new(node.clone(), listeners.clone(), config.data_dir.clone()));
+    for (service, address) in listeners {
+        say(&format!("listening {service} {address}"))?;
     }
+    let plain = amqp.into_iter().map(|socket| (socket, None));
+    let secure = amqps.into_iter().map(|socket| (socket, certificates.clone()));
+    let accept = |(socket, tls)| tokio::spawn(listener::accept(socket, node.clone(), tls));
+    let tasks: Vec<_> = plain.chain(secure).map(accept).collect();
     say("ready")?;
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
     tokio::select! {
@@ -67,16 +77,20 @@ fn addresses(service: &'static str, sockets: &[TcpListener]) -> anyhow::Result<V
     sockets.iter().map(address).collect()
 }
 
-fn serve_http(socket: &TcpListener, gate: &Gate) -> anyhow::Result<JoinHandle<()>> {
-    let (socket, gate) = (
-        socket.try_clone().context("cannot use the listening socket")?,
-        gate.clone(),
-    );
-    Ok(tokio::spawn(async move {
-        if let Err(error) = gate.serve(socket).await {
+/// Addresses that only somebody who named them gets.
+fn bind_tls(service: &str, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    listener::bind(service, &(addresses.to_vec(), false))
+}
+
+fn serve_http(serve: impl Future<Output = std::io::Result<()>> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = serve.await {
             error!(%error, "the HTTP API has stopped");
         }
-    }))
+    })
 }
 
 /// Opens the log and brings back what it holds.
@@ -102,6 +116,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let node = Node::new(
         name,
         config.limits.clone(),
+        config.users.clone(),
         log.clone(),
         durability,
         recovered.report.clone(),
@@ -171,13 +186,6 @@ async fn drain<T>(config: &Config, store: Store, node: &Node, tasks: Vec<JoinHan
         .await
         .context("closing the log")??;
     info!("stopped");
-    Ok(())
-}
-
-fn announce(service: &str, listeners: &[TcpListener]) -> anyhow::Result<()> {
-    for listener in listeners {
-        say(&format!("listening {service} {}", listener.local_addr()?))?;
-    }
     Ok(())
 }
 

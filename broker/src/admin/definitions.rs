@@ -63,7 +63,7 @@ fn versions(o: &mut Object<'_>) {
 }
 
 fn user(o: &mut Object<'_>) {
-    o.text("name", auth::USER);
+    o.text("name", auth::administrator());
     o.text("password_hash", "");
     o.text("hashing_algorithm", "rabbit_password_hashing_sha256");
     o.array("tags", |tags| tags.text("administrator"));
@@ -80,7 +80,7 @@ fn describe(vhost: &Vhost, o: &mut Object<'_>) {
 }
 
 fn permission(vhost: &Vhost, o: &mut Object<'_>) {
-    o.text("user", auth::USER);
+    o.text("user", auth::administrator());
     o.text("vhost", &vhost.name);
     ["configure", "write", "read"]
         .iter()

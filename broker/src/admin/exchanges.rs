@@ -150,7 +150,11 @@ fn describe(vhost: &Vhost, exchange: &Definition, o: &mut Object<'_>) {
     o.bool("internal", exchange.internal);
     o.table("arguments", &exchange.arguments);
     let predeclared = exchange.name.is_empty() || exchange.name.as_bytes().starts_with(b"amq.");
-    let user = if predeclared { "rmq-internal" } else { auth::USER };
+    let user = if predeclared {
+        "rmq-internal"
+    } else {
+        auth::administrator()
+    };
     o.text("user_who_performed_action", user);
     o.null("policy");
 }

@@ -48,7 +48,7 @@ async fn publish(
         let text = format!("message size {len} is larger than configured max size {most}");
         return Err(Failure::BadRequest(text));
     }
-    let message = check(auth::USER, &message)?.unwrap_or(message);
+    let message = check(auth::administrator(), &message)?.unwrap_or(message);
     let route = vhost.route(&message, false).map_err(|reason| match reason {
         NoExchange::Missing => Failure::Missing("exchange_not_found".into()),
         NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
@@ -164,8 +164,9 @@ struct Fetched {
 }
 
 async fn take(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<Response> {
-    let vhost = admin.vhost(&vhost)?;
-    queues::find(&vhost, &name)?;
+    let vhost = vhost_of_change(&admin, &vhost)?;
+    // RabbitMQ's words, which differ from those about a queue of any other URL.
+    queues::find(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
     let queue = vhost.queue(&short(&name)?, HTTP)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;

@@ -54,7 +54,7 @@ pub fn router() -> Router<Gate> {
 
 async fn whoami(_: Login) -> Response {
     ok(json::object(None, |o| {
-        o.text("name", auth::USER);
+        o.text("name", auth::administrator());
         o.array("tags", |tags| tags.text("administrator"));
         o.bool("is_internal_user", true);
     }))
@@ -65,12 +65,12 @@ async fn users(_: Login) -> Response {
 }
 
 async fn user(_: Login, Path(user): Path<String>) -> Result<Response> {
-    is_guest(&user)?;
+    is_user(&user)?;
     Ok(ok(json::object(None, describe)))
 }
 
-fn is_guest(user: &str) -> Result<()> {
-    if user == auth::USER {
+fn is_user(user: &str) -> Result<()> {
+    if user == auth::administrator() {
         Ok(())
     } else {
         Err(Failure::NotFound)
@@ -78,7 +78,7 @@ fn is_guest(user: &str) -> Result<()> {
 }
 
 fn describe(o: &mut Object<'_>) {
-    o.text("name", auth::USER);
+    o.text("name", auth::administrator());
     // The hash is nobody's business.
     o.text("password_hash", "");
     o.text("hashing_algorithm", "rabbit_password_hashing_sha256");
@@ -94,7 +94,7 @@ async fn permissions(Login(admin): Login) -> Result<Response> {
 }
 
 async fn permissions_of(login: Login, Path(user): Path<String>) -> Result<Response> {
-    is_guest(&user)?;
+    is_user(&user)?;
     permissions(login).await
 }
 
@@ -105,7 +105,7 @@ async fn permissions_in(Login(admin): Login, Path(vhost): Path<String>) -> Resul
 
 async fn permission(Login(admin): Login, Path((vhost, user)): Path<(String, String)>) -> Result<Response> {
     admin.vhost(&vhost)?;
-    is_guest(&user)?;
+    is_user(&user)?;
     Ok(ok(json::object(None, |o| allowed(&vhost, o))))
 }
 
@@ -114,7 +114,7 @@ fn everything(vhost: &str, list: &mut Array<'_>) {
 }
 
 fn allowed(vhost: &str, o: &mut Object<'_>) {
-    o.text("user", auth::USER);
+    o.text("user", auth::administrator());
     o.text("vhost", vhost);
     ["configure", "write", "read"]
         .iter()

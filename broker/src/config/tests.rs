@@ -52,7 +52,7 @@ fn the_file_fills_what_flags_leave_open() {
     let config = given.check().expect("right values");
     assert_eq!((config.limits.heartbeat_seconds, config.limits.channel_max), (10, 10));
     assert_eq!(config.amqp_listen, (vec!["0.0.0.0:1".parse().expect("address")], false));
-    assert!(!config.limits.guest_loopback_only);
+    assert!(matches!(config.users, Users::Guest { loopback_only: false }));
 }
 
 #[test]
@@ -74,4 +74,17 @@ fn an_unknown_key_and_a_broken_file_are_refused() {
         "{broken}"
     );
     assert!(!broken.contains('\n'));
+}
+
+#[test]
+fn files_that_belong_together_are_asked_for_together() {
+    assert!(refused(|flags| flags.tls_cert = Some("a.pem".into())).contains("tls_key"));
+    assert!(refused(|flags| flags.tls_ca = Some("ca.pem".into())).contains("tls_cert"));
+    assert!(refused(|flags| flags.amqps_listen = vec!["127.0.0.1:5671".into()]).contains("tls_cert"));
+    assert!(refused(|flags| flags.admin_user_file = Some("user".into())).contains("admin_password_file"));
+    let missing = refused(|flags| {
+        flags.admin_user_file = Some("/nowhere/user".into());
+        flags.admin_password_file = Some("/nowhere/password".into());
+    });
+    assert!(missing.contains("/nowhere/user"), "{missing}");
 }

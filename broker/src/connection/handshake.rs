@@ -6,7 +6,6 @@
 use super::outbox::Outbox;
 use super::registry;
 use super::sasl;
-use crate::auth;
 use crate::channel::state::Peer;
 use crate::error::{Error, Result};
 use crate::node::Node;
@@ -209,12 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let mechanism = start.mechanism.to_str_lossy();
         let (user, password) =
             sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
-        let refused = match auth::check(&user, &password) {
-            Ok(()) if !self.node.limits.guest_loopback_only || self.addresses.0.ip().to_canonical().is_loopback() => {
-                return Ok(user);
-            }
-            Ok(()) => format!("user '{user}' can only connect via localhost"),
-            Err(why) => why,
+        let Err(refused) = self.node.users.check(&user, &password, self.addresses.0.ip()) else {
+            return Ok(user);
         };
         tracing::warn!(peer = %self.addresses.0, user, "login refused: {refused}");
         if capability(&start.client_properties, "authentication_failure_close") {

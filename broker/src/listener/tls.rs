@@ -1,0 +1,203 @@
+//! TLS for AMQP and HTTP: certificate and key from files, taken anew when they change.
+//!
+//! Comes in: PEM files, as a `kubernetes.io/tls` Secret is mounted. Goes out: an acceptor for the next connection; open ones keep
+//! theirs. Does not know what is spoken inside.
+
+use crate::config::TlsFiles;
+use anyhow::{Context, anyhow};
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{error, info};
+
+/// How often the files are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long agreeing on TLS may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Certificates that follow their files.
+pub struct Certificates {
+    files: TlsFiles,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    stamps: Vec<Option<SystemTime>>,
+    looked: Instant,
+}
+
+impl Certificates {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file that can't be read or used, by name.
+    pub fn load(files: TlsFiles) -> anyhow::Result<Self> {
+        let stamps = stamps(&files);
+        let config = Arc::new(read(&files)?);
+        let current = Mutex::new(Current {
+            config,
+            stamps,
+            looked: Instant::now(),
+        });
+        Ok(Self { files, current })
+    }
+
+    /// An acceptor with the files as they are now. Files that are broken are logged, and the ones before them stay in use.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock();
+        if current.looked.elapsed() >= LOOK_EVERY {
+            current.looked = Instant::now();
+            let stamps = stamps(&self.files);
+            if stamps != current.stamps {
+                current.stamps = stamps;
+                match read(&self.files) {
+                    Ok(config) => {
+                        info!(certificate = %self.files.certificate.display(), "the TLS certificate was read anew");
+                        current.config = Arc::new(config);
+                    }
+                    Err(error) => error!("the TLS files have changed and can't be used; the old ones stay: {error:#}"),
+                }
+            }
+        }
+        TlsAcceptor::from(current.config.clone())
+    }
+}
+
+impl Certificates {
+    /// Agrees on TLS with a client.
+    ///
+    /// # Errors
+    /// The client doesn't speak it, has no certificate that is asked for, or takes longer than 10 s.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        timeout(HANDSHAKE_TIMEOUT, self.acceptor().accept(stream)).await?
+    }
+}
+
+/// Sockets of the HTTP API over TLS. Handshakes run beside each other, so that a slow client holds up nobody.
+pub struct TlsListener {
+    local: SocketAddr,
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    accepting: JoinHandle<()>,
+}
+
+impl TlsListener {
+    /// Starts to accept.
+    ///
+    /// # Errors
+    /// The socket can't be used.
+    pub fn new(listener: StdListener, certificates: Arc<Certificates>) -> io::Result<Self> {
+        let local = listener.local_addr()?;
+        let listener = TcpListener::from_std(listener)?;
+        let (sender, ready) = mpsc::channel(64);
+        let accepting = tokio::spawn(async move {
+            loop {
+                let Ok((stream, peer)) = listener.accept().await else {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                };
+                let (certificates, sender) = (certificates.clone(), sender.clone());
+                tokio::spawn(async move {
+                    match certificates.accept(stream).await {
+                        Ok(stream) => _ = sender.send((stream, peer)).await,
+                        Err(error) => tracing::debug!(%peer, %error, "no TLS with an HTTP client"),
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            local,
+            ready,
+            accepting,
+        })
+    }
+}
+
+impl Drop for TlsListener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+}
+
+fn stamps(files: &TlsFiles) -> Vec<Option<SystemTime>> {
+    let paths = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
+    paths
+        .into_iter()
+        .flatten()
+        .map(|path| crate::config::modified(path))
+        .collect()
+}
+
+fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes(&files.key)?)
+        .map_err(|error| anyhow!("{}: not a private key in PEM ({error})", files.key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots
+                    .add(certificate)
+                    .with_context(|| format!("{}: not a certificate authority", path.display()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    builder.with_single_cert(chain, key).with_context(|| {
+        format!(
+            "{} and {} don't belong together",
+            files.certificate.display(),
+            files.key.display()
+        )
+    })
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let bytes = bytes(path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| anyhow!("{}: not certificates in PEM ({error})", path.display()))?;
+    if found.is_empty() {
+        return Err(anyhow!("{}: there is no certificate in it", path.display()));
+    }
+    Ok(found)
+}
+
+fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    crate::config::read_text(path)
+        .map(String::into_bytes)
+        .with_context(|| format!("cannot read {}", path.display()))
+}
