@@ -3,7 +3,7 @@
 use harness::requests::unique;
 use serde_json::{Value, json};
 
-use crate::{NOT_FOUND, http, refused, send, status};
+use crate::{NOT_FOUND, http, is_rabbitmq, refused, send, status};
 
 #[test]
 fn an_exchange_is_declared_shown_and_deleted() {
@@ -55,7 +55,10 @@ fn an_exchange_in_use_stays_if_asked_to() {
         .collect();
     assert!(sources.contains(&&json!(name)), "{sources:?}");
     assert_eq!(status("DELETE", &path), 204);
-    refused("GET", &format!("{path}/bindings/source"), Value::Null, NOT_FOUND);
+    if !is_rabbitmq() {
+        // RabbitMQ has an empty list for an exchange that doesn't exist.
+        refused("GET", &format!("{path}/bindings/source"), Value::Null, NOT_FOUND);
+    }
 }
 
 #[test]

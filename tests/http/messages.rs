@@ -3,7 +3,7 @@
 use harness::requests::unique;
 use serde_json::{Value, json};
 
-use crate::{NOT_FOUND, http, refused, send, status};
+use crate::{http, refused, send, status};
 
 fn queue() -> (String, String) {
     let name = unique("http-message");
@@ -30,7 +30,7 @@ fn a_message_is_published_looked_at_and_taken() {
     let (name, path) = queue();
     let properties = json!({
         "delivery_mode": 2, "content_type": "text/plain", "timestamp": 5, "type": "note",
-        "headers": {"a": 1, "t": {"b": "c"}, "l": [true, null]}
+        "headers": {"a": 1, "t": {"b": "c"}, "l": [true, 2.5]}
     });
     assert_eq!(publish(&name, "hällo", "string", properties.clone()), true);
     assert_eq!(publish(&name, "/////w==", "base64", json!({})), true);
@@ -90,7 +90,8 @@ fn what_makes_no_sense_is_refused() {
     let text = "Invalid ackmode value: odd. Valid values are: ack_requeue_true, ack_requeue_false, reject_requeue_true, \
                 reject_requeue_false";
     refused("POST", &get, body, (400, "bad_request", text));
-    refused("POST", "/api/queues/%2F/nowhere/get", json!({}), NOT_FOUND);
+    let missing = (404, "not_found", "queue_not_found");
+    refused("POST", "/api/queues/%2F/nowhere/get", json!({}), missing);
     let publish = "/api/exchanges/%2F/amq.default/publish";
     let text = "[{key_missing,routing_key},{key_missing,payload_encoding}]";
     let body = json!({"properties": {}, "payload": "x"});
