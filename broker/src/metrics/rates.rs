@@ -127,6 +127,9 @@ pub struct NodeRates {
 /// The counters behind [`NodeRates`], in its order.
 type Counters = [u64; 11];
 
+/// Bytes from and to a connection.
+type Octets = (u64, u64);
+
 /// The last sample.
 #[derive(Default)]
 pub struct Rates {
@@ -138,7 +141,7 @@ struct Sample {
     at: Option<Instant>,
     queues: HashMap<QueueId, (Snapshot, QueueRates)>,
     sum: (Snapshot, QueueRates),
-    connections: HashMap<u64, ((u64, u64), (f64, f64))>,
+    connections: HashMap<u64, (Octets, (f64, f64))>,
     node: (Counters, NodeRates),
 }
 
