@@ -30,7 +30,31 @@ pub enum Command {
         /// Write them into this folder instead, one file per kind
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// Apply them to the cluster ($KUBECONFIG, or the pod's service account) instead: what an upgrade needs
+        #[arg(long, conflicts_with = "output")]
+        apply: bool,
     },
+    /// Stop the operator and take its finalizers from all resources, before it is uninstalled; brokers keep what they have
+    Retire(RetireArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RetireArgs {
+    /// Deployment of the operator, scaled to 0 first; default: no operator runs any more
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+
+    /// Namespace of that Deployment; default: the namespace of the pod or of the kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub namespace: Option<String>,
+
+    /// Namespace whose resources are let go, repeatable; default: all namespaces
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    pub watch_namespaces: Vec<String>,
+
+    /// How long each of the two steps may take, 1s to 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = resync)]
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -9,6 +9,9 @@ pub mod args;
 /// `leveret-operator run`: puts the parts together.
 pub mod run;
 
+/// `leveret-operator crd --apply`, `retire`: before an upgrade, and before it goes.
+pub mod install;
+
 /// `leveret dev`: a broker of one's own for a folder of manifests.
 pub mod dev;
 

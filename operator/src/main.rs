@@ -1,18 +1,20 @@
-//! `leveret-operator`: `run` reconciles, `crd` prints the custom resource definitions.
+//! `leveret-operator`: `run` reconciles, `crd` prints or applies the custom resource definitions, `retire` ends it all.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use leveret_operator::args::{Cli, Command, RunArgs};
+use leveret_operator::args::{Cli, Command, LogFormat, RunArgs};
 use leveret_operator::resource::schema;
-use leveret_operator::{run, telemetry};
+use leveret_operator::{install, run, telemetry};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => operate(args),
-        Command::Crd { output } => print_crds(output.as_deref()),
+        Command::Crd { apply: true, .. } => once(install::apply_crds()),
+        Command::Crd { output, .. } => print_crds(output.as_deref()),
+        Command::Retire(args) => once(install::retire(&args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -25,12 +27,25 @@ fn main() -> ExitCode {
 
 fn operate(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(&args.log, args.log_format)?;
+    choose_tls()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run::run(args))?;
+    Ok(())
+}
+
+/// A task that ends by itself.
+fn once(task: impl Future<Output = Result<(), install::Error>>) -> anyhow::Result<()> {
+    telemetry::init("info", LogFormat::Text)?;
+    choose_tls()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(task)?)
+}
+
+fn choose_tls() -> anyhow::Result<()> {
     // Two libraries speak TLS; both shall use the same provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("a TLS provider is installed already");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run::run(args))?;
     Ok(())
 }
 
