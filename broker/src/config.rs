@@ -480,7 +480,7 @@ fn size(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> 
             .iter()
             .take(4)
             .rev()
-            .find(|(_, factor)| bytes % factor == 0 && bytes >= *factor);
+            .find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes >= *factor);
         unit.map_or_else(
             || format!("{bytes}B"),
             |(name, factor)| format!("{}{name}", bytes / factor),
@@ -516,7 +516,7 @@ fn time(key: &str, text: &str, (least, most): (u64, u64)) -> Result<Duration, Er
         .map(Duration::from_millis)
         .ok_or_else(|| {
             let shown = |millis: u64| {
-                if millis % 1000 == 0 {
+                if millis.is_multiple_of(1000) {
                     format!("{}s", millis / 1000)
                 } else {
                     format!("{millis}ms")

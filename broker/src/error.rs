@@ -29,23 +29,8 @@ pub enum Error {
     #[error("{0}")]
     NotFound(String),
     /// Declared again as something else.
-    #[error(
-        "inequivalent arg '{arg}' for {kind} '{name}' in vhost '{vhost}': received {received} but current is {current}"
-    )]
-    Inequivalent {
-        /// Which property or argument.
-        arg: String,
-        /// `queue` or `exchange`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-        /// The vhost.
-        vhost: String,
-        /// What the declaration says.
-        received: String,
-        /// What it is.
-        current: String,
-    },
+    #[error(transparent)]
+    Inequivalent(Box<Inequivalent>),
     /// An argument of a queue that isn't supported or has a value that isn't allowed.
     #[error("invalid arg '{arg}' for queue '{name}' in vhost '{vhost}': {reason}")]
     InvalidArgument {
@@ -134,6 +119,26 @@ pub enum Error {
     Internal(Cow<'static, str>),
 }
 
+/// What a declaration says differently from what exists.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "inequivalent arg '{arg}' for {kind} '{name}' in vhost '{vhost}': received {received} but current is {current}"
+)]
+pub struct Inequivalent {
+    /// Which property or argument.
+    pub arg: String,
+    /// `queue` or `exchange`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The vhost.
+    pub vhost: String,
+    /// What the declaration says.
+    pub received: String,
+    /// What it is.
+    pub current: String,
+}
+
 impl Error {
     /// Queue or exchange that doesn't exist (404).
     pub fn missing(kind: &'static str, name: &ShortString, vhost: &str) -> Self {
@@ -150,7 +155,7 @@ impl Error {
             Self::Missing { .. } | Self::NoPreviousQueue | Self::NotFound(_) => ReplyCode::NotFound,
             Self::Locked { .. } => ReplyCode::ResourceLocked,
             Self::ExclusiveUse { .. } | Self::AccessRefused(_) => ReplyCode::AccessRefused,
-            Self::Inequivalent { .. }
+            Self::Inequivalent(_)
             | Self::InvalidArgument { .. }
             | Self::InUse { .. }
             | Self::NotEmpty { .. }

@@ -222,11 +222,9 @@ impl Queue {
     ///
     /// # Errors
     /// [`Refused::ExclusiveUse`] as RabbitMQ has it for exclusive consumers; [`Refused::Gone`].
-    pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), (Refused, Consumer)> {
+    pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
         let mut state = self.change();
-        if let Err(refused) = state.may_consume(consumer.exclusive) {
-            return Err((refused, consumer));
-        }
+        state.may_consume(consumer.exclusive)?;
         state.had_consumer = true;
         state.consumers.add(consumer);
         state.totals.touch();

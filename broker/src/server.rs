@@ -108,7 +108,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
         std::process::exit(1);
     });
-    let (store, recovered) = Store::open(options, Arc::new(RealFs::default()), on_durable, on_failed)?;
+    let (store, recovered) = Store::open(options, Arc::new(RealFs), on_durable, on_failed)?;
     report(&recovered);
     let memory = Arc::new(Memory::new(config.memory_watermark_bytes));
     let name = "leveret@localhost".to_owned();

@@ -64,7 +64,7 @@ impl Channel {
                 self.publish_info();
                 Ok(())
             }
-            Err((refused, _)) => {
+            Err(refused) => {
                 self.deliveries.retire_source(source);
                 Err(self.consume_refused(peer, &name, &refused))
             }

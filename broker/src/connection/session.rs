@@ -418,10 +418,10 @@ impl Session {
 
     /// Enqueues and appends what is left, confirms what is safe, wakes who has something to write.
     pub fn flush(&mut self) {
-        if let Err(error) = self.enqueue().and_then(|()| self.append_records()) {
-            if self.closing == Closing::No {
-                self.fail(0, &error, (0, 0));
-            }
+        if let Err(error) = self.enqueue().and_then(|()| self.append_records())
+            && self.closing == Closing::No
+        {
+            self.fail(0, &error, (0, 0));
         }
         self.count();
         self.advance();

@@ -31,8 +31,7 @@ impl Bench {
             segment_bytes: 1 << 20,
             ..Options::new(folder.path())
         };
-        let (store, _) =
-            Store::open(options, Arc::new(RealFs::default()), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
+        let (store, _) = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
         let memory = Arc::new(Memory::new(u64::MAX));
         let definition = Definition {
             name: ShortString::from_static("q"),

@@ -26,6 +26,11 @@ impl Unsettled {
         self.len
     }
 
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Bodies of these messages, bytes.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes

@@ -2,7 +2,7 @@
 //!
 //! Comes in: `x-arguments` of a declaration. Goes out: nothing, or what is wrong with them. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Inequivalent, Result};
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 
 /// Arguments that mean something in RabbitMQ and that this version does not do: refused rather than ignored.
@@ -105,14 +105,14 @@ pub fn inequivalent(
     current: String,
 ) -> Error {
     let name = name.to_str_lossy().into_owned();
-    Error::Inequivalent {
+    Error::Inequivalent(Box::new(Inequivalent {
         arg: arg.to_owned(),
         kind,
         name,
         vhost: vhost.to_owned(),
         received,
         current,
-    }
+    }))
 }
 
 /// A value as RabbitMQ shows it in `inequivalent arg`.

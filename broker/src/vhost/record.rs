@@ -63,9 +63,10 @@ pub fn exchange_key(vhost: &str, name: &ShortString) -> Vec<u8> {
 
 /// Value of an exchange.
 pub fn exchange_value(definition: &exchange::Definition) -> Vec<u8> {
-    let flags = u8::from(definition.durable) * DURABLE
-        | u8::from(definition.auto_delete) * AUTO_DELETE
-        | u8::from(definition.internal) * INTERNAL;
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let flags = flag(definition.durable, DURABLE)
+        | flag(definition.auto_delete, AUTO_DELETE)
+        | flag(definition.internal, INTERNAL);
     let mut out = vec![FORMAT, flags];
     put(&mut out, definition.kind.name().as_bytes());
     definition.arguments.encode(&mut out);
@@ -79,7 +80,14 @@ pub fn queue_key(vhost: &str, name: &ShortString) -> Vec<u8> {
 
 /// Value of a queue.
 pub fn queue_value(definition: &queue::Definition, id: QueueId) -> Vec<u8> {
-    let mut out = vec![FORMAT, u8::from(definition.auto_delete) * AUTO_DELETE | DURABLE];
+    let mut out = vec![
+        FORMAT,
+        if definition.auto_delete {
+            AUTO_DELETE | DURABLE
+        } else {
+            DURABLE
+        },
+    ];
     out.extend_from_slice(&id.to_be_bytes());
     definition.arguments.encode(&mut out);
     out
