@@ -18,7 +18,7 @@ use std::future::Future;
 
 use tokio::sync::mpsc;
 
-use crate::source::Connection;
+use crate::source::{Connection, Usage};
 pub use crate::topology::Operation;
 use crate::topology::{Name, Topology};
 
@@ -96,6 +96,11 @@ pub trait Client: Send + Sync + 'static {
 
     /// Everything on the broker, all virtual hosts, in three bulk calls.
     fn list(&self) -> impl Future<Output = Result<Topology, Error>> + Send;
+
+    /// How full the broker was when it was last listed.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// Carries out operations of one kind, of any virtual hosts, pipelined and in no particular order. The answer has
     /// one result for each operation, in the order of the operations.

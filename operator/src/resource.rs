@@ -5,6 +5,8 @@
 
 pub mod broker;
 
+pub mod workload;
+
 pub mod exchange;
 
 pub mod queue;
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use binding::{Binding, BindingSpec, Destination};
 pub use broker::{
-    AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
+    AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom, SecretRef,
 };
 pub use condition::{Condition, ObjectStatus};
 pub use exchange::{Exchange, ExchangeSpec};

@@ -121,6 +121,21 @@ pub struct World {
     pub bindings: Objects<BindingSpec>,
     /// Labels by namespace, for `allowedNamespaces: { from: Selector }`. An absent namespace matches no selector.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Of the brokers that the operator runs itself: how far their pods are.
+    pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
+}
+
+/// What is known of a broker that the operator runs itself, besides what the broker says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineState {
+    /// Why it cannot be run as declared; it counts although the broker may answer.
+    pub problem: Option<(Reason, String)>,
+    /// Why its pod is not up, or is about to be replaced.
+    pub pending: Option<(Reason, String)>,
+    /// Whether messages outlive the pod.
+    pub persistent: bool,
+    /// The Secret with everything a client needs, once it is there.
+    pub credentials: Option<String>,
 }
 
 impl World {
@@ -219,10 +234,14 @@ pub enum Reason {
     DeletionBlocked,
     Paused,
     BrokerError,
+    Starting,
+    Unschedulable,
+    ImagePull,
+    Crashed,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Synced,
         Reason::WaitingForBroker,
         Reason::WaitingForSource,
@@ -236,6 +255,10 @@ impl Reason {
         Reason::DeletionBlocked,
         Reason::Paused,
         Reason::BrokerError,
+        Reason::Starting,
+        Reason::Unschedulable,
+        Reason::ImagePull,
+        Reason::Crashed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -253,6 +276,10 @@ impl Reason {
             Reason::DeletionBlocked => "DeletionBlocked",
             Reason::Paused => "Paused",
             Reason::BrokerError => "BrokerError",
+            Reason::Starting => "Starting",
+            Reason::Unschedulable => "Unschedulable",
+            Reason::ImagePull => "ImagePull",
+            Reason::Crashed => "Crashed",
         }
     }
 }
@@ -268,11 +295,27 @@ impl fmt::Display for Reason {
 pub struct BrokerFacts {
     /// Product and version as the broker says, for example `RabbitMQ 4.3.6`.
     pub version: Option<String>,
-    /// The AMQP URI that is used, without credentials.
+    /// The AMQP URI and the address of the management API that are used, without credentials.
     pub endpoint: Option<String>,
+    pub management: Option<String>,
+    /// Whether there is a connection; `None`: nothing is said about it.
+    pub reachable: Option<Tri>,
+    /// Only of a broker that the operator runs: whether messages outlive the pod, and the Secret for clients.
+    pub persistent: Option<bool>,
+    pub credentials: Option<String>,
+    pub usage: Usage,
     /// Resources that refer to this broker, and how many of them are not Ready.
     pub objects: u32,
     pub not_ready: u32,
+}
+
+/// How full a broker is, as it last said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Messages in all queues.
+    pub messages: Option<u64>,
+    /// Free space on its disk, rounded so that it changes seldom; for example `8Gi`.
+    pub disk_free: Option<String>,
 }
 
 /// The whole status of one resource; it replaces what was written before.
@@ -336,3 +379,8 @@ pub const FINALIZER: &str = "leveret.dev/finalizer";
 pub const PAUSED: &str = "leveret.dev/paused";
 /// Annotation: `"true"` lets a resource that is being deleted go although its broker cannot be reached or refuses.
 pub const FORCE_DELETE: &str = "leveret.dev/force-delete";
+/// Annotations: the addresses under which the operator reaches a broker it runs, when it is not in the same cluster
+/// network (`kubectl port-forward`): `amqp://127.0.0.1:5672` and `http://127.0.0.1:15672`.
+pub const AMQP_URI: &str = "leveret.dev/amqp-uri";
+/// See [`AMQP_URI`].
+pub const MANAGEMENT_URI: &str = "leveret.dev/management-uri";

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::resource::Condition;
-use crate::source::{Kind, LastStatus, Reason, StatusReport, Tri};
+use crate::resource::{Condition, SecretRef};
+use crate::source::{BrokerFacts, Kind, LastStatus, Reason, StatusReport, Tri};
 
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
 const MESSAGE_MAX: usize = 4096;
@@ -32,6 +32,14 @@ pub struct Status {
     pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binding: Option<SecretRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +66,7 @@ impl Status {
 /// `lastTransitionTime` moves only with the condition's status (Kubernetes API conventions), `lastSyncTime` only when
 /// something was done on the broker. `now` is RFC 3339.
 pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
-    let condition = |type_: &str, status: Tri, message: &str| {
+    let because = |type_: &str, status: Tri, reason: &str, message: &str| {
         let since = before
             .condition(type_)
             .filter(|old| old.status == status.as_str())
@@ -66,23 +74,27 @@ pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
         Condition {
             type_: type_.to_owned(),
             status: status.as_str().to_owned(),
-            reason: report.reason.as_str().to_owned(),
+            reason: reason.to_owned(),
             message: message.to_owned(),
             observed_generation: Some(report.generation),
             last_transition_time: since.to_owned(),
         }
     };
+    let condition = |type_: &str, status: Tri, message: &str| because(type_, status, report.reason.as_str(), message);
     let message = shortened(&report.message);
     let only_if_true = |status: Tri| if status == Tri::True { message } else { "" };
     let facts = report.broker.as_ref();
     let did_something = report.did_something && report.key.kind != Kind::Broker;
+    let mut conditions = vec![
+        condition("Ready", report.ready, message),
+        condition("Reconciling", report.reconciling, only_if_true(report.reconciling)),
+        condition("Stalled", report.stalled, only_if_true(report.stalled)),
+    ];
+    let more = facts.into_iter().flat_map(broker_conditions);
+    conditions.extend(more.map(|(type_, status, reason, message)| because(type_, status, reason, message)));
     Status {
         observed_generation: Some(report.generation),
-        conditions: vec![
-            condition("Ready", report.ready, message),
-            condition("Reconciling", report.reconciling, only_if_true(report.reconciling)),
-            condition("Stalled", report.stalled, only_if_true(report.stalled)),
-        ],
+        conditions,
         name: report.name.clone(),
         vhost: report.vhost.clone(),
         applied: report.applied.clone(),
@@ -93,9 +105,37 @@ pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
         },
         version: facts.and_then(|facts| facts.version.clone()),
         endpoint: facts.and_then(|facts| facts.endpoint.clone()),
+        management_endpoint: facts.and_then(|facts| facts.management.clone()),
+        binding: facts
+            .and_then(|facts| facts.credentials.clone())
+            .map(|name| SecretRef { name }),
+        messages: facts.and_then(|facts| facts.usage.messages),
+        disk_free: facts.and_then(|facts| facts.usage.disk_free.clone()),
         objects: facts.map(|facts| facts.objects),
         not_ready: facts.map(|facts| facts.not_ready),
     }
+}
+
+/// What only a broker has: type, status, reason, message.
+fn broker_conditions(facts: &BrokerFacts) -> Vec<(&'static str, Tri, &'static str, &'static str)> {
+    let reachable = facts.reachable.map(|reachable| {
+        let reason = if reachable == Tri::True {
+            "Connected"
+        } else {
+            "NotConnected"
+        };
+        ("Reachable", reachable, reason, "")
+    });
+    let persistent = facts.persistent.map(|persistent| match persistent {
+        true => ("Persistent", Tri::True, "Volume", ""),
+        false => (
+            "Persistent",
+            Tri::False,
+            "EmptyDir",
+            "no storage is given: messages and definitions go with the pod",
+        ),
+    });
+    reachable.into_iter().chain(persistent).collect()
 }
 
 /// Something to tell as a Kubernetes event.
@@ -128,7 +168,8 @@ fn is_waiting(reason: Reason) -> bool {
         Reason::WaitingForBroker
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
-        | Reason::WaitingForVhost => true,
+        | Reason::WaitingForVhost
+        | Reason::Starting => true,
         Reason::Synced
         | Reason::Conflict
         | Reason::Mismatch
@@ -137,7 +178,10 @@ fn is_waiting(reason: Reason) -> bool {
         | Reason::NotAllowed
         | Reason::DeletionBlocked
         | Reason::Paused
-        | Reason::BrokerError => false,
+        | Reason::BrokerError
+        | Reason::Unschedulable
+        | Reason::ImagePull
+        | Reason::Crashed => false,
     }
 }
 
@@ -216,11 +260,19 @@ mod tests {
         full.applied = Some(serde_json::json!({"key": "a"}));
         full.broker = Some(BrokerFacts {
             version: Some("x".to_owned()),
-            endpoint: None,
             objects: 3,
-            not_ready: 0,
+            reachable: Some(Tri::True),
+            persistent: Some(false),
+            credentials: Some("main-admin".to_owned()),
+            ..BrokerFacts::default()
         });
         let status = next(&full, &Status::default(), "t1");
+        let types: Vec<&str> = status
+            .conditions
+            .iter()
+            .map(|condition| condition.type_.as_str())
+            .collect();
+        assert_eq!(types, ["Ready", "Reconciling", "Stalled", "Reachable", "Persistent"]);
         let text = serde_json::to_string(&status).expect("json");
         assert_eq!(serde_json::from_str::<Status>(&text).expect("status"), status);
     }

@@ -2,12 +2,13 @@
 //!
 //! In: [`Connection`]. Out: [`Live`], a [`Client`]. Does not know about resources or what is wanted.
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
 use super::http::Management;
 use super::{About, Client, Connector, Error, Event, Operation, events};
-use crate::source::Connection;
+use crate::source::{Connection, Usage};
 use crate::topology::{Name, Topology};
 
 /// Where brokers tell of their events, unless they are told otherwise.
@@ -22,6 +23,7 @@ pub struct Live {
     amqp: Amqp,
     management: Management,
     about: About,
+    usage: Mutex<Usage>,
 }
 
 impl Connector for Network {
@@ -38,6 +40,7 @@ impl Connector for Network {
             amqp,
             management,
             about,
+            usage: Mutex::default(),
         };
         Ok((live, events))
     }
@@ -63,7 +66,13 @@ impl Client for Live {
     }
 
     async fn list(&self) -> Result<Topology, Error> {
-        self.management.list().await
+        let (listed, usage) = tokio::join!(self.management.list(), self.management.usage());
+        *self.usage.lock() = usage;
+        listed
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage.lock().clone()
     }
 
     async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{About, Error};
-use crate::source::Connection;
+use crate::source::{Connection, Usage};
 use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition, Topology};
 
 /// Longest wait for an answer. RabbitMQ needs 1.6 s to list 10,000 queues.
@@ -90,6 +90,19 @@ impl Management {
                 .to_owned(),
             has_events: false,
         })
+    }
+
+    /// How full the broker is; what it does not say stays unknown.
+    pub async fn usage(&self) -> Usage {
+        let (overview, nodes) = tokio::join!(
+            self.get::<Totals>("/api/overview?columns=queue_totals"),
+            self.get::<Vec<Node>>("/api/nodes?columns=disk_free"),
+        );
+        let free = nodes.unwrap_or_default().iter().filter_map(|node| node.disk_free).min();
+        Usage {
+            messages: overview.ok().and_then(|totals| totals.queue_totals.messages),
+            disk_free: free.map(rounded),
+        }
     }
 
     /// Everything on the broker in three calls.
@@ -191,6 +204,34 @@ fn tls(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+#[derive(Deserialize)]
+struct Totals {
+    #[serde(default)]
+    queue_totals: QueueTotals,
+}
+
+#[derive(Default, Deserialize)]
+struct QueueTotals {
+    messages: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    disk_free: Option<u64>,
+}
+
+/// A quantity with three significant binary digits: it changes only with an eighth of its size, so that a status does
+/// not change all the time.
+fn rounded(bytes: u64) -> String {
+    let step = 1 << bytes.checked_ilog2().unwrap_or_default().saturating_sub(2);
+    let bytes = bytes / step * step;
+    let (unit, name) = [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")]
+        .into_iter()
+        .find(|(shift, _)| bytes >= 4 << shift)
+        .unwrap_or((0, ""));
+    format!("{}{name}", bytes >> unit)
 }
 
 #[derive(Deserialize)]

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::condition::Condition;
 use super::schema::rules;
+use super::workload::{
+    ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, settings_schema, spec_rules,
+};
 
 /// A message broker.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,21 +35,66 @@ use super::schema::rules;
     printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"ENDPOINT","type":"string","priority":1,"jsonPath":".status.endpoint"}"#,
+    printcolumn = r#"{"name":"MESSAGES","type":"integer","priority":1,"jsonPath":".status.messages"}"#,
     printcolumn = r#"{"name":"NOTREADY","type":"integer","priority":1,"jsonPath":".status.notReady"}"#,
     printcolumn = r#"{"name":"MESSAGE","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[NEEDS_EXTERNAL, ONLY_EXTERNAL, NO_STORAGE, NO_RESOURCES])))]
+#[schemars(extend("x-kubernetes-validations" = all_rules()))]
 pub struct BrokerSpec {
     /// Who runs the broker: Leveret (the operator does) or External (it runs already).
     #[serde(default)]
     pub engine: Engine,
+    /// Only with engine Leveret: the broker's container image; default: the one the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
     /// Only with engine Leveret: the disk for messages; absent, they go with the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// Only with engine Leveret: what the broker's container gets.
+    /// Only with engine Leveret: what the broker's container gets. Its memory watermark is a share of the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Only with engine Leveret: settings of the broker by key, for example `max_message_size: 16MiB`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "settings_schema")]
+    pub settings: BTreeMap<String, Value>,
+    /// Only with engine Leveret: AMQP and HTTP over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Only with engine Leveret: the Service that clients use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ClientService>,
+    /// Only with engine Leveret: lets only some connect, where the cluster's network enforces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicy>,
+    /// Only with engine Leveret: annotations of the pod and of all other objects made for this Broker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Only with engine Leveret: labels that the pod's node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Only with engine Leveret: taints that the pod tolerates, as in a pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "free_objects")]
+    pub tolerations: Vec<Value>,
+    /// Only with engine Leveret: affinity as in a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "free_object")]
+    pub affinity: Option<Value>,
+    /// Only with engine Leveret: topology spread as in a pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "free_objects")]
+    pub topology_spread_constraints: Vec<Value>,
+    /// Only with engine Leveret: priority class of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Only with engine Leveret: a strategic merge patch over the pod template (metadata, spec); the container is named
+    /// broker. It has the last word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "free_object")]
+    pub pod_template: Option<Value>,
     /// Only with engine External: how to reach the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
@@ -63,14 +111,13 @@ const ONLY_EXTERNAL: (&str, &str) = (
     "self.engine == 'External' || !has(self.external)",
     "external is only for engine External",
 );
-const NO_STORAGE: (&str, &str) = (
-    "self.engine != 'External' || !has(self.storage)",
-    "storage is only for engine Leveret",
-);
-const NO_RESOURCES: (&str, &str) = (
-    "self.engine != 'External' || !has(self.resources)",
-    "resources is only for engine Leveret",
-);
+fn all_rules() -> Value {
+    let Value::Array(mut all) = rules(&[NEEDS_EXTERNAL, ONLY_EXTERNAL]) else {
+        return Value::Null;
+    };
+    all.extend(spec_rules());
+    Value::Array(all)
+}
 
 /// Who runs the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,33 +125,6 @@ pub enum Engine {
     #[default]
     Leveret,
     External,
-}
-
-/// The disk of a broker that the operator runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Storage {
-    /// Size of the volume, for example 10Gi.
-    #[schemars(schema_with = "quantity_schema")]
-    pub size: Value,
-    /// Storage class; default: the cluster's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub storage_class_name: Option<String>,
-}
-
-/// Requests and limits as in a container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    /// Most it may use, by resource name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities_schema")]
-    pub limits: BTreeMap<String, Value>,
-    /// What is set aside for it, by resource name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities_schema")]
-    pub requests: BTreeMap<String, Value>,
 }
 
 /// A broker that runs already: AMQP 0-9-1 and the RabbitMQ management API.
@@ -270,7 +290,7 @@ pub struct BrokerStatus {
     /// The generation of spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled.
+    /// Ready, Reconciling, Stalled, Reachable; with engine Leveret also Persistent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -280,29 +300,24 @@ pub struct BrokerStatus {
     /// Address that is used for AMQP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Address that is used for HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management_endpoint: Option<String>,
+    /// The Secret with everything a client needs (service binding specification, "provisioned service").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<SecretRef>,
+    /// Messages in all queues, as of the last list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<i64>,
+    /// Free space of the broker's disk, roughly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free: Option<String>,
     /// How many objects refer to this Broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,
     /// How many of them are not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<i64>,
-}
-
-fn quantity_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    super::schema::object(quantity())
-}
-
-fn quantities_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    super::schema::object(json!({ "type": "object", "additionalProperties": quantity() }))
-}
-
-/// Kubernetes' `resource.Quantity`, as the built-in kinds describe it.
-fn quantity() -> Value {
-    json!({
-        "x-kubernetes-int-or-string": true,
-        "anyOf": [{ "type": "integer" }, { "type": "string" }],
-        "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([eE][0-9]+|[KMGTPE]i?|[mk])?$",
-    })
 }
 
 #[cfg(test)]

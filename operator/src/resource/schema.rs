@@ -41,11 +41,17 @@ const DEFAULT_NAME_NOT_RESERVED: (&str, &str) = (
     "names that begin with amq. are reserved by the broker: give another metadata.name or spec.name",
 );
 
+/// The names of a Service, and of a StatefulSet whose pods carry its name and a hash in a label (RFC 1035, 63 bytes).
+const BROKER_NAME: (&str, &str) = (
+    "self.spec.engine != 'Leveret' || (size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+    "with engine Leveret the name has at most 50 small letters, digits and dashes, and begins with a letter",
+);
+
 /// The CRDs of all kinds, in the order in which objects are created.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let named = [FIXED_NAME, DEFAULT_NAME_NOT_RESERVED];
     vec![
-        finish(Broker::crd(), &[]),
+        finish(Broker::crd(), &[BROKER_NAME]),
         finish(Exchange::crd(), &named),
         finish(Queue::crd(), &named),
         finish(Binding::crd(), &[]),

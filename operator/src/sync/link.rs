@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
 use super::memory::backoff;
-use super::report::Away;
+use super::report::{Away, Endpoint};
 use crate::broker::{Connector, Error, Event};
 use crate::resource::BrokerSpec;
 use crate::source::{ConnectionError, Object, Reason, Source};
@@ -23,8 +23,8 @@ const SLOW_RETRY: Duration = Duration::from_secs(60);
 
 /// Longest attempt to connect, with everything that belongs to it.
 const ATTEMPT: Duration = Duration::from_secs(30);
-/// What an attempt gives: the client, its events, the address.
-pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, String), Away>;
+/// What an attempt gives: the client, its events, the addresses.
+pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Away>;
 
 /// Where the connection stands.
 pub(super) enum Link<C> {
@@ -39,7 +39,7 @@ pub(super) enum Link<C> {
     Up {
         client: C,
         events: mpsc::Receiver<Event>,
-        endpoint: String,
+        endpoint: Endpoint,
     },
 }
 
@@ -137,7 +137,10 @@ pub(super) async fn connect<S: Source, N: Connector>(
 ) -> Attempt<N::Client> {
     let attempt = async {
         let connection = shared.source.connection(&broker).await?;
-        let endpoint = connection.amqp_uri.clone();
+        let endpoint = Endpoint {
+            amqp: connection.amqp_uri.clone(),
+            management: connection.management_uri.clone(),
+        };
         let (client, events) = shared
             .connector
             .connect(&shared.settings.connection_name, connection)

@@ -18,11 +18,11 @@ use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
 use super::link::{Attempt, Link, News, connect, until};
 use super::memory::{Memory, unix_now};
 use super::observe::{Observed, Relevant, concerns};
-use super::report::{Away, broker_report, offline, recall, report};
+use super::report::{Away, Connected, broker_report, offline, recall, report};
 use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
 use crate::resource::BrokerSpec;
-use crate::source::{BrokerFacts, Kind, Meta, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, Tri, World};
+use crate::source::{Kind, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, Tri, World};
 
 /// How long a first attempt may take before resources are told that they wait.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub(super) struct Reconciler<S: Source, N: Connector> {
     memory: BTreeMap<ObjectKey, Memory>,
     broker_last: Option<StatusReport>,
     wake: Option<Instant>,
+    /// The pod of a broker that the operator runs is up.
+    pod_up: bool,
 }
 
 impl<S: Source, N: Connector> Reconciler<S, N> {
@@ -73,6 +75,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             memory: BTreeMap::new(),
             broker_last: None,
             wake: None,
+            pod_up: false,
         }
     }
 
@@ -140,7 +143,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         self.attempted = true;
         match attempt {
             Ok((client, events, endpoint)) => {
-                tracing::info!(broker = %self.key, endpoint, version = client.about().version, "connected");
+                tracing::info!(broker = %self.key, endpoint = endpoint.amqp, version = client.about().version, "connected");
                 self.observed = None;
                 self.memory.values_mut().for_each(|memory| memory.trouble = None);
                 self.link = Link::Up {
@@ -178,7 +181,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         let broker = world.brokers.get(&self.key).cloned();
         let mut desired = desired(&world, &self.key);
         self.remember(&world, &mut desired);
-        self.tend_link(broker.as_ref(), &mut desired);
+        self.tend_link(broker.as_ref(), &world, &mut desired);
         if std::mem::take(&mut self.changed) {
             self.relevant = desired.relevant();
         }
@@ -189,7 +192,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             self.go_without(&desired).await;
         }
         if let Some(broker) = &broker {
-            self.report_broker(broker, &desired);
+            self.report_broker(broker, &world, &desired);
         }
         self.count(&desired);
         if let Some(resync) = self.resync() {
@@ -234,7 +237,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
 
     /// Connects when it is time, and starts anew when the `Broker` has changed. A connection outlives its `Broker` as
     /// long as something has to be cleaned up.
-    fn tend_link(&mut self, broker: Option<&Arc<Object<BrokerSpec>>>, desired: &mut Desired) {
+    fn tend_link(&mut self, broker: Option<&Arc<Object<BrokerSpec>>>, world: &World, desired: &mut Desired) {
         let Some(broker) = broker else {
             self.away = Away::NoBroker;
             self.made_for = None;
@@ -262,7 +265,14 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         if is_set(&broker.meta.annotations, PAUSED) {
             return;
         }
-        let mended = self.changed && matches!(self.away, Away::NoBroker | Away::Unusable(..));
+        let was_up = std::mem::replace(
+            &mut self.pod_up,
+            world
+                .engines
+                .get(&self.key)
+                .is_some_and(|engine| engine.pending.is_none()),
+        );
+        let mended = self.changed && matches!(self.away, Away::NoBroker | Away::Unusable(..)) || self.pod_up && !was_up;
         if mended || due <= Instant::now() {
             self.link = Link::Connecting {
                 attempts,
@@ -539,13 +549,13 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         self.writer.write(news);
     }
 
-    fn report_broker(&mut self, broker: &Object<BrokerSpec>, desired: &Desired) {
+    fn report_broker(&mut self, broker: &Object<BrokerSpec>, world: &World, desired: &Desired) {
         let in_grace = self.down_since.elapsed() < self.shared.settings.grace;
         let waits = !self.link.is_up() && (!self.attempted || (self.broker_last.is_some() && in_grace));
         if waits && self.down_since.elapsed() < self.shared.settings.grace.max(FIRST_ATTEMPT) {
             return;
         }
-        let report = self.broker_status(&broker.meta, desired);
+        let report = self.broker_status(broker, world, desired);
         if self.broker_last.as_ref() != Some(&report) {
             self.shared.metrics.reconciled(Kind::Broker, report.reason);
             self.broker_last = Some(report.clone());
@@ -553,26 +563,18 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         }
     }
 
-    fn broker_status(&self, meta: &Meta, desired: &Desired) -> StatusReport {
+    fn broker_status(&self, broker: &Object<BrokerSpec>, world: &World, desired: &Desired) -> StatusReport {
         let not_ready = desired.items.iter().filter(|item| !self.is_ready(item)).count();
-        let (state, endpoint, version) = match &self.link {
-            Link::Up { client, endpoint, .. } => {
-                let version = client.about().version.clone();
-                (
-                    Ok(client.about().version.as_str()),
-                    Some(endpoint.clone()),
-                    Some(version),
-                )
-            }
-            _ => (Err(&self.away), None, None),
+        let state = match &self.link {
+            Link::Up { client, endpoint, .. } => Ok(Connected {
+                version: &client.about().version,
+                endpoint,
+                usage: client.usage(),
+            }),
+            _ => Err(&self.away),
         };
-        let facts = BrokerFacts {
-            version,
-            endpoint: None,
-            objects: u32::try_from(desired.items.len()).unwrap_or(u32::MAX),
-            not_ready: u32::try_from(not_ready).unwrap_or(u32::MAX),
-        };
-        broker_report(meta, state, endpoint, facts, is_set(&meta.annotations, PAUSED))
+        let engine = world.engines.get(&self.key).map(Arc::as_ref);
+        broker_report(broker, state, engine, (desired.items.len(), not_ready))
     }
 
     fn is_ready(&self, item: &Item) -> bool {

@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::apply::Failure;
-use super::desired::{Deletion, Item, Standing, describe};
+use super::desired::{Deletion, Item, Standing, describe, is_set};
 use super::difference::Verdict;
-use crate::source::{BrokerFacts, LastStatus, Meta, ObjectKey, Reason, StatusReport, Tri};
+use crate::resource::BrokerSpec;
+use crate::source::{
+    AMQP_URI, BrokerFacts, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Tri, Usage,
+};
 use crate::topology::{BindingDefinition, Identity, Name};
 
 /// Why there is no connection to the broker.
@@ -52,11 +55,18 @@ pub fn conditions(reason: Reason) -> (Tri, Tri, Tri) {
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
         | Reason::WaitingForVhost => (Tri::Unknown, Tri::True, Tri::False),
-        Reason::BrokerError | Reason::DeletionBlocked => (Tri::False, Tri::True, Tri::False),
+        Reason::BrokerError
+        | Reason::DeletionBlocked
+        | Reason::Starting
+        | Reason::Unschedulable
+        | Reason::ImagePull => (Tri::False, Tri::True, Tri::False),
         Reason::Paused => (Tri::Unknown, Tri::False, Tri::False),
-        Reason::Conflict | Reason::Mismatch | Reason::Immutable | Reason::InvalidArgument | Reason::NotAllowed => {
-            (Tri::False, Tri::False, Tri::True)
-        }
+        Reason::Conflict
+        | Reason::Mismatch
+        | Reason::Immutable
+        | Reason::InvalidArgument
+        | Reason::NotAllowed
+        | Reason::Crashed => (Tri::False, Tri::False, Tri::True),
     }
 }
 
@@ -93,24 +103,56 @@ pub fn report(
     })
 }
 
-/// The report on the broker itself. `version` while it is connected.
+/// What a connected broker says.
+pub struct Connected<'a> {
+    pub version: &'a str,
+    pub endpoint: &'a Endpoint,
+    pub usage: Usage,
+}
+
+/// The addresses of a connection, without credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub amqp: String,
+    pub management: String,
+}
+
+/// The report on the broker itself. `counted`: resources that refer to it, and how many of them are not Ready.
 pub fn broker_report(
-    meta: &Meta,
-    state: Result<&str, &Away>,
-    endpoint: Option<String>,
-    facts: BrokerFacts,
-    paused: bool,
+    broker: &Object<BrokerSpec>,
+    state: Result<Connected<'_>, &Away>,
+    engine: Option<&EngineState>,
+    counted: (usize, usize),
 ) -> StatusReport {
-    let (reason, message) = match state {
+    let meta = &broker.meta;
+    let paused = is_set(&meta.annotations, PAUSED);
+    let trouble = engine.and_then(|engine| trouble(engine, meta, state.is_ok()));
+    let (reason, message) = match (&state, trouble) {
         _ if paused => (
             Reason::Paused,
             "paused: nothing is done for it and what refers to it".to_owned(),
         ),
-        Ok(version) => (Reason::Synced, format!("connected to {version}")),
-        Err(Away::NoBroker) => (Reason::WaitingForBroker, "not connected".to_owned()),
-        Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)) => (*reason, text.clone()),
+        (_, Some(trouble)) => trouble.clone(),
+        (Ok(connected), None) => (Reason::Synced, format!("connected to {}", connected.version)),
+        (Err(Away::NoBroker), None) => (Reason::WaitingForBroker, "not connected".to_owned()),
+        (Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)), None) => (*reason, text.clone()),
     };
     let (ready, reconciling, stalled) = conditions(reason);
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut facts = BrokerFacts {
+        reachable: Some(state.is_ok().into()),
+        persistent: engine.map(|engine| engine.persistent),
+        credentials: engine.and_then(|engine| engine.credentials.clone()),
+        objects: number(counted.0),
+        not_ready: number(counted.1),
+        ..BrokerFacts::default()
+    };
+    if let Ok(connected) = state {
+        facts.version = Some(connected.version.to_owned());
+        facts.endpoint = Some(connected.endpoint.amqp.clone());
+        facts.management = Some(connected.endpoint.management.clone());
+        facts.usage = connected.usage;
+    }
     StatusReport {
         key: meta.key.clone(),
         uid: meta.uid.clone(),
@@ -124,8 +166,18 @@ pub fn broker_report(
         vhost: None,
         applied: None,
         did_something: false,
-        broker: Some(BrokerFacts { endpoint, ..facts }),
+        broker: Some(facts),
     }
+}
+
+/// What is wrong with a broker that the operator runs. That its pod is not up does not count while the operator is
+/// connected to an address of the user's choice.
+fn trouble<'a>(engine: &'a EngineState, meta: &Meta, connected: bool) -> Option<&'a (Reason, String)> {
+    let elsewhere = connected && meta.annotations.contains_key(AMQP_URI);
+    engine
+        .problem
+        .as_ref()
+        .or(engine.pending.as_ref().filter(|_| !elsewhere))
 }
 
 /// What is said of an item while its broker is away, and when (Unix seconds) that will change by itself.

@@ -201,6 +201,13 @@ fn evaluate(rule: &str, value: &Value) -> Option<bool> {
     }
     let text = value.as_str().unwrap_or_default();
     let is = |field: &str, wanted: &str| value.get(field).and_then(Value::as_str) == Some(wanted);
+    let of_rule = |before: &str| rule.strip_prefix(before).and_then(|rest| rest.strip_suffix(')'));
+    if let Some(field) = of_rule("self.engine != 'External' || !has(self.") {
+        return Some(!is("engine", "External") || !has(value, &[field]));
+    }
+    if let Some(key) = of_rule("!has(self.settings) || !has(self.settings.") {
+        return Some(!has(value, &["settings", key]));
+    }
     Some(match rule {
         r"size(bytes(self)) <= 255 && !self.contains('\n') && !self.contains('\r')" => {
             text.len() <= 255 && !text.contains(['\n', '\r'])
@@ -222,8 +229,15 @@ fn evaluate(rule: &str, value: &Value) -> Option<bool> {
         "has(self.queue) != has(self.exchange)" => has(value, &["queue"]) != has(value, &["exchange"]),
         "self.engine != 'External' || has(self.external)" => !is("engine", "External") || has(value, &["external"]),
         "self.engine == 'External' || !has(self.external)" => is("engine", "External") || !has(value, &["external"]),
-        "self.engine != 'External' || !has(self.storage)" => !is("engine", "External") || !has(value, &["storage"]),
-        "self.engine != 'External' || !has(self.resources)" => !is("engine", "External") || !has(value, &["resources"]),
+        "!has(self.tls) || !has(self.tls.clientAuth) || self.tls.plain != 'Disabled'" => {
+            let plain = value.pointer("/tls/plain").and_then(Value::as_str);
+            !has(value, &["tls", "clientAuth"]) || plain != Some("Disabled")
+        }
+        "self.spec.engine != 'Leveret' || (size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))" =>
+        {
+            let at = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
+            at("/spec/engine") != "Leveret" || is_service_name(at("/metadata/name"))
+        }
         "(self.from == 'Selector') == has(self.selector)" => is("from", "Selector") == has(value, &["selector"]),
         r"self.matches('^amqps?://[^@/?#\\s]+/?$')" => is_uri(text, &["amqp://", "amqps://"], false),
         r"self.matches('^https?://[^@/?#\\s]+(/[^@?#\\s]*)?$')" => is_uri(text, &["http://", "https://"], true),
@@ -249,6 +263,14 @@ fn has(value: &Value, path: &[&str]) -> bool {
 
 fn is_period(text: &str) -> bool {
     !text.is_empty() && crate::resource::Period(text.to_owned()).millis().is_ok()
+}
+
+fn is_service_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 50
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(inner)
+        && !name.ends_with('-')
 }
 
 fn is_uri(text: &str, schemes: &[&str], with_path: bool) -> bool {
