@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench crash soak cluster cluster-down
+.PHONY: build test lint fmt crds demo bench crash soak image dist cluster cluster-down
 
 build:            # the three programs, optimised
 	cargo build --release --workspace --bins
@@ -16,6 +16,7 @@ fmt:
 
 crds:             # write crds/ from the Rust types
 	cargo run --quiet -p leveret-operator -- crd --output crds
+	cp crds/*.yaml charts/leveret/crds/
 
 demo: build       # a tour: broker, topology, messages, a repair
 	bash examples/demo.sh
@@ -31,6 +32,12 @@ soak:             # the same for hours, and the wire under ten thousand mutated 
 	cargo build --workspace --bins
 	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
 	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture
+
+image:            # one image for all programs, as an OCI archive in dist/; no Docker needed
+	.ci/release/image.sh
+
+dist:             # what a release consists of, into dist/: chart, install.yaml, CRDs, programs, image, SBOM
+	.ci/release/dist.sh
 
 cluster:          # a control plane to try things on; prints its kubeconfig
 	tests/cluster/up.sh cp

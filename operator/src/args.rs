@@ -34,6 +34,15 @@ pub enum Command {
         #[arg(long, conflicts_with = "output")]
         apply: bool,
     },
+    /// Ask for a page until it answers 200: what `helm test` does
+    Check {
+        /// Like http://leveret-metrics.leveret.svc:8080/readyz
+        #[arg(long, value_name = "URL")]
+        url: String,
+        /// How long it is tried, 1s to 1h
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = resync)]
+        timeout: Duration,
+    },
     /// Stop the operator and take its finalizers from all resources, before it is uninstalled; brokers keep what they have
     Retire(RetireArgs),
 }

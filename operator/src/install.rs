@@ -1,4 +1,5 @@
-//! `leveret-operator crd --apply` and `retire`: what an installation does before an upgrade and before it goes.
+//! `leveret-operator crd --apply`, `check` and `retire`: what an installation does before an upgrade, to see whether it
+//! works, and before it goes.
 //!
 //! In: a cluster. Out: newer custom resource definitions; or a stopped operator and resources that no finalizer holds.
 //! Does not know about brokers or how resources are reconciled.
@@ -11,6 +12,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
@@ -22,6 +25,8 @@ const MANAGER: &str = "leveret-operator";
 /// How long the API server has to serve a new definition.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long one answer to a check may take.
+const PROBE: Duration = Duration::from_secs(5);
 /// So many times in a row no finalizer is found: an operator that is just ending has had its last word.
 const QUIET: u32 = 3;
 /// Requests on their way at once.
@@ -37,6 +42,8 @@ pub enum Error {
     Request { what: String, why: kube::Error },
     #[error("{what} is not established after {} s", ESTABLISHED.as_secs())]
     NotEstablished { what: String },
+    #[error("{url}: {why}")]
+    Check { url: String, why: String },
     #[error("{what} after {} s", limit.as_secs())]
     TooLate { what: String, limit: Duration },
 }
@@ -81,6 +88,45 @@ fn established(crd: &CustomResourceDefinition) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition.type_ == "Established" && condition.status == "True")
+}
+
+/// Asks for a page until it answers 200, as a probe from inside the cluster does; there is no shell in the image.
+///
+/// # Errors
+/// `url` is not like `http://host:port/path`, or there is no such answer within `timeout`: the last one is told.
+pub async fn check(url: &str, timeout: Duration) -> Result<(), Error> {
+    let wrong = |why: String| Error::Check {
+        url: url.to_owned(),
+        why,
+    };
+    let rest = url.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
+    let Some((host, path)) = rest.filter(|(host, _)| host.contains(':')) else {
+        return Err(wrong("must be like http://host:port/path".to_owned()));
+    };
+    let deadline = Instant::now() + timeout;
+    loop {
+        let answer = tokio::time::timeout(PROBE, status_line(host, path)).await;
+        let why = match answer {
+            Ok(Ok(line)) if line.split(' ').nth(1) == Some("200") => return Ok(()),
+            Ok(Ok(line)) => line,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer in {} s", PROBE.as_secs()),
+        };
+        if Instant::now() >= deadline {
+            return Err(wrong(why));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn status_line(host: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(host).await?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    stream.take(256).read_to_end(&mut head).await?;
+    let text = String::from_utf8_lossy(&head);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Scales the operator to nothing and takes its finalizer from every resource, so that nothing waits for an operator

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Run(args) => operate(args),
         Command::Crd { apply: true, .. } => once(install::apply_crds()),
         Command::Crd { output, .. } => print_crds(output.as_deref()),
+        Command::Check { url, timeout } => once(install::check(&url, timeout)),
         Command::Retire(args) => once(install::retire(&args)),
     };
     match result {

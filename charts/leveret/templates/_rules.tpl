@@ -1,0 +1,77 @@
+{{/* What the operator may do in a namespace that it watches. Each verb says what for. */}}
+{{- define "leveret.rules" -}}
+# The resources themselves. list and watch: to know them all and each change; get: to read one anew after a conflict;
+# patch: the finalizer. Never create or delete: they are the users'.
+- apiGroups: [leveret.dev]
+  resources: [brokers, exchanges, queues, bindings]
+  verbs: [get, list, watch, patch]
+# patch: status, by server-side apply.
+- apiGroups: [leveret.dev]
+  resources: [brokers/status, exchanges/status, queues/status, bindings/status]
+  verbs: [patch]
+# update: an owner reference to a Broker that blocks its foreground deletion, where the cluster demands this right for it.
+- apiGroups: [leveret.dev]
+  resources: [brokers/finalizers]
+  verbs: [update]
+# Credentials. get, list, watch: those that Brokers name, each watched by its name, for rotation; never all of them.
+# create, patch: the generated administrator of a Broker. delete: none, owner references do that.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch]
+# Parts of a broker that runs here. create, patch: server-side apply; get, list, watch: to see what others change in them;
+# delete: what an edited Broker no longer wants.
+- apiGroups: [""]
+  resources: [services, configmaps, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [monitoring.coreos.com]
+  resources: [servicemonitors]
+  verbs: [get, list, watch, create, patch, delete]
+# Volumes. get, list, watch: their size and state; patch: a larger size; delete: with storage.deletionPolicy Delete only.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, patch, delete]
+# Why a broker is not up: get, list, watch the pod's state, get the last line of its log.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+# What happened, for `kubectl describe`. create the first time, patch the count.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* What only a cluster-wide operator may: both are of the whole cluster and hold nothing secret. */}}
+{{- define "leveret.clusterRules" -}}
+# Labels of namespaces, for Brokers with allowedNamespaces: { from: Selector }.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+# get: whether a class lets volumes grow.
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [get]
+{{- end }}
+
+{{/* In the operator's own namespace. */}}
+{{- define "leveret.leaseRules" -}}
+# Which of several operators reconciles. create: the first time (no name can be given for that); get, patch: to look and renew.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "leveret.fullname" . }}]
+  verbs: [get, patch]
+{{- end }}
