@@ -75,3 +75,16 @@
   resourceNames: [{{ include "leveret.fullname" . }}]
   verbs: [get, patch]
 {{- end }}
+
+{{/* The hook that runs before the release goes. */}}
+{{- define "leveret.retireHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- define "leveret.retireRules" -}}
+# list: to find those that have the finalizer; patch: to take it away.
+- apiGroups: [leveret.dev]
+  resources: [brokers, exchanges, queues, bindings]
+  verbs: [list, patch]
+{{- end }}
