@@ -12,6 +12,8 @@ pub mod page;
 
 pub mod body;
 
+pub mod names;
+
 pub mod overview;
 
 pub mod nodes;

@@ -74,7 +74,7 @@ impl Users {
 /// # Errors
 /// The file with what is wrong.
 pub fn line(path: &Path) -> Result<String, String> {
-    let text = crate::config::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = crate::files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let line = text
         .lines()
         .next()

@@ -10,11 +10,15 @@ pub mod content;
 
 pub mod publish;
 
+pub mod stage;
+
 pub mod confirm;
 
 pub mod hold;
 
 pub mod deliver;
+
+pub mod sources;
 
 pub mod consume;
 

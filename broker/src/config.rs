@@ -4,8 +4,8 @@
 //! that names the key, the value and what is allowed.
 
 use crate::auth::{self, Users};
+use crate::files;
 use clap::Parser;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl Config {
     /// The first setting that can't be used.
     pub fn load(mut flags: Flags) -> Result<Self, Error> {
         if let Some(path) = flags.config.clone() {
-            let text = fs::read_to_string(&path).map_err(|error| file_error(&path, &error))?;
+            let text = files::read_text(&path).map_err(|error| file_error(&path, &error))?;
             flags.fill(&path, &text)?;
         }
         flags.check()
@@ -386,21 +386,6 @@ fn both(a: (&str, &Option<String>), b: (&str, &Option<String>)) -> Result<Option
         (None, Some(given)) => Err(value(b.0, given, &format!("a file only together with {}", a.0))),
         (None, None) => Ok(None),
     }
-}
-
-/// A file that a setting names.
-pub fn read_text(path: &Path) -> std::io::Result<String> {
-    fs::read_to_string(path)
-}
-
-/// When a file was last changed, if that can be told.
-pub fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    fs::metadata(path).and_then(|data| data.modified()).ok()
-}
-
-/// A small file of the system, or nothing.
-pub fn read_small(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok()
 }
 
 fn file_error(path: &Path, error: &dyn std::fmt::Display) -> Error {

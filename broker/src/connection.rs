@@ -100,7 +100,7 @@ struct Connection<S> {
 enum Event {
     Read(usize),
     Wrote(usize),
-    Outbox(Vec<Arc<crate::queue::Queue>>),
+    Outbox(Vec<Arc<dyn outbox::Stalled>>),
     Tick,
 }
 
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Read(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Event::Read(count) => self.has_read(count),
                 Event::Wrote(count) => self.has_written(count),
-                Event::Outbox(stalled) => self.session.resume(&stalled),
+                Event::Outbox(stalled) => self.session.resume(stalled),
                 Event::Tick => self.tick()?,
             }
             self.work();

@@ -6,12 +6,8 @@
 
 use crate::exchange::binding::Binding;
 use crate::message::Message;
-use crate::queue::Work;
-use crate::queue::entry::{Entry, NOWHERE};
-use crate::vhost::Vhost;
 use crate::{auth, exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
-use leveret_store::Urgency;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -139,7 +135,8 @@ impl Event {
         headers.into_iter().map(pair).collect()
     }
 
-    fn message(&self, vhost: &str) -> Message {
+    /// The event as it is published to [`EXCHANGE`] of a vhost.
+    pub fn message(&self, vhost: &str) -> Message {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let properties = BasicProperties {
             headers: Some(self.headers(vhost, now.as_millis() as i64)),
@@ -148,38 +145,6 @@ impl Event {
             ..BasicProperties::default()
         };
         Message::new(EXCHANGE.as_bytes(), self.key().as_bytes(), &properties.to_bytes(), &[])
-    }
-}
-
-/// Publishes events of one vhost.
-#[derive(Debug, Default)]
-pub struct Events {}
-
-impl Events {
-    /// Publishes events to whoever listens. Events are not logged: who misses some lists the topology anew.
-    pub fn publish(&self, vhost: &Vhost, events: &[Event]) {
-        let listened = vhost
-            .topology()
-            .exchanges
-            .get(EXCHANGE.as_bytes())
-            .is_some_and(|x| !x.bindings().is_empty());
-        if !listened || events.is_empty() {
-            return;
-        }
-        let mut work = Work::default();
-        let first = vhost.log().next_ids(events.len() as u64);
-        for (id, event) in (first..).zip(events) {
-            let message = event.message(&vhost.name);
-            let Ok(route) = vhost.route(&message, true) else {
-                continue;
-            };
-            for queue in route.queues.iter() {
-                let entry = Entry::new(id, NOWHERE, message.clone());
-                queue.enqueue(&mut vec![entry], &mut work);
-            }
-        }
-        // Nothing waits for these records; a failed log is noticed by whoever appends next.
-        let _ = vhost.log().append(&mut work.records, Urgency::Soon);
     }
 }
 

@@ -10,6 +10,9 @@
 /// Settings: file, environment, flags.
 pub mod config;
 
+/// Small files beside the log.
+pub mod files;
+
 /// Start and drain.
 pub mod server;
 

@@ -72,9 +72,9 @@ impl Memory {
 
 /// Memory that this process may use, bytes: the cgroup's limit, or what the machine has.
 pub fn memory_limit() -> u64 {
-    let number = |path: &str| crate::config::read_small(path).and_then(|text| text.trim().parse::<u64>().ok());
+    let number = |path: &str| crate::files::read_small(path).and_then(|text| text.trim().parse::<u64>().ok());
     let cgroup = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let machine = crate::config::read_small("/proc/meminfo").and_then(|text| {
+    let machine = crate::files::read_small("/proc/meminfo").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         line.split_whitespace()
             .nth(1)?

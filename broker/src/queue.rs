@@ -17,12 +17,12 @@ pub mod totals;
 
 pub mod unsettled;
 
-use crate::connection::outbox::Wakes;
+use crate::connection::outbox::Work;
 use crate::limits::Memory;
 use consumers::{Consumer, Consumers};
 use entry::Entry;
 use leveret_amqp::{FieldTable, ShortString};
-use leveret_store::{Batch, Handle, Location, MessageId, QueueId};
+use leveret_store::{Handle, Location, MessageId, QueueId};
 use parking_lot::{Mutex, MutexGuard};
 use ready::Ready;
 use std::ops::{Deref, DerefMut};
@@ -75,15 +75,6 @@ struct State {
     logged_mark: MessageId,
     deleted: bool,
     had_consumer: bool,
-}
-
-/// What one thread works with while it serves one batch of frames: records for the log and connections to wake at its end.
-#[derive(Default)]
-pub struct Work {
-    /// Connections that have something to write.
-    pub wakes: Wakes,
-    /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
-    pub records: Batch,
 }
 
 /// How a delivered message ended.

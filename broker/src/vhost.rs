@@ -18,10 +18,11 @@ pub mod bind;
 
 pub mod route;
 
+pub mod tell;
+
 pub mod restore;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, Events};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Kind};
 use crate::limits::Memory;
@@ -57,8 +58,6 @@ pub struct Vhost {
     queue_ids: Arc<QueueIds>,
     log: Handle,
     memory: Arc<Memory>,
-    /// Where creations and deletions are told.
-    pub events: Events,
     /// Queues declared, created, deleted.
     pub churn: Churn,
 }
@@ -129,7 +128,6 @@ impl Vhost {
             queue_ids,
             log,
             memory,
-            events: Events::default(),
             churn: Churn::default(),
         }
     }
@@ -216,11 +214,6 @@ impl Vhost {
             lsn: Some(appended.lsn),
             changed: true,
         })
-    }
-
-    /// Tells what happened on the event exchange. Call it without any lock held.
-    fn tell(&self, events: &[Event]) {
-        self.events.publish(self, events);
     }
 }
 

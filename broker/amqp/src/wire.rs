@@ -6,7 +6,6 @@
 use bytes::Bytes;
 
 use crate::error::{DecodeError, Reason};
-use crate::field::FieldTable;
 use crate::short_string::ShortString;
 
 /// A cursor over a payload. Consecutive bits share an octet, lowest first (4.2.5.2).
@@ -209,7 +208,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn octets(&mut self, bytes: &[u8]) {
+    pub(crate) fn octets(&mut self, bytes: &[u8]) {
         self.bits_used = NO_BITS;
         self.out.extend_from_slice(bytes);
     }
@@ -277,16 +276,5 @@ impl Argument for Bytes {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.octets(&[]);
         put_long(writer.out, self);
-    }
-}
-
-impl Argument for FieldTable {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Self::read(reader)
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) {
-        writer.octets(&[]);
-        self.encode(writer.out);
     }
 }

@@ -5,10 +5,10 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::exchanges::from_url;
 use super::json::{Object, quoted, unquoted};
+use super::names::{self, from_url};
 use super::page::Query;
-use super::{Admin, Gate, HTTP, Login, Parameters, aside, exchanges, json, ok, queues, vhost_of_change};
+use super::{Admin, Gate, HTTP, Login, Parameters, aside, json, ok, vhost_of_change};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
@@ -171,10 +171,10 @@ async fn list_between(
     let query = Query::parse(&parameters)?;
     let scope = ends(&source, &kind, &destination)?;
     let place = admin.vhost(&vhost)?;
-    exchanges::find(&place, from_url(&source))?;
+    names::exchange(&place, from_url(&source))?;
     match &scope.destination {
-        Some((DestinationKind::Exchange, name)) => exchanges::find(&place, &name.to_str_lossy()).map(drop)?,
-        _ => queues::find(&place, &destination).map(drop)?,
+        Some((DestinationKind::Exchange, name)) => names::exchange(&place, &name.to_str_lossy()).map(drop)?,
+        _ => names::queue(&place, &destination).map(drop)?,
     }
     list(&admin, Some(&vhost), query, scope).await
 }

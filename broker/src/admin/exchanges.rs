@@ -3,8 +3,9 @@
 //! Comes in: requests. Goes out: RabbitMQ's exchange objects; changes through `vhost`, answered when they are durable.
 
 use super::body::{Fields, short};
-use super::error::{Failure, Result};
+use super::error::Result;
 use super::json::Object;
+use super::names::{exchange as exchange_named, from_url};
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, bindings, is_true, json, ok, vhost_of_change};
 use crate::auth;
@@ -28,11 +29,6 @@ pub fn router() -> Router<Gate> {
         .route("/api/exchanges/{vhost}/{name}", get(one).put(declare).delete(remove))
         .route("/api/exchanges/{vhost}/{name}/bindings/source", get(bindings_from))
         .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(bindings_to))
-}
-
-/// The default exchange has no name, so URLs call it this.
-pub fn from_url(name: &str) -> &str {
-    if name == "amq.default" { "" } else { name }
 }
 
 async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
@@ -74,7 +70,7 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&vhost)?;
-    let definition = find(&vhost, from_url(&name))?;
+    let definition = exchange_named(&vhost, from_url(&name))?;
     Ok(ok(json::object(query.columns(), |o| describe(&vhost, &definition, o))))
 }
 
@@ -105,7 +101,7 @@ async fn remove(
     extract::Query(parameters): Parameters,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
-    let exchange = find(&vhost, from_url(&name))?;
+    let exchange = exchange_named(&vhost, from_url(&name))?;
     let change = vhost.delete_exchange(&exchange.name, is_true(&parameters, "if-unused"))?;
     admin.node.wait_durable(change.lsn).await;
     Ok(StatusCode::NO_CONTENT)
@@ -117,7 +113,7 @@ async fn bindings_from(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let exchange = find(&*admin.vhost(&vhost)?, from_url(&name))?;
+    let exchange = exchange_named(&*admin.vhost(&vhost)?, from_url(&name))?;
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::from(exchange.name)).await
 }
 
@@ -127,18 +123,8 @@ async fn bindings_to(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let exchange = find(&*admin.vhost(&vhost)?, from_url(&name))?;
+    let exchange = exchange_named(&*admin.vhost(&vhost)?, from_url(&name))?;
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange.name)).await
-}
-
-/// An exchange by name; empty for the default one.
-///
-/// # Errors
-/// 404 if there is none.
-pub fn find(vhost: &Vhost, name: &str) -> Result<Definition> {
-    let topology = vhost.topology();
-    let exchange = topology.exchanges.get(name.as_bytes());
-    exchange.map(|x| x.definition.clone()).ok_or(Failure::NotFound)
 }
 
 fn describe(vhost: &Vhost, exchange: &Definition, o: &mut Object<'_>) {

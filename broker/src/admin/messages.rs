@@ -5,9 +5,9 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::exchanges::from_url;
 use super::json::Object;
-use super::{Gate, HTTP, Login, json, ok, queues, vhost_of_change};
+use super::names::{self, from_url};
+use super::{Gate, HTTP, Login, json, ok, vhost_of_change};
 use crate::auth;
 use crate::channel::publish::check;
 use crate::channel::state::Desk;
@@ -166,7 +166,7 @@ struct Fetched {
 async fn take(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<Response> {
     let vhost = vhost_of_change(&admin, &vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
-    queues::find(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
+    names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
     let queue = vhost.queue(&short(&name)?, HTTP)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;

@@ -4,8 +4,9 @@
 
 use super::body::{Fields, short};
 use super::consumers::{self, Places};
-use super::error::{Failure, Result};
+use super::error::Result;
 use super::json::Object;
+use super::names::queue as queue_named;
 use super::overview::{delivery_stats, depth};
 use super::page::Query;
 use super::{Admin, Gate, HTTP, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
@@ -76,7 +77,7 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&vhost)?;
-    let queue = find(&vhost, &name)?;
+    let queue = queue_named(&vhost, &name)?;
     aside(move || {
         Ok(json::object(query.columns(), |o| {
             describe(&admin, &vhost, &queue, &query, o);
@@ -114,7 +115,7 @@ async fn remove(
 ) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
-    let queue = find(&vhost, &name)?;
+    let queue = queue_named(&vhost, &name)?;
     let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, HTTP)?;
     notify_cancelled(&deleted.consumers, &mut Desk::default());
     admin.node.wait_durable(deleted.change.lsn).await;
@@ -123,7 +124,7 @@ async fn remove(
 
 async fn purge(Login(admin): Login, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
-    find(&vhost, &name)?;
+    queue_named(&vhost, &name)?;
     let queue = vhost.queue(&short(&name)?, HTTP)?;
     let mut desk = Desk::default();
     queue.purge(&mut desk.work);
@@ -141,17 +142,8 @@ async fn bindings_of(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let scope = bindings::Scope::to_queue(find(&*admin.vhost(&vhost)?, &name)?.name().clone());
+    let scope = bindings::Scope::to_queue(queue_named(&*admin.vhost(&vhost)?, &name)?.name().clone());
     bindings::list(&admin, Some(&vhost), query, scope).await
-}
-
-/// The queue of a URL.
-///
-/// # Errors
-/// 404 if there is none.
-pub fn find(vhost: &Vhost, name: &str) -> Result<Arc<Queue>> {
-    let topology = vhost.topology();
-    topology.queues.get(name.as_bytes()).cloned().ok_or(Failure::NotFound)
 }
 
 fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut Object<'_>) {

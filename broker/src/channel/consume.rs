@@ -32,7 +32,7 @@ impl Channel {
         }
         let priority = priority(&consume.arguments)?;
         let id = peer.node.next_consumer_id();
-        let source = self.deliveries.add_source(queue.clone(), id);
+        let source = self.sources.consumer(&self.deliveries, &queue, id);
         let consumer = Consumer::new(
             id,
             tag.clone(),

@@ -2,10 +2,9 @@
 //!
 //! Comes in: entries from a queue, on whatever thread published or settled. Goes out: basic.deliver frames in the connection's
 //! outbox; and, by delivery tag, which message of which queue was meant when the client settles.
-//! Does not know about exchanges or the log.
+//! Does not know about exchanges, the log, or which queue a source stands for.
 
 use crate::connection::outbox::{Outbox, Wakes};
-use crate::queue::Queue;
 use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
@@ -50,19 +49,16 @@ struct Unacked {
 /// Marks a tag that is settled already, or was delivered without acknowledgement.
 const SETTLED: u32 = u32::MAX;
 
+#[derive(Default)]
 struct Source {
-    queue: Option<Arc<Queue>>,
-    consumer: u64,
     outstanding: u32,
     retired: bool,
 }
 
-/// Messages of one queue that a client settled, with the consumer that had them (0 for basic.get).
+/// Messages that came from one source and that a client settled.
 pub struct Settled {
-    /// Their queue.
-    pub queue: Arc<Queue>,
-    /// The consumer that they were delivered to.
-    pub consumer: u64,
+    /// The source's number.
+    pub source: u32,
     /// The messages in the order of their delivery tags.
     pub ids: Vec<MessageId>,
 }
@@ -137,31 +133,22 @@ impl Deliveries {
         limit == 0 || (self.unacked() as usize + assigned) < limit as usize
     }
 
-    /// Registers a queue (and consumer; 0 for basic.get) that messages will come from. The number goes with each delivery.
-    pub fn add_source(&self, queue: Arc<Queue>, consumer: u64) -> u32 {
+    /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what it stands
+    /// for; here it goes with each delivery.
+    pub fn add_source(&self) -> u32 {
         let mut state = self.state.lock();
-        let source = Source {
-            queue: Some(queue),
-            consumer,
-            outstanding: 0,
-            retired: false,
-        };
         if let Some(at) = state.sources.iter().position(|s| s.retired && s.outstanding == 0) {
-            state.sources[at] = source;
+            state.sources[at] = Source::default();
             return at as u32;
         }
-        state.sources.push(source);
+        state.sources.push(Source::default());
         (state.sources.len() - 1) as u32
     }
 
     /// The consumer was cancelled: the number may be given to another one once its messages are settled.
     pub fn retire_source(&self, source: u32) {
-        let mut state = self.state.lock();
-        if let Some(source) = state.sources.get_mut(source as usize) {
+        if let Some(source) = self.state.lock().sources.get_mut(source as usize) {
             source.retired = true;
-            if source.outstanding == 0 {
-                source.queue = None;
-            }
         }
     }
 
@@ -242,7 +229,11 @@ impl Deliveries {
             unacked.source = SETTLED;
             taken += 1;
             if let Some(source) = state.sources.get_mut(source as usize) {
-                source.take(id, settled);
+                source.outstanding = source.outstanding.saturating_sub(1);
+            }
+            match settled.last_mut() {
+                Some(last) if last.source == source => last.ids.push(id),
+                _ => settled.push(Settled { source, ids: vec![id] }),
             }
         }
         self.channel_unacked.fetch_sub(taken, Ordering::Relaxed);
@@ -272,24 +263,6 @@ impl State {
         while self.unacked.front().is_some_and(|unacked| unacked.source == SETTLED) {
             self.unacked.pop_front();
             self.first_tag += 1;
-        }
-    }
-}
-
-impl Source {
-    fn take(&mut self, id: MessageId, settled: &mut Vec<Settled>) {
-        let Some(queue) = &self.queue else { return };
-        match settled.last_mut() {
-            Some(last) if last.consumer == self.consumer && Arc::ptr_eq(&last.queue, queue) => last.ids.push(id),
-            _ => settled.push(Settled {
-                queue: queue.clone(),
-                consumer: self.consumer,
-                ids: vec![id],
-            }),
-        }
-        self.outstanding = self.outstanding.saturating_sub(1);
-        if self.retired && self.outstanding == 0 {
-            self.queue = None;
         }
     }
 }

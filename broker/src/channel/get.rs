@@ -17,10 +17,7 @@ impl Channel {
         let name = self.queue_name(&get.queue)?;
         let queue = peer.vhost.queue(&name, peer.id)?;
         let deliveries = self.deliveries.clone();
-        let source = *self
-            .get_sources
-            .entry(queue.id)
-            .or_insert_with(|| deliveries.add_source(queue.clone(), 0));
+        let source = self.sources.get(&deliveries, &queue);
         let mut frames = Vec::new();
         let found = queue.get(get.no_ack, &mut desk.work, |entry, remaining| {
             let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);

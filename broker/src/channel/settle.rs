@@ -46,7 +46,9 @@ impl Channel {
 
     fn pass_on(&self, desk: &mut Desk, settled: &[Settled], outcome: Outcome) {
         for run in settled {
-            run.queue.settle(run.consumer, &run.ids, outcome, &mut desk.work);
+            if let Some((queue, consumer)) = self.sources.find(run.source) {
+                queue.settle(*consumer, &run.ids, outcome, &mut desk.work);
+            }
         }
         if self.deliveries.channel_prefetch() > 0 {
             self.wake_consumed_queues(desk);

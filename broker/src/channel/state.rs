@@ -4,15 +4,17 @@ use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Deliveries;
 use super::hold::Held;
-use super::publish::Stage;
+use super::sources::Sources;
+use super::stage::Stage;
 use crate::connection::outbox::Outbox;
+use crate::connection::outbox::Work;
 use crate::connection::registry::{ChannelInfo, ConnectionInfo};
 use crate::node::Node;
-use crate::queue::{Queue, Work};
+use crate::queue::Queue;
 use crate::vhost::Vhost;
 use crate::vhost::route::RouteCache;
 use leveret_amqp::{Method, ShortString, put_method_frame};
-use leveret_store::{Lsn, QueueId};
+use leveret_store::Lsn;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -64,8 +66,8 @@ pub struct Channel {
     pub confirms: Option<Confirms>,
     /// Consumers by tag.
     pub consumers: HashMap<ShortString, Consuming>,
-    /// Where messages fetched by basic.get are noted, by queue.
-    pub get_sources: HashMap<QueueId, u32>,
+    /// What deliveries come from.
+    pub sources: Sources,
     /// What an empty queue name stands for.
     pub last_queue: ShortString,
     /// Prefetch count of consumers to come; 0 is no limit.
@@ -103,7 +105,7 @@ impl Channel {
             content: Content::default(),
             confirms: None,
             consumers: HashMap::new(),
-            get_sources: HashMap::new(),
+            sources: Sources::default(),
             last_queue: ShortString::new(),
             prefetch: 0,
             closing: false,

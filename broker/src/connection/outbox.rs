@@ -1,9 +1,9 @@
 //! What waits to be written to one client: encoded frames, appended by whoever has something for it, written by its connection.
 //!
 //! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
-//! Goes out: one buffer per wake-up. Does not know about frames, channels or sockets.
+//! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
 
-use crate::queue::Queue;
+use leveret_store::Batch;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,12 +25,27 @@ pub struct Outbox {
     waiting: AtomicBool,
 }
 
+/// Something that had more for a client than there was room for.
+pub trait Stalled: Send + Sync {
+    /// There is room again.
+    fn resume(self: Arc<Self>, work: &mut Work);
+}
+
+/// What one thread leaves to do while it goes through a batch of frames: records for the log and connections to wake at its end.
+#[derive(Default)]
+pub struct Work {
+    /// Connections that have something to write.
+    pub wakes: Wakes,
+    /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
+    pub records: Batch,
+}
+
 #[derive(Default)]
 struct State {
     buffer: Vec<u8>,
     waker: Option<Waker>,
     /// Queues that had something for this client when there was no room: asked again once the buffer has been taken.
-    stalled: Vec<Arc<Queue>>,
+    stalled: Vec<Arc<dyn Stalled>>,
     closed: bool,
     nudged: bool,
 }
@@ -72,7 +87,7 @@ impl Outbox {
     }
 
     /// Notes that `queue` has more for this client. False if there is room after all (the caller tries again).
-    pub fn stall(&self, queue: &Arc<Queue>) -> bool {
+    pub fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
         let mut state = self.state.lock();
         if state.closed {
             return true;
@@ -80,7 +95,11 @@ impl Outbox {
         if state.buffer.len() < ROOM_BYTES {
             return false;
         }
-        if !state.stalled.iter().any(|q| Arc::ptr_eq(q, queue)) {
+        if !state
+            .stalled
+            .iter()
+            .any(|q| std::ptr::addr_eq(Arc::as_ptr(q), Arc::as_ptr(queue)))
+        {
             state.stalled.push(queue.clone());
         }
         true
@@ -88,7 +107,7 @@ impl Outbox {
 
     /// Swaps the buffer against the empty `buffer` and returns the queues that waited for room. Pending: nothing to write; the
     /// task is woken at the next append or nudge.
-    pub fn poll_take(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Vec<Arc<Queue>>> {
+    pub fn poll_take(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Vec<Arc<dyn Stalled>>> {
         let mut state = self.state.lock();
         self.wake_pending.store(false, Ordering::Release);
         if state.buffer.is_empty() && !state.nudged {

@@ -6,6 +6,7 @@
 
 use crate::channel::content::{Content, check_header};
 use crate::channel::state::{Channel, Desk, Peer};
+use crate::connection::outbox::Stalled;
 use crate::error::{Error, Result};
 use crate::message::{Layout, Message};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use leveret_amqp::method::{
 use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_ack, parse_publish, put_method_frame};
 use leveret_store::{Lsn, Urgency};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Records collected before they are passed to the log within a batch.
@@ -502,9 +504,9 @@ impl Session {
     }
 
     /// Queues that waited for room in the outbox go on.
-    pub fn resume(&mut self, queues: &[std::sync::Arc<crate::queue::Queue>]) {
+    pub fn resume(&mut self, queues: Vec<Arc<dyn Stalled>>) {
         for queue in queues {
-            queue.dispatch(&mut self.desk.work);
+            queue.resume(&mut self.desk.work);
         }
         self.flush();
     }

@@ -153,7 +153,7 @@ fn stamps(files: &TlsFiles) -> Vec<Option<SystemTime>> {
     paths
         .into_iter()
         .flatten()
-        .map(|path| crate::config::modified(path))
+        .map(|path| crate::files::modified(path))
         .collect()
 }
 
@@ -197,7 +197,7 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    crate::config::read_text(path)
+    crate::files::read_text(path)
         .map(String::into_bytes)
         .with_context(|| format!("cannot read {}", path.display()))
 }

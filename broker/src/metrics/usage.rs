@@ -2,7 +2,7 @@
 //!
 //! Comes in: what the kernel says. Goes out: bytes and counts. Does not know about the broker.
 
-use crate::config::read_small;
+use crate::files::read_small;
 use std::path::Path;
 
 /// What this process takes of the machine.

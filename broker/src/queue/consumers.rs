@@ -16,7 +16,7 @@ pub struct Consumer {
     pub tag: ShortString,
     /// Its channel's delivering side.
     pub deliveries: Arc<Deliveries>,
-    /// Where the channel notes what it got (see [`Deliveries::add_source`]).
+    /// Where the channel notes what it got (see `channel/sources.rs`).
     pub source: u32,
     /// No acknowledgements: a message is done with when it is written.
     pub no_ack: bool,

@@ -5,12 +5,19 @@
 //! Does not know how a delivery looks on the wire.
 
 use super::consumers::Pick;
-use super::{Queue, State, Work};
+use super::{Queue, State};
+use crate::connection::outbox::{Stalled, Work};
 use leveret_store::Batch;
 use std::sync::Arc;
 
 /// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
 const ROUND: usize = 1024;
+
+impl Stalled for Queue {
+    fn resume(self: Arc<Self>, work: &mut Work) {
+        self.dispatch(work);
+    }
+}
 
 impl Queue {
     /// Hands out what consumers can take, after one of them has room or credit again.
@@ -45,9 +52,10 @@ impl Queue {
                     }
                 }
                 Pick::Stalled(index) => {
+                    let stalled: Arc<dyn Stalled> = self.clone();
                     let outbox = state.consumers.get_mut(index).map(|c| c.deliveries.outbox().clone());
                     // Room may have come between the look and the note: then another round.
-                    go_on = outbox.is_some_and(|outbox| handed_out == 0 && !outbox.stall(self)) || handed_out > 0;
+                    go_on = outbox.is_some_and(|outbox| handed_out == 0 && !outbox.stall(&stalled)) || handed_out > 0;
                     break;
                 }
                 Pick::Nobody => {

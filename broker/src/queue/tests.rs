@@ -2,9 +2,9 @@
 
 use super::consumers::Consumer;
 use super::entry::{Entry, NOWHERE};
-use super::{Definition, Outcome, Queue, Refused, Work};
+use super::{Definition, Outcome, Queue, Refused};
 use crate::channel::deliver::{Deliveries, Settled};
-use crate::connection::outbox::{Outbox, ROOM_BYTES};
+use crate::connection::outbox::{Outbox, ROOM_BYTES, Work};
 use crate::limits::Memory;
 use crate::message::Message;
 use leveret_amqp::{FieldTable, FrameKind, Method, ShortString, next_frame};
@@ -80,7 +80,7 @@ impl Bench {
     fn consumer(&mut self, id: u64, prefetch: u32, priority: i32) -> Client {
         let outbox = Arc::new(Outbox::default());
         let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 0, true));
-        let source = deliveries.add_source(self.queue.clone(), id);
+        let source = deliveries.add_source();
         let tag = ShortString::truncated(&format!("c{id}"));
         let flags = (prefetch == u32::MAX, false);
         let prefetch = if flags.0 { 0 } else { prefetch };
@@ -95,18 +95,18 @@ impl Bench {
             FieldTable::new(),
         );
         assert!(self.queue.consume(consumer, &mut self.work).is_ok());
-        Client { outbox, deliveries }
+        Client { outbox, deliveries, id }
     }
 
     fn settle(&mut self, client: &Client, tag: u64, multiple: bool, outcome: Outcome) {
         let mut settled = Vec::new();
         client.deliveries.settle(tag, multiple, &mut settled).expect("a tag");
-        self.pass_on(settled, outcome);
+        self.pass_on(client.id, settled, outcome);
     }
 
-    fn pass_on(&mut self, settled: Vec<Settled>, outcome: Outcome) {
+    fn pass_on(&mut self, consumer: u64, settled: Vec<Settled>, outcome: Outcome) {
         for run in settled {
-            run.queue.settle(run.consumer, &run.ids, outcome, &mut self.work);
+            self.queue.settle(consumer, &run.ids, outcome, &mut self.work);
         }
     }
 
@@ -123,6 +123,7 @@ impl Bench {
 struct Client {
     outbox: Arc<Outbox>,
     deliveries: Arc<Deliveries>,
+    id: u64,
 }
 
 impl Client {
@@ -237,7 +238,7 @@ fn a_client_that_does_not_read_fills_its_outbox_and_no_more() {
         std::task::Poll::Pending => panic!("nothing to write"),
     };
     assert_eq!(stalled.len(), 1, "the queue is asked again when there is room");
-    stalled[0].dispatch(&mut bench.work);
+    stalled[0].clone().resume(&mut bench.work);
     assert!(bench.queue.snapshot().ready < waiting);
 }
 
@@ -305,7 +306,7 @@ proptest! {
         let mut bench = Bench::new();
         let outbox = Arc::new(Outbox::default());
         let deliveries = Deliveries::new(outbox, 1, 0, true);
-        let source = deliveries.add_source(bench.queue.clone(), 0);
+        let source = deliveries.add_source();
         let (mut waiting, mut out) = (std::collections::BTreeMap::new(), Vec::new());
         bench.next = 10;
         for step in steps {
@@ -335,7 +336,7 @@ proptest! {
                     let mut settled = Vec::new();
                     deliveries.settle(tag, false, &mut settled).expect("it is out");
                     let requeued = matches!(step, Step::Requeue(_));
-                    bench.pass_on(settled, if requeued { Outcome::Requeued } else { Outcome::Acked });
+                    bench.pass_on(0, settled, if requeued { Outcome::Requeued } else { Outcome::Acked });
                     if requeued {
                         waiting.insert(id, true);
                     }

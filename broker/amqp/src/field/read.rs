@@ -9,7 +9,18 @@ use bytes::Bytes;
 use super::{FieldTable, FieldValue, MAX_DEPTH};
 use crate::error::{DecodeError, Reason};
 use crate::short_string::ShortString;
-use crate::wire::Reader;
+use crate::wire::{Argument, Reader, Writer};
+
+impl Argument for FieldTable {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::read(reader)
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.octets(&[]);
+        self.encode(writer.out);
+    }
+}
 
 pub(super) fn read_table(reader: &mut Reader<'_>, depth: usize) -> Result<FieldTable, DecodeError> {
     let mut table = FieldTable::new();

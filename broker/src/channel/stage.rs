@@ -1,0 +1,143 @@
+//! Messages that one read brought, enqueued in one go: one append to the log, one lock per run of messages with the same route.
+//!
+//! Comes in: checked messages with their routes. Goes out: entries to queues, records to the log, and what a confirm waits for.
+//! Does not know about exchanges or frames.
+
+use crate::connection::outbox::Work;
+use crate::error::Result;
+use crate::message::Message;
+use crate::queue::entry::{Entry, NOWHERE};
+use crate::vhost::route::Route;
+use leveret_store::{Batch, Handle, Lsn, QueueId, Relative, Urgency};
+use std::sync::Arc;
+
+/// Messages that have been read and routed and are enqueued together.
+#[derive(Default)]
+pub struct Stage {
+    runs: Vec<Run>,
+    messages: u64,
+    records: Batch,
+    places: Vec<Option<Relative>>,
+    entries: Vec<Entry>,
+    queue_ids: Vec<QueueId>,
+    spare: Vec<Vec<Message>>,
+    /// How far each channel has published and what that waits for: for the connection to pass on after a flush.
+    pub confirms: Vec<(u16, u64, Option<Lsn>)>,
+}
+
+/// Messages of one channel, one after the other, that go to the same queues.
+struct Run {
+    channel: u16,
+    route: Route,
+    messages: Vec<Message>,
+    /// Tag of the last one, if the channel is in confirm mode.
+    confirm: Option<u64>,
+}
+
+impl Stage {
+    /// Whether there is nothing to enqueue.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Adds a message that goes to the queues of `route`. `confirm`: its tag on the channel.
+    pub fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
+        self.messages += 1;
+        if let Some(run) = self.runs.last_mut()
+            && run.channel == channel
+            && Arc::ptr_eq(&run.route.queues, &route.queues)
+        {
+            run.messages.push(message);
+            run.confirm = confirm;
+            return;
+        }
+        let mut messages = self.spare.pop().unwrap_or_default();
+        messages.push(message);
+        self.runs.push(Run {
+            channel,
+            route,
+            messages,
+            confirm,
+        });
+    }
+
+    /// Appends to the log what must survive, then enqueues everything. Fills [`Stage::confirms`].
+    ///
+    /// # Errors
+    /// The log has failed: nothing is enqueued.
+    pub fn flush(&mut self, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
+        if self.runs.is_empty() {
+            return Ok(None);
+        }
+        let first_id = log.next_ids(self.messages);
+        self.encode(first_id);
+        let appended = if self.records.is_empty() {
+            None
+        } else {
+            let waited = self.runs.iter().any(|run| run.confirm.is_some());
+            Some(log.append(&mut self.records, if waited { Urgency::Now } else { Urgency::Soon })?)
+        };
+        let mut places = self.places.drain(..);
+        let mut id = first_id;
+        for mut run in self.runs.drain(..) {
+            let mut lsn = None;
+            for message in run.messages.drain(..) {
+                let location = match (places.next().flatten(), &appended) {
+                    (Some(place), Some(appended)) => {
+                        lsn = Some(appended.lsn);
+                        appended.location(place)
+                    }
+                    _ => NOWHERE,
+                };
+                self.entries.push(Entry::new(id, location, message));
+                id += 1;
+            }
+            if let Some((last, others)) = run.route.queues.split_last() {
+                for queue in others {
+                    let mut copies = self
+                        .entries
+                        .iter()
+                        .map(|entry| entry.copy_for(queue.logged()))
+                        .collect();
+                    queue.enqueue(&mut copies, work);
+                }
+                if !last.logged() {
+                    self.entries.iter_mut().for_each(|entry| entry.durable = false);
+                }
+                last.enqueue(&mut self.entries, work);
+            }
+            self.entries.clear();
+            if let Some(tag) = run.confirm {
+                self.confirms.push((run.channel, tag, lsn));
+            }
+            self.spare.push(run.messages);
+        }
+        self.messages = 0;
+        Ok(appended.map(|appended| appended.lsn))
+    }
+
+    /// Writes the records of what must survive; notes where each message's record lies.
+    fn encode(&mut self, first_id: u64) {
+        let mut id = first_id;
+        for run in &self.runs {
+            self.queue_ids.clear();
+            if run.route.durable {
+                self.queue_ids.extend(
+                    run.route
+                        .queues
+                        .iter()
+                        .filter(|queue| queue.logged())
+                        .map(|queue| queue.id),
+                );
+            }
+            for message in &run.messages {
+                let logged = message.persistent() && !self.queue_ids.is_empty();
+                self.places.push(logged.then(|| {
+                    let mut length = [0; 4];
+                    self.records.publish(id, &self.queue_ids, &message.record(&mut length))
+                }));
+                id += 1;
+            }
+        }
+    }
+}

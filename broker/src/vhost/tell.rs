@@ -1,0 +1,41 @@
+//! Events to whoever listens on the event exchange of a vhost.
+//!
+//! Comes in: what has been created and deleted. Goes out: transient messages in the queues that are bound there. Events are not
+//! logged: who misses some lists the topology anew.
+
+use super::Vhost;
+use crate::connection::outbox::Work;
+use crate::events::{EXCHANGE, Event};
+use crate::queue::entry::{Entry, NOWHERE};
+use leveret_store::Urgency;
+
+impl Vhost {
+    /// Publishes events. Costs a look while nobody listens. Call it without any lock held.
+    pub(super) fn tell(&self, events: &[Event]) {
+        let exchange = EXCHANGE.as_bytes();
+        let listened = self
+            .topology()
+            .exchanges
+            .get(exchange)
+            .is_some_and(|x| !x.bindings().is_empty());
+        if !listened || events.is_empty() {
+            return;
+        }
+        let mut work = Work::default();
+        let first = self.log().next_ids(events.len() as u64);
+        for (id, event) in (first..).zip(events) {
+            let message = event.message(&self.name);
+            let Ok(route) = self.route(&message, true) else {
+                continue;
+            };
+            for queue in route.queues.iter() {
+                let entry = Entry::new(id, NOWHERE, message.clone());
+                queue.enqueue(&mut vec![entry], &mut work);
+            }
+        }
+        if !work.records.is_empty() {
+            // Nothing waits for these records; a failed log is noticed by whoever appends next.
+            let _ = self.log().append(&mut work.records, Urgency::Soon);
+        }
+    }
+}
