@@ -106,7 +106,8 @@ pub trait Client: Send + Sync + 'static {
     /// one result for each operation, in the order of the operations.
     fn execute(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
 
-    /// Messages in a queue that are ready for delivery; `None` when there is no such queue.
+    /// Messages in a queue, as far as the broker tells: at least those ready for delivery, and those that consumers hold
+    /// as of some seconds ago. `None` when there is no such queue.
     fn message_count(&self, queue: &Name) -> impl Future<Output = Result<Option<u32>, Error>> + Send;
 
     /// Says goodbye; bounded in time.

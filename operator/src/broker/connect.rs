@@ -80,7 +80,9 @@ impl Client for Live {
     }
 
     async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {
-        self.amqp.message_count(queue).await
+        let (ready, held) = tokio::join!(self.amqp.message_count(queue), self.management.messages(queue));
+        let Some(ready) = ready? else { return Ok(None) };
+        held.map(|held| Some(held.unwrap_or_default().max(ready)))
     }
 
     async fn close(&self) {

@@ -138,6 +138,11 @@ impl Broker {
                 topology.bindings.remove(binding);
             }
             Operation::DeleteQueue { name, if_empty } => {
+                // RabbitMQ 4.3: a condition is for classic queues only; a stream does not even answer so.
+                let type_ = topology.queues.get(name).and_then(|queue| queue.arguments().get("x-queue-type"));
+                if *if_empty && type_.is_some() {
+                    return Err(refused(540, "NOT_IMPLEMENTED - if-empty"));
+                }
                 if *if_empty && self.messages.get(name).is_some_and(|count| *count > 0) {
                     return Err(refused(406, "PRECONDITION_FAILED - queue not empty"));
                 }

@@ -128,6 +128,27 @@ impl Management {
         })
     }
 
+    /// Messages in a queue, those that consumers hold included; RabbitMQ says it some seconds late. `None` when it says
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a stream about which nothing is said yet: AMQP never counts its messages.
+    pub async fn messages(&self, queue: &Name) -> Result<Option<u32>, Error> {
+        let (vhost, name) = (escaped(&queue.vhost), escaped(&queue.name));
+        let path = format!("/api/queues/{vhost}/{name}?columns=type,messages");
+        match self.get::<Held>(&path).await {
+            Ok(held) if held.messages.is_none() && held.kind.as_deref() == Some("stream") => Err(Error::Refused {
+                code: 404,
+                text: "the broker does not say yet how many messages the stream holds".to_owned(),
+            }),
+            Ok(held) => Ok(held
+                .messages
+                .map(|messages| u32::try_from(messages).unwrap_or(u32::MAX))),
+            Err(Error::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads one JSON document. `path` begins with `/`.
     ///
     /// # Errors
@@ -204,6 +225,26 @@ fn tls(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+/// A segment of a path (RFC 3986, 3.3).
+fn escaped(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
+            // A dot too: a segment of dots alone means another folder.
+            byte => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+#[derive(Deserialize)]
+struct Held {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    messages: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -351,6 +392,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn names_in_paths() {
+        for (name, path) in [
+            ("/", "%2F"),
+            ("a b", "a%20b"),
+            ("..", "%2E%2E"),
+            ("é", "%C3%A9"),
+            ("a-b_c", "a-b_c"),
+        ] {
+            assert_eq!(escaped(name), path);
+        }
+    }
 
     #[test]
     fn rows_as_rabbitmq_writes_them() {

@@ -4,13 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::{Either, join_all};
+
 use super::desired::describe;
 use super::difference::{Plan, Step};
 use super::observe::Observed;
 use crate::broker::{Client, Error, Operation};
 use crate::metrics::Metrics;
 use crate::source::{ObjectKey, Reason};
-use crate::topology::{End, Identity};
+use crate::topology::{End, Identity, Name, Topology};
+
+/// Queues whose messages are counted at the same time.
+const COUNTS: usize = 16;
 
 /// How a plan came out.
 #[derive(Debug, Default)]
@@ -54,10 +59,14 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
             .iter()
             .filter(|step| is_ready(step, observed, &mut applied))
             .collect();
+        let ready = count_first(client, ready, observed, &mut applied).await;
         if ready.is_empty() {
             continue;
         }
-        let operations: Vec<Operation> = ready.iter().map(|step| step.operation.clone()).collect();
+        let operations: Vec<Operation> = ready
+            .iter()
+            .map(|step| sent(&step.operation, &observed.topology))
+            .collect();
         let results = client.execute(operations).await;
         for (step, result) in ready.into_iter().zip(results) {
             let outcome = result.as_ref().map_or_else(Error::outcome, |()| "ok");
@@ -101,6 +110,69 @@ fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
     false
 }
 
+/// The queue that the broker would not spare when it holds messages, so that somebody must count them first.
+///
+/// RabbitMQ 4.3 deletes only classic queues on condition: a quorum queue answers `if-empty` with 540 and closes the
+/// connection, a stream ignores it and is deleted with all it holds.
+fn uncounted<'a>(operation: &'a Operation, topology: &Topology) -> Option<&'a Name> {
+    let Operation::DeleteQueue { name, if_empty: true } = operation else {
+        return None;
+    };
+    let type_ = topology.queues.get(name)?.arguments().get("x-queue-type")?;
+    (type_ != "classic").then_some(name)
+}
+
+/// What goes to the broker for an operation: without a condition where the messages were counted.
+fn sent(operation: &Operation, topology: &Topology) -> Operation {
+    match uncounted(operation, topology) {
+        Some(name) => Operation::DeleteQueue {
+            name: name.clone(),
+            if_empty: false,
+        },
+        None => operation.clone(),
+    }
+}
+
+/// Leaves out the deletions of queues that hold messages, where the broker itself would not. A message that comes
+/// between the count and the deletion is lost: nothing better exists for these queues.
+async fn count_first<'a, C: Client>(
+    client: &C,
+    steps: Vec<&'a Step>,
+    observed: &Observed,
+    applied: &mut Applied,
+) -> Vec<&'a Step> {
+    let mut empty = Vec::new();
+    let mut counted = Vec::new();
+    for some in steps.chunks(COUNTS) {
+        // No closures: they would make the loop's future too general for `tokio::spawn`.
+        let mut counts = Vec::new();
+        for step in some {
+            match uncounted(&step.operation, &observed.topology) {
+                Some(name) => counts.push(Either::Left(client.message_count(name))),
+                None => counts.push(Either::Right(std::future::ready(Ok(None)))),
+            }
+        }
+        counted.extend(some.iter().copied().zip(join_all(counts).await));
+    }
+    for (step, count) in counted {
+        let (identity, _) = step.operation.effect();
+        let failure = match count {
+            Ok(None | Some(0)) => {
+                empty.push(step);
+                continue;
+            }
+            Ok(Some(count)) => blocked(&describe(&identity), count, ""),
+            Err(error) if error.is_away() => {
+                applied.lost = Some(error.to_string());
+                return Vec::new();
+            }
+            Err(error) => judge(&step.operation, &error),
+        };
+        applied.failed.insert(step.key.clone(), failure);
+    }
+    empty
+}
+
 fn succeed(step: &Step, observed: &mut Observed, applied: &mut Applied) {
     observed.done(&step.operation);
     applied.touched.insert(step.key.clone());
@@ -115,7 +187,6 @@ async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut O
     }
     let failure = match (&step.operation, &error) {
         (Operation::DeleteQueue { name, if_empty: true }, Error::Refused { code: 406, text }) => {
-            // Ready messages only; those with a consumer are not told by AMQP.
             let count = client.message_count(name).await.ok().flatten().unwrap_or_default();
             blocked(&describe(&Identity::Queue(name.clone())), count, text)
         }
@@ -123,7 +194,8 @@ async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut O
     };
     // The broker knows something that we do not.
     let surprise = matches!(failure.reason, Reason::WaitingForSource | Reason::WaitingForDestination)
-        || (failure.reason == Reason::Mismatch);
+        || failure.reason == Reason::Mismatch
+        || matches!(error, Error::Refused { code: 540, .. });
     if surprise {
         observed.doubt();
     }

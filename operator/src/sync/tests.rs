@@ -486,3 +486,28 @@ async fn an_edit_that_no_broker_can_follow_is_immutable_and_comes_back_when_undo
     set_length(None);
     stage.until_synced(&[queue("invoices")]).await;
 }
+
+#[tokio::test]
+async fn a_quorum_queue_is_counted_before_it_is_deleted() {
+    let mut world = orders();
+    let spec = to_main(json!({"type": "quorum"}));
+    let quorum = self::world(&[(Kind::Queue, "shop", "ledger", 0, spec)]);
+    world.queues.extend(quorum.queues);
+    let stage = Stage::start(world);
+    stage.until_synced(&[queue("ledger")]).await;
+    let name = Name::new("/", "ledger");
+    stage.fake.with(URI, |broker| broker.messages.insert(name.clone(), 2));
+    stage.delete(&queue("ledger"), now(), None);
+    stage
+        .until("it is blocked", |stage| {
+            stage.reason(&queue("ledger")) == Some(Reason::DeletionBlocked)
+        })
+        .await;
+    assert!(stage.message(&queue("ledger")).contains("holds 2 messages"));
+    assert!(stage.fake.with(URI, |broker| broker.topology.queues.contains_key(&name)));
+    stage.fake.with(URI, |broker| broker.messages.clear());
+    stage
+        .until("it is gone", |stage| stage.reason(&queue("ledger")).is_none())
+        .await;
+    assert!(!stage.fake.with(URI, |broker| broker.topology.queues.contains_key(&name)));
+}

@@ -173,3 +173,39 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
     assert!(matches!(results.as_slice(), [Err(Error::Vhost(_))]), "{results:?}");
     client.close().await;
 }
+
+/// What RabbitMQ 4.3 deletes on condition, and what it does not, decides who counts the messages.
+#[tokio::test]
+async fn messages_are_counted_in_queues_of_every_type() {
+    let Some(connection) = connection() else { return };
+    let (client, _events) = connect(connection).await;
+    let name = |type_: &str| Name::new("/", format!("leveret-test-count-{type_}"));
+    let wire = client.amqp.connect("/").await.expect("a connection");
+    let channel = wire.create_channel().await.expect("a channel");
+    for type_ in ["classic", "quorum", "stream"] {
+        let name = name(type_);
+        let results = client
+            .execute(vec![queue(&name.name, json!({"x-queue-type": type_}))])
+            .await;
+        // A broker without such queues says so.
+        if results.iter().any(Result::is_err) && type_ != "classic" {
+            continue;
+        }
+        let properties = lapin::BasicProperties::default();
+        let options = lapin::options::BasicPublishOptions::default();
+        let published = channel.basic_publish("".into(), name.name.as_str().into(), options, b"x", properties);
+        published.await.expect("sent").await.expect("published");
+        let counted = async {
+            while client.message_count(&name).await.ok() != Some(Some(1)) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), counted).await.expect(type_);
+        let all = Operation::DeleteQueue {
+            name: name.clone(),
+            if_empty: false,
+        };
+        assert_eq!(client.execute(vec![all]).await, [Ok(())]);
+        assert_eq!(client.message_count(&name).await, Ok(None), "{type_}");
+    }
+}
