@@ -53,7 +53,7 @@ struct Shared {
     writers: Semaphore,
     turns: Vec<tokio::sync::Mutex<()>>,
     /// The newest report of each object that is being written; older ones give up.
-    tickets: Mutex<HashMap<ObjectKey, u64>>,
+    tickets: Mutex<HashMap<ObjectKey, write::Ticket>>,
 }
 
 impl Shared {

@@ -297,3 +297,27 @@ async fn an_object_that_cannot_be_read_says_so() {
     assert_eq!(stored["status"]["conditions"][2]["status"], "True", "Stalled");
     assert_eq!(stored["status"]["conditions"][0]["reason"], "InvalidArgument");
 }
+
+#[tokio::test]
+async fn what_was_done_is_not_forgotten_with_a_report_that_never_arrived() {
+    let (server, source) = start(vec![queue("u1")]).await;
+    // The client itself repeats what was answered with 503.
+    server.lock().failures = 20;
+    let mut first = report(Reason::Synced);
+    first.did_something = true;
+    let second = async {
+        while writes(&server) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let second = source.write_status(vec![report(Reason::Immutable)]);
+        server.lock().failures = 0;
+        second.await;
+    };
+    let both = futures::future::join(source.write_status(vec![first]), second);
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("written");
+    let stored = server.lock().objects.values().next().cloned().expect("queue");
+    assert_eq!(stored["status"]["conditions"][0]["reason"], "Immutable");
+    assert!(stored["status"]["lastSyncTime"].is_string(), "{stored}");
+}

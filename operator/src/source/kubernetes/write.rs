@@ -153,19 +153,18 @@ async fn set_finalizers(
 }
 
 /// Writes one status, trying again until it stands, the object is gone, or a newer report has come.
-pub(super) async fn write_one(shared: &Shared, report: StatusReport) {
-    let ticket = {
+pub(super) async fn write_one(shared: &Shared, mut report: StatusReport) {
+    let number = {
         let mut tickets = shared.tickets.lock();
         let ticket = tickets.entry(report.key.clone()).or_default();
-        *ticket += 1;
-        *ticket
+        ticket.succeed(&mut report)
     };
     let mut told = false;
     let mut pause = RETRY.0;
     loop {
         let turn = turn(shared, &report.key).await;
         let permit = shared.writers.acquire().await;
-        if shared.tickets.lock().get(&report.key) != Some(&ticket) {
+        if !is_newest(shared, &report.key, number) {
             return;
         }
         let known = shared.cache.lock().written(&report.key).cloned();
@@ -184,8 +183,9 @@ pub(super) async fn write_one(shared: &Shared, report: StatusReport) {
                 break;
             }
             Answer::Refused(why) => {
+                // The next report may pass; what was done is in its place then.
                 warn!(object = %report.key, why, "the API server refuses the status");
-                break;
+                return;
             }
             Answer::Failed(why) => debug!(object = %report.key, why, "status not written"),
         }
@@ -194,9 +194,37 @@ pub(super) async fn write_one(shared: &Shared, report: StatusReport) {
         pause = (pause * 2).min(RETRY.1);
     }
     let mut tickets = shared.tickets.lock();
-    if tickets.get(&report.key) == Some(&ticket) {
+    if tickets.get(&report.key).is_some_and(|ticket| ticket.number == number) {
         tickets.remove(&report.key);
     }
+}
+
+/// The newest report of an object, until it is written.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    number: u64,
+    uid: String,
+    did_something: bool,
+}
+
+impl Ticket {
+    /// Takes the place of the report before, which may not have been written: that something was done is not forgotten
+    /// with it.
+    fn succeed(&mut self, report: &mut StatusReport) -> u64 {
+        report.did_something |= self.did_something && self.uid == report.uid;
+        self.number += 1;
+        self.uid.clone_from(&report.uid);
+        self.did_something = report.did_something;
+        self.number
+    }
+}
+
+fn is_newest(shared: &Shared, key: &ObjectKey, number: u64) -> bool {
+    shared
+        .tickets
+        .lock()
+        .get(key)
+        .is_some_and(|ticket| ticket.number == number)
 }
 
 /// Writes of one object never overtake each other: each waits for its turn.
