@@ -51,7 +51,7 @@ pub struct Problem {
 /// The spec of a resource of any kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
-    Broker(BrokerSpec),
+    Broker(Box<BrokerSpec>),
     Exchange(ExchangeSpec),
     Queue(QueueSpec),
     Binding(BindingSpec),
@@ -275,7 +275,7 @@ impl Reader<'_> {
         };
         let spec = value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         let spec = match kind {
-            Kind::Broker => typed(spec).map(Spec::Broker),
+            Kind::Broker => typed(spec).map(Box::new).map(Spec::Broker),
             Kind::Exchange => typed(spec).map(Spec::Exchange),
             Kind::Queue => typed(spec).map(Spec::Queue),
             Kind::Binding => typed(spec).map(Spec::Binding),
