@@ -30,6 +30,8 @@ pub(crate) struct Broker {
     pub(crate) attempts: usize,
     pub(crate) state: State,
     pub(crate) silent_events: bool,
+    /// Whom it lets in.
+    pub(crate) password: String,
     listeners: Vec<mpsc::Sender<Event>>,
 }
 
@@ -139,7 +141,10 @@ impl Broker {
             }
             Operation::DeleteQueue { name, if_empty } => {
                 // RabbitMQ 4.3: a condition is for classic queues only; a stream does not even answer so.
-                let type_ = topology.queues.get(name).and_then(|queue| queue.arguments().get("x-queue-type"));
+                let type_ = topology
+                    .queues
+                    .get(name)
+                    .and_then(|queue| queue.arguments().get("x-queue-type"));
                 if *if_empty && type_.is_some() {
                     return Err(refused(540, "NOT_IMPLEMENTED - if-empty"));
                 }
@@ -248,7 +253,7 @@ impl Connector for Fake {
     type Client = FakeClient;
 
     async fn connect(&self, _: &str, connection: Connection) -> Result<(FakeClient, mpsc::Receiver<Event>), Error> {
-        let uri = connection.amqp_uri;
+        let uri = connection.amqp_uri.clone();
         let client = FakeClient {
             uri: uri.clone(),
             fake: self.clone(),
@@ -257,7 +262,13 @@ impl Connector for Fake {
                 has_events: !self.with(&uri, |broker| broker.silent_events),
             },
         };
-        self.with(&uri, |broker| broker.attempts += 1);
+        let known = self.with(&uri, |broker| {
+            broker.attempts += 1;
+            broker.password == connection.password
+        });
+        if !known {
+            return Err(Error::Credentials("ACCESS_REFUSED".to_owned()));
+        }
         let (sender, receiver) = mpsc::channel(10_000);
         client.ask(|broker| broker.listeners.push(sender)).await?;
         Ok((client, receiver))

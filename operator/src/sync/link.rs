@@ -14,7 +14,7 @@ use super::memory::backoff;
 use super::report::{Away, Endpoint};
 use crate::broker::{Connector, Error, Event};
 use crate::resource::BrokerSpec;
-use crate::source::{ConnectionError, Object, Reason, Source};
+use crate::source::{Connection, ConnectionError, Object, Reason, Source};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
@@ -23,8 +23,25 @@ const SLOW_RETRY: Duration = Duration::from_secs(60);
 
 /// Longest attempt to connect, with everything that belongs to it.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// Longest wait for address and credentials when only a change of them is looked for.
+const DEREFERENCE: Duration = Duration::from_secs(5);
+
 /// What an attempt gives: the client, its events, the addresses.
-pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Away>;
+pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Failed>;
+
+/// An attempt that gave no connection.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) away: Away,
+    /// What it was made with, as far as it came.
+    pub(super) with: Option<Box<Connection>>,
+}
+
+impl From<Away> for Failed {
+    fn from(away: Away) -> Self {
+        Self { away, with: None }
+    }
+}
 
 /// Where the connection stands.
 pub(super) enum Link<C> {
@@ -83,7 +100,7 @@ impl<C: Send + 'static> Link<C> {
             Link::Down { .. } => std::future::pending().await,
             Link::Connecting { task, .. } => News::Attempted(task.await.unwrap_or_else(|error| {
                 let text = format!("connecting ended early: {error}");
-                Err(Away::Unreachable(Reason::WaitingForBroker, text))
+                Err(Away::Unreachable(Reason::WaitingForBroker, text).into())
             })),
             Link::Up { events, .. } => {
                 let gone = || Event::Lost("the connection was closed".to_owned());
@@ -136,21 +153,32 @@ pub(super) async fn connect<S: Source, N: Connector>(
     broker: Arc<Object<BrokerSpec>>,
 ) -> Attempt<N::Client> {
     let attempt = async {
-        let connection = shared.source.connection(&broker).await?;
+        let connection = shared.source.connection(&broker).await.map_err(Away::from)?;
         let endpoint = Endpoint {
             amqp: connection.amqp_uri.clone(),
             management: connection.management_uri.clone(),
         };
         let (client, events) = shared
             .connector
-            .connect(&shared.settings.connection_name, connection)
-            .await?;
+            .connect(&shared.settings.connection_name, connection.clone())
+            .await
+            .map_err(|error| Failed {
+                away: Away::from(error),
+                with: Some(Box::new(connection)),
+            })?;
         Ok((client, events, endpoint))
     };
     timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| {
         let text = format!("no connection within {} s", ATTEMPT.as_secs());
-        Err(Away::Unreachable(Reason::WaitingForBroker, text))
+        Err(Away::Unreachable(Reason::WaitingForBroker, text).into())
     })
+}
+
+/// Whether the broker is to be reached otherwise than with `refused`: an address, a password was changed. Not so when
+/// that cannot be found out now.
+pub(super) async fn is_other<S: Source>(source: &S, broker: &Object<BrokerSpec>, refused: Option<&Connection>) -> bool {
+    let asked = timeout(DEREFERENCE, source.connection(broker)).await;
+    matches!(asked, Ok(Ok(connection)) if refused != Some(&connection))
 }
 
 /// Waits until a time, forever for none.

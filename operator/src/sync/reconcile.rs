@@ -3,6 +3,8 @@
 //! In: changes of the source, events of the broker, time. Out: operations on the broker, reports to the source.
 //! Does not know about how the steps decide; they are modules of their own.
 
+mod tell;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::apply::{Applied, Failure, Retry, apply};
-use super::desired::{Desired, Item, Standing, describe, desired, is_set};
+use super::desired::{Desired, Standing, describe, desired, is_set};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
-use super::link::{Attempt, Link, News, connect, until};
+use super::link::{Attempt, Failed, Link, News, connect, is_other, until};
 use super::memory::{Memory, unix_now};
 use super::observe::{Observed, Relevant, concerns};
-use super::report::{Away, Connected, broker_report, offline, recall, report};
+use super::report::{Away, offline, recall, report};
 use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
 use crate::resource::BrokerSpec;
-use crate::source::{Kind, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, Tri, World};
+use crate::source::{Connection, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, World};
 
 /// How long a first attempt may take before resources are told that they wait.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -51,6 +53,10 @@ pub(super) struct Reconciler<S: Source, N: Connector> {
     memory: BTreeMap<ObjectKey, Memory>,
     broker_last: Option<StatusReport>,
     wake: Option<Instant>,
+    /// What the last attempt was made with, when the broker did not let it in.
+    refused: Option<Box<Connection>>,
+    /// The source has changed since what was refused was last compared with what is there now.
+    other: bool,
     /// The pod of a broker that the operator runs is up.
     pod_up: bool,
 }
@@ -75,6 +81,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             memory: BTreeMap::new(),
             broker_last: None,
             wake: None,
+            refused: None,
+            other: false,
             pod_up: false,
         }
     }
@@ -152,7 +160,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
                     endpoint,
                 };
             }
-            Err(away) => {
+            Err(Failed { away, with }) => {
+                self.refused = with;
                 let attempts = match &self.link {
                     Link::Connecting { attempts, .. } => *attempts,
                     _ => 0,
@@ -181,7 +190,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         let broker = world.brokers.get(&self.key).cloned();
         let mut desired = desired(&world, &self.key);
         self.remember(&world, &mut desired);
-        self.tend_link(broker.as_ref(), &world, &mut desired);
+        let mended = self.is_mended(broker.as_ref()).await;
+        self.tend_link(broker.as_ref(), &world, mended, &mut desired);
         if std::mem::take(&mut self.changed) {
             self.relevant = desired.relevant();
         }
@@ -235,9 +245,32 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             .retain(|item| !memory.get(&item.key).is_some_and(|memory| memory.released));
     }
 
+    /// Whether the source has changed in a way that may let us in where we were not let in before. A login that was
+    /// refused is tried again only with another password: the source changes all the time.
+    async fn is_mended(&mut self, broker: Option<&Arc<Object<BrokerSpec>>>) -> bool {
+        self.other |= self.changed;
+        let (Link::Down { .. }, Some(broker)) = (&self.link, broker) else {
+            return false;
+        };
+        match self.away {
+            Away::NoBroker | Away::Unusable(..) => self.changed,
+            Away::Unreachable(Reason::NotAllowed, _) => {
+                std::mem::take(&mut self.other)
+                    && is_other(self.shared.source.as_ref(), broker, self.refused.as_deref()).await
+            }
+            Away::Unreachable(..) => false,
+        }
+    }
+
     /// Connects when it is time, and starts anew when the `Broker` has changed. A connection outlives its `Broker` as
     /// long as something has to be cleaned up.
-    fn tend_link(&mut self, broker: Option<&Arc<Object<BrokerSpec>>>, world: &World, desired: &mut Desired) {
+    fn tend_link(
+        &mut self,
+        broker: Option<&Arc<Object<BrokerSpec>>>,
+        world: &World,
+        mended: bool,
+        desired: &mut Desired,
+    ) {
         let Some(broker) = broker else {
             self.away = Away::NoBroker;
             self.made_for = None;
@@ -272,8 +305,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
                 .get(&self.key)
                 .is_some_and(|engine| engine.pending.is_none()),
         );
-        let mended = self.changed && matches!(self.away, Away::NoBroker | Away::Unusable(..)) || self.pod_up && !was_up;
-        if mended || due <= Instant::now() {
+        if mended || (self.pod_up && !was_up) || due <= Instant::now() {
             self.link = Link::Connecting {
                 attempts,
                 task: tokio::spawn(connect(Arc::clone(&self.shared), Arc::clone(broker))),
@@ -527,68 +559,6 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
                 }
             }
         }
-    }
-
-    /// Passes on what differs from what was said before.
-    fn write(&mut self, reports: Vec<StatusReport>) {
-        let mut news = Vec::new();
-        for report in reports {
-            let Some(memory) = self.memory.get_mut(&report.key) else {
-                continue;
-            };
-            let quiet = StatusReport {
-                did_something: false,
-                ..report.clone()
-            };
-            if report.did_something || memory.last.as_ref() != Some(&quiet) {
-                self.shared.metrics.reconciled(report.key.kind, report.reason);
-                memory.last = Some(quiet);
-                news.push(report);
-            }
-        }
-        self.writer.write(news);
-    }
-
-    fn report_broker(&mut self, broker: &Object<BrokerSpec>, world: &World, desired: &Desired) {
-        let in_grace = self.down_since.elapsed() < self.shared.settings.grace;
-        let waits = !self.link.is_up() && (!self.attempted || (self.broker_last.is_some() && in_grace));
-        if waits && self.down_since.elapsed() < self.shared.settings.grace.max(FIRST_ATTEMPT) {
-            return;
-        }
-        let report = self.broker_status(broker, world, desired);
-        if self.broker_last.as_ref() != Some(&report) {
-            self.shared.metrics.reconciled(Kind::Broker, report.reason);
-            self.broker_last = Some(report.clone());
-            self.writer.write(vec![report]);
-        }
-    }
-
-    fn broker_status(&self, broker: &Object<BrokerSpec>, world: &World, desired: &Desired) -> StatusReport {
-        let not_ready = desired.items.iter().filter(|item| !self.is_ready(item)).count();
-        let state = match &self.link {
-            Link::Up { client, endpoint, .. } => Ok(Connected {
-                version: &client.about().version,
-                endpoint,
-                usage: client.usage(),
-            }),
-            _ => Err(&self.away),
-        };
-        let engine = world.engines.get(&self.key).map(Arc::as_ref);
-        broker_report(broker, state, engine, (desired.items.len(), not_ready))
-    }
-
-    fn is_ready(&self, item: &Item) -> bool {
-        let last = self.memory.get(&item.key).and_then(|memory| memory.last.as_ref());
-        last.is_some_and(|last| last.ready == Tri::True)
-    }
-
-    fn count(&self, desired: &Desired) {
-        let broker = self
-            .broker_last
-            .iter()
-            .map(|last| (Kind::Broker, last.ready == Tri::True));
-        let items = desired.items.iter().map(|item| (item.key.kind, self.is_ready(item)));
-        self.shared.count(&self.key, broker.chain(items));
     }
 
     fn wake_at(&mut self, at: Instant) {

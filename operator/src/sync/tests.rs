@@ -504,10 +504,40 @@ async fn a_quorum_queue_is_counted_before_it_is_deleted() {
         })
         .await;
     assert!(stage.message(&queue("ledger")).contains("holds 2 messages"));
-    assert!(stage.fake.with(URI, |broker| broker.topology.queues.contains_key(&name)));
+    assert!(
+        stage
+            .fake
+            .with(URI, |broker| broker.topology.queues.contains_key(&name))
+    );
     stage.fake.with(URI, |broker| broker.messages.clear());
     stage
         .until("it is gone", |stage| stage.reason(&queue("ledger")).is_none())
         .await;
-    assert!(!stage.fake.with(URI, |broker| broker.topology.queues.contains_key(&name)));
+    assert!(
+        !stage
+            .fake
+            .with(URI, |broker| broker.topology.queues.contains_key(&name))
+    );
+}
+
+#[tokio::test]
+async fn a_refused_login_is_tried_again_when_the_password_changes_and_not_before() {
+    let fake = Fake::default();
+    fake.with(URI, |broker| broker.password = "new".to_owned());
+    let stage = Stage::start_with(orders(), fake, Settings::default());
+    let attempts = |stage: &Stage| stage.fake.with(URI, |broker| broker.attempts);
+    // Long enough that the next attempt by itself is seconds away.
+    stage.until("five attempts", |stage| attempts(stage) >= 5).await;
+    assert_eq!(stage.reason(&key(Kind::Broker, "main")), Some(Reason::NotAllowed));
+    for _ in 0..5 {
+        stage.change(|_| {});
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    assert_eq!(attempts(&stage), 5, "the same password again");
+    let started = Instant::now();
+    stage.change(|_| {});
+    *stage.shelf.password.lock() = "new".to_owned();
+    stage.change(|_| {});
+    stage.until_synced(&all_orders()).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }

@@ -26,6 +26,7 @@ pub(super) struct Shelf {
     pub(super) warnings: Mutex<Vec<String>>,
     pub(super) writes: AtomicUsize,
     pub(super) finalizers: AtomicUsize,
+    pub(super) password: Mutex<String>,
 }
 
 impl Source for Shelf {
@@ -45,7 +46,7 @@ impl Source for Shelf {
             amqp_uri: external.uri.clone(),
             management_uri: external.management_uri.clone(),
             user: String::new(),
-            password: String::new(),
+            password: self.password.lock().clone(),
             ca: None,
         })
     }
@@ -100,6 +101,7 @@ impl Stage {
             warnings: Mutex::default(),
             writes: AtomicUsize::new(0),
             finalizers: AtomicUsize::new(0),
+            password: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
