@@ -112,6 +112,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", env = "LEVERET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
+    /// Image of the brokers that the operator runs, where a Broker names none; the program in it is leveret-broker
+    #[arg(long, value_name = "IMAGE", env = "LEVERET_BROKER_IMAGE", default_value = concat!("ghcr.io/leveret/leveret:", env!("CARGO_PKG_VERSION")))]
+    pub broker_image: String,
+
     /// How often the lists of a broker are compared although nothing seems to have changed, 1s to 1h
     #[arg(long, value_name = "DURATION", env = "LEVERET_RESYNC", default_value = "30s", value_parser = resync)]
     pub resync: Duration,

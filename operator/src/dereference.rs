@@ -8,8 +8,9 @@ use std::future::Future;
 
 use hyper::Uri;
 
+use crate::engine::{config, names};
 use crate::resource::{BrokerSpec, Engine, External};
-use crate::source::{Connection, ConnectionError, Object};
+use crate::source::{AMQP_URI, Connection, ConnectionError, MANAGEMENT_URI, Object, ObjectKey};
 
 /// The keys and values of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -31,13 +32,7 @@ pub async fn dereference(broker: &Object<BrokerSpec>, secrets: &impl Secrets) ->
         (Engine::External, None) => {
             return Err(ConnectionError::Invalid("engine External needs external".to_owned()));
         }
-        (Engine::Leveret, _) => {
-            return Err(ConnectionError::Invalid(
-                "engine Leveret, where the operator runs the broker itself, is not supported in this version: \
-                 start leveret-broker yourself and use engine External"
-                    .to_owned(),
-            ));
-        }
+        (Engine::Leveret, _) => return own(broker, secrets).await,
     };
     let amqp_uri = amqp_uri(&external.uri)?;
     let management_uri = management_uri(&external.management_uri)?;
@@ -53,10 +48,76 @@ pub async fn dereference(broker: &Object<BrokerSpec>, secrets: &impl Secrets) ->
     })
 }
 
-/// The Secrets that a Broker in `namespace` refers to.
-pub fn referenced(namespace: &str, spec: &BrokerSpec) -> Vec<(String, String)> {
+/// How to reach a broker that the operator runs: by its Service, or where annotations say.
+async fn own(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> Result<Connection, ConnectionError> {
+    let key = &broker.meta.key;
+    let host = names::host(key);
+    let tls = broker
+        .spec
+        .tls
+        .as_ref()
+        .filter(|_| config::operator_uses_tls(&broker.spec));
+    let (amqp, management) = match tls {
+        Some(_) => (
+            format!("amqps://{host}:{}", config::AMQPS),
+            format!("https://{host}:{}", config::HTTPS),
+        ),
+        None => (
+            format!("amqp://{host}:{}", config::AMQP),
+            format!("http://{host}:{}", config::HTTP),
+        ),
+    };
+    let elsewhere = |annotation: &str, by_service: String| {
+        let annotations = &broker.meta.annotations;
+        annotations.get(annotation).cloned().unwrap_or(by_service)
+    };
+    let amqp_uri = amqp_uri(&elsewhere(AMQP_URI, amqp))?;
+    let management_uri = management_uri(&elsewhere(MANAGEMENT_URI, management))?;
+    let name = names::admin(key);
+    let credentials = secrets.secret(&key.namespace, &name).await?;
+    let ca = match tls {
+        Some(tls) => {
+            let data = secrets.secret(&key.namespace, &tls.secret_ref.name).await?;
+            data.get("ca.crt").cloned()
+        }
+        None => None,
+    };
+    Ok(Connection {
+        amqp_uri,
+        management_uri,
+        user: text(&credentials, &key.namespace, &name, "username")?,
+        password: text(&credentials, &key.namespace, &name, "password")?,
+        ca,
+    })
+}
+
+/// What is missing for the TLS of a broker that the operator runs; the text names the Secret and the key.
+pub async fn tls_problem(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> Option<String> {
+    let tls = broker.spec.tls.as_ref()?;
+    let namespace = &broker.meta.key.namespace;
+    let mut needed = vec![(&tls.secret_ref.name, "tls.crt"), (&tls.secret_ref.name, "tls.key")];
+    if let Some(client) = &tls.client_auth {
+        needed.push((&client.ca_secret_ref.name, &client.ca_secret_ref.key));
+    }
+    for (name, key) in needed {
+        let found = secrets.secret(namespace, name).await;
+        if let Err(error) = found.and_then(|data| value(&data, namespace, name, key).map(drop)) {
+            return Some(error.to_string());
+        }
+    }
+    None
+}
+
+/// The Secrets that a Broker refers to.
+pub fn referenced(broker: &ObjectKey, spec: &BrokerSpec) -> Vec<(String, String)> {
+    let namespace = &broker.namespace;
+    let here = |name: &String| (namespace.clone(), name.clone());
     let Some(external) = &spec.external else {
-        return Vec::new();
+        let tls = spec.tls.iter().flat_map(|tls| {
+            let client = tls.client_auth.iter().map(|client| &client.ca_secret_ref.name);
+            client.chain([&tls.secret_ref.name])
+        });
+        return tls.chain([&names::admin(broker)]).map(here).collect();
     };
     let mut all = vec![(namespace.to_owned(), external.credentials_secret_ref.name.clone())];
     if let Some(ca) = &external.ca_secret_ref {
@@ -228,7 +289,48 @@ mod tests {
             );
         }
         let own = dereference(&broker(serde_json::json!({})), &secrets).await;
-        assert!(matches!(own, Err(ConnectionError::Invalid(text)) if text.contains("use engine External")));
+        assert_eq!(
+            own,
+            Err(ConnectionError::Missing(
+                "Secret shop/main-admin does not exist".to_owned()
+            ))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broker_of_its_own_is_reached_by_its_service() {
+        let admin = secret(&[("username", "u"), ("password", "p")]);
+        let tls = secret(&[("tls.crt", "pem"), ("ca.crt", "authority")]);
+        let secrets = Fixed([("main-admin", admin), ("cert", tls)].into());
+        let plain = dereference(&broker(serde_json::json!({})), &secrets)
+            .await
+            .expect("connection");
+        assert_eq!(plain.amqp_uri, "amqp://main.shop.svc:5672");
+        assert_eq!(plain.management_uri, "http://main.shop.svc:15672");
+        assert_eq!(
+            (plain.user.as_str(), plain.password.as_str(), plain.ca),
+            ("u", "p", None)
+        );
+        let with_tls = serde_json::json!({"tls": {"secretRef": {"name": "cert"}}});
+        let mut with_tls = broker(with_tls);
+        let secure = dereference(&with_tls, &secrets).await.expect("connection");
+        assert_eq!(secure.amqp_uri, "amqps://main.shop.svc:5671");
+        assert_eq!(secure.ca.as_deref(), Some(&b"authority"[..]));
+        let missing = tls_problem(&with_tls, &secrets).await;
+        assert_eq!(missing.as_deref(), Some("Secret shop/cert has no key 'tls.key'"));
+        let forwarded = [(AMQP_URI, "amqp://127.0.0.1:1"), (MANAGEMENT_URI, "http://127.0.0.1:2")];
+        with_tls.meta.annotations = forwarded.map(|(key, uri)| (key.to_owned(), uri.to_owned())).into();
+        let elsewhere = dereference(&with_tls, &secrets).await.expect("connection");
+        assert_eq!(elsewhere.amqp_uri, "amqp://127.0.0.1:1");
+        let mut names = referenced(&with_tls.meta.key, &with_tls.spec);
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                ("shop".to_owned(), "cert".to_owned()),
+                ("shop".to_owned(), "main-admin".to_owned())
+            ]
+        );
     }
 
     #[tokio::test]

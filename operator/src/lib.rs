@@ -21,6 +21,9 @@ pub mod resource;
 /// Where resources come from and where their status goes.
 pub mod source;
 
+/// The brokers that the operator runs itself.
+pub mod engine;
+
 /// From a Broker and its Secrets to a connection.
 pub mod dereference;
 

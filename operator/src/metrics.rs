@@ -42,6 +42,7 @@ pub enum ApiWrite {
     Status,
     Event,
     Lease,
+    Object,
 }
 
 impl ApiWrite {
@@ -51,6 +52,7 @@ impl ApiWrite {
             ApiWrite::Status => "status",
             ApiWrite::Event => "event",
             ApiWrite::Lease => "lease",
+            ApiWrite::Object => "object",
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::args::RunArgs;
 use crate::broker::connect::Network;
+use crate::engine;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
 use crate::serve::{self, Ready};
@@ -77,7 +78,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let served_until = CancellationToken::new();
     let served = tokio::spawn(serve::serve(listener, metrics.clone(), ready, served_until.clone()));
 
-    let work = |stop: CancellationToken| reconcile(Arc::clone(&source), &args, metrics.clone(), stop);
+    let work = |stop: CancellationToken| reconcile(client.clone(), Arc::clone(&source), &args, metrics.clone(), stop);
     if args.leader_election {
         let candidate = Candidate {
             namespace: args.lease_namespace.clone().unwrap_or(default_namespace),
@@ -85,7 +86,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             identity,
             duration: args.lease_duration,
         };
-        leader::lead(client, candidate, metrics.clone(), shutdown, work).await;
+        leader::lead(client.clone(), candidate, metrics.clone(), shutdown, work).await;
     } else {
         metrics.leading(true);
         work(shutdown).await;
@@ -98,7 +99,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     Ok(())
 }
 
-async fn reconcile(source: Arc<Kubernetes>, args: &RunArgs, metrics: Metrics, stop: CancellationToken) {
+async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metrics: Metrics, stop: CancellationToken) {
     if stop.run_until_cancelled(source.completed()).await.is_none() {
         return;
     }
@@ -108,7 +109,15 @@ async fn reconcile(source: Arc<Kubernetes>, args: &RunArgs, metrics: Metrics, st
         deletion_timeout: args.deletion_timeout,
         ..sync::Settings::default()
     };
-    sync::run(source, Network, settings, metrics, stop).await;
+    let engines = engine::run::run(
+        client,
+        Arc::clone(&source),
+        args.watch_namespaces.clone(),
+        args.broker_image.clone(),
+        metrics.clone(),
+        stop.clone(),
+    );
+    tokio::join!(engines, sync::run(source, Network, settings, metrics, stop));
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.

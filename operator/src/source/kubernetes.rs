@@ -23,16 +23,18 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch as channel};
 use tokio::task::JoinHandle;
 
-use crate::dereference::dereference;
+use crate::dereference::{self, SecretData, dereference};
 use crate::metrics::Metrics;
 use crate::resource::BrokerSpec;
 use crate::source::{
-    Connection, ConnectionError, Kind, Object, ObjectKey, Reason, Source, SourceError, StatusReport, Tri, World,
+    Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Reason, Source, SourceError, StatusReport, Tri,
+    World,
 };
-use cache::{Cache, Unreadable};
+use cache::{Cache, Change, Unreadable};
 use events::Events;
 use secrets::Secrets;
 use watch::Progress;
+pub use watch::said;
 
 /// Field manager of everything the operator writes, and the controller named in its events.
 pub const MANAGER: &str = "leveret-operator";
@@ -123,6 +125,22 @@ impl Kubernetes {
             // The sender lives as long as its task, which only ends with this source.
             let _ = kind.clone().wait_for(|kind| *kind != Progress::Unread).await;
         }
+    }
+}
+
+impl Kubernetes {
+    /// Takes in how far a broker is that the operator runs itself; `None`: it does not run it any more.
+    pub fn set_engine(&self, key: &ObjectKey, state: Option<EngineState>) {
+        let change = self.shared.cache.lock().engine(key, state);
+        if change == Change::World {
+            self.shared.bump();
+        }
+    }
+}
+
+impl dereference::Secrets for Kubernetes {
+    async fn secret(&self, namespace: &str, name: &str) -> Result<SecretData, ConnectionError> {
+        self.shared.secrets.secret(namespace, name).await
     }
 }
 

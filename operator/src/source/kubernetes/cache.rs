@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, QueueSpec};
-use crate::source::{FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
+use crate::source::{EngineState, FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
 use crate::status::Status;
 
 /// What a write needs to know about an object besides what the pipeline sees.
@@ -119,6 +119,19 @@ impl Cache {
         match labels {
             Some(labels) => namespaces.insert(name.to_owned(), labels),
             None => namespaces.remove(name),
+        };
+        Change::World
+    }
+
+    /// How far a broker is that the operator runs itself; `None` when it does not.
+    pub(super) fn engine(&mut self, key: &ObjectKey, state: Option<EngineState>) -> Change {
+        if self.world.engines.get(key).map(Arc::as_ref) == state.as_ref() {
+            return Change::None;
+        }
+        let engines = &mut Arc::make_mut(&mut self.world).engines;
+        match state {
+            Some(state) => engines.insert(key.clone(), Arc::new(state)),
+            None => engines.remove(key),
         };
         Change::World
     }

@@ -168,7 +168,7 @@ fn follow_what_brokers_need(shared: &Arc<Shared>) {
     let wanted: BTreeSet<(String, String)> = world
         .brokers
         .values()
-        .flat_map(|broker| referenced(&broker.meta.key.namespace, &broker.spec))
+        .flat_map(|broker| referenced(&broker.meta.key, &broker.spec))
         .collect();
     shared.secrets.keep_only(&wanted);
     let selects = |broker: &NamespacesFrom| *broker == NamespacesFrom::Selector;
@@ -231,7 +231,7 @@ async fn follow_namespaces(shared: Arc<Shared>) {
 }
 
 /// What a user can do something about, in few words.
-pub(super) fn said(error: &watcher::Error) -> String {
+pub fn said(error: &watcher::Error) -> String {
     match refusal(error) {
         Some(status) if status.code == 404 => {
             "not found: are the CRDs installed? (leveret-operator crd | kubectl apply -f -)".to_owned()

@@ -1,0 +1,194 @@
+//! (client) What stands in the cluster of what the operator makes: its objects by their metadata, StatefulSets and pods
+//! whole. Only labelled objects are asked for, however many others there are.
+//!
+//! In: watches. Out: lookups, and a word when something changes. Does not know about what should stand there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, pin_mut};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store, reflector};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::names::{BROKER_LABEL, SELECTOR};
+use super::{ChildKind, names};
+use crate::source::ObjectKey;
+use crate::source::kubernetes::said;
+
+type Meta = PartialObjectMeta<DynamicObject>;
+
+/// One namespace, or all: what is there.
+struct Scope {
+    namespace: Option<String>,
+    metas: BTreeMap<ChildKind, Store<Meta>>,
+    sets: Store<StatefulSet>,
+    pods: Store<Pod>,
+}
+
+/// Everything the operator has made. The watches end when it is dropped.
+pub struct Children {
+    scopes: Vec<Scope>,
+    changed: watch::Receiver<u64>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// One object as far as it matters for whether it must be applied again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub uid: String,
+    /// Version of the whole object, 0 where it is no number.
+    pub version: u64,
+    /// Version of its spec, for kinds that have one: writes of its status do not count.
+    pub generation: Option<i64>,
+}
+
+impl Children {
+    /// Starts watching `namespaces`, or all when there are none, for `kinds`.
+    pub fn start(client: &Client, namespaces: &[String], kinds: &[ChildKind]) -> Self {
+        let (sender, changed) = watch::channel(0);
+        let sender = Arc::new(sender);
+        let mut tasks = Vec::new();
+        let scopes: Vec<Option<String>> = match namespaces {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let config = || watcher::Config::default().labels(SELECTOR);
+        let scopes = scopes.into_iter().map(|namespace| {
+            let mut metas = BTreeMap::new();
+            for kind in kinds {
+                let resource = kind.api_resource();
+                let api: Api<Meta> = match &namespace {
+                    Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                    None => Api::all_with(client.clone(), &resource),
+                };
+                let writer = Writer::<Meta>::new(resource);
+                metas.insert(*kind, writer.as_reader());
+                let stream = watcher(api, config());
+                tasks.push(tokio::spawn(follow(
+                    kind.names().2,
+                    writer,
+                    stream,
+                    Arc::clone(&sender),
+                )));
+            }
+            let sets = Writer::<StatefulSet>::new(());
+            let pods = Writer::<Pod>::new(());
+            let scope = Scope {
+                metas,
+                sets: sets.as_reader(),
+                pods: pods.as_reader(),
+                namespace: namespace.clone(),
+            };
+            let (all_sets, all_pods) = match &namespace {
+                Some(namespace) => (
+                    Api::namespaced(client.clone(), namespace),
+                    Api::namespaced(client.clone(), namespace),
+                ),
+                None => (Api::all(client.clone()), Api::all(client.clone())),
+            };
+            let stream = watcher(all_sets, config());
+            tasks.push(tokio::spawn(follow("StatefulSet", sets, stream, Arc::clone(&sender))));
+            let stream = watcher(all_pods, config());
+            tasks.push(tokio::spawn(follow("Pod", pods, stream, Arc::clone(&sender))));
+            scope
+        });
+        let scopes = scopes.collect();
+        Self { scopes, changed, tasks }
+    }
+
+    /// A number that grows whenever something has changed.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+
+    fn scope(&self, namespace: &str) -> Option<&Scope> {
+        let here = |scope: &&Scope| scope.namespace.as_deref().is_none_or(|name| name == namespace);
+        self.scopes.iter().find(here)
+    }
+
+    /// The objects made for a broker, by kind and name.
+    pub fn of(&self, broker: &ObjectKey) -> BTreeMap<(ChildKind, String), Seen> {
+        let mut found = BTreeMap::new();
+        let Some(scope) = self.scope(&broker.namespace) else {
+            return found;
+        };
+        for (kind, store) in &scope.metas {
+            for meta in store.state() {
+                let metadata = &meta.metadata;
+                let label = metadata.labels.as_ref().and_then(|labels| labels.get(BROKER_LABEL));
+                let ours = label == Some(&broker.name) && metadata.namespace.as_ref() == Some(&broker.namespace);
+                if let (true, Some(name)) = (ours, &metadata.name) {
+                    found.insert((*kind, name.clone()), seen(metadata));
+                }
+            }
+        }
+        found
+    }
+
+    /// The StatefulSet of a broker.
+    pub fn set(&self, broker: &ObjectKey) -> Option<Arc<StatefulSet>> {
+        let reference = ObjectRef::new(&names::main(broker)).within(&broker.namespace);
+        self.scope(&broker.namespace)?.sets.get(&reference)
+    }
+
+    /// The pod of a broker.
+    pub fn pod(&self, broker: &ObjectKey) -> Option<Arc<Pod>> {
+        let reference = ObjectRef::new(&names::pod(broker)).within(&broker.namespace);
+        self.scope(&broker.namespace)?.pods.get(&reference)
+    }
+}
+
+/// What of an object's metadata matters.
+pub fn seen(metadata: &kube::core::ObjectMeta) -> Seen {
+    let version = metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
+    Seen {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        version: version.unwrap_or_default(),
+        generation: metadata.generation,
+    }
+}
+
+/// Keeps a store up to date for ever. A watch that does not work is said once.
+async fn follow<K>(
+    kind: &'static str,
+    writer: Writer<K>,
+    stream: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
+    changed: Arc<watch::Sender<u64>>,
+) where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + std::hash::Hash + Clone,
+{
+    let stream = reflector(writer, stream.default_backoff());
+    pin_mut!(stream);
+    let mut in_trouble = false;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(watcher::Event::Init) => {}
+            Ok(_) => {
+                if std::mem::take(&mut in_trouble) {
+                    info!(kind, "can be watched again");
+                }
+                changed.send_modify(|number| *number += 1);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut in_trouble, true) {
+                    warn!(kind, why = said(&error), "what was made for brokers cannot be watched");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! (pure) The broker's settings file, and the ConfigMap it is in.
+//!
+//! In: a `Broker`. Out: TOML, or the setting that cannot be written. Whether the broker takes a value is the broker's
+//! business. Does not know about pods, apart from the paths that files are mounted under.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Child, ChildKind, names};
+use crate::resource::BrokerSpec;
+use crate::resource::workload::{OWN_SETTINGS, Plain};
+use crate::source::Object;
+
+/// Name of the file in the ConfigMap.
+pub const FILE: &str = "leveret.toml";
+/// Folders in the container.
+pub const CONFIG: &str = "/etc/leveret/config";
+pub const ADMIN: &str = "/etc/leveret/admin";
+pub const TLS: &str = "/etc/leveret/tls";
+pub const CLIENT_CA: &str = "/etc/leveret/client-ca";
+pub const DATA: &str = "/var/lib/leveret";
+/// Ports, each as AMQP 0-9-1 or RabbitMQ has it.
+pub const AMQP: u16 = 5672;
+pub const AMQPS: u16 = 5671;
+pub const HTTP: u16 = 15672;
+pub const HTTPS: u16 = 15671;
+/// Port of the Services for metrics alone, which RabbitMQ serves there; it leads to HTTP.
+pub const METRICS: u16 = 15692;
+
+/// Whether the ports without TLS are open to others than the pod itself.
+pub fn is_plain(spec: &BrokerSpec) -> bool {
+    spec.tls.as_ref().is_none_or(|tls| tls.plain == Plain::Allowed)
+}
+
+/// Whether the operator itself uses TLS: where it can, which it cannot with client certificates.
+pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
+    spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_none())
+}
+
+/// The settings file.
+///
+/// # Errors
+/// Names the setting that has no form in TOML.
+pub fn settings(spec: &BrokerSpec) -> Result<String, String> {
+    let address = if is_plain(spec) { "0.0.0.0" } else { "127.0.0.1" };
+    let mut lines = vec![
+        ("data_dir", json!(DATA)),
+        ("amqp_listen", json!([format!("{address}:{AMQP}")])),
+        ("http_listen", json!([format!("{address}:{HTTP}")])),
+        ("admin_user_file", json!(format!("{ADMIN}/username"))),
+        ("admin_password_file", json!(format!("{ADMIN}/password"))),
+    ];
+    if let Some(tls) = &spec.tls {
+        lines.push(("amqps_listen", json!([format!("0.0.0.0:{AMQPS}")])));
+        lines.push(("https_listen", json!([format!("0.0.0.0:{HTTPS}")])));
+        lines.push(("tls_cert", json!(format!("{TLS}/tls.crt"))));
+        lines.push(("tls_key", json!(format!("{TLS}/tls.key"))));
+        if tls.client_auth.is_some() {
+            lines.push(("tls_ca", json!(format!("{CLIENT_CA}/ca.crt"))));
+        }
+    }
+    let mut text = String::new();
+    for (key, value) in lines {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    for (key, value) in &spec.settings {
+        let _ = writeln!(text, "{key} = {}", written(key, value)?);
+    }
+    Ok(text)
+}
+
+/// A value as TOML has it: text, numbers, truth values and lists of them are written as in JSON.
+fn written(key: &str, value: &Value) -> Result<String, String> {
+    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if key.is_empty() || !key.chars().all(is_key) {
+        return Err(format!("settings.{key}: a key has letters, digits and underscores"));
+    }
+    if OWN_SETTINGS.contains(&key) {
+        return Err(format!("settings.{key} is made by the operator"));
+    }
+    let simple = |value: &Value| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_));
+    match value {
+        Value::Array(values) if values.iter().all(simple) => {}
+        value if simple(value) => {}
+        _ => {
+            return Err(format!(
+                "settings.{key}: a setting is a text, a number, true, false, or a list of them"
+            ));
+        }
+    }
+    // JSON lets this character stand as it is, TOML does not.
+    Ok(value.to_string().replace('\u{7f}', "\\u007f"))
+}
+
+/// The ConfigMap.
+pub fn config_map(broker: &Object<BrokerSpec>, settings: &str) -> Child {
+    let name = names::config(&broker.meta.key);
+    let metadata = names::metadata(broker, &name);
+    Child::new(
+        ChildKind::ConfigMap,
+        &name,
+        metadata,
+        json!({ "data": { FILE: settings } }),
+    )
+}

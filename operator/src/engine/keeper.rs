@@ -1,0 +1,326 @@
+//! (client) Keeps the objects of one broker as declared: applies what differs, removes what is no longer wanted, lets
+//! the volume grow.
+//!
+//! In: the `Broker` and what stands in the cluster. Out: requests to the API server, only where something differs, and
+//! what is wrong. Does not know about the broker in the pod.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::{DynamicObject, ObjectMeta};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::children::{Seen, seen};
+use super::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
+use crate::metrics::{ApiWrite, Metrics};
+use crate::resource::BrokerSpec;
+use crate::resource::workload::quantity_value;
+use crate::source::kubernetes::MANAGER;
+use crate::source::{Object, Reason};
+
+/// Longest time for one request.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Why the objects are not as declared: for the Broker's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Problem {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// A pause and another attempt may help.
+    fn away(message: impl Into<String>) -> Self {
+        Self::new(Reason::WaitingForBroker, message)
+    }
+}
+
+/// What all keepers share.
+#[derive(Clone)]
+pub struct Tools {
+    pub client: Client,
+    pub metrics: Metrics,
+    /// Image of brokers that name none.
+    pub image: String,
+    /// The cluster has the Prometheus operator's CRDs.
+    pub monitors: bool,
+}
+
+/// The objects of one broker, as they were last applied.
+#[derive(Default)]
+pub struct Keeper {
+    applied: BTreeMap<(ChildKind, String), (String, Seen)>,
+}
+
+impl Keeper {
+    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet.
+    ///
+    /// # Errors
+    /// The first problem; what does not depend on it has been applied.
+    pub async fn keep(
+        &mut self,
+        tools: &Tools,
+        broker: &Object<BrokerSpec>,
+        there: &BTreeMap<(ChildKind, String), Seen>,
+        size: Option<&Value>,
+    ) -> Result<(), Problem> {
+        let settings = config::settings(&broker.spec).map_err(|text| Problem::new(Reason::InvalidArgument, text))?;
+        let credentials = self.credentials(tools, broker).await?;
+        let spec = &broker.spec;
+        let mut wanted = vec![
+            credentials,
+            config::config_map(broker, &settings),
+            network::headless_service(broker),
+            network::client_service(broker),
+            network::disruption_budget(broker),
+            statefulset::stateful_set(broker, &tools.image, &settings, size),
+        ];
+        wanted.extend(network::network_policy(broker));
+        if tools.monitors {
+            wanted.push(network::service_monitor(broker));
+        }
+        let mut problem = None;
+        for child in &wanted {
+            if let Err(found) = self.apply(tools, broker, child, there).await {
+                problem.get_or_insert(found);
+            }
+        }
+        self.prune(tools, broker, &wanted, there).await?;
+        if let Some(storage) = &spec.storage {
+            grow(tools, broker, &storage.size).await?;
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Removes everything, as when a Broker is no longer run by the operator. The volume stays, or goes, as the
+    /// StatefulSet says.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub async fn remove(
+        &mut self,
+        tools: &Tools,
+        broker: &Object<BrokerSpec>,
+        there: &BTreeMap<(ChildKind, String), Seen>,
+    ) -> Result<(), Problem> {
+        self.prune(tools, broker, &[], there).await
+    }
+
+    /// The Secret as it shall be. It is read anew each time: a password that is there must never be replaced.
+    async fn credentials(&self, tools: &Tools, broker: &Object<BrokerSpec>) -> Result<Child, Problem> {
+        let key = &broker.meta.key;
+        let name = names::admin(key);
+        let api: Api<Secret> = Api::namespaced(tools.client.clone(), &key.namespace);
+        let existing = answer(&name, ChildKind::Secret, api.get_opt(&name)).await?;
+        if let Some(existing) = &existing {
+            owned(broker, ChildKind::Secret, &existing.metadata)?;
+        }
+        let credentials = secret::credentials(existing.as_ref());
+        Ok(secret::secret(broker, &credentials, existing.as_ref()))
+    }
+
+    async fn apply(
+        &mut self,
+        tools: &Tools,
+        broker: &Object<BrokerSpec>,
+        child: &Child,
+        there: &BTreeMap<(ChildKind, String), Seen>,
+    ) -> Result<(), Problem> {
+        let place = (child.kind, child.name.clone());
+        let hash = fingerprint(&child.manifest.to_string());
+        let known = self.applied.get(&place);
+        if known.is_some_and(|(old, applied)| *old == hash && is_same(applied, there.get(&place))) {
+            return Ok(());
+        }
+        let resource = child.kind.api_resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(tools.client.clone(), &broker.meta.key.namespace, &resource);
+        if known.is_none()
+            && let Some(found) = answer(&child.name, child.kind, api.get_metadata_opt(&child.name)).await?
+        {
+            owned(broker, child.kind, &found.metadata)?;
+        }
+        let parameters = PatchParams::apply(MANAGER).force();
+        let manifest = Patch::Apply(&child.manifest);
+        let result = answer(&child.name, child.kind, api.patch(&child.name, &parameters, &manifest)).await;
+        tools.metrics.api_write(ApiWrite::Object, result.is_ok());
+        let object = result.inspect_err(|_| {
+            self.applied.remove(&place);
+        })?;
+        debug!(broker = %broker.meta.key, kind = child.kind.names().2, name = child.name, "applied");
+        self.applied.insert(place, (hash, seen(&object.metadata)));
+        Ok(())
+    }
+
+    /// Removes objects of this Broker that are no longer wanted.
+    async fn prune(
+        &mut self,
+        tools: &Tools,
+        broker: &Object<BrokerSpec>,
+        wanted: &[Child],
+        there: &BTreeMap<(ChildKind, String), Seen>,
+    ) -> Result<(), Problem> {
+        for (place, found) in there {
+            let (kind, name) = place;
+            if wanted.iter().any(|child| child.kind == *kind && child.name == *name) {
+                continue;
+            }
+            let resource = kind.api_resource();
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(tools.client.clone(), &broker.meta.key.namespace, &resource);
+            let Some(object) = answer(name, *kind, api.get_metadata_opt(name)).await? else {
+                continue;
+            };
+            if owned(broker, *kind, &object.metadata).is_err() || object.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let parameters = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: Some(found.uid.clone()),
+                    resource_version: None,
+                }),
+                ..DeleteParams::background()
+            };
+            let result = answer(name, *kind, api.delete(name, &parameters)).await;
+            tools.metrics.api_write(ApiWrite::Object, result.is_ok());
+            result?;
+            info!(broker = %broker.meta.key, kind = kind.names().2, name, "removed");
+            self.applied.remove(place);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the object stands as it was left. What the watch shows may be older than what was applied.
+fn is_same(applied: &Seen, there: Option<&Seen>) -> bool {
+    let Some(there) = there else {
+        // Not seen yet, or gone: the watch tells the difference, since an object that is gone has been seen before.
+        return false;
+    };
+    there.uid == applied.uid
+        && (there.version <= applied.version || (there.generation.is_some() && there.generation == applied.generation))
+}
+
+/// Nothing is taken over that somebody else has made.
+fn owned(broker: &Object<BrokerSpec>, kind: ChildKind, metadata: &ObjectMeta) -> Result<(), Problem> {
+    let what = kind.names().2;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let owner = metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true));
+    match owner {
+        Some(owner) if owner.uid == broker.meta.uid => Ok(()),
+        Some(owner) if owner.kind == "Broker" && owner.name == broker.meta.key.name => Err(Problem::away(format!(
+            "{what} {name} of the Broker that had this name before is being removed"
+        ))),
+        _ => Err(Problem::new(
+            Reason::Conflict,
+            format!("{what} {name} exists and does not belong to this Broker: rename one of them"),
+        )),
+    }
+}
+
+/// Lets the volume grow. The StatefulSet's template stays as it is, since nobody may change it.
+async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Result<(), Problem> {
+    let key = &broker.meta.key;
+    let name = names::claim(key);
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(tools.client.clone(), &key.namespace);
+    let what = format!("PersistentVolumeClaim {name}");
+    let Some(claim) = request(&what, api.get_opt(&name)).await? else {
+        return Ok(());
+    };
+    let spec = claim
+        .spec
+        .and_then(|spec| spec.resources)
+        .and_then(|resources| resources.requests);
+    let now = spec.and_then(|requests| requests.get("storage").cloned());
+    let (Some(now), Some(wanted)) = (now, quantity_value(size)) else {
+        return Ok(());
+    };
+    let asked = quantity_value(&Value::String(now.0.clone())).unwrap_or(wanted);
+    if wanted == asked {
+        return Ok(());
+    }
+    if wanted < asked {
+        let text = format!("storage.size: {what} has {} and a volume cannot shrink", now.0);
+        return Err(Problem::new(Reason::Immutable, text));
+    }
+    let body = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let result = request(&what, api.patch(&name, &parameters, &Patch::Merge(&body))).await;
+    tools.metrics.api_write(ApiWrite::Object, result.is_ok());
+    result.map(|_| info!(broker = %key, claim = name, from = now.0, to = %size, "the volume grows"))
+}
+
+async fn answer<T>(name: &str, kind: ChildKind, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+    request(&format!("{} {name}", kind.names().2), call).await
+}
+
+/// One request, bounded in time; what the API server says against it becomes a reason.
+async fn request<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+    match timeout(REQUEST, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) => {
+            let text = format!("{what}: {}", status.message);
+            Err(match status.code {
+                422 if status.message.contains("Forbidden: updates to statefulset spec") => Problem::new(
+                    Reason::Immutable,
+                    format!(
+                        "{what}: whether there is storage, and its class, cannot be changed: {}",
+                        status.message
+                    ),
+                ),
+                400 | 422 => Problem::new(Reason::InvalidArgument, text),
+                401 | 403 => Problem::new(Reason::NotAllowed, text),
+                404 => Problem::away(format!("{what}: {}", status.message)),
+                _ => Problem::away(text),
+            })
+        }
+        Ok(Err(error)) => Err(Problem::away(format!("{what}: {error}"))),
+        Err(_) => Err(Problem::away(format!("{what}: no answer of the API server"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_the_spec_counts() {
+        let state = |version, generation| Seen {
+            uid: "u".to_owned(),
+            version,
+            generation,
+        };
+        let applied = state(5, Some(2));
+        assert!(is_same(&applied, Some(&state(4, Some(1)))), "the watch is behind");
+        assert!(
+            is_same(&applied, Some(&state(9, Some(2)))),
+            "only the status has changed"
+        );
+        assert!(!is_same(&applied, Some(&state(9, Some(3)))));
+        assert!(!is_same(&state(5, None), Some(&state(6, None))));
+        assert!(!is_same(&applied, None));
+        let other = Seen {
+            uid: "v".to_owned(),
+            ..state(1, Some(1))
+        };
+        assert!(!is_same(&applied, Some(&other)), "made anew by somebody else");
+    }
+}

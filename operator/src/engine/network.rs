@@ -1,0 +1,150 @@
+//! (pure) How the broker is reached, measured and protected: Services, ServiceMonitor, NetworkPolicy, disruption budget.
+//!
+//! In: a `Broker`. Out: objects. Does not know about the pod, apart from its labels and ports.
+
+use serde_json::{Value, json};
+
+use super::config::{AMQP, AMQPS, HTTP, HTTPS, METRICS, is_plain};
+use super::{Child, ChildKind, names};
+use crate::resource::BrokerSpec;
+use crate::source::Object;
+
+/// Tells the headless Service from the one that clients use.
+const HEADLESS_LABEL: &str = "leveret.dev/headless";
+
+/// The ports of the container that are open to others: name, number.
+pub fn container_ports(spec: &BrokerSpec) -> Vec<(&'static str, u16)> {
+    let plain: &[(&str, u16)] = if is_plain(spec) {
+        &[("amqp", AMQP), ("http", HTTP)]
+    } else {
+        &[]
+    };
+    let tls: &[(&str, u16)] = if spec.tls.is_some() {
+        &[("amqps", AMQPS), ("https", HTTPS)]
+    } else {
+        &[]
+    };
+    plain.iter().chain(tls).copied().collect()
+}
+
+/// The container's port that serves metrics and health without a login or certificate, and its scheme.
+pub fn health_port(spec: &BrokerSpec) -> (&'static str, &'static str) {
+    if is_plain(spec) {
+        ("http", "HTTP")
+    } else {
+        ("https", "HTTPS")
+    }
+}
+
+fn service_ports(spec: &BrokerSpec) -> Vec<Value> {
+    let port = |name: &str, number: u16, target: &str, protocol: &str| json!({ "name": name, "port": number, "targetPort": target, "protocol": "TCP", "appProtocol": protocol });
+    let mut ports: Vec<Value> = container_ports(spec)
+        .into_iter()
+        .map(|(name, number)| port(name, number, name, name))
+        .collect();
+    let (target, _) = health_port(spec);
+    ports.push(port("metrics", METRICS, target, target));
+    ports
+}
+
+/// The Service that clients use.
+pub fn client_service(broker: &Object<BrokerSpec>) -> Child {
+    let key = &broker.meta.key;
+    let wanted = broker.spec.service.clone().unwrap_or_default();
+    let mut metadata = names::metadata(broker, &names::main(key));
+    names::add_annotations(&mut metadata, &wanted.annotations);
+    let spec = json!({ "spec": {
+        "type": wanted.type_,
+        "selector": names::selector(key),
+        "ports": service_ports(&broker.spec),
+    }});
+    Child::new(ChildKind::Service, &names::main(key), metadata, spec)
+}
+
+/// The Service that gives the pod a name of its own, also while it is not ready.
+pub fn headless_service(broker: &Object<BrokerSpec>) -> Child {
+    let key = &broker.meta.key;
+    let name = names::headless(key);
+    let spec = json!({ "spec": {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": true,
+        "selector": names::selector(key),
+        "ports": service_ports(&broker.spec),
+    }});
+    let mut metadata = names::metadata(broker, &name);
+    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+        labels.insert(HEADLESS_LABEL.to_owned(), json!("true"));
+    }
+    Child::new(ChildKind::Service, &name, metadata, spec)
+}
+
+/// The disruption budget. A broker of one pod cannot be drained without an interruption, and a budget that forbids it
+/// would block the node for ever; what it does is to let a pod go that does not work anyway.
+pub fn disruption_budget(broker: &Object<BrokerSpec>) -> Child {
+    let key = &broker.meta.key;
+    let name = names::main(key);
+    let spec = json!({ "spec": {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": { "matchLabels": names::selector(key) },
+    }});
+    Child::new(
+        ChildKind::PodDisruptionBudget,
+        &name,
+        names::metadata(broker, &name),
+        spec,
+    )
+}
+
+/// The NetworkPolicy, on request. The operator is let in by the label of its pods.
+pub fn network_policy(broker: &Object<BrokerSpec>) -> Option<Child> {
+    let wanted = broker.spec.network_policy.as_ref()?;
+    let key = &broker.meta.key;
+    let name = names::main(key);
+    let mut from = match wanted.from.as_slice() {
+        [] => vec![json!({ "podSelector": {} })],
+        some => some.to_vec(),
+    };
+    from.push(json!({
+        "namespaceSelector": {},
+        "podSelector": { "matchLabels": { "app.kubernetes.io/name": names::OPERATOR_APP } },
+    }));
+    let ports: Vec<Value> = container_ports(&broker.spec)
+        .into_iter()
+        .map(|(_, number)| json!({ "port": number, "protocol": "TCP" }))
+        .collect();
+    let spec = json!({ "spec": {
+        "podSelector": { "matchLabels": names::selector(key) },
+        "policyTypes": ["Ingress"],
+        "ingress": [{ "from": from, "ports": ports }],
+    }});
+    Some(Child::new(
+        ChildKind::NetworkPolicy,
+        &name,
+        names::metadata(broker, &name),
+        spec,
+    ))
+}
+
+/// The ServiceMonitor of the Prometheus operator, for clusters that have its CRD. The metrics need no login, so the
+/// certificate is not checked where they come over TLS.
+pub fn service_monitor(broker: &Object<BrokerSpec>) -> Child {
+    let key = &broker.meta.key;
+    let name = names::main(key);
+    let mut endpoint = json!({ "port": "metrics", "path": "/metrics" });
+    if !is_plain(&broker.spec)
+        && let Some(endpoint) = endpoint.as_object_mut()
+    {
+        endpoint.insert("scheme".to_owned(), json!("https"));
+        endpoint.insert("tlsConfig".to_owned(), json!({ "insecureSkipVerify": true }));
+    }
+    let spec = json!({ "spec": {
+        // Only one of the two Services, so that nothing is measured twice.
+        "selector": {
+            "matchLabels": names::selector(key),
+            "matchExpressions": [{ "key": HEADLESS_LABEL, "operator": "DoesNotExist" }],
+        },
+        "endpoints": [endpoint],
+    }});
+    Child::new(ChildKind::ServiceMonitor, &name, names::metadata(broker, &name), spec)
+}

@@ -1,0 +1,239 @@
+//! (client) Keeps all brokers that the operator runs: a pass over a broker when it or one of its objects has changed.
+//!
+//! In: the source's `Broker`s, and changes of what was made for them. Out: objects as declared, and an [`EngineState`]
+//! for each broker. Nothing is watched before there is a broker to run. Does not know about what the objects are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use kube::Client;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::children::{Children, Seen};
+use super::keeper::{Keeper, Problem, Tools};
+use super::{ChildKind, names, pods};
+use crate::dereference::tls_problem;
+use crate::metrics::Metrics;
+use crate::resource::{BrokerSpec, Engine};
+use crate::source::kubernetes::Kubernetes;
+use crate::source::{EngineState, Object, ObjectKey, PAUSED, Reason, Source};
+
+/// Brokers that are worked on at the same time.
+const AT_ONCE: usize = 8;
+/// How long after a change others are waited for.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// First and longest pause after a problem.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A volume that is asked to grow, and other things that no watch tells of, are looked at so often.
+const REVIEW: Duration = Duration::from_secs(300);
+
+/// One broker.
+struct Kept {
+    keeper: Keeper,
+    /// What the last pass was made for; `None` when another one is due whatever happens.
+    made_for: Option<Inputs>,
+    problem: Option<Problem>,
+    attempts: u32,
+    due: Instant,
+}
+
+/// Everything a pass depends on.
+#[derive(Clone, PartialEq)]
+struct Inputs {
+    uid: String,
+    generation: i64,
+    paused: bool,
+    there: BTreeMap<(ChildKind, String), Seen>,
+}
+
+/// Runs until `stop`; leaves everything as it is.
+pub async fn run(
+    client: Client,
+    source: Arc<Kubernetes>,
+    namespaces: Vec<String>,
+    image: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let mut changed = source.changed();
+    loop {
+        if brokers(&source).next().is_some() {
+            break;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changed.changed() => if changed.is_err() { return },
+        }
+    }
+    let monitors = has_monitors(&client).await;
+    let kinds: Vec<ChildKind> = ChildKind::COMMON
+        .into_iter()
+        .chain(monitors.then_some(ChildKind::ServiceMonitor))
+        .collect();
+    let children = Children::start(&client, &namespaces, &kinds);
+    let tools = Tools {
+        client,
+        metrics,
+        image,
+        monitors,
+    };
+    let mut kept: BTreeMap<ObjectKey, Kept> = BTreeMap::new();
+    let mut moved = children.changed();
+    loop {
+        changed.mark_unchanged();
+        moved.mark_unchanged();
+        pass(&tools, &source, &children, &mut kept).await;
+        let due = kept.values().map(|kept| kept.due).min();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            result = changed.changed() => if result.is_err() { break },
+            result = moved.changed() => if result.is_err() { break },
+            () = until(due) => {}
+        }
+        sleep(DEBOUNCE).await;
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn brokers(source: &Kubernetes) -> impl Iterator<Item = Arc<Object<BrokerSpec>>> {
+    let world = source.world();
+    let all: Vec<_> = world.brokers.values().cloned().collect();
+    all.into_iter()
+        .filter(|broker| broker.spec.engine == Engine::Leveret && broker.meta.deleting.is_none())
+}
+
+/// Whether the cluster has the Prometheus operator's CRDs. Looked at once: they come before the operator, or at its next
+/// start.
+async fn has_monitors(client: &Client) -> bool {
+    let (group, version, kind) = ChildKind::ServiceMonitor.names();
+    let resources = client.list_api_group_resources(&format!("{group}/{version}")).await;
+    resources.is_ok_and(|list| list.resources.iter().any(|resource| resource.kind == kind))
+}
+
+async fn pass(tools: &Tools, source: &Kubernetes, children: &Children, kept: &mut BTreeMap<ObjectKey, Kept>) {
+    let wanted: BTreeMap<ObjectKey, Arc<Object<BrokerSpec>>> = brokers(source)
+        .map(|broker| (broker.meta.key.clone(), broker))
+        .collect();
+    drop_others(tools, source, children, kept, &wanted).await;
+    for key in wanted.keys() {
+        kept.entry(key.clone()).or_insert_with(|| Kept {
+            keeper: Keeper::default(),
+            made_for: None,
+            problem: None,
+            attempts: 0,
+            due: Instant::now(),
+        });
+    }
+    stream::iter(kept.iter_mut())
+        .for_each_concurrent(AT_ONCE, |(key, kept)| {
+            let broker = wanted.get(key).cloned();
+            async move {
+                if let Some(broker) = broker {
+                    tend(tools, source, children, &broker, kept).await;
+                }
+            }
+        })
+        .await;
+}
+
+/// What was made for a Broker goes with it by itself; what was made for one with another engine now is removed here.
+async fn drop_others(
+    tools: &Tools,
+    source: &Kubernetes,
+    children: &Children,
+    kept: &mut BTreeMap<ObjectKey, Kept>,
+    wanted: &BTreeMap<ObjectKey, Arc<Object<BrokerSpec>>>,
+) {
+    let gone: Vec<ObjectKey> = kept.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+    for key in gone {
+        kept.remove(&key);
+        source.set_engine(&key, None);
+    }
+    let world = source.world();
+    for broker in world
+        .brokers
+        .values()
+        .filter(|broker| broker.spec.engine != Engine::Leveret)
+    {
+        let there = children.of(&broker.meta.key);
+        if !there.is_empty()
+            && let Err(problem) = Keeper::default().remove(tools, broker, &there).await
+        {
+            warn!(broker = %broker.meta.key, why = problem.message, "what was made for it cannot be removed");
+        }
+    }
+}
+
+async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &Object<BrokerSpec>, kept: &mut Kept) {
+    let key = &broker.meta.key;
+    let paused = broker.meta.annotations.get(PAUSED).is_some_and(|text| text == "true");
+    let inputs = Inputs {
+        uid: broker.meta.uid.clone(),
+        generation: broker.meta.generation,
+        paused,
+        there: children.of(key),
+    };
+    let set = children.set(key);
+    if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
+        let size = set.as_deref().and_then(volume_size);
+        let result = match paused {
+            true => Ok(()),
+            false => kept.keeper.keep(tools, broker, &inputs.there, size.as_ref()).await,
+        };
+        after(kept, key, inputs, result.err());
+    }
+    // Certificates are no reason not to apply the rest: the pod waits for them by itself.
+    let certificates = tls_problem(broker, source).await;
+    let problem = kept.problem.clone().map(|problem| (problem.reason, problem.message));
+    let pod = children.pod(key);
+    let state = EngineState {
+        problem: problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text))),
+        pending: pods::pending(set.as_deref(), pod.as_deref()),
+        persistent: broker.spec.storage.is_some(),
+        credentials: Some(names::admin(key)),
+    };
+    source.set_engine(key, Some(state));
+}
+
+fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, problem: Option<Problem>) {
+    if let Some(problem) = problem
+        .as_ref()
+        .filter(|problem| kept.problem.as_ref() != Some(*problem))
+    {
+        warn!(broker = %key, reason = %problem.reason, "{}", problem.message);
+    }
+    kept.attempts = if problem.is_some() {
+        kept.attempts.saturating_add(1)
+    } else {
+        0
+    };
+    let pause = match &problem {
+        Some(_) => (RETRY.0 * 2_u32.saturating_pow(kept.attempts.min(8))).min(RETRY.1),
+        None => REVIEW,
+    };
+    kept.due = Instant::now() + pause;
+    kept.made_for = Some(inputs);
+    kept.problem = problem;
+}
+
+/// The volume's size in the StatefulSet that is there.
+fn volume_size(set: &k8s_openapi::api::apps::v1::StatefulSet) -> Option<Value> {
+    let templates = set.spec.volume_claim_templates.as_ref()?;
+    let claim = templates
+        .iter()
+        .find(|claim| claim.metadata.name.as_deref() == Some("data"))?;
+    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+    requests.get("storage").map(|size| Value::String(size.0.clone()))
+}

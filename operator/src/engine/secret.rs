@@ -1,0 +1,103 @@
+//! (pure) The administrator's credentials, in the form of the service binding specification: what a client needs, by key.
+//!
+//! In: a `Broker` and the Secret that is there. Out: the Secret to apply. A password that is there stays; one that has
+//! been deleted is made anew, which is how credentials are rotated. Does not know about a Kubernetes client.
+
+use k8s_openapi::api::core::v1::Secret;
+use rand::Rng as _;
+use serde_json::json;
+
+use super::config::{AMQP, AMQPS, is_plain};
+use super::{Child, ChildKind, names};
+use crate::resource::BrokerSpec;
+use crate::source::Object;
+
+/// Bytes of a generated password: 190 bits in letters and digits, so that it needs no escaping anywhere.
+const PASSWORD_LENGTH: usize = 32;
+const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Who logs in, and how.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+/// The credentials of a Secret; what is missing or empty is made.
+pub fn credentials(existing: Option<&Secret>) -> Credentials {
+    let text = |key: &str| {
+        let bytes = &existing?.data.as_ref()?.get(key)?.0;
+        let text = std::str::from_utf8(bytes).ok()?.trim();
+        (!text.is_empty() && !text.contains(['\n', '\r'])).then(|| text.to_owned())
+    };
+    Credentials {
+        username: text("username").unwrap_or_else(|| "admin".to_owned()),
+        password: text("password").unwrap_or_else(password),
+    }
+}
+
+fn password() -> String {
+    let mut random = rand::rng();
+    let letter = |_| {
+        LETTERS
+            .get(random.random_range(0..LETTERS.len()))
+            .copied()
+            .unwrap_or(b'x')
+    };
+    (0..PASSWORD_LENGTH).map(letter).map(char::from).collect()
+}
+
+/// The Secret. Its type cannot change, so that of one that is there is kept.
+pub fn secret(broker: &Object<BrokerSpec>, credentials: &Credentials, existing: Option<&Secret>) -> Child {
+    let key = &broker.meta.key;
+    let name = names::admin(key);
+    let host = names::host(key);
+    let (scheme, port) = if is_plain(&broker.spec) {
+        ("amqp", AMQP)
+    } else {
+        ("amqps", AMQPS)
+    };
+    let Credentials { username, password } = credentials;
+    let data = [
+        ("type", "rabbitmq".to_owned()),
+        ("provider", "leveret".to_owned()),
+        ("host", host.clone()),
+        ("port", port.to_string()),
+        ("username", username.clone()),
+        ("password", password.clone()),
+        ("vhost", "/".to_owned()),
+        (
+            "uri",
+            format!(
+                "{scheme}://{}:{}@{host}:{port}/%2F",
+                escaped(username),
+                escaped(password)
+            ),
+        ),
+    ];
+    let encoded: serde_json::Map<_, _> = data
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), json!(k8s_openapi::ByteString(value.into_bytes()))))
+        .collect();
+    let type_ = existing
+        .and_then(|secret| secret.type_.clone())
+        .unwrap_or_else(|| "servicebinding.io/rabbitmq".to_owned());
+    let metadata = names::metadata(broker, &name);
+    Child::new(
+        ChildKind::Secret,
+        &name,
+        metadata,
+        json!({ "type": type_, "data": encoded }),
+    )
+}
+
+/// Percent-encoding of everything but unreserved characters (RFC 3986, 2.3).
+fn escaped(text: &str) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| match unreserved(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,294 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+
+use super::secret::credentials;
+use super::*;
+use crate::resource::BrokerSpec;
+use crate::source::{Kind, LastStatus, Meta, Object, ObjectKey};
+
+fn broker(spec: Value) -> Object<BrokerSpec> {
+    Object {
+        meta: Meta {
+            key: ObjectKey::new(Kind::Broker, "shop", "main"),
+            uid: "u1".to_owned(),
+            generation: 1,
+            created: 0,
+            deleting: None,
+            annotations: BTreeMap::new(),
+            finalized: false,
+            status: LastStatus::default(),
+        },
+        spec: serde_json::from_value(spec).expect("a spec"),
+    }
+}
+
+fn set(spec: Value) -> Value {
+    let broker = broker(spec);
+    let settings = config::settings(&broker.spec).expect("settings");
+    statefulset::stateful_set(&broker, "leveret:1", &settings, None).manifest
+}
+
+fn pod(spec: Value) -> Value {
+    set(spec)["spec"]["template"]["spec"].take()
+}
+
+#[test]
+fn the_pod_is_restricted() {
+    let pod = pod(json!({}));
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "leveret:1");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 30);
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], "http", "{probe}");
+    }
+    let data = pod["volumes"]
+        .as_array()
+        .and_then(|all| all.iter().find(|volume| volume["name"] == "data"));
+    assert_eq!(data, Some(&json!({"name": "data", "emptyDir": {}})));
+}
+
+#[test]
+fn what_people_override() {
+    let spec = json!({
+        "image": "mine:2",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "settings": {"shutdown_timeout": "1m"},
+        "annotations": {"a": "b"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "topologySpreadConstraints": [{"topologyKey": "zone"}],
+        "priorityClassName": "high",
+        "podTemplate": {"spec": {"containers": [{"name": "broker", "imagePullPolicy": "Never"}]}},
+    });
+    let set = set(spec.clone());
+    let template = &set["spec"]["template"];
+    let pod = &template["spec"];
+    assert_eq!(pod["containers"][0]["image"], "mine:2");
+    assert_eq!(pod["containers"][0]["imagePullPolicy"], "Never");
+    assert_eq!(pod["containers"][0]["resources"], spec["resources"]);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 80);
+    for field in [
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "topologySpreadConstraints",
+        "priorityClassName",
+    ] {
+        assert_eq!(pod[field], spec[field], "{field}");
+    }
+    assert_eq!(template["metadata"]["annotations"]["a"], "b");
+    assert_eq!(set["metadata"]["annotations"]["a"], "b");
+}
+
+#[test]
+fn a_volume_is_kept_unless_it_shall_go() {
+    let kept = set(json!({"storage": {"size": "10Gi", "storageClassName": "fast"}}));
+    let claim = &kept["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
+    assert_eq!(claim["spec"]["storageClassName"], "fast");
+    assert_eq!(claim["metadata"].get("ownerReferences"), None);
+    assert_eq!(
+        kept["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"],
+        "Retain"
+    );
+    let goes = set(json!({"storage": {"size": "10Gi", "deletionPolicy": "Delete"}}));
+    assert_eq!(
+        goes["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"],
+        "Delete"
+    );
+    let broker = broker(json!({"storage": {"size": "20Gi"}}));
+    let grown = statefulset::stateful_set(&broker, "i", "", Some(&json!("10Gi"))).manifest;
+    let claim = &grown["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(
+        claim["spec"]["resources"]["requests"]["storage"], "10Gi",
+        "nobody may change it"
+    );
+}
+
+#[test]
+fn a_setting_replaces_the_pod_and_a_label_of_the_broker_does_not() {
+    let hash = |spec: Value| set(spec)["spec"]["template"]["metadata"]["annotations"]["leveret.dev/settings"].take();
+    let before = hash(json!({}));
+    assert_ne!(before, hash(json!({"settings": {"log": "debug"}})));
+    assert_eq!(before, hash(json!({"service": {"type": "NodePort"}})));
+    let tls = |name: &str| hash(json!({"tls": {"secretRef": {"name": name}}}));
+    assert_eq!(tls("a"), tls("b"), "certificates are read anew by the broker");
+    assert_eq!(fingerprint("leveret"), "8037a1517cf0cb92", "it must never change");
+}
+
+#[test]
+fn the_settings_file() {
+    let text = |spec: Value| config::settings(&broker(spec).spec);
+    let plain = text(json!({"settings": {"log": "info,\"x\"", "threads": 2, "guest_loopback_only": false}}));
+    assert_eq!(
+        plain.expect("settings"),
+        "data_dir = \"/var/lib/leveret\"\n\
+         amqp_listen = [\"0.0.0.0:5672\"]\n\
+         http_listen = [\"0.0.0.0:15672\"]\n\
+         admin_user_file = \"/etc/leveret/admin/username\"\n\
+         admin_password_file = \"/etc/leveret/admin/password\"\n\
+         guest_loopback_only = false\n\
+         log = \"info,\\\"x\\\"\"\n\
+         threads = 2\n"
+    );
+    let secure = text(json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}})).expect("settings");
+    assert!(secure.contains("amqp_listen = [\"127.0.0.1:5672\"]\n"), "{secure}");
+    assert!(secure.contains("amqps_listen = [\"0.0.0.0:5671\"]\n"), "{secure}");
+    assert!(!secure.contains("tls_ca"), "{secure}");
+    for (settings, why) in [
+        (json!({"data_dir": "/"}), "settings.data_dir is made by the operator"),
+        (
+            json!({"a b": 1}),
+            "settings.a b: a key has letters, digits and underscores",
+        ),
+        (
+            json!({"x": {"y": 1}}),
+            "settings.x: a setting is a text, a number, true, false, or a list of them",
+        ),
+    ] {
+        assert_eq!(text(json!({"settings": settings})), Err(why.to_owned()));
+    }
+}
+
+#[test]
+fn certificates_are_mounted_and_served() {
+    let tls = json!({"secretRef": {"name": "cert"}, "clientAuth": {"caSecretRef": {"name": "people", "key": "ca"}}});
+    let pod = pod(json!({"tls": tls}));
+    let volumes = pod["volumes"].as_array().expect("volumes");
+    let secret = |name: &str| {
+        let volume = volumes.iter().find(|volume| volume["name"] == name);
+        volume.map(|volume| {
+            (
+                volume["secret"]["secretName"].clone(),
+                volume["secret"]["items"].clone(),
+            )
+        })
+    };
+    let files = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
+    assert_eq!(secret("tls"), Some((json!("cert"), files)));
+    assert_eq!(
+        secret("client-ca"),
+        Some((json!("people"), json!([{"key": "ca", "path": "ca.crt"}])))
+    );
+    let only = broker(json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}}));
+    let service = network::client_service(&only).manifest;
+    let ports: Vec<(&str, u64, &str)> = service["spec"]["ports"]
+        .as_array()
+        .expect("ports")
+        .iter()
+        .map(|port| {
+            let text = |field: &str| port[field].as_str().unwrap_or_default();
+            (
+                text("name"),
+                port["port"].as_u64().unwrap_or_default(),
+                text("targetPort"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            ("amqps", 5671, "amqps"),
+            ("https", 15671, "https"),
+            ("metrics", 15692, "https")
+        ]
+    );
+}
+
+fn data(child: &Child, key: &str) -> String {
+    let bytes: ByteString = serde_json::from_value(child.manifest["data"][key].clone()).expect("bytes");
+    String::from_utf8(bytes.0).expect("text")
+}
+
+#[test]
+fn credentials_are_made_once_and_kept() {
+    let broker = broker(json!({}));
+    let made = credentials(None);
+    assert_eq!((made.username.as_str(), made.password.len()), ("admin", 32));
+    assert!(made.password.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    assert!(credentials(None) != made, "at random");
+    let child = secret::secret(&broker, &made, None);
+    for (key, value) in [
+        ("type", "rabbitmq"),
+        ("provider", "leveret"),
+        ("host", "main.shop.svc"),
+        ("port", "5672"),
+        ("username", "admin"),
+        ("vhost", "/"),
+    ] {
+        assert_eq!(data(&child, key), value);
+    }
+    assert_eq!(
+        data(&child, "uri"),
+        format!("amqp://admin:{}@main.shop.svc:5672/%2F", made.password)
+    );
+    let mut there: Secret = serde_json::from_value(child.manifest.clone()).expect("a Secret");
+    assert!(credentials(Some(&there)) == made, "kept");
+    there.data.as_mut().expect("data").remove("password");
+    let rotated = credentials(Some(&there));
+    assert_eq!(rotated.username, "admin");
+    assert!(rotated.password != made.password, "made anew");
+    there.type_ = Some("Opaque".to_owned());
+    assert_eq!(
+        secret::secret(&broker, &rotated, Some(&there)).manifest["type"],
+        "Opaque"
+    );
+}
+
+#[test]
+fn credentials_of_ones_own_are_escaped_in_the_uri() {
+    let own = secret::Credentials {
+        username: "me@home".to_owned(),
+        password: "a/b c".to_owned(),
+    };
+    let child = secret::secret(&broker(json!({})), &own, None);
+    assert_eq!(data(&child, "uri"), "amqp://me%40home:a%2Fb%20c@main.shop.svc:5672/%2F");
+}
+
+#[test]
+fn a_network_policy_on_request() {
+    assert_eq!(network::network_policy(&broker(json!({}))), None);
+    let policy = network::network_policy(&broker(json!({"networkPolicy": {}}))).expect("a policy");
+    let ingress = &policy.manifest["spec"]["ingress"][0];
+    assert_eq!(ingress["from"][0], json!({"podSelector": {}}));
+    assert_eq!(
+        ingress["from"][1]["podSelector"]["matchLabels"]["app.kubernetes.io/name"],
+        "leveret-operator"
+    );
+    assert_eq!(ingress["ports"].as_array().map(Vec::len), Some(2));
+}
+
+/// Everything goes with its Broker, and is found again by its labels.
+#[test]
+fn every_object_belongs_to_its_broker() {
+    let broker = broker(json!({"networkPolicy": {}, "annotations": {"a": "b"}}));
+    let children = [
+        secret::secret(&broker, &credentials(None), None),
+        config::config_map(&broker, ""),
+        network::headless_service(&broker),
+        network::client_service(&broker),
+        network::disruption_budget(&broker),
+        network::network_policy(&broker).expect("a policy"),
+        network::service_monitor(&broker),
+        statefulset::stateful_set(&broker, "i", "", None),
+    ];
+    for child in children {
+        let metadata = &child.manifest["metadata"];
+        assert_eq!(metadata["name"], child.name);
+        assert_eq!(metadata["ownerReferences"][0]["uid"], "u1");
+        assert_eq!(metadata["ownerReferences"][0]["controller"], true);
+        assert_eq!(metadata["labels"]["leveret.dev/broker"], "main");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "leveret-operator");
+        assert_eq!(metadata["annotations"]["a"], "b");
+    }
+}
