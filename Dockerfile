@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM scratch
 COPY --from=build /out/ /
 COPY --from=build --chown=65532:65532 /out/var/lib/leveret /var/lib/leveret
-ENV PATH=/ SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt LEVERET_DATA_DIR=/var/lib/leveret
+ENV PATH=/ SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 EXPOSE 5672 15672
 ENTRYPOINT ["/leveret-broker"]
+CMD ["--data-dir", "/var/lib/leveret"]

@@ -57,8 +57,9 @@ def config(diff_id):
         "created": never,
         "config": {
             "User": f"{USER}:{USER}",
-            "Env": ["PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "LEVERET_DATA_DIR=/var/lib/leveret"],
+            "Env": ["PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
             "Entrypoint": ["/leveret-broker"],
+            "Cmd": ["--data-dir", "/var/lib/leveret"],
             "ExposedPorts": {"5672/tcp": {}, "15672/tcp": {}},
             "Labels": labels,
             "WorkingDir": "/",

@@ -21,7 +21,8 @@ use crate::args::RetireArgs;
 use crate::resource::{Binding, Broker, Exchange, Queue, crds};
 use crate::source::FINALIZER;
 
-const MANAGER: &str = "leveret-operator";
+/// Helm installs the definitions under this name; under another one a later `helm install` would meet a conflict.
+const MANAGER: &str = "helm";
 /// How long the API server has to serve a new definition.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);

@@ -25,17 +25,21 @@
 {{- end }}
 {{- end }}
 
-{{/* Labels that never change: they select pods. */}}
+{{/* Labels that never change: they select pods, and a broker's NetworkPolicy lets in pods of this name. */}}
 {{- define "leveret.selector" -}}
-app.kubernetes.io/name: {{ include "leveret.name" . }}
+app.kubernetes.io/name: leveret-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "leveret.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
-app.kubernetes.io/name: {{ include "leveret.name" . }}
+app.kubernetes.io/name: leveret-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "leveret.moreLabels" . }}
+{{- end }}
+
+{{- define "leveret.moreLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: leveret
@@ -96,7 +100,8 @@ resources:
 name: {{ .entry.name }}
 namespace: {{ .root.Release.Namespace }}
 labels:
-  {{- include "leveret.labels" .root | nindent 2 }}
+  app.kubernetes.io/instance: {{ .root.Release.Name }}
+  {{- include "leveret.moreLabels" .root | nindent 2 }}
   {{- with .entry.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -107,5 +112,5 @@ annotations:
 {{- end }}
 
 {{- define "leveret.broker" -}}
-{{- default (include "leveret.fullname" .) .Values.broker.name }}
+{{- default (printf "%s-broker" (include "leveret.fullname" .)) .Values.broker.name }}
 {{- end }}
