@@ -22,6 +22,8 @@ pub mod sources;
 
 pub mod consume;
 
+pub mod direct_reply;
+
 pub mod get;
 
 pub mod settle;

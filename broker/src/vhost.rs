@@ -161,9 +161,14 @@ impl Vhost {
         Ok(queue.clone())
     }
 
-    /// All queues.
+    /// All queues that somebody has declared.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
-        self.topology.read().queues.values().cloned().collect()
+        let topology = self.topology.read();
+        let declared = topology
+            .queues
+            .values()
+            .filter(|queue| !declare::is_reply_queue(queue.name()));
+        declared.cloned().collect()
     }
 
     /// The sum of all queues, with what deleted ones had counted: under one lock, so that no count is missed or doubled.

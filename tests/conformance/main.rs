@@ -36,6 +36,8 @@ mod qos;
 
 mod get;
 
+mod direct_reply;
+
 mod settle;
 
 mod requeue;

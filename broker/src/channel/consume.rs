@@ -15,8 +15,6 @@ impl Channel {
     /// # Errors
     /// 404, 405 for the queue; 530 the tag is in use; 403 exclusive use; 406 a priority that isn't a number.
     pub fn basic_consume(&mut self, peer: &Peer, desk: &mut Desk, consume: &BasicConsume) -> Result<()> {
-        let name = self.queue_name(&consume.queue)?;
-        let queue = peer.vhost.queue(&name, peer.id)?;
         let tag = if consume.consumer_tag.is_empty() {
             generated_tag()
         } else {
@@ -31,6 +29,8 @@ impl Channel {
             return Err(Error::NotAllowed(text.into()));
         }
         let priority = priority(&consume.arguments)?;
+        let queue = self.consumed_queue(peer, consume, &tag)?;
+        let name = queue.name().clone();
         let id = peer.node.next_consumer_id();
         let source = self.sources.consumer(&self.deliveries, &queue, id);
         let consumer = Consumer::new(
@@ -87,6 +87,8 @@ impl Channel {
     /// The log has failed.
     pub fn basic_cancel(&mut self, peer: &Peer, desk: &mut Desk, cancel: &BasicCancel) -> Result<()> {
         if let Some(consuming) = self.consumers.remove(&cancel.consumer_tag) {
+            self.direct_reply
+                .take_if(|reply| reply.consumer_tag == cancel.consumer_tag);
             self.end_consumer(peer, desk, &consuming)?;
             self.publish_info();
         }

@@ -20,7 +20,10 @@ impl Channel {
     /// # Errors
     /// 404 no such exchange, 403 internal exchange, 406 wrong user-id or expiration.
     pub fn publish(&mut self, peer: &Peer, desk: &mut Desk, message: Message, mandatory: bool) -> Result<()> {
-        let stripped = check(&peer.user, &message)?;
+        let mut changed = check(&peer.user, &message)?;
+        if let Some(request) = self.with_reply_queue(changed.as_ref().unwrap_or(&message))? {
+            changed = Some(request);
+        }
         let confirm = self.confirms.as_mut().map(super::confirm::Confirms::next_tag);
         desk.received.0 += 1;
         desk.received.1 += u64::from(confirm.is_some());
@@ -38,8 +41,7 @@ impl Channel {
         if route.queues.is_empty() && confirm.is_none() {
             return Ok(());
         }
-        desk.stage
-            .push(self.number, route, stripped.unwrap_or(message), confirm);
+        desk.stage.push(self.number, route, changed.unwrap_or(message), confirm);
         Ok(())
     }
 

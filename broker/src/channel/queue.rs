@@ -5,6 +5,7 @@ use super::exchange::missing_is_done;
 use super::state::{Channel, Desk, Peer};
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
+use crate::vhost::declare::REPLY_TO;
 use leveret_amqp::ShortString;
 use leveret_amqp::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
@@ -17,6 +18,18 @@ impl Channel {
     /// # Errors
     /// See [`crate::vhost::Vhost::declare_queue`].
     pub fn queue_declare(&mut self, peer: &Peer, desk: &mut Desk, declare: &QueueDeclare) -> Result<()> {
+        if declare.queue.as_bytes() == REPLY_TO.as_bytes() {
+            // RabbitMQ lets clients declare the pseudo-queue; there is nothing to it.
+            let reply = QueueDeclareOk {
+                queue: declare.queue.clone(),
+                message_count: 0,
+                consumer_count: 1,
+            };
+            if !declare.no_wait {
+                self.reply(peer, desk, reply);
+            }
+            return Ok(());
+        }
         let (queue, change) = if declare.passive && declare.queue.is_empty() {
             let last = QueueDeclare {
                 queue: self.queue_name(&declare.queue)?,
@@ -28,7 +41,7 @@ impl Channel {
         };
         self.last_queue = queue.name().clone();
         if queue.definition.owner == Some(peer.id) && change.changed {
-            peer.info.exclusive_queues.lock().push(queue.clone());
+            peer.info.own(queue.clone());
         }
         if !declare.no_wait {
             let (message_count, consumer_count) = queue.counts();

@@ -3,6 +3,7 @@
 use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Deliveries;
+use super::direct_reply::DirectReply;
 use super::hold::Held;
 use super::sources::Sources;
 use super::stage::Stage;
@@ -68,6 +69,8 @@ pub struct Channel {
     pub consumers: HashMap<ShortString, Consuming>,
     /// What deliveries come from.
     pub sources: Sources,
+    /// What direct replies come to, if a consumer waits for them.
+    pub direct_reply: Option<DirectReply>,
     /// What an empty queue name stands for.
     pub last_queue: ShortString,
     /// Prefetch count of consumers to come; 0 is no limit.
@@ -106,6 +109,7 @@ impl Channel {
             confirms: None,
             consumers: HashMap::new(),
             sources: Sources::default(),
+            direct_reply: None,
             last_queue: ShortString::new(),
             prefetch: 0,
             closing: false,

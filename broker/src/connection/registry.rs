@@ -103,6 +103,13 @@ impl ConnectionInfo {
         format!("{} -> {}", self.peer, self.local)
     }
 
+    /// From now on a queue goes with this connection.
+    pub fn own(&self, queue: Arc<Queue>) {
+        let mut owned = self.exclusive_queues.lock();
+        owned.retain(|queue| !queue.is_deleted());
+        owned.push(queue);
+    }
+
     /// Asks the connection to close with 320 and this text.
     pub fn close(&self, reason: &str) {
         *self.close.lock() = Some(reason.to_owned());

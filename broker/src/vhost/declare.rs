@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::{Definition, Exchange, Kind};
 use crate::queue::{self, Queue};
-use leveret_amqp::ShortString;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
+use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::Batch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -119,6 +119,12 @@ impl Vhost {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
         if declare.passive {
+            // Whoever answers may ask whether the requester is still there.
+            let connection = if is_reply_queue(&name) {
+                self.owner_of(&name).unwrap_or(connection)
+            } else {
+                connection
+            };
             return self.queue(&name, connection).map(|queue| (queue, Change::default()));
         }
         let mut topology = self.topology.write();
@@ -129,7 +135,7 @@ impl Vhost {
         check_reserved("queue", &name)?;
         check(&declare.arguments, &name, &self.name)?;
         let name = if name.is_empty() {
-            generated_name(&topology)
+            random_name("amq.gen-", &topology)
         } else {
             name
         };
@@ -145,6 +151,28 @@ impl Vhost {
         drop(topology);
         self.tell(&[Event::queue_created(&queue.definition)]);
         Ok((queue, change))
+    }
+
+    /// A queue for the direct replies of one consumer. It goes with the consumer, or with its connection.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn declare_reply_queue(&self, connection: u64) -> Result<Arc<Queue>> {
+        let mut topology = self.topology.write();
+        let definition = queue::Definition {
+            name: random_name(REPLY_QUEUE, &topology),
+            durable: false,
+            auto_delete: true,
+            owner: Some(connection),
+            arguments: FieldTable::new(),
+        };
+        let (queue, mut records) = self.create_queue(&mut topology, definition);
+        let _ = self.commit(&mut records)?;
+        Ok(queue)
+    }
+
+    fn owner_of(&self, name: &ShortString) -> Option<u64> {
+        self.topology.read().queues.get(name)?.definition.owner
     }
 
     fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
@@ -186,15 +214,22 @@ fn quoted(value: &str) -> String {
     format!("'{value}'")
 }
 
-/// `amq.gen-` and 22 random characters, as RabbitMQ names queues.
-fn generated_name(topology: &Topology) -> ShortString {
+/// The name under which a client consumes direct replies.
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// How the names of the queues begin that direct replies go through.
+const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to.";
+
+/// Whether a queue is there for direct replies: nobody has declared it, so lists leave it out.
+pub fn is_reply_queue(name: &ShortString) -> bool {
+    name.as_bytes().starts_with(REPLY_QUEUE.as_bytes())
+}
+
+/// A prefix and 22 random characters, as RabbitMQ names queues.
+fn random_name(prefix: &str, topology: &Topology) -> ShortString {
     loop {
         let random: [u8; 16] = rand::random();
-        let name = format!(
-            "amq.gen-{}",
-            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random)
-        );
-        let name = ShortString::truncated(&name);
+        let random = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random);
+        let name = ShortString::truncated(&format!("{prefix}{random}"));
         if !topology.queues.contains_key(&name) {
             return name;
         }

@@ -96,7 +96,9 @@ impl Vhost {
         for binding in bindings {
             self.forget_binding(topology, &binding, &target, &mut records, events);
         }
-        events.push(Event::queue_deleted(&queue.definition));
+        if !super::declare::is_reply_queue(name) {
+            events.push(Event::queue_deleted(&queue.definition));
+        }
         self.commit(&mut records)
     }
 
