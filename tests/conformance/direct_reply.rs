@@ -4,7 +4,6 @@ use harness::requests::*;
 use harness::scripted_client::short;
 use harness::{Client, call, expect};
 use leveret_amqp::BasicProperties;
-use leveret_amqp::method::*;
 
 use std::time::Duration;
 
