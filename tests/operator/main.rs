@@ -30,6 +30,8 @@ mod deletion;
 
 mod drift;
 
+mod engine;
+
 mod scale;
 
 /// How long a change may take to be reconciled. Usually it is milliseconds; the machine may be busy with other tests.

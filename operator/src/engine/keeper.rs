@@ -173,6 +173,10 @@ impl Keeper {
     ) -> Result<(), Problem> {
         for (place, found) in there {
             let (kind, name) = place;
+            // Credentials are never deleted but with their Broker: clients may still need to be told the old ones.
+            if *kind == ChildKind::Secret {
+                continue;
+            }
             if wanted.iter().any(|child| child.kind == *kind && child.name == *name) {
                 continue;
             }
