@@ -5,6 +5,8 @@
 
 pub mod amqp;
 
+pub mod backlog;
+
 pub mod http;
 
 pub mod events;
@@ -14,13 +16,16 @@ pub mod connect;
 #[cfg(test)]
 pub(crate) mod fake;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::source::{Connection, Usage};
 pub use crate::topology::Operation;
 use crate::topology::{Name, Topology};
+use backlog::Backlog;
 
 /// Why an operation, or a whole call, did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +86,9 @@ pub struct BindingEvent {
     pub has_arguments: bool,
 }
 
+/// What waits in each queue of which the broker says it.
+pub type Backlogs = BTreeMap<Name, Backlog>;
+
 /// What the broker says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -100,6 +108,11 @@ pub trait Client: Send + Sync + 'static {
     /// How full the broker was when it was last listed.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// What waited in the queues when they were last listed.
+    fn backlogs(&self) -> Arc<Backlogs> {
+        Arc::default()
     }
 
     /// Carries out operations of one kind, of any virtual hosts, pipelined and in no particular order. The answer has

@@ -82,6 +82,8 @@ pub struct LastStatus {
     pub vhost: Option<String>,
     /// A binding as last put on the broker; opaque to sources (in the CRD: `x-kubernetes-preserve-unknown-fields`).
     pub applied: Option<Value>,
+    /// What was last said of a queue. It has nothing to do with deletion.
+    pub queue: Option<QueueNumbers>,
 }
 
 /// Everything about a resource that is not its spec.
@@ -318,6 +320,17 @@ pub struct Usage {
     pub disk_free: Option<String>,
 }
 
+/// What waits in a queue, as the broker last said; for people, who look at it in `kubectl get -o wide`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueNumbers {
+    /// Ready, and with consumers.
+    pub messages: u64,
+    pub ready: u64,
+    pub consumers: u64,
+    /// When it will be empty at the rates of now: `4s`, `grows`, or `-` for neither.
+    pub drain: String,
+}
+
 /// The whole status of one resource; it replaces what was written before.
 ///
 /// A report arrives only when it differs from the one before, but a source must still compare it with what stands in
@@ -341,6 +354,18 @@ pub struct StatusReport {
     pub did_something: bool,
     /// Only for a `Broker`.
     pub broker: Option<BrokerFacts>,
+    /// Only for a `Queue`; `None`: nothing new, what was written stands.
+    pub queue: Option<QueueNumbers>,
+}
+
+impl StatusReport {
+    /// Takes the place of an older report, which may never have been written: what only that one said is not lost.
+    pub fn supersede(&mut self, old: StatusReport) {
+        if old.uid == self.uid {
+            self.did_something |= old.did_something;
+            self.queue = self.queue.take().or(old.queue);
+        }
+    }
 }
 
 /// Where resources come from and where their status goes.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::resource::{Condition, SecretRef};
-use crate::source::{BrokerFacts, Kind, LastStatus, Reason, StatusReport, Tri};
+use crate::source::{BrokerFacts, Kind, LastStatus, QueueNumbers, Reason, StatusReport, Tri};
 
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
 const MESSAGE_MAX: usize = 4096;
@@ -39,6 +39,12 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u32>,
@@ -57,7 +63,17 @@ impl Status {
             name: self.name.clone(),
             vhost: self.vhost.clone(),
             applied: self.applied.clone(),
+            queue: self.queue(),
         }
+    }
+
+    fn queue(&self) -> Option<QueueNumbers> {
+        Some(QueueNumbers {
+            messages: self.messages?,
+            ready: self.ready?,
+            consumers: self.consumers?,
+            drain: self.drain.clone()?,
+        })
     }
 }
 
@@ -85,6 +101,13 @@ pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
     let only_if_true = |status: Tri| if status == Tri::True { message } else { "" };
     let facts = report.broker.as_ref();
     let did_something = report.did_something && report.key.kind != Kind::Broker;
+    // What a queue no longer owns says nothing of it.
+    let queue = report
+        .queue
+        .clone()
+        .or_else(|| before.queue())
+        .filter(|_| report.name.is_some());
+    let messages = queue.as_ref().map(|queue| queue.messages);
     let mut conditions = vec![
         condition("Ready", report.ready, message),
         condition("Reconciling", report.reconciling, only_if_true(report.reconciling)),
@@ -109,7 +132,10 @@ pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
         binding: facts
             .and_then(|facts| facts.credentials.clone())
             .map(|name| SecretRef { name }),
-        messages: facts.and_then(|facts| facts.usage.messages),
+        messages: facts.and_then(|facts| facts.usage.messages).or(messages),
+        ready: queue.as_ref().map(|queue| queue.ready),
+        consumers: queue.as_ref().map(|queue| queue.consumers),
+        drain: queue.map(|queue| queue.drain),
         disk_free: facts.and_then(|facts| facts.usage.disk_free.clone()),
         objects: facts.map(|facts| facts.objects),
         not_ready: facts.map(|facts| facts.not_ready),
@@ -213,6 +239,7 @@ mod tests {
             applied: None,
             did_something: false,
             broker: None,
+            queue: None,
         }
     }
 
@@ -275,6 +302,24 @@ mod tests {
         assert_eq!(types, ["Ready", "Reconciling", "Stalled", "Reachable", "Persistent"]);
         let text = serde_json::to_string(&status).expect("json");
         assert_eq!(serde_json::from_str::<Status>(&text).expect("status"), status);
+    }
+
+    #[test]
+    fn numbers_of_a_queue_stand_until_there_are_new_ones() {
+        let numbers = QueueNumbers {
+            messages: 3,
+            ready: 2,
+            consumers: 1,
+            drain: "4s".to_owned(),
+        };
+        let mut told = report(Tri::True, Reason::Synced);
+        told.queue = Some(numbers.clone());
+        let first = next(&told, &Status::default(), "t1");
+        let later = next(&report(Tri::True, Reason::Synced), &first, "t2");
+        assert_eq!((later.last().queue, &later), (Some(numbers), &first));
+        let mut lost = report(Tri::False, Reason::Conflict);
+        lost.name = None;
+        assert_eq!(next(&lost, &first, "t3").last().queue, None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod report;
 
 mod memory;
 
+mod pace;
+
 mod link;
 
 mod finalizer;

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::backlog::Backlog;
 use crate::broker::http::Management;
 use crate::source::folder::{Folder, Shown};
 use crate::source::{Kind, ObjectKey, Reason};
-use backlog::Backlog;
 use screen::{Picture, Size};
 
 /// Between two readings of the broker's counters.

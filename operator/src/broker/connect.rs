@@ -2,12 +2,14 @@
 //!
 //! In: [`Connection`]. Out: [`Live`], a [`Client`]. Does not know about resources or what is wanted.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
 use super::http::Management;
-use super::{About, Client, Connector, Error, Event, Operation, events};
+use super::{About, Backlogs, Client, Connector, Error, Event, Operation, events};
 use crate::source::{Connection, Usage};
 use crate::topology::{Name, Topology};
 
@@ -24,6 +26,7 @@ pub struct Live {
     management: Management,
     about: About,
     usage: Mutex<Usage>,
+    backlogs: Mutex<Arc<Backlogs>>,
 }
 
 impl Connector for Network {
@@ -41,6 +44,7 @@ impl Connector for Network {
             management,
             about,
             usage: Mutex::default(),
+            backlogs: Mutex::default(),
         };
         Ok((live, events))
     }
@@ -68,7 +72,13 @@ impl Client for Live {
     async fn list(&self) -> Result<Topology, Error> {
         let (listed, usage) = tokio::join!(self.management.list(), self.management.usage());
         *self.usage.lock() = usage;
-        listed
+        let (topology, backlogs) = listed?;
+        *self.backlogs.lock() = Arc::new(backlogs);
+        Ok(topology)
+    }
+
+    fn backlogs(&self) -> Arc<Backlogs> {
+        Arc::clone(&self.backlogs.lock())
     }
 
     fn usage(&self) -> Usage {

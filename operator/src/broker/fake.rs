@@ -8,7 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{About, BindingEvent, Client, Connector, Error, Event, Operation};
+use super::backlog::Backlog;
+use super::{About, Backlogs, BindingEvent, Client, Connector, Error, Event, Operation};
 use crate::source::Connection;
 use crate::topology::{End, ExchangeDefinition, Name, Topology};
 
@@ -286,6 +287,23 @@ impl Client for FakeClient {
             broker.topology.clone()
         })
         .await
+    }
+
+    fn backlogs(&self) -> Arc<Backlogs> {
+        let backlog = |count: u32| Backlog {
+            ready: count.into(),
+            ..Backlog::default()
+        };
+        self.fake.with(&self.uri, |broker| {
+            let names = broker.topology.queues.keys();
+            let rows = names.map(|name| {
+                (
+                    name.clone(),
+                    backlog(broker.messages.get(name).copied().unwrap_or_default()),
+                )
+            });
+            Arc::new(rows.collect())
+        })
     }
 
     async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {

@@ -23,7 +23,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{About, Error};
+use super::backlog::{Backlog, COLUMNS, Counters};
+use super::{About, Backlogs, Error};
 use crate::source::{Connection, Usage};
 use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition, Topology};
 
@@ -105,27 +106,28 @@ impl Management {
         }
     }
 
-    /// Everything on the broker in three calls.
+    /// Everything on the broker in three calls, and what waits in its queues.
     ///
     /// # Errors
     /// See [`Management::get`].
-    pub async fn list(&self) -> Result<Topology, Error> {
+    pub async fn list(&self) -> Result<(Topology, Backlogs), Error> {
+        let queues = format!("/api/queues?columns=vhost,name,durable,auto_delete,exclusive,arguments,{COLUMNS}");
         let (exchanges, queues, bindings) = futures::try_join!(
             self.get::<Vec<ExchangeRow>>(
                 "/api/exchanges?columns=vhost,name,type,durable,auto_delete,internal,arguments&disable_stats=true"
             ),
-            self.get::<Vec<QueueRow>>(
-                "/api/queues?columns=vhost,name,durable,auto_delete,exclusive,arguments&disable_stats=true"
-            ),
+            self.get::<Vec<QueueRow>>(&queues),
             self.get::<Vec<BindingRow>>(
                 "/api/bindings?columns=vhost,source,destination,destination_type,routing_key,arguments"
             ),
         )?;
-        Ok(Topology {
+        let backlogs = queues.iter().filter_map(QueueRow::backlog).collect();
+        let topology = Topology {
             exchanges: exchanges.into_iter().map(ExchangeRow::split).collect(),
             queues: queues.into_iter().map(QueueRow::split).collect(),
             bindings: bindings.into_iter().filter_map(BindingRow::into_binding).collect(),
-        })
+        };
+        Ok((topology, backlogs))
     }
 
     /// Messages in a queue, those that consumers hold included; RabbitMQ says it some seconds late. `None` when it says
@@ -346,9 +348,16 @@ struct QueueRow {
     exclusive: bool,
     #[serde(default)]
     arguments: Table,
+    #[serde(flatten)]
+    counters: Counters,
 }
 
 impl QueueRow {
+    fn backlog(&self) -> Option<(Name, Backlog)> {
+        let backlog = self.counters.backlog()?;
+        Some((Name::new(&self.vhost, &self.name), backlog))
+    }
+
     fn split(self) -> (Name, QueueDefinition) {
         let definition = QueueDefinition::new(self.durable, self.auto_delete, self.exclusive, self.arguments.into());
         (Name::new(self.vhost, self.name), definition)

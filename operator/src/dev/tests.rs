@@ -30,6 +30,7 @@ fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
             applied: None,
             did_something: false,
             broker: None,
+            queue: None,
         };
         (key, report)
     };

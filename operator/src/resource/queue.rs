@@ -22,7 +22,7 @@ use super::{AdoptionPolicy, BrokerRef, ObjectStatus, QueueDeletionPolicy, Update
     shortname = "lvq",
     category = "leveret",
     namespaced,
-    status = "ObjectStatus",
+    status = "QueueStatus",
     derive = "PartialEq",
     doc = "A queue on a broker",
     printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
@@ -31,6 +31,10 @@ use super::{AdoptionPolicy, BrokerRef, ObjectStatus, QueueDeletionPolicy, Update
     printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"MESSAGES","type":"integer","priority":1,"jsonPath":".status.messages"}"#,
+    printcolumn = r#"{"name":"READY","type":"integer","priority":1,"jsonPath":".status.ready"}"#,
+    printcolumn = r#"{"name":"CONSUMERS","type":"integer","priority":1,"jsonPath":".status.consumers"}"#,
+    printcolumn = r#"{"name":"DRAIN","type":"string","priority":1,"jsonPath":".status.drain"}"#,
     printcolumn = r#"{"name":"QUEUE","type":"string","priority":1,"jsonPath":".status.name"}"#,
     printcolumn = r#"{"name":"MESSAGE","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
@@ -117,6 +121,27 @@ impl QueueSpec {
     pub fn broker_name<'a>(&'a self, metadata_name: &'a str) -> &'a str {
         self.name.as_deref().unwrap_or(metadata_name)
     }
+}
+
+/// What the operator made of a Queue, and what waits in it. The numbers are some seconds old, and for people: metrics
+/// come from the broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStatus {
+    #[serde(flatten)]
+    pub object: ObjectStatus,
+    /// Messages in the queue, those that consumers hold included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<i64>,
+    /// Messages that are ready for delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<i64>,
+    /// Consumers of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<i64>,
+    /// When the queue will be empty if the rates stay as they are: a time such as 4s, `grows`, or `-` for neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
 }
 
 /// How a queue stores its messages.

@@ -294,7 +294,9 @@ impl Source for Folder {
 
     async fn write_status(&self, reports: Vec<StatusReport>) {
         let mut state = self.state.lock();
-        for report in reports {
+        for mut report in reports {
+            // The live view asks for these itself, every second.
+            report.queue = None;
             if state.world.meta(&report.key).is_some_and(|meta| meta.uid == report.uid) {
                 state.statuses.insert(report.key.clone(), report);
             }

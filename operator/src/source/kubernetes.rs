@@ -196,6 +196,7 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
         applied: last.applied,
         did_something: false,
         broker: None,
+        queue: None,
     }
 }
 

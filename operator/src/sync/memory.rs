@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
 use crate::broker::Operation;
-use crate::source::{Meta, Reason, StatusReport};
+use crate::source::{Meta, QueueNumbers, Reason, StatusReport};
 
 /// What is known of one resource.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Memory {
     pub(super) released: bool,
     pub(super) trouble: Option<Trouble>,
     pub(super) last: Option<StatusReport>,
+    /// What was last said of a queue, besides.
+    pub(super) numbers: Option<QueueNumbers>,
 }
 
 /// A step that failed, and when to try again.
@@ -42,6 +44,7 @@ impl Memory {
             released: false,
             trouble: None,
             last: None,
+            numbers: meta.status.queue.clone(),
         }
     }
 
@@ -117,6 +120,7 @@ mod tests {
             released: false,
             trouble: None,
             last: None,
+            numbers: None,
         };
         let failure = Failure {
             reason: Reason::InvalidArgument,

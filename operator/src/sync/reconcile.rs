@@ -20,6 +20,7 @@ use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
 use super::link::{Attempt, Failed, Link, News, connect, is_other, until};
 use super::memory::{Memory, unix_now};
 use super::observe::{Observed, Relevant, concerns};
+use super::pace::Pace;
 use super::report::{Away, offline, recall, report};
 use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
@@ -52,6 +53,7 @@ pub(super) struct Reconciler<S: Source, N: Connector> {
     owned: Owned,
     memory: BTreeMap<ObjectKey, Memory>,
     broker_last: Option<StatusReport>,
+    pace: Pace,
     wake: Option<Instant>,
     /// What the last attempt was made with, when the broker did not let it in.
     refused: Option<Box<Connection>>,
@@ -80,6 +82,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             owned: Owned::new(),
             memory: BTreeMap::new(),
             broker_last: None,
+            pace: Pace::default(),
             wake: None,
             refused: None,
             other: false,
@@ -198,6 +201,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         if self.link.is_up() {
             self.reconcile(&desired).await;
         }
+        self.tell_numbers(&desired);
         if !self.link.is_up() {
             self.go_without(&desired).await;
         }

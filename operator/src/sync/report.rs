@@ -100,6 +100,7 @@ pub fn report(
         applied: last.applied,
         did_something,
         broker: None,
+        queue: None,
     })
 }
 
@@ -167,6 +168,7 @@ pub fn broker_report(
         applied: None,
         did_something: false,
         broker: Some(facts),
+        queue: None,
     }
 }
 

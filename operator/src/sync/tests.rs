@@ -391,6 +391,7 @@ async fn a_missing_broker_or_secret_holds_nothing() {
             name: Some("invoices".to_owned()),
             vhost: Some("/".to_owned()),
             applied: None,
+            queue: None,
         };
         let object = world.queues.get_mut(&queue("invoices")).expect("the queue");
         Arc::make_mut(object).meta.status = status;
@@ -540,4 +541,28 @@ async fn a_refused_login_is_tried_again_when_the_password_changes_and_not_before
     stage.change(|_| {});
     stage.until_synced(&all_orders()).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn numbers_of_queues_follow_with_the_list_and_only_when_they_change() {
+    let settings = Settings {
+        resync: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let stage = Stage::start_with(orders(), Fake::default(), settings);
+    stage.until_synced(&all_orders()).await;
+    let messages = |stage: &Stage| {
+        let statuses = stage.shelf.statuses.lock();
+        let numbers = statuses.get(&queue("invoices")).and_then(|status| status.queue.clone());
+        numbers.map(|numbers| (numbers.messages, numbers.drain))
+    };
+    let says = |count| Some((count, "-".to_owned()));
+    stage.until("empty", |stage| messages(stage) == says(0)).await;
+    let name = Name::new("/", "invoices");
+    stage.fake.with(URI, |broker| broker.messages.insert(name, 7));
+    stage.until("seven", |stage| messages(stage) == says(7)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let writes = stage.shelf.writes.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(stage.shelf.writes.load(Ordering::SeqCst), writes, "nothing has changed");
 }

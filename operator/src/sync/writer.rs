@@ -30,8 +30,7 @@ impl Writer {
         Self { waiting, task }
     }
 
-    /// Puts reports in the queue, in the place of older ones for the same resources. That something was done is not
-    /// forgotten with them.
+    /// Puts reports in the queue, in the place of older ones for the same resources.
     pub(super) fn write(&self, reports: Vec<StatusReport>) {
         if reports.is_empty() {
             return;
@@ -39,7 +38,7 @@ impl Writer {
         let mut queued = self.waiting.reports.lock();
         for mut report in reports {
             if let Some(old) = queued.remove(&report.key) {
-                report.did_something |= old.did_something && old.uid == report.uid;
+                report.supersede(old);
             }
             queued.insert(report.key.clone(), report);
         }

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use super::backlog::{Backlog, Outlook};
+use crate::broker::backlog::{Backlog, Outlook, span};
 use crate::source::folder::Shown;
 use crate::source::{Kind, ObjectKey, StatusReport, Tri};
 
@@ -259,18 +258,6 @@ fn outlook(backlog: &Backlog) -> String {
     }
 }
 
-/// Two units are enough to know when to come back.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 => "< 1s".to_owned(),
-        1..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,19 +267,6 @@ mod tests {
         assert_eq!(fit("abc", 3), "abc");
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("a\nb", 9), "a b");
-    }
-
-    #[test]
-    fn spans() {
-        for (seconds, text) in [
-            (0, "< 1s"),
-            (59, "59s"),
-            (61, "1m01s"),
-            (3_700, "1h01m"),
-            (90_000, "1d01h"),
-        ] {
-            assert_eq!(span(Duration::from_secs(seconds)), text);
-        }
     }
 
     #[test]

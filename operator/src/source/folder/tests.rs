@@ -112,6 +112,7 @@ async fn statuses_of_what_is_there() {
         applied: None,
         did_something: false,
         broker: None,
+        queue: None,
     };
     let uid = edited.meta("a").uid;
     edited

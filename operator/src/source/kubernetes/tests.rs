@@ -147,6 +147,7 @@ fn report(reason: Reason) -> StatusReport {
         applied: None,
         did_something: false,
         broker: None,
+        queue: None,
     }
 }
 

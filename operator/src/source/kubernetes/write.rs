@@ -203,18 +203,17 @@ pub(super) async fn write_one(shared: &Shared, mut report: StatusReport) {
 #[derive(Debug, Default)]
 pub(super) struct Ticket {
     number: u64,
-    uid: String,
-    did_something: bool,
+    report: Option<StatusReport>,
 }
 
 impl Ticket {
-    /// Takes the place of the report before, which may not have been written: that something was done is not forgotten
-    /// with it.
+    /// Takes the place of the report before, which may not have been written.
     fn succeed(&mut self, report: &mut StatusReport) -> u64 {
-        report.did_something |= self.did_something && self.uid == report.uid;
+        if let Some(old) = self.report.take() {
+            report.supersede(old);
+        }
         self.number += 1;
-        self.uid.clone_from(&report.uid);
-        self.did_something = report.did_something;
+        self.report = Some(report.clone());
         self.number
     }
 }

@@ -3,13 +3,17 @@
 //! In: reports on resources, the state of the link. Out: reports to the writer, only where something is new.
 //! Does not know about how reports come about.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{FIRST_ATTEMPT, Reconciler};
+use crate::broker::backlog::{Backlog, Outlook, span};
 use crate::broker::{Client, Connector};
 use crate::resource::BrokerSpec;
-use crate::source::{Kind, Object, Source, StatusReport, Tri, World};
-use crate::sync::desired::{Desired, Item};
+use crate::source::{Kind, Object, QueueNumbers, Source, StatusReport, Tri, World};
+use crate::sync::desired::{Desired, Item, Standing, Thing};
 use crate::sync::link::Link;
 use crate::sync::report::{Connected, broker_report};
 
@@ -32,6 +36,44 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             }
         }
         self.writer.write(news);
+    }
+
+    /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once.
+    pub(super) fn tell_numbers(&mut self, desired: &Desired) {
+        let Link::Up { client, .. } = &self.link else { return };
+        if self.observed.is_some() && self.pace.is_due(self.listed, self.shared.settings.resync) {
+            let backlogs = client.backlogs();
+            let mut changed = BTreeMap::new();
+            for item in &desired.items {
+                let Standing::Wanted(Thing::Queue(name, _)) = &item.standing else {
+                    continue;
+                };
+                let (Some(memory), Some(backlog)) = (self.memory.get(&item.key), backlogs.get(name)) else {
+                    continue;
+                };
+                let numbers = numbers(backlog);
+                if memory.numbers.as_ref() != Some(&numbers) && self.is_ready(item) {
+                    changed.insert(item.key.clone(), numbers);
+                }
+            }
+            self.pace.take(self.listed, changed);
+        }
+        let mut reports = Vec::new();
+        for (key, numbers) in self.pace.turn(Instant::now()) {
+            let Some(memory) = self.memory.get_mut(&key) else {
+                continue;
+            };
+            let Some(last) = memory.last.clone() else { continue };
+            memory.numbers = Some(numbers.clone());
+            reports.push(StatusReport {
+                queue: Some(numbers),
+                ..last
+            });
+        }
+        self.writer.write(reports);
+        if let Some(next) = self.pace.next() {
+            self.wake_at(next);
+        }
     }
 
     pub(super) fn report_broker(&mut self, broker: &Object<BrokerSpec>, world: &World, desired: &Desired) {
@@ -74,5 +116,18 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             .map(|last| (Kind::Broker, last.ready == Tri::True));
         let items = desired.items.iter().map(|item| (item.key.kind, self.is_ready(item)));
         self.shared.count(&self.key, broker.chain(items));
+    }
+}
+
+fn numbers(backlog: &Backlog) -> QueueNumbers {
+    QueueNumbers {
+        messages: backlog.messages(),
+        ready: backlog.ready,
+        consumers: backlog.consumers,
+        drain: match backlog.outlook() {
+            Outlook::Drains(time) => span(time),
+            Outlook::Grows => "grows".to_owned(),
+            Outlook::Empty | Outlook::Steady => "-".to_owned(),
+        },
     }
 }
