@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench crash soak image dist cluster cluster-down
+.PHONY: build test lint fmt crds demo bench crash soak image e2e dist cluster cluster-down
 
 build:            # the three programs, optimised
 	cargo build --release --workspace --bins
@@ -35,6 +35,9 @@ soak:             # the same for hours, and the wire under ten thousand mutated 
 
 image:            # one image for all programs, as an OCI archive in dist/; no Docker needed
 	.ci/release/image.sh
+
+e2e:              # install to uninstall on a real node with real pods; needs root
+	tests/e2e/run.sh
 
 dist:             # what a release consists of, into dist/: chart, install.yaml, CRDs, programs, image, SBOM
 	.ci/release/dist.sh

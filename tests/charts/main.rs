@@ -12,14 +12,11 @@ use std::time::Duration;
 use harness::Broker;
 use harness::api_server::documents;
 use harness::http::Http;
+use harness::kubectl::{Tools, chart, helm, run, values};
 use harness::operator_process::Operator;
 use harness::place;
 use harness::wait::eventually;
 use serde_json::{Value, json};
-
-use tools::{Tools, chart, helm, run, values};
-
-mod tools;
 
 /// Value sets, each a file in `values/`.
 const SETS: [&str; 4] = ["default", "namespaces", "everything", "shop"];
@@ -317,6 +314,34 @@ impl Bounded {
         assert!(self.has_queue("q") && !self.has_queue("gone"));
         let events = tools.kubectl_well(&["-n", own, "get", "events", "-o", "jsonpath={.items[*].reason}"]);
         assert!(events.contains("Synced"), "{events}");
+        // A broker that the operator runs: no pod comes up here, but everything is made, changed and taken away.
+        let run = |version: u32| {
+            let mut spec = json!({"storage": {"size": "1Gi"}, "annotations": {"version": version.to_string()}});
+            if version == 1 {
+                spec["networkPolicy"] = json!({});
+            }
+            tools.apply(own, &[object("Broker", "run", spec)], &[]);
+        };
+        let there = |kind: &str, version: &str| {
+            eventually(kind, SOON, || {
+                let path = "jsonpath={.items[*].metadata.annotations.version}";
+                let arguments = ["-n", own, "get", kind, "-l", "leveret.dev/broker=run", "-o", path];
+                let said = tools.kubectl(&arguments, "");
+                let versions: Vec<&str> = said.stdout.split_whitespace().collect();
+                match versions.iter().all(|found| *found == version) && versions.is_empty() == version.is_empty() {
+                    true => Ok(()),
+                    false => Err(said.all),
+                }
+            });
+        };
+        run(1);
+        for kind in ["statefulset", "service", "configmap", "secret", "networkpolicy"] {
+            there(kind, "1");
+        }
+        run(2);
+        there("statefulset", "2");
+        there("networkpolicy", "");
+        tools.kubectl_well(&["-n", own, "delete", "brokers.leveret.dev/run", "--timeout=60s"]);
     }
 
     fn has_queue(&self, name: &str) -> bool {

@@ -27,6 +27,9 @@ pub mod history;
 /// A real Kubernetes control plane.
 pub mod api_server;
 
+/// helm and kubectl, as a user types them.
+pub mod kubectl;
+
 /// The operator as a process.
 pub mod operator_process;
 

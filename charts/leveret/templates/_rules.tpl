@@ -13,15 +13,15 @@
 - apiGroups: [leveret.dev]
   resources: [brokers/finalizers]
   verbs: [update]
-# Credentials. get, list, watch: those that Brokers name, each watched by its name, for rotation; never all of them.
-# create, patch: the generated administrator of a Broker. delete: none, owner references do that.
+# Credentials. get, list, watch: those that Brokers name, each by its name, and the operator's own, by their label; never
+# all of them. create, patch: the generated administrator of a Broker that runs here; delete: when it no longer does.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # Parts of a broker that runs here. create, patch: server-side apply; get, list, watch: to see what others change in them;
-# delete: what an edited Broker no longer wants.
+# delete: what an edited Broker no longer asks for (the rest goes with it, by owner references).
 - apiGroups: [""]
-  resources: [services, configmaps, serviceaccounts]
+  resources: [services, configmaps]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [statefulsets]
@@ -35,33 +35,26 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: [get, list, watch, create, patch, delete]
-# Volumes. get, list, watch: their size and state; patch: a larger size; delete: with storage.deletionPolicy Delete only.
+# Volumes. get: the size; patch: a larger one. Never delete: the StatefulSet does that, with storage.deletionPolicy Delete.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, patch, delete]
-# Why a broker is not up: get, list, watch the pod's state, get the last line of its log.
+  verbs: [get, patch]
+# Why a broker is not up: the state of its pod, in which the end of its log stands.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [pods/log]
-  verbs: [get]
 # What happened, for `kubectl describe`. create the first time, patch the count.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
 
-{{/* What only a cluster-wide operator may: both are of the whole cluster and hold nothing secret. */}}
+{{/* What only a cluster-wide operator may. */}}
 {{- define "leveret.clusterRules" -}}
 # Labels of namespaces, for Brokers with allowedNamespaces: { from: Selector }.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]
-# get: whether a class lets volumes grow.
-- apiGroups: [storage.k8s.io]
-  resources: [storageclasses]
-  verbs: [get]
 {{- end }}
 
 {{/* In the operator's own namespace. */}}

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use harness::api_server::{ApiServer, api_server};
-use harness::{place, skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::api_server::{ApiServer, api_server};
+use crate::{place, skip};
 
 /// What a program said, on both of its outputs, and whether it ended well.
 pub struct Said {
@@ -99,13 +100,18 @@ pub fn values(name: &str) -> String {
 }
 
 impl Tools {
+    /// For a cluster that is there, whatever is installed in it.
+    pub fn at(cluster: ApiServer) -> Tools {
+        Tools {
+            cluster,
+            home: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
     /// With the definitions installed. `None` without a cluster or helm.
     pub fn new() -> Option<Tools> {
         helm()?;
-        let tools = Tools {
-            cluster: api_server()?,
-            home: tempfile::tempdir().expect("a temporary folder"),
-        };
+        let tools = Tools::at(api_server()?);
         let crds = place::repository().join("crds").display().to_string();
         tools.kubectl_well(&["apply", "--server-side", "--force-conflicts", "-f", &crds]);
         tools.kubectl_well(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]);

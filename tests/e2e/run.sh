@@ -1,0 +1,37 @@
+#!/bin/bash
+# run.sh   the way a user meets it, on a real node: builds the image, starts a node with real pods, and runs the test
+# `e2e` on it. Needs root (namespaces, containerd) and Debian's packages, which it installs; no Docker, no registry.
+# env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, 10.213);  KEEP=1 leaves the node running
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[ "$(id -u)" = 0 ] || { echo "run.sh: a node needs root" >&2; exit 1; }
+export KCP_NAME=${KCP_NAME:-e2e} KCP_NET=${KCP_NET:-10.213}
+missing=()
+for package in containerd runc containernetworking-plugins iptables nftables conntrack ethtool socat busybox-static; do
+  dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+archive=$(mktemp --suffix=.tar)
+finish() {
+  rm -f "$archive"
+  [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
+}
+trap finish EXIT
+started=$SECONDS
+IMAGE=kcp.local/leveret:e2e .ci/release/image.sh "$archive"
+echo "image built in $((SECONDS - started)) s"
+tests/cluster/images.sh >/dev/null
+LEVERET_TEST_KUBECONFIG=$(tests/cluster/up.sh node)
+state=$(dirname "$LEVERET_TEST_KUBECONFIG")
+node=(nsenter -t "$(cat "$state/pid/init")" -m -p)
+"${node[@]}" ctr -n k8s.io images import "$(realpath "$archive")"
+"${node[@]}" ctr -n k8s.io images tag --force kcp.local/leveret:e2e kcp.local/leveret:e2e-next
+kcp=$(tests/cluster/build.sh node)
+mkdir -p "$state/bin"
+printf '#!/bin/sh\nexec %s/kcp kubectl "$@"\n' "$kcp" >"$state/bin/kubectl"
+chmod +x "$state/bin/kubectl"
+export LEVERET_TEST_KUBECONFIG LEVERET_E2E=$state PATH=$state/bin:$PATH
+cargo test -p system-tests --test e2e -- --nocapture
