@@ -316,8 +316,21 @@ pub struct BrokerFacts {
 pub struct Usage {
     /// Messages in all queues.
     pub messages: Option<u64>,
-    /// Free space on its disk, rounded so that it changes seldom; for example `8Gi`.
-    pub disk_free: Option<String>,
+    /// Free bytes on its disk.
+    pub disk_free: Option<u64>,
+}
+
+impl Usage {
+    /// This, after `before`: free space that has changed by less than an eighth counts as the same, so that a status is
+    /// not written all the time.
+    pub fn after(mut self, before: &Usage) -> Usage {
+        if let (Some(new), Some(old)) = (self.disk_free, before.disk_free)
+            && new.abs_diff(old) <= old / 8
+        {
+            self.disk_free = before.disk_free;
+        }
+        self
+    }
 }
 
 /// What waits in a queue, as the broker last said; for people, who look at it in `kubectl get -o wide`.

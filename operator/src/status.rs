@@ -136,7 +136,7 @@ pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
         ready: queue.as_ref().map(|queue| queue.ready),
         consumers: queue.as_ref().map(|queue| queue.consumers),
         drain: queue.map(|queue| queue.drain),
-        disk_free: facts.and_then(|facts| facts.usage.disk_free.clone()),
+        disk_free: facts.and_then(|facts| facts.usage.disk_free).map(quantity),
         objects: facts.map(|facts| facts.objects),
         not_ready: facts.map(|facts| facts.not_ready),
     }
@@ -162,6 +162,17 @@ fn broker_conditions(facts: &BrokerFacts) -> Vec<(&'static str, Tri, &'static st
         ),
     });
     reachable.into_iter().chain(persistent).collect()
+}
+
+/// Bytes as a quantity with three significant binary digits.
+fn quantity(bytes: u64) -> String {
+    let step = 1 << bytes.checked_ilog2().unwrap_or_default().saturating_sub(2);
+    let bytes = bytes / step * step;
+    let (shift, unit) = [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")]
+        .into_iter()
+        .find(|(shift, _)| bytes >= 4 << shift)
+        .unwrap_or((0, ""));
+    format!("{}{unit}", bytes >> shift)
 }
 
 /// Something to tell as a Kubernetes event.
@@ -222,7 +233,7 @@ fn shortened(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{BrokerFacts, ObjectKey};
+    use crate::source::{ObjectKey, Usage};
 
     fn report(ready: Tri, reason: Reason) -> StatusReport {
         StatusReport {
@@ -320,6 +331,28 @@ mod tests {
         let mut lost = report(Tri::False, Reason::Conflict);
         lost.name = None;
         assert_eq!(next(&lost, &first, "t3").last().queue, None);
+    }
+
+    #[test]
+    fn free_space_is_told_roughly_and_changes_seldom() {
+        for (bytes, text) in [
+            (0, "0"),
+            (60 << 30, "56Gi"),
+            (5 << 30, "5Gi"),
+            (3_700_000_000, "3072Mi"),
+            (5000, "4Ki"),
+        ] {
+            assert_eq!(quantity(bytes), text);
+        }
+        let usage = |bytes| Usage {
+            messages: Some(bytes),
+            disk_free: Some(bytes),
+        };
+        let after = |new, old| usage(new).after(&usage(old)).disk_free;
+        assert_eq!(after(105, 100), Some(100));
+        assert_eq!(after(95, 100), Some(100));
+        assert_eq!(after(80, 100), Some(80));
+        assert_eq!(usage(5).after(&Usage::default()), usage(5));
     }
 
     #[test]

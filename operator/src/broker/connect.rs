@@ -71,7 +71,8 @@ impl Client for Live {
 
     async fn list(&self) -> Result<Topology, Error> {
         let (listed, usage) = tokio::join!(self.management.list(), self.management.usage());
-        *self.usage.lock() = usage;
+        let mut known = self.usage.lock();
+        *known = usage.after(&known);
         let (topology, backlogs) = listed?;
         *self.backlogs.lock() = Arc::new(backlogs);
         Ok(topology)

@@ -102,7 +102,7 @@ impl Management {
         let free = nodes.unwrap_or_default().iter().filter_map(|node| node.disk_free).min();
         Usage {
             messages: overview.ok().and_then(|totals| totals.queue_totals.messages),
-            disk_free: free.map(rounded),
+            disk_free: free,
         }
     }
 
@@ -263,18 +263,6 @@ struct QueueTotals {
 #[derive(Deserialize)]
 struct Node {
     disk_free: Option<u64>,
-}
-
-/// A quantity with three significant binary digits: it changes only with an eighth of its size, so that a status does
-/// not change all the time.
-fn rounded(bytes: u64) -> String {
-    let step = 1 << bytes.checked_ilog2().unwrap_or_default().saturating_sub(2);
-    let bytes = bytes / step * step;
-    let (unit, name) = [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")]
-        .into_iter()
-        .find(|(shift, _)| bytes >= 4 << shift)
-        .unwrap_or((0, ""));
-    format!("{}{name}", bytes >> unit)
 }
 
 #[derive(Deserialize)]
