@@ -3,6 +3,8 @@
 //! In: YAML or JSON of the group `leveret.dev`. Out: typed specs for the pipeline, and the CRDs themselves.
 //! Does not know about brokers, the pipeline, or a Kubernetes client.
 
+pub mod secret;
+
 pub mod broker;
 
 pub mod workload;
@@ -24,12 +26,13 @@ use serde::{Deserialize, Serialize};
 
 pub use binding::{Binding, BindingSpec, Destination};
 pub use broker::{
-    AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom, SecretRef,
+    AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
 };
 pub use condition::{Condition, ObjectStatus};
 pub use exchange::{Exchange, ExchangeSpec};
 pub use queue::{DeadLetter, Deduplication, Overflow, Period, PeriodError, Queue, QueueSpec, QueueType};
 pub use schema::{crd_yaml, crds};
+pub use secret::SecretRef;
 
 /// API group of all kinds.
 pub const GROUP: &str = "leveret.dev";

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use harness::place::repository;
 
+mod circles;
+
 /// Longer files are two files.
 const MOST_LINES: usize = 600;
 

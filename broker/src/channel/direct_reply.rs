@@ -3,7 +3,7 @@
 //! Comes in: basic.consume of that name, messages whose reply-to is that name. Goes out: a queue that belongs to the channel's
 //! consumer alone, and messages that name it instead. Who answers publishes to the default exchange with that name as routing key.
 
-use super::state::{Channel, Peer};
+use super::state::{Channel, DirectReply, Peer};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::Queue;
@@ -12,14 +12,6 @@ use leveret_amqp::method::BasicConsume;
 use leveret_amqp::properties::raw;
 use leveret_amqp::{BasicProperties, ShortString};
 use std::sync::Arc;
-
-/// The replies that a channel waits for.
-pub struct DirectReply {
-    /// Tag of the consumer that gets them.
-    pub consumer_tag: ShortString,
-    /// Name of the queue that they go through.
-    name: ShortString,
-}
 
 impl Channel {
     /// The queue of a basic.consume: the one of that name, or a new one for direct replies.

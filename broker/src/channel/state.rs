@@ -3,7 +3,6 @@
 use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Deliveries;
-use super::direct_reply::DirectReply;
 use super::hold::Held;
 use super::sources::Sources;
 use super::stage::Stage;
@@ -79,6 +78,14 @@ pub struct Channel {
     pub closing: bool,
     /// For the HTTP API.
     pub info: Arc<ChannelInfo>,
+}
+
+/// The replies that a channel waits for (see `channel/direct_reply.rs`).
+pub struct DirectReply {
+    /// Tag of the consumer that gets them.
+    pub consumer_tag: ShortString,
+    /// Name of the queue that they go through.
+    pub name: ShortString,
 }
 
 /// A consumer of this channel.

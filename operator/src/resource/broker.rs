@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use super::schema::rules;
+use super::secret::{SecretKeyRef, SecretRef};
 use super::workload::{
     ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, settings_schema, spec_rules,
 };
@@ -152,32 +153,6 @@ const MANAGEMENT_URI: (&str, &str) = (
     r"self.matches('^https?://[^@/?#\\s]+(/[^@?#\\s]*)?$')",
     "managementUri must be http://HOST[:PORT][/PREFIX] or https://...: no user or password in it (credentials come from credentialsSecretRef)",
 );
-
-/// Names a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// Names one key of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKeyRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Key in the Secret that holds certificates in PEM form.
-    #[serde(default = "default_ca_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-fn default_ca_key() -> String {
-    "ca.crt".to_owned()
-}
 
 /// From which namespaces objects may refer to a Broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::broker::{SecretKeyRef, SecretRef};
 use super::schema::{argument_schema, object, rule};
+use super::secret::{SecretKeyRef, SecretRef};
 
 /// Fields of `spec` that are only for engine Leveret.
 const ONLY_LEVERET: [&str; 13] = [

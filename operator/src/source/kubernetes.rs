@@ -3,6 +3,8 @@
 //! In: watches of the API server. Out: the [`World`], and writes of status and finalizers.
 //! Does not know about brokers or the pipeline.
 
+mod api;
+
 mod cache;
 
 mod events;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ApiResource;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
@@ -18,20 +17,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::api::api_resource;
 use super::cache::{Change, Unreadable, key_of};
 use super::{Shared, write};
 use crate::dereference::referenced;
-use crate::resource::{Binding, Broker, Exchange, NamespacesFrom, Queue};
+use crate::resource::NamespacesFrom;
 use crate::source::{Kind, ObjectKey};
-
-pub(super) fn api_resource(kind: Kind) -> ApiResource {
-    match kind {
-        Kind::Broker => ApiResource::erase::<Broker>(&()),
-        Kind::Exchange => ApiResource::erase::<Exchange>(&()),
-        Kind::Queue => ApiResource::erase::<Queue>(&()),
-        Kind::Binding => ApiResource::erase::<Binding>(&()),
-    }
-}
 
 /// How far the reading of a kind has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
+use super::api::api_resource;
 use super::cache::{Change, Written};
 use super::events::Told;
-use super::watch::api_resource;
 use super::{MANAGER, Shared};
 use crate::metrics::ApiWrite;
 use crate::resource::{GROUP, VERSION};
