@@ -37,7 +37,10 @@ pub fn gone(pid: u32) {
     tell(&format!("gone {pid}\n"));
 }
 
-#[expect(clippy::zombie_processes, reason = "the shell outlives this process: there is nobody to wait for it")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "the shell outlives this process: there is nobody to wait for it"
+)]
 fn tell(line: &str) {
     let pipe = REAPER.get_or_init(|| {
         let mut command = Command::new("bash");
