@@ -15,6 +15,18 @@ pub mod install;
 /// `leveret dev`: a broker of one's own for a folder of manifests.
 pub mod dev;
 
+/// A live broker by its address, looked at once.
+pub mod live;
+
+/// `leveret plan`: what applying a folder would change.
+pub mod plan;
+
+/// `leveret export`: what stands on a broker as YAML.
+pub mod export;
+
+/// `leveret lint`: what is wrong with a folder, without a broker.
+pub mod lint;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 

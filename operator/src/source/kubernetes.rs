@@ -11,6 +11,8 @@ mod events;
 
 mod secrets;
 
+pub mod snapshot;
+
 mod watch;
 
 mod write;

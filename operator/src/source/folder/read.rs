@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -70,6 +71,27 @@ pub struct Manifests {
     pub objects: BTreeMap<ObjectKey, Manifest>,
     /// Documents of other groups, which are left alone: a line for each.
     pub skipped: Vec<String>,
+    pub places: BTreeMap<ObjectKey, Place>,
+}
+
+/// Where a resource stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// Lines of the fields of `spec` that refer to something.
+    fields: BTreeMap<&'static str, usize>,
+}
+
+/// Fields of `spec` that refer to something.
+const REFERENCES: [&str; 5] = ["brokerRef", "source", "destination", "deadLetter", "alternateExchange"];
+
+impl Place {
+    /// `FILE:LINE` of a field of `spec`, or of the resource.
+    pub fn of(&self, field: &str) -> String {
+        format!("{}:{}", self.file, self.fields.get(field).unwrap_or(&self.line))
+    }
 }
 
 /// Files with what shows that they have changed.
@@ -136,37 +158,29 @@ fn problem(path: &Path, message: impl Into<String>) -> Problem {
 /// Everything that is wrong in any of them.
 pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>> {
     let schemas = schemas();
-    let mut reader = Reader {
-        schemas: &schemas,
-        manifests: Manifests::default(),
-        places: BTreeMap::new(),
-        problems: Vec::new(),
-    };
-    for (path, _, length) in files {
-        if *length > MOST_BYTES {
-            reader.problems.push(problem(path, "larger than 64 MiB"));
-            continue;
-        }
-        match fs::read_to_string(path) {
-            Ok(text) => reader.file(path, &text),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                reader.problems.push(problem(path, "not UTF-8 text"));
-            }
-            Err(error) => reader.problems.push(problem(path, reading(&error))),
-        }
+    let mut reader = Reader::new(&schemas, DEFAULT_NAMESPACE);
+    reader.files(files);
+    reader.finish(root)
+}
+
+/// Reads the manifests at `path` once, or from stdin for `-`. Those without a namespace are in `namespace`, or in
+/// `default`.
+///
+/// # Errors
+/// Everything that is wrong in any of them.
+pub fn read_once(path: &Path, namespace: Option<&str>) -> Result<Manifests, Vec<Problem>> {
+    let schemas = schemas();
+    let mut reader = Reader::new(&schemas, namespace.unwrap_or(DEFAULT_NAMESPACE));
+    if path == Path::new("-") {
+        let stdin = Path::new("stdin");
+        let mut text = String::new();
+        let read = std::io::stdin().take(MOST_BYTES).read_to_string(&mut text);
+        read.map_err(|error| vec![problem(stdin, error.to_string())])?;
+        reader.file(stdin, &text);
+        return reader.finish(stdin);
     }
-    if reader.problems.is_empty() && reader.manifests.objects.is_empty() {
-        let message = match reader.manifests.skipped.len() {
-            0 => "no manifests (*.yaml, *.yml) in this folder".to_owned(),
-            _ => format!("no manifest of {GROUP}/{VERSION} in this folder"),
-        };
-        reader.problems.push(problem(root, message));
-    }
-    if reader.problems.is_empty() {
-        Ok(reader.manifests)
-    } else {
-        Err(reader.problems)
-    }
+    reader.files(&files(path).map_err(|problem| vec![problem])?);
+    reader.finish(path)
 }
 
 /// Schema by kind.
@@ -191,12 +205,53 @@ fn schemas() -> Schemas {
 
 struct Reader<'a> {
     schemas: &'a Schemas,
+    /// Of objects that name none.
+    namespace: &'a str,
     manifests: Manifests,
-    places: BTreeMap<ObjectKey, String>,
     problems: Vec<Problem>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(schemas: &'a Schemas, namespace: &'a str) -> Self {
+        Self {
+            schemas,
+            namespace,
+            manifests: Manifests::default(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn files(&mut self, files: &Fingerprint) {
+        for (path, _, length) in files {
+            if *length > MOST_BYTES {
+                self.problems.push(problem(path, "larger than 64 MiB"));
+                continue;
+            }
+            match fs::read_to_string(path) {
+                Ok(text) => self.file(path, &text),
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    self.problems.push(problem(path, "not UTF-8 text"));
+                }
+                Err(error) => self.problems.push(problem(path, reading(&error))),
+            }
+        }
+    }
+
+    fn finish(mut self, root: &Path) -> Result<Manifests, Vec<Problem>> {
+        if self.problems.is_empty() && self.manifests.objects.is_empty() {
+            let message = match self.manifests.skipped.len() {
+                0 => "no manifests (*.yaml, *.yml) in this folder".to_owned(),
+                _ => format!("no manifest of {GROUP}/{VERSION} in this folder"),
+            };
+            self.problems.push(problem(root, message));
+        }
+        if self.problems.is_empty() {
+            Ok(self.manifests)
+        } else {
+            Err(self.problems)
+        }
+    }
+
     fn file(&mut self, path: &Path, text: &str) {
         for document in split(text) {
             let parsed: Result<serde_yaml::Value, _> = serde_yaml::from_str(&document.text);
@@ -285,17 +340,26 @@ impl Reader<'_> {
             Err(message) => return self.fault(path, document, &["spec".to_owned()], &message),
         };
         let metadata = |name: &str| value.pointer(&format!("/metadata/{name}"));
-        let namespace = metadata("namespace")
-            .and_then(Value::as_str)
-            .unwrap_or(DEFAULT_NAMESPACE);
+        let namespace = metadata("namespace").and_then(Value::as_str).unwrap_or(self.namespace);
         let name = metadata("name").and_then(Value::as_str).unwrap_or_default();
         let key = ObjectKey::new(kind, namespace, name);
-        let place = format!("{}:{}", path.display(), document.line_of(&[]));
-        if let Some(first) = self.places.insert(key.clone(), place.clone()) {
-            let message = format!("{key} is there twice, first in {first}");
+        let fields = REFERENCES
+            .into_iter()
+            .filter(|field| value.pointer(&format!("/spec/{field}")).is_some());
+        let place = Place {
+            file: path.display().to_string(),
+            line: document.line_of(&[]),
+            fields: fields
+                .map(|field| (field, document.line_of(&["spec".to_owned(), field.to_owned()])))
+                .collect(),
+        };
+        if let Some(first) = self.manifests.places.get(&key) {
+            let message = format!("{key} is there twice, first in {}", first.of(""));
+            let place = place.of("");
             self.problems.push(Problem { place, message });
             return;
         }
+        self.manifests.places.insert(key.clone(), place);
         let annotations = metadata("annotations").cloned().map(serde_json::from_value);
         let manifest = Manifest {
             annotations: annotations.and_then(Result::ok).unwrap_or_default(),

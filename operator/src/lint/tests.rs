@@ -1,0 +1,92 @@
+//! What only shows when all manifests are seen together.
+
+use super::*;
+
+fn problems(text: &str, partial: bool) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.yaml"), text).expect("a file");
+    let args = LintArgs {
+        folder: folder.path().to_owned(),
+        partial,
+    };
+    let prefix = format!("{}/", folder.path().display());
+    match run(&args) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems
+            .iter()
+            .map(|problem| problem.to_string().replace(&prefix, ""))
+            .collect(),
+    }
+}
+
+fn manifest(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: leveret.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: {name} }}\nspec:\n  brokerRef: {{ name: main }}\n{spec}"
+    )
+}
+
+#[test]
+fn a_whole_folder_is_fine() {
+    let text = [
+        manifest("Exchange", "orders", "  alternateExchange: amq.fanout\n"),
+        manifest("Queue", "invoices", "  deadLetter: { exchange: orders }\n"),
+        manifest("Binding", "b", "  source: orders\n  destination: { queue: invoices }\n"),
+        manifest(
+            "Binding",
+            "c",
+            "  source: amq.topic\n  destination: { exchange: orders }\n",
+        ),
+    ];
+    assert_eq!(problems(&text.concat(), false), Vec::<String>::new());
+}
+
+#[test]
+fn references_that_lead_nowhere() {
+    let text = [
+        manifest("Exchange", "orders", "  alternateExchange: nix\n"),
+        manifest(
+            "Queue",
+            "invoices",
+            "  maxLength: 5\n  deadLetter: { exchange: dead }\n",
+        ),
+        manifest("Binding", "b", "  source: order\n  destination: { queue: invoice }\n"),
+    ]
+    .concat();
+    assert_eq!(
+        problems(&text, false),
+        [
+            "a.yaml:7: Exchange orders: exchange 'nix' is not declared in this folder",
+            "a.yaml:15: Queue invoices: exchange 'dead' is not declared in this folder",
+            "a.yaml:22: Binding b: exchange 'order' is not declared in this folder",
+            "a.yaml:23: Binding b: queue 'invoice' is not declared in this folder",
+        ]
+    );
+    assert_eq!(problems(&text, true), Vec::<String>::new());
+}
+
+#[test]
+fn the_same_twice_and_a_broker_that_is_missing() {
+    let text = [
+        manifest("Queue", "a", "  name: jobs\n"),
+        manifest("Queue", "b", "  name: jobs\n"),
+        "---\napiVersion: leveret.dev/v1alpha1\nkind: Broker\nmetadata: { name: other }\nspec: {}\n".to_owned(),
+    ];
+    assert_eq!(
+        problems(&text.concat(), false),
+        [
+            "a.yaml:6: Queue a: Broker default/main does not exist in this folder",
+            "a.yaml:9: Queue b: queue 'jobs' belongs to Queue default/a already",
+            "a.yaml:13: Queue b: Broker default/main does not exist in this folder",
+        ]
+    );
+}
+
+#[test]
+fn rules_of_the_crds() {
+    let found = problems(
+        &manifest("Queue", "q", "  maxLength: 5\n  arguments: { x-max-length: 6 }\n"),
+        false,
+    );
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("say the same thing"), "{found:?}");
+}

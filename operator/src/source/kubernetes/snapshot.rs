@@ -1,0 +1,78 @@
+//! The resources of some namespaces as they stand now, without following them.
+//!
+//! In: a client, and what to look at. Out: a [`World`], and connections of its brokers.
+//! Does not know about watches, or what the world is for.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use tokio::sync::watch as channel;
+
+use super::cache::Cache;
+use super::secrets::Secrets;
+use super::watch::api_resource;
+use crate::dereference::dereference;
+use crate::resource::BrokerSpec;
+use crate::source::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
+
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
+
+/// The resources in `namespaces`, and `brokers` wherever they are. What does not exist is left out.
+///
+/// # Errors
+/// What the API server, or the way to it, says.
+pub async fn snapshot(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+    brokers: &BTreeSet<ObjectKey>,
+) -> Result<World, kube::Error> {
+    let mut cache = Cache::default();
+    for namespace in namespaces {
+        for kind in Kind::ALL {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &api_resource(kind));
+            let mut page = ListParams::default().limit(PAGE);
+            loop {
+                let list = api.list(&page).await?;
+                for object in list.items {
+                    take(&mut cache, kind, object);
+                }
+                match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                    Some(token) => page = page.continue_token(&token),
+                    None => break,
+                }
+            }
+        }
+        // Only labels come from it; who may not read namespaces has no selectors that match.
+        let api: Api<Namespace> = Api::all(client.clone());
+        if let Ok(Some(found)) = api.get_opt(namespace).await {
+            cache.namespace(namespace, Some(found.metadata.labels.unwrap_or_default()));
+        }
+    }
+    for key in brokers.iter().filter(|key| !namespaces.contains(&key.namespace)) {
+        let resource = api_resource(Kind::Broker);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
+        if let Some(object) = api.get_opt(&key.name).await? {
+            take(&mut cache, Kind::Broker, object);
+        }
+    }
+    Ok((*cache.world()).clone())
+}
+
+fn take(cache: &mut Cache, kind: Kind, object: DynamicObject) {
+    if let Err(unreadable) = cache.observe(kind, object) {
+        tracing::warn!("{}: {}", unreadable.key, unreadable.why);
+    }
+}
+
+/// How a broker is reached, by its Secrets as they stand now.
+///
+/// # Errors
+/// See [`ConnectionError`].
+pub async fn connection(client: &Client, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+    let secrets = Secrets::new(client.clone(), channel::Sender::new(0));
+    dereference(broker, &secrets).await
+}
