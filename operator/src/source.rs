@@ -130,6 +130,8 @@ pub struct World {
 /// What is known of a broker that the operator runs itself, besides what the broker says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineState {
+    /// The generation of the Broker that this is about.
+    pub generation: i64,
     /// Why it cannot be run as declared; it counts although the broker may answer.
     pub problem: Option<(Reason, String)>,
     /// Why its pod is not up, or is about to be replaced.

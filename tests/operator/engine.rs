@@ -310,6 +310,10 @@ async fn topology_is_declared_with_generated_credentials_and_they_rotate() {
     let queue = |name: &str| manifest("Queue", name, json!({"brokerRef": {"name": "main"}}));
     bare.apply(&queue("one")).await;
     bare.resources.becomes("Queue", "one", "True", "Synced", SOON).await;
+    // The topology is there as soon as the broker answers; the Broker is Ready when its pod is too.
+    bare.broker_becomes("False", "Starting").await;
+    bare.pod_says(json!({"conditions": [{"type": "Ready", "status": "True"}]}))
+        .await;
     bare.broker_becomes("True", "Synced").await;
     let status = bare.broker().await["status"].take();
     assert_eq!(status["binding"]["name"], "main-admin");

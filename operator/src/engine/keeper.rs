@@ -118,6 +118,12 @@ impl Keeper {
         self.prune(tools, broker, &[], there).await
     }
 
+    /// The generation of the StatefulSet as it was last applied here.
+    pub fn applied_generation(&self, broker: &Object<BrokerSpec>) -> Option<i64> {
+        let place = (ChildKind::StatefulSet, names::main(&broker.meta.key));
+        self.applied.get(&place)?.1.generation
+    }
+
     /// The Secret as it shall be. It is read anew each time: a password that is there must never be replaced.
     async fn credentials(&self, tools: &Tools, broker: &Object<BrokerSpec>) -> Result<Child, Problem> {
         let key = &broker.meta.key;

@@ -16,7 +16,7 @@ const LINE_MAX: usize = 300;
 /// Why the pod is not up, or not as declared; `None` when it is.
 pub fn pending(set: Option<&StatefulSet>, pod: Option<&Pod>) -> Option<(Reason, String)> {
     let Some(set) = set else {
-        return Some((Reason::Starting, "the StatefulSet is being made".to_owned()));
+        return Some((Reason::Starting, "the StatefulSet is being applied".to_owned()));
     };
     let Some(pod) = pod else {
         let name = set.metadata.name.as_deref().unwrap_or_default();

@@ -198,7 +198,11 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     let certificates = tls_problem(broker, source).await;
     let problem = kept.problem.clone().map(|problem| (problem.reason, problem.message));
     let pod = children.pod(key);
+    // What the watch shows may be older than what was applied.
+    let applied = kept.keeper.applied_generation(broker);
+    let set = set.filter(|set| set.metadata.generation >= applied);
     let state = EngineState {
+        generation: broker.meta.generation,
         problem: problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text))),
         pending: pods::pending(set.as_deref(), pod.as_deref()),
         persistent: broker.spec.storage.is_some(),

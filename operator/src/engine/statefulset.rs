@@ -21,8 +21,8 @@ const USER: u32 = 65532;
 const GRACE_SECONDS: i64 = 20;
 /// The broker's default of `shutdown_timeout`.
 const SHUTDOWN_SECONDS: i64 = 10;
-/// A start may take so many probes, one every two seconds: half an hour to recover a large log.
-const STARTUP_PROBES: u32 = 900;
+/// A start may take so many probes, one a second: half an hour to recover a large log.
+const STARTUP_PROBES: u32 = 1800;
 
 /// The StatefulSet. `existing_size` is the volume size in the one that is there: the API server lets nobody change it,
 /// so a volume grows by its claim.
@@ -161,7 +161,7 @@ fn container(spec: &BrokerSpec, default_image: &str) -> Value {
         "command": ["leveret-broker"],
         "args": ["--config", format!("{CONFIG}/{FILE}")],
         "ports": ports,
-        "startupProbe": probe("/readyz", 2, STARTUP_PROBES),
+        "startupProbe": probe("/readyz", 1, STARTUP_PROBES),
         "readinessProbe": probe("/readyz", 5, 2),
         "livenessProbe": probe("/livez", 10, 6),
         // The last lines of a crash stand in the pod's status, where the operator finds them.

@@ -296,20 +296,20 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             self.observed = None;
             self.link = Link::idle();
         }
+        let engine = world.engines.get(&self.key);
+        let pod_up = engine.is_some_and(|engine| engine.pending.is_none());
+        let came_up = !std::mem::replace(&mut self.pod_up, pod_up) && pod_up;
+        if came_up && matches!(self.link, Link::Connecting { .. }) {
+            // An attempt that began before may hang: there was nobody to refuse it.
+            self.link = Link::idle();
+        }
         let Link::Down { attempts, due } = self.link else {
             return;
         };
         if is_set(&broker.meta.annotations, PAUSED) {
             return;
         }
-        let was_up = std::mem::replace(
-            &mut self.pod_up,
-            world
-                .engines
-                .get(&self.key)
-                .is_some_and(|engine| engine.pending.is_none()),
-        );
-        if mended || (self.pod_up && !was_up) || due <= Instant::now() {
+        if mended || came_up || due <= Instant::now() {
             self.link = Link::Connecting {
                 attempts,
                 task: tokio::spawn(connect(Arc::clone(&self.shared), Arc::clone(broker))),

@@ -12,7 +12,7 @@ use super::desired::{Deletion, Item, Standing, describe, is_set};
 use super::difference::Verdict;
 use crate::resource::BrokerSpec;
 use crate::source::{
-    AMQP_URI, BrokerFacts, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Tri, Usage,
+    BrokerFacts, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Tri, Usage,
 };
 use crate::topology::{BindingDefinition, Identity, Name};
 
@@ -127,13 +127,13 @@ pub fn broker_report(
 ) -> StatusReport {
     let meta = &broker.meta;
     let paused = is_set(&meta.annotations, PAUSED);
-    let trouble = engine.and_then(|engine| trouble(engine, meta, state.is_ok()));
+    let trouble = engine.and_then(|engine| trouble(engine, meta));
     let (reason, message) = match (&state, trouble) {
         _ if paused => (
             Reason::Paused,
             "paused: nothing is done for it and what refers to it".to_owned(),
         ),
-        (_, Some(trouble)) => trouble.clone(),
+        (_, Some(trouble)) => trouble,
         (Ok(connected), None) => (Reason::Synced, format!("connected to {}", connected.version)),
         (Err(Away::NoBroker), None) => (Reason::WaitingForBroker, "not connected".to_owned()),
         (Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)), None) => (*reason, text.clone()),
@@ -172,14 +172,12 @@ pub fn broker_report(
     }
 }
 
-/// What is wrong with a broker that the operator runs. That its pod is not up does not count while the operator is
-/// connected to an address of the user's choice.
-fn trouble<'a>(engine: &'a EngineState, meta: &Meta, connected: bool) -> Option<&'a (Reason, String)> {
-    let elsewhere = connected && meta.annotations.contains_key(AMQP_URI);
-    engine
-        .problem
-        .as_ref()
-        .or(engine.pending.as_ref().filter(|_| !elsewhere))
+/// What is wrong with a broker that the operator runs. It may answer and not be as declared yet.
+fn trouble(engine: &EngineState, meta: &Meta) -> Option<(Reason, String)> {
+    if engine.generation < meta.generation {
+        return Some((Reason::Starting, "the change is being applied".to_owned()));
+    }
+    engine.problem.as_ref().or(engine.pending.as_ref()).cloned()
 }
 
 /// What is said of an item while its broker is away, and when (Unix seconds) that will change by itself.

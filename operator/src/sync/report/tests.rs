@@ -130,3 +130,61 @@ fn what_is_remembered_is_recalled() {
         assert_eq!(recall(&meta), owned);
     }
 }
+
+#[test]
+fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
+    let meta = Meta {
+        key: broker(),
+        uid: "u".to_owned(),
+        generation: 3,
+        created: 0,
+        deleting: None,
+        annotations: Default::default(),
+        finalized: false,
+        status: LastStatus::default(),
+    };
+    let object = Object {
+        meta,
+        spec: BrokerSpec::default(),
+    };
+    let endpoint = Endpoint {
+        amqp: "amqp://a:1".to_owned(),
+        management: "http://a:2".to_owned(),
+    };
+    let told = |engine: Option<&EngineState>| {
+        let connected = Connected {
+            version: "Leveret 1",
+            endpoint: &endpoint,
+            usage: Usage::default(),
+        };
+        let report = broker_report(&object, Ok(connected), engine, (2, 1));
+        (report.ready, report.reason, report.message)
+    };
+    let up = EngineState {
+        generation: 3,
+        ..EngineState::default()
+    };
+    assert_eq!(
+        told(Some(&up)),
+        (Tri::True, Reason::Synced, "connected to Leveret 1".to_owned())
+    );
+    assert_eq!(told(None).1, Reason::Synced, "somebody else runs it");
+    let unseen = EngineState {
+        generation: 2,
+        ..up.clone()
+    };
+    assert_eq!(told(Some(&unseen)).1, Reason::Starting);
+    let replaced = EngineState {
+        pending: Some((Reason::Starting, "is ending".to_owned())),
+        ..up.clone()
+    };
+    assert_eq!(
+        told(Some(&replaced)),
+        (Tri::False, Reason::Starting, "is ending".to_owned())
+    );
+    let wrong = EngineState {
+        problem: Some((Reason::Immutable, "no".to_owned())),
+        ..replaced
+    };
+    assert_eq!(told(Some(&wrong)).1, Reason::Immutable, "what lasts comes first");
+}
