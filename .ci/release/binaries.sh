@@ -13,14 +13,21 @@ if ! command -v musl-gcc >/dev/null; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends musl-tools gcc libc6-dev >&2
 fi
 rustup target list --installed | grep -qx "$target" || rustup target add "$target" >&2
-# ring and mimalloc are C: the compiler must know musl's headers, and paths must not get into their assertions.
+# ring and mimalloc are C: the compiler must know musl's headers, and paths must not get into their assertions. It does not
+# link: its specs know no static-pie and would ask for a dynamic loader.
 name=${target//-/_}
 export "CC_$name=musl-gcc"
-export "CARGO_TARGET_${name^^}_LINKER=musl-gcc"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 export CFLAGS="-ffile-prefix-map=$PWD=/leveret -ffile-prefix-map=$cargo_home=/cargo"
 export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$PWD=/leveret --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust -C link-arg=-Wl,--build-id=none"
 export CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
 cargo build --locked --profile dist --target "$target" -p leveret-broker -p leveret-operator --bins >&2
-echo "${CARGO_TARGET_DIR:-$PWD/target}/$target/dist"
+folder=${CARGO_TARGET_DIR:-$PWD/target}/$target/dist
+for program in leveret leveret-broker leveret-operator; do
+  if grep -qa '/lib/ld-' "$folder/$program"; then
+    echo "binaries.sh: $program is not static" >&2
+    exit 1
+  fi
+done
+echo "$folder"

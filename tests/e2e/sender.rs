@@ -44,7 +44,11 @@ async fn channel(uri: &str) -> lapin::Result<(Connection, Channel)> {
 
 /// Sends one message after the other until something fails.
 async fn send(uri: &str, queue: &str, next: &mut u64, seen: &Mutex<Seen>, stop: &AtomicBool) -> lapin::Result<()> {
-    let (_connection, channel) = channel(uri).await?;
+    // An address whose pod has just gone may not even refuse.
+    let Ok(opened) = timeout(PATIENCE, channel(uri)).await else {
+        return Ok(());
+    };
+    let (_connection, channel) = opened?;
     while !stop.load(Ordering::Relaxed) {
         let number = *next;
         *next += 1;
@@ -77,11 +81,14 @@ impl Sender {
         let task = {
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
             tokio::spawn(async move {
-                let mut next = 0;
+                let (mut next, mut told) = (0, String::new());
                 while !stop.load(Ordering::Relaxed) {
                     let sending = send(&uri, queue, &mut next, &seen, &stop);
-                    if let Err(error) = sending.await {
-                        eprintln!("sender: {error}");
+                    if let Err(error) = sending.await
+                        && error.to_string() != told
+                    {
+                        told = error.to_string();
+                        eprintln!("sender: {told}");
                     }
                     sleep(PAUSE).await;
                 }
