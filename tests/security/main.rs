@@ -1,0 +1,221 @@
+//! TLS and the administrator of a broker that isn't only for this machine.
+//!
+//! In: certificates that openssl makes, clients that the world uses (curl, `openssl s_client`). Out: who gets in and who doesn't,
+//! also after the files have changed, without a restart.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use harness::Broker;
+use harness::http::Http;
+use harness::operator_process::free_address;
+use harness::wait::until;
+use leveret_amqp::PROTOCOL_HEADER;
+use tempfile::TempDir;
+
+/// A folder with an authority, and certificates of it for the broker and for a client.
+fn certificates() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    openssl(
+        folder.path(),
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt \
+         -addext basicConstraints=critical,CA:TRUE",
+    );
+    issue(folder.path(), "server");
+    issue(folder.path(), "client");
+    folder
+}
+
+fn issue(folder: &Path, name: &str) {
+    let extensions = format!("{name}.ext");
+    fs::write(folder.join(&extensions), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").expect("written");
+    openssl(
+        folder,
+        &format!(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key.new -out {name}.csr"
+        ),
+    );
+    openssl(
+        folder,
+        &format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile {extensions} -out {name}.crt.new"
+        ),
+    );
+    // As a mounted Secret changes: all of it at once.
+    for end in ["key", "crt"] {
+        fs::rename(
+            folder.join(format!("{name}.{end}.new")),
+            folder.join(format!("{name}.{end}")),
+        )
+        .expect("renamed");
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output();
+    let output = output.expect("openssl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A broker with TLS on free ports: the broker, its AMQPS and its HTTPS address.
+fn broker(folder: &Path, extra: &[&str]) -> (Broker, SocketAddr, SocketAddr) {
+    let (amqps, https) = (free_address(), free_address());
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (certificate, key) = (path("server.crt"), path("server.key"));
+    let (amqps_text, https_text) = (amqps.to_string(), https.to_string());
+    let mut arguments = vec!["--tls-cert", &certificate, "--tls-key", &key];
+    arguments.extend(["--amqps-listen", &amqps_text, "--https-listen", &https_text]);
+    arguments.extend(extra);
+    (Broker::start_with(&arguments), amqps, https)
+}
+
+fn curl(folder: &Path, https: SocketAddr, extra: &[&str]) -> Output {
+    let url = format!("https://localhost:{}/api/whoami", https.port());
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--user",
+        "guest:guest",
+        "--cacert",
+        "ca.crt",
+    ]);
+    command
+        .args(extra)
+        .arg(url)
+        .current_dir(folder)
+        .output()
+        .expect("curl is installed")
+}
+
+/// Says the protocol header over TLS and gives back what comes.
+fn amqps(folder: &Path, address: SocketAddr) -> Vec<u8> {
+    let mut client = Command::new("openssl")
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-CAfile",
+            "ca.crt",
+            "-servername",
+            "localhost",
+        ])
+        .args(["-connect", &address.to_string()])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let mut stdin = client.stdin.take().expect("a pipe");
+    stdin.write_all(&PROTOCOL_HEADER).expect("it listens");
+    let mut answer = [0; 64];
+    let count = client
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read(&mut answer)
+        .expect("an answer");
+    let _ = client.kill();
+    let _ = client.wait();
+    answer[..count].to_vec()
+}
+
+#[test]
+fn amqp_and_http_are_spoken_over_tls() {
+    let folder = certificates();
+    let (_broker, secure, https) = broker(folder.path(), &[]);
+    let start = amqps(folder.path(), secure);
+    assert_eq!(
+        (start.first(), start.get(7..11)),
+        (Some(&1), Some(&[0, 10, 0, 10][..])),
+        "connection.start: {start:?}"
+    );
+    let answer = curl(folder.path(), https, &[]);
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("guest"), "{answer:?}");
+}
+
+#[test]
+fn a_new_certificate_is_used_without_a_restart() {
+    let folder = certificates();
+    let (_broker, _, https) = broker(folder.path(), &[]);
+    let serial = || {
+        let shown = Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "openssl s_client -connect {https} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+            ))
+            .output()
+            .expect("a shell");
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    };
+    let before = serial();
+    assert!(before.starts_with("serial="), "{before}");
+    issue(folder.path(), "server");
+    until("the new certificate is shown", Duration::from_secs(10), || {
+        serial() != before
+    });
+    assert!(curl(folder.path(), https, &[]).status.success());
+    // Files that can't be used are not used.
+    fs::write(folder.path().join("server.crt"), "nonsense").expect("written");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(curl(folder.path(), https, &[]).status.success());
+}
+
+#[test]
+fn clients_show_a_certificate_where_one_is_asked_for() {
+    let folder = certificates();
+    let authority = folder.path().join("ca.crt").display().to_string();
+    let (_broker, _, https) = broker(folder.path(), &["--tls-ca", &authority]);
+    assert!(
+        !curl(folder.path(), https, &[]).status.success(),
+        "no certificate, no answer"
+    );
+    let answer = curl(folder.path(), https, &["--cert", "client.crt", "--key", "client.key"]);
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+}
+
+#[test]
+fn an_administrator_from_files_replaces_guest_and_changes_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    let (user, password) = (folder.path().join("username"), folder.path().join("password"));
+    fs::write(&user, "admin\n").expect("written");
+    fs::write(&password, "first\n").expect("written");
+    let (user, file) = (user.display().to_string(), password.display().to_string());
+    let broker = Broker::start_with(&["--admin-user-file", &user, "--admin-password-file", &file]);
+    let status = |user, password| {
+        Http::with_credentials(broker.http(), user, password)
+            .request("GET", "/api/whoami", None)
+            .status
+    };
+    assert_eq!((status("guest", "guest"), status("admin", "first")), (401, 200));
+    fs::write(&password, "second\n").expect("written");
+    assert_eq!((status("admin", "first"), status("admin", "second")), (401, 200));
+}
+
+#[test]
+fn files_that_are_missing_are_named_before_anything_starts() {
+    let refused = Broker::refused(&[
+        "--data-dir",
+        "/nonexistent",
+        "--tls-cert",
+        "/nowhere.crt",
+        "--tls-key",
+        "/nowhere.key",
+    ]);
+    assert!(
+        !refused.status.success() && refused.stderr.contains("/nowhere.crt"),
+        "{}",
+        refused.stderr
+    );
+    let refused = Broker::refused(&["--data-dir", "/nonexistent", "--tls-cert", "/nowhere.crt"]);
+    assert!(refused.stderr.contains("tls_key"), "{}", refused.stderr);
+}
