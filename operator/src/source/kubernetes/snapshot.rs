@@ -11,9 +11,9 @@ use kube::core::DynamicObject;
 use kube::{Api, Client};
 use tokio::sync::watch as channel;
 
+use super::api::api_resource;
 use super::cache::Cache;
 use super::secrets::Secrets;
-use super::watch::api_resource;
 use crate::dereference::dereference;
 use crate::resource::BrokerSpec;
 use crate::source::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
