@@ -67,6 +67,14 @@ fn the_chart_has_the_definitions_of_crds() {
 }
 
 #[test]
+fn the_chart_has_the_version_of_the_programs() {
+    let text = fs::read_to_string(chart().join("Chart.yaml")).expect("a readable file");
+    let description: Value = serde_yaml::from_str(&text).expect("YAML");
+    assert_eq!(description["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(description["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
 fn lint_has_nothing_to_say() {
     let Some(helm) = helm() else { return };
     for set in SETS {
