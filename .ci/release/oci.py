@@ -7,6 +7,7 @@ import gzip, hashlib, io, json, os, sys, tarfile
 
 PROGRAMS = ["leveret", "leveret-broker", "leveret-operator"]
 USER = 65532
+LIMIT = 40_000_000  # bytes of all files together: what a node keeps
 
 
 def member(archive, name, data=b"", kind=tarfile.REGTYPE, mode=0o644, target="", owner=0):
@@ -99,6 +100,8 @@ def main():
         member(archive, "index.json", text({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest]}))
         member(archive, "manifest.json", text(docker))
         member(archive, "oci-layout", text({"imageLayoutVersion": "1.0.0"}))
+    if len(plain) > LIMIT:
+        sys.exit(f"oci.py: the image has {len(plain)} bytes, more than {LIMIT}")
     print(f"{manifest['digest']} {len(plain)} bytes, {packed['size']} compressed")
 
 
