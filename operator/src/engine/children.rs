@@ -115,6 +115,15 @@ impl Children {
         self.changed.clone()
     }
 
+    /// Waits until StatefulSets and pods have been read once. What depends on those that are there must not be made
+    /// before.
+    pub async fn read(&self) {
+        for scope in &self.scopes {
+            // The writers live as long as their tasks, which only end with this.
+            let _ = tokio::join!(scope.sets.wait_until_ready(), scope.pods.wait_until_ready());
+        }
+    }
+
     fn scope(&self, namespace: &str) -> Option<&Scope> {
         let here = |scope: &&Scope| scope.namespace.as_deref().is_none_or(|name| name == namespace);
         self.scopes.iter().find(here)

@@ -24,6 +24,8 @@ use crate::resource::{BrokerSpec, Engine};
 use crate::source::kubernetes::Kubernetes;
 use crate::source::{EngineState, Object, ObjectKey, PAUSED, Reason, Source};
 
+/// How long the first answer of the API server is waited for.
+const FIRST_READ: Duration = Duration::from_secs(10);
 /// Brokers that are worked on at the same time.
 const AT_ONCE: usize = 8;
 /// How long after a change others are waited for.
@@ -77,6 +79,11 @@ pub async fn run(
         .chain(monitors.then_some(ChildKind::ServiceMonitor))
         .collect();
     let children = Children::start(&client, &namespaces, &kinds);
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = children.read() => {}
+        () = sleep(FIRST_READ) => warn!("StatefulSets and pods cannot be read yet"),
+    }
     let tools = Tools {
         client,
         metrics,
