@@ -39,9 +39,9 @@ pub struct ExportArgs {
 pub enum Error {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{0}")]
+    #[error(transparent)]
     Broker(#[from] broker::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Yaml(#[from] serde_yaml::Error),
 }
 

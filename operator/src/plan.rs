@@ -58,7 +58,7 @@ pub enum Error {
     Cluster { context: String, why: String },
     #[error("{0}: {1}")]
     Connection(ObjectKey, ConnectionError),
-    #[error("{0}")]
+    #[error(transparent)]
     Broker(#[from] broker::Error),
 }
 
