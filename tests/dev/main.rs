@@ -24,6 +24,8 @@ mod follow;
 
 mod once;
 
+mod plan;
+
 /// How long anything may take.
 const SOON: Duration = Duration::from_secs(20);
 

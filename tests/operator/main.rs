@@ -32,6 +32,8 @@ mod drift;
 
 mod engine;
 
+mod plan;
+
 mod scale;
 
 /// How long a change may take to be reconciled. Usually it is milliseconds; the machine may be busy with other tests.
