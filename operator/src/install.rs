@@ -223,7 +223,7 @@ async fn release_kind(client: &Client, kind: &ApiResource, api: &Api<DynamicObje
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(0),
         answer => answer.map_err(request(&kind.plural))?,
     };
-    let held = listed.items.into_iter().filter(|object| held(object));
+    let held = listed.items.into_iter().filter(held);
     let freed: Vec<()> = stream::iter(held.map(|object| release(client, kind, object)))
         .buffer_unordered(AT_ONCE)
         .try_collect()
