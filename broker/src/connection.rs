@@ -37,6 +37,8 @@ use tokio_util::io::poll_read_buf;
 /// Bytes asked for per read: grows while reads come back full, shrinks while they don't.
 const READ_MIN: usize = 8 * 1024;
 const READ_MAX: usize = 256 * 1024;
+/// Bytes of frames up to which they are copied out of the read buffer instead of being cut from it.
+const COPIED: usize = 4 * 1024;
 /// Bytes waiting for a client above which its requests are not read: it doesn't read the answers.
 const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 /// Memory of a write buffer that an idle connection keeps.
@@ -274,6 +276,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if end == 0 {
             return Bytes::new();
+        }
+        if end <= COPIED {
+            // Messages may stay for long: they shouldn't hold a buffer that is mostly empty. And the buffer can be read into again.
+            let frames = Bytes::copy_from_slice(self.read.get(..end).unwrap_or_default());
+            self.read.advance(end);
+            return frames;
         }
         self.read.split_to(end).freeze()
     }

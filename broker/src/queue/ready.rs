@@ -12,8 +12,10 @@ use tracing::error;
 
 /// Memory that one queue's waiting messages may take before further durable ones are left in the log alone.
 const RESIDENT_BUDGET: u64 = 16 * 1024 * 1024;
-/// Messages read back from the log at a time.
-const REFILL_RUN: usize = 256;
+/// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays holds that
+/// much.
+const REFILL_RUN: usize = 1024;
+const REFILL_BYTES: u64 = 128 * 1024;
 
 /// What remains of an entry behind the front: the message is in the log, or in `message` if the log doesn't have it.
 struct Cold {
@@ -103,7 +105,7 @@ impl Ready {
     pub fn pop(&mut self, log: &Handle, lost: &mut Vec<(MessageId, Location)>) -> Option<Entry> {
         loop {
             if self.head.is_empty() {
-                self.warm();
+                self.warm(log);
             }
             let mut entry = self.head.pop_front()?;
             self.resident = self.resident.saturating_sub(entry.resident());
@@ -175,10 +177,30 @@ impl Ready {
         }
     }
 
-    /// Moves the next run from the tail to the head; the messages themselves are read one by one as they are popped.
-    fn warm(&mut self) {
-        let run = self.tail.len().min(REFILL_RUN);
+    /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it is popped.
+    fn warm(&mut self, log: &Handle) {
+        let mut bytes = 0;
+        let run = self.tail.iter().take(REFILL_RUN).take_while(|cold| {
+            bytes += u64::from(cold.body_len);
+            bytes <= REFILL_BYTES
+        });
+        let run = run.count().max(1).min(self.tail.len());
         self.head.extend(self.tail.drain(..run).map(Entry::from));
+        let cold = || {
+            self.head
+                .iter()
+                .filter(|entry| entry.durable && entry.message.is_none())
+        };
+        let locations: Vec<Location> = cold().map(|entry| entry.location).collect();
+        let mut payloads = log.read_run(&locations).into_iter();
+        for entry in self
+            .head
+            .iter_mut()
+            .filter(|entry| entry.durable && entry.message.is_none())
+        {
+            entry.message = payloads.next().and_then(Result::ok).and_then(Message::decode);
+            self.resident += entry.resident();
+        }
         if self.tail.is_empty() {
             self.tail.shrink_to(REFILL_RUN);
         }

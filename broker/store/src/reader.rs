@@ -19,7 +19,7 @@ pub(crate) fn read(shared: &Shared, location: Location) -> Result<Bytes, Error> 
     let segment = shared.segments.read().get(&location.segment).map(Arc::clone);
     let queued = shared.log.lock().find(location);
     match (queued, segment) {
-        (Some(bytes), _) => payload(bytes, None, location),
+        (Some(bytes), _) => payload(&Bytes::from(bytes), None, location),
         (None, Some(segment)) => read_file(shared, &segment, location),
         // Written between the two looks: a segment is in the map before its bytes leave the memory.
         (None, None) => match shared.segments.read().get(&location.segment).map(Arc::clone) {
@@ -31,11 +31,65 @@ pub(crate) fn read(shared: &Shared, location: Location) -> Result<Bytes, Error> 
     }
 }
 
+/// Most bytes that one read of a run takes, and most that it reads in vain between two records.
+const SPAN: u64 = 1 << 20;
+const GAP: u64 = 4 << 10;
+
+/// The payloads of several publish records. Records that lie one after the other are read at once, and their payloads share the
+/// memory.
+pub(crate) fn read_run(shared: &Shared, locations: &[Location]) -> Vec<Result<Bytes, Error>> {
+    let mut payloads = Vec::with_capacity(locations.len());
+    let mut rest = locations;
+    while !rest.is_empty() {
+        let (run, after) = rest.split_at(neighbours(rest).min(rest.len()));
+        match read_span(shared, run) {
+            Some(span) => payloads.extend(span),
+            None => payloads.extend(run.iter().map(|location| read(shared, *location))),
+        }
+        rest = after;
+    }
+    payloads
+}
+
+/// How many of the first locations lie close together, in order.
+fn neighbours(locations: &[Location]) -> usize {
+    let Some(first) = locations.first() else { return 0 };
+    let mut end = u64::from(first.offset) + u64::from(first.len);
+    let near = locations.iter().skip(1).take_while(|next| {
+        let from = u64::from(next.offset);
+        let near = next.segment == first.segment && (end..=end + GAP).contains(&from);
+        end = from + u64::from(next.len);
+        near && end - u64::from(first.offset) <= SPAN
+    });
+    1 + near.count()
+}
+
+/// Reads from the first record to the last in one go. `None` if they must be read one by one: there is only one, some are not
+/// written yet, or something is wrong.
+fn read_span(shared: &Shared, run: &[Location]) -> Option<Vec<Result<Bytes, Error>>> {
+    let (first, last) = (run.first()?, run.last()?);
+    // What is not written yet is the end of the log.
+    if run.len() < 2 || shared.log.lock().find(*last).is_some() {
+        return None;
+    }
+    let segment = shared.segments.read().get(&first.segment).map(Arc::clone)?;
+    let mut bytes = vec![0; (last.offset - first.offset) as usize + last.len as usize];
+    fs::read_full_at(&*segment.file, &mut bytes, u64::from(first.offset)).ok()?;
+    let bytes = Bytes::from(bytes);
+    let part = |location: &Location| {
+        let from = (location.offset - first.offset) as usize;
+        let record = bytes.slice(from..from + location.len as usize);
+        payload(&record, Some(segment.mask), *location)
+    };
+    let payloads: Vec<_> = run.iter().map(part).collect();
+    payloads.iter().all(Result::is_ok).then_some(payloads)
+}
+
 fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<Bytes, Error> {
     let mut bytes = vec![0; location.len as usize];
     let result = fs::read_full_at(&*segment.file, &mut bytes, u64::from(location.offset))
         .map_err(|source| Error::io("read", &segment.path, source))
-        .and_then(|_| payload(bytes, Some(segment.mask), location));
+        .and_then(|_| payload(&Bytes::from(bytes), Some(segment.mask), location));
     if result.is_err() && !shared.segments.read().contains_key(&location.segment) {
         // Reclaimed while it was read: the file may already serve as another segment.
         return Err(Error::Gone {
@@ -49,14 +103,14 @@ fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<B
 }
 
 /// The payload within a record. Bytes that come from memory need no check.
-fn payload(bytes: Vec<u8>, mask: Option<u32>, location: Location) -> Result<Bytes, Error> {
+fn payload(bytes: &Bytes, mask: Option<u32>, location: Location) -> Result<Bytes, Error> {
     let corrupt = || Error::Corrupt {
         segment: location.segment,
         offset: location.offset,
     };
     let body = bytes.get(HEAD..).ok_or_else(corrupt)?;
     if let Some(mask) = mask {
-        let head = Head::parse(&bytes, mask).ok_or_else(corrupt)?;
+        let head = Head::parse(bytes, mask).ok_or_else(corrupt)?;
         if head.record_len() != u64::from(location.len) || !head.matches(body) {
             return Err(corrupt());
         }
@@ -65,5 +119,5 @@ fn payload(bytes: Vec<u8>, mask: Option<u32>, location: Location) -> Result<Byte
         return Err(corrupt());
     };
     let from = bytes.len() - payload.len();
-    Ok(Bytes::from(bytes).slice(from..))
+    Ok(bytes.slice(from..))
 }

@@ -203,6 +203,12 @@ impl Handle {
         reader::read(&self.shared, location)
     }
 
+    /// [`Handle::read`] for several records: those that lie one after the other in the log cost one read of the disk. One result
+    /// each, in order.
+    pub fn read_run(&self, locations: &[Location]) -> Vec<Result<Bytes, Error>> {
+        reader::read_run(&self.shared, locations)
+    }
+
     /// These records have one reference less. Nothing is logged: for the messages of a queue whose deletion is.
     pub fn release(&self, settled: &[Location]) {
         let mut log = self.shared.log.lock();

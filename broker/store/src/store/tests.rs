@@ -282,3 +282,75 @@ mod failures {
         assert!(matches!(second.err(), Some(Error::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
     }
 }
+
+#[test]
+fn a_run_reads_as_its_records_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open(directory.path());
+    let handle = store.handle();
+    let mut locations = Vec::new();
+    let mut last = Lsn(0);
+    for n in 0..200u64 {
+        let id = handle.next_ids(1);
+        let mut batch = Batch::new();
+        let body = vec![n as u8; (n as usize * 37) % 900];
+        let place = batch.publish(id, &[1 + n % 3], &[&body]);
+        if n % 7 == 0 {
+            batch.put(b"between", &[0; 100]);
+        }
+        let appended = handle.append(&mut batch, Urgency::Soon).unwrap();
+        locations.push(appended.location(place));
+        last = appended.lsn;
+        if n == 150 {
+            wait(&handle, last);
+        }
+    }
+    let check = |locations: &[Location]| {
+        let run = handle.read_run(locations);
+        assert_eq!(run.len(), locations.len());
+        for (payload, location) in run.into_iter().zip(locations) {
+            assert_eq!(payload.unwrap(), handle.read(*location).unwrap());
+        }
+    };
+    // Some of it is not written yet; then all of it is; then in other orders.
+    check(&locations);
+    wait(&handle, last);
+    check(&locations);
+    let backwards: Vec<Location> = locations.iter().rev().copied().collect();
+    check(&backwards);
+    let some: Vec<Location> = locations.iter().step_by(5).copied().collect();
+    check(&some);
+    check(&[]);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_damaged_record_in_a_run_costs_only_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open(directory.path());
+    let handle = store.handle();
+    let mut batch = Batch::new();
+    let id = handle.next_ids(3);
+    let places: Vec<_> = (0..3)
+        .map(|n| batch.publish(id + n, &[1], &[&[n as u8; 100]]))
+        .collect();
+    let appended = handle.append(&mut batch, Urgency::Now).unwrap();
+    wait(&handle, appended.lsn);
+    let locations: Vec<Location> = places.iter().map(|place| appended.location(*place)).collect();
+    let file = std::fs::read_dir(directory.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let file = file
+        .filter(|path| path.to_string_lossy().contains("segment-"))
+        .max()
+        .unwrap();
+    let at = u64::from(locations[1].offset) + 50;
+    std::os::unix::fs::FileExt::write_all_at(&std::fs::OpenOptions::new().write(true).open(file).unwrap(), b"X", at)
+        .unwrap();
+    let run = handle.read_run(&locations);
+    assert_eq!(&run[0].as_ref().unwrap()[..], [0; 100]);
+    assert!(matches!(run[1], Err(Error::Corrupt { .. })));
+    assert_eq!(&run[2].as_ref().unwrap()[..], [2; 100]);
+    store.close().unwrap();
+}
