@@ -408,6 +408,31 @@ async fn what_cannot_be_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_engine_lets_the_pod_go_and_the_volume_where_it_shall() {
+    let Some(bare) = bare("switch").await else { return };
+    bare.apply(&main_broker(
+        json!({"storage": {"size": "1Gi", "deletionPolicy": "Delete"}}),
+    ))
+    .await;
+    bare.finds::<PersistentVolumeClaim>("data-main-0", |claim| {
+        claim["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
+    })
+    .await;
+    let old = bare.password("").await;
+    let external = json!({"uri": "amqp://127.0.0.1:1", "managementUri": "http://127.0.0.1:2",
+        "credentialsSecretRef": {"name": "main-admin"}});
+    bare.apply(&main_broker(json!({"engine": "External", "external": external})))
+        .await;
+    bare.is_gone::<StatefulSet>("main").await;
+    bare.is_gone::<Service>("main-nodes").await;
+    bare.is_gone::<PersistentVolumeClaim>("data-main-0").await;
+    let secrets: Api<Secret> = bare.api();
+    let kept = secrets.get("main-admin").await.expect("the Secret stays");
+    let password = kept.data.and_then(|data| data.get("password").cloned());
+    assert_eq!(password.map(|bytes| bytes.0), Some(old.into_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fields_that_do_not_go_together_are_refused() {
     let Some(bare) = bare("refused").await else { return };
     let external = json!({"uri": "amqp://a:1", "managementUri": "http://a:2", "credentialsSecretRef": {"name": "s"}});
