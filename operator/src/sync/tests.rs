@@ -557,7 +557,7 @@ async fn numbers_of_queues_follow_with_the_list_and_only_when_they_change() {
         numbers.map(|numbers| (numbers.messages, numbers.drain))
     };
     let says = |count| Some((count, "-".to_owned()));
-    stage.until("empty", |stage| messages(stage) == says(0)).await;
+    assert_eq!(messages(&stage), says(0), "with the first report");
     let name = Name::new("/", "invoices");
     stage.fake.with(URI, |broker| broker.messages.insert(name, 7));
     stage.until("seven", |stage| messages(stage) == says(7)).await;

@@ -10,18 +10,23 @@ use tokio::time::Instant;
 
 use super::{FIRST_ATTEMPT, Reconciler};
 use crate::broker::backlog::{Backlog, Outlook, span};
-use crate::broker::{Client, Connector};
+use crate::broker::{Backlogs, Client, Connector};
 use crate::resource::BrokerSpec;
 use crate::source::{Kind, Object, QueueNumbers, Source, StatusReport, Tri, World};
 use crate::sync::desired::{Desired, Item, Standing, Thing};
 use crate::sync::link::Link;
 use crate::sync::report::{Connected, broker_report};
+use crate::topology::Name;
 
 impl<S: Source, N: Connector> Reconciler<S, N> {
     /// Passes on what differs from what was said before.
     pub(super) fn write(&mut self, reports: Vec<StatusReport>) {
         let mut news = Vec::new();
-        for report in reports {
+        let backlogs = match &self.link {
+            Link::Up { client, .. } => client.backlogs(),
+            _ => Arc::default(),
+        };
+        for mut report in reports {
             let Some(memory) = self.memory.get_mut(&report.key) else {
                 continue;
             };
@@ -32,6 +37,11 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             if report.did_something || memory.last.as_ref() != Some(&quiet) {
                 self.shared.metrics.reconciled(report.key.kind, report.reason);
                 memory.last = Some(quiet);
+                // The first numbers go with a report that is written anyway.
+                if report.key.kind == Kind::Queue && report.ready == Tri::True && memory.numbers.is_none() {
+                    memory.numbers = Some(first_numbers(&backlogs, &report));
+                    report.queue.clone_from(&memory.numbers);
+                }
                 news.push(report);
             }
         }
@@ -117,6 +127,13 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         let items = desired.items.iter().map(|item| (item.key.kind, self.is_ready(item)));
         self.shared.count(&self.key, broker.chain(items));
     }
+}
+
+/// A queue that was not there when the broker was listed is empty.
+fn first_numbers(backlogs: &Backlogs, report: &StatusReport) -> QueueNumbers {
+    let owned = report.vhost.as_ref().zip(report.name.as_ref());
+    let backlog = owned.and_then(|(vhost, name)| backlogs.get(&Name::new(vhost, name)));
+    numbers(&backlog.copied().unwrap_or_default())
 }
 
 fn numbers(backlog: &Backlog) -> QueueNumbers {
