@@ -3,9 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use harness::Client;
-use harness::call;
 use harness::requests::*;
+use harness::{Client, call, expect};
 use leveret_amqp::method::*;
 
 use crate::{drain, small};
@@ -109,6 +108,7 @@ fn a_purge_and_a_delete_stay_done() {
     call!(client, 1, purge("purged") => QueuePurgeOk);
     call!(client, 1, durable("deleted") => QueueDeclareOk);
     client.publish_persistent(1, "", "deleted", b"x");
+    expect!(client, 1, BasicAck);
     call!(client, 1, delete("deleted") => QueueDeleteOk);
     thread::sleep(SYNCED);
     broker.kill();
