@@ -54,6 +54,8 @@ async fn show_lines(watched: Watched, shutdown: CancellationToken) {
     if print(&format!("{first}\n")).is_err() {
         return;
     }
+    // The last look comes after the end: what decided the end must be said, too.
+    let mut over = false;
     loop {
         told.mark_unchanged();
         let mut text = lines.news(&watched.folder.shown()).join("\n");
@@ -63,10 +65,13 @@ async fn show_lines(watched: Watched, shutdown: CancellationToken) {
                 return;
             }
         }
+        if over {
+            return;
+        }
         tokio::select! {
             biased;
-            changed = told.changed() => if changed.is_err() { return },
-            () = shutdown.cancelled() => return,
+            changed = told.changed() => over = changed.is_err(),
+            () = shutdown.cancelled() => over = true,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use harness::requests::*;
 use harness::scripted_client::short;
+use harness::wait::eventually;
 use harness::{Client, call, expect};
 use leveret_amqp::BasicProperties;
 
@@ -23,7 +24,8 @@ fn request() -> Vec<u8> {
 /// Sends a request through a queue and gives back where its answer is wanted.
 fn asked(requester: &mut Client, server: &mut Client, queue: &str) -> String {
     requester.publish_with(1, publish("", queue), &request(), b"question");
-    let got = server.get(1, queue, true).expect("the request");
+    let request = || server.get(1, queue, true).ok_or("not there yet");
+    let (got, _) = eventually("the request", Duration::from_secs(5), request);
     let properties = BasicProperties::parse(&got.properties).expect("properties");
     assert_eq!(properties.correlation_id, Some(short("7")));
     properties
