@@ -7,6 +7,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use leveret_amqp::properties::raw;
 
+/// AMQP 0-9-1 class id of basic: the class whose methods carry messages.
+pub const BASIC: u16 = 60;
+
 /// Where the parts of a message lie in its buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -95,11 +98,6 @@ impl Message {
     pub fn footprint(&self) -> u64 {
         const ENTRY: u64 = 128;
         u64::from(self.layout.body.1) + u64::from(self.layout.properties.1) + ENTRY
-    }
-
-    /// The same message under another exchange and routing key (a direct reply, a re-route).
-    pub fn rerouted(&self, exchange: &[u8], routing_key: &[u8]) -> Self {
-        Self::new(exchange, routing_key, self.properties(), &[self.body()])
     }
 
     /// The same message with other properties.

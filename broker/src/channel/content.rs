@@ -4,13 +4,11 @@
 //! piece in the read buffer doesn't pass here: `connection/session.rs` cuts it out where it is.
 
 use crate::error::{Error, Result};
-use crate::message::Message;
+use crate::message::{BASIC, Message};
 use bytes::BytesMut;
 use leveret_amqp::properties::raw;
 use leveret_amqp::{PublishView, parse_header};
 
-/// AMQP 0-9-1 class id of basic.
-const BASIC: u16 = 60;
 /// Bytes of a body above which RabbitMQ takes a header for a broken one.
 const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;
 /// Memory reserved at once for a body that is announced; more only as it arrives.

@@ -5,6 +5,7 @@
 //! Does not know about exchanges, the log, or which queue a source stands for.
 
 use crate::connection::outbox::{Outbox, Wakes};
+use crate::message::BASIC;
 use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
@@ -12,9 +13,6 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// AMQP 0-9-1 class id of basic.
-const BASIC: u16 = 60;
 
 /// The delivering side of one channel, shared with the queues that it consumes from.
 pub struct Deliveries {

@@ -2,11 +2,9 @@
 
 use super::state::{Channel, Desk, Peer};
 use crate::error::Result;
+use crate::message::BASIC;
 use leveret_amqp::method::{BasicGet, BasicGetEmpty, BasicGetOk};
 use leveret_amqp::{Method, ShortString, put_content, put_method_frame};
-
-/// AMQP 0-9-1 class id of basic.
-const BASIC: u16 = 60;
 
 impl Channel {
     /// basic.get. Prefetch limits don't apply (RabbitMQ).

@@ -4,15 +4,12 @@
 
 use super::state::{Channel, Desk, Peer};
 use crate::error::{Error, Result};
-use crate::message::Message;
+use crate::message::{BASIC, Message};
 use crate::vhost::route::{NoExchange, has_extra_keys};
 use leveret_amqp::method::BasicReturn;
 use leveret_amqp::properties::raw;
 use leveret_amqp::{BasicProperties, Method, ReplyCode, ShortString, put_content, put_method_frame};
 use std::sync::atomic::Ordering;
-
-/// AMQP 0-9-1 class id of basic.
-const BASIC: u16 = 60;
 
 impl Channel {
     /// Takes one message.

@@ -76,12 +76,7 @@ impl Outbox {
         self.queued.load(Ordering::Acquire)
     }
 
-    /// Whether a queue may deliver to this client now.
-    pub fn has_room(&self) -> bool {
-        self.queued.load(Ordering::Acquire) < ROOM_BYTES
-    }
-
-    /// Bytes that may still be appended before [`Outbox::has_room`] says no.
+    /// Bytes that queues may still deliver to this client now.
     pub fn room(&self) -> usize {
         ROOM_BYTES.saturating_sub(self.queued.load(Ordering::Acquire))
     }
