@@ -6,6 +6,8 @@
 
 pub mod outbox;
 
+pub mod records;
+
 pub mod registry;
 
 pub mod sasl;

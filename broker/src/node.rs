@@ -8,7 +8,7 @@ use crate::connection::registry::Registry;
 use crate::limits::Memory;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use leveret_store::{Handle, Location, Lsn, MessageId, Owner, QueueId};
+use leveret_store::{Backlog, Handle, Location, Lsn, MessageId, Owner, QueueId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::pin::pin;
@@ -164,6 +164,16 @@ impl Owner for Node {
 
     fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool {
         self.queue(queue).is_some_and(|queue| queue.relocate(id, to))
+    }
+
+    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
+        for vhost in self.vhosts() {
+            for queue in vhost.queues() {
+                if let Some(backlog) = queue.capture() {
+                    visit(queue.id, backlog);
+                }
+            }
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub mod entry;
 
 pub mod ready;
 
+pub mod tail;
+
 pub mod totals;
 
 pub mod unsettled;
@@ -22,11 +24,12 @@ use crate::limits::Memory;
 use consumers::{Consumer, Consumers};
 use entry::Entry;
 use leveret_amqp::{FieldTable, ShortString};
-use leveret_store::{Handle, Location, MessageId, QueueId};
+use leveret_store::{Backlog, Handle, Location, MessageId, QueueId};
 use parking_lot::{Mutex, MutexGuard};
 use ready::Ready;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use tail::Source;
 use totals::Totals;
 use unsettled::Unsettled;
 
@@ -142,11 +145,31 @@ impl Queue {
         self.definition.logged()
     }
 
-    /// Puts back what the log had at start. Ascending by id.
-    pub fn restore(&self, entries: impl IntoIterator<Item = Entry>) {
-        let mut state = self.change();
-        for entry in entries {
-            state.ready.push(entry);
+    /// Puts back what the log had at start, before anything else is done with the queue.
+    pub fn restore(&self, backlog: Backlog) {
+        self.change().ready.restore(backlog, self.source());
+    }
+
+    /// What the log holds of its messages, for a checkpoint. `None` if nothing.
+    pub fn capture(&self) -> Option<Backlog> {
+        if !self.logged() {
+            return None;
+        }
+        let mut backlog = Backlog::default();
+        let mut state = self.state.lock();
+        state.unsettled.capture(&mut backlog);
+        state.ready.capture(&mut backlog);
+        drop(state);
+        if !backlog.loose.is_sorted_by_key(|message| message.id) {
+            backlog.loose.sort_by_key(|message| message.id);
+        }
+        (!backlog.is_empty()).then_some(backlog)
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            log: &self.log,
+            queue: self.id,
         }
     }
 
@@ -162,7 +185,7 @@ impl Queue {
         state.totals.published += entries.len() as u64;
         state.totals.touch();
         for entry in entries.drain(..) {
-            state.ready.push(entry);
+            state.ready.push(entry, self.source());
         }
         self.dispatch_locked(&mut state, work);
     }
@@ -171,30 +194,34 @@ impl Queue {
     pub fn settle(self: &Arc<Self>, consumer: u64, ids: &[MessageId], outcome: Outcome, work: &mut Work) {
         let mut guard = self.change();
         let state = &mut *guard;
-        let mut logged: Vec<(MessageId, Location)> = Vec::with_capacity(ids.len());
+        let mut logged: Vec<(MessageId, Location)> = Vec::new();
+        let mut returned: Vec<(MessageId, Location, u32)> = Vec::new();
         // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
             let Some(mut entry) = state.unsettled.remove(id) else {
                 continue;
             };
-            if entry.durable {
-                logged.push((id, entry.location));
-            }
             if outcome == Outcome::Requeued {
                 entry.redelivered = true;
                 entry.delivery_count = entry.delivery_count.saturating_add(1);
-                state.ready.insert(entry);
+                if entry.durable {
+                    returned.push((id, entry.location, entry.delivery_count));
+                }
+                state.ready.insert(entry, self.source());
             } else {
+                if entry.durable {
+                    logged.push((id, entry.location));
+                }
                 state.totals.acked += u64::from(outcome == Outcome::Acked);
             }
         }
-        logged.reverse();
-        if !logged.is_empty() {
+        if !logged.is_empty() || !returned.is_empty() {
+            logged.reverse();
+            returned.reverse();
             self.log_mark(state, &mut work.records);
-            match outcome {
-                Outcome::Requeued => work.records.returned(self.id, &logged),
-                Outcome::Acked | Outcome::Rejected => work.records.settle(self.id, &logged),
-            }
+            let records = work.records.of(&self.log);
+            records.settle(self.id, &logged);
+            records.returned(self.id, &returned);
         }
         state.totals.touch();
         state.consumers.credit(consumer, ids.len() as u32);
@@ -236,7 +263,7 @@ impl Queue {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut lost = Vec::new();
-        let entry = state.ready.pop(&self.log, &mut lost);
+        let entry = state.ready.pop(self.source(), &mut lost);
         self.drop_lost(&lost, work);
         state.totals.touch();
         let Some(entry) = entry else {
@@ -248,7 +275,9 @@ impl Queue {
         if no_ack {
             state.totals.got_no_ack += 1;
             if entry.durable {
-                work.records.settle(self.id, &[(entry.id, entry.location)]);
+                work.records
+                    .of(&self.log)
+                    .settle(self.id, &[(entry.id, entry.location)]);
             }
         } else {
             state.totals.got += 1;
@@ -262,12 +291,13 @@ impl Queue {
     /// Drops the waiting messages; returns how many (queue.purge).
     pub fn purge(&self, work: &mut Work) -> usize {
         let mut state = self.change();
-        let (durable, count) = state.ready.clear();
+        let cleared = state.ready.clear();
         state.totals.touch();
-        if !durable.is_empty() {
-            work.records.settle(self.id, &durable);
+        if !cleared.loose.is_empty() {
+            work.records.of(&self.log).settle(self.id, &cleared.loose);
         }
-        count
+        self.log.discard(self.id, cleared.pages);
+        cleared.messages
     }
 
     /// Marks the queue as gone, if the conditions hold: from now on nothing can be added, atomically with the check.
@@ -287,15 +317,14 @@ impl Queue {
         }
         state.deleted = true;
         let consumers = state.consumers.drain();
-        let (ready, messages) = state.ready.clear();
+        let ready = state.ready.clear();
         let unsettled = state.unsettled.clear();
         drop(state);
-        let locations: Vec<Location> = ready
-            .into_iter()
-            .chain(unsettled)
-            .map(|(_, location)| location)
-            .collect();
+        let loose = ready.loose.into_iter().chain(unsettled);
+        let locations: Vec<Location> = loose.map(|(_, location)| location).collect();
         self.log.release(&locations);
+        self.log.release_pages(&ready.pages);
+        let messages = ready.messages;
         Ok(Deleted { messages, consumers })
     }
 
@@ -312,14 +341,15 @@ impl Queue {
 
     /// The delivery count of a message that lives here, for the log's compaction.
     pub fn live(&self, id: MessageId) -> Option<u32> {
-        let state = self.state.lock();
-        state.ready.live(id).or_else(|| state.unsettled.live(id))
+        let mut state = self.state.lock();
+        let unsettled = state.unsettled.live(id);
+        unsettled.or_else(|| state.ready.live(id, self.source()))
     }
 
     /// A message's record has been moved. False if it doesn't live here any more.
     pub fn relocate(&self, id: MessageId, to: Location) -> bool {
         let mut state = self.state.lock();
-        state.ready.relocate(id, to) || state.unsettled.relocate(id, to)
+        state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.source())
     }
 
     /// Calls `visit` for each consumer, under the lock: keep it short.
@@ -330,7 +360,7 @@ impl Queue {
     /// Messages that the log can't give back are settled, so that they don't come again.
     fn drop_lost(&self, lost: &[(MessageId, Location)], work: &mut Work) {
         if !lost.is_empty() {
-            work.records.settle(self.id, lost);
+            work.records.of(&self.log).settle(self.id, lost);
         }
     }
 }

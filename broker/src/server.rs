@@ -8,11 +8,11 @@ use crate::config::Config;
 use crate::limits::Memory;
 use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
+use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
-use crate::vhost::{Vhost, restore};
 use anyhow::Context;
 use leveret_store::fs::RealFs;
-use leveret_store::{Batch, Options, Recovered, Store, Urgency};
+use leveret_store::{Backlog, Batch, Options, Recovered, Store, Urgency};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
         std::process::exit(1);
     });
-    let (store, recovered) = Store::open(options, Arc::new(RealFs), on_durable, on_failed)?;
+    let (store, mut recovered) = Store::open(options, Arc::new(RealFs), on_durable, on_failed)?;
     report(&recovered);
     let memory = Arc::new(Memory::new(config.memory_watermark_bytes));
     let name = "leveret@localhost".to_owned();
@@ -132,15 +132,16 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         .map(|(key, value)| (key.as_slice(), value.as_ref()));
     let queues = vhost.restore(table);
     let mut forgotten = Batch::default();
-    for (id, messages) in &recovered.queues {
-        match queues.get(id) {
-            Some(queue) => queue.restore(messages.iter().map(restore::entry)),
+    for (id, backlog) in std::mem::take(&mut recovered.queues) {
+        match queues.get(&id) {
+            Some(queue) => queue.restore(backlog),
             None => {
                 // Published in the moment of its queue's end.
-                let locations: Vec<_> = messages.iter().map(|message| message.location).collect();
-                forgotten.queue_deleted(*id);
+                let locations: Vec<_> = backlog.loose.iter().map(|message| message.location).collect();
+                forgotten.queue_deleted(id);
                 store.handle().append(&mut forgotten, Urgency::Soon)?;
                 store.handle().release(&locations);
+                store.handle().release_pages(&backlog.pages);
             }
         }
     }
@@ -152,8 +153,9 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
 
 fn report(recovered: &Recovered) {
     let report = &recovered.report;
-    let messages: usize = recovered.queues.values().map(Vec::len).sum();
+    let messages: usize = recovered.queues.values().map(Backlog::count).sum();
     info!(
+        from_checkpoint = report.from_checkpoint,
         records = report.records,
         segments = report.segments,
         messages,

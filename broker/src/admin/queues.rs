@@ -128,11 +128,8 @@ async fn purge(Login(admin): Login, Path((vhost, name)): Path<(String, String)>)
     let queue = vhost.queue(&short(&name)?, HTTP)?;
     let mut desk = Desk::default();
     queue.purge(&mut desk.work);
-    let mut lsn = None;
-    if !desk.work.records.is_empty() {
-        lsn = Some(vhost.log().append(&mut desk.work.records, Urgency::Now)?.lsn);
-    }
-    admin.node.wait_durable(lsn).await;
+    let appended = desk.work.records.append(vhost.log(), Urgency::Now)?;
+    admin.node.wait_durable(appended.map(|appended| appended.lsn)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

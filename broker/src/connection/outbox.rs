@@ -3,7 +3,7 @@
 //! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
 //! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
 
-use leveret_store::Batch;
+use super::records::Records;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ pub struct Work {
     /// Connections that have something to write.
     pub wakes: Wakes,
     /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
-    pub records: Batch,
+    pub records: Records,
 }
 
 #[derive(Default)]

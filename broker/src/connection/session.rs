@@ -413,7 +413,7 @@ impl Session {
             }
         }
         if self.desk.work.records.len_bytes() > RECORDS_LIMIT {
-            log.append(&mut self.desk.work.records, Urgency::Soon)?;
+            self.desk.work.records.append(log, Urgency::Soon)?;
         }
         Ok(())
     }
@@ -440,9 +440,7 @@ impl Session {
     }
 
     fn append_records(&mut self) -> Result<()> {
-        if !self.desk.work.records.is_empty() {
-            self.peer.node.log.append(&mut self.desk.work.records, Urgency::Soon)?;
-        }
+        self.desk.work.records.append(&self.peer.node.log, Urgency::Soon)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use super::consumers::Pick;
 use super::{Queue, State};
 use crate::connection::outbox::{Stalled, Work};
-use leveret_store::Batch;
+use crate::connection::records::Records;
 use std::sync::Arc;
 
 /// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
@@ -43,7 +43,7 @@ impl Queue {
         while handed_out < ROUND && !state.ready.is_empty() {
             match state.consumers.pick() {
                 Pick::Consumer(index) => {
-                    let Some(entry) = state.ready.pop(&self.log, &mut lost) else {
+                    let Some(entry) = state.ready.pop(self.source(), &mut lost) else {
                         break;
                     };
                     handed_out += 1;
@@ -101,7 +101,7 @@ impl Queue {
                     .map(|e| (e.id, e.location))
                     .collect();
                 if !settled.is_empty() {
-                    work.records.settle(self.id, &settled);
+                    work.records.of(&self.log).settle(self.id, &settled);
                 }
             } else {
                 totals.delivered += batch.len() as u64;
@@ -118,10 +118,10 @@ impl Queue {
     }
 
     /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
-    pub(super) fn log_mark(&self, state: &mut State, records: &mut Batch) {
+    pub(super) fn log_mark(&self, state: &mut State, records: &mut Records) {
         if state.delivered_mark > state.logged_mark {
             state.logged_mark = state.delivered_mark;
-            records.delivered(self.id, state.delivered_mark);
+            records.of(&self.log).delivered(self.id, state.delivered_mark);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Does not know about consumers, channels or the log's format.
 
 use crate::message::Message;
-use leveret_store::{Location, MessageId};
+use leveret_store::{Location, MessageId, StoredMessage};
 
 /// The location of a message that isn't in the log.
 pub const NOWHERE: Location = Location {
@@ -53,6 +53,17 @@ impl Entry {
             durable: self.durable && logged,
             message: self.message.clone(),
             ..*self
+        }
+    }
+
+    /// As the log's checkpoint keeps it.
+    pub fn stored(&self) -> StoredMessage {
+        StoredMessage {
+            id: self.id,
+            location: self.location,
+            payload_len: self.body_len,
+            delivery_count: self.delivery_count,
+            redelivered: self.redelivered,
         }
     }
 

@@ -4,7 +4,7 @@
 //! Does not know who holds which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
-use leveret_store::{Location, MessageId};
+use leveret_store::{Backlog, Location, MessageId, StoredMessage};
 use std::collections::VecDeque;
 
 /// Memory that delivered messages may take before durable ones are only kept in the log.
@@ -94,6 +94,17 @@ impl Unsettled {
     pub fn live(&self, id: MessageId) -> Option<u32> {
         let at = self.ring.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.ring.get(at)?.1.as_ref().map(|entry| entry.delivery_count)
+    }
+
+    /// Adds what the log holds, as redelivered: whoever had it does not have it any more after a start.
+    pub fn capture(&self, backlog: &mut Backlog) {
+        let held = self.ring.iter().filter_map(|(_, entry)| entry.as_ref());
+        backlog
+            .loose
+            .extend(held.filter(|entry| entry.durable).map(|entry| StoredMessage {
+                redelivered: true,
+                ..entry.stored()
+            }));
     }
 
     /// Notes that a message's record has been moved. False if it isn't here.

@@ -6,9 +6,8 @@
 use super::Vhost;
 use super::record::{self, Record};
 use crate::exchange::{Definition, Exchange};
-use crate::queue::entry::Entry;
 use crate::queue::{self, Queue};
-use leveret_store::{QueueId, StoredMessage};
+use leveret_store::QueueId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tracing::warn;
@@ -74,18 +73,5 @@ impl Vhost {
             topology.incoming.entry(destination).or_default().insert(binding);
         }
         by_id
-    }
-}
-
-/// A stored message as a queue's entry; its body stays in the log until it is wanted.
-pub fn entry(message: &StoredMessage) -> Entry {
-    Entry {
-        id: message.id,
-        location: message.location,
-        body_len: message.payload_len,
-        delivery_count: message.delivery_count,
-        redelivered: message.redelivered,
-        durable: true,
-        message: None,
     }
 }

@@ -33,9 +33,7 @@ impl Vhost {
                 queue.enqueue(&mut vec![entry], &mut work);
             }
         }
-        if !work.records.is_empty() {
-            // Nothing waits for these records; a failed log is noticed by whoever appends next.
-            let _ = self.log().append(&mut work.records, Urgency::Soon);
-        }
+        // Nothing waits for these records; a failed log is noticed by whoever appends next.
+        let _ = work.records.append(self.log(), Urgency::Soon);
     }
 }

@@ -4,7 +4,7 @@
 //! kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers keep up.
 
 use leveret_store::fs::RealFs;
-use leveret_store::{Batch, Handle, Location, Options, Owner, Store, Urgency};
+use leveret_store::{Backlog, Batch, Handle, Location, Options, Owner, Store, Urgency};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ impl Owner for Nothing {
     fn relocate(&self, _: u64, _: u64, _: Location) -> bool {
         false
     }
+
+    fn capture(&self, _: &mut dyn FnMut(u64, Backlog)) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -114,7 +116,7 @@ fn run(
     if !settle && !wait {
         let options = Options::new(directory);
         let (_store, recovered) = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}))?;
-        let found = recovered.queues.get(&1).map_or(0, Vec::len);
+        let found = recovered.queues.get(&1).map_or(0, Backlog::count);
         println!("        {found} messages recovered in {:?}", recovered.report.duration);
     }
     Ok(())

@@ -163,10 +163,13 @@ impl Batch {
         }
     }
 
-    /// These messages of the queue were requeued: their delivery count grows by one, and after a restart they are redelivered.
-    pub fn returned(&mut self, queue: QueueId, messages: &[(MessageId, Location)]) {
-        let runs = runs(messages.iter().map(|&(id, location)| (location.segment, id)));
-        self.write_runs(Tag::Returned, queue, messages.len(), runs);
+    /// These messages of the queue were requeued, and have now been returned so often: after a restart they are redelivered. Counts
+    /// are absolute, so that a record may be read twice.
+    pub fn returned(&mut self, queue: QueueId, messages: &[(MessageId, Location, u32)]) {
+        let counts = messages
+            .iter()
+            .map(|&(id, location, count)| (location.segment, id, count));
+        self.write_counts(queue, messages.len(), counts);
     }
 
     /// Settlements carried over by reclaim. They have been accounted for when they were first appended.
@@ -176,14 +179,18 @@ impl Batch {
 
     /// Delivery counts carried over by reclaim: (segment of the message, id, count).
     pub(crate) fn counted(&mut self, queue: QueueId, counts: &[(u32, MessageId, u32)]) {
-        let Some(start) = (!counts.is_empty())
-            .then(|| self.begin(Tag::Counted, 10 + counts.len() as u64 * 20))
-            .flatten()
-        else {
+        self.write_counts(queue, counts.len(), counts.iter().copied());
+    }
+
+    fn write_counts(&mut self, queue: QueueId, most: usize, counts: impl Iterator<Item = (u32, MessageId, u32)>) {
+        if most == 0 {
+            return;
+        }
+        let Some(start) = self.begin(Tag::Counted, 10 + most as u64 * 20) else {
             return;
         };
         record::put(&mut self.bytes, queue);
-        for &(segment, id, count) in counts {
+        for (segment, id, count) in counts {
             let before = self.bytes.len();
             record::put(&mut self.bytes, u64::from(segment));
             record::put(&mut self.bytes, id);

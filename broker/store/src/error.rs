@@ -75,6 +75,15 @@ pub enum Error {
         offset: u32,
     },
 
+    /// A part of a queue's index fails its checksum. The messages themselves are in the log.
+    #[error("the index of messages {first} to {last} is damaged")]
+    DamagedPage {
+        /// Lowest id of its messages.
+        first: u64,
+        /// Highest id.
+        last: u64,
+    },
+
     /// The segment has been reclaimed. A message that is still alive has been relocated: ask its owner for the new place.
     #[error("segment {segment} has been reclaimed")]
     Gone {

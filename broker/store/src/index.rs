@@ -3,7 +3,8 @@
 //! In: what records say. Out: the live messages of each queue, sorted. Does not know about files.
 
 use crate::location::Location;
-use crate::{MessageId, QueueId, StoredMessage};
+use crate::page::Page;
+use crate::{Backlog, MessageId, QueueId, StoredMessage};
 use std::collections::{BTreeMap, HashMap};
 
 #[cfg(test)]
@@ -13,11 +14,46 @@ mod tests;
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     queues: HashMap<QueueId, Messages>,
+    /// A page could not be unpacked: what is here is not complete.
+    pub(crate) broken: bool,
+}
+
+/// A stretch of messages that a checkpoint knew.
+#[derive(Debug)]
+enum Chunk {
+    Packed(Page),
+    /// Unpacked because one of them is spoken of. Settled ones keep their places.
+    Open(Vec<StoredMessage>),
+}
+
+impl Chunk {
+    fn last(&self) -> MessageId {
+        match self {
+            Chunk::Packed(page) => page.last(),
+            Chunk::Open(messages) => messages.last().map_or(0, |message| message.id),
+        }
+    }
+
+    /// The messages; `None` if they cannot be unpacked.
+    fn open(&mut self) -> Option<&mut Vec<StoredMessage>> {
+        if let Chunk::Packed(page) = self {
+            *self = Chunk::Open(page.unpack().ok()?);
+        }
+        match self {
+            Chunk::Open(messages) => Some(messages),
+            Chunk::Packed(_) => None,
+        }
+    }
 }
 
 /// One queue. Ids mostly arrive in ascending order; the others wait in `late`.
 #[derive(Debug, Default)]
 struct Messages {
+    /// Stretches of a checkpoint by their first id. No message is here and in the others.
+    chunks: BTreeMap<MessageId, Chunk>,
+    /// No stretch reaches beyond this id.
+    chunks_end: MessageId,
+    broken: bool,
     ordered: Vec<StoredMessage>,
     late: BTreeMap<MessageId, StoredMessage>,
     /// Where the last search ended: settlements mostly go on from there.
@@ -29,6 +65,16 @@ struct Messages {
 const DEAD: u32 = 0;
 
 impl Index {
+    /// Puts in what a checkpoint knew of a queue, before anything else.
+    pub(crate) fn preload(&mut self, queue: QueueId, backlog: Backlog) {
+        let messages = self.queues.entry(queue).or_default();
+        for page in backlog.pages {
+            messages.chunks_end = messages.chunks_end.max(page.last());
+            messages.chunks.insert(page.first(), Chunk::Packed(page));
+        }
+        messages.ordered = backlog.loose;
+    }
+
     /// Adds a message, or moves it: of two records with the same id the later wins. Returns the place that it had before.
     pub(crate) fn insert(&mut self, queue: QueueId, message: StoredMessage) -> Option<Location> {
         let messages = self.queues.entry(queue).or_default();
@@ -95,43 +141,123 @@ impl Index {
         }
     }
 
-    /// Drops the queue, telling the place of each message.
+    /// Drops the queue, telling the place of each message that is not packed. (The references of the others are counted anew.)
     pub(crate) fn delete(&mut self, queue: QueueId, mut gone: impl FnMut(Location)) {
         if let Some(mut messages) = self.queues.remove(&queue) {
+            messages.chunks.retain(|_, chunk| matches!(chunk, Chunk::Open(_)));
             messages.each(0, MessageId::MAX, |message| gone(message.location));
         }
     }
 
-    /// The live messages of each queue that has any. `mark` tells the delivered mark of a queue.
-    pub(crate) fn finish(self, mark: impl Fn(QueueId) -> MessageId) -> HashMap<QueueId, Vec<StoredMessage>> {
+    /// The live messages of each queue that has any, and lie in a segment of which `exists` says so. `mark` tells the delivered
+    /// mark of a queue.
+    pub(crate) fn finish(
+        &mut self,
+        mark: impl Fn(QueueId) -> MessageId,
+        exists: impl Fn(u32) -> bool,
+    ) -> HashMap<QueueId, Backlog> {
         let mut all = HashMap::with_capacity(self.queues.len());
-        for (queue, messages) in self.queues {
-            let mut live = messages.ordered;
-            live.retain(|message| message.location.len != DEAD);
-            let late = messages
-                .late
-                .into_values()
-                .filter(|message| message.location.len != DEAD);
-            let ordered = live.len();
-            live.extend(late);
-            if live.len() > ordered {
-                live.sort_by_key(|message| message.id);
-            }
-            let mark = mark(queue);
-            for message in &mut live {
-                message.redelivered = message.delivery_count > 0 || message.id <= mark;
-            }
-            if !live.is_empty() {
-                live.shrink_to_fit();
-                all.insert(queue, live);
+        for (queue, messages) in std::mem::take(&mut self.queues) {
+            self.broken |= messages.broken;
+            match messages.finish(mark(queue), &exists) {
+                Some(backlog) if backlog.is_empty() => {}
+                Some(backlog) => {
+                    all.insert(queue, backlog);
+                }
+                None => self.broken = true,
             }
         }
         all
     }
 }
 
+/// Messages in a page that is packed here.
+const PACKED: usize = 4096;
+
 impl Messages {
+    /// `None` if a page cannot be unpacked.
+    fn finish(self, delivered: MessageId, exists: impl Fn(u32) -> bool) -> Option<Backlog> {
+        let mut backlog = Backlog {
+            delivered,
+            ..Backlog::default()
+        };
+        let mut live = self.ordered;
+        live.retain(|message| message.location.len != DEAD);
+        let sorted = live.len();
+        live.extend(self.late.into_values());
+        for chunk in self.chunks.into_values() {
+            match chunk {
+                Chunk::Packed(page) if page.summary().shares.iter().all(|share| exists(share.segment)) => {
+                    backlog.pages.push(page);
+                }
+                Chunk::Packed(page) => live.extend(page.unpack().ok()?),
+                Chunk::Open(messages) => live.extend(messages),
+            }
+        }
+        live.retain(|message| message.location.len != DEAD && exists(message.location.segment));
+        if live.len() > sorted {
+            live.sort_by_key(|message| message.id);
+        }
+        for message in &mut live {
+            message.redelivered |= message.delivery_count > 0 || message.id <= delivered;
+        }
+        if backlog.pages.is_empty() && live.len() > 2 * PACKED {
+            let packed = (live.len() / PACKED - 1) * PACKED;
+            backlog
+                .pages
+                .extend(live.chunks(PACKED).take(packed / PACKED).filter_map(Page::pack));
+            live.drain(..packed);
+        }
+        live.shrink_to_fit();
+        backlog.loose = live;
+        Some(backlog)
+    }
+
+    /// The message in a stretch of a checkpoint.
+    fn in_chunk(&mut self, id: MessageId) -> Option<&mut StoredMessage> {
+        if id > self.chunks_end {
+            return None;
+        }
+        let (_, chunk) = self
+            .chunks
+            .range_mut(..=id)
+            .next_back()
+            .filter(|(_, chunk)| id <= chunk.last())?;
+        let Some(messages) = chunk.open() else {
+            self.broken = true;
+            return None;
+        };
+        let at = messages.binary_search_by_key(&id, |message| message.id).ok()?;
+        messages.get_mut(at).filter(|message| message.location.len != DEAD)
+    }
+
+    fn each_in_chunks(&mut self, first: MessageId, last: MessageId, change: &mut impl FnMut(&mut StoredMessage)) {
+        if first > self.chunks_end || first > last {
+            return;
+        }
+        let from = self.chunks.range(..=first).next_back().map_or(first, |(&from, _)| from);
+        for (_, chunk) in self
+            .chunks
+            .range_mut(from..=last)
+            .filter(|(_, chunk)| chunk.last() >= first)
+        {
+            let Some(messages) = chunk.open() else {
+                self.broken = true;
+                continue;
+            };
+            let from = messages.partition_point(|message| message.id < first);
+            let inside = messages.iter_mut().skip(from).take_while(|message| message.id <= last);
+            inside
+                .filter(|message| message.location.len != DEAD)
+                .for_each(&mut *change);
+        }
+    }
+
     fn get_mut(&mut self, id: MessageId) -> Option<&mut StoredMessage> {
+        // Twice, since what is found in the first look cannot be returned out of it.
+        if self.in_chunk(id).is_some() {
+            return self.in_chunk(id);
+        }
         let at = self.position(id);
         let found = match self.ordered.get_mut(at) {
             Some(message) if message.id == id => Some(message),
@@ -153,6 +279,7 @@ impl Messages {
     }
 
     fn each(&mut self, first: MessageId, last: MessageId, mut change: impl FnMut(&mut StoredMessage)) {
+        self.each_in_chunks(first, last, &mut change);
         let from = self.position(first);
         let mut to = from;
         while let Some(message) = self.ordered.get_mut(to).filter(|message| message.id <= last) {

@@ -5,8 +5,10 @@
 
 use crate::batch::Tally;
 use crate::location::Location;
-use crate::{MessageId, QueueId};
+use crate::page::Page;
+use crate::{Backlog, MessageId, QueueId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
@@ -16,25 +18,25 @@ mod tests;
 const MARK_BYTES: u64 = 24;
 
 /// The counters of one segment. All sizes in bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Account {
     /// End of the records.
     pub(crate) used: u64,
     /// Size of publish records.
-    published: u64,
+    pub(crate) published: u64,
     /// Size of publish records times their queues, and what of it is not settled yet.
-    weight: u64,
-    live_weight: u64,
+    pub(crate) weight: u64,
+    pub(crate) live_weight: u64,
     /// Pairs of message and queue that are not settled yet.
     pub(crate) refs: u64,
     /// Settlements and counts in this segment, by the segment that they speak of.
-    foreign: BTreeMap<u32, u64>,
+    pub(crate) foreign: BTreeMap<u32, u64>,
     /// Newest table entries.
-    table: u64,
+    pub(crate) table: u64,
     /// Newest delivered marks, in number.
-    marks: u64,
+    pub(crate) marks: u64,
     /// Deleted queues and keys.
-    tombstones: u64,
+    pub(crate) tombstones: u64,
     /// Older segments whose messages were copied here: they must go first.
     pub(crate) after: BTreeSet<u32>,
     /// Damage that is known and quarantined.
@@ -64,20 +66,28 @@ impl Account {
     }
 }
 
-#[derive(Debug)]
-struct Entry {
-    segment: u32,
-    offset: u32,
-    len: u64,
-    deleted: bool,
+/// The newest change of a key of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    /// Length of the record.
+    pub(crate) len: u64,
+    /// `None` if the key was removed.
+    pub(crate) value: Option<Arc<[u8]>>,
 }
+
+/// Keys to their newest changes.
+pub(crate) type Table = HashMap<Arc<[u8]>, Entry>;
 
 /// The accounts of all segments.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) accounts: BTreeMap<u32, Account>,
-    table: HashMap<Box<[u8]>, Entry>,
-    marks: HashMap<QueueId, (MessageId, u32)>,
+    pub(crate) table: Table,
+    /// Grows with every change of the table.
+    pub(crate) table_changes: u64,
+    pub(crate) marks: HashMap<QueueId, (MessageId, u32)>,
     /// The segment being filled.
     pub(crate) current: u32,
     /// Another segment lost its last reference since this was cleared.
@@ -110,7 +120,9 @@ impl Ledger {
         }
         for change in &tally.table {
             let key = bytes.get(change.key.0..change.key.1).unwrap_or_default();
-            self.table_changed(key, segment, offset + change.start as u32, change.len, change.deleted);
+            let end = change.start + change.len as usize;
+            let value = bytes.get(change.key.1..end).filter(|_| !change.deleted);
+            self.table_changed(key, segment, offset + change.start as u32, change.len, value);
         }
         for &(queue, up_to) in &tally.delivered {
             self.delivered(queue, up_to, segment);
@@ -147,6 +159,13 @@ impl Ledger {
         self.settled(location.segment, 1, u64::from(location.len));
     }
 
+    /// All messages of a packed page ended.
+    pub(crate) fn released_page(&mut self, page: &Page) {
+        for share in &page.summary().shares {
+            self.settled(share.segment, u64::from(share.count), share.bytes);
+        }
+    }
+
     /// Bytes in `segment` that speak of messages in `target`.
     pub(crate) fn speaks_of(&mut self, segment: u32, target: u32, len: u64) {
         if segment != target {
@@ -154,15 +173,17 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn table_changed(&mut self, key: &[u8], segment: u32, offset: u32, len: u64, deleted: bool) {
+    /// A key got a value, or lost it (`None`).
+    pub(crate) fn table_changed(&mut self, key: &[u8], segment: u32, offset: u32, len: u64, value: Option<&[u8]>) {
         let entry = Entry {
             segment,
             offset,
             len,
-            deleted,
+            value: value.map(Arc::from),
         };
+        self.table_changes += 1;
         let account = self.account(segment);
-        if deleted {
+        if value.is_none() {
             account.tombstones += len;
         } else {
             account.table += len;
@@ -178,7 +199,7 @@ impl Ledger {
         if let Some(before) = before
             && let Some(account) = self.accounts.get_mut(&before.segment)
         {
-            if before.deleted {
+            if before.value.is_none() {
                 account.tombstones = account.tombstones.saturating_sub(before.len);
             } else {
                 account.table = account.table.saturating_sub(before.len);
@@ -258,14 +279,49 @@ impl Ledger {
     pub(crate) fn remove(&mut self, segment: u32) {
         if let Some(account) = self.accounts.remove(&segment) {
             if account.tombstones > 0 {
+                self.table_changes += 1;
                 self.table
-                    .retain(|_, entry| !(entry.deleted && entry.segment == segment));
+                    .retain(|_, entry| !(entry.value.is_none() && entry.segment == segment));
             }
             for account in self.accounts.values_mut() {
                 account.after.remove(&segment);
                 account.foreign.remove(&segment);
             }
         }
+    }
+
+    /// Forgets what refers to segments that are gone: facts of a checkpoint whose records have been reclaimed since.
+    pub(crate) fn keep_existing(&mut self, existing: &BTreeSet<u32>) {
+        let gone: Vec<u32> = self
+            .accounts
+            .keys()
+            .copied()
+            .filter(|number| !existing.contains(number))
+            .collect();
+        gone.into_iter().for_each(|number| self.remove(number));
+        self.table.retain(|_, entry| existing.contains(&entry.segment));
+        self.marks.retain(|_, mark| existing.contains(&mark.1));
+    }
+
+    /// Counts the references anew, from the messages that there are.
+    pub(crate) fn recount<'a>(&mut self, queues: impl Iterator<Item = &'a Backlog>) {
+        for account in self.accounts.values_mut() {
+            (account.refs, account.live_weight) = (0, 0);
+        }
+        for queue in queues {
+            queue.each_share(|share| {
+                let account = self.account(share.segment);
+                account.refs += u64::from(share.count);
+                account.live_weight += share.bytes;
+            });
+        }
+    }
+
+    /// The values of the table.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.table
+            .iter()
+            .filter_map(|(key, entry)| Some((&**key, entry.value.as_deref()?)))
     }
 
     /// Live bytes over all segments, estimated.

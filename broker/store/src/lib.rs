@@ -33,6 +33,15 @@ mod prepare;
 /// A payload by its location.
 mod reader;
 
+/// Stretches of a queue's messages, packed.
+mod page;
+
+/// The file that holds packed pages.
+mod pages;
+
+/// What the log came to, so that a start need not read all of it.
+mod checkpoint;
+
 /// Start: torn tail, damage, everything rebuilt.
 mod recovery;
 
@@ -74,9 +83,10 @@ pub use batch::Batch;
 pub use error::Error;
 pub use location::{Appended, Location, Lsn, Relative, Urgency};
 pub use options::{Options, Stats};
+pub use page::Page;
 pub use reclaim::Owner;
-pub use recovered::{Corrupt, Recovered, RecoveryReport, StoredMessage};
-pub use store::{Handle, Store};
+pub use recovered::{Backlog, Corrupt, Recovered, RecoveryReport, StoredMessage};
+pub use store::{Handle, Store, UnderWay};
 
 /// Number of a queue. Never used for another queue again.
 pub type QueueId = u64;

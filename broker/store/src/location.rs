@@ -2,6 +2,8 @@
 //!
 //! In: segment numbers and offsets. Out: copyable values with an order. Does not know about files.
 
+use std::sync::Arc;
+
 /// A position in the log. Grows with every append over the whole life of the directory; `Lsn(0)` is before everything.
 ///
 /// The upper 32 bits are the segment's number, the lower 32 the offset of the end of the append in it.
@@ -11,6 +13,14 @@ pub struct Lsn(pub u64);
 impl Lsn {
     pub(crate) fn new(segment: u32, offset: u64) -> Lsn {
         Lsn((u64::from(segment) << 32) | offset.min(u64::from(u32::MAX)))
+    }
+
+    pub(crate) fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn offset(self) -> u64 {
+        self.0 & u64::from(u32::MAX)
     }
 }
 
@@ -43,13 +53,16 @@ pub struct Relative {
     pub(crate) len: u32,
 }
 
-/// What an append came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an append came to. Keep it until what was appended shows in the owner's state: a checkpoint waits for that, since what lies
+/// before its position is not read again.
+#[derive(Debug)]
 pub struct Appended {
     /// Durable as soon as [`crate::Handle::durable`] has reached this.
     pub lsn: Lsn,
     /// The location of relative offset 0.
     pub base: Location,
+    /// Counts as one append under way.
+    pub(crate) _under_way: Option<Arc<()>>,
 }
 
 impl Appended {

@@ -86,6 +86,10 @@ pub(crate) struct Log {
     pub(crate) appended: Lsn,
     /// Reclaim sleeps without a time limit.
     pub(crate) reclaim_sleeps: bool,
+    /// Bytes appended since the position of the newest checkpoint.
+    pub(crate) since_checkpoint: u64,
+    /// Shared with the appends that are under way: those that their owners have not taken account of.
+    under_way: Arc<()>,
 }
 
 impl Log {
@@ -114,7 +118,14 @@ impl Log {
             appends: 0,
             appended: Lsn::default(),
             reclaim_sleeps: false,
+            since_checkpoint: 0,
+            under_way: Arc::default(),
         }
+    }
+
+    /// The appends so far, as a group: nobody but the caller holds it once all of them show in the state of their owners.
+    pub(crate) fn end_group(&mut self) -> Arc<()> {
+        std::mem::take(&mut self.under_way)
     }
 
     /// The segment being filled.
@@ -144,6 +155,7 @@ impl Log {
         self.take_bytes(&mut batch.bytes, next_id);
         batch.clear();
         self.bytes += len;
+        self.since_checkpoint += len;
         self.appends += 1;
         self.appended = self.end();
         let base = Location {
@@ -151,7 +163,11 @@ impl Log {
             offset,
             len: 0,
         };
-        Appended { lsn: self.end(), base }
+        Appended {
+            lsn: self.end(),
+            base,
+            _under_way: Some(Arc::clone(&self.under_way)),
+        }
     }
 
     /// The next append opens a new segment.

@@ -17,6 +17,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Longest time until something is synced for which nobody waits: 50 ms unless changed; at most a minute.
     pub flush_interval: Duration,
+    /// After so many bytes of log a checkpoint is taken, so that a start reads at most about as much: 64 MiB unless changed; at
+    /// least 1 KiB. 0 takes none.
+    pub checkpoint_bytes: u64,
     /// How long nothing must have been appended before the segment being written may be given up as mostly dead: 1 s.
     pub idle: Duration,
 }
@@ -38,6 +41,13 @@ impl Options {
         if !(4 << 10..=2 << 30).contains(&self.segment_bytes) {
             return invalid("segment_bytes", self.segment_bytes.to_string(), "4096 to 2147483648");
         }
+        if (1..1 << 10).contains(&self.checkpoint_bytes) {
+            return invalid(
+                "checkpoint_bytes",
+                self.checkpoint_bytes.to_string(),
+                "0, or at least 1024",
+            );
+        }
         if self.flush_interval > Duration::from_secs(60) {
             return invalid("flush_interval", format!("{:?}", self.flush_interval), "0 s to 60 s");
         }
@@ -51,6 +61,7 @@ impl Default for Options {
             directory: PathBuf::new(),
             segment_bytes: 64 << 20,
             flush_interval: Duration::from_millis(50),
+            checkpoint_bytes: 64 << 20,
             idle: Duration::from_secs(1),
         }
     }
@@ -81,6 +92,10 @@ pub struct Stats {
     pub reclaimed_bytes: u64,
     /// Bytes appended in order to reclaim.
     pub copied_bytes: u64,
+    /// Checkpoints taken.
+    pub checkpoints: u64,
+    /// Bytes written for them: the checkpoints themselves and packed pages.
+    pub checkpoint_bytes: u64,
 }
 
 impl Stats {
@@ -106,6 +121,8 @@ impl Stats {
             reclaimed_segments: load(&counters.reclaimed_segments),
             reclaimed_bytes: load(&counters.reclaimed_bytes),
             copied_bytes: load(&counters.copied_bytes),
+            checkpoints: load(&counters.checkpoints),
+            checkpoint_bytes: load(&counters.checkpoint_bytes),
         }
     }
 }

@@ -5,10 +5,14 @@
 use crate::error::Error;
 use crate::fs;
 use crate::location::Location;
+use crate::page::Page;
 use crate::record::{self, HEAD, Head, Record};
+use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared};
+use crate::{QueueId, StoredMessage};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The payload of the publish record at this place.
@@ -83,6 +87,77 @@ fn read_span(shared: &Shared, run: &[Location]) -> Option<Vec<Result<Bytes, Erro
     };
     let payloads: Vec<_> = run.iter().map(part).collect();
     payloads.iter().all(Result::is_ok).then_some(payloads)
+}
+
+/// The messages of a page of this queue.
+///
+/// # Errors
+/// What the system reports.
+pub(crate) fn unpack(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
+    match page.unpack() {
+        Err(Error::DamagedPage { first, last }) => {
+            tracing::error!(
+                queue,
+                first,
+                last,
+                "a part of a queue's index is damaged; reading it from the log again"
+            );
+            Counters::add(&shared.counters.corrupt, 1);
+            rescue(shared, queue, page)
+        }
+        unpacked => unpacked,
+    }
+}
+
+/// Finds the messages of a page in the segments that hold them. A message that has been settled while others of its page have not
+/// does not occur, since pages never change; one that was requeued may lose its delivery count.
+fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
+    let mut found = BTreeMap::new();
+    for share in &page.summary().shares {
+        let Some(segment) = shared.segments.read().get(&share.segment).map(Arc::clone) else {
+            continue;
+        };
+        let failed = |source| Error::io("read", &segment.path, source);
+        let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        loop {
+            let (offset, len, id, held, payload) = match scanner.next().map_err(failed)? {
+                Found::End { .. } => break,
+                Found::Record {
+                    offset, len, record, ..
+                } => match record {
+                    Record::Publish {
+                        id,
+                        mut queues,
+                        payload,
+                    } => (offset, len, id, queues.any(|q| q == queue), payload.len()),
+                    Record::Copy {
+                        id,
+                        mut queues,
+                        payload,
+                        ..
+                    } => (offset, len, id, queues.any(|(q, _)| q == queue), payload.len()),
+                    _ => continue,
+                },
+                Found::Damage { .. } => continue,
+            };
+            if held && (page.first()..=page.last()).contains(&id) {
+                let location = Location {
+                    segment: share.segment,
+                    offset: offset as u32,
+                    len: len as u32,
+                };
+                let message = StoredMessage {
+                    id,
+                    location,
+                    payload_len: payload as u32,
+                    delivery_count: 0,
+                    redelivered: true,
+                };
+                found.insert(id, message);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<Bytes, Error> {

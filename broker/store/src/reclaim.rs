@@ -3,12 +3,16 @@
 //! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
 //! it asks the owner. Does not know how the owner keeps its messages.
 
+use crate::batch::Batch;
+use crate::checkpoint::take::Checkpoints;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::location::Location;
+use crate::location::{Location, Urgency};
 use crate::log::Log;
+use crate::page::Page;
+use crate::reader;
 use crate::shared::Shared;
-use crate::{MessageId, QueueId};
+use crate::{Backlog, MessageId, QueueId};
 use std::time::{Duration, Instant};
 
 mod evacuate;
@@ -34,10 +38,14 @@ pub trait Owner: Send + Sync {
     /// False when the message was settled meanwhile; once the owner has appended that, the store appends a settlement that covers
     /// the copy.
     fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool;
+
+    /// Hands over the messages of each queue that has any in the log, one queue after the other, waiting and delivered ones alike, with
+    /// their delivery counts and redelivered flags (`delivered` is not looked at). For a checkpoint.
+    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog));
 }
 
 /// What is to be done with which segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Plan {
     /// Nothing in it is needed.
     Drop(u32),
@@ -45,45 +53,86 @@ enum Plan {
     Evacuate(u32),
 }
 
+/// What comes next.
+enum Next {
+    Plan(Plan),
+    Checkpoint,
+    /// A page of a queue that was purged: its messages have ended.
+    Discard(QueueId, Page),
+}
+
 /// Runs until the store is closed or fails.
 pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
     let mut watch = Watch {
         appends: 0,
         since: Instant::now(),
+        checkpoints: Checkpoints::default(),
     };
-    while let Some(plan) = watch.next(shared) {
-        let (segment, done) = match plan {
-            Plan::Drop(segment) => (segment, retire::retire(shared, segment)),
-            Plan::Evacuate(segment) => (segment, evacuate::evacuate(shared, owner, segment)),
-        };
-        match done {
-            Ok(()) => {}
-            Err(Error::Closed | Error::Failed(_)) => return,
-            Err(error) => {
-                tracing::warn!(segment, %error, "cannot reclaim a segment; trying again later");
-                let mut log = shared.log.lock();
-                let account = log.ledger.account(segment);
-                account.blocked = Some(Instant::now());
-                account.failing = true;
+    while let Some(next) = watch.next(shared) {
+        let done = match next {
+            Next::Plan(Plan::Drop(segment)) => {
+                retire::retire(shared, segment).or_else(|error| put_off(shared, segment, error))
             }
+            Next::Plan(Plan::Evacuate(segment)) => {
+                evacuate::evacuate(shared, owner, segment).or_else(|error| put_off(shared, segment, error))
+            }
+            Next::Checkpoint => watch.checkpoints.take(shared, owner),
+            Next::Discard(queue, page) => discard(shared, queue, &page),
+        };
+        if done.is_err() {
+            return;
         }
     }
+}
+
+/// Leaves a segment alone for a while after an error of the system.
+///
+/// # Errors
+/// The store is closed or has failed.
+fn put_off(shared: &Shared, segment: u32, error: Error) -> Result<(), Error> {
+    if matches!(error, Error::Closed | Error::Failed(_)) {
+        return Err(error);
+    }
+    tracing::warn!(segment, %error, "cannot reclaim a segment; trying again later");
+    let mut log = shared.log.lock();
+    let account = log.ledger.account(segment);
+    account.blocked = Some(Instant::now());
+    account.failing = true;
+    Ok(())
+}
+
+/// Settles the messages of a page.
+///
+/// # Errors
+/// The store is closed or has failed.
+pub(crate) fn discard(shared: &Shared, queue: QueueId, page: &Page) -> Result<(), Error> {
+    let messages: Vec<_> = reader::unpack(shared, queue, page)?
+        .into_iter()
+        .map(|message| (message.id, message.location))
+        .collect();
+    let mut batch = Batch::new();
+    batch.settle(queue, &messages);
+    shared.append(&mut batch, Urgency::Soon).map(|_| ())
 }
 
 /// Tells whether the log is idle.
 struct Watch {
     appends: u64,
     since: Instant,
+    checkpoints: Checkpoints,
 }
 
 impl Watch {
     /// Waits until there is something to do; `None` at the end.
-    fn next(&mut self, shared: &Shared) -> Option<Plan> {
+    fn next(&mut self, shared: &Shared) -> Option<Next> {
         let options = &shared.options;
         let mut log = shared.log.lock();
         loop {
             if log.closing || log.failed.is_some() {
                 return None;
+            }
+            if let Some((queue, page)) = shared.discarded.lock().pop_front() {
+                return Some(Next::Discard(queue, page));
             }
             if log.appends != self.appends {
                 self.appends = log.appends;
@@ -93,8 +142,11 @@ impl Watch {
             if idle {
                 roll_if_mostly_dead(&mut log, options.segment_bytes);
             }
+            if self.checkpoints.due(shared, log.since_checkpoint, idle) {
+                return Some(Next::Checkpoint);
+            }
             if let Some(plan) = plan(&log.ledger, options.segment_bytes, idle) {
-                return Some(plan);
+                return Some(Next::Plan(plan));
             }
             let blocked = log.ledger.accounts.values().any(|account| account.blocked.is_some());
             if idle && !blocked {

@@ -1,12 +1,16 @@
-//! Reads the whole log at start: cuts the torn tail, steps over damage, rebuilds table, messages and ledger.
+//! Reads the log at start, from the newest checkpoint on or all of it: cuts the torn tail, steps over damage, rebuilds table, messages
+//! and ledger.
 //!
 //! In: a locked directory. Out: what was stored, and the accounts to go on with. Does not know about queues' rules.
 
+use crate::checkpoint::{self, Loaded};
 use crate::error::Error;
 use crate::fs::{self, File, Fs};
 use crate::index::Index;
 use crate::ledger::Ledger;
-use crate::location::Location;
+use crate::location::{Location, Lsn};
+use crate::page::Page;
+use crate::pages::PageFile;
 use crate::record::{self, Record};
 use crate::scan::{Found, Scanner};
 use crate::segment::{self, HEADER, Header, HeaderRead, Segment};
@@ -37,6 +41,8 @@ pub(crate) struct Outcome {
     /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so that they
     /// stay dead when the original goes.
     pub(crate) stale_copies: Vec<(QueueId, MessageId, u32)>,
+    /// The file of packed pages.
+    pub(crate) pages: Arc<PageFile>,
 }
 
 /// Recovers the directory, which the caller has locked.
@@ -44,23 +50,21 @@ pub(crate) struct Outcome {
 /// # Errors
 /// [`Error::NewerFormat`], or what the system reports. Damage is no error: it is reported.
 pub(crate) fn recover(fs: &dyn Fs, directory: &Path) -> Result<Outcome, Error> {
-    let begun = Instant::now();
     let (directory_id, found) = identity::establish(fs, directory)?;
-    let mut recovery = Recovery {
-        quarantine: Quarantine::new(fs, directory),
-        fs,
-        directory,
-        directory_id,
-        existing: found.iter().map(|(number, _)| *number).collect(),
-        applier: Applier::default(),
-        segments: BTreeMap::new(),
-        report: RecoveryReport::default(),
-    };
-    let last = found.last().map(|(number, _)| *number);
-    for (number, path) in found {
-        recovery.segment(number, path, Some(number) == last)?;
+    if let Some(loaded) = checkpoint::load(fs, directory, directory_id)? {
+        let mut recovery = Recovery::new(fs, directory, directory_id, &found);
+        let pages = Arc::clone(&loaded.pages);
+        recovery.begin_at(loaded);
+        if let Some(outcome) = recovery.run(&found, pages)? {
+            return Ok(outcome);
+        }
+        tracing::warn!("a part of the queues' index cannot be read; reading the whole log instead");
     }
-    Ok(recovery.finish(last, begun))
+    // Whatever is left of a checkpoint is of no use, and must not be taken for one once its pages are written over.
+    checkpoint::remove(fs, directory)?;
+    let pages = PageFile::create(fs, directory)?;
+    let outcome = Recovery::new(fs, directory, directory_id, &found).run(&found, pages)?;
+    outcome.ok_or(Error::DamagedPage { first: 0, last: 0 })
 }
 
 struct Recovery<'a> {
@@ -72,6 +76,11 @@ struct Recovery<'a> {
     applier: Applier,
     segments: BTreeMap<u32, Arc<Segment>>,
     report: RecoveryReport,
+    begun: Instant,
+    /// What lies before is known from a checkpoint.
+    position: Lsn,
+    /// The log was synced up to here, as the checkpoint knows.
+    synced: Lsn,
 }
 
 /// What the scan of one segment came to.
@@ -81,7 +90,51 @@ struct Scanned {
     records: u64,
 }
 
-impl Recovery<'_> {
+impl<'a> Recovery<'a> {
+    fn new(fs: &'a dyn Fs, directory: &'a Path, directory_id: u64, found: &[(u32, PathBuf)]) -> Recovery<'a> {
+        Recovery {
+            quarantine: Quarantine::new(fs, directory),
+            fs,
+            directory,
+            directory_id,
+            existing: found.iter().map(|(number, _)| *number).collect(),
+            applier: Applier::default(),
+            segments: BTreeMap::new(),
+            report: RecoveryReport::default(),
+            begun: Instant::now(),
+            position: Lsn::default(),
+            synced: Lsn::default(),
+        }
+    }
+
+    /// Takes over what a checkpoint knows.
+    fn begin_at(&mut self, loaded: Loaded) {
+        self.position = loaded.position;
+        self.synced = loaded.synced;
+        self.report.from_checkpoint = true;
+        let applier = &mut self.applier;
+        applier.next_id = loaded.next_id;
+        applier.ledger = loaded.ledger;
+        let accounts = &applier.ledger.accounts;
+        applier.damaged = accounts
+            .iter()
+            .filter(|(_, account)| account.damaged)
+            .map(|(&number, _)| number)
+            .collect();
+        for (queue, backlog) in loaded.queues {
+            applier.index.preload(queue, backlog);
+        }
+    }
+
+    /// Reads all segments. `None` if what a checkpoint knows turns out not to be readable.
+    fn run(mut self, found: &[(u32, PathBuf)], pages: Arc<PageFile>) -> Result<Option<Outcome>, Error> {
+        let last = found.last().map(|(number, _)| *number);
+        for (number, path) in found {
+            self.segment(*number, path.clone(), Some(*number) == last)?;
+        }
+        Ok(self.finish(last, pages))
+    }
+
     fn segment(&mut self, number: u32, path: PathBuf, newest: bool) -> Result<(), Error> {
         let failed = |source| Error::io("read", &path, source);
         let file = self.fs.open(&path).map_err(|source| Error::io("open", &path, source))?;
@@ -109,9 +162,13 @@ impl Recovery<'_> {
             file,
             mask,
         };
+        if number < self.position.segment() {
+            return self.known(segment, valid);
+        }
+        let known = number == self.position.segment();
         let scanned = self.scan(&segment, newest)?;
         let failed = |source| Error::io("cut the tail of", &segment.path, source);
-        if scanned.records == 0 && (newest || !valid) {
+        if scanned.records == 0 && (newest || !valid) && !known {
             return self.discard(segment, valid || newest);
         }
         if !valid {
@@ -125,6 +182,24 @@ impl Recovery<'_> {
         self.applier.ledger.account(number).used = scanned.end;
         self.report.segments += 1;
         self.segments.insert(number, Arc::new(segment));
+        Ok(())
+    }
+
+    /// A segment that lies before the checkpoint: its records are read when they are wanted.
+    fn known(&mut self, segment: Segment, valid: bool) -> Result<(), Error> {
+        if !valid {
+            self.damage(&segment, 0, HEADER);
+        }
+        if !self.applier.ledger.accounts.contains_key(&segment.number) {
+            // Nothing in it was needed any more, and its removal has been interrupted.
+            let size = segment
+                .file
+                .size()
+                .map_err(|source| Error::io("read the size of", &segment.path, source))?;
+            self.applier.ledger.account(segment.number).used = size;
+        }
+        self.report.segments += 1;
+        self.segments.insert(segment.number, Arc::new(segment));
         Ok(())
     }
 
@@ -152,6 +227,11 @@ impl Recovery<'_> {
     fn scan(&mut self, segment: &Segment, newest: bool) -> Result<Scanned, Error> {
         let failed = |source| Error::io("read", &segment.path, source);
         let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        let mut from = HEADER;
+        if segment.number == self.position.segment() {
+            from = self.position.offset().max(HEADER);
+            scanner.seek(from);
+        }
         let mut records = 0;
         let mut synced = None;
         loop {
@@ -178,11 +258,12 @@ impl Recovery<'_> {
                             Some(synced) => synced,
                             None => *synced.insert(scanner.synced_from(offset).map_err(failed)?),
                         };
-                        segment::end_of(segment.number, offset).0 >= synced
+                        segment::end_of(segment.number, offset).0 >= synced.max(self.synced.0)
                     };
                     if torn {
                         let end = self.applier.drop_unfinished().unwrap_or(offset);
                         self.report.torn_bytes += offset + len - end;
+                        self.report.read_bytes += end - from;
                         return Ok(Scanned { end, records });
                     }
                     self.applier.keep_unfinished(&self.existing);
@@ -195,6 +276,7 @@ impl Recovery<'_> {
                     self.applier.keep_unfinished(&self.existing);
                     let end = unfinished.unwrap_or(offset);
                     self.report.torn_bytes += offset - end;
+                    self.report.read_bytes += end - from;
                     return Ok(Scanned { end, records });
                 }
             }
@@ -211,24 +293,43 @@ impl Recovery<'_> {
         });
     }
 
-    fn finish(mut self, last: Option<u32>, begun: Instant) -> Outcome {
+    fn finish(mut self, last: Option<u32>, pages: Arc<PageFile>) -> Option<Outcome> {
         self.report.records = self.applier.records;
         self.report.quarantined_to = self.quarantine.used();
-        self.report.duration = begun.elapsed();
-        let ledger = self.applier.ledger;
-        let queues = self.applier.index.finish(|queue| ledger.mark(queue));
-        Outcome {
+        let mut ledger = self.applier.ledger;
+        let mut index = self.applier.index;
+        // What a segment held that has gone since the checkpoint has ended, or was moved and has been met where it is now.
+        let segments = &self.segments;
+        ledger.keep_existing(&segments.keys().copied().collect());
+        let queues = index.finish(|queue| ledger.mark(queue), |number| segments.contains_key(&number));
+        let slots = queues
+            .values()
+            .flat_map(|backlog| &backlog.pages)
+            .filter_map(Page::slot);
+        if index.broken || !pages.occupy(slots.collect()) {
+            return None;
+        }
+        if self.report.from_checkpoint {
+            ledger.recount(queues.values());
+        }
+        let table = ledger
+            .values()
+            .map(|(key, value)| (key.to_vec(), Bytes::copy_from_slice(value)));
+        let table = table.collect();
+        self.report.duration = self.begun.elapsed();
+        Some(Outcome {
             recovered: Recovered {
-                table: self.applier.table,
+                table,
                 queues,
                 report: self.report,
             },
             ledger,
             segments: self.segments,
             directory_id: self.directory_id,
-            next_segment: last.unwrap_or(0) + 1,
+            next_segment: last.unwrap_or(0).max(self.position.segment()) + 1,
             next_id: self.applier.next_id,
             stale_copies: self.applier.stale_copies,
-        }
+            pages,
+        })
     }
 }

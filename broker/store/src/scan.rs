@@ -55,6 +55,11 @@ impl<'f> Scanner<'f> {
         })
     }
 
+    /// Goes on at `offset`, where a record begins or the log ends.
+    pub(crate) fn seek(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
     /// The next record, damage, or the end.
     ///
     /// # Errors

@@ -8,10 +8,12 @@ use crate::error::Error;
 use crate::fs::{File, Fs};
 use crate::location::{Appended, Lsn, Urgency};
 use crate::log::Log;
+use crate::page::Page;
+use crate::pages::PageFile;
 use crate::segment::Segment;
-use crate::{MessageId, Options};
+use crate::{MessageId, Options, QueueId};
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -39,6 +41,11 @@ pub(crate) struct Shared {
     pub(crate) pending: AtomicU64,
     pub(crate) next_id: AtomicU64,
     pub(crate) segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    pub(crate) pages: Arc<PageFile>,
+    /// Shared with the changes that are under way: those of which the owner's state may tell, and not yet the log.
+    pub(crate) group: Mutex<Arc<()>>,
+    /// Pages of queues that were purged: their messages are settled one after the other.
+    pub(crate) discarded: Mutex<VecDeque<(QueueId, Page)>>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) spare_wake: Condvar,
     pub(crate) counters: Counters,
@@ -77,6 +84,8 @@ pub(crate) struct Counters {
     pub(crate) reclaimed_segments: AtomicU64,
     pub(crate) reclaimed_bytes: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) checkpoint_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -86,6 +95,11 @@ impl Counters {
 }
 
 impl Shared {
+    /// The changes under way, as a group: nobody but the caller holds it once all of them are appended.
+    pub(crate) fn end_group(&self) -> Arc<()> {
+        std::mem::take(&mut *self.group.lock())
+    }
+
     /// The first of `count` fresh ids.
     pub(crate) fn next_ids(&self, count: u64) -> MessageId {
         self.next_id.fetch_add(count, Ordering::Relaxed)
@@ -131,6 +145,7 @@ impl Shared {
             return Ok(Appended {
                 lsn: log.appended,
                 base,
+                _under_way: None,
             });
         }
         let bytes = batch.bytes.len() as u64;
@@ -145,7 +160,9 @@ impl Shared {
         } else {
             false
         };
-        let reclaim = std::mem::take(&mut log.ledger.emptied) || log.reclaim_sleeps;
+        let checkpoint_due = log.since_checkpoint >= self.options.checkpoint_bytes
+            && log.since_checkpoint - bytes < self.options.checkpoint_bytes;
+        let reclaim = std::mem::take(&mut log.ledger.emptied) || log.reclaim_sleeps || checkpoint_due;
         log.reclaim_sleeps &= !reclaim;
         drop(log);
         if wake {

@@ -2,11 +2,13 @@
 //!
 //! In: a seed. Out: a panic that names it. Does not know how the store works inside.
 
+use crate::fs::Fs;
 use crate::fs::faulty::{FaultyFs, Random, Survival};
 use crate::reclaim::Owner;
 use crate::*;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +92,19 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
 struct Held {
     location: Location,
     count: u32,
+    payload_len: u32,
+}
+
+impl Held {
+    fn stored(&self, id: MessageId) -> StoredMessage {
+        StoredMessage {
+            id,
+            location: self.location,
+            payload_len: self.payload_len,
+            delivery_count: self.count,
+            redelivered: self.count > 0,
+        }
+    }
 }
 
 /// What the owner of the messages knows.
@@ -117,6 +132,21 @@ impl Owner for Messages {
             None => false,
         }
     }
+
+    /// Every third stretch of a queue as a page, the rest one by one.
+    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
+        for (&queue, messages) in &*self.queues.lock() {
+            let stored: Vec<StoredMessage> = messages.iter().map(|(&id, held)| held.stored(id)).collect();
+            let mut backlog = Backlog::default();
+            for (at, stretch) in stored.chunks(5).enumerate() {
+                match Page::pack(stretch).filter(|_| at % 3 == 1) {
+                    Some(page) => backlog.pages.push(page),
+                    None => backlog.loose.extend(stretch),
+                }
+            }
+            visit(queue, backlog);
+        }
+    }
 }
 
 struct Run {
@@ -127,6 +157,7 @@ struct Run {
     next_queue: QueueId,
     used_ids: BTreeSet<MessageId>,
     segment_bytes: u64,
+    checkpoint_bytes: u64,
 }
 
 const SEQUENCE: &[u8] = b"sequence";
@@ -135,6 +166,7 @@ impl Run {
     fn new(seed: u64) -> Run {
         let mut random = Random(seed);
         let segment_bytes = [4 << 10, 8 << 10, 32 << 10][random.below(3) as usize];
+        let checkpoint_bytes = [0, 1 << 10, 3 << 10, 20 << 10][random.below(4) as usize];
         Run {
             random,
             fs: FaultyFs::new(),
@@ -143,16 +175,22 @@ impl Run {
             next_queue: 1,
             used_ids: BTreeSet::new(),
             segment_bytes,
+            checkpoint_bytes,
         }
     }
 
     fn round(&mut self) {
         let options = Options {
             segment_bytes: self.segment_bytes,
+            checkpoint_bytes: self.checkpoint_bytes,
             flush_interval: Duration::from_millis(1),
             idle: Duration::from_millis(3),
             ..Options::new("/data")
         };
+        if self.random.below(4) == 0 {
+            // The whole log must give the same.
+            let _ = self.fs.remove(Path::new("/data/checkpoint"));
+        }
         let (store, recovered) =
             Store::open(options, Arc::new(self.fs.clone()), Box::new(|_| {}), Box::new(|_| {})).unwrap();
         self.check(&store, recovered);
@@ -225,9 +263,11 @@ impl Run {
         let handle = store.handle();
         let mut found = State::default();
         let mut held = BTreeMap::new();
-        for (queue, messages) in &recovered.queues {
+        for (queue, backlog) in &recovered.queues {
+            let messages = backlog.unpack().unwrap();
             assert!(messages.is_sorted_by(|a, b| a.id < b.id));
-            for message in messages {
+            assert_eq!(messages.len(), backlog.count());
+            for message in &messages {
                 let payload = handle.read(message.location).unwrap().to_vec();
                 assert_eq!(payload.len(), message.payload_len as usize);
                 let expected = Expected {
@@ -239,6 +279,7 @@ impl Run {
                 let known = Held {
                     location: message.location,
                     count: message.delivery_count,
+                    payload_len: message.payload_len,
                 };
                 held.entry(*queue)
                     .or_insert_with(BTreeMap::new)
@@ -280,6 +321,7 @@ impl Run {
         let mut published = Vec::new();
         let mut released = Vec::new();
         let messages = Arc::clone(&self.messages);
+        let _under_way = handle.under_way();
         let mut queues = messages.queues.lock();
         let before = queues.clone();
         for _ in 0..=self.random.below(3) {
@@ -319,11 +361,12 @@ impl Run {
         };
         self.batches.push((appended.lsn, changes));
         let mut queues = guard.unwrap_or_else(|| messages.queues.lock());
-        for (id, to, relative) in published {
+        for (id, to, relative, payload_len) in published {
             for queue in to {
                 let held = Held {
                     location: appended.location(relative),
                     count: 0,
+                    payload_len,
                 };
                 queues.entry(queue).or_default().insert(id, held);
             }
@@ -348,7 +391,7 @@ impl Run {
         handle: &Handle,
         batch: &mut Batch,
         changes: &mut Vec<Change>,
-        published: &mut Vec<(MessageId, Vec<QueueId>, Relative)>,
+        published: &mut Vec<(MessageId, Vec<QueueId>, Relative, u32)>,
     ) {
         let id = handle.next_ids(1 + self.random.below(3));
         assert!(self.used_ids.insert(id), "id {id} came twice");
@@ -365,7 +408,7 @@ impl Run {
         to.sort_unstable();
         to.dedup();
         let (head, tail) = payload.split_at(payload.len() / 3);
-        published.push((id, to.clone(), batch.publish(id, &to, &[head, tail])));
+        published.push((id, to.clone(), batch.publish(id, &to, &[head, tail]), size as u32));
         changes.push(Change::Publish(id, to, payload));
     }
 
@@ -411,7 +454,7 @@ impl Run {
         for id in &ids {
             let held = messages.get_mut(id).unwrap();
             held.count += 1;
-            returned.push((*id, held.location));
+            returned.push((*id, held.location, held.count));
         }
         batch.returned(queue, &returned);
         changes.push(Change::Return(queue, ids));
@@ -423,7 +466,7 @@ impl Run {
         batch: &mut Batch,
         changes: &mut Vec<Change>,
         released: &mut Vec<Location>,
-        published: &[(MessageId, Vec<QueueId>, Relative)],
+        published: &[(MessageId, Vec<QueueId>, Relative, u32)],
     ) {
         if self.random.below(3) > 0 || !published.is_empty() {
             return;

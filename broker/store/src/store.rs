@@ -8,10 +8,11 @@ use crate::fs::Fs;
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
 use crate::log::Log;
+use crate::page::Page;
 use crate::reclaim::{self, Owner};
 use crate::record::Run;
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
-use crate::{MessageId, Options, Recovered, Stats, prepare, reader, recovery, writer};
+use crate::{MessageId, Options, QueueId, Recovered, Stats, StoredMessage, prepare, reader, recovery, writer};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
@@ -57,12 +58,13 @@ impl Store {
         let outcome = recovery::recover(&*fs, &directory)?;
         let spare = prepare::adopt(&*fs, &directory, options.segment_bytes)
             .map_err(|source| Error::io("open the spare segment in", &directory, source))?;
-        let log = Log::new(
+        let mut log = Log::new(
             outcome.directory_id,
             options.segment_bytes,
             outcome.next_segment,
             outcome.ledger,
         );
+        log.since_checkpoint = outcome.recovered.report.read_bytes;
         let durable = AtomicU64::new(log.end().0.saturating_sub(1));
         let corrupt = outcome.recovered.report.corrupt.len() as u64;
         let shared = Arc::new(Shared {
@@ -77,6 +79,9 @@ impl Store {
             pending: AtomicU64::new(0),
             next_id: AtomicU64::new(outcome.next_id.max(1)),
             segments: RwLock::new(outcome.segments),
+            pages: outcome.pages,
+            group: Mutex::default(),
+            discarded: Mutex::default(),
             spare: Mutex::new(Spare {
                 ready: spare,
                 ..Spare::default()
@@ -122,6 +127,11 @@ impl Store {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Access for callers.
     pub fn handle(&self) -> Handle {
         Handle {
@@ -150,6 +160,14 @@ impl Store {
     }
 
     fn shut_down(&mut self) {
+        // What was purged must not come back, also if the reclaim thread did not come to it.
+        let discarded = std::mem::take(&mut *self.shared.discarded.lock());
+        for (queue, page) in discarded {
+            if let Err(error) = reclaim::discard(&self.shared, queue, &page) {
+                tracing::warn!(%error, "purged messages may come back");
+                break;
+            }
+        }
         self.shared.log.lock().closing = true;
         self.shared.spare.lock().closing = true;
         self.shared.wake.notify_all();
@@ -170,7 +188,21 @@ impl Drop for Store {
     }
 }
 
+/// A change of the owner's state that is not appended yet; see [`Handle::under_way`].
+#[derive(Debug)]
+pub struct UnderWay {
+    _group: Arc<()>,
+}
+
 impl Handle {
+    /// To be held while messages are settled or returned, from before the owner's state shows it until the records are appended (or
+    /// the append is refused): a checkpoint that has seen the state waits for it.
+    pub fn under_way(&self) -> UnderWay {
+        UnderWay {
+            _group: Arc::clone(&self.shared.group.lock()),
+        }
+    }
+
     /// The first of a run of `count` fresh message ids. Ids ascend and are never used again, also after a restart.
     pub fn next_ids(&self, count: u64) -> MessageId {
         self.shared.next_ids(count)
@@ -211,6 +243,9 @@ impl Handle {
 
     /// These records have one reference less. Nothing is logged: for the messages of a queue whose deletion is.
     pub fn release(&self, settled: &[Location]) {
+        if settled.is_empty() {
+            return;
+        }
         let mut log = self.shared.log.lock();
         for &location in settled {
             log.ledger.released(location);
@@ -221,6 +256,43 @@ impl Handle {
         if emptied {
             self.shared.reclaim_wake.notify_one();
         }
+    }
+
+    /// The messages of a page of this queue. Reads the disk on the caller's thread when the page is there; a damaged one is put together
+    /// again from the log. When even that cannot be read the store stops, and there are none.
+    pub fn unpack(&self, queue: QueueId, page: &Page) -> Vec<StoredMessage> {
+        reader::unpack(&self.shared, queue, page).unwrap_or_else(|error| {
+            self.shared.fail(&error);
+            Vec::new()
+        })
+    }
+
+    /// [`Handle::release`] for whole pages.
+    pub fn release_pages(&self, pages: &[Page]) {
+        if pages.is_empty() {
+            return;
+        }
+        let mut log = self.shared.log.lock();
+        pages.iter().for_each(|page| log.ledger.released_page(page));
+        let emptied = std::mem::take(&mut log.ledger.emptied) || log.reclaim_sleeps;
+        log.reclaim_sleeps &= !emptied;
+        drop(log);
+        if emptied {
+            self.shared.reclaim_wake.notify_one();
+        }
+    }
+
+    /// Settles all messages of these pages, which the queue does not hold any more, in the background.
+    pub fn discard(&self, queue: QueueId, pages: Vec<Page>) {
+        if pages.is_empty() {
+            return;
+        }
+        self.shared
+            .discarded
+            .lock()
+            .extend(pages.into_iter().map(|page| (queue, page)));
+        self.shared.log.lock().reclaim_sleeps = false;
+        self.shared.reclaim_wake.notify_one();
     }
 
     /// Figures for metrics.

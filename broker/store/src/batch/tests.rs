@@ -78,13 +78,12 @@ proptest! {
     }
 
     #[test]
-    fn settlements_survive(queue: u64, messages in messages(), returned: bool) {
+    fn settlements_survive(queue: u64, messages in messages()) {
         let mut batch = Batch::new();
-        if returned { batch.returned(queue, &messages) } else { batch.settle(queue, &messages) }
+        batch.settle(queue, &messages);
         let found = records(&mut batch);
         let (q, runs) = match decode(&found[0].1) {
-            Some(Record::Settle { queue, runs }) if !returned => (queue, runs),
-            Some(Record::Returned { queue, runs }) if returned => (queue, runs),
+            Some(Record::Settle { queue, runs }) => (queue, runs),
             other => return Err(TestCaseError::fail(format!("{other:?}"))),
         };
         prop_assert_eq!(q, queue);
@@ -92,7 +91,7 @@ proptest! {
         let expected: Vec<_> = messages.iter().map(|(id, location)| (location.segment, *id)).collect();
         prop_assert_eq!(read, expected);
         let refs: u64 = batch.tally.settled.iter().map(|settled| settled.refs).sum();
-        prop_assert_eq!(refs, if returned { 0 } else { messages.len() as u64 });
+        prop_assert_eq!(refs, messages.len() as u64);
     }
 
     #[test]

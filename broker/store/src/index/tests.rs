@@ -21,9 +21,9 @@ fn of_two_records_with_one_id_the_later_wins() {
     let mut index = Index::default();
     assert_eq!(index.insert(1, message(5, 1)), None);
     assert_eq!(index.insert(1, message(5, 7)).unwrap().segment, 1);
-    let queues = index.finish(|_| 0);
-    assert_eq!(queues[&1].len(), 1);
-    assert_eq!(queues[&1][0].location.segment, 7);
+    let queues = index.finish(|_| 0, |_| true);
+    assert_eq!(queues[&1].count(), 1);
+    assert_eq!(queues[&1].loose[0].location.segment, 7);
 }
 
 #[test]
@@ -34,8 +34,9 @@ fn marks_and_counts_make_messages_redelivered() {
     }
     index.returned(1, 3, 3);
     index.counted(1, 3, 1);
-    let queues = index.finish(|_| 1);
+    let queues = index.finish(|_| 1, |_| true);
     let seen: Vec<_> = queues[&1]
+        .loose
         .iter()
         .map(|m| (m.id, m.delivery_count, m.redelivered))
         .collect();
@@ -45,17 +46,26 @@ fn marks_and_counts_make_messages_redelivered() {
 proptest! {
     /// Against a plain map, with ids in and out of order.
     #[test]
-    fn it_is_a_map(operations in proptest::collection::vec((0..4u8, 0..300u64, 0..40u64), 0..400), many: bool) {
+    fn it_is_a_map(operations in proptest::collection::vec((0..4u8, 0..300u64, 0..40u64), 0..400), many: bool, known: bool) {
         let mut index = Index::default();
         let mut model: BTreeMap<MessageId, u32> = BTreeMap::new();
         let mut top = 1000;
+        if known {
+            // What a checkpoint knew: stretches, and single messages before, between and behind them.
+            let stretch = |ids: std::ops::Range<u64>| -> Vec<StoredMessage> { ids.step_by(2).map(|id| message(id, 1)).collect() };
+            let pages = [20..60, 60..140, 200..260].map(|ids| Page::pack(&stretch(ids)).expect("a page")).to_vec();
+            let loose = [stretch(0..20), stretch(150..180), stretch(280..300)].concat();
+            let backlog = Backlog { pages, loose, delivered: 0 };
+            model.extend(backlog.unpack().expect("pages").iter().map(|message| (message.id, 0)));
+            index.preload(1, backlog);
+        }
         if many {
             for id in 1000..5000 {
                 index.insert(1, message(id, 1));
                 model.insert(id, 0);
             }
             index.settle(1, 1000, 4000, |_, _| {});
-            model.retain(|&id, _| id > 4000);
+            model.retain(|&id, _| !(1000..=4000).contains(&id));
             top = 5000;
         }
         for (kind, id, len) in operations {
@@ -85,8 +95,9 @@ proptest! {
             }
             prop_assert_eq!(index.contains(1, id), model.contains_key(&id));
         }
-        let found = index.finish(|_| 0).remove(&1).unwrap_or_default();
-        let found: Vec<_> = found.into_iter().map(|m| (m.id, m.delivery_count)).collect();
+        let found = index.finish(|_| 0, |_| true).remove(&1).unwrap_or_default();
+        prop_assert!(!index.broken);
+        let found: Vec<_> = found.unpack().expect("whole pages").into_iter().map(|m| (m.id, m.delivery_count)).collect();
         prop_assert_eq!(found, model.into_iter().collect::<Vec<_>>());
     }
 }

@@ -30,13 +30,13 @@ fn references_come_and_go() {
 #[test]
 fn only_the_newest_table_entry_must_stay() {
     let mut ledger = Ledger::default();
-    ledger.table_changed(b"a", 1, 64, 50, false);
-    ledger.table_changed(b"b", 1, 128, 50, false);
+    ledger.table_changed(b"a", 1, 64, 50, Some(b"1"));
+    ledger.table_changed(b"b", 1, 128, 50, Some(b"2"));
     assert_eq!(ledger.carried(1), 100);
-    ledger.table_changed(b"a", 2, 64, 60, false);
+    ledger.table_changed(b"a", 2, 64, 60, Some(b"3"));
     assert_eq!((ledger.carried(1), ledger.carried(2)), (50, 60));
     assert!(ledger.is_newest(b"a", 2, 64) && !ledger.is_newest(b"a", 1, 64));
-    ledger.table_changed(b"b", 3, 64, 20, true);
+    ledger.table_changed(b"b", 3, 64, 20, None);
     assert_eq!(
         (ledger.carried(1), ledger.carried(3)),
         (0, 20),

@@ -21,6 +21,25 @@ impl Owner for Queue {
     fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
         self.messages.lock().get_mut(&id).map(|place| *place = to).is_some()
     }
+
+    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
+        let messages = self.messages.lock();
+        let loose = messages.iter().map(|(&id, &location)| StoredMessage {
+            id,
+            location,
+            payload_len: 1000,
+            delivery_count: 3,
+            redelivered: true,
+        });
+        let loose = loose.collect();
+        visit(
+            1,
+            Backlog {
+                loose,
+                ..Backlog::default()
+            },
+        );
+    }
 }
 
 struct Fixture {
@@ -102,7 +121,7 @@ fn recovered_ids(fs: &FaultyFs) -> Vec<MessageId> {
         .queues
         .get(&1)
         .into_iter()
-        .flatten()
+        .flat_map(|backlog| backlog.unpack().unwrap())
         .map(|message| message.id)
         .collect()
 }
@@ -134,6 +153,7 @@ fn the_few_live_messages_are_moved_together() {
     );
     let (_store, recovered) = open(&after);
     let counted = recovered.queues[&1]
+        .loose
         .iter()
         .filter(|message| message.delivery_count == 3 && message.redelivered);
     assert!(counted.count() >= 8, "the copies carry the owner's counts");
@@ -165,7 +185,7 @@ fn table_marks_and_deleted_queues_outlive_their_segments() {
     assert_eq!(recovered.table.len(), 1);
     assert_eq!(&recovered.table[&b"queue"[..]][..], b"orders");
     assert_eq!(recovered.queues.keys().copied().collect::<Vec<_>>(), [1]);
-    assert!(recovered.queues[&1][0].redelivered);
+    assert!(recovered.queues[&1].loose[0].redelivered);
 }
 
 #[test]

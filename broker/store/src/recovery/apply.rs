@@ -99,7 +99,6 @@ pub(super) struct Applier {
     held: Vec<Held>,
     pub(super) index: Index,
     pub(super) ledger: Ledger,
-    pub(super) table: BTreeMap<Vec<u8>, Bytes>,
     pub(super) next_id: MessageId,
     pub(super) records: u64,
     pub(super) stale_copies: Vec<(QueueId, MessageId, u32)>,
@@ -203,12 +202,11 @@ impl Applier {
                 self.ledger.queue_deleted(queue, segment, len);
             }
             Effect::Put { key, value } => {
-                self.ledger.table_changed(&key, segment, location.offset, len, false);
-                self.table.insert(key, value);
+                self.ledger
+                    .table_changed(&key, segment, location.offset, len, Some(&value));
             }
             Effect::Delete { key } => {
-                self.ledger.table_changed(&key, segment, location.offset, len, true);
-                self.table.remove(&key);
+                self.ledger.table_changed(&key, segment, location.offset, len, None);
             }
             Effect::Nothing => {}
         }

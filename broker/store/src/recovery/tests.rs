@@ -37,7 +37,7 @@ fn ids(recovered: &Recovered, queue: QueueId) -> Vec<MessageId> {
         .queues
         .get(&queue)
         .into_iter()
-        .flatten()
+        .flat_map(|backlog| backlog.unpack().unwrap())
         .map(|message| message.id)
         .collect()
 }

@@ -51,7 +51,7 @@ fn what_was_appended_is_there_after_a_restart() {
     wait(&handle, appended.lsn);
     assert_eq!(&handle.read(b).unwrap()[..], b"second");
     batch.settle(2, &[(first, a)]);
-    batch.returned(1, &[(first, a)]);
+    batch.returned(1, &[(first, a, 1)]);
     batch.queue_deleted(3);
     let later = handle.append(&mut batch, Urgency::Soon).unwrap();
     assert!(later.lsn > appended.lsn);
@@ -62,7 +62,7 @@ fn what_was_appended_is_there_after_a_restart() {
     assert_eq!(recovered.table.len(), 1);
     assert_eq!(&recovered.table[&b"queue/1"[..]][..], b"orders");
     assert_eq!(recovered.queues.len(), 1, "{:?}", recovered.queues);
-    let messages = &recovered.queues[&1];
+    let messages = &recovered.queues[&1].loose;
     assert_eq!(messages.len(), 2);
     assert_eq!((messages[0].id, messages[0].location), (first, a));
     assert_eq!(
@@ -120,8 +120,13 @@ fn one_sync_serves_many_appends() {
     store.close().unwrap();
     assert!(commits.load(Ordering::Relaxed) >= 1);
     let (_store, recovered) = open(directory.path());
-    assert_eq!(recovered.queues[&1].len(), 1000);
-    assert!(recovered.queues[&1].is_sorted_by_key(|message| message.id));
+    assert_eq!(recovered.queues[&1].count(), 1000);
+    assert!(
+        recovered.queues[&1]
+            .unpack()
+            .unwrap()
+            .is_sorted_by_key(|message| message.id)
+    );
 }
 
 #[test]
@@ -154,7 +159,7 @@ fn segments_roll_and_a_batch_larger_than_a_segment_gets_its_own() {
     store.close().unwrap();
     let (store, recovered) = open(directory.path());
     check(&store.handle());
-    assert_eq!(recovered.queues.values().map(Vec::len).sum::<usize>(), 300);
+    assert_eq!(recovered.queues.values().map(crate::Backlog::count).sum::<usize>(), 300);
     assert!(recovered.report.segments > 4, "{:?}", recovered.report);
 }
 

@@ -1,0 +1,40 @@
+//! Records that queues leave behind while a batch of frames is gone through, on their way to the log.
+//!
+//! Comes in: acknowledgements, requeues, delivery marks, written under the lock of the queue that they change. Goes out: one append.
+//! From the first record to the append a checkpoint waits: it may have seen the queue as it is already.
+//! Does not know what the records say.
+
+use leveret_store::{Appended, Batch, Error, Handle, UnderWay, Urgency};
+
+/// Records that nobody waits for.
+#[derive(Default)]
+pub struct Records {
+    batch: Batch,
+    under_way: Option<UnderWay>,
+}
+
+impl Records {
+    /// The batch to write to. To be called before the lock of the queue is let go.
+    pub fn of(&mut self, log: &Handle) -> &mut Batch {
+        self.under_way.get_or_insert_with(|| log.under_way());
+        &mut self.batch
+    }
+
+    /// Size in the log, bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.batch.len_bytes()
+    }
+
+    /// Appends what there is; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn append(&mut self, log: &Handle, urgency: Urgency) -> Result<Option<Appended>, Error> {
+        let appended = match self.batch.is_empty() {
+            true => None,
+            false => Some(log.append(&mut self.batch, urgency)?),
+        };
+        self.under_way = None;
+        Ok(appended)
+    }
+}

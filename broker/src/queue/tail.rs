@@ -1,0 +1,326 @@
+//! The waiting messages behind the front of a long queue: pointers into the log, packed in pages where there are many.
+//!
+//! Comes in: messages at the end, seldom one in between. Goes out: runs from the front. A page takes a few bytes per message and, once a
+//! checkpoint has put it on disk, none; the memory of a queue does not grow with its length.
+//! Does not know about consumers, or what a message says.
+
+use super::entry::{Entry, NOWHERE};
+use crate::message::Message;
+use leveret_store::{Backlog, Handle, Location, MessageId, Page, QueueId, StoredMessage};
+use std::collections::VecDeque;
+
+/// Messages in a page.
+const PAGE: usize = 4096;
+/// So many stretches at the end are not packed: a message that two publishers' race has delayed still finds its place.
+const OPEN: usize = 2;
+
+/// What remains of an entry behind the front: the message is in the log, or in `message` if the log doesn't have it.
+pub struct Cold {
+    /// Its id.
+    pub id: MessageId,
+    /// Where its record lies.
+    pub location: Location,
+    /// Length of the body, bytes.
+    pub body_len: u32,
+    /// Delivery count in the upper bits, redelivered in bit 1, durable in bit 0.
+    flags: u32,
+    message: Option<Box<Message>>,
+}
+
+/// A stretch of messages.
+enum Chunk {
+    Packed(Page),
+    Loose(VecDeque<Cold>),
+}
+
+/// Where pages are unpacked from, for one queue.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The log.
+    pub log: &'a Handle,
+    /// The queue.
+    pub queue: QueueId,
+}
+
+/// Messages ascending by id.
+#[derive(Default)]
+pub struct Tail {
+    chunks: VecDeque<Chunk>,
+    len: usize,
+    /// Everything at or below was delivered before the last start.
+    delivered: MessageId,
+}
+
+impl Tail {
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The lowest id.
+    pub fn first(&self) -> Option<MessageId> {
+        self.chunks.front().and_then(Chunk::first)
+    }
+
+    /// The highest id.
+    pub fn last(&self) -> Option<MessageId> {
+        self.chunks.back().and_then(Chunk::last)
+    }
+
+    /// Adds a message with the highest id so far.
+    pub fn push(&mut self, cold: Cold) {
+        self.len += 1;
+        match self.chunks.back_mut() {
+            Some(Chunk::Loose(chunk)) if chunk.len() < PAGE => chunk.push_back(cold),
+            _ => {
+                self.pack_behind();
+                self.chunks.push_back(Chunk::Loose(VecDeque::from([cold])));
+            }
+        }
+    }
+
+    /// Packs the stretch that is now far enough from the end.
+    fn pack_behind(&mut self) {
+        let behind = self.chunks.len().checked_sub(OPEN);
+        if let Some(chunk) = behind.and_then(|at| self.chunks.get_mut(at)) {
+            chunk.pack();
+        }
+    }
+
+    /// Adds a message where its id belongs.
+    pub fn insert(&mut self, cold: Cold, source: Source<'_>) {
+        if self.last().is_none_or(|last| last < cold.id) {
+            return self.push(cold);
+        }
+        let at = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(|last| last < cold.id));
+        let Some(chunk) = self.chunks.get_mut(at) else {
+            return self.push(cold);
+        };
+        self.len += 1;
+        let chunk = chunk.open(source, self.delivered);
+        let at = chunk.partition_point(|other| other.id < cold.id);
+        chunk.insert(at, cold);
+    }
+
+    /// Takes messages from the front: up to `most`, and up to `bytes` of bodies, but at least one.
+    pub fn take(&mut self, most: usize, bytes: u64, source: Source<'_>) -> Vec<Cold> {
+        let mut run = Vec::new();
+        let mut taken = 0;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let chunk = chunk.open(source, self.delivered);
+            while let Some(cold) = chunk.front() {
+                taken += u64::from(cold.body_len);
+                if !run.is_empty() && (run.len() >= most || taken > bytes) {
+                    self.len -= run.len();
+                    return run;
+                }
+                run.extend(chunk.pop_front());
+            }
+            self.chunks.pop_front();
+        }
+        self.len = 0;
+        run
+    }
+
+    /// The message with this id, if it is here.
+    pub fn find(&mut self, id: MessageId, source: Source<'_>) -> Option<&mut Cold> {
+        let at = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(|last| last < id));
+        let chunk = self
+            .chunks
+            .get_mut(at)
+            .filter(|chunk| chunk.first().is_some_and(|first| first <= id))?;
+        let chunk = chunk.open(source, self.delivered);
+        let at = chunk.binary_search_by_key(&id, |cold| cold.id).ok()?;
+        chunk.get_mut(at)
+    }
+
+    /// Removes everything: pages as they are, and what the log holds of the rest.
+    pub fn clear(&mut self) -> (Vec<Page>, Vec<(MessageId, Location)>) {
+        let (mut pages, mut loose) = (Vec::new(), Vec::new());
+        for chunk in std::mem::take(self).chunks {
+            match chunk {
+                Chunk::Packed(page) => pages.push(page),
+                Chunk::Loose(chunk) => loose.extend(
+                    chunk
+                        .iter()
+                        .filter(|cold| cold.durable())
+                        .map(|cold| (cold.id, cold.location)),
+                ),
+            }
+        }
+        (pages, loose)
+    }
+
+    /// Adds what the log holds. Stretches that were unpacked for a moment are packed again.
+    pub fn capture(&mut self, backlog: &mut Backlog) {
+        let packable = self.chunks.len().saturating_sub(OPEN);
+        for chunk in self.chunks.iter_mut().take(packable) {
+            chunk.pack();
+        }
+        for chunk in &self.chunks {
+            match chunk {
+                Chunk::Packed(page) => backlog.pages.push(page.clone()),
+                Chunk::Loose(chunk) => {
+                    let durable = chunk.iter().filter(|cold| cold.durable());
+                    backlog.loose.extend(durable.map(Cold::stored));
+                }
+            }
+        }
+    }
+
+    /// Puts in what a start found, into an empty tail. Returns the number of messages and the bytes of their payloads.
+    pub fn restore(&mut self, backlog: Backlog, source: Source<'_>) -> (usize, u64) {
+        let mut bytes: u64 = backlog.loose.iter().map(|message| u64::from(message.payload_len)).sum();
+        self.delivered = backlog.delivered;
+        let mut loose = backlog.loose.into_iter().peekable();
+        for page in backlog.pages {
+            bytes += page.payload_bytes();
+            while let Some(message) = loose.next_if(|message| message.id < page.first()) {
+                self.push_restored(Cold::of(&message, self.delivered));
+            }
+            self.len += page.count() as usize;
+            self.chunks.push_back(Chunk::Packed(page.clone()));
+            while let Some(message) = loose.next_if(|message| message.id < page.last()) {
+                self.insert(Cold::of(&message, self.delivered), source);
+            }
+        }
+        for message in loose {
+            self.push_restored(Cold::of(&message, self.delivered));
+        }
+        (self.len, bytes)
+    }
+
+    /// As [`Tail::push`], without packing: a start need not take the time.
+    fn push_restored(&mut self, cold: Cold) {
+        self.len += 1;
+        match self.chunks.back_mut() {
+            Some(Chunk::Loose(chunk)) if chunk.len() < PAGE => chunk.push_back(cold),
+            _ => self.chunks.push_back(Chunk::Loose(VecDeque::from([cold]))),
+        }
+    }
+}
+
+impl Chunk {
+    fn first(&self) -> Option<MessageId> {
+        match self {
+            Chunk::Packed(page) => Some(page.first()),
+            Chunk::Loose(chunk) => chunk.front().map(|cold| cold.id),
+        }
+    }
+
+    fn last(&self) -> Option<MessageId> {
+        match self {
+            Chunk::Packed(page) => Some(page.last()),
+            Chunk::Loose(chunk) => chunk.back().map(|cold| cold.id),
+        }
+    }
+
+    /// A page only if the log holds all of it.
+    fn pack(&mut self) {
+        let Chunk::Loose(chunk) = self else { return };
+        if chunk.len() >= PAGE / 2 && chunk.iter().all(Cold::durable) {
+            let stored: Vec<StoredMessage> = chunk.iter().map(Cold::stored).collect();
+            if let Some(page) = Page::pack(&stored) {
+                *self = Chunk::Packed(page);
+            }
+        }
+    }
+
+    fn open(&mut self, source: Source<'_>, delivered: MessageId) -> &mut VecDeque<Cold> {
+        loop {
+            match self {
+                Chunk::Loose(chunk) => return chunk,
+                Chunk::Packed(page) => {
+                    let messages = source.log.unpack(source.queue, page);
+                    *self = Chunk::Loose(messages.iter().map(|message| Cold::of(message, delivered)).collect());
+                }
+            }
+        }
+    }
+}
+
+impl Cold {
+    fn of(message: &StoredMessage, delivered: MessageId) -> Cold {
+        let redelivered = message.redelivered || message.id <= delivered;
+        Cold {
+            id: message.id,
+            location: message.location,
+            body_len: message.payload_len,
+            flags: flags(true, redelivered, message.delivery_count),
+            message: None,
+        }
+    }
+
+    fn stored(&self) -> StoredMessage {
+        StoredMessage {
+            id: self.id,
+            location: self.location,
+            payload_len: self.body_len,
+            delivery_count: self.delivery_count(),
+            redelivered: self.redelivered(),
+        }
+    }
+
+    /// Whether the log holds it.
+    pub fn durable(&self) -> bool {
+        self.flags & 1 != 0
+    }
+
+    fn redelivered(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
+    /// How often it came back.
+    pub fn delivery_count(&self) -> u32 {
+        self.flags >> 2
+    }
+
+    /// Memory that the message takes, bytes.
+    pub fn resident(&self) -> u64 {
+        self.message.as_ref().map_or(0, |message| message.footprint())
+    }
+}
+
+fn flags(durable: bool, redelivered: bool, count: u32) -> u32 {
+    u32::from(durable) | u32::from(redelivered) << 1 | count.min(u32::MAX >> 2) << 2
+}
+
+impl From<Entry> for Cold {
+    fn from(entry: Entry) -> Self {
+        let message = if entry.durable {
+            None
+        } else {
+            entry.message.map(Box::new)
+        };
+        Self {
+            id: entry.id,
+            location: if entry.durable { entry.location } else { NOWHERE },
+            body_len: entry.body_len,
+            flags: flags(entry.durable, entry.redelivered, entry.delivery_count),
+            message,
+        }
+    }
+}
+
+impl From<Cold> for Entry {
+    fn from(cold: Cold) -> Self {
+        Self {
+            id: cold.id,
+            location: cold.location,
+            body_len: cold.body_len,
+            delivery_count: cold.delivery_count(),
+            redelivered: cold.redelivered(),
+            durable: cold.durable(),
+            message: cold.message.map(|message| *message),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Checkpoints: what the log came to up to a position, so that a start need not read what lies before it.
+//!
+//! In: the ledger, and each queue's messages as their owner knows them. Out: the file `checkpoint`, and at the next start its contents.
+//! All of it is an index over the log: when it is missing or damaged the whole log is read instead.
+//! Does not know what a record means.
+
+use crate::error::Error;
+use crate::fs::{self, Fs};
+use crate::ledger::Ledger;
+use crate::location::Lsn;
+use crate::page::Page;
+use crate::pages::PageFile;
+use crate::{Backlog, MessageId, QueueId};
+use std::path::Path;
+use std::sync::Arc;
+
+mod codec;
+pub(crate) mod take;
+#[cfg(test)]
+mod tests;
+
+const FILE: &str = "checkpoint";
+const NEW_FILE: &str = "checkpoint.new";
+
+/// What a checkpoint says.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// Everything before is in what follows; the log is read from here on.
+    pub(crate) position: Lsn,
+    /// The log was synced up to here.
+    pub(crate) synced: Lsn,
+    pub(crate) next_id: MessageId,
+    pub(crate) ledger: Ledger,
+    pub(crate) queues: Vec<(QueueId, Backlog)>,
+    pub(crate) pages: Arc<PageFile>,
+}
+
+/// Reads the checkpoint of the directory with this id. `None` when there is none that can be used.
+///
+/// # Errors
+/// What the system reports when it refuses the files; damage is no error.
+pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<Option<Loaded>, Error> {
+    let path = directory.join(FILE);
+    let file = match fs.open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::io("open", &path, source)),
+    };
+    let Some(pages) = PageFile::open(fs, directory)? else {
+        return Ok(None);
+    };
+    let read = file.size().and_then(|size| {
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        let read = fs::read_full_at(&*file, &mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    });
+    let loaded = match read {
+        Ok(bytes) => codec::decode(&bytes, directory_id, &pages),
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "cannot read the checkpoint");
+            None
+        }
+    };
+    if loaded.is_none() {
+        tracing::warn!(file = %path.display(), "the checkpoint cannot be used; reading the whole log instead");
+    }
+    Ok(loaded)
+}
+
+/// Removes the checkpoint.
+///
+/// # Errors
+/// What the system reports.
+pub(crate) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+    let path = directory.join(FILE);
+    match fs.remove(&path) {
+        Ok(()) => fs
+            .sync_dir(directory)
+            .map_err(|source| Error::io("sync directory", directory, source)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::io("remove", &path, source)),
+    }
+}
+
+/// Writes the file beside the old one and renames it into place, so that it is whole or the old one.
+fn write(fs: &dyn Fs, directory: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let path = directory.join(NEW_FILE);
+    match fs.remove(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
+        _ => {}
+    }
+    let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
+    fs::write_all_at(&*file, bytes, 0).map_err(|source| Error::io("write", &path, source))?;
+    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
+    fs.rename(&path, &directory.join(FILE))
+        .map_err(|source| Error::io("rename", &path, source))?;
+    fs.sync_dir(directory)
+        .map_err(|source| Error::io("sync directory", directory, source))
+}
+
+/// One queue in a checkpoint that is being written.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) queue: QueueId,
+    /// Pages as the owner has them.
+    pub(crate) pages: Vec<Page>,
+    /// Single messages, packed in order to be written.
+    pub(crate) loose: Vec<Page>,
+}

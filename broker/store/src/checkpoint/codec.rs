@@ -1,0 +1,309 @@
+//! A checkpoint's bytes. `README.md` has the table.
+//!
+//! In: values. Out: bytes, and back; bytes that are not whole give nothing. Does not know about files.
+
+use super::{Captured, Loaded};
+use crate::ledger::{Account, Entry, Ledger, Table};
+use crate::location::{Location, Lsn};
+use crate::page::{Page, Share, Summary};
+use crate::pages::{PageFile, Slot};
+use crate::record::{put, take};
+use crate::{Backlog, MessageId, QueueId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"LVRTCKP\n";
+/// Format written by this release. Persisted.
+const FORMAT: u32 = 1;
+/// Magic, format, CRC of all that follows it; then the directory's id.
+const CRC_END: usize = 16;
+const HEAD: usize = 24;
+
+/// No page is longer, bytes: what is larger is damage.
+const LONGEST: u32 = 8 << 20;
+
+/// How a page is kept. Persisted.
+const LOOSE: u64 = 0;
+const SMALL: u64 = 1;
+const STORED: u64 = 2;
+
+/// What a checkpoint consists of, in the order of its bytes.
+pub(super) struct Parts<'a> {
+    pub(super) directory_id: u64,
+    pub(super) position: Lsn,
+    pub(super) synced: Lsn,
+    pub(super) next_id: MessageId,
+    pub(super) accounts: &'a BTreeMap<u32, Account>,
+    pub(super) marks: &'a HashMap<QueueId, (MessageId, u32)>,
+    /// As [`table`] encodes it.
+    pub(super) table: &'a [u8],
+    pub(super) queues: &'a [Captured],
+    /// Where a page that is in memory has been written to.
+    pub(super) written: &'a HashMap<(QueueId, MessageId), Slot>,
+}
+
+/// The bytes of the file.
+pub(super) fn encode(parts: &Parts<'_>) -> Vec<u8> {
+    let mut out = vec![0; HEAD];
+    put(&mut out, parts.position.0);
+    put(&mut out, parts.synced.0);
+    put(&mut out, parts.next_id);
+    put(&mut out, parts.accounts.len() as u64);
+    for (&number, account) in parts.accounts {
+        put_account(&mut out, number, account);
+    }
+    put(&mut out, parts.marks.len() as u64);
+    for (&queue, &(id, segment)) in parts.marks {
+        put_all(&mut out, [queue, id, u64::from(segment)]);
+    }
+    out.extend_from_slice(parts.table);
+    put(&mut out, parts.queues.len() as u64);
+    for captured in parts.queues {
+        put(&mut out, captured.queue);
+        put(&mut out, (captured.pages.len() + captured.loose.len()) as u64);
+        for page in &captured.loose {
+            put_page(&mut out, page, LOOSE, None);
+        }
+        for page in &captured.pages {
+            let slot = page
+                .slot()
+                .or_else(|| parts.written.get(&(captured.queue, page.first())).copied());
+            put_page(&mut out, page, SMALL, slot);
+        }
+    }
+    fill(&mut out, CRC_END, parts.directory_id.to_le_bytes());
+    let crc = crc32fast::hash(out.get(CRC_END..).unwrap_or_default());
+    fill(&mut out, 0, *MAGIC);
+    fill(&mut out, 8, FORMAT.to_le_bytes());
+    fill(&mut out, 12, crc.to_le_bytes());
+    out
+}
+
+fn fill<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
+    if let Some(place) = out.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<N>()) {
+        *place = bytes;
+    }
+}
+
+/// The bytes of the table.
+pub(super) fn table(table: &Table) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, table.len() as u64);
+    for (key, entry) in table {
+        put_bytes(&mut out, key);
+        put_all(&mut out, [u64::from(entry.segment), u64::from(entry.offset), entry.len]);
+        match &entry.value {
+            None => put(&mut out, 0),
+            Some(value) => {
+                put(&mut out, 1);
+                put_bytes(&mut out, value);
+            }
+        }
+    }
+    out
+}
+
+fn put_account(out: &mut Vec<u8>, number: u32, account: &Account) {
+    put_all(
+        out,
+        [
+            u64::from(number),
+            account.used,
+            account.published,
+            account.weight,
+            account.table,
+            account.marks,
+            account.tombstones,
+            u64::from(account.damaged),
+        ],
+    );
+    put(out, account.foreign.len() as u64);
+    for (&target, &len) in &account.foreign {
+        put_all(out, [u64::from(target), len]);
+    }
+    put(out, account.after.len() as u64);
+    for &after in &account.after {
+        put(out, u64::from(after));
+    }
+    put(out, account.uncovered.len() as u64);
+    for &(queue, id, Location { segment, offset, len }) in &account.uncovered {
+        put_all(out, [queue, id, u64::from(segment), u64::from(offset), u64::from(len)]);
+    }
+}
+
+fn put_page(out: &mut Vec<u8>, page: &Page, inline: u64, slot: Option<Slot>) {
+    let Summary {
+        first,
+        last,
+        count,
+        payload_bytes,
+        shares,
+    } = page.summary();
+    put(out, if slot.is_some() { STORED } else { inline });
+    put_all(
+        out,
+        [*first, *last, u64::from(*count), *payload_bytes, shares.len() as u64],
+    );
+    for share in shares {
+        put_all(out, [u64::from(share.segment), u64::from(share.count), share.bytes]);
+    }
+    match slot {
+        Some(slot) => put_all(out, [slot.block, u64::from(slot.len), u64::from(slot.crc)]),
+        None => put_bytes(out, &page.in_memory().unwrap_or_default()),
+    }
+}
+
+fn put_all<const N: usize>(out: &mut Vec<u8>, values: [u64; N]) {
+    for value in values {
+        put(out, value);
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what [`encode`] wrote for the directory with this id. `None` for anything else.
+pub(super) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> Option<Loaded> {
+    let (head, body) = bytes.split_at_checked(CRC_END)?;
+    let rest = body.get(8..)?;
+    let [m @ .., f0, f1, f2, f3, c0, c1, c2, c3] = head else {
+        return None;
+    };
+    let format = u32::from_le_bytes([*f0, *f1, *f2, *f3]);
+    let crc = u32::from_le_bytes([*c0, *c1, *c2, *c3]);
+    let id = u64::from_le_bytes(*body.first_chunk()?);
+    if m != MAGIC || format != FORMAT || crc != crc32fast::hash(body) || id != directory_id {
+        return None;
+    }
+    let mut input = Input(rest);
+    let (position, synced, next_id) = (Lsn(input.number()?), Lsn(input.number()?), input.number()?);
+    let mut ledger = Ledger::default();
+    for _ in 0..input.number()? {
+        let (number, account) = input.account()?;
+        ledger.accounts.insert(number, account);
+    }
+    for _ in 0..input.number()? {
+        let (queue, id, segment) = (input.number()?, input.number()?, input.narrow()?);
+        ledger.marks.insert(queue, (id, segment));
+    }
+    for _ in 0..input.number()? {
+        let (key, entry) = input.entry()?;
+        ledger.table.insert(key, entry);
+    }
+    let mut queues = Vec::new();
+    for _ in 0..input.number()? {
+        queues.push((input.number()?, input.backlog(pages)?));
+    }
+    input.0.is_empty().then_some(Loaded {
+        position,
+        synced,
+        next_id,
+        ledger,
+        queues,
+        pages: Arc::clone(pages),
+    })
+}
+
+/// What is left to read.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn number(&mut self) -> Option<u64> {
+        take(&mut self.0)
+    }
+
+    fn narrow(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn account(&mut self) -> Option<(u32, Account)> {
+        let number = self.narrow()?;
+        let mut account = Account {
+            used: self.number()?,
+            published: self.number()?,
+            weight: self.number()?,
+            table: self.number()?,
+            marks: self.number()?,
+            tombstones: self.number()?,
+            damaged: self.number()? != 0,
+            ..Account::default()
+        };
+        for _ in 0..self.number()? {
+            account.foreign.insert(self.narrow()?, self.number()?);
+        }
+        for _ in 0..self.number()? {
+            account.after.insert(self.narrow()?);
+        }
+        for _ in 0..self.number()? {
+            let (queue, id) = (self.number()?, self.number()?);
+            let location = Location {
+                segment: self.narrow()?,
+                offset: self.narrow()?,
+                len: self.narrow()?,
+            };
+            account.uncovered.push((queue, id, location));
+        }
+        Some((number, account))
+    }
+
+    fn entry(&mut self) -> Option<(Arc<[u8]>, Entry)> {
+        let key = Arc::from(self.bytes()?);
+        let (segment, offset, len) = (self.narrow()?, self.narrow()?, self.number()?);
+        let value = match self.number()? {
+            0 => None,
+            _ => Some(Arc::from(self.bytes()?)),
+        };
+        let entry = Entry {
+            segment,
+            offset,
+            len,
+            value,
+        };
+        Some((key, entry))
+    }
+
+    fn backlog(&mut self, pages: &Arc<PageFile>) -> Option<Backlog> {
+        let mut backlog = Backlog::default();
+        for _ in 0..self.number()? {
+            let kind = self.number()?;
+            let mut summary = Summary {
+                first: self.number()?,
+                last: self.number()?,
+                count: self.narrow()?,
+                payload_bytes: self.number()?,
+                shares: Vec::new(),
+            };
+            for _ in 0..self.number()? {
+                summary.shares.push(Share {
+                    segment: self.narrow()?,
+                    count: self.narrow()?,
+                    bytes: self.number()?,
+                });
+            }
+            match kind {
+                STORED => {
+                    let (block, len, crc) = (self.number()?, self.narrow()?, self.narrow()?);
+                    (len <= LONGEST).then_some(())?;
+                    backlog
+                        .pages
+                        .push(Page::stored(summary, Slot { block, len, crc }, Arc::clone(pages)));
+                }
+                SMALL => backlog.pages.push(Page::inline(summary, self.bytes()?)),
+                LOOSE => backlog
+                    .loose
+                    .extend(Page::inline(summary, self.bytes()?).unpack().ok()?),
+                _ => return None,
+            }
+        }
+        Some(backlog)
+    }
+}

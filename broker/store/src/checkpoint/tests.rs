@@ -1,0 +1,201 @@
+use super::take::Checkpoints;
+use crate::fs::Fs;
+use crate::fs::faulty::{FaultyFs, Survival};
+use crate::reclaim::Owner;
+use crate::*;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Queue 1 as its owner knows it: long stretches packed.
+#[derive(Default)]
+struct Queue(Mutex<BTreeMap<MessageId, StoredMessage>>);
+
+impl Owner for Queue {
+    fn live(&self, _: QueueId, id: MessageId) -> Option<u32> {
+        self.0.lock().get(&id).map(|message| message.delivery_count)
+    }
+
+    fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
+        self.0
+            .lock()
+            .get_mut(&id)
+            .map(|message| message.location = to)
+            .is_some()
+    }
+
+    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
+        let all: Vec<StoredMessage> = self.0.lock().values().copied().collect();
+        let whole = all.len() / 100 * 100;
+        let (packed, loose) = all.split_at(whole);
+        let backlog = Backlog {
+            pages: packed.chunks(100).filter_map(Page::pack).collect(),
+            loose: loose.to_vec(),
+            delivered: 0,
+        };
+        visit(1, backlog);
+    }
+}
+
+fn open(fs: &FaultyFs) -> (Store, Recovered) {
+    let options = Options {
+        segment_bytes: 64 << 10,
+        flush_interval: Duration::from_millis(1),
+        checkpoint_bytes: 8 << 10,
+        idle: Duration::from_millis(20),
+        ..Options::new("/data")
+    };
+    Store::open(options, Arc::new(fs.clone()), Box::new(|_| {}), Box::new(|_| {})).expect("a store")
+}
+
+/// Messages of many sizes, so that their pages are too large to be kept in the checkpoint itself.
+fn publish(store: &Store, queue: &Queue, count: u64) {
+    let handle = store.handle();
+    for id in handle.next_ids(count)..handle.next_ids(0) {
+        let payload = vec![id as u8; (id * 7919 % 300) as usize];
+        let mut batch = Batch::new();
+        let relative = batch.publish(id, &[1], &[&payload]);
+        let appended = handle.append(&mut batch, Urgency::Soon).expect("appended");
+        let message = StoredMessage {
+            id,
+            location: appended.location(relative),
+            payload_len: payload.len() as u32,
+            delivery_count: 0,
+            redelivered: false,
+        };
+        queue.0.lock().insert(id, message);
+    }
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < limit, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A log with a table and 1,000 messages, of which the first 150 are settled; with a checkpoint, and a little behind it.
+fn logged() -> (FaultyFs, Vec<MessageId>) {
+    let fs = FaultyFs::new();
+    let (store, _) = open(&fs);
+    let queue = Arc::new(Queue::default());
+    let mut batch = Batch::new();
+    batch.put(b"queue/1", b"orders");
+    store.handle().append(&mut batch, Urgency::Soon).expect("appended");
+    publish(&store, &queue, 990);
+    store.start_reclaim(queue.clone());
+    until("a checkpoint", || store.handle().stats().checkpoints > 0);
+    publish(&store, &queue, 10);
+    let settled: Vec<_> = {
+        let mut messages = queue.0.lock();
+        let settled = messages.values().take(150).map(|m| (m.id, m.location)).collect();
+        messages.retain(|id, _| *id > 150);
+        settled
+    };
+    batch.settle(1, &settled);
+    batch.put(b"queue/2", b"bills");
+    let end = store.handle().append(&mut batch, Urgency::Now).expect("appended").lsn;
+    until("durable", || store.handle().durable() >= end);
+    let fs = fs.crash(Survival::Synced);
+    (fs, (151..=1000).collect())
+}
+
+fn check(recovered: &Recovered, expected: &[MessageId]) {
+    let found = recovered.queues[&1].unpack().expect("pages");
+    assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), expected);
+    assert_eq!(recovered.table.len(), 2);
+    assert_eq!(&recovered.table[&b"queue/2"[..]][..], b"bills");
+}
+
+#[test]
+fn a_start_reads_what_came_after_the_checkpoint_and_finds_the_same() {
+    let (fs, expected) = logged();
+    let (_store, recovered) = open(&fs.crash(Survival::Everything));
+    check(&recovered, &expected);
+    assert!(recovered.report.from_checkpoint);
+    assert!(recovered.report.records < 300, "{:?}", recovered.report);
+    assert!(recovered.queues[&1].pages.len() > 5, "pages stay packed");
+    fs.remove(Path::new("/data/checkpoint")).expect("removed");
+    let (_store, recovered) = open(&fs.crash(Survival::Everything));
+    check(&recovered, &expected);
+    assert!(!recovered.report.from_checkpoint && recovered.report.records > 1000);
+}
+
+#[test]
+fn a_damaged_checkpoint_or_page_costs_time_and_nothing_else() {
+    let (fs, expected) = logged();
+    for name in ["/data/checkpoint", "/data/pages"] {
+        let file = fs.open(Path::new(name)).expect("the file");
+        let size = file.size().expect("its size");
+        for at in (0..size).step_by((size as usize / 60).max(1)) {
+            let fs = fs.crash(Survival::Everything);
+            let file = fs.open(Path::new(name)).expect("the file");
+            let mut byte = [0];
+            file.read_at(&mut byte, at).expect("read");
+            file.write_at(&[byte[0] ^ 0x10], at).expect("written");
+            let (store, recovered) = open(&fs);
+            let mut found = recovered.queues[&1].loose.clone();
+            for page in &recovered.queues[&1].pages {
+                found.extend(store.handle().unpack(1, page));
+            }
+            found.sort_by_key(|message| message.id);
+            let ids: Vec<_> = found.iter().map(|message| message.id).collect();
+            assert_eq!(ids, expected, "{name}, byte {at}");
+            for message in found.iter().step_by(50) {
+                assert_eq!(
+                    store.handle().read(message.location).expect("read").len() as u32,
+                    message.payload_len
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_directory_is_not_taken() {
+    let (fs, _) = logged();
+    let (other, expected) = logged();
+    let bytes = |fs: &FaultyFs| {
+        let file = fs.open(Path::new("/data/checkpoint")).expect("the file");
+        let mut bytes = vec![0; file.size().expect("its size") as usize];
+        crate::fs::read_full_at(&*file, &mut bytes, 0).expect("read");
+        bytes
+    };
+    let file = other.open(Path::new("/data/checkpoint")).expect("the file");
+    file.set_len(0).expect("cut");
+    crate::fs::write_all_at(&*file, &bytes(&fs), 0).expect("written");
+    let (_store, recovered) = open(&other);
+    assert!(!recovered.report.from_checkpoint);
+    check(&recovered, &expected);
+}
+
+#[test]
+fn purged_pages_are_settled_in_the_background() {
+    let (fs, _) = logged();
+    let (store, recovered) = open(&fs);
+    let backlog = recovered.queues[&1].clone();
+    store.start_reclaim(Arc::new(Queue::default()));
+    store.handle().discard(1, backlog.pages);
+    let mut batch = Batch::new();
+    let loose: Vec<_> = backlog.loose.iter().map(|m| (m.id, m.location)).collect();
+    batch.settle(1, &loose);
+    store.handle().append(&mut batch, Urgency::Soon).expect("appended");
+    store.close().expect("closed");
+    fs.remove(Path::new("/data/checkpoint")).ok();
+    let (_store, recovered) = open(&fs);
+    assert!(recovered.queues.is_empty(), "{:?}", recovered.queues);
+}
+
+#[test]
+fn checkpoints_are_spaced_by_their_size() {
+    let (fs, _) = logged();
+    let (store, _) = open(&fs);
+    let checkpoints = Checkpoints::default();
+    let shared = store.shared();
+    assert!(!checkpoints.due(shared, 8191, false));
+    assert!(checkpoints.due(shared, 8192, false));
+    assert!(checkpoints.due(shared, 8192, true) && !checkpoints.due(shared, 100, true));
+}
