@@ -33,6 +33,11 @@ use tail::Source;
 use totals::Totals;
 use unsettled::Unsettled;
 
+/// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues together have come half
+/// way to the watermark. What is in the log is dropped from memory rather than have publishers wait.
+const BUDGET: u64 = 16 << 20;
+const TIGHT_BUDGET: u64 = 128 << 10;
+
 /// What a declare says about a queue.
 #[derive(Clone, Debug)]
 pub struct Definition {
@@ -167,9 +172,12 @@ impl Queue {
     }
 
     fn source(&self) -> Source<'_> {
+        let memory = &self.memory;
+        let tight = memory.resident() > memory.watermark() / 2;
         Source {
             log: &self.log,
             queue: self.id,
+            budget: if tight { TIGHT_BUDGET } else { BUDGET },
         }
     }
 
@@ -184,8 +192,9 @@ impl Queue {
         }
         state.totals.published += entries.len() as u64;
         state.totals.touch();
+        let source = self.source();
         for entry in entries.drain(..) {
-            state.ready.push(entry, self.source());
+            state.ready.push(entry, source);
         }
         self.dispatch_locked(&mut state, work);
     }
@@ -196,6 +205,7 @@ impl Queue {
         let state = &mut *guard;
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
         let mut returned: Vec<(MessageId, Location, u32)> = Vec::new();
+        let source = self.source();
         // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
             let Some(mut entry) = state.unsettled.remove(id) else {
@@ -207,7 +217,7 @@ impl Queue {
                 if entry.durable {
                     returned.push((id, entry.location, entry.delivery_count));
                 }
-                state.ready.insert(entry, self.source());
+                state.ready.insert(entry, source);
             } else {
                 if entry.durable {
                     logged.push((id, entry.location));

@@ -36,6 +36,7 @@ impl Queue {
 
     /// One round. False when nobody can take more.
     fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
+        let source = self.source();
         let mut lost = Vec::new();
         let mut handed_out = 0;
         let mut go_on = true;
@@ -43,7 +44,7 @@ impl Queue {
         while handed_out < ROUND && !state.ready.is_empty() {
             match state.consumers.pick() {
                 Pick::Consumer(index) => {
-                    let Some(entry) = state.ready.pop(self.source(), &mut lost) else {
+                    let Some(entry) = state.ready.pop(source, &mut lost) else {
                         break;
                     };
                     handed_out += 1;

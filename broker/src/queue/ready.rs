@@ -11,8 +11,6 @@ use leveret_store::{Backlog, Handle, Location, MessageId, Page};
 use std::collections::VecDeque;
 use tracing::error;
 
-/// Memory that one queue's waiting messages may take before further durable ones are left in the log alone.
-const RESIDENT_BUDGET: u64 = 16 * 1024 * 1024;
 /// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays holds that
 /// much.
 const REFILL_RUN: usize = 1024;
@@ -70,7 +68,7 @@ impl Ready {
             return self.insert(entry, source);
         }
         self.count(&entry);
-        if self.tail.is_empty() && self.resident < RESIDENT_BUDGET {
+        if self.tail.is_empty() && self.resident < source.budget {
             self.resident += entry.resident();
             self.head.push_back(entry);
         } else {

@@ -40,6 +40,8 @@ pub struct Source<'a> {
     pub log: &'a Handle,
     /// The queue.
     pub queue: QueueId,
+    /// Memory that the messages at the queue's front may take before further durable ones are left in the log alone, bytes.
+    pub budget: u64,
 }
 
 /// Messages ascending by id.

@@ -19,7 +19,7 @@ pub(crate) mod take;
 #[cfg(test)]
 mod tests;
 
-const FILE: &str = "checkpoint";
+pub(crate) const FILE: &str = "checkpoint";
 const NEW_FILE: &str = "checkpoint.new";
 
 /// What a checkpoint says.

@@ -84,6 +84,13 @@ pub enum Error {
         last: u64,
     },
 
+    /// A copy would mix with what is there.
+    #[error("directory {} is not empty; name one that is, or that does not exist", directory.display())]
+    NotEmpty {
+        /// The directory.
+        directory: PathBuf,
+    },
+
     /// The segment has been reclaimed. A message that is still alive has been relocated: ask its owner for the new place.
     #[error("segment {segment} has been reclaimed")]
     Gone {

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod dry;
 #[cfg(any(test, feature = "test-util"))]
 pub mod faulty;
 

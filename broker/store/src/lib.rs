@@ -60,6 +60,9 @@ mod recovered;
 /// What threads and handles share.
 mod shared;
 
+/// A directory that nobody has open: verified, copied.
+pub mod check;
+
 /// Open, close, handles.
 mod store;
 
@@ -78,6 +81,10 @@ mod error;
 /// Crashes at random moments, checked against a model.
 #[cfg(test)]
 mod simulation;
+
+/// Each call of the file system fails once.
+#[cfg(test)]
+mod faults;
 
 pub use batch::Batch;
 pub use error::Error;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 mod apply;
-mod identity;
+pub(crate) mod identity;
 pub(crate) mod quarantine;
 #[cfg(test)]
 mod tests;
@@ -165,7 +165,8 @@ impl<'a> Recovery<'a> {
         if number < self.position.segment() {
             return self.known(segment, valid);
         }
-        let known = number == self.position.segment();
+        // Records of it are known, so that it holds some even if none is met now.
+        let known = number == self.position.segment() && self.position.offset() > HEADER;
         let scanned = self.scan(&segment, newest)?;
         let failed = |source| Error::io("cut the tail of", &segment.path, source);
         if scanned.records == 0 && (newest || !valid) && !known {
@@ -241,6 +242,7 @@ impl<'a> Recovery<'a> {
                     len,
                     first,
                     last,
+                    body,
                     record,
                 } => {
                     records += 1;
@@ -249,7 +251,7 @@ impl<'a> Recovery<'a> {
                         offset: offset as u32,
                         len: len as u32,
                     };
-                    self.applier.take(location, first, last, &record, &self.existing);
+                    self.applier.take(location, first, last, body, &record, &self.existing);
                 }
                 Found::Damage { offset, len } => {
                     // Only behind the last sync that a mark proves can damage be a torn write. All before it was promised.

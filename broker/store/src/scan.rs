@@ -20,6 +20,7 @@ pub(crate) enum Found<'a> {
         len: u64,
         first: bool,
         last: bool,
+        body: &'a [u8],
         record: Record<'a>,
     },
     /// Bytes that are no intact record, although intact ones may follow.
@@ -71,12 +72,13 @@ impl<'f> Scanner<'f> {
                 let len = head.record_len();
                 self.offset = offset + record::aligned(len);
                 let body = self.window.get(offset + HEAD as u64, head.body as usize)?;
-                match body.and_then(record::decode) {
-                    Some(record) => Ok(Found::Record {
+                match body.and_then(|body| Some((body, record::decode(body)?))) {
+                    Some((body, record)) => Ok(Found::Record {
                         offset,
                         len,
                         first: head.first,
                         last: head.last,
+                        body,
                         record,
                     }),
                     None => Ok(Found::Damage { offset, len }),

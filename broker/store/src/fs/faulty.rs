@@ -44,6 +44,8 @@ struct World {
     syncs: u64,
     failing_write: Option<(u64, i32)>,
     failing_sync: Option<(u64, i32)>,
+    calls: u64,
+    failing_call: Option<(u64, i32)>,
     short_writes: bool,
 }
 
@@ -136,6 +138,18 @@ impl FaultyFs {
         world.failing_sync = Some((world.syncs + nth, errno));
     }
 
+    /// The `nth` call from now (0 is the next), whichever it is, fails with this error number. Later ones work.
+    pub fn fail_call(&self, nth: u64, errno: i32) {
+        let mut world = self.world.lock();
+        world.failing_call = Some((world.calls + nth, errno));
+    }
+
+    /// Whether the call that was to fail has come.
+    pub fn has_failed(&self) -> bool {
+        let world = self.world.lock();
+        world.failing_call.is_some_and(|(nth, _)| world.calls > nth)
+    }
+
     /// Writes take only a part of what they are given.
     pub fn short_writes(&self, short: bool) {
         self.world.lock().short_writes = short;
@@ -209,6 +223,16 @@ fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
 }
 
 impl World {
+    /// Counts a call; fails if this is the one.
+    fn call(&mut self) -> io::Result<()> {
+        let number = self.calls;
+        self.calls += 1;
+        match self.failing_call {
+            Some((nth, errno)) if nth == number => Err(io::Error::from_raw_os_error(errno)),
+            _ => Ok(()),
+        }
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         self.names
             .get(path)
@@ -235,12 +259,15 @@ impl World {
 
 impl Fs for FaultyFs {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.world.lock().call()?;
         self.world.lock().directories.insert(path.to_path_buf());
         Ok(())
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let number = self.world.lock().find(path)?;
+        let mut world = self.world.lock();
+        world.call()?;
+        let number = world.find(path)?;
         Ok(Arc::new(FaultyFile {
             fs: self.clone(),
             number,
@@ -250,6 +277,7 @@ impl Fs for FaultyFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut world = self.world.lock();
+        world.call()?;
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -263,6 +291,7 @@ impl Fs for FaultyFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
+        world.call()?;
         world.find(from)?;
         world.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
@@ -270,13 +299,15 @@ impl Fs for FaultyFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
+        world.call()?;
         world.find(path)?;
         world.change(Change::Remove(path.to_path_buf()));
         Ok(())
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.call()?;
         let here = world.names.keys().filter(|path| path.parent() == Some(directory));
         Ok(here
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
@@ -285,6 +316,7 @@ impl Fs for FaultyFs {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
+        world.call()?;
         let changes = std::mem::take(&mut world.changes);
         for change in changes {
             if change.is_in(directory) {
@@ -298,6 +330,7 @@ impl Fs for FaultyFs {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         let mut world = self.world.lock();
+        world.call()?;
         if !world.locks.insert(path.to_path_buf()) {
             return Ok(None);
         }
@@ -331,6 +364,7 @@ impl Drop for FaultyFile {
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.fs.world.lock();
+        world.call()?;
         let live = &world.contents(self.number)?.live;
         let rest = live.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
@@ -342,6 +376,7 @@ impl File for FaultyFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut world = self.fs.world.lock();
+        world.call()?;
         let number = world.writes;
         world.writes += 1;
         let mut len = if world.short_writes {
@@ -378,13 +413,15 @@ impl File for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.fs.world.lock();
+        let called = world.call();
         let number = world.syncs;
         world.syncs += 1;
         let failing = world.failing_sync.filter(|&(nth, _)| nth == number);
         let contents = world.contents(self.number)?;
-        if let Some((_, errno)) = failing {
+        let failed = failing.map(|(_, errno)| io::Error::from_raw_os_error(errno));
+        if let Some(error) = called.err().or(failed) {
             contents.dirty.clear();
-            return Err(io::Error::from_raw_os_error(errno));
+            return Err(error);
         }
         let len = contents.live.len();
         contents.durable.truncate(len);
@@ -401,6 +438,7 @@ impl File for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.fs.world.lock();
+        world.call()?;
         let contents = world.contents(self.number)?;
         let (before, len) = (contents.live.len(), len as usize);
         contents.live.resize(len, 0);

@@ -143,7 +143,7 @@ fn the_few_live_messages_are_moved_together() {
     fixture.publish(400);
     fixture.settle(|id| id % 40 != 0);
     fixture.until("disk use follows", |stats| {
-        stats.reclaimed_segments >= 20 && stats.disk_bytes <= 80 << 10
+        stats.reclaimed_segments >= 20 && stats.disk_bytes <= 64 << 10
     });
     fixture.check();
     let after = fixture.fs.crash(Survival::Synced);

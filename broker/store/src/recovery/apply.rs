@@ -4,99 +4,21 @@
 
 use super::*;
 
-/// A record kept until its batch is complete.
+/// A record kept until its batch is complete: the body's bytes but for the payload, in a buffer that all share.
 #[derive(Debug)]
 struct Held {
     location: Location,
-    body: Effect,
-}
-
-/// A record without its payload.
-#[derive(Debug)]
-enum Effect {
-    Message {
-        from: Option<u32>,
-        id: MessageId,
-        queues: Vec<(QueueId, u32)>,
-        payload: u32,
-    },
-    Settle {
-        queue: QueueId,
-        runs: Vec<record::Run>,
-    },
-    Returned {
-        queue: QueueId,
-        runs: Vec<record::Run>,
-    },
-    Counted {
-        queue: QueueId,
-        counts: Vec<(u32, MessageId, u32)>,
-    },
-    Delivered {
-        queue: QueueId,
-        up_to: MessageId,
-    },
-    QueueDeleted {
-        queue: QueueId,
-    },
-    Put {
-        key: Vec<u8>,
-        value: Bytes,
-    },
-    Delete {
-        key: Vec<u8>,
-    },
-    Nothing,
-}
-
-impl Effect {
-    fn of(record: &Record<'_>) -> Effect {
-        match record.clone() {
-            Record::Publish { id, queues, payload } => Effect::Message {
-                from: None,
-                id,
-                queues: queues.map(|queue| (queue, 0)).collect(),
-                payload: payload.len() as u32,
-            },
-            Record::Copy {
-                from,
-                id,
-                queues,
-                payload,
-            } => Effect::Message {
-                from: Some(from),
-                id,
-                queues: queues.collect(),
-                payload: payload.len() as u32,
-            },
-            Record::Settle { queue, runs } => Effect::Settle {
-                queue,
-                runs: runs.collect(),
-            },
-            Record::Returned { queue, runs } => Effect::Returned {
-                queue,
-                runs: runs.collect(),
-            },
-            Record::Counted { queue, counts } => Effect::Counted {
-                queue,
-                counts: counts.collect(),
-            },
-            Record::Delivered { queue, up_to } => Effect::Delivered { queue, up_to },
-            Record::QueueDeleted { queue } => Effect::QueueDeleted { queue },
-            Record::Put { key, value } => Effect::Put {
-                key: key.to_vec(),
-                value: Bytes::copy_from_slice(value),
-            },
-            Record::Delete { key } => Effect::Delete { key: key.to_vec() },
-            Record::Mark { .. } => Effect::Nothing,
-        }
-    }
+    from: usize,
+    to: usize,
+    /// Length of the payload.
+    payload: u32,
 }
 
 /// The state so far.
 #[derive(Debug, Default)]
 pub(super) struct Applier {
     held: Vec<Held>,
+    bodies: Vec<u8>,
     pub(super) index: Index,
     pub(super) ledger: Ledger,
     pub(super) next_id: MessageId,
@@ -113,6 +35,7 @@ impl Applier {
         location: Location,
         first: bool,
         last: bool,
+        body: &[u8],
         record: &Record<'_>,
         existing: &BTreeSet<u32>,
     ) {
@@ -120,9 +43,18 @@ impl Applier {
             // The batch before lost its end to damage: what is left of it was promised all the same.
             self.keep_unfinished(existing);
         }
+        let payload = match record {
+            Record::Publish { payload, .. } | Record::Copy { payload, .. } => payload.len(),
+            _ => 0,
+        };
+        let from = self.bodies.len();
+        self.bodies
+            .extend_from_slice(body.get(..body.len() - payload).unwrap_or_default());
         self.held.push(Held {
             location,
-            body: Effect::of(record),
+            from,
+            to: self.bodies.len(),
+            payload: payload as u32,
         });
         if last {
             self.keep_unfinished(existing);
@@ -133,82 +65,100 @@ impl Applier {
     pub(super) fn drop_unfinished(&mut self) -> Option<u64> {
         let begin = self.held.first().map(|held| u64::from(held.location.offset));
         self.held.clear();
+        self.bodies.clear();
         begin
     }
 
     /// Applies what is held.
     pub(super) fn keep_unfinished(&mut self, existing: &BTreeSet<u32>) {
-        let mut held = std::mem::take(&mut self.held);
+        let (mut held, mut bodies) = (std::mem::take(&mut self.held), std::mem::take(&mut self.bodies));
         for held in held.drain(..) {
             self.records += 1;
-            self.apply(held.location, held.body, existing);
+            if let Some(record) = bodies.get(held.from..held.to).and_then(record::decode) {
+                self.apply(held.location, record, held.payload, existing);
+            }
         }
-        self.held = held;
+        bodies.clear();
+        (self.held, self.bodies) = (held, bodies);
     }
 
-    fn apply(&mut self, location: Location, effect: Effect, existing: &BTreeSet<u32>) {
+    fn apply(&mut self, location: Location, record: Record<'_>, payload: u32, existing: &BTreeSet<u32>) {
         let segment = location.segment;
         let len = u64::from(location.len);
-        match effect {
-            Effect::Message {
-                from,
-                id,
-                queues,
-                payload,
-            } => {
-                self.saw(id);
-                self.ledger.published(segment, len, queues.len() as u64);
-                let from = from.filter(|from| existing.contains(from));
-                if let Some(from) = from {
-                    self.ledger.account(segment).after.insert(from);
-                }
-                for (queue, delivery_count) in queues {
-                    let message = StoredMessage {
-                        id,
-                        location,
-                        payload_len: payload,
-                        delivery_count,
-                        redelivered: false,
-                    };
-                    self.message(queue, message, from);
-                }
+        match record {
+            Record::Publish { id, queues, .. } => {
+                let count = queues.clone().count();
+                self.messages(location, id, payload, None, count, queues.map(|queue| (queue, 0)));
             }
-            Effect::Settle { queue, runs } => {
+            Record::Copy { from, id, queues, .. } => {
+                let from = Some(from).filter(|from| existing.contains(from));
+                let count = queues.clone().count();
+                self.messages(location, id, payload, from, count, queues);
+            }
+            Record::Settle { queue, runs } => {
                 for run in runs {
                     self.settle(segment, queue, run);
                 }
             }
-            Effect::Returned { queue, runs } => {
+            Record::Returned { queue, runs } => {
                 for run in runs {
                     self.saw(run.last());
                     self.ledger.speaks_of(segment, run.segment, record::HEAD as u64 / 2);
                     self.index.returned(queue, run.first, run.last());
                 }
             }
-            Effect::Counted { queue, counts } => {
+            Record::Counted { queue, counts } => {
                 for (target, id, count) in counts {
                     self.saw(id);
                     self.ledger.speaks_of(segment, target, record::HEAD as u64);
                     self.index.counted(queue, id, count);
                 }
             }
-            Effect::Delivered { queue, up_to } => {
+            Record::Delivered { queue, up_to } => {
                 self.saw(up_to);
                 self.ledger.delivered(queue, up_to, segment);
             }
-            Effect::QueueDeleted { queue } => {
+            Record::QueueDeleted { queue } => {
                 let ledger = &mut self.ledger;
                 self.index.delete(queue, |location| ledger.released(location));
                 self.ledger.queue_deleted(queue, segment, len);
             }
-            Effect::Put { key, value } => {
+            Record::Put { key, value } => {
                 self.ledger
-                    .table_changed(&key, segment, location.offset, len, Some(&value));
+                    .table_changed(key, segment, location.offset, len, Some(value));
             }
-            Effect::Delete { key } => {
-                self.ledger.table_changed(&key, segment, location.offset, len, None);
+            Record::Delete { key } => {
+                self.ledger.table_changed(key, segment, location.offset, len, None);
             }
-            Effect::Nothing => {}
+            Record::Mark { .. } => {}
+        }
+    }
+
+    /// A message for `count` queues, copied out of the segment `from` if that still exists.
+    fn messages(
+        &mut self,
+        location: Location,
+        id: MessageId,
+        payload_len: u32,
+        from: Option<u32>,
+        count: usize,
+        queues: impl Iterator<Item = (QueueId, u32)>,
+    ) {
+        self.saw(id);
+        self.ledger
+            .published(location.segment, u64::from(location.len), count as u64);
+        if let Some(from) = from {
+            self.ledger.account(location.segment).after.insert(from);
+        }
+        for (queue, delivery_count) in queues {
+            let message = StoredMessage {
+                id,
+                location,
+                payload_len,
+                delivery_count,
+                redelivered: false,
+            };
+            self.message(queue, message, from);
         }
     }
 

@@ -12,7 +12,7 @@ const NEW_FILE: &str = "STORE.new";
 ///
 /// # Errors
 /// [`Error::NewerFormat`], or what the system reports.
-pub(super) fn establish(fs: &dyn Fs, directory: &Path) -> Result<(u64, Vec<(u32, PathBuf)>), Error> {
+pub(crate) fn establish(fs: &dyn Fs, directory: &Path) -> Result<(u64, Vec<(u32, PathBuf)>), Error> {
     let names = fs
         .list(directory)
         .map_err(|source| Error::io("list", directory, source))?;

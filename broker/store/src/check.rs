@@ -1,0 +1,178 @@
+//! Looks at a data directory that no broker has open: everything in it is read and verified, nothing is changed. And copies what is
+//! intact into a new directory.
+//!
+//! In: a directory. Out: what it holds and what is damaged; on request a clean copy. Does not know what messages or table say.
+
+use crate::batch::Batch;
+use crate::checkpoint;
+use crate::error::Error;
+use crate::fs::Fs;
+use crate::fs::dry::DryFs;
+use crate::location::{Location, Urgency};
+use crate::recovery::identity;
+use crate::store::{Handle, Store};
+use crate::{MessageId, Options, QueueId, Recovered, StoredMessage};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes that are copied at a time, and most that may wait for the disk.
+const CHUNK: usize = 1 << 20;
+const PENDING: u64 = 64 << 20;
+
+/// What a directory holds.
+pub struct Checked {
+    /// Table, messages and damage, from reading the whole log.
+    pub recovered: Recovered,
+    /// Whether there is a checkpoint that a start would use; `None` if there is no checkpoint at all.
+    pub checkpoint: Option<bool>,
+    /// Segments and the spare one, bytes.
+    pub disk_bytes: u64,
+    store: Store,
+}
+
+/// What a copy came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Messages copied; one that is in several queues counts once.
+    pub messages: u64,
+    /// Messages that cannot be read.
+    pub unreadable: u64,
+}
+
+/// Reads the directory.
+///
+/// # Errors
+/// [`Error::Locked`] when a broker has it open, [`Error::NewerFormat`], or what the system reports. Damage is no error.
+pub fn check(directory: &Path, fs: &Arc<dyn Fs>) -> Result<Checked, Error> {
+    let dry = Arc::new(DryFs::new(Arc::clone(fs)));
+    let names = dry
+        .list(directory)
+        .map_err(|source| Error::io("list", directory, source))?;
+    let usable = match names.iter().any(|name| name == checkpoint::FILE) {
+        false => None,
+        true => {
+            let (id, _) = identity::establish(&*dry, directory)?;
+            Some(checkpoint::load(&*dry, directory, id)?.is_some())
+        }
+    };
+    // All of the log is to be verified.
+    checkpoint::remove(&*dry, directory)?;
+    let options = Options {
+        checkpoint_bytes: 0,
+        ..Options::new(directory)
+    };
+    let (store, recovered) = Store::open(options, dry, Box::new(|_| {}), Box::new(|_| {}))?;
+    Ok(Checked {
+        recovered,
+        checkpoint: usable,
+        disk_bytes: store.handle().stats().disk_bytes,
+        store,
+    })
+}
+
+impl Checked {
+    /// Writes table and messages into a directory that must be empty or absent, and syncs it. Order, delivery counts and redelivered
+    /// flags are kept.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`], or what the system reports.
+    pub fn copy_to(&self, directory: &Path, fs: &Arc<dyn Fs>) -> Result<Copied, Error> {
+        if fs.list(directory).is_ok_and(|names| !names.is_empty()) {
+            return Err(Error::NotEmpty {
+                directory: directory.to_path_buf(),
+            });
+        }
+        let options = Options::new(directory);
+        let (target, _) = Store::open(options, Arc::clone(fs), Box::new(|_| {}), Box::new(|_| {}))?;
+        let mut copy = Copy {
+            source: self.store.handle(),
+            target: target.handle(),
+            batch: Batch::new(),
+            counts: Vec::new(),
+            copied: Copied::default(),
+        };
+        for (key, value) in &self.recovered.table {
+            copy.batch.put(key, value);
+        }
+        for (&queue, backlog) in self
+            .recovered
+            .queues
+            .iter()
+            .filter(|(_, backlog)| backlog.delivered > 0)
+        {
+            copy.batch.delivered(queue, backlog.delivered);
+        }
+        copy.messages(&self.by_id()?)?;
+        copy.flush()?;
+        target.close()?;
+        Ok(copy.copied)
+    }
+
+    /// All messages, ascending by id, with their queues.
+    fn by_id(&self) -> Result<Vec<(StoredMessage, QueueId)>, Error> {
+        let mut all = Vec::new();
+        for (&queue, backlog) in &self.recovered.queues {
+            all.extend(backlog.unpack()?.into_iter().map(|message| (message, queue)));
+        }
+        all.sort_by_key(|(message, queue)| (message.id, *queue));
+        Ok(all)
+    }
+}
+
+struct Copy {
+    source: Handle,
+    target: Handle,
+    batch: Batch,
+    /// Delivery counts of messages in the batch: what they are logged with is known once they have been appended.
+    counts: Vec<(QueueId, MessageId, Location, u32)>,
+    copied: Copied,
+}
+
+impl Copy {
+    fn messages(&mut self, all: &[(StoredMessage, QueueId)]) -> Result<(), Error> {
+        for group in all.chunk_by(|a, b| a.0.id == b.0.id) {
+            let Some((message, _)) = group.first() else { continue };
+            let payload = match self.source.read(message.location) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    tracing::warn!(id = message.id, %error, "a message cannot be read; it is left out");
+                    self.copied.unreadable += 1;
+                    continue;
+                }
+            };
+            let queues: Vec<QueueId> = group.iter().map(|(_, queue)| *queue).collect();
+            let relative = self.batch.publish(message.id, &queues, &[&payload]);
+            for (message, queue) in group.iter().filter(|(message, _)| message.delivery_count > 0) {
+                let place = Location {
+                    segment: 0,
+                    offset: 0,
+                    len: 0,
+                };
+                self.counts
+                    .push((*queue, message.id, place.at(relative), message.delivery_count));
+            }
+            self.copied.messages += 1;
+            if self.batch.len_bytes() >= CHUNK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let appended = self.target.append(&mut self.batch, Urgency::Soon)?;
+        for (queue, id, mut place, count) in self.counts.drain(..) {
+            place.segment = appended.base.segment;
+            self.batch.returned(queue, &[(id, place, count)]);
+        }
+        self.target.append(&mut self.batch, Urgency::Soon)?;
+        while self.target.pending_bytes() > PENDING {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
