@@ -15,7 +15,8 @@ use std::time::Duration;
 #[command(
     name = "leveret-broker",
     version,
-    about = "An AMQP 0-9-1 message broker with a durable, synced log"
+    about = "An AMQP 0-9-1 message broker with a durable, synced log",
+    after_help = "leveret-broker check DIR reads and verifies a data directory offline; see leveret-broker check --help"
 )]
 pub struct Flags {
     /// Settings file in TOML; keys are the flags' names with underscores

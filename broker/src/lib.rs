@@ -58,5 +58,8 @@ pub mod limits;
 /// What all connections share.
 pub mod node;
 
+/// A data directory, verified offline.
+pub mod check;
+
 /// Log lines.
 pub mod telemetry;

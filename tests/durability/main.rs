@@ -13,6 +13,8 @@ use harness::{Broker, Client, call};
 use leveret_amqp::Method;
 use leveret_amqp::method::*;
 
+mod check;
+
 mod damage;
 
 mod drain;
