@@ -1,6 +1,6 @@
 use super::take::Checkpoints;
 use crate::fs::Fs;
-use crate::fs::faulty::{FaultyFs, Survival};
+use crate::fs::faulty::{FaultyFs, Random, Survival};
 use crate::reclaim::Owner;
 use crate::*;
 use parking_lot::Mutex;
@@ -152,6 +152,72 @@ fn a_damaged_checkpoint_or_page_costs_time_and_nothing_else() {
             }
         }
     }
+}
+
+/// Random stretches of the log are written over, before and behind the checkpoint's position: each message is there, or lies under one of
+/// them.
+#[test]
+fn damage_anywhere_in_the_log_costs_only_what_it_hits() {
+    let (fs, expected) = logged();
+    let names = fs.list(Path::new("/data")).expect("a list");
+    let mut segments: Vec<String> = names.into_iter().filter(|name| name.starts_with("segment-")).collect();
+    segments.sort();
+    let whole = open(&fs.crash(Survival::Everything))
+        .1
+        .queues
+        .remove(&1)
+        .expect("messages");
+    let places: BTreeMap<MessageId, Location> = whole
+        .unpack()
+        .expect("pages")
+        .iter()
+        .map(|m| (m.id, m.location))
+        .collect();
+    let (mut random, mut costs) = (Random(7), 0);
+    for round in 0..60 {
+        let fs = fs.crash(Survival::Everything);
+        if round % 2 == 0 {
+            fs.remove(Path::new("/data/checkpoint")).expect("removed");
+        }
+        let mut hit: Vec<(u32, u64, u64)> = Vec::new();
+        for _ in 0..=random.below(5) {
+            // Not in the newest, whose end may be taken for a torn one.
+            let name = &segments[random.below(segments.len() as u64 - 1) as usize];
+            let file = fs.open(&Path::new("/data").join(name)).expect("a segment");
+            let len = 1 + random.below(700);
+            let at = random.below(file.size().expect("its size") - len);
+            let garbage: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+            crate::fs::write_all_at(&*file, &garbage, at).expect("written");
+            hit.push((crate::segment::parse_file_name(name).expect("a number"), at, at + len));
+        }
+        let (store, recovered) = open(&fs);
+        let found = recovered.queues[&1].unpack().expect("pages");
+        assert!(found.is_sorted_by(|a, b| a.id < b.id));
+        let readable = |id: &MessageId| {
+            let message = found.iter().find(|message| message.id == *id);
+            message.is_some_and(|message| store.handle().read(message.location).is_ok())
+        };
+        for id in &expected {
+            let Location { segment, offset, len } = places[id];
+            let (from, to) = (u64::from(offset), u64::from(offset) + u64::from(len));
+            let under = hit
+                .iter()
+                .any(|&(number, start, end)| number == segment && start < to && from < end);
+            // Written over with what was there before, by chance, it can still be read.
+            assert!(
+                readable(id) || under,
+                "round {round}: message {id} was not hit: {hit:?}"
+            );
+            costs += u32::from(under);
+        }
+        assert!(
+            found
+                .iter()
+                .all(|message| places.contains_key(&message.id) || message.id <= 150),
+            "invented"
+        );
+    }
+    assert!(costs > 50, "the damage hit something");
 }
 
 #[test]

@@ -127,9 +127,8 @@ fn a_flipped_bit_costs_at_most_its_own_record() {
         );
     }
     store.close().unwrap();
-    let end = fs.open(&segment_path(1)).unwrap().size().unwrap().min(1024);
-    // Every byte, each with another bit than its neighbour.
-    for bit in (0..end).map(|at| at * 8 + at % 8) {
+    let end = fs.open(&segment_path(1)).unwrap().size().unwrap().min(640);
+    for bit in 0..end * 8 {
         let fs = fs.crash(Survival::Synced);
         let at = bit / 8;
         fs.flip_bit(&segment_path(1), at as usize, (bit % 8) as u8).unwrap();
@@ -138,7 +137,7 @@ fn a_flipped_bit_costs_at_most_its_own_record() {
             .iter()
             .find(|(_, place)| (u64::from(place.offset)..u64::from(place.offset + place.len)).contains(&at));
         let expected: Vec<_> = (1..=12).filter(|id| hit.is_none_or(|hit| hit.0 != *id)).collect();
-        assert_eq!(ids(&recovered, 1), expected, "byte {at} bit {}", bit % 8);
+        assert_eq!(ids(&recovered, 1), expected, "byte {at}, bit {}", bit % 8);
         if hit.is_some() || at < HEADER {
             assert_eq!(recovered.report.corrupt.len(), 1, "byte {at}");
             assert_eq!(store.handle().stats().corrupt, 1);
