@@ -25,6 +25,8 @@ mod refused_start;
 
 mod topology;
 
+mod upgrade;
+
 /// Small segments: the log goes through many, and a start writes little.
 const SMALL: [&str; 2] = ["--segment-size", "4MiB"];
 
