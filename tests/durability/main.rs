@@ -19,6 +19,8 @@ mod drain;
 
 mod kill_during_publish;
 
+mod load;
+
 mod redelivery;
 
 mod refused_start;
