@@ -15,7 +15,9 @@ const LEAST: u64 = 150;
 
 pub(crate) fn rounds(default: u32) -> u32 {
     let rounds = std::env::var("LEVERET_CRASH_ROUNDS");
-    rounds.map_or(default, |rounds| rounds.parse().expect("LEVERET_CRASH_ROUNDS is a number"))
+    rounds.map_or(default, |rounds| {
+        rounds.parse().expect("LEVERET_CRASH_ROUNDS is a number")
+    })
 }
 
 #[test]

@@ -21,9 +21,15 @@ mod kill_during_publish;
 
 mod load;
 
+mod low_disk;
+
+mod power_cut;
+
 mod redelivery;
 
 mod refused_start;
+
+mod time_stops;
 
 mod topology;
 

@@ -124,7 +124,10 @@ impl Volume {
         // The file system's own switch for tests like this; without flushing its journal.
         let script = "import fcntl, os, struct, sys\n\
                       fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        assert!(run("python3", &["-c", script, &shown(&self.path())]), "ext4 can be shut down");
+        assert!(
+            run("python3", &["-c", script, &shown(&self.path())]),
+            "ext4 can be shut down"
+        );
     }
 
     /// Mounts it again as after a power failure: the journal is played, what was in memory is gone.
@@ -148,6 +151,9 @@ fn shown(path: &Path) -> String {
 fn run(program: &str, arguments: &[&str]) -> bool {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new(program);
-    command.args(arguments).env("PATH", path).current_dir(place::repository());
+    command
+        .args(arguments)
+        .env("PATH", path)
+        .current_dir(place::repository());
     command.status().is_ok_and(|status| status.success())
 }
