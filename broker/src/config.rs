@@ -5,6 +5,7 @@
 
 use crate::auth::{self, Users};
 use crate::files;
+use crate::limits::disk;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,9 @@ pub struct Flags {
     /// Memory for messages above which publishers are stopped [default: 40% of the memory limit; 16MiB to 16TiB, or 1% to 90%]
     #[arg(long, env = "LEVERET_MEMORY_WATERMARK", value_name = "SIZE|PERCENT")]
     pub memory_watermark: Option<String>,
+    /// Free disk space below which publishers are stopped [default: 256MiB, or 4 files of the log; 3 of them to 16TiB]
+    #[arg(long, env = "LEVERET_DISK_FREE_LIMIT", value_name = "SIZE")]
+    pub disk_free_limit: Option<String>,
     /// Size of a file of the log [default: 64MiB; 1MiB to 2GiB]
     #[arg(long, env = "LEVERET_SEGMENT_SIZE", value_name = "SIZE")]
     pub segment_size: Option<String>,
@@ -111,6 +115,8 @@ pub struct Config {
     pub limits: crate::node::Limits,
     /// Bytes of messages in memory above which publishers are stopped.
     pub memory_watermark_bytes: u64,
+    /// Free bytes of the data's file system below which publishers are stopped.
+    pub disk_free_limit_bytes: u64,
     /// Size of a segment of the log, bytes.
     pub segment_bytes: u64,
     /// Longest time until something that nobody waits for is synced.
@@ -164,7 +170,7 @@ pub enum Error {
     },
 }
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "data_dir",
     "amqp_listen",
     "http_listen",
@@ -180,6 +186,7 @@ const KEYS: [&str; 22] = [
     "heartbeat",
     "max_message_size",
     "memory_watermark",
+    "disk_free_limit",
     "segment_size",
     "flush_interval",
     "shutdown_timeout",
@@ -267,6 +274,7 @@ impl Flags {
             "heartbeat" => &mut self.heartbeat,
             "max_message_size" => &mut self.max_message_size,
             "memory_watermark" => &mut self.memory_watermark,
+            "disk_free_limit" => &mut self.disk_free_limit,
             "segment_size" => &mut self.segment_size,
             "flush_interval" => &mut self.flush_interval,
             "shutdown_timeout" => &mut self.shutdown_timeout,
@@ -284,6 +292,7 @@ impl Flags {
         let heartbeat = seconds("heartbeat", &self.heartbeat, "60s", (0, 3_600_000))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(256);
         let log_format = self.log_format.as_deref().unwrap_or("text");
+        let segment_bytes = bytes("segment_size", &self.segment_size, "64MiB", (1 << 20, 2 << 30))?;
         let limits = crate::node::Limits {
             frame_max: bytes("frame_max", &self.frame_max, "128KiB", (4 << 10, 64 << 20))? as u32,
             channel_max: number("channel_max", self.channel_max.as_deref().unwrap_or("2047"), (1, 65535))? as u16,
@@ -310,7 +319,8 @@ impl Flags {
             users: self.users()?,
             limits,
             memory_watermark_bytes: watermark(self.memory_watermark.as_deref().unwrap_or("40%"))?,
-            segment_bytes: bytes("segment_size", &self.segment_size, "64MiB", (1 << 20, 2 << 30))?,
+            disk_free_limit_bytes: disk_limit(self.disk_free_limit.as_deref(), segment_bytes)?,
+            segment_bytes,
             flush_interval: seconds("flush_interval", &self.flush_interval, "50ms", (1, 10_000))?,
             shutdown_timeout: seconds("shutdown_timeout", &self.shutdown_timeout, "10s", (0, 600_000))?,
             threads: match &self.threads {
@@ -531,7 +541,14 @@ fn watermark(text: &str) -> Result<u64, Error> {
             "1% to 90% of the memory limit, or a size from 16MiB to 16TiB",
         )
     })?;
-    Ok(crate::limits::memory_limit() / 100 * percent)
+    Ok(crate::limits::available::memory_limit() / 100 * percent)
+}
+
+fn disk_limit(text: Option<&str>, segment_bytes: u64) -> Result<u64, Error> {
+    let least = disk::least_limit(segment_bytes);
+    text.map_or(Ok(disk::default_limit(segment_bytes)), |text| {
+        size("disk_free_limit", text, (least, 16 << 40))
+    })
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -226,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Works through what has been read, as far as nothing stops it.
     fn work(&mut self) {
         self.close = self.session.peer.info.take_close().or(self.close.take());
-        self.check_memory();
+        self.check_alarms();
         loop {
             self.session.advance();
             self.check_log();
@@ -307,30 +307,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Stops and restarts a publisher as memory gets short and free again; tells it if it wants to know.
-    fn check_memory(&mut self) {
+    /// Stops a publisher while memory or disk space is short and lets it go on when nothing is short any more; tells it if it
+    /// wants to know: once, with the reason that it was stopped for.
+    fn check_alarms(&mut self) {
         let peer = &self.session.peer;
-        let alarm = self.session.publishes && peer.node.memory.alarm();
-        if alarm && !self.told_blocked {
-            peer.node.memory.wait(&peer.outbox);
+        let alarms = &peer.node.alarms;
+        let mut reason = alarms.reason().filter(|_| self.session.publishes);
+        if reason.is_some() {
+            alarms.wait(&peer.outbox);
             // It may have ended before the registration.
-            if !peer.node.memory.alarm() {
-                return;
-            }
-        } else if alarm == self.told_blocked {
-            if alarm {
-                peer.node.memory.wait(&peer.outbox);
-            }
+            reason = alarms.reason();
+        }
+        if reason.is_some() == self.told_blocked {
             return;
         }
-        self.told_blocked = alarm;
-        peer.info.blocked.store(alarm, Ordering::Relaxed);
+        self.told_blocked = reason.is_some();
+        peer.info.blocked.store(self.told_blocked, Ordering::Relaxed);
         if self.tells_blocked {
-            let reason = ShortString::from_static("low on memory");
-            let method = if alarm {
-                Method::ConnectionBlocked(ConnectionBlocked { reason })
-            } else {
-                Method::ConnectionUnblocked(ConnectionUnblocked {})
+            let method = match reason {
+                Some(reason) => Method::ConnectionBlocked(ConnectionBlocked {
+                    reason: ShortString::from_static(reason),
+                }),
+                None => Method::ConnectionUnblocked(ConnectionUnblocked {}),
             };
             put_method_frame(&mut self.write, 0, &method);
         }

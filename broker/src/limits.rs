@@ -1,87 +1,120 @@
-//! Process-wide limits: memory of queued messages.
+//! When publishers must wait: memory or disk space is short.
 //!
-//! Comes in: what queues hold, as changes. Goes out: whether publishers must wait, and a wake-up when they need not any more.
+//! Comes in: alarms, raised and ended by who watches a resource. Goes out: whether publishers must wait and why, and a wake-up for
+//! them when they need not any more. Does not know how a resource is measured: its submodules do.
+
+pub mod available;
+
+pub mod disk;
+
+pub mod memory;
 
 use crate::connection::outbox::Outbox;
+pub use memory::Memory;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Memory that messages in queues take, and the mark above which publishers are stopped.
-#[derive(Default)]
-pub struct Memory {
-    resident: AtomicI64,
-    /// Bytes above which publishers are stopped.
-    watermark: AtomicU64,
-    alarm: AtomicBool,
-    blocked: Mutex<Vec<Arc<Outbox>>>,
+/// What can be short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory of queued messages.
+    Memory,
+    /// Free space of the data directory's file system.
+    Disk,
 }
 
-impl Memory {
-    /// A limit of `watermark` bytes.
-    pub fn new(watermark: u64) -> Self {
-        Self {
-            watermark: AtomicU64::new(watermark),
-            ..Self::default()
+impl Resource {
+    const ALL: [Self; 2] = [Self::Memory, Self::Disk];
+
+    /// RabbitMQ's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
         }
     }
 
-    /// A queue holds `change` bytes more (or fewer).
-    pub fn add(&self, change: i64) {
-        if change == 0 {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Memory => 1,
+            Self::Disk => 2,
+        }
+    }
+}
+
+/// The alarms in effect, and who waits for their end.
+#[derive(Default)]
+pub struct Alarms {
+    raised: AtomicU8,
+    stopped: Mutex<Vec<Arc<Outbox>>>,
+}
+
+impl Alarms {
+    /// Raises or ends the alarm of a resource. When the last one ends all publishers are woken.
+    pub fn set(&self, resource: Resource, on: bool) {
+        let bit = resource.bit();
+        if on {
+            self.raised.fetch_or(bit, Ordering::SeqCst);
             return;
         }
-        let now = self.resident.fetch_add(change, Ordering::Relaxed) + change;
-        let mark = self.watermark();
-        if change > 0 {
-            if now.max(0) as u64 > mark && !self.alarm.load(Ordering::Relaxed) {
-                self.alarm.store(true, Ordering::SeqCst);
-            }
-        } else if self.alarm.load(Ordering::Relaxed) && (now.max(0) as u64) < mark / 10 * 9 {
-            self.alarm.store(false, Ordering::SeqCst);
-            let blocked = std::mem::take(&mut *self.blocked.lock());
-            for outbox in blocked {
+        let left = self.raised.fetch_and(!bit, Ordering::SeqCst) & !bit;
+        if left == 0 {
+            let stopped = std::mem::take(&mut *self.stopped.lock());
+            for outbox in stopped {
                 outbox.nudge();
             }
         }
     }
 
-    /// Whether publishers must wait.
-    pub fn alarm(&self) -> bool {
-        self.alarm.load(Ordering::Relaxed)
+    /// Whether the resource is short.
+    pub fn is_raised(&self, resource: Resource) -> bool {
+        self.raised.load(Ordering::Relaxed) & resource.bit() != 0
     }
 
-    /// Wakes the connection when the alarm ends. Look at [`Memory::alarm`] again after this call.
-    pub fn wait(&self, outbox: &Arc<Outbox>) {
-        let mut blocked = self.blocked.lock();
-        if !blocked.iter().any(|other| Arc::ptr_eq(other, outbox)) {
-            blocked.push(outbox.clone());
+    /// What is short.
+    pub fn raised(&self) -> impl Iterator<Item = Resource> + '_ {
+        Resource::ALL.into_iter().filter(|resource| self.is_raised(*resource))
+    }
+
+    /// Why publishers must wait, in RabbitMQ's words; `None` if they need not.
+    pub fn reason(&self) -> Option<&'static str> {
+        const MEMORY: u8 = Resource::Memory.bit();
+        const DISK: u8 = Resource::Disk.bit();
+        match self.raised.load(Ordering::Relaxed) {
+            0 => None,
+            MEMORY => Some("low on memory"),
+            DISK => Some("low on disk"),
+            _ => Some("low on memory & disk"),
         }
     }
 
-    /// Bytes that messages take.
-    pub fn resident(&self) -> u64 {
-        self.resident.load(Ordering::Relaxed).max(0) as u64
-    }
-
-    /// Bytes above which publishers are stopped.
-    pub fn watermark(&self) -> u64 {
-        self.watermark.load(Ordering::Relaxed)
+    /// Wakes the connection when no alarm is left. Look at [`Alarms::reason`] again after this call.
+    pub fn wait(&self, outbox: &Arc<Outbox>) {
+        let mut stopped = self.stopped.lock();
+        if !stopped.iter().any(|other| Arc::ptr_eq(other, outbox)) {
+            stopped.push(outbox.clone());
+        }
     }
 }
 
-/// Memory that this process may use, bytes: the cgroup's limit, or what the machine has.
-pub fn memory_limit() -> u64 {
-    let number = |path: &str| crate::files::read_small(path).and_then(|text| text.trim().parse::<u64>().ok());
-    let cgroup = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let machine = crate::files::read_small("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
-    });
-    // Without a limit cgroup v1 shows a number near 2^63.
-    [cgroup, machine].into_iter().flatten().min().unwrap_or(1 << 30)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_wait_until_the_last_alarm_has_ended() {
+        let alarms = Alarms::default();
+        assert_eq!(alarms.reason(), None);
+        alarms.set(Resource::Disk, true);
+        assert_eq!(alarms.reason(), Some("low on disk"));
+        alarms.set(Resource::Memory, true);
+        assert_eq!(alarms.reason(), Some("low on memory & disk"));
+        alarms.set(Resource::Disk, false);
+        assert_eq!(alarms.reason(), Some("low on memory"));
+        let names: Vec<_> = alarms.raised().map(Resource::name).collect();
+        assert_eq!(names, ["memory"]);
+        alarms.set(Resource::Memory, false);
+        assert_eq!(alarms.reason(), None);
+    }
 }

@@ -191,7 +191,6 @@ fn churn(node: &Node, text: &mut Text) {
 }
 
 fn process(node: &Node, usage: &Usage, text: &mut Text) {
-    let alarm = u64::from(node.memory.alarm());
     let uptime = node.started.0.elapsed().as_secs_f64();
     text.gauge(
         "rabbitmq_erlang_uptime_seconds",
@@ -222,13 +221,18 @@ fn process(node: &Node, usage: &Usage, text: &mut Text) {
         ),
         (
             "rabbitmq_disk_space_available_limit_bytes",
-            "Room below which publishers are stopped; 0 is never",
-            0,
+            "Room below which publishers are stopped",
+            node.disk.limit(),
         ),
         (
             "rabbitmq_alarms_memory_used_watermark",
             "1 while publishers are stopped because memory is short",
-            alarm,
+            node.memory.alarm().into(),
+        ),
+        (
+            "rabbitmq_alarms_free_disk_space_watermark",
+            "1 while publishers are stopped because disk space is short",
+            node.disk.alarm().into(),
         ),
         (
             "leveret_messages_memory_bytes",

@@ -5,7 +5,7 @@
 use crate::auth::Users;
 use crate::connection::outbox::Outbox;
 use crate::connection::registry::Registry;
-use crate::limits::Memory;
+use crate::limits::{Alarms, Memory, disk::Disk};
 use crate::queue::Queue;
 use crate::vhost::Vhost;
 use leveret_store::{Backlog, Handle, Location, Lsn, MessageId, Owner, QueueId};
@@ -48,6 +48,10 @@ pub struct Node {
     pub durability: Arc<Durability>,
     /// Memory of queued messages.
     pub memory: Arc<Memory>,
+    /// Free disk space.
+    pub disk: Arc<Disk>,
+    /// Whether publishers must wait for memory or disk space.
+    pub alarms: Arc<Alarms>,
     /// Counters over all queues.
     pub totals: Totals,
     /// When the broker started.
@@ -97,7 +101,7 @@ impl Node {
         log: Handle,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
-        memory: Arc<Memory>,
+        (memory, disk, alarms): (Arc<Memory>, Arc<Disk>, Arc<Alarms>),
     ) -> Self {
         Self {
             name,
@@ -108,6 +112,8 @@ impl Node {
             connections: Registry::default(),
             durability,
             memory,
+            disk,
+            alarms,
             totals: Totals::default(),
             started: (Instant::now(), SystemTime::now()),
             recovery,

@@ -5,7 +5,7 @@
 
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
-use crate::limits::Memory;
+use crate::limits::{Alarms, Memory, disk::Disk};
 use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
 use crate::vhost::Vhost;
@@ -110,7 +110,10 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     });
     let (store, mut recovered) = Store::open(options, Arc::new(RealFs), on_durable, on_failed)?;
     report(&recovered);
-    let memory = Arc::new(Memory::new(config.memory_watermark_bytes));
+    let alarms = Arc::new(Alarms::default());
+    let memory = Arc::new(Memory::with_alarms(config.memory_watermark_bytes, alarms.clone()));
+    let disk = Disk::watch(&config.data_dir, config.disk_free_limit_bytes, alarms.clone())
+        .context("watching the free disk space")?;
     let name = "leveret@localhost".to_owned();
     let log = store.handle();
     let node = Node::new(
@@ -120,7 +123,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         log.clone(),
         durability,
         recovered.report.clone(),
-        memory.clone(),
+        (memory.clone(), disk, alarms),
     );
     let queue_ids = Arc::new(QueueIds::recovered(
         recovered.table.get(ids::KEY).map(|value| value.as_ref()),

@@ -21,11 +21,21 @@ mod drain;
 
 mod kill_during_publish;
 
+mod load;
+
+mod low_disk;
+
+mod power_cut;
+
 mod redelivery;
 
 mod refused_start;
 
+mod time_stops;
+
 mod topology;
+
+mod upgrade;
 
 /// Small segments: the log goes through many, and a start writes little.
 const SMALL: [&str; 2] = ["--segment-size", "4MiB"];

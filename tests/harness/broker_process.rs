@@ -35,6 +35,15 @@ pub struct Broker {
 struct Running {
     child: Child,
     home: Home,
+    how: How,
+}
+
+/// How it is started.
+#[derive(Debug)]
+struct How {
+    /// A program, with arguments, that becomes the broker by `exec`; empty for none.
+    wrapper: Vec<String>,
+    /// Further arguments of the broker.
     extra: Vec<String>,
 }
 
@@ -79,20 +88,29 @@ impl Broker {
 
     /// [`Broker::start`] with further arguments.
     pub fn start_with(extra: &[&str]) -> Broker {
-        Broker::first(Home::new(), extra)
+        Broker::first(Home::new(), &[], extra)
     }
 
-    fn first(home: Home, extra: &[&str]) -> Broker {
-        let extra: Vec<String> = extra.iter().map(|argument| argument.to_string()).collect();
+    /// [`Broker::start_on`] through a program that prepares the process and then becomes the broker: `env NAME=VALUE`, say.
+    pub fn start_through(wrapper: &[&str], prepare: impl FnOnce(&Path), extra: &[&str]) -> Broker {
+        let home = Home::new();
+        prepare(&home.data());
+        Broker::first(home, wrapper, extra)
+    }
+
+    fn first(home: Home, wrapper: &[&str], extra: &[&str]) -> Broker {
+        let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
+        let how = How {
+            wrapper: owned(wrapper),
+            extra: owned(extra),
+        };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Broker::launch(home, extra, any, any).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
+        Broker::launch(home, how, any, any).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
     }
 
     /// A broker on a data directory that `prepare` fills, with further arguments.
     pub fn start_on(prepare: impl FnOnce(&Path), extra: &[&str]) -> Broker {
-        let home = Home::new();
-        prepare(&home.data());
-        Broker::first(home, extra)
+        Broker::start_through(&[], prepare, extra)
     }
 
     /// Runs the program with these arguments alone until it exits by itself, for starts that must be refused.
@@ -114,12 +132,20 @@ impl Broker {
         Refused { status, stderr }
     }
 
-    fn launch(home: Home, extra: Vec<String>, amqp: SocketAddr, http: SocketAddr) -> Result<Broker, Refused> {
-        let mut child = Command::new(binary())
+    fn launch(home: Home, how: How, amqp: SocketAddr, http: SocketAddr) -> Result<Broker, Refused> {
+        let mut command = match how.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let mut child = command
             .arg("--data-dir")
             .arg(home.data())
             .args(["--amqp-listen", &amqp.to_string(), "--http-listen", &http.to_string()])
-            .args(&extra)
+            .args(&how.extra)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(
@@ -137,7 +163,7 @@ impl Broker {
             Some((amqp, http)) => Ok(Broker {
                 amqp,
                 http,
-                running: Some(Running { child, home, extra }),
+                running: Some(Running { child, home, how }),
             }),
             None => {
                 let _ = child.kill();
@@ -199,11 +225,21 @@ impl Broker {
 
     /// SIGTERM, without waiting.
     pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid())
             .ok()
             .and_then(Pid::from_raw)
             .expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the broker was started here");
+        kill_process(pid, signal).expect("the broker was started here");
+    }
+
+    /// Waits for an exit that comes by itself, at most `within`.
+    pub fn exits(&mut self, within: Duration) -> Option<ExitStatus> {
+        wait_for_exit(&mut self.own_mut().child, within)
     }
 
     /// Starts the ended process again: same data directory, same ports.
@@ -220,9 +256,9 @@ impl Broker {
 
     /// [`Broker::restart`] for starts that may fail.
     pub fn try_restart(mut self) -> Result<Broker, Refused> {
-        let Running { child, home, extra } = self.running.take().expect("an own broker");
+        let Running { child, home, how } = self.running.take().expect("an own broker");
         reaper::gone(child.id());
-        Broker::launch(home, extra, self.amqp, self.http)
+        Broker::launch(home, how, self.amqp, self.http)
     }
 
     fn own(&self) -> &Running {

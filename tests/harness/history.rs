@@ -53,6 +53,10 @@ pub struct Publishes {
     pub confirmed: BTreeSet<u64>,
     /// Numbers a consumer has acknowledged: these may be gone.
     pub consumed: BTreeSet<u64>,
+    /// Of those, the ones whose acknowledgement was known to be on disk: these must not come back.
+    pub settled: BTreeSet<u64>,
+    /// Numbers a consumer had got when that was known to be on disk: if they come back, it is as redelivered.
+    pub delivered: BTreeSet<u64>,
 }
 
 /// What all publishers did.
@@ -60,6 +64,8 @@ pub struct Publishes {
 pub struct History {
     /// By publisher and queue.
     pub publishes: BTreeMap<(u32, String), Publishes>,
+    /// Queues that nobody took a message from: nothing in them is redelivered.
+    pub untouched: BTreeSet<String>,
 }
 
 /// Counts over a history that kept all its promises.
@@ -69,6 +75,8 @@ pub struct Summary {
     pub found: usize,
     /// Found although never confirmed: allowed.
     pub unconfirmed: usize,
+    /// Acknowledged for good, and gone.
+    pub settled: usize,
 }
 
 impl History {
@@ -76,7 +84,7 @@ impl History {
     ///
     /// # Errors
     /// One line for each promise broken: a confirmed message that is gone, one that was never sent, one twice, two in
-    /// the wrong order.
+    /// the wrong order, one that was settled for good, a wrong redelivered flag.
     pub fn check(&self, found: &[Found]) -> Result<Summary, String> {
         let mut broken = String::new();
         let mut seen: BTreeMap<(u32, &str), BTreeSet<u64>> = BTreeMap::new();
@@ -105,6 +113,9 @@ impl History {
             if !before.insert(entry.number) {
                 let _ = writeln!(broken, "{queue}: {entry:?} twice");
             }
+            if let Some(wrong) = self.wrong_state(message, entry.number, publishes) {
+                let _ = writeln!(broken, "{queue}: {entry:?} {wrong}");
+            }
             summary.found += 1;
             summary.unconfirmed += usize::from(!publishes.confirmed.contains(&entry.number));
         }
@@ -112,6 +123,7 @@ impl History {
             let nothing = BTreeSet::new();
             let here = seen.get(&(*publisher, queue.as_str())).unwrap_or(&nothing);
             summary.confirmed += publishes.confirmed.len();
+            summary.settled += publishes.settled.len();
             for lost in publishes
                 .confirmed
                 .iter()
@@ -124,6 +136,18 @@ impl History {
             }
         }
         if broken.is_empty() { Ok(summary) } else { Err(broken) }
+    }
+
+    /// What a message that was found says of its past, compared with that.
+    fn wrong_state(&self, message: &Found, number: u64, publishes: &Publishes) -> Option<&'static str> {
+        if publishes.settled.contains(&number) {
+            return Some("was acknowledged for good and is back");
+        }
+        if publishes.delivered.contains(&number) && !message.redelivered {
+            return Some("was delivered before and doesn't say so");
+        }
+        let untouched = message.redelivered && self.untouched.contains(&message.queue);
+        untouched.then_some("was never delivered and says it was")
     }
 }
 
@@ -139,6 +163,7 @@ mod tests {
         };
         History {
             publishes: [((7, "q".to_string()), publishes)].into(),
+            ..History::default()
         }
     }
 
@@ -162,7 +187,8 @@ mod tests {
             Ok(Summary {
                 confirmed: 2,
                 found: 3,
-                unconfirmed: 1
+                unconfirmed: 1,
+                settled: 0
             })
         );
     }
@@ -174,6 +200,22 @@ mod tests {
         assert!(check(&[1, 0]).contains("comes after"));
         assert!(check(&[0, 1, 1]).contains("twice"));
         assert!(check(&[0, 1, 4]).contains("never sent"));
+    }
+
+    #[test]
+    fn what_a_message_says_of_its_past_is_checked() {
+        let mut history = history(4, &[0, 1]);
+        let publishes = history.publishes.values_mut().next().expect("one");
+        publishes.settled = [2].into();
+        publishes.delivered = [1].into();
+        let check = |history: &History, found: &[Found]| history.check(found).unwrap_err();
+        assert!(check(&history, &found(&[0, 1, 2])).contains("was acknowledged for good and is back"));
+        let mut twice = found(&[0, 1]);
+        assert!(check(&history, &twice).contains("was delivered before and doesn't say so"));
+        twice[1].redelivered = true;
+        assert!(history.check(&twice).is_ok());
+        history.untouched.insert("q".into());
+        assert!(check(&history, &twice).contains("was never delivered and says it was"));
     }
 
     #[test]

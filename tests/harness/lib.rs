@@ -12,6 +12,9 @@ pub mod reaper;
 /// The broker as a process: started, killed, drained, started again.
 pub mod broker_process;
 
+/// Small file systems of a test's own.
+pub mod volume;
+
 /// Frames over a socket, one by one, as a test wants them.
 pub mod scripted_client;
 

@@ -1,7 +1,7 @@
 //! The reaper: a shell that outlives the test and ends what the test left behind.
 //!
-//! In: process ids and folders, as they come and go. Out: nothing while the test lives; when the test's end of the pipe
-//! closes, by whatever way the test ended, the processes are killed and the folders removed.
+//! In: process ids, folders and mounts, as they come and go. Out: nothing while the test lives; when the test's end of the pipe
+//! closes, by whatever way the test ended, the processes are killed, the mounts undone and the folders removed.
 //! Does not know about what the processes are.
 
 use std::io::Write;
@@ -12,13 +12,19 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Keeps what it is told on standard input and acts on its end.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-declare -A folder
+declare -A folder mount
 while read -r word pid path; do
-  case $word in add) folder[$pid]=$path;; gone) unset "folder[$pid]";; esac
+  case $word in
+    add) folder[$pid]=$path;; gone) unset "folder[$pid]";;
+    mounted) mount[$pid]=$path;; unmounted) unset "mount[$pid]";;
+  esac
 done
 for pid in "${!folder[@]}"; do
   kill -KILL "$pid" 2>/dev/null
   [ -n "${folder[$pid]}" ] && rm -rf "${folder[$pid]}"
+done
+for point in "${!mount[@]}"; do
+  umount -l "$point" 2>/dev/null && rm -rf "${mount[$point]}"
 done
 "#;
 
@@ -35,6 +41,16 @@ pub fn add(pid: u32, folder: Option<&Path>) {
 /// `pid` has been waited for, so its number may soon be somebody else's.
 pub fn gone(pid: u32) {
     tell(&format!("gone {pid}\n"));
+}
+
+/// Something is mounted at `point`; that is undone, and `folder` removed, when the test goes.
+pub fn mounted(point: &Path, folder: &Path) {
+    tell(&format!("mounted {} {}\n", point.display(), folder.display()));
+}
+
+/// It is not mounted any more.
+pub fn unmounted(point: &Path) {
+    tell(&format!("unmounted {}\n", point.display()));
 }
 
 #[expect(

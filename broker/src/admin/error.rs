@@ -47,6 +47,9 @@ pub enum Failure {
     /// The broker can't now.
     #[error("{0}")]
     Unavailable(String),
+    /// Publishers are stopped because something is short.
+    #[error("publishers are stopped: {0}")]
+    Blocked(&'static str),
     /// The broker is broken.
     #[error("{0}")]
     Internal(String),
@@ -64,6 +67,7 @@ impl Failure {
             Self::Refused(_) => (StatusCode::UNAUTHORIZED, "not_authorised"),
             Self::NotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::Blocked(_) => (StatusCode::SERVICE_UNAVAILABLE, "blocked"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }
     }

@@ -1,4 +1,4 @@
-//! Probes and health checks: is it alive, does it take clients, is memory short.
+//! Probes and health checks: is it alive, does it take clients, is memory or disk space short.
 //!
 //! Comes in: nothing. Goes out: 200, or 503 with the reason. Costs next to nothing: for a probe every second.
 
@@ -56,17 +56,20 @@ fn fine() -> Response {
 }
 
 async fn alarms(Login(admin): Login) -> Response {
-    if !admin.node.memory.alarm() {
+    let raised: Vec<_> = admin.node.alarms.raised().collect();
+    if raised.is_empty() {
         return fine();
     }
     let body = json::object(None, |o| {
         o.text("status", "failed");
         o.text("reason", "There are alarms in effect in the cluster");
         o.array("alarms", |alarms| {
-            alarms.object(|alarm| {
-                alarm.text("node", &admin.node.name);
-                alarm.text("resource", "memory");
-            });
+            for resource in &raised {
+                alarms.object(|alarm| {
+                    alarm.text("node", &admin.node.name);
+                    alarm.text("resource", resource.name());
+                });
+            }
         });
     });
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)

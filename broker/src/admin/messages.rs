@@ -48,6 +48,9 @@ async fn publish(
         let text = format!("message size {len} is larger than configured max size {most}");
         return Err(Failure::BadRequest(text));
     }
+    if let Some(reason) = admin.node.alarms.reason() {
+        return Err(Failure::Blocked(reason));
+    }
     let message = check(auth::administrator(), &message)?.unwrap_or(message);
     let route = vhost.route(&message, false).map_err(|reason| match reason {
         NoExchange::Missing => Failure::Missing("exchange_not_found".into()),

@@ -80,8 +80,8 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.bool("mem_alarm", node.memory.alarm());
     o.text("mem_calculation_strategy", "messages");
     o.number("disk_free", usage.disk_free_bytes);
-    o.number("disk_free_limit", 0);
-    o.bool("disk_free_alarm", false);
+    o.number("disk_free_limit", node.disk.limit());
+    o.bool("disk_free_alarm", node.disk.alarm());
     o.text("rates_mode", "basic");
     o.text("rabbitmq_version", RABBITMQ_VERSION);
     o.array("enabled_plugins", |list| {

@@ -23,6 +23,7 @@ fn the_defaults_listen_on_both_loopbacks() {
     assert!(config.amqp_listen.1);
     assert_eq!(config.limits.frame_max, 131_072);
     assert_eq!(config.segment_bytes, 64 << 20);
+    assert_eq!(config.disk_free_limit_bytes, 256 << 20);
 }
 
 #[test]
@@ -38,6 +39,8 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
     assert!(refused(|flags| flags.frame_max = Some("1KiB".into())).contains("from 4KiB to 64MiB"));
     assert!(refused(|flags| flags.amqp_listen = vec!["localhost".into()]).contains("127.0.0.1:5672"));
     assert!(refused(|flags| flags.memory_watermark = Some("95%".into())).contains("1% to 90%"));
+    // Below that the log could fill the disk before anybody is stopped.
+    assert!(refused(|flags| flags.disk_free_limit = Some("100MiB".into())).contains("from 192MiB to 16TiB"));
     assert!(refused(|flags| flags.data_dir = None).contains("--data-dir"));
 }
 

@@ -43,7 +43,7 @@ pub struct ConnectionInfo {
     pub exclusive_queues: Mutex<Vec<Arc<Queue>>>,
     /// Bytes read from it and written to it.
     pub octets: (AtomicU64, AtomicU64),
-    /// Whether it is not read because memory is short.
+    /// Whether it is not read because memory or disk space is short.
     pub blocked: AtomicBool,
     /// Why somebody wants it closed.
     close: Mutex<Option<String>>,

@@ -51,7 +51,7 @@ pub struct Session {
     pub peer: Peer,
     /// Whether it is closing.
     pub closing: Closing,
-    /// Whether the client has published: only then is it stopped when memory is short.
+    /// Whether the client has published: only then is it stopped when memory or disk space is short.
     pub publishes: bool,
     channels: HashMap<u16, Channel>,
     desk: Desk,

@@ -1,0 +1,151 @@
+//! Free space of the data directory's file system against its limit.
+//!
+//! Comes in: what the kernel says, asked the more often the sooner the limit could be reached. Goes out: the disk alarm.
+//! Does not know what is on the disk: others may fill it, too.
+
+use super::{Alarms, Resource};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Bytes per second that the space may shrink by without anybody having seen it shrink: faster than most disks.
+const UNSEEN_RATE: f64 = (1u64 << 30) as f64;
+/// Time between two looks.
+const OFTEN: Duration = Duration::from_millis(20);
+const SELDOM: Duration = Duration::from_secs(5);
+/// The same while publishers are stopped: they should not wait for long when there is room again.
+const STOPPED: Duration = Duration::from_millis(200);
+
+/// The limit unless a setting says otherwise, bytes: what is still written after the alarm (a prepared segment, one being
+/// written, one that is emptied into, acknowledgements) fits in it.
+pub fn default_limit(segment_bytes: u64) -> u64 {
+    (256 << 20).max(4 * segment_bytes)
+}
+
+/// The lowest limit that keeps the log from filling the disk by itself, bytes.
+pub fn least_limit(segment_bytes: u64) -> u64 {
+    3 * segment_bytes
+}
+
+/// The space that is left, and the mark below which publishers are stopped.
+pub struct Disk {
+    directory: PathBuf,
+    limit: u64,
+    free: AtomicU64,
+    alarms: Arc<Alarms>,
+}
+
+impl Disk {
+    /// Watches the file system of `directory`, which must exist: now, and on a thread of its own until the value is dropped.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn watch(directory: &Path, limit: u64, alarms: Arc<Alarms>) -> std::io::Result<Arc<Self>> {
+        let disk = Arc::new(Self {
+            directory: directory.to_owned(),
+            limit,
+            free: AtomicU64::new(u64::MAX),
+            alarms,
+        });
+        disk.look();
+        let watched = Arc::downgrade(&disk);
+        std::thread::Builder::new().name("disk-watch".into()).spawn(move || {
+            let mut pace = Pace::default();
+            while let Some(pause) = watched.upgrade().map(|disk| pace.next(&disk)) {
+                std::thread::sleep(pause);
+            }
+        })?;
+        Ok(disk)
+    }
+
+    /// Free space at the last look, bytes.
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Free space below which publishers are stopped, bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Whether space is short.
+    pub fn alarm(&self) -> bool {
+        self.alarms.is_raised(Resource::Disk)
+    }
+
+    /// The alarm ends an eighth above the limit, so that it doesn't flutter.
+    fn look(&self) {
+        let free = match rustix::fs::statvfs(&self.directory) {
+            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+            Err(error) => {
+                tracing::warn!(path = %self.directory.display(), %error, "cannot tell how much disk space is free");
+                return;
+            }
+        };
+        self.free.store(free, Ordering::Relaxed);
+        if free < self.limit && !self.alarm() {
+            self.alarms.set(Resource::Disk, true);
+            let path = self.directory.display();
+            tracing::warn!(%path, free, limit = self.limit, "low on disk: publishers are stopped; free space or enlarge the volume");
+        } else if self.alarm() && free >= self.limit + self.limit / 8 {
+            self.alarms.set(Resource::Disk, false);
+            tracing::info!(free, limit = self.limit, "enough disk space again");
+        }
+    }
+}
+
+/// When to look again.
+#[derive(Default)]
+struct Pace {
+    before: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    fn next(&mut self, disk: &Disk) -> Duration {
+        disk.look();
+        if disk.alarm() {
+            self.before = None;
+            return STOPPED;
+        }
+        let (now, free) = (Instant::now(), disk.free());
+        let seen = self.before.replace((now, free)).map_or(0.0, |(then, before)| {
+            before.saturating_sub(free) as f64 / (now - then).as_secs_f64().max(0.001)
+        });
+        pause(free.saturating_sub(disk.limit), seen)
+    }
+}
+
+/// Half the time in which `room` bytes could be gone, if the space shrinks twice as fast as it was `seen` to.
+fn pause(room: u64, seen: f64) -> Duration {
+    let seconds = room as f64 / 2.0 / UNSEEN_RATE.max(2.0 * seen);
+    Duration::from_secs_f64(seconds.min(SELDOM.as_secs_f64())).max(OFTEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_the_limit_the_more_often_it_looks() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(pause(100 * GIB, 0.0), SELDOM);
+        assert_eq!(pause(GIB, 0.0), Duration::from_millis(500));
+        assert_eq!(
+            pause(GIB, 2.0 * UNSEEN_RATE),
+            Duration::from_millis(125),
+            "faster than thought"
+        );
+        assert_eq!(pause(0, 0.0), OFTEN);
+    }
+
+    #[test]
+    fn publishers_are_stopped_below_the_limit_only() {
+        let alarms = Arc::new(Alarms::default());
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::watch(folder.path(), 0, alarms.clone()).expect("a thread");
+        assert!(disk.free() < u64::MAX && !disk.alarm());
+        let disk = Disk::watch(folder.path(), disk.free() * 2, alarms.clone()).expect("a thread");
+        assert!(disk.alarm() && alarms.reason() == Some("low on disk"));
+    }
+}

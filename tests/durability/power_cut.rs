@@ -1,0 +1,46 @@
+//! The power goes: everything that was not synced is lost, and every write and sync from then on fails. The broker stops at the
+//! first failure without a word to anybody, and what it had promised is there when the power is back.
+//!
+//! The file system of a small disk is shut down under the broker, as its own developers do in their tests. `LEVERET_CRASH_ROUNDS`
+//! sets how often (default 3).
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use harness::Broker;
+use harness::volume::Volume;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::kill_during_publish::rounds;
+use crate::load;
+
+#[test]
+fn nothing_promised_is_lost_with_the_power() {
+    let Some(volume) = Volume::on_disk(256) else { return };
+    let settings = ["--segment-size", "4MiB", "--disk-free-limit", "32MiB"];
+    let mut broker = Broker::start_on(|data: &Path| volume.link(data), &settings);
+    load::declare(broker.amqp());
+    let mut confirmed = 0;
+    for round in 0..rounds(3) {
+        let span = Duration::from_millis(StdRng::seed_from_u64(round.into()).random_range(100..700));
+        let address = broker.amqp();
+        let history = load::run(address, round, || {
+            thread::sleep(span);
+            volume.cut();
+            let status = broker.exits(Duration::from_secs(20));
+            let status = status.expect("a broker that can't sync stops");
+            assert_eq!(status.code(), Some(1));
+        });
+        let log = broker.stderr();
+        assert!(log.contains("the log has failed; the broker stops"), "{log}");
+        volume.power_on();
+        broker = broker.restart();
+        let what = format!("round {round}, cut after {span:?}");
+        let summary = load::check(broker.amqp(), &history, &what);
+        println!("{what}: {summary:?}");
+        confirmed += summary.confirmed;
+    }
+    assert!(confirmed > 0, "the publishers got confirms");
+}
