@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use harness::http::Http;
 use harness::requests::*;
 use harness::{Broker, Client, call};
 use leveret_amqp::method::*;
@@ -125,6 +126,9 @@ fn a_flipped_bit_costs_one_message_and_is_reported() {
     );
     let stderr = broker.stderr();
     assert!(stderr.contains("damaged"), "it is said in the log: {stderr}");
+    let answer = Http::new(broker.http()).request("GET", "/api/health/checks/log-damage", None);
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["damage"].as_array().map(Vec::len), Some(1));
     let quarantine = broker.data().join("quarantine");
     assert!(
         fs::read_dir(&quarantine).is_ok_and(|mut entries| entries.next().is_some()),

@@ -15,6 +15,8 @@ use leveret_amqp::method::*;
 
 mod check;
 
+mod checkpoint;
+
 mod damage;
 
 mod drain;

@@ -22,6 +22,7 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/health/checks/alarms", get(alarms))
         .route("/api/health/checks/local-alarms", get(alarms))
+        .route("/api/health/checks/log-damage", get(damage))
         .route("/api/health/checks/virtual-hosts", get(serving))
         .route("/api/health/checks/ready-to-serve-clients", get(serving))
         .route("/api/health/checks/is-in-service", get(serving))
@@ -53,6 +54,32 @@ fn in_service(admin: &Admin) -> Result<()> {
 
 fn fine() -> Response {
     ok(json::object(None, |o| o.text("status", "ok")))
+}
+
+/// Not one of RabbitMQ's: damaged places in the log, met at start, when a message was read, or by the look at older files that follows a
+/// start.
+async fn damage(Login(admin): Login) -> Response {
+    let places = admin.node.log.damage();
+    if places.is_empty() {
+        return fine();
+    }
+    let body = json::object(None, |o| {
+        o.text("status", "failed");
+        o.text(
+            "reason",
+            "Damaged places in the log; what they held is lost, the rest is served",
+        );
+        o.array("damage", |list| {
+            for place in &places {
+                list.object(|o| {
+                    o.text("file", &place.file.display().to_string());
+                    o.number("offset", place.offset);
+                    o.number("bytes", place.len);
+                });
+            }
+        });
+    });
+    with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
 async fn alarms(Login(admin): Login) -> Response {

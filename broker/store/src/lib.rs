@@ -51,6 +51,9 @@ mod scan;
 /// Drops dead segments, empties nearly dead ones.
 mod reclaim;
 
+/// What a start from a checkpoint has not read, verified.
+mod verify;
+
 /// Messages of each queue during recovery.
 mod index;
 

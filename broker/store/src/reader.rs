@@ -172,7 +172,7 @@ fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<B
         });
     }
     if matches!(result, Err(Error::Corrupt { .. })) {
-        Counters::add(&shared.counters.corrupt, 1);
+        shared.damaged(segment, u64::from(location.offset), u64::from(location.len));
     }
     result
 }

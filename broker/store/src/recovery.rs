@@ -43,6 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) stale_copies: Vec<(QueueId, MessageId, u32)>,
     /// The file of packed pages.
     pub(crate) pages: Arc<PageFile>,
+    /// Segments that lie before the checkpoint, whose records have not been read.
+    pub(crate) unread: Vec<u32>,
 }
 
 /// Recovers the directory, which the caller has locked.
@@ -318,6 +320,11 @@ impl<'a> Recovery<'a> {
             .values()
             .map(|(key, value)| (key.to_vec(), Bytes::copy_from_slice(value)));
         let table = table.collect();
+        let unread = self
+            .segments
+            .range(..=self.position.segment())
+            .map(|(&number, _)| number);
+        let unread = unread.filter(|_| self.report.from_checkpoint).collect();
         self.report.duration = self.begun.elapsed();
         Some(Outcome {
             recovered: Recovered {
@@ -332,6 +339,7 @@ impl<'a> Recovery<'a> {
             next_id: self.applier.next_id,
             stale_copies: self.applier.stale_copies,
             pages,
+            unread,
         })
     }
 }

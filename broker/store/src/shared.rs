@@ -10,8 +10,9 @@ use crate::location::{Appended, Lsn, Urgency};
 use crate::log::Log;
 use crate::page::Page;
 use crate::pages::PageFile;
+use crate::recovery::quarantine::Quarantine;
 use crate::segment::Segment;
-use crate::{MessageId, Options, QueueId};
+use crate::{Corrupt, MessageId, Options, QueueId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use std::time::Instant;
 
 /// Queued bytes from which the writer starts although nobody waits.
 const EAGER: u64 = 4 << 20;
+
+/// Most damaged places that are kept apart: where there are more, the disk is broken and the first ones tell it.
+const MOST_DAMAGE: usize = 1000;
 
 /// Called when a failure has stopped the store.
 pub(crate) type OnFailed = Box<dyn Fn(&Error) + Send + Sync>;
@@ -49,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) spare: Mutex<Spare>,
     pub(crate) spare_wake: Condvar,
     pub(crate) counters: Counters,
+    /// Damaged places that are known.
+    pub(crate) damage: Mutex<Vec<Corrupt>>,
     pub(crate) on_durable: OnDurable,
     pub(crate) on_failed: OnFailed,
 }
@@ -107,6 +113,30 @@ impl Shared {
 
     pub(crate) fn durable(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Bytes of a segment are not what was written: says so once, and puts a copy aside.
+    pub(crate) fn damaged(&self, segment: &Segment, offset: u64, len: u64) {
+        // A segment that has been reclaimed may already hold other bytes.
+        if !self.segments.read().contains_key(&segment.number) {
+            return;
+        }
+        let mut damage = self.damage.lock();
+        let known = |known: &Corrupt| {
+            known.file == segment.path && offset < known.offset + known.len && known.offset < offset + len
+        };
+        if damage.len() >= MOST_DAMAGE || damage.iter().any(known) {
+            return;
+        }
+        damage.push(Corrupt {
+            file: segment.path.clone(),
+            offset,
+            len,
+        });
+        drop(damage);
+        Counters::add(&self.counters.corrupt, 1);
+        tracing::error!(file = %segment.path.display(), offset, len, "damaged bytes in the log");
+        Quarantine::new(&*self.fs, &self.options.directory).copy(segment, offset, len);
     }
 
     /// Queues a batch.

@@ -12,7 +12,9 @@ use crate::page::Page;
 use crate::reclaim::{self, Owner};
 use crate::record::Run;
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
-use crate::{MessageId, Options, QueueId, Recovered, Stats, StoredMessage, prepare, reader, recovery, writer};
+use crate::{
+    Corrupt, MessageId, Options, QueueId, Recovered, Stats, StoredMessage, prepare, reader, recovery, verify, writer,
+};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
@@ -66,7 +68,9 @@ impl Store {
         );
         log.since_checkpoint = outcome.recovered.report.read_bytes;
         let durable = AtomicU64::new(log.end().0.saturating_sub(1));
-        let corrupt = outcome.recovered.report.corrupt.len() as u64;
+        let damage = outcome.recovered.report.corrupt.clone();
+        let corrupt = damage.len() as u64;
+        let unread = outcome.unread;
         let shared = Arc::new(Shared {
             options,
             fs,
@@ -91,6 +95,7 @@ impl Store {
                 corrupt: AtomicU64::new(corrupt),
                 ..Counters::default()
             },
+            damage: Mutex::new(damage),
             on_durable,
             on_failed,
         });
@@ -101,6 +106,9 @@ impl Store {
         };
         store.spawn("store-writer", writer::run)?;
         store.spawn("store-prepare", prepare::run)?;
+        if !unread.is_empty() {
+            store.spawn("store-verify", move |shared| verify::run(shared, &unread))?;
+        }
         let mut batch = Batch::new();
         for (queue, first, segment) in outcome.stale_copies {
             batch.carry_settled(
@@ -293,6 +301,11 @@ impl Handle {
             .extend(pages.into_iter().map(|page| (queue, page)));
         self.shared.log.lock().reclaim_sleeps = false;
         self.shared.reclaim_wake.notify_one();
+    }
+
+    /// Damaged places of the log that are known; a thousand at most.
+    pub fn damage(&self) -> Vec<Corrupt> {
+        self.shared.damage.lock().clone()
     }
 
     /// Figures for metrics.

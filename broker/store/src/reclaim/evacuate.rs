@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::location::{Location, Relative, Urgency};
 use crate::log::Log;
 use crate::record::{Record, Run};
-use crate::recovery::quarantine::Quarantine;
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared};
@@ -257,9 +256,7 @@ impl Moving<'_> {
             return;
         }
         self.shared.log.lock().ledger.account(self.number).damaged = true;
-        tracing::error!(file = %segment.path.display(), offset, len, "damaged bytes in the log");
-        Counters::add(&self.shared.counters.corrupt, 1);
-        Quarantine::new(&*self.shared.fs, &self.shared.options.directory).copy(segment, offset, len);
+        self.shared.damaged(segment, offset, len);
     }
 
     /// Appends what has gathered, waits for the disk, tells the owner.
