@@ -82,6 +82,8 @@ struct Connection<S> {
     session: Session,
     /// What has been read and isn't a whole frame yet.
     read: BytesMut,
+    /// Room that the last read was given, bytes.
+    offered: usize,
     read_size: usize,
     /// Whole frames that wait, and what for.
     rest: Bytes,
@@ -123,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session: Session::new(opened.peer, opened.channel_max),
             read,
             read_size: READ_MIN,
+            offered: READ_MIN,
             rest: Bytes::new(),
             paused: None,
             write: Vec::new(),
@@ -172,8 +175,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if self.may_read() {
-            self.read.reserve(self.read_size);
-            let mut room = (&mut self.read).limit(self.read_size);
+            // What is left of the buffer is read into before there is a new one: a message that stays holds its buffer, and should
+            // not hold one that is mostly empty.
+            if self.read.capacity() - self.read.len() < self.read_size / 4 {
+                self.read.reserve(self.read_size);
+            }
+            self.offered = self.read_size.min(self.read.capacity() - self.read.len());
+            let mut room = (&mut self.read).limit(self.offered);
             if let Poll::Ready(count) = poll_read_buf(Pin::new(&mut self.stream), context, &mut room) {
                 return Poll::Ready(count.map(Event::Read));
             }
@@ -201,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .octets
             .0
             .fetch_add(count as u64, Ordering::Relaxed);
-        if count == self.read_size {
+        if count == self.offered {
             self.read_size = (self.read_size * 2).min(READ_MAX);
         } else if count < self.read_size / 8 {
             self.read_size = (self.read_size / 2).max(READ_MIN);

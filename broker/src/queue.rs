@@ -35,7 +35,7 @@ use unsettled::Unsettled;
 
 /// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues together have come half
 /// way to the watermark. What is in the log is dropped from memory rather than have publishers wait.
-const BUDGET: u64 = 16 << 20;
+const BUDGET: u64 = 8 << 20;
 const TIGHT_BUDGET: u64 = 128 << 10;
 
 /// What a declare says about a queue.

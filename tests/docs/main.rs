@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Every command line of the documents, and what covers it.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("make demo", "the_demo_ends_by_itself_with_a_summary"),
     ("make test", "this very run"),
     (
@@ -40,6 +40,10 @@ const COMMANDS: [(&str, &str); 11] = [
     ),
     ("kubectl get leveret", "the_tour_with_a_cluster"),
     ("leveret-broker --data-dir ./data", "the_broker_alone"),
+    (
+        "leveret-broker check ./data",
+        "check::a_whole_directory_is_intact_and_its_contents_are_told (durability)",
+    ),
     (
         "leveret dev examples/orders --once",
         "leveret_dev_once_answers_with_its_exit_code",
