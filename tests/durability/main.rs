@@ -23,6 +23,8 @@ mod drain;
 
 mod kill_during_publish;
 
+mod little_memory;
+
 mod load;
 
 mod low_disk;

@@ -54,6 +54,7 @@ impl Disk {
             let mut pace = Pace::default();
             while let Some(pause) = watched.upgrade().map(|disk| pace.next(&disk)) {
                 std::thread::sleep(pause);
+                super::memory::give_back();
             }
         })?;
         Ok(disk)
