@@ -19,6 +19,8 @@ mod checkpoint;
 
 mod damage;
 
+mod disk_use;
+
 mod drain;
 
 mod kill_during_publish;
