@@ -1,7 +1,7 @@
 //! The trap of every log that is cleaned up: one slow queue whose few messages lie in every file, between those of a hundred fast
 //! queues. Disk use must follow what is live all the time.
 //!
-//! `LEVERET_SOAK_SECS` sets how long (default 20), `LEVERET_SOAK_SEGMENT` the size of a file of the log (default 1MiB).
+//! `LEVERET_SOAK_SECS` sets how long (default 20), `LEVERET_SOAK_SEGMENT` the size of a file of the log (default 4MiB).
 
 use std::fs;
 use std::net::SocketAddr;
@@ -148,7 +148,7 @@ fn disk_use_follows_what_is_live() {
     let seconds: u64 = setting("LEVERET_SOAK_SECS", "20")
         .parse()
         .expect("LEVERET_SOAK_SECS is a number");
-    let segment = setting("LEVERET_SOAK_SEGMENT", "1MiB");
+    let segment = setting("LEVERET_SOAK_SEGMENT", "4MiB");
     let mebibytes: u64 = segment
         .trim_end_matches("MiB")
         .parse()
