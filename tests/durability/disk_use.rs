@@ -3,6 +3,7 @@
 //!
 //! `LEVERET_SOAK_SECS` sets how long (default 20), `LEVERET_SOAK_SEGMENT` the size of a file of the log (default 4MiB).
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -103,14 +104,36 @@ fn consume_slow(address: SocketAddr, shared: &Shared) {
 }
 
 /// What the log takes and holds at one moment, octets.
-#[derive(Debug)]
 struct Sample {
+    /// What the files take.
     on_disk: u64,
+    /// What the broker says that they take.
     said: u64,
+    /// What of it is needed.
     live: u64,
+    /// Bodies of the messages in queues.
     bodies: u64,
+    /// Appended since the start in order to free files.
     copied: u64,
+    /// Appended since the start.
     appended: u64,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mebibytes = |octets: u64| octets as f64 / f64::from(1 << 20);
+        for (name, octets) in [
+            ("on disk", self.on_disk),
+            ("said", self.said),
+            ("live", self.live),
+            ("bodies", self.bodies),
+            ("copied", self.copied),
+            ("appended", self.appended),
+        ] {
+            write!(out, ", {name} {:.1}", mebibytes(octets))?;
+        }
+        write!(out, " MiB")
+    }
 }
 
 impl Sample {
@@ -172,7 +195,7 @@ fn disk_use_follows_what_is_live() {
             let now = start.elapsed().as_secs();
             if now >= shown {
                 println!(
-                    "{now} s, {} published: {sample:?}",
+                    "{now} s, {} published{sample}",
                     shared.published.load(Ordering::Relaxed)
                 );
                 shown += (seconds / 20).max(1);
