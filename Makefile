@@ -1,5 +1,7 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench crash soak image e2e dist cluster cluster-down
+.PHONY: build test lint fmt crds demo bench crash soak soak-disk flood image e2e dist cluster cluster-down
+
+RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
 build:            # the three programs, optimised
 	cargo build --release --workspace --bins
@@ -24,11 +26,21 @@ demo: build       # a tour: broker, topology, messages, a repair
 bench:            # against RabbitMQ, into docs/benchmarks.md
 	bash tests/load/bench.sh
 
-crash:            # a hundred rounds of kill -9 under load
+crash:            # two hundred rounds of kill -9 under load, and two hundred power cuts (needs root)
 	cargo build --workspace --bins
-	LEVERET_CRASH_ROUNDS=100 cargo test -p system-tests --test durability -- --nocapture
+	LEVERET_CRASH_ROUNDS=200 cargo test -p system-tests --test durability -- --nocapture kill_during_publish power_cut
 
-soak:             # the same for hours, and the wire under ten thousand mutated sessions
+soak-disk:        # half an hour: disk use follows what is live, with a slow queue between a hundred fast ones
+	cargo build --release -p leveret-broker
+	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_SOAK_SECS=1800 LEVERET_SOAK_SEGMENT=64MiB \
+	  cargo test -p system-tests --test durability disk_use -- --nocapture
+
+flood:            # ten gigabytes of persistent and of transient messages through a container of 256 MiB (needs root)
+	cargo build --release -p leveret-broker
+	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_FLOOD_MIB=10240 \
+	  cargo test -p system-tests --test durability little_memory -- --nocapture
+
+soak:             # crashes for hours, and the wire under ten thousand mutated sessions
 	cargo build --workspace --bins
 	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
 	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture

@@ -82,9 +82,9 @@ struct Connection<S> {
     session: Session,
     /// What has been read and isn't a whole frame yet.
     read: BytesMut,
-    /// Room that the last read was given, bytes.
-    offered: usize,
     read_size: usize,
+    /// Bytes asked for by the last read.
+    asked: usize,
     /// Whole frames that wait, and what for.
     rest: Bytes,
     paused: Option<Lsn>,
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session: Session::new(opened.peer, opened.channel_max),
             read,
             read_size: READ_MIN,
-            offered: READ_MIN,
+            asked: 0,
             rest: Bytes::new(),
             paused: None,
             write: Vec::new(),
@@ -175,13 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if self.may_read() {
-            // What is left of the buffer is read into before there is a new one: a message that stays holds its buffer, and should
-            // not hold one that is mostly empty.
-            if self.read.capacity() - self.read.len() < self.read_size / 4 {
-                self.read.reserve(self.read_size);
-            }
-            self.offered = self.read_size.min(self.read.capacity() - self.read.len());
-            let mut room = (&mut self.read).limit(self.offered);
+            self.make_room();
+            let mut room = (&mut self.read).limit(self.asked);
             if let Poll::Ready(count) = poll_read_buf(Pin::new(&mut self.stream), context, &mut room) {
                 return Poll::Ready(count.map(Event::Read));
             }
@@ -191,6 +186,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.tick.poll_tick(context).map(|_| Ok(Event::Tick))
+    }
+
+    /// Memory for the next read. Messages are slices of these buffers and hold them: what is left of one is used as long as it is
+    /// good for a read of some size, so that messages that stay don't hold much that is empty.
+    fn make_room(&mut self) {
+        if self.read.capacity() - self.read.len() < (self.read_size / 4).max(READ_MIN) {
+            self.read.reserve(self.read_size);
+        }
+        self.asked = (self.read.capacity() - self.read.len()).min(self.read_size);
     }
 
     fn may_read(&self) -> bool {
@@ -209,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .octets
             .0
             .fetch_add(count as u64, Ordering::Relaxed);
-        if count == self.offered {
+        if count == self.asked {
             self.read_size = (self.read_size * 2).min(READ_MAX);
         } else if count < self.read_size / 8 {
             self.read_size = (self.read_size / 2).max(READ_MIN);

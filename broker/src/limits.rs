@@ -9,6 +9,8 @@ pub mod disk;
 
 pub mod memory;
 
+pub mod watch;
+
 use crate::connection::outbox::Outbox;
 pub use memory::Memory;
 use parking_lot::Mutex;

@@ -5,7 +5,7 @@
 
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
-use crate::limits::{Alarms, Memory, disk::Disk};
+use crate::limits::{self, Alarms, Memory, disk::Disk};
 use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
 use crate::vhost::Vhost;
@@ -112,8 +112,12 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     report(&recovered);
     let alarms = Arc::new(Alarms::default());
     let memory = Arc::new(Memory::with_alarms(config.memory_watermark_bytes, alarms.clone()));
-    let disk = Disk::watch(&config.data_dir, config.disk_free_limit_bytes, alarms.clone())
-        .context("watching the free disk space")?;
+    let disk = Arc::new(Disk::new(
+        &config.data_dir,
+        config.disk_free_limit_bytes,
+        alarms.clone(),
+    ));
+    limits::watch::start(&memory, &disk).context("cannot start a thread that watches memory and disk space")?;
     let name = "leveret@localhost".to_owned();
     let log = store.handle();
     let node = Node::new(

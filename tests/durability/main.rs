@@ -19,9 +19,13 @@ mod checkpoint;
 
 mod damage;
 
+mod disk_use;
+
 mod drain;
 
 mod kill_during_publish;
+
+mod little_memory;
 
 mod load;
 

@@ -15,6 +15,9 @@ pub mod broker_process;
 /// Small file systems of a test's own.
 pub mod volume;
 
+/// Processes with little memory.
+pub mod control_group;
+
 /// Frames over a socket, one by one, as a test wants them.
 pub mod scripted_client;
 

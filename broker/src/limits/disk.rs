@@ -1,20 +1,16 @@
 //! Free space of the data directory's file system against its limit.
 //!
-//! Comes in: what the kernel says, asked the more often the sooner the limit could be reached. Goes out: the disk alarm.
+//! Comes in: what the kernel says. Goes out: the disk alarm, and when to look again.
 //! Does not know what is on the disk: others may fill it, too.
 
+use super::watch::{UNSEEN_RATE, pause};
 use super::{Alarms, Resource};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes per second that the space may shrink by without anybody having seen it shrink: faster than most disks.
-const UNSEEN_RATE: f64 = (1u64 << 30) as f64;
-/// Time between two looks.
-const OFTEN: Duration = Duration::from_millis(20);
-const SELDOM: Duration = Duration::from_secs(5);
-/// The same while publishers are stopped: they should not wait for long when there is room again.
+/// Time between two looks while publishers are stopped: they should not wait for long when there is room again.
 const STOPPED: Duration = Duration::from_millis(200);
 
 /// The limit unless a setting says otherwise, bytes: what is still written after the alarm (a prepared segment, one being
@@ -37,26 +33,16 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Watches the file system of `directory`, which must exist: now, and on a thread of its own until the value is dropped.
-    ///
-    /// # Errors
-    /// The thread can't be started.
-    pub fn watch(directory: &Path, limit: u64, alarms: Arc<Alarms>) -> std::io::Result<Arc<Self>> {
-        let disk = Arc::new(Self {
+    /// The file system of `directory`, which must exist, as it is now.
+    pub fn new(directory: &Path, limit: u64, alarms: Arc<Alarms>) -> Self {
+        let disk = Self {
             directory: directory.to_owned(),
             limit,
             free: AtomicU64::new(u64::MAX),
             alarms,
-        });
+        };
         disk.look();
-        let watched = Arc::downgrade(&disk);
-        std::thread::Builder::new().name("disk-watch".into()).spawn(move || {
-            let mut pace = Pace::default();
-            while let Some(pause) = watched.upgrade().map(|disk| pace.next(&disk)) {
-                std::thread::sleep(pause);
-            }
-        })?;
-        Ok(disk)
+        disk
     }
 
     /// Free space at the last look, bytes.
@@ -97,12 +83,14 @@ impl Disk {
 
 /// When to look again.
 #[derive(Default)]
-struct Pace {
+pub struct Pace {
     before: Option<(Instant, u64)>,
 }
 
 impl Pace {
-    fn next(&mut self, disk: &Disk) -> Duration {
+    /// Looks; gives the time until the next look: half of that in which the limit could be reached, if the space shrinks twice as
+    /// fast as it was seen to.
+    pub fn next(&mut self, disk: &Disk) -> Duration {
         disk.look();
         if disk.alarm() {
             self.before = None;
@@ -112,14 +100,8 @@ impl Pace {
         let seen = self.before.replace((now, free)).map_or(0.0, |(then, before)| {
             before.saturating_sub(free) as f64 / (now - then).as_secs_f64().max(0.001)
         });
-        pause(free.saturating_sub(disk.limit), seen)
+        pause(free.saturating_sub(disk.limit), UNSEEN_RATE.max(2.0 * seen))
     }
-}
-
-/// Half the time in which `room` bytes could be gone, if the space shrinks twice as fast as it was `seen` to.
-fn pause(room: u64, seen: f64) -> Duration {
-    let seconds = room as f64 / 2.0 / UNSEEN_RATE.max(2.0 * seen);
-    Duration::from_secs_f64(seconds.min(SELDOM.as_secs_f64())).max(OFTEN)
 }
 
 #[cfg(test)]
@@ -127,25 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearer_the_limit_the_more_often_it_looks() {
-        const GIB: u64 = 1 << 30;
-        assert_eq!(pause(100 * GIB, 0.0), SELDOM);
-        assert_eq!(pause(GIB, 0.0), Duration::from_millis(500));
-        assert_eq!(
-            pause(GIB, 2.0 * UNSEEN_RATE),
-            Duration::from_millis(125),
-            "faster than thought"
-        );
-        assert_eq!(pause(0, 0.0), OFTEN);
-    }
-
-    #[test]
     fn publishers_are_stopped_below_the_limit_only() {
         let alarms = Arc::new(Alarms::default());
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::watch(folder.path(), 0, alarms.clone()).expect("a thread");
+        let disk = Disk::new(folder.path(), 0, alarms.clone());
         assert!(disk.free() < u64::MAX && !disk.alarm());
-        let disk = Disk::watch(folder.path(), disk.free() * 2, alarms.clone()).expect("a thread");
+        let disk = Disk::new(folder.path(), disk.free() * 2, alarms.clone());
         assert!(disk.alarm() && alarms.reason() == Some("low on disk"));
+        assert_eq!(Pace::default().next(&disk), STOPPED);
     }
 }

@@ -1,17 +1,25 @@
-//! Memory of queued messages against its watermark.
+//! Memory against its limits: messages in queues against the watermark, the whole process against what it may use.
 //!
-//! Comes in: what queues hold, as changes. Goes out: the memory alarm.
+//! Comes in: what queues hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
 
 use super::{Alarms, Resource};
+use crate::files::read_small;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Memory that messages in queues take, and the mark above which publishers are stopped.
 #[derive(Default)]
 pub struct Memory {
     resident: AtomicI64,
-    /// Bytes above which publishers are stopped.
+    /// Bytes of messages above which publishers are stopped.
     watermark: AtomicU64,
+    /// Whether messages are above their mark.
+    messages: AtomicBool,
+    /// Whether the process is above its own: buffers of many connections count there, too.
+    process: AtomicBool,
+    /// Held while the alarm follows the two.
+    deciding: Mutex<()>,
     alarms: Arc<Alarms>,
 }
 
@@ -24,9 +32,9 @@ impl Memory {
     /// A limit of `watermark` bytes that raises its alarm there.
     pub fn with_alarms(watermark: u64, alarms: Arc<Alarms>) -> Self {
         Self {
-            resident: AtomicI64::new(0),
             watermark: AtomicU64::new(watermark),
             alarms,
+            ..Self::default()
         }
     }
 
@@ -36,15 +44,38 @@ impl Memory {
             return;
         }
         let now = (self.resident.fetch_add(change, Ordering::Relaxed) + change).max(0) as u64;
-        let mark = self.watermark();
-        if change > 0 {
-            if now > mark && !self.alarm() {
-                self.alarms.set(Resource::Memory, true);
-                tracing::warn!(bytes = now, watermark = mark, "low on memory: publishers are stopped");
-            }
-        } else if self.alarm() && now < mark / 10 * 9 {
-            self.alarms.set(Resource::Memory, false);
-            tracing::info!(bytes = now, watermark = mark, "enough memory again");
+        let (mark, above) = (self.watermark(), self.messages.load(Ordering::Relaxed));
+        if change > 0 && now > mark && !above {
+            self.messages.store(true, Ordering::SeqCst);
+            self.decide("messages in memory", now, mark);
+        } else if change < 0 && above && now < mark / 10 * 9 {
+            self.messages.store(false, Ordering::SeqCst);
+            self.decide("messages in memory", now, mark);
+        }
+    }
+
+    /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until it is
+    /// below two thirds.
+    pub fn process_takes(&self, now: u64, limit: u64) {
+        let above = self.process.load(Ordering::Relaxed);
+        let (high, low) = (high_mark(limit), limit / 3 * 2);
+        if (now > high && !above) || (now < low && above) {
+            self.process.store(!above, Ordering::SeqCst);
+            self.decide("memory of the process", now, high);
+        }
+    }
+
+    fn decide(&self, what: &'static str, now: u64, limit: u64) {
+        let _deciding = self.deciding.lock();
+        let on = self.messages.load(Ordering::SeqCst) || self.process.load(Ordering::SeqCst);
+        if on == self.alarm() {
+            return;
+        }
+        self.alarms.set(Resource::Memory, on);
+        if on {
+            tracing::warn!(what, bytes = now, limit, "low on memory: publishers are stopped");
+        } else {
+            tracing::info!(what, bytes = now, limit, "enough memory again");
         }
     }
 
@@ -64,6 +95,30 @@ impl Memory {
     }
 }
 
+/// Bytes of the process above which publishers are stopped.
+pub fn high_mark(limit: u64) -> u64 {
+    limit / 4 * 3
+}
+
+/// Memory of this process that no file stands behind, bytes.
+pub fn process_bytes() -> Option<u64> {
+    let text = read_small("/proc/self/statm")?;
+    let mut pages = text
+        .split_whitespace()
+        .skip(1)
+        .map_while(|pages| pages.parse::<u64>().ok());
+    let (resident, of_files) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(of_files) * rustix::param::page_size() as u64)
+}
+
+/// Lets the allocator give the system what has been free for a second. It looks for that only when large blocks come and go: after
+/// a drain, when nothing does, memory would stay with the process.
+pub fn give_back() {
+    /// Larger than what threads keep for themselves.
+    const LARGE: usize = 4 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +134,24 @@ mod tests {
         assert!(memory.alarm(), "{} are not below 900", memory.resident());
         memory.add(-1);
         assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn the_process_as_a_whole_counts_too() {
+        let memory = Memory::new(1000);
+        memory.process_takes(7500, 10_000);
+        assert!(!memory.alarm());
+        memory.process_takes(7501, 10_000);
+        assert!(memory.alarm());
+        memory.add(1001);
+        memory.process_takes(6000, 10_000);
+        assert!(memory.alarm(), "messages alone are too much now");
+        memory.add(-200);
+        assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn this_process_takes_something() {
+        assert!(process_bytes().is_some_and(|bytes| bytes > 100_000));
     }
 }
