@@ -14,16 +14,21 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-archive=$(mktemp --suffix=.tar)
+archive=$(mktemp --suffix=.tar) client=
 finish() {
-  rm -f "$archive"
+  rm -rf "$archive" "${client:-}"
   [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
 }
 trap finish EXIT
 started=$SECONDS
 IMAGE=kcp.local/leveret:e2e .ci/release/image.sh "$archive"
 echo "image built in $((SECONDS - started)) s"
-tests/cluster/images.sh >/dev/null
+images=$(tests/cluster/images.sh)
+# The client in a pod: a program of this machine with its libraries.
+cargo build --quiet -p system-tests --example e2e-client
+client=$(mktemp -d)
+cp "${CARGO_TARGET_DIR:-target}/debug/examples/e2e-client" "$client/"
+tests/cluster/mkimage.py "$images/e2e-client.tar" kcp.local/e2e-client:1 "$client/e2e-client" -- "+$client/e2e-client"
 LEVERET_TEST_KUBECONFIG=$(tests/cluster/up.sh node)
 state=$(dirname "$LEVERET_TEST_KUBECONFIG")
 node=(nsenter -t "$(cat "$state/pid/init")" -m -p)
