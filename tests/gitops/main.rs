@@ -43,12 +43,15 @@ fn agent() -> Option<PathBuf> {
 /// A repository with one branch.
 struct Repository {
     folder: TempDir,
+    namespace: String,
 }
 
 impl Repository {
-    fn new() -> Repository {
+    /// Its manifests are of this namespace.
+    fn new(namespace: &str) -> Repository {
         let repository = Repository {
             folder: tempfile::tempdir().expect("a temporary folder"),
+            namespace: namespace.to_owned(),
         };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
@@ -70,8 +73,11 @@ impl Repository {
     fn commit(&self, files: &[(&str, Option<Value>)]) {
         for (name, content) in files {
             let path = self.path().join(name);
-            match content {
-                Some(manifest) => fs::write(&path, serde_yaml::to_string(manifest).expect("YAML")),
+            match content.clone() {
+                Some(mut manifest) => {
+                    manifest["metadata"]["namespace"] = json!(self.namespace);
+                    fs::write(&path, serde_yaml::to_string(&manifest).expect("YAML"))
+                }
                 None => fs::remove_file(&path),
             }
             .expect("a file of the repository");
@@ -139,19 +145,14 @@ impl Agent {
         log.rsplit("RESOURCE").next().unwrap_or_default().to_owned()
     }
 
-    /// Asks for a sync; the number of those before it.
-    fn ask(&self) -> usize {
+    /// Asks for a sync and waits for its end; what it says of each resource.
+    fn sync(&self) -> String {
         let before = self.syncs();
         let answer = self
             .api
             .try_request("GET", "/api/v1/sync", None)
             .expect("the agent answers");
         assert_eq!(answer.status, 200);
-        before
-    }
-
-    fn sync(&self) -> String {
-        let before = self.ask();
         self.finishes(before)
     }
 }
@@ -194,7 +195,10 @@ fn binding(key: &str) -> Option<Value> {
 fn way() -> Option<Way> {
     let program = agent()?;
     let cluster = api_server()?;
-    let tools = Tools::new()?;
+    let tools = Tools::at(cluster.clone());
+    let crds = place::repository().join("crds").display().to_string();
+    tools.kubectl_well(&["apply", "--server-side", "--force-conflicts", "-f", &crds]);
+    tools.kubectl_well(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]);
     let namespace = unique("gitops");
     tools.kubectl_well(&["create", "namespace", &namespace]);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
@@ -202,7 +206,7 @@ fn way() -> Option<Way> {
     tools.apply(&namespace, &[secret], &[]);
     let broker = Broker::start_with(&["--segment-size", "4MiB"]);
     let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
-    let repository = Repository::new();
+    let repository = Repository::new(&namespace);
     let external = json!({"uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
         "credentialsSecretRef": {"name": "admin"}});
     repository.commit(&[
@@ -323,24 +327,23 @@ fn a_queue_with_messages_is_not_pruned() {
 
     way.repository
         .commit(&[("a-queue.yaml", None), ("b-binding.yaml", None)]);
-    let before = way.agent.ask();
+    let said = way.agent.sync();
+    assert!(said.contains("pruned"), "{said}");
     let waits = "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=DeletionBlocked";
     way.kubectl(&["wait", "queues.leveret.dev/invoices", waits, "--timeout=60s"]);
     let path = "jsonpath={.metadata.deletionTimestamp} {.status.conditions[?(@.type==\"Ready\")].message}";
     let said = way.kubectl(&["get", "queues.leveret.dev", "invoices", "-o", path]);
     let (deleted, message) = said.split_once(' ').expect("two fields");
     assert!(!deleted.is_empty() && message.contains('1'), "{said}");
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(
-        way.agent.syncs(),
-        before,
-        "the sync goes on as long as the queue is there"
-    );
+
+    // It holds up nobody else.
+    way.repository.commit(&[("e-more.yaml", queue("shipments"))]);
+    way.agent.sync();
+    until("the next commit", SOON, || way.has_queue("shipments"));
     assert!(way.has_queue("invoices"));
 
     assert_eq!(client.get(1, "invoices", true).expect("a message").body, "precious");
-    let said = way.agent.finishes(before);
-    assert!(said.contains("pruned"), "{said}");
+    way.kubectl(&["wait", "queues.leveret.dev/invoices", "--for=delete", "--timeout=60s"]);
     assert!(!way.has_queue("invoices"));
-    assert_eq!(way.versions().len(), 2, "the broker and the exchange are left");
+    assert_eq!(way.versions().len(), 3, "broker, exchange and the new queue");
 }
