@@ -124,7 +124,7 @@ fn an_older_chart_is_upgraded_and_rolled_back() {
             .well
     };
     assert!(
-        may("delete", "secrets") && !may("get", "pods/log"),
+        may("delete", "pods") && !may("get", "pods/log"),
         "the rights are those of the new chart"
     );
 
