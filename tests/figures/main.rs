@@ -71,9 +71,8 @@ async fn what_many_objects_cost() {
         harness::skip("REQUIRE_FIGURES", "measuring takes minutes: run `make figures`");
         return;
     }
-    let (Some(cluster), Some(tools)) = (api_server(), Tools::new()) else {
-        return;
-    };
+    let Some(cluster) = api_server() else { return };
+    let tools = Tools::at(cluster.clone());
     let client = cluster.client().await;
     let namespace = cluster.namespace(&client, "figures").await;
     let resources = Resources::new(&client, &namespace);
