@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench crash soak soak-disk flood image e2e dist cluster cluster-down
+.PHONY: build test lint fmt crds demo bench crash soak soak-disk flood image reproducible e2e gitops figures dist cluster cluster-down
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
@@ -48,8 +48,22 @@ soak:             # crashes for hours, and the wire under ten thousand mutated s
 image:            # one image for all programs, as an OCI archive in dist/; no Docker needed
 	.ci/release/image.sh
 
+reproducible:     # the image twice, from clones in two folders: it must have the same digest
+	.ci/release/reproducible.sh
+
+figures: build    # a thousand queues, ten thousand objects, a gigabyte of Secrets; on a control plane, takes minutes
+	folder="$${CARGO_TARGET_DIR:-target}/release"; folder=$$(realpath "$$folder"); \
+	LEVERET_FIGURES=1 LEVERET_OPERATOR_BIN=$$folder/leveret-operator LEVERET_BROKER_BIN=$$folder/leveret-broker \
+	cargo test -p system-tests --test figures -- --nocapture
+
+gitops:           # commits become topology, by Argo CD's sync engine, which is built first
+	tests/cluster/gitops.sh build
+	cargo build --workspace --bins
+	REQUIRE_GITOPS=1 cargo test -p system-tests --test gitops
+
 e2e:              # install to uninstall on a real node with real pods; needs root
 	tests/e2e/run.sh
+	$(MAKE) gitops
 
 dist:             # what a release consists of, into dist/: chart, install.yaml, CRDs, programs, image, SBOM
 	.ci/release/dist.sh

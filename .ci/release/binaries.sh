@@ -19,15 +19,22 @@ name=${target//-/_}
 export "CC_$name=musl-gcc"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
-export CFLAGS="-ffile-prefix-map=$PWD=/leveret -ffile-prefix-map=$cargo_home=/cargo"
-export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$PWD=/leveret --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust -C link-arg=-Wl,--build-id=none"
+built=${CARGO_TARGET_DIR:-$PWD/target}   # what build scripts generate is compiled there; the last map that fits counts
+export CFLAGS="-ffile-prefix-map=$PWD=/leveret -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$built=/target"
+export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$PWD=/leveret --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust --remap-path-prefix=$built=/target -C link-arg=-Wl,--build-id=none"
 export CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
 cargo build --locked --profile dist --target "$target" -p leveret-broker -p leveret-operator --bins >&2
-folder=${CARGO_TARGET_DIR:-$PWD/target}/$target/dist
+folder=$built/$target/dist
 for program in leveret leveret-broker leveret-operator; do
   if grep -qa '/lib/ld-' "$folder/$program"; then
     echo "binaries.sh: $program is not static" >&2
     exit 1
   fi
+  for place in "$PWD/" "$built/" "$cargo_home/" "$sysroot/"; do
+    if grep -qaF "$place" "$folder/$program"; then
+      echo "binaries.sh: $program tells where it was built: $place" >&2
+      exit 1
+    fi
+  done
 done
 echo "$folder"

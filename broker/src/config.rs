@@ -3,16 +3,18 @@
 //! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: [`Config`], or one line
 //! that names the key, the value and what is allowed.
 
+mod values;
+
 use crate::auth::{self, Users};
 use crate::files;
-use crate::limits::disk;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use values::{addresses, boolean, disk_limit, number, size, time, watermark};
 
 /// Flags and environment. Values are text here and checked with those of the file.
-#[derive(Debug, Default, Parser)]
+#[derive(Clone, Debug, Default, Parser)]
 #[command(
     name = "leveret-broker",
     version,
@@ -80,6 +82,9 @@ pub struct Flags {
     /// Longest time that clients get to close when the broker stops [default: 10s; 0s to 600s]
     #[arg(long, env = "LEVERET_SHUTDOWN_TIMEOUT", value_name = "TIME")]
     pub shutdown_timeout: Option<String>,
+    /// Longest time that the start waits for another process to let go of the folder [default: 0s; 0s to 600s]
+    #[arg(long, env = "LEVERET_LOCK_TIMEOUT", value_name = "TIME")]
+    pub lock_timeout: Option<String>,
     /// Whether guest may only log in from this machine [default: true; true or false]
     #[arg(long, env = "LEVERET_GUEST_LOOPBACK_ONLY", value_name = "BOOL")]
     pub guest_loopback_only: Option<String>,
@@ -123,6 +128,8 @@ pub struct Config {
     pub flush_interval: Duration,
     /// Longest time that clients get to close.
     pub shutdown_timeout: Duration,
+    /// Longest time that the start waits for another process to let go of the folder.
+    pub lock_timeout: Duration,
     /// Threads of the runtime.
     pub threads: usize,
     /// Log filter.
@@ -170,7 +177,7 @@ pub enum Error {
     },
 }
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "data_dir",
     "amqp_listen",
     "http_listen",
@@ -190,27 +197,41 @@ const KEYS: [&str; 23] = [
     "segment_size",
     "flush_interval",
     "shutdown_timeout",
+    "lock_timeout",
     "guest_loopback_only",
     "threads",
     "log",
     "log_format",
 ];
 
-impl Config {
-    /// Reads the file that `flags` names, if any, and checks everything.
-    ///
-    /// # Errors
-    /// The first setting that can't be used.
-    pub fn load(mut flags: Flags) -> Result<Self, Error> {
-        if let Some(path) = flags.config.clone() {
-            let text = files::read_text(&path).map_err(|error| file_error(&path, &error))?;
-            flags.fill(&path, &text)?;
-        }
-        flags.check()
-    }
-}
+/// Settings that take effect while the broker runs, soon after the settings file has changed; all others at the next start.
+/// Whoever writes the file (the operator, for one) may rely on this list.
+pub const RELOADABLE: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "shutdown_timeout", "log"];
 
 impl Flags {
+    /// These, and what the file that they name says besides. The file is read at every call.
+    ///
+    /// # Errors
+    /// The file, or a key of it, that can't be used.
+    pub fn with_file(&self) -> Result<Self, Error> {
+        let mut filled = self.clone();
+        if let Some(path) = &self.config {
+            let text = files::read_text(path).map_err(|error| file_error(path, &error))?;
+            filled.fill(path, &text)?;
+        }
+        Ok(filled)
+    }
+
+    /// Keys whose values are not written alike in `other`.
+    pub fn differences(&self, other: &Flags) -> Vec<&'static str> {
+        let (mut a, mut b) = (self.clone(), other.clone());
+        let mut differs = |key: &str| match (a.list(key), b.list(key)) {
+            (Some(a), Some(b)) => a != b,
+            _ => a.slot(key) != b.slot(key),
+        };
+        KEYS.into_iter().filter(|key| differs(key)).collect()
+    }
+
     /// Takes from the file what neither flags nor environment say.
     fn fill(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         let table: toml::Table = text.parse().map_err(|error| file_error(path, &error))?;
@@ -223,14 +244,7 @@ impl Flags {
                     allowed,
                 }
             })?;
-            let list = match key.as_str() {
-                "amqp_listen" => Some(&mut self.amqp_listen),
-                "http_listen" => Some(&mut self.http_listen),
-                "amqps_listen" => Some(&mut self.amqps_listen),
-                "https_listen" => Some(&mut self.https_listen),
-                _ => None,
-            };
-            if let Some(list) = list {
+            if let Some(list) = self.list(&key) {
                 if list.is_empty() {
                     *list = values;
                 }
@@ -261,6 +275,16 @@ impl Flags {
         Ok(())
     }
 
+    fn list(&mut self, key: &str) -> Option<&mut Vec<String>> {
+        Some(match key {
+            "amqp_listen" => &mut self.amqp_listen,
+            "http_listen" => &mut self.http_listen,
+            "amqps_listen" => &mut self.amqps_listen,
+            "https_listen" => &mut self.https_listen,
+            _ => return None,
+        })
+    }
+
     fn slot(&mut self, key: &str) -> Option<&mut Option<String>> {
         Some(match key {
             "data_dir" => &mut self.data_dir,
@@ -278,6 +302,7 @@ impl Flags {
             "segment_size" => &mut self.segment_size,
             "flush_interval" => &mut self.flush_interval,
             "shutdown_timeout" => &mut self.shutdown_timeout,
+            "lock_timeout" => &mut self.lock_timeout,
             "guest_loopback_only" => &mut self.guest_loopback_only,
             "threads" => &mut self.threads,
             "log" => &mut self.log,
@@ -286,7 +311,11 @@ impl Flags {
         })
     }
 
-    fn check(&self) -> Result<Config, Error> {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// The first setting that can't be used.
+    pub fn check(&self) -> Result<Config, Error> {
         let seconds = |key, text: &Option<String>, default, range| time(key, text.as_deref().unwrap_or(default), range);
         let bytes = |key, text: &Option<String>, default, range| size(key, text.as_deref().unwrap_or(default), range);
         let heartbeat = seconds("heartbeat", &self.heartbeat, "60s", (0, 3_600_000))?;
@@ -323,6 +352,7 @@ impl Flags {
             segment_bytes,
             flush_interval: seconds("flush_interval", &self.flush_interval, "50ms", (1, 10_000))?,
             shutdown_timeout: seconds("shutdown_timeout", &self.shutdown_timeout, "10s", (0, 600_000))?,
+            lock_timeout: seconds("lock_timeout", &self.lock_timeout, "0s", (0, 600_000))?,
             threads: match &self.threads {
                 Some(text) => number("threads", text, (1, 256))? as usize,
                 None => cores,
@@ -432,152 +462,6 @@ fn texts(value: &toml::Value) -> Option<Vec<String>> {
             .collect::<Option<_>>()?,
         _ => return None,
     })
-}
-
-fn number(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
-    let parsed = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number));
-    parsed.ok_or_else(|| value(key, text, &format!("a whole number from {least} to {most}")))
-}
-
-fn boolean(key: &str, text: &str) -> Result<bool, Error> {
-    text.trim().parse().map_err(|_| value(key, text, "true or false"))
-}
-
-/// `64MiB`, `4 KiB`, `1000` (bytes), `10MB`.
-fn size(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-        ("B", 1),
-    ];
-    let (digits, unit) = split_unit(text);
-    let factor = if unit.is_empty() {
-        Some(1)
-    } else {
-        UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
-    };
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(digits, factor)| digits.checked_mul(factor));
-    let shown = |bytes: u64| {
-        let unit = UNITS
-            .iter()
-            .take(4)
-            .rev()
-            .find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes >= *factor);
-        unit.map_or_else(
-            || format!("{bytes}B"),
-            |(name, factor)| format!("{}{name}", bytes / factor),
-        )
-    };
-    bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| {
-        let range = format!(
-            "a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) from {} to {}",
-            shown(least),
-            shown(most)
-        );
-        value(key, text, &range)
-    })
-}
-
-/// `50ms`, `10s`, `5m`, `1h`; the range is in milliseconds.
-fn time(key: &str, text: &str, (least, most): (u64, u64)) -> Result<Duration, Error> {
-    let (digits, unit) = split_unit(text);
-    let factor = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let millis = digits
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(digits, factor)| digits.checked_mul(factor));
-    millis
-        .filter(|millis| (least..=most).contains(millis))
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            let shown = |millis: u64| {
-                if millis.is_multiple_of(1000) {
-                    format!("{}s", millis / 1000)
-                } else {
-                    format!("{millis}ms")
-                }
-            };
-            value(
-                key,
-                text,
-                &format!(
-                    "a time with a unit (ms, s, m, h) from {} to {}",
-                    shown(least),
-                    shown(most)
-                ),
-            )
-        })
-}
-
-fn watermark(text: &str) -> Result<u64, Error> {
-    let Some(percent) = text.trim().strip_suffix('%') else {
-        return size("memory_watermark", text, (16 << 20, 16 << 40));
-    };
-    let percent = number("memory_watermark", percent, (1, 90)).map_err(|_| {
-        value(
-            "memory_watermark",
-            text,
-            "1% to 90% of the memory limit, or a size from 16MiB to 16TiB",
-        )
-    })?;
-    Ok(crate::limits::available::memory_limit() / 100 * percent)
-}
-
-fn disk_limit(text: Option<&str>, segment_bytes: u64) -> Result<u64, Error> {
-    let least = disk::least_limit(segment_bytes);
-    text.map_or(Ok(disk::default_limit(segment_bytes)), |text| {
-        size("disk_free_limit", text, (least, 16 << 40))
-    })
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits);
-    (digits, unit.trim())
-}
-
-/// Addresses, and whether they are only the defaults.
-fn addresses(key: &str, texts: &[String], port: u16) -> Result<(Vec<SocketAddr>, bool), Error> {
-    if texts.is_empty() {
-        return Ok((
-            vec![
-                SocketAddr::from(([127, 0, 0, 1], port)),
-                SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)),
-            ],
-            true,
-        ));
-    }
-    let parse = |text: &String| {
-        let allowed = format!("an address and port, e.g. 127.0.0.1:{port}, 0.0.0.0:{port} or [::1]:{port}");
-        text.trim().parse().map_err(|_| value(key, text, &allowed))
-    };
-    texts
-        .iter()
-        .map(parse)
-        .collect::<Result<_, _>>()
-        .map(|list| (list, false))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub mod handshake;
 pub mod session;
 
 use crate::error::Error;
-use crate::node::Node;
+use crate::node::{Limits, Node};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use handshake::Handshake;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
@@ -50,12 +50,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
-/// Serves one client from the first byte to the last.
-pub async fn serve<S>(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>)
+/// Serves one client from the first byte to the last, with the limits that it is offered.
+pub async fn serve<S>(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>, offer: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut handshake = Handshake::new(stream, addresses, node.clone());
+    let mut handshake = Handshake::new(stream, addresses, node.clone(), offer);
     match handshake.run().await {
         Ok(Some(opened)) => {
             node.totals.connections.0.fetch_add(1, Ordering::Relaxed);

@@ -61,5 +61,8 @@ pub mod node;
 /// A data directory, verified offline.
 pub mod check;
 
+/// Settings that change while the broker runs.
+pub mod reload;
+
 /// Log lines.
 pub mod telemetry;

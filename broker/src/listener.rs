@@ -5,8 +5,9 @@
 pub mod tls;
 
 use crate::connection;
-use crate::node::Node;
+use crate::node::{Limits, Node};
 use anyhow::{Context, bail};
+use parking_lot::RwLock;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -68,18 +69,23 @@ fn no_such_address(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_FAMILY)
 }
 
-/// Accepts AMQP clients, with certificates over TLS, until the task is dropped.
+/// Accepts AMQP clients, with certificates over TLS, until the task is dropped. Each is offered the limits of that moment.
 ///
 /// # Errors
 /// The listener can't be used at all.
-pub async fn accept(listener: StdListener, node: Arc<Node>, tls: Option<Arc<Certificates>>) -> anyhow::Result<()> {
+pub async fn accept(
+    listener: StdListener,
+    node: Arc<Node>,
+    offer: Arc<RwLock<Limits>>,
+    tls: Option<Arc<Certificates>>,
+) -> anyhow::Result<()> {
     let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (node, tls) = (node.clone(), tls.clone());
+                let (node, tls, offer) = (node.clone(), tls.clone(), offer.read().clone());
                 tokio::spawn(async move {
-                    if let Err(error) = start(stream, peer, node, tls.as_deref()).await {
+                    if let Err(error) = start(stream, peer, node, offer, tls.as_deref()).await {
                         tracing::info!(%peer, %error, "a new connection could not be served");
                     }
                 });
@@ -93,12 +99,18 @@ pub async fn accept(listener: StdListener, node: Arc<Node>, tls: Option<Arc<Cert
     }
 }
 
-async fn start(stream: TcpStream, peer: SocketAddr, node: Arc<Node>, tls: Option<&Certificates>) -> io::Result<()> {
+async fn start(
+    stream: TcpStream,
+    peer: SocketAddr,
+    node: Arc<Node>,
+    offer: Limits,
+    tls: Option<&Certificates>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let addresses = (canonical(peer), canonical(stream.local_addr()?));
     match tls {
-        None => connection::serve(stream, addresses, node).await,
-        Some(certificates) => connection::serve(certificates.accept(stream).await?, addresses, node).await,
+        None => connection::serve(stream, addresses, node, offer).await,
+        Some(certificates) => connection::serve(certificates.accept(stream).await?, addresses, node, offer).await,
     }
     Ok(())
 }

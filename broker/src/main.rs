@@ -1,9 +1,11 @@
 //! `leveret-broker`: settings, log lines, then the server; or, with `check` as the first word, a look at a data directory.
 
 use clap::Parser;
-use leveret_broker::config::{Config, Flags};
+use leveret_broker::config::Flags;
+use leveret_broker::reload::{self, Live};
 use leveret_broker::{check, server, telemetry};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Small messages are allocated and freed by the million: see docs/performance notes in the broker's README.
 #[global_allocator]
@@ -28,13 +30,17 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let config = Config::load(Flags::parse())?;
-    telemetry::start(&config.log, config.log_json)?;
+    let given = Flags::parse();
+    let filled = given.with_file()?;
+    let config = filled.check()?;
+    let set_filter = telemetry::start(&config.log, config.log_json)?;
+    let live = Arc::new(Live::new(&config, set_filter));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(server::run(config));
+    runtime.spawn(reload::follow(given, filled, live.clone()));
+    let ended = runtime.block_on(server::run(config, live));
     runtime.shutdown_background();
     ended
 }

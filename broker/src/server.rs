@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::limits::{self, Alarms, Memory, disk::Disk};
 use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
+use crate::reload::Live;
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
 use anyhow::Context;
@@ -22,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+/// How often a folder that another process holds is tried again.
+const LOCK_LOOK: Duration = Duration::from_millis(100);
 /// The only vhost of this version.
 const DEFAULT_VHOST: &str = "/";
 
@@ -29,7 +32,7 @@ const DEFAULT_VHOST: &str = "/";
 ///
 /// # Errors
 /// Anything that prevents the start: one line that names it and the remedy.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     config.users.publish();
@@ -51,15 +54,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for (socket, certificates) in https.into_iter().zip(certificates.iter().cycle()) {
         admin.push(serve_http(gate.clone().serve_tls(socket, certificates.clone())));
     }
-    let recovered = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
-    let (config, (store, node)) = recovered.await.context("recovering the log")??;
+    let recovering = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
+    let recovered = tokio::select! {
+        recovered = recovering => recovered.context("recovering the log")?,
+        // Like a crash at this moment, which recovery survives: nobody has been served yet.
+        _ = terminate.recv() => return stopped_early("SIGTERM"),
+        _ = interrupt.recv() => return stopped_early("SIGINT"),
+    };
+    let (config, (store, node)) = recovered?;
     gate.open(Admin::new(node.clone(), listeners.clone(), config.data_dir.clone()));
     for (service, address) in listeners {
         say(&format!("listening {service} {address}"))?;
     }
     let plain = amqp.into_iter().map(|socket| (socket, None));
     let secure = amqps.into_iter().map(|socket| (socket, certificates.clone()));
-    let accept = |(socket, tls)| tokio::spawn(listener::accept(socket, node.clone(), tls));
+    let accept = |(socket, tls)| tokio::spawn(listener::accept(socket, node.clone(), live.offer.clone(), tls));
     let tasks: Vec<_> = plain.chain(secure).map(accept).collect();
     say("ready")?;
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
@@ -67,7 +76,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => info!("SIGTERM: draining"),
         _ = interrupt.recv() => info!("SIGINT: draining"),
     }
-    let drained = drain(&config, store, &node, tasks).await;
+    let patience = *live.shutdown_timeout.read();
+    let drained = drain(patience, store, &node, tasks).await;
     admin.iter().for_each(JoinHandle::abort);
     drained
 }
@@ -93,22 +103,49 @@ fn serve_http(serve: impl Future<Output = std::io::Result<()>> + Send + 'static)
     })
 }
 
+fn stopped_early(signal: &str) -> anyhow::Result<()> {
+    info!("{signal} before the broker was ready: stopped");
+    Ok(())
+}
+
+/// Opens the log. While another process has the folder this waits: where a pod is replaced, the one before may still be ending.
+fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recovered), leveret_store::Error> {
+    let deadline = std::time::Instant::now() + config.lock_timeout;
+    let mut told = false;
+    loop {
+        let options = Options {
+            segment_bytes: config.segment_bytes,
+            flush_interval: config.flush_interval,
+            ..Options::new(&config.data_dir)
+        };
+        let synced = durability.clone();
+        let on_durable = Box::new(move |_| synced.synced());
+        // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new start.
+        let on_failed = Box::new(|failure: &leveret_store::Error| {
+            error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
+            std::process::exit(1);
+        });
+        match Store::open(options, Arc::new(RealFs), on_durable, on_failed) {
+            Err(leveret_store::Error::Locked { directory, pid }) if std::time::Instant::now() < deadline => {
+                if !told {
+                    let (folder, pid) = (
+                        directory.display(),
+                        pid.map_or_else(|| "unknown".into(), |pid| pid.to_string()),
+                    );
+                    warn!(%folder, %pid, timeout = ?config.lock_timeout, "another process has the data directory; waiting until it has gone");
+                    told = true;
+                }
+                std::thread::sleep(LOCK_LOOK);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Opens the log and brings back what it holds.
 fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
-    let options = Options {
-        segment_bytes: config.segment_bytes,
-        flush_interval: config.flush_interval,
-        ..Options::new(&config.data_dir)
-    };
     let durability = Arc::new(Durability::default());
-    let synced = durability.clone();
-    let on_durable = Box::new(move |_| synced.synced());
-    // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new start.
-    let on_failed = Box::new(|failure: &leveret_store::Error| {
-        error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
-        std::process::exit(1);
-    });
-    let (store, mut recovered) = Store::open(options, Arc::new(RealFs), on_durable, on_failed)?;
+    let (store, mut recovered) = open(config, &durability)?;
     report(&recovered);
     let alarms = Arc::new(Alarms::default());
     let memory = Arc::new(Memory::with_alarms(config.memory_watermark_bytes, alarms.clone()));
@@ -179,11 +216,11 @@ fn report(recovered: &Recovered) {
 }
 
 /// Closes clients with 320, then the log: what they published is on disk and confirmed as far as they waited for it.
-async fn drain<T>(config: &Config, store: Store, node: &Node, tasks: Vec<JoinHandle<T>>) -> anyhow::Result<()> {
+async fn drain<T>(patience: Duration, store: Store, node: &Node, tasks: Vec<JoinHandle<T>>) -> anyhow::Result<()> {
     tasks.iter().for_each(JoinHandle::abort);
     node.connections
         .close_all("broker forced connection closure with reason 'shutdown'");
-    let deadline = Instant::now() + config.shutdown_timeout;
+    let deadline = Instant::now() + patience;
     while !node.connections.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -18,6 +18,8 @@ use harness::place;
 use harness::wait::eventually;
 use serde_json::{Value, json};
 
+mod upgrade;
+
 /// Value sets, each a file in `values/`.
 const SETS: [&str; 4] = ["default", "namespaces", "everything", "shop"];
 const SOON: Duration = Duration::from_secs(30);

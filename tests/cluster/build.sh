@@ -16,6 +16,8 @@ export CGO_ENABLED=0 GOTOOLCHAIN=local
 command -v go >/dev/null || { echo "build.sh: no go in PATH; install Go 1.26 or later, or set LEVERET_TEST_KUBECONFIG to use a cluster of your own" >&2; exit 1; }
 key=$( (cd "$here" && cat {kcp,coredns}/{main.go,go.mod,go.sum}; echo "$LD"; go env GOVERSION GOARCH) | sha256sum | cut -c1-16)
 out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/cluster-$key
+# What is there is whole (it is moved into place), whoever may be building the rest.
+if [ -x "$out/kcp" ] && { [ "$mode" = cp ] || [ -x "$out/coredns" ]; }; then echo "$out"; exit; fi
 mkdir -p "$out"
 exec 9>"$out/.lock"
 flock -n 9 || { echo "build.sh: waiting for another build in $out" >&2; flock 9; }

@@ -2,6 +2,7 @@
 # run.sh   the way a user meets it, on a real node: builds the image, starts a node with real pods, and runs the test
 # `e2e` on it. Needs root (namespaces, containerd) and Debian's packages, which it installs; no Docker, no registry.
 # env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, 10.213);  KEEP=1 leaves the node running
+#       LEVERET_IMAGE      an archive that image.sh has made already, instead of building one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "run.sh: a node needs root" >&2; exit 1; }
@@ -14,21 +15,31 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-archive=$(mktemp --suffix=.tar)
+archive=$(mktemp --suffix=.tar) client=
 finish() {
-  rm -f "$archive"
+  rm -rf "$archive" "${client:-}"
   [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
 }
 trap finish EXIT
 started=$SECONDS
-IMAGE=kcp.local/leveret:e2e .ci/release/image.sh "$archive"
-echo "image built in $((SECONDS - started)) s"
-tests/cluster/images.sh >/dev/null
+if [ -n "${LEVERET_IMAGE:-}" ]; then
+  cp "$LEVERET_IMAGE" "$archive"
+else
+  .ci/release/image.sh "$archive"
+  echo "image built in $((SECONDS - started)) s"
+fi
+images=$(tests/cluster/images.sh)
+# The client in a pod: a program of this machine with its libraries.
+cargo build --quiet -p system-tests --example e2e-client
+client=$(mktemp -d)
+cp "${CARGO_TARGET_DIR:-target}/debug/examples/e2e-client" "$client/"
+tests/cluster/mkimage.py "$images/e2e-client.tar" kcp.local/e2e-client:1 "$client/e2e-client" -- "+$client/e2e-client"
 LEVERET_TEST_KUBECONFIG=$(tests/cluster/up.sh node)
 state=$(dirname "$LEVERET_TEST_KUBECONFIG")
 node=(nsenter -t "$(cat "$state/pid/init")" -m -p)
-"${node[@]}" ctr -n k8s.io images import "$(realpath "$archive")"
-"${node[@]}" ctr -n k8s.io images tag --force kcp.local/leveret:e2e kcp.local/leveret:e2e-next
+# Its name is that of the release; the test's are others, so that nothing can come from a registry.
+name=$("${node[@]}" ctr -n k8s.io images import "$(realpath "$archive")" | sed -n 's/^unpacking \([^ ]*\) .*/\1/p')
+for tag in e2e e2e-next; do "${node[@]}" ctr -n k8s.io images tag --force "$name" "kcp.local/leveret:$tag"; done
 kcp=$(tests/cluster/build.sh node)
 mkdir -p "$state/bin"
 printf '#!/bin/sh\nexec %s/kcp kubectl "$@"\n' "$kcp" >"$state/bin/kubectl"

@@ -58,6 +58,11 @@ impl Operator {
         operator
     }
 
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its `/metrics`, `/healthz`, `/readyz`.
     pub fn serve(&self) -> Http {
         Http::anonymous(self.listen)

@@ -301,6 +301,31 @@ async fn a_broker_says_why_its_pod_is_not_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_broker_gets_another_pod_instead_of_a_pause() {
+    let Some(bare) = bare("held").await else { return };
+    bare.apply(&main_broker(json!({}))).await;
+    let pod = bare.finds::<Pod>("main-0", |_| true).await;
+    let uid = text(&pod, "/metadata/uid").to_owned();
+    let held = |code: i32| {
+        json!({
+            "conditions": [{"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [{"name": "broker", "image": "leveret:test", "imageID": "", "ready": false,
+                "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+                "lastState": {"terminated": {"exitCode": code, "reason": "Error", "startedAt": "2026-01-01T00:00:00Z",
+                    "finishedAt": "2026-01-01T00:01:00Z"}}}],
+        })
+    };
+    bare.pod_says(held(1)).await;
+    bare.broker_becomes("False", "Starting").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bare.finds::<Pod>("main-0", |pod| text(pod, "/metadata/uid") == uid)
+        .await;
+    bare.pod_says(held(137)).await;
+    bare.finds::<Pod>("main-0", |pod| text(pod, "/metadata/uid") != uid)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topology_is_declared_with_generated_credentials_and_they_rotate() {
     let Some(bare) = bare("rotate").await else { return };
     let companion = Companion::start();

@@ -8,7 +8,7 @@ use super::registry;
 use super::sasl;
 use crate::channel::state::Peer;
 use crate::error::{Error, Result};
-use crate::node::Node;
+use crate::node::{Limits, Node};
 use bytes::BytesMut;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -49,6 +49,7 @@ pub struct Handshake<S> {
     stream: S,
     addresses: (SocketAddr, SocketAddr),
     node: Arc<Node>,
+    offer: Limits,
     read: BytesMut,
 }
 
@@ -68,12 +69,13 @@ impl From<io::Error> for Stop {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
-    /// A socket that has just been accepted: the client's address and the one it connected to.
-    pub fn new(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>) -> Self {
+    /// A socket that has just been accepted: the client's address and the one it connected to, and what it is offered.
+    pub fn new(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>, offer: Limits) -> Self {
         Self {
             stream,
             addresses,
             node,
+            offer,
             read: BytesMut::with_capacity(1024),
         }
     }
@@ -123,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             other => return Err(unexpected(&other)),
         };
         let user = self.login(&start)?;
-        let limits = self.node.limits.clone();
-        let (channel_max, frame_max, heartbeat) = (limits.channel_max, limits.frame_max, limits.heartbeat_seconds);
+        let (channel_max, frame_max) = (self.offer.channel_max, self.offer.frame_max);
+        let heartbeat = self.offer.heartbeat_seconds;
         self.send(ConnectionTune {
             channel_max,
             frame_max,

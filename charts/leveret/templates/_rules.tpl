@@ -39,10 +39,11 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, patch]
-# Why a broker is not up: the state of its pod, in which the end of its log stands.
+# Why a broker is not up: the state of its pod, in which the end of its log stands. delete: one whose broker was killed and
+# which the kubelet holds back, so that another one starts at once. (Who may patch a StatefulSet can replace its pods anyway.)
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, delete]
 # What happened, for `kubectl describe`. create the first time, patch the count.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Child, ChildKind, names};
 use crate::resource::BrokerSpec;
-use crate::resource::workload::{OWN_SETTINGS, Plain};
+use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS};
 use crate::source::Object;
 
 /// Name of the file in the ConfigMap.
@@ -38,11 +38,19 @@ pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
     spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_none())
 }
 
+/// The settings file, as a whole and without what a running broker reads anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub file: String,
+    /// The part that only a new process takes.
+    pub fixed: String,
+}
+
 /// The settings file.
 ///
 /// # Errors
 /// Names the setting that has no form in TOML.
-pub fn settings(spec: &BrokerSpec) -> Result<String, String> {
+pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
     let address = if is_plain(spec) { "0.0.0.0" } else { "127.0.0.1" };
     let mut lines = vec![
         ("data_dir", json!(DATA)),
@@ -60,14 +68,19 @@ pub fn settings(spec: &BrokerSpec) -> Result<String, String> {
             lines.push(("tls_ca", json!(format!("{CLIENT_CA}/ca.crt"))));
         }
     }
-    let mut text = String::new();
+    let mut file = String::new();
     for (key, value) in lines {
-        let _ = writeln!(text, "{key} = {value}");
+        let _ = writeln!(file, "{key} = {value}");
     }
+    let mut fixed = file.clone();
     for (key, value) in &spec.settings {
-        let _ = writeln!(text, "{key} = {}", written(key, value)?);
+        let line = format!("{key} = {}\n", written(key, value)?);
+        file.push_str(&line);
+        if !RELOADABLE_SETTINGS.contains(&key.as_str()) {
+            fixed.push_str(&line);
+        }
     }
-    Ok(text)
+    Ok(Settings { file, fixed })
 }
 
 /// A value as TOML has it: text, numbers, truth values and lists of them are written as in JSON.
@@ -94,13 +107,13 @@ fn written(key: &str, value: &Value) -> Result<String, String> {
 }
 
 /// The ConfigMap.
-pub fn config_map(broker: &Object<BrokerSpec>, settings: &str) -> Child {
+pub fn config_map(broker: &Object<BrokerSpec>, settings: &Settings) -> Child {
     let name = names::config(&broker.meta.key);
     let metadata = names::metadata(broker, &name);
     Child::new(
         ChildKind::ConfigMap,
         &name,
         metadata,
-        json!({ "data": { FILE: settings } }),
+        json!({ "data": { FILE: settings.file } }),
     )
 }

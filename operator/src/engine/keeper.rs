@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{DynamicObject, ObjectMeta};
 use kube::{Api, Client};
@@ -116,6 +116,32 @@ impl Keeper {
         there: &BTreeMap<(ChildKind, String), Seen>,
     ) -> Result<(), Problem> {
         self.prune(tools, broker, &[], there).await
+    }
+
+    /// Takes a pod away for which the StatefulSet then makes another one.
+    ///
+    /// # Errors
+    /// The API server's, but for a pod that is gone already.
+    pub async fn replace_pod(tools: &Tools, broker: &Object<BrokerSpec>, uid: &str) -> Result<(), Problem> {
+        let key = &broker.meta.key;
+        let name = names::pod(key);
+        let api: Api<Pod> = Api::namespaced(tools.client.clone(), &key.namespace);
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
+        let deletion = async {
+            match api.delete(&name, &parameters).await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+                answer => answer.map(drop),
+            }
+        };
+        let result = request(&format!("Pod {name}"), deletion).await;
+        tools.metrics.api_write(ApiWrite::Object, result.is_ok());
+        result.map(|()| info!(broker = %key, pod = name, "the broker was killed; its pod is replaced, which is sooner than its restart"))
     }
 
     /// The generation of the StatefulSet as it was last applied here.

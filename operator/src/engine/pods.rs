@@ -6,10 +6,13 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
+use super::statefulset::CONTAINER;
 use crate::source::Reason;
 
 /// So many restarts are no accident.
 const CRASHES: i32 = 3;
+/// A process that ran so long before it was killed has got through its start, in seconds.
+const HAD_STARTED: i64 = 10;
 /// Longest last line of a log that is repeated, in characters.
 const LINE_MAX: usize = 300;
 
@@ -141,6 +144,24 @@ fn last_line(ended: &ContainerStateTerminated) -> String {
     }
 }
 
+/// The uid of a pod whose broker ran, was killed (by the memory limit, say) and is held back by the kubelet, which waits longer each
+/// time: 10 s, 20 s, up to five minutes. A pod in its place starts at once. One that ends by itself, or right after its
+/// start, is left to the kubelet: there the pause is what it is for.
+pub fn held_back(pod: &Pod) -> Option<&str> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let broker = status.iter().find(|container| container.name == CONTAINER)?;
+    let waiting = broker.state.as_ref()?.waiting.as_ref()?;
+    let ended = broker.last_state.as_ref()?.terminated.as_ref()?;
+    // 137: the exit code of a process that SIGKILL has ended, as runtimes report it.
+    let killed = ended.exit_code == 137 || ended.reason.as_deref() == Some("OOMKilled");
+    let ran = ended.finished_at.as_ref()?.0.as_second() - ended.started_at.as_ref()?.0.as_second();
+    let held = waiting.reason.as_deref() == Some("CrashLoopBackOff") && killed && ran >= HAD_STARTED;
+    pod.metadata.uid.as_deref().filter(|_| held)
+}
+
 /// Whether the StatefulSet's newest revision is not this pod's.
 fn is_outdated(set: &StatefulSet, pod: &Pod) -> bool {
     let status = set.status.as_ref();
@@ -220,6 +241,27 @@ mod tests {
         ] {
             assert_eq!(judged(&pod), (reason, text.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_broker_that_ran_and_was_killed_is_held_back() {
+        let last = |code: i32, seconds: u32| {
+            json!({"terminated": {"exitCode": code, "reason": "Error", "startedAt": "2026-01-01T00:00:00Z",
+                "finishedAt": format!("2026-01-01T00:00:{seconds:02}Z")}})
+        };
+        let held = |reason: &str, last: Value| {
+            let mut pod = container(json!({"waiting": {"reason": reason}}), last, 2);
+            pod.metadata.uid = Some("u".to_owned());
+            held_back(&pod).is_some()
+        };
+        assert!(held("CrashLoopBackOff", last(137, 10)));
+        assert!(
+            !held("CrashLoopBackOff", last(137, 9)),
+            "killed in its start: the kubelet's pause is right"
+        );
+        assert!(!held("CrashLoopBackOff", last(1, 50)), "it ended by itself");
+        assert!(!held("ImagePullBackOff", last(137, 50)));
+        assert!(!held("CrashLoopBackOff", json!({})));
     }
 
     #[test]

@@ -205,6 +205,11 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     let certificates = tls_problem(broker, source).await;
     let problem = kept.problem.clone().map(|problem| (problem.reason, problem.message));
     let pod = children.pod(key);
+    if let Some(uid) = pod.as_deref().and_then(pods::held_back).filter(|_| !paused)
+        && let Err(problem) = Keeper::replace_pod(tools, broker, uid).await
+    {
+        warn!(broker = %key, why = problem.message, "its pod cannot be replaced; it is restarted later");
+    }
     // What the watch shows may be older than what was applied.
     let applied = kept.keeper.applied_generation(broker);
     let set = set.filter(|set| set.metadata.generation >= applied);

@@ -1,11 +1,11 @@
 //! (pure) The StatefulSet: one pod, restricted as Pod Security's strictest level asks, and its volume.
 //!
-//! In: a `Broker`, the image, the settings file, and the volume claim of the StatefulSet that is there. Out: the
+//! In: a `Broker`, the image, the settings, and the volume claim of the StatefulSet that is there. Out: the
 //! StatefulSet. Does not know about what the settings mean, apart from how long the broker takes to end.
 
 use serde_json::{Map, Value, json};
 
-use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, TLS};
+use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS};
 use super::network::{container_ports, health_port};
 use super::patch::strategic_merge;
 use super::{Child, ChildKind, fingerprint, names};
@@ -21,6 +21,9 @@ const USER: u32 = 65532;
 const GRACE_SECONDS: i64 = 20;
 /// The broker's default of `shutdown_timeout`.
 const SHUTDOWN_SECONDS: i64 = 10;
+/// How long a new process waits for the one before it to leave the volume: a pod that was deleted by force may still be
+/// ending on its node.
+const LOCK_TIMEOUT: &str = "30s";
 /// A start may take so many probes, one a second: half an hour to recover a large log.
 const STARTUP_PROBES: u32 = 1800;
 
@@ -29,7 +32,7 @@ const STARTUP_PROBES: u32 = 1800;
 pub fn stateful_set(
     broker: &Object<BrokerSpec>,
     default_image: &str,
-    settings: &str,
+    settings: &Settings,
     existing_size: Option<&Value>,
 ) -> Child {
     let key = &broker.meta.key;
@@ -82,13 +85,13 @@ fn claim(broker: &Object<BrokerSpec>, storage: &Storage, size: &Value) -> Value 
     claim
 }
 
-fn template(broker: &Object<BrokerSpec>, default_image: &str, settings: &str) -> Value {
+fn template(broker: &Object<BrokerSpec>, default_image: &str, settings: &Settings) -> Value {
     let spec = &broker.spec;
     let mut metadata = json!({
         "labels": names::labels(&broker.meta.key),
-        // Settings are read at the start, so a change of them replaces the pod; certificates and credentials are read
-        // anew by the broker itself.
-        "annotations": { "leveret.dev/settings": fingerprint(settings) },
+        // A change of what is only read at the start replaces the pod; other settings, certificates and credentials are
+        // read anew by the broker itself.
+        "annotations": { "leveret.dev/settings": fingerprint(&settings.fixed) },
     });
     names::add_annotations(&mut metadata, &spec.annotations);
     let mut pod = json!({
@@ -173,8 +176,15 @@ fn container(spec: &BrokerSpec, default_image: &str) -> Value {
         },
         "volumeMounts": mounts(spec),
     });
-    if let (Some(resources), Some(container)) = (&spec.resources, container.as_object_mut()) {
-        container.insert("resources".to_owned(), json!(resources));
+    if let Some(container) = container.as_object_mut() {
+        if let Some(resources) = &spec.resources {
+            container.insert("resources".to_owned(), json!(resources));
+        }
+        // The environment goes before the file, so it only speaks where the file is silent.
+        if !spec.settings.contains_key("lock_timeout") {
+            let wait = json!([{ "name": "LEVERET_LOCK_TIMEOUT", "value": LOCK_TIMEOUT }]);
+            container.insert("env".to_owned(), wait);
+        }
     }
     container
 }

@@ -107,7 +107,8 @@ fn a_volume_is_kept_unless_it_shall_go() {
         "Delete"
     );
     let broker = broker(json!({"storage": {"size": "20Gi"}}));
-    let grown = statefulset::stateful_set(&broker, "i", "", Some(&json!("10Gi"))).manifest;
+    let settings = config::settings(&broker.spec).expect("settings");
+    let grown = statefulset::stateful_set(&broker, "i", &settings, Some(&json!("10Gi"))).manifest;
     let claim = &grown["spec"]["volumeClaimTemplates"][0];
     assert_eq!(
         claim["spec"]["resources"]["requests"]["storage"], "10Gi",
@@ -119,7 +120,9 @@ fn a_volume_is_kept_unless_it_shall_go() {
 fn a_setting_replaces_the_pod_and_a_label_of_the_broker_does_not() {
     let hash = |spec: Value| set(spec)["spec"]["template"]["metadata"]["annotations"]["leveret.dev/settings"].take();
     let before = hash(json!({}));
-    assert_ne!(before, hash(json!({"settings": {"log": "debug"}})));
+    assert_ne!(before, hash(json!({"settings": {"threads": 2}})));
+    let live = json!({"settings": {"log": "debug", "heartbeat": "10s", "frame_max": "64KiB", "channel_max": 9}});
+    assert_eq!(before, hash(live), "read anew by the broker");
     assert_eq!(before, hash(json!({"service": {"type": "NodePort"}})));
     let tls = |name: &str| hash(json!({"tls": {"secretRef": {"name": name}}}));
     assert_eq!(tls("a"), tls("b"), "certificates are read anew by the broker");
@@ -127,8 +130,20 @@ fn a_setting_replaces_the_pod_and_a_label_of_the_broker_does_not() {
 }
 
 #[test]
+fn a_new_process_waits_for_the_one_before() {
+    let environment = |spec: Value| pod(spec)["containers"][0]["env"].take();
+    let waits = json!([{"name": "LEVERET_LOCK_TIMEOUT", "value": "30s"}]);
+    assert_eq!(environment(json!({})), waits);
+    assert_eq!(
+        environment(json!({"settings": {"lock_timeout": "1m"}})),
+        Value::Null,
+        "the file says it"
+    );
+}
+
+#[test]
 fn the_settings_file() {
-    let text = |spec: Value| config::settings(&broker(spec).spec);
+    let text = |spec: Value| config::settings(&broker(spec).spec).map(|settings| settings.file);
     let plain = text(json!({"settings": {"log": "info,\"x\"", "threads": 2, "guest_loopback_only": false}}));
     assert_eq!(
         plain.expect("settings"),
@@ -272,15 +287,16 @@ fn a_network_policy_on_request() {
 #[test]
 fn every_object_belongs_to_its_broker() {
     let broker = broker(json!({"networkPolicy": {}, "annotations": {"a": "b"}}));
+    let settings = config::settings(&broker.spec).expect("settings");
     let children = [
         secret::secret(&broker, &credentials(None), None),
-        config::config_map(&broker, ""),
+        config::config_map(&broker, &settings),
         network::headless_service(&broker),
         network::client_service(&broker),
         network::disruption_budget(&broker),
         network::network_policy(&broker).expect("a policy"),
         network::service_monitor(&broker),
-        statefulset::stateful_set(&broker, "i", "", None),
+        statefulset::stateful_set(&broker, "i", &settings, None),
     ];
     for child in children {
         let metadata = &child.manifest["metadata"];

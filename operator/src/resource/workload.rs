@@ -42,6 +42,9 @@ pub const OWN_SETTINGS: [&str; 10] = [
     "admin_password_file",
 ];
 
+/// Settings that a running broker takes from its file by itself: no reason to replace the pod.
+pub const RELOADABLE_SETTINGS: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "shutdown_timeout", "log"];
+
 /// The disk of a broker that the operator runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,100 @@
+//! Settings that change while the broker runs.
+//!
+//! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: what new connections
+//! are offered, what is logged, how long a stop may take; and a log line for each setting that waits for a restart.
+//! Does not know who writes the file.
+
+use crate::config::{Config, Flags, RELOADABLE};
+use crate::files;
+use crate::node::Limits;
+use crate::telemetry::SetFilter;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What may change. Everything else of the settings is as it was at the start.
+pub struct Live {
+    /// What the next connection is offered.
+    pub offer: Arc<RwLock<Limits>>,
+    /// Longest time that clients get to close.
+    pub shutdown_timeout: RwLock<Duration>,
+    set_filter: SetFilter,
+}
+
+impl Live {
+    /// As the start has it.
+    pub fn new(config: &Config, set_filter: SetFilter) -> Self {
+        Self {
+            offer: Arc::new(RwLock::new(config.limits.clone())),
+            shutdown_timeout: RwLock::new(config.shutdown_timeout),
+            set_filter,
+        }
+    }
+
+    fn apply(&self, config: &Config) -> anyhow::Result<()> {
+        // The filter first: it is the only one that may be refused here, and then nothing has changed.
+        (self.set_filter)(&config.log)?;
+        let mut offer = self.offer.write();
+        offer.frame_max = config.limits.frame_max;
+        offer.channel_max = config.limits.channel_max;
+        offer.heartbeat_seconds = config.limits.heartbeat_seconds;
+        drop(offer);
+        *self.shutdown_timeout.write() = config.shutdown_timeout;
+        Ok(())
+    }
+}
+
+/// Follows the settings file that `given` names until the task is dropped; returns at once if it names none.
+///
+/// `given` is what flags and environment say (they go before the file now as at the start), `filled` what it was with the file.
+pub async fn follow(given: Flags, mut filled: Flags, live: Arc<Live>) {
+    let Some(path) = given.config.clone() else { return };
+    let mut stamp = files::modified(&path);
+    let started = filled.clone();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = files::modified(&path);
+        if now == stamp {
+            continue;
+        }
+        stamp = now;
+        match read(&given, &live) {
+            Ok(next) => {
+                tell(&filled, &next, &started);
+                filled = next;
+            }
+            Err(error) => {
+                error!("the settings file has changed and can't be used; the settings before it stay: {error:#}");
+            }
+        }
+    }
+}
+
+fn read(given: &Flags, live: &Live) -> anyhow::Result<Flags> {
+    let next = given.with_file()?;
+    live.apply(&next.check()?)?;
+    Ok(next)
+}
+
+fn tell(before: &Flags, next: &Flags, started: &Flags) {
+    let (live, restart): (Vec<_>, Vec<_>) = before
+        .differences(next)
+        .into_iter()
+        .partition(|key| RELOADABLE.contains(key));
+    if !live.is_empty() {
+        info!(settings = live.join(","), "settings were read anew");
+    }
+    // What has been put back needs nothing.
+    let waiting = started.differences(next);
+    let restart: Vec<_> = restart.into_iter().filter(|key| waiting.contains(key)).collect();
+    if !restart.is_empty() {
+        warn!(
+            settings = restart.join(","),
+            "settings have changed that take effect at the next start"
+        );
+    }
+}

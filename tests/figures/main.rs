@@ -1,0 +1,143 @@
+//! How long a thousand queues take, and what ten thousand objects and a gigabyte of other people's Secrets cost the operator.
+//!
+//! In: a control plane, programs built for release (`make figures` names them). Out: lines for docs/operations.md, and a
+//! failure when the operator takes many times what it took when this was written. Without `LEVERET_FIGURES=1` this is
+//! skipped: it takes minutes and its numbers mean little beside other work.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use harness::Broker;
+use harness::api_server::{Resources, api_server};
+use harness::kubectl::Tools;
+use harness::operator_process::Operator;
+use kube::api::PostParams;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// Objects that `kubectl apply` brings at once.
+const APPLIED: usize = 1_000;
+/// Objects altogether.
+const OBJECTS: usize = 10_000;
+/// Secrets that no Broker names, and the bytes of each.
+const SECRETS: usize = 10_000;
+const SECRET_BYTES: usize = 100_000;
+/// Requests to the API server at a time.
+const AT_ONCE: usize = 16;
+/// Resident memory that would be a mistake, MiB.
+const TOO_MUCH: u64 = 200;
+
+fn queue(number: usize) -> Value {
+    json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Queue", "metadata": {"name": format!("q-{number}")},
+        "spec": {"brokerRef": {"name": "main"}}})
+}
+
+/// Resident memory of a process, MiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("Linux says it");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect("a number");
+    kib / 1024
+}
+
+async fn create(resources: &Resources, kind: &str, objects: impl Iterator<Item = Value>) {
+    let api = resources.api(kind);
+    let requests = objects.map(|object| {
+        let api = api.clone();
+        async move {
+            let object: DynamicObject = serde_json::from_value(object).expect("an object");
+            api.create(&PostParams::default(), &object).await.map(drop)
+        }
+    });
+    let failed = stream::iter(requests)
+        .buffer_unordered(AT_ONCE)
+        .filter_map(|answer| async { answer.err() })
+        .collect::<Vec<_>>()
+        .await;
+    assert!(failed.is_empty(), "{:?}", failed.first());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_objects_cost() {
+    if std::env::var("LEVERET_FIGURES").is_err() {
+        harness::skip("REQUIRE_FIGURES", "measuring takes minutes: run `make figures`");
+        return;
+    }
+    let Some(cluster) = api_server() else { return };
+    let tools = Tools::at(cluster.clone());
+    let client = cluster.client().await;
+    let namespace = cluster.namespace(&client, "figures").await;
+    let resources = Resources::new(&client, &namespace);
+    let broker = Broker::start();
+    let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
+        "stringData": {"username": "guest", "password": "guest"}});
+    let external = json!({"uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
+        "credentialsSecretRef": {"name": "admin"}});
+    let main = json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "main"},
+        "spec": {"engine": "External", "external": external}});
+    tools.apply(&namespace, &[secret, main], &[]);
+    let ready = |kind: &str| {
+        let arguments = [
+            "-n",
+            &namespace,
+            "wait",
+            kind,
+            "--all",
+            "--for=condition=Ready",
+            "--timeout=30m",
+        ];
+        tools.kubectl_well(&arguments);
+    };
+    ready("brokers.leveret.dev");
+    println!("operator with one Broker: {} MiB", resident(operator.pid()));
+
+    let start = Instant::now();
+    tools.apply(&namespace, &(0..APPLIED).map(queue).collect::<Vec<_>>(), &[]);
+    let applied = start.elapsed();
+    ready("queues.leveret.dev");
+    let took = start.elapsed();
+    println!(
+        "kubectl apply of {APPLIED} queues: all Ready after {took:.1?}, of which kubectl itself took {applied:.1?}"
+    );
+
+    let start = Instant::now();
+    create(&resources, "Queue", (APPLIED..OBJECTS).map(queue)).await;
+    ready("queues.leveret.dev");
+    println!(
+        "{OBJECTS} objects Ready, the last {} in {:.1?}",
+        OBJECTS - APPLIED,
+        start.elapsed()
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let with_objects = resident(operator.pid());
+    println!("operator with {OBJECTS} objects: {with_objects} MiB");
+
+    let payload = "x".repeat(SECRET_BYTES);
+    let secrets = (0..SECRETS).map(|number| {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("other-{number}")},
+            "stringData": {"payload": payload}})
+    });
+    create(&resources, "Secret", secrets).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let with_secrets = resident(operator.pid());
+    println!("operator beside {SECRETS} Secrets of {SECRET_BYTES} bytes that no Broker names: {with_secrets} MiB");
+    assert!(with_secrets < TOO_MUCH, "{with_secrets} MiB");
+
+    // A new process, which meets all of it at once.
+    drop(operator);
+    let start = Instant::now();
+    let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    println!("the same after a restart: {} MiB", resident(operator.pid()));
+    assert!(start.elapsed() < Duration::from_secs(60), "it was ready in time");
+    assert!(resident(operator.pid()) < TOO_MUCH);
+}

@@ -1,0 +1,153 @@
+//! Settings of a broker that runs, and a data directory that somebody else still has.
+//!
+//! In: settings files that change, processes that end late. Out: what takes effect at once, what waits, and what is said of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use harness::broker_process::{binary, wait_for_exit};
+use harness::wait::{eventually, until};
+use harness::{Broker, Client, place, reaper};
+use rustix::process::{Pid, Signal, kill_process};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Replaces the file in one piece, as a mounted ConfigMap changes.
+fn write(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("it can be written");
+    fs::rename(&new, file).expect("it can be renamed");
+}
+
+fn says(broker: &Broker, what: &str) {
+    until(what, SOON, || broker.stderr().contains(what));
+}
+
+#[test]
+fn a_changed_file_takes_effect_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("leveret.toml");
+    write(&file, "heartbeat = \"30s\"\nthreads = 2\n");
+    let path = file.display().to_string();
+    let broker = Broker::start_with(&["--config", &path, "--channel-max", "3000"]);
+    let tuned = || Client::raw(broker.amqp()).log_in();
+    assert_eq!(tuned().heartbeat, 30);
+
+    let open = Client::with_channel(broker.amqp());
+    write(
+        &file,
+        "heartbeat = \"7s\"\nframe_max = \"8KiB\"\nchannel_max = 5\nlog = \"debug\"\nthreads = 3\n",
+    );
+    says(&broker, "settings were read anew");
+    let tune = tuned();
+    assert_eq!((tune.heartbeat, tune.frame_max), (7, 8192));
+    assert_eq!(
+        tune.channel_max, 3000,
+        "a flag goes before the file, then as at the start"
+    );
+    says(&broker, "settings=\"threads\"");
+    open.close();
+    says(&broker, "DEBUG");
+
+    // What is wrong changes nothing, not even what is right beside it.
+    write(&file, "heartbeat = \"8s\"\nframe_max = \"1B\"\n");
+    says(&broker, "setting frame_max: '1B' is not allowed");
+    assert_eq!(tuned().heartbeat, 7);
+    write(&file, "heartbeat = \"9s\"\nlog = \"no,such=filter=\"\n");
+    says(&broker, "setting log: 'no,such=filter=' is not allowed");
+    assert_eq!(tuned().heartbeat, 7);
+    fs::remove_file(&file).expect("it was there");
+    says(&broker, "No such file");
+
+    write(&file, "heartbeat = \"9s\"\nthreads = 2\n");
+    eventually("the heartbeat", SOON, || match tuned().heartbeat {
+        9 => Ok(()),
+        other => Err(other),
+    });
+}
+
+/// The keys between the brackets of a list in a source file.
+fn listed(source: &str, name: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(place::repository().join(source)).expect("a source");
+    let (_, list) = text.split_once(&format!("pub const {name}")).expect("the list");
+    let (_, list) = list.split_once("= [").expect("a list");
+    let (list, _) = list.split_once(']').expect("its end");
+    let keys = list.split(',').map(|key| key.trim().trim_matches('"').to_owned());
+    keys.filter(|key| !key.is_empty()).collect()
+}
+
+/// Two programs that know nothing of each other, and a document: all three must mean the same settings.
+#[test]
+fn broker_operator_and_document_agree_on_what_is_read_anew() {
+    let broker = listed("broker/src/config.rs", "RELOADABLE");
+    let operator = listed("operator/src/resource/workload.rs", "RELOADABLE_SETTINGS");
+    assert_eq!(broker, operator);
+    let document = fs::read_to_string(place::repository().join("docs/settings.md")).expect("a document");
+    let rows = document.lines().filter(|line| line.starts_with("| `"));
+    let live = rows.filter(|row| row.trim_end().ends_with("| at once |"));
+    let named: BTreeSet<String> = live
+        .filter_map(|row| row.split('`').nth(1).map(str::to_owned))
+        .collect();
+    assert_eq!(named, broker);
+}
+
+#[test]
+fn a_start_waits_for_the_process_before_it() {
+    let mut first = Broker::start();
+    let (data, pid) = (first.data(), first.pid());
+    let second = thread::spawn(move || {
+        let shared = |folder: &Path| symlink(&data, folder).expect("a link to the same folder");
+        Broker::start_on(shared, &["--lock-timeout", "20s"])
+    });
+    thread::sleep(Duration::from_millis(500));
+    assert!(!second.is_finished(), "two brokers in one folder");
+    first.kill();
+    let second = second.join().expect("it starts");
+    let waited = format!(
+        "another process has the data directory; waiting until it has gone folder={}",
+        second.data().display()
+    );
+    let log = second.stderr();
+    assert!(log.contains(&waited) && log.contains(&format!("pid={pid}")), "{log}");
+    Client::with_channel(second.amqp());
+}
+
+#[test]
+fn a_waiting_start_ends_when_it_is_told_or_when_its_time_is_over() {
+    let first = Broker::start();
+    let data = first.data().display().to_string();
+    let any = [
+        "--data-dir",
+        &data,
+        "--amqp-listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+    ];
+    let refused = Broker::refused(&[&any[..], &["--lock-timeout", "300ms"]].concat());
+    assert!(!refused.status.success());
+    let holder = format!("in use by process {}", first.pid());
+    assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
+
+    let mut waiting = Command::new(binary())
+        .args(any)
+        .args(["--lock-timeout", "60s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the broker runs");
+    reaper::add(waiting.id(), None);
+    thread::sleep(Duration::from_millis(500));
+    let pid = i32::try_from(waiting.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id");
+    kill_process(pid, Signal::TERM).expect("it was started here");
+    let status = wait_for_exit(&mut waiting, Duration::from_secs(5));
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+}
