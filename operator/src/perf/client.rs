@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use leveret_amqp::method::{
@@ -67,20 +67,6 @@ impl Client {
         client.write(&PROTOCOL_HEADER)?;
         client.log_in(address)?;
         Ok(client)
-    }
-
-    /// The same until the broker is up.
-    ///
-    /// # Errors
-    /// The last attempt's, when `patience` is over.
-    pub fn open_within(address: &Address, who: &str, patience: Duration) -> Result<Client, Error> {
-        let start = Instant::now();
-        loop {
-            match Client::open(address, who) {
-                Err(_) if start.elapsed() < patience => std::thread::sleep(Duration::from_millis(5)),
-                result => return result,
-            }
-        }
     }
 
     fn log_in(&mut self, address: &Address) -> Result<(), Error> {

@@ -26,9 +26,6 @@ const LOOK: Duration = Duration::from_millis(2);
 /// When nothing has moved for so long, counts will not be reached any more.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// How long the broker may take to come up.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The event loops, and what they count.
 struct Running {
     counters: Arc<Counters>,
@@ -47,7 +44,7 @@ pub async fn drive(
     mut tell: impl FnMut(String),
 ) -> Result<Figures, Error> {
     setup::allow_many_connections();
-    let mut control = Client::open_within(&load.address, "control connection", PATIENCE)?;
+    let mut control = Client::open(&load.address, "control connection")?;
     let product = control.product.clone();
     setup::declare(load, &mut control)?;
     let consumers = setup::consumers(load)?;
