@@ -38,7 +38,7 @@ def bindings(bench, size):
     """Through a topic exchange with so many wildcard bindings, with a key for each of them."""
     bench.fresh(settle=1)
     bench.call(f'bind {size} --pipelined --settle 0')
-    return bench.load(f'-s 100 -a -p -e topics -t topic -u bench --topic-keys {size}', SECS, WARMUP)
+    return bench.load(f'-s 100 -a -p -e bench-topics -t topic -u bench --topic-keys {size}', SECS, WARMUP)
 
 
 def connections(bench, size):

@@ -134,7 +134,7 @@ def memory(bench):
 def topic(bench):
     """A topic exchange with 10,000 wildcard bindings, and publishes that match them."""
     bound = bench.call('bind 10000 --pipelined --settle 0')
-    run = bench.load('-s 100 -a -p -e topics -t topic -u bench --topic-keys 10000')
+    run = bench.load('-s 100 -a -p -e bench-topics -t topic -u bench --topic-keys 10000')
     return run | {'bind_per_second': bound['per_second']}
 
 
@@ -177,7 +177,7 @@ def backlog(bench):
     rss, disk = bench.rss_mib(), bench.disk_bytes() - empty
     restart = bench.restart_after_kill('deep', depth=count)
     time.sleep(1)
-    drain = bench.run(f'-x 0 -D {count} -z 900 -a -u deep')
+    drain = bench.run(f'-p -x 0 -D {count} -z 900 -a -u deep')
     time.sleep(2)
     return {
         'messages': count, 'fill': fill['published'], 'fill_per_million': fill['per_million'],

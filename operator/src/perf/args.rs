@@ -191,7 +191,7 @@ pub enum Measure {
     /// Delete them
     #[command(hide = true)]
     Delete(Many),
-    /// Bind a queue by N topic patterns with * and #
+    /// Bind a queue to the topic exchange NAME-topics by N patterns with * and #
     #[command(hide = true)]
     Bind(Many),
     /// Open N connections with a channel each, and let them idle

@@ -59,7 +59,7 @@ pub async fn drive(
     running.stop().await;
     // What was declared goes also when the run has failed; its error is the one that matters.
     match (result, setup::clean_up(load, &mut control)) {
-        (Ok(_), Err(error)) => return Err(error),
+        (Ok(_), Err(error)) => Err(error),
         (result, _) => {
             control.close();
             result

@@ -17,9 +17,6 @@ use super::{process, setup, topic};
 /// Between two attempts to reach a broker that starts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The exchange of the patterns.
-const TOPICS: &str = "topics";
-
 /// What many of one thing took.
 #[derive(Debug, Serialize)]
 pub struct Cost {
@@ -121,10 +118,10 @@ pub fn delete(many: &Many) -> Result<Cost, Error> {
 /// # Errors
 /// The broker refuses one.
 pub fn bind(many: &Many) -> Result<Cost, Error> {
-    let (mut client, queue, exchange) = (
-        open(many)?,
+    let mut client = open(many)?;
+    let (queue, exchange) = (
         short("--queue", &many.queue)?,
-        ShortString::from_static(TOPICS),
+        short("--queue", &format!("{}-topics", many.queue))?,
     );
     client.declare_exchange(&exchange, "topic", many.durable)?;
     client.ask(
