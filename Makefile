@@ -1,5 +1,6 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench crash soak soak-disk flood image reproducible e2e gitops figures dist cluster cluster-down
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood image reproducible e2e \
+  gitops figures dist cluster cluster-down
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
@@ -23,8 +24,20 @@ crds:             # write crds/ from the Rust types
 demo: build       # a tour: broker, topology, messages, a repair
 	bash examples/demo.sh
 
-bench:            # against RabbitMQ, into docs/benchmarks.md
-	bash tests/load/bench.sh
+bench:            # all loads, beside RabbitMQ, into docs/performance.md; needs root. BENCH_SECS, SCENARIOS: tests/load/bench.py
+	python3 tests/load/bench.py
+
+bench-quick:      # two minutes, to the terminal; RabbitMQ only where `make bench` has installed it
+	python3 tests/load/bench.py --quick
+
+bench-curves:     # what depth, queues, bindings, connections and unacknowledged messages cost, into docs/performance.md
+	python3 tests/load/bench.py --curves
+
+guard:            # instructions of the hot path, against those that were accepted
+	python3 tests/load/guard.py
+
+guard-accept:     # accept the present ones; commit broker/benches/guard.json and say why
+	python3 tests/load/guard.py --accept
 
 crash:            # two hundred rounds of kill -9 under load, and two hundred power cuts (needs root)
 	cargo build --workspace --bins

@@ -27,6 +27,9 @@ pub mod export;
 /// `leveret lint`: what is wrong with a folder, without a broker.
 pub mod lint;
 
+/// `leveret perf`: a load on any broker, measured.
+pub mod perf;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 

@@ -24,6 +24,8 @@ mod follow;
 
 mod once;
 
+mod perf;
+
 mod plan;
 
 /// How long anything may take.

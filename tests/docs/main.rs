@@ -32,6 +32,10 @@ const COMMANDS: [(&str, &str); 12] = [
         "every test here, with the profile's folder",
     ),
     ("leveret dev examples/orders", "leveret_dev_follows_and_ends_cleanly"),
+    (
+        "leveret perf -x 4 -y 2 -s 1024 -f persistent -c 100 -q 500 -A 10 -z 10",
+        "a_load_on_a_broker",
+    ),
     ("leveret-operator crd | kubectl apply -f -", "the_tour_with_a_cluster"),
     ("leveret-operator run &", "the_tour_with_a_cluster"),
     (
@@ -234,6 +238,22 @@ fn the_broker_alone() {
     broker.says("ready");
     assert!(home.path().join("data").is_dir());
     broker.ends(Signal::TERM);
+}
+
+#[test]
+fn a_load_on_a_broker() {
+    let programs = programs();
+    let home = TempDir::new().expect("a folder");
+    let home = home.path().display();
+    // Beside a broker in the same network, and for a second instead of ten.
+    let line = "leveret perf -x 4 -y 2 -s 1024 -f persistent -c 100 -q 500 -A 10 -z 1";
+    let script = format!(
+        "leveret-broker --data-dir {home}/data >{home}/log & until grep -qx ready {home}/log; do sleep 0.05; done; \
+         {line}; kill -TERM %1; wait %1"
+    );
+    let output = alone(programs.path(), &format!("bash -emc '{script}'")).output();
+    let said = succeeded(output.expect("bash runs"));
+    assert!(said.contains("messages/s") && said.contains("p99.9"), "{said}");
 }
 
 #[test]

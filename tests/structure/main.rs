@@ -62,7 +62,7 @@ const NEVER: &[(&str, &[&str])] = &[
         &["leveret_amqp", "leveret_broker", "leveret_operator", "tokio"],
     ),
     ("broker/src", &["leveret_operator", "kube", "lapin"]),
-    ("operator", &["leveret_broker", "leveret_amqp", "leveret_store"]),
+    ("operator", &["leveret_broker", "leveret_store"]),
     ("tests", &["leveret_broker", "leveret_operator", "leveret_store"]),
 ];
 

@@ -1,5 +1,5 @@
 //! `leveret`: the command line. `dev` runs a broker for a folder of manifests, `plan`, `lint` and `export` stand between
-//! folders and brokers that run already.
+//! folders and brokers that run already, `perf` measures a broker.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use leveret_operator::dev::{self, DevArgs};
 use leveret_operator::export::{self, ExportArgs};
 use leveret_operator::lint::{self, LintArgs};
+use leveret_operator::perf;
+use leveret_operator::perf::args::PerfArgs;
 use leveret_operator::plan::{self, PlanArgs};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +34,8 @@ enum Command {
     Lint(LintArgs),
     /// Write what stands on a live broker (Leveret or RabbitMQ) as YAML that applies without changing anything
     Export(ExportArgs),
+    /// Put a load on any AMQP 0-9-1 broker and measure rates, latencies, CPU and memory
+    Perf(Box<PerfArgs>),
     /// Not in this version
     #[command(external_subcommand, hide = true)]
     Other(Vec<String>),
@@ -43,10 +47,11 @@ fn main() -> ExitCode {
         Command::Plan(args) => make_plan(&args),
         Command::Lint(args) => check(&args),
         Command::Export(args) => write_down(&args),
+        Command::Perf(args) => measure(&args),
         Command::Other(words) => {
             let word = words.first().map(String::as_str).unwrap_or_default();
             Err(anyhow::anyhow!(
-                "there is no command '{word}' in this version, only dev, plan, lint and export; see leveret --help"
+                "there is no command '{word}' in this version, only dev, plan, lint, export and perf; see leveret --help"
             ))
         }
     };
@@ -89,6 +94,11 @@ fn write_down(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         eprintln!("leveret: left out: {line}");
     }
     print(&export.yaml()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &PerfArgs) -> anyhow::Result<ExitCode> {
+    on_a_runtime(perf::run(args))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,134 @@
+//! Fixed work whose instructions are counted by callgrind: the guard against a hot path that has become longer.
+//!
+//! In: the name of a piece of work. Out: the work done, once, with the same input every time and on this thread alone. Started
+//! by `tests/load/guard.py`, which counts and compares.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use leveret_amqp::method::BasicPublish;
+use leveret_amqp::{
+    FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver, put_method_frame,
+};
+use leveret_store::fs::RealFs;
+use leveret_store::{Batch, Options, Store, Urgency};
+
+#[path = "topics/mod.rs"]
+mod topics;
+
+const FRAME_MAX: u32 = 131_072;
+const BODY: [u8; 100] = [b'x'; 100];
+const PROPERTIES: [u8; 3] = [0x10, 0, 2];
+
+fn main() -> ExitCode {
+    let works: [(&str, fn()); 6] = [
+        ("decode", decode),
+        ("encode", encode),
+        ("topic", topic),
+        ("record", record),
+        ("append", append),
+        ("nothing", || ()),
+    ];
+    // `cargo bench` adds a flag of its own.
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with("--"));
+    match works.iter().find(|(name, _)| Some(*name) == wanted.as_deref()) {
+        Some((_, work)) => {
+            work();
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("{}", works.map(|(name, _)| name).join(" "));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// 100,000 publishes read, 64 a buffer.
+fn decode() {
+    let mut octets = Vec::new();
+    for _ in 0..64 {
+        let publish = BasicPublish {
+            exchange: ShortString::from_static("orders"),
+            routing_key: ShortString::from_static("orders.placed.eu"),
+            ..BasicPublish::default()
+        };
+        put_method_frame(&mut octets, 1, &publish.into());
+        put_content(&mut octets, 1, FRAME_MAX, 60, &PROPERTIES, &BODY);
+    }
+    for _ in 0..100_000 / 64 {
+        let mut rest = octets.as_slice();
+        while let Ok(Some(frame)) = next_frame(black_box(rest), FRAME_MAX) {
+            match frame.kind {
+                FrameKind::Method => _ = black_box(parse_publish(frame.payload)).is_some(),
+                FrameKind::Header => _ = black_box(parse_header(frame.payload)).is_ok(),
+                _ => _ = black_box(frame.payload),
+            }
+            rest = rest.get(frame.wire_len()..).unwrap_or_default();
+        }
+    }
+}
+
+/// 100,000 deliveries written.
+fn encode() {
+    let mut out = Vec::with_capacity(64 << 10);
+    for tag in 0..100_000 {
+        if tag % 64 == 0 {
+            out.clear();
+        }
+        put_deliver(&mut out, 1, b"consumer", tag, false, b"orders", b"orders.placed.eu");
+        put_content(&mut out, 1, FRAME_MAX, 60, &PROPERTIES, black_box(&BODY));
+    }
+    black_box(out);
+}
+
+/// 50,000 keys through 2,000 patterns.
+fn topic() {
+    let (exchange, keys) = (topics::exchange(2_000), topics::keys(2_000));
+    let found: usize = keys
+        .iter()
+        .cycle()
+        .take(50_000)
+        .map(|key| topics::matches(&exchange, key))
+        .sum();
+    assert!(found >= 50_000, "each key has at least its own pattern");
+}
+
+/// 100,000 records encoded with their checksums, and settled.
+fn record() {
+    let mut batch = Batch::new();
+    for round in 0..100_000 / 64 {
+        batch.clear();
+        for id in 0..64 {
+            black_box(batch.publish(round * 64 + id, &[1], &[black_box(&BODY)]));
+        }
+    }
+    black_box(batch);
+}
+
+/// 50,000 messages appended, 10 a batch. The writer's thread is not counted.
+fn append() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let opened = Store::open(
+        Options::new(folder.path()),
+        Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|error| panic!("{error}")),
+    );
+    let (store, _) = opened.expect("a log");
+    let handle = store.handle();
+    let mut batch = Batch::new();
+    for _ in 0..5_000 {
+        let first = handle.next_ids(10);
+        let places: Vec<_> = (first..first + 10)
+            .map(|id| (id, batch.publish(id, &[1], &[&BODY])))
+            .collect();
+        let appended = handle.append(&mut batch, Urgency::Soon).expect("an open log");
+        let settled: Vec<_> = places
+            .into_iter()
+            .map(|(id, place)| (id, appended.location(place)))
+            .collect();
+        batch.settle(1, &settled);
+    }
+    handle.append(&mut batch, Urgency::Soon).expect("an open log");
+}

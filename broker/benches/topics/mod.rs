@@ -1,0 +1,60 @@
+//! A topic exchange with patterns that all have a wildcard, and a key for each of them.
+
+use leveret_amqp::{FieldTable, ShortString};
+use leveret_broker::exchange::binding::{Binding, DestinationKind};
+use leveret_broker::exchange::{Definition, Exchange, Kind, Target};
+
+/// The exchange, with so many bindings to as many destinations.
+pub fn exchange(patterns: usize) -> Exchange {
+    let mut exchange = Exchange::new(Definition {
+        name: ShortString::from_static("topics"),
+        kind: Kind::Topic,
+        durable: false,
+        auto_delete: false,
+        internal: false,
+        arguments: FieldTable::new(),
+    });
+    for number in 0..patterns {
+        let name = ShortString::truncated(&format!("to-{number}"));
+        let binding = Binding {
+            source: ShortString::from_static("topics"),
+            destination: name.clone(),
+            destination_kind: DestinationKind::Exchange,
+            routing_key: ShortString::truncated(&pattern(number)),
+            arguments: FieldTable::new(),
+        };
+        assert!(exchange.bind(binding, Target::Exchange(name)));
+    }
+    exchange
+}
+
+fn pattern(number: usize) -> String {
+    let (a, b) = (number % 100, number / 100);
+    match number % 4 {
+        0 => format!("s{a}.*.k{b}"),
+        1 => format!("s{a}.k{b}.#"),
+        2 => format!("*.s{a}.k{b}"),
+        _ => format!("s{a}.#.k{b}"),
+    }
+}
+
+/// A key for each pattern.
+pub fn keys(patterns: usize) -> Vec<String> {
+    let key = |number: usize| {
+        let (a, b) = (number % 100, number / 100);
+        match number % 4 {
+            0 => format!("s{a}.any.k{b}"),
+            1 => format!("s{a}.k{b}.more.words"),
+            2 => format!("any.s{a}.k{b}"),
+            _ => format!("s{a}.two.words.k{b}"),
+        }
+    };
+    (0..patterns).map(key).collect()
+}
+
+/// Destinations of a message with this key.
+pub fn matches(exchange: &Exchange, key: &str) -> usize {
+    let mut found = 0;
+    exchange.route(key.as_bytes(), &FieldTable::new, &mut |_| found += 1);
+    found
+}
