@@ -5,7 +5,7 @@ use leveret_broker::exchange::binding::{Binding, DestinationKind};
 use leveret_broker::exchange::{Definition, Exchange, Kind, Target};
 
 /// The exchange, with so many bindings to as many destinations.
-pub fn exchange(patterns: usize) -> Exchange {
+pub(crate) fn exchange(patterns: usize) -> Exchange {
     let mut exchange = Exchange::new(Definition {
         name: ShortString::from_static("topics"),
         kind: Kind::Topic,
@@ -39,7 +39,7 @@ fn pattern(number: usize) -> String {
 }
 
 /// A key for each pattern.
-pub fn keys(patterns: usize) -> Vec<String> {
+pub(crate) fn keys(patterns: usize) -> Vec<String> {
     let key = |number: usize| {
         let (a, b) = (number % 100, number / 100);
         match number % 4 {
@@ -53,7 +53,7 @@ pub fn keys(patterns: usize) -> Vec<String> {
 }
 
 /// Destinations of a message with this key.
-pub fn matches(exchange: &Exchange, key: &str) -> usize {
+pub(crate) fn matches(exchange: &Exchange, key: &str) -> usize {
     let mut found = 0;
     exchange.route(key.as_bytes(), &FieldTable::new, &mut |_| found += 1);
     found
