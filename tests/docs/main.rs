@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Every command line of the documents, and what covers it.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 13] = [
     ("make demo", "the_demo_ends_by_itself_with_a_summary"),
     ("make test", "this very run"),
     (
