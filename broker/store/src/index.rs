@@ -201,13 +201,16 @@ impl Messages {
         for message in &mut live {
             message.redelivered |= message.delivery_count > 0 || message.id <= delivered;
         }
-        if backlog.pages.is_empty() && live.len() > 2 * PACKED {
-            let packed = (live.len() / PACKED - 1) * PACKED;
-            backlog
-                .pages
-                .extend(live.chunks(PACKED).take(packed / PACKED).filter_map(Page::pack));
-            live.drain(..packed);
-        }
+        // What follows the last page is packed, but for the end, where more will be added.
+        let from = backlog
+            .pages
+            .last()
+            .map_or(0, |page| live.partition_point(|message| message.id < page.last()));
+        let behind = live.split_off(from);
+        let packed = (behind.len() / PACKED).saturating_sub(1) * PACKED;
+        let (packed, end) = behind.split_at_checked(packed).unwrap_or((&[], &behind));
+        backlog.pages.extend(packed.chunks(PACKED).filter_map(Page::pack));
+        live.extend_from_slice(end);
         live.shrink_to_fit();
         backlog.loose = live;
         Some(backlog)
