@@ -11,6 +11,9 @@ use leveret_store::{Backlog, Handle, Location, MessageId, Page};
 use std::collections::VecDeque;
 use tracing::error;
 
+/// A queue that has run empty keeps room for so many messages; a burst's is given back.
+pub(super) const KEPT: usize = 4096;
+
 /// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays holds that
 /// much.
 const REFILL_RUN: usize = 1024;
@@ -99,6 +102,9 @@ impl Ready {
                 self.warm(source);
             }
             let mut entry = self.head.pop_front()?;
+            if self.head.is_empty() && self.head.capacity() > KEPT {
+                self.head = VecDeque::new();
+            }
             self.resident = self.resident.saturating_sub(entry.resident());
             self.uncount(entry.body_len, entry.durable);
             if entry.message.is_none() {

@@ -9,8 +9,11 @@ use crate::message::Message;
 use leveret_store::{Backlog, Handle, Location, MessageId, Page, QueueId, StoredMessage};
 use std::collections::VecDeque;
 
-/// Messages in a page.
-const PAGE: usize = 4096;
+#[cfg(test)]
+mod tests;
+
+/// Messages in a page; few in tests, so that they come by every case.
+const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
 /// So many stretches at the end are not packed: a message that two publishers' race has delayed still finds its place.
 const OPEN: usize = 2;
 

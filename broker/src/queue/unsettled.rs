@@ -4,6 +4,7 @@
 //! Does not know who holds which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
+use super::ready::KEPT;
 use leveret_store::{Backlog, Location, MessageId, StoredMessage};
 use std::collections::VecDeque;
 
@@ -75,6 +76,9 @@ impl Unsettled {
         self.body_bytes = self.body_bytes.saturating_sub(u64::from(entry.body_len));
         while matches!(self.ring.front(), Some((_, None))) {
             self.ring.pop_front();
+        }
+        if self.ring.is_empty() && self.ring.capacity() > KEPT {
+            self.ring = VecDeque::new();
         }
         if self.ring.len() > 4096 && self.ring.len() > self.len * 4 {
             self.ring.retain(|(_, entry)| entry.is_some());

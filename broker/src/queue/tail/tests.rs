@@ -1,0 +1,163 @@
+//! Against a plain map.
+
+use super::*;
+use leveret_store::fs::RealFs;
+use leveret_store::{Options, Store};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+/// What the map knows of a message: durable, delivery count, segment.
+type Known = (bool, u32, u32);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A number of messages at the end, durable ones or not.
+    Push(u64, bool),
+    /// One where its id belongs, if nothing is there.
+    Insert(u64),
+    /// From the front.
+    Take(usize),
+    /// A record is moved.
+    Relocate(u64, u32),
+    /// As a checkpoint does.
+    Capture,
+    /// Only what the log holds is left.
+    Restart,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..20u64, any::<bool>()).prop_map(|(count, durable)| Step::Push(count, durable)),
+        2 => (1..40u64, Just(true)).prop_map(|(count, durable)| Step::Push(count, durable)),
+        2 => (0..400u64).prop_map(Step::Insert),
+        2 => (1..25usize).prop_map(Step::Take),
+        1 => (0..400u64, 2..9u32).prop_map(|(id, segment)| Step::Relocate(id, segment)),
+        1 => Just(Step::Capture),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Clear),
+    ]
+}
+
+fn cold(id: u64, durable: bool) -> Cold {
+    let message = Message::new(b"", b"q", &[0, 0], &[&[7; 10]]);
+    let location = Location {
+        segment: 1,
+        offset: id as u32 * 64,
+        len: 60,
+    };
+    let mut entry = Entry::new(id, if durable { location } else { NOWHERE }, message);
+    entry.delivery_count = (id % 3) as u32;
+    Cold::from(entry)
+}
+
+fn known(cold: &Cold) -> (u64, Known) {
+    (cold.id, (cold.durable(), cold.delivery_count(), cold.location.segment))
+}
+
+/// All that a checkpoint would find, unpacked.
+fn captured(tail: &mut Tail) -> BTreeMap<u64, Known> {
+    let mut backlog = Backlog::default();
+    tail.capture(&mut backlog);
+    assert!(backlog.loose.is_sorted_by_key(|message| message.id));
+    let all = backlog.unpack().expect("pages in memory");
+    all.iter()
+        .map(|m| (m.id, (true, m.delivery_count, m.location.segment)))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn it_is_a_map(steps in proptest::collection::vec(step(), 1..60)) {
+        let folder = TempDir::new().expect("a folder");
+        let (store, _) = Store::open(Options::new(folder.path()), std::sync::Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}))
+            .expect("a log");
+        let log = store.handle();
+        let source = Source { log: &log, queue: 1, budget: 0 };
+        let mut tail = Tail::default();
+        let mut model: BTreeMap<u64, Known> = BTreeMap::new();
+        let mut next = 100;
+        let durable = |model: &BTreeMap<u64, Known>| -> BTreeMap<u64, Known> {
+            model.iter().filter(|(_, known)| known.0).map(|(id, known)| (*id, *known)).collect()
+        };
+        for step in steps {
+            match step {
+                Step::Push(count, durable) => for _ in 0..count {
+                    next += 1 + next % 2;
+                    let cold = cold(next, durable);
+                    model.extend([known(&cold)]);
+                    tail.push(cold);
+                },
+                Step::Insert(id) => if !model.contains_key(&id) {
+                    let cold = cold(id, true);
+                    model.extend([known(&cold)]);
+                    tail.insert(cold, source);
+                    next = next.max(id);
+                },
+                Step::Take(most) => {
+                    let run = tail.take(most, 10 * most as u64, source);
+                    let expected: Vec<_> = model.iter().take(most).map(|(id, known)| (*id, *known)).collect();
+                    prop_assert_eq!(run.iter().map(known).collect::<Vec<_>>(), expected);
+                    model.retain(|id, _| run.iter().all(|cold| cold.id != *id));
+                }
+                Step::Relocate(id, segment) => {
+                    let found = tail.find(id, source);
+                    prop_assert_eq!(found.is_some(), model.contains_key(&id));
+                    if let Some(cold) = found.filter(|cold| cold.durable()) {
+                        cold.location.segment = segment;
+                        model.entry(id).and_modify(|known| known.2 = segment);
+                    }
+                }
+                Step::Capture => prop_assert_eq!(captured(&mut tail), durable(&model)),
+                Step::Restart => {
+                    let mut backlog = Backlog::default();
+                    tail.capture(&mut backlog);
+                    tail = Tail::default();
+                    model = durable(&model);
+                    let (count, bytes) = tail.restore(backlog, source);
+                    prop_assert_eq!((count, bytes), (model.len(), 10 * model.len() as u64));
+                }
+                Step::Clear => {
+                    let (pages, loose) = tail.clear();
+                    let packed: usize = pages.iter().map(|page| page.count() as usize).sum();
+                    prop_assert_eq!(packed + loose.len(), durable(&model).len());
+                    model.clear();
+                }
+            }
+            prop_assert_eq!(tail.len(), model.len());
+            prop_assert_eq!(tail.first(), model.keys().next().copied());
+            prop_assert_eq!(tail.last(), model.keys().next_back().copied());
+        }
+    }
+}
+
+#[test]
+fn what_was_delivered_before_a_start_is_redelivered() {
+    let folder = TempDir::new().expect("a folder");
+    let options = Options::new(folder.path());
+    let (store, _) =
+        Store::open(options, std::sync::Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
+    let log = store.handle();
+    let source = Source {
+        log: &log,
+        queue: 1,
+        budget: 0,
+    };
+    let mut tail = Tail::default();
+    (1..=40).for_each(|id| tail.push(cold(id, true)));
+    let mut backlog = Backlog {
+        delivered: 20,
+        ..Backlog::default()
+    };
+    tail.capture(&mut backlog);
+    assert!(!backlog.pages.is_empty());
+    let mut tail = Tail::default();
+    tail.restore(backlog, source);
+    let flags: Vec<bool> = tail
+        .take(40, u64::MAX, source)
+        .into_iter()
+        .map(|cold| Entry::from(cold).redelivered)
+        .collect();
+    assert_eq!(flags, (1..=40).map(|id| id <= 20).collect::<Vec<_>>());
+}
