@@ -2,7 +2,7 @@
 //!
 //! Comes in: what queues hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
 
-use super::{Alarms, Resource};
+use super::alarms::{Alarms, Resource};
 use crate::files::read_small;
 use parking_lot::Mutex;
 use std::sync::Arc;
