@@ -1,7 +1,8 @@
 //! When publishers must wait: memory or disk space is short.
 //!
-//! Comes in: alarms, raised and ended by who watches a resource. Goes out: whether publishers must wait and why, and a wake-up for
-//! them when they need not any more. Does not know how a resource is measured: its submodules do.
+//! Comes in: what queues hold, what the kernel says. Goes out: alarms. Does not know about connections but that they can be woken.
+
+pub mod alarms;
 
 pub mod available;
 
@@ -9,114 +10,9 @@ pub mod disk;
 
 pub mod memory;
 
+pub mod pause;
+
 pub mod watch;
 
-use crate::connection::outbox::Outbox;
+pub use alarms::Alarms;
 pub use memory::Memory;
-use parking_lot::Mutex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
-/// What can be short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// Memory of queued messages.
-    Memory,
-    /// Free space of the data directory's file system.
-    Disk,
-}
-
-impl Resource {
-    const ALL: [Self; 2] = [Self::Memory, Self::Disk];
-
-    /// RabbitMQ's name of it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Disk => "disk",
-        }
-    }
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Memory => 1,
-            Self::Disk => 2,
-        }
-    }
-}
-
-/// The alarms in effect, and who waits for their end.
-#[derive(Default)]
-pub struct Alarms {
-    raised: AtomicU8,
-    stopped: Mutex<Vec<Arc<Outbox>>>,
-}
-
-impl Alarms {
-    /// Raises or ends the alarm of a resource. When the last one ends all publishers are woken.
-    pub fn set(&self, resource: Resource, on: bool) {
-        let bit = resource.bit();
-        if on {
-            self.raised.fetch_or(bit, Ordering::SeqCst);
-            return;
-        }
-        let left = self.raised.fetch_and(!bit, Ordering::SeqCst) & !bit;
-        if left == 0 {
-            let stopped = std::mem::take(&mut *self.stopped.lock());
-            for outbox in stopped {
-                outbox.nudge();
-            }
-        }
-    }
-
-    /// Whether the resource is short.
-    pub fn is_raised(&self, resource: Resource) -> bool {
-        self.raised.load(Ordering::Relaxed) & resource.bit() != 0
-    }
-
-    /// What is short.
-    pub fn raised(&self) -> impl Iterator<Item = Resource> + '_ {
-        Resource::ALL.into_iter().filter(|resource| self.is_raised(*resource))
-    }
-
-    /// Why publishers must wait, in RabbitMQ's words; `None` if they need not.
-    pub fn reason(&self) -> Option<&'static str> {
-        const MEMORY: u8 = Resource::Memory.bit();
-        const DISK: u8 = Resource::Disk.bit();
-        match self.raised.load(Ordering::Relaxed) {
-            0 => None,
-            MEMORY => Some("low on memory"),
-            DISK => Some("low on disk"),
-            _ => Some("low on memory & disk"),
-        }
-    }
-
-    /// Wakes the connection when no alarm is left. Look at [`Alarms::reason`] again after this call.
-    pub fn wait(&self, outbox: &Arc<Outbox>) {
-        let mut stopped = self.stopped.lock();
-        if !stopped.iter().any(|other| Arc::ptr_eq(other, outbox)) {
-            stopped.push(outbox.clone());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn publishers_wait_until_the_last_alarm_has_ended() {
-        let alarms = Alarms::default();
-        assert_eq!(alarms.reason(), None);
-        alarms.set(Resource::Disk, true);
-        assert_eq!(alarms.reason(), Some("low on disk"));
-        alarms.set(Resource::Memory, true);
-        assert_eq!(alarms.reason(), Some("low on memory & disk"));
-        alarms.set(Resource::Disk, false);
-        assert_eq!(alarms.reason(), Some("low on memory"));
-        let names: Vec<_> = alarms.raised().map(Resource::name).collect();
-        assert_eq!(names, ["memory"]);
-        alarms.set(Resource::Memory, false);
-        assert_eq!(alarms.reason(), None);
-    }
-}

@@ -3,8 +3,8 @@
 //! Comes in: what the kernel says. Goes out: the disk alarm, and when to look again.
 //! Does not know what is on the disk: others may fill it, too.
 
-use super::watch::{UNSEEN_RATE, pause};
-use super::{Alarms, Resource};
+use super::alarms::{Alarms, Resource};
+use super::pause::{UNSEEN_RATE, pause};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

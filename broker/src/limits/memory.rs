@@ -2,11 +2,12 @@
 //!
 //! Comes in: what queues hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
 
-use super::{Alarms, Resource};
+use super::alarms::{Alarms, Resource};
 use crate::files::read_small;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Memory that messages in queues take, and the mark above which publishers are stopped.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub struct Memory {
     /// Whether the process is above its own: buffers of many connections count there, too.
     process: AtomicBool,
     /// Held while the alarm follows the two.
-    deciding: Mutex<()>,
+    deciding: Mutex<Told>,
     alarms: Arc<Alarms>,
 }
 
@@ -66,15 +67,15 @@ impl Memory {
     }
 
     fn decide(&self, what: &'static str, now: u64, limit: u64) {
-        let _deciding = self.deciding.lock();
+        let mut told = self.deciding.lock();
         let on = self.messages.load(Ordering::SeqCst) || self.process.load(Ordering::SeqCst);
         if on == self.alarm() {
             return;
         }
         self.alarms.set(Resource::Memory, on);
-        if on {
+        if on && told.start() {
             tracing::warn!(what, bytes = now, limit, "low on memory: publishers are stopped");
-        } else {
+        } else if !on && told.end() {
             tracing::info!(what, bytes = now, limit, "enough memory again");
         }
     }
@@ -92,6 +93,31 @@ impl Memory {
     /// Bytes above which publishers are stopped.
     pub fn watermark(&self) -> u64 {
         self.watermark.load(Ordering::Relaxed)
+    }
+}
+
+/// When the log told of an alarm. A publisher that is faster than its consumers raises one several times a second.
+#[derive(Default)]
+struct Told {
+    last: Option<Instant>,
+    now: bool,
+}
+
+impl Told {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// Whether to tell of an alarm that begins.
+    fn start(&mut self) -> bool {
+        self.now = self.last.is_none_or(|last| last.elapsed() >= Self::PAUSE);
+        if self.now {
+            self.last = Some(Instant::now());
+        }
+        self.now
+    }
+
+    /// Whether to tell of its end: if its beginning was told.
+    fn end(&mut self) -> bool {
+        std::mem::take(&mut self.now)
     }
 }
 
@@ -148,6 +174,13 @@ mod tests {
         assert!(memory.alarm(), "messages alone are too much now");
         memory.add(-200);
         assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn the_log_is_told_of_one_alarm_in_a_while() {
+        let mut told = Told::default();
+        assert!(told.start() && told.end());
+        assert!(!told.start() && !told.end());
     }
 
     #[test]
