@@ -13,6 +13,8 @@ use crate::source::Reason;
 const CRASHES: i32 = 3;
 /// A process that ran so long before it was killed has got through its start, in seconds.
 const HAD_STARTED: i64 = 10;
+/// After so long a run the kubelet restarts a container without a pause again, in seconds.
+const FORGIVEN: i64 = 600;
 /// Longest last line of a log that is repeated, in characters.
 const LINE_MAX: usize = 300;
 
@@ -153,12 +155,18 @@ pub fn held_back(pod: &Pod) -> Option<&str> {
     }
     let status = pod.status.as_ref()?.container_statuses.as_ref()?;
     let broker = status.iter().find(|container| container.name == CONTAINER)?;
-    let waiting = broker.state.as_ref()?.waiting.as_ref()?;
-    let ended = broker.last_state.as_ref()?.terminated.as_ref()?;
+    let state = broker.state.as_ref()?;
+    let paused = state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref()) == Some("CrashLoopBackOff");
+    let ended = match &state.terminated {
+        // It says so some seconds later; a second end within ten minutes is enough to know.
+        Some(ended) if broker.restart_count > 0 => ended,
+        _ if paused => broker.last_state.as_ref()?.terminated.as_ref()?,
+        _ => return None,
+    };
     // 137: the exit code of a process that SIGKILL has ended, as runtimes report it.
     let killed = ended.exit_code == 137 || ended.reason.as_deref() == Some("OOMKilled");
     let ran = ended.finished_at.as_ref()?.0.as_second() - ended.started_at.as_ref()?.0.as_second();
-    let held = waiting.reason.as_deref() == Some("CrashLoopBackOff") && killed && ran >= HAD_STARTED;
+    let held = killed && ran >= HAD_STARTED && (paused || ran < FORGIVEN);
     pod.metadata.uid.as_deref().filter(|_| held)
 }
 
@@ -261,6 +269,12 @@ mod tests {
         );
         assert!(!held("CrashLoopBackOff", last(1, 50)), "it ended by itself");
         assert!(!held("ImagePullBackOff", last(137, 50)));
+        let ended = |restarts| {
+            let mut pod = container(last(137, 20), json!({}), restarts);
+            pod.metadata.uid = Some("u".to_owned());
+            held_back(&pod).is_some()
+        };
+        assert!(ended(1) && !ended(0), "the first time it is restarted at once");
         assert!(!held("CrashLoopBackOff", json!({})));
     }
 
