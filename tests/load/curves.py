@@ -4,6 +4,8 @@ Goes in: a broker. Comes out: for each quantity a list of points, with the broke
 rate. A flat line means that the cost grows with the work and not with the size.
 """
 import os
+import signal
+import subprocess
 
 from brokers import say
 
@@ -12,11 +14,16 @@ FLOW = '-f persistent -s 1024 -c 100 -A 10 -q 500'
 
 
 def depth(bench, size):
-    """Through a queue that holds so many messages already: publish at its end, consume at its front."""
+    """So many messages of 100 B into one queue, then all of them out again."""
+    filled, drained = [], []
     bench.fresh(settle=1)
-    bench.run(f'-y 0 -C {size} -z 600 -s 1024 -f persistent -c 2000 -u deep')
-    # At a rate below what it can do the depth stays what it is.
-    return bench.load(f'{FLOW} -r 20000 -u deep', SECS, WARMUP)
+    bench.run('-C 200000 -z 60 -s 100 -f persistent -c 2000 -a -u deep')  # the log's first files are made
+    for _ in range(max(1, 1_000_000 // size)):  # CPU time is counted in hundredths of a second
+        filled.append(bench.run(f'-y 0 -C {size} -z 600 -s 100 -f persistent -c 2000 -u deep'))
+        drained.append(bench.run(f'-p -x 0 -D {size} -z 600 -a -u deep'))
+    mean = lambda runs, key: sum(run[key] for run in runs) / len(runs)
+    fill = {key: mean(filled, key) for key in ('per_million', 'other_cores', 'confirm_p99')}
+    return fill | {'consumed': mean(drained, 'consumed'), 'drain': mean(drained, 'per_million'), 'deliver_p99': None}
 
 
 def queues(bench, size):
@@ -55,7 +62,7 @@ def unacked(bench, size):
 
 # name, title, what grows, sizes, function
 CURVES = [
-    ('depth', 'Depth', 'messages in the queue', [20_000, 200_000, 2_000_000], depth),
+    ('depth', 'Depth', 'messages in the queue', [100_000, 1_000_000, 10_000_000], depth),
     ('queues', 'Queues in use', 'queues that share 20,000 messages a second', [100, 1_000, 10_000], queues),
     ('idle-queues', 'Idle queues', 'durable queues beside the busy one', [100, 1_000, 10_000], idle_queues),
     ('bindings', 'Topic bindings', 'wildcard bindings of the exchange', [100, 1_000, 10_000], bindings),
@@ -64,7 +71,7 @@ CURVES = [
 ]
 
 
-def measure(bench, _):
+def measure(bench):
     """The points of all curves, or of those that CURVES names."""
     wanted = os.environ.get('CURVES', ' '.join(name for name, *_ in CURVES)).split()
     unknown = set(wanted) - {name for name, *_ in CURVES}
@@ -76,8 +83,13 @@ def measure(bench, _):
             continue
         found[name] = []
         for size in sizes:
-            figures = function(bench, size)
+            try:
+                figures = function(bench, size)
+            except (RuntimeError, subprocess.SubprocessError) as error:
+                say(f'{name} {size} failed: {error}')
+                bench.broker.stop(signal.SIGKILL)
+                continue
             point = {key: figures[key] for key in ('per_million', 'consumed', 'deliver_p99', 'confirm_p99', 'other_cores')}
-            found[name].append({'x': size} | point)
+            found[name].append({'x': size} | point | {key: figures[key] for key in ('drain',) if key in figures})
             say(f'{name} {size}: {figures["per_million"]:.3g} s/M, {figures["consumed"]:,.0f}/s')
     return found

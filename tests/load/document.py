@@ -194,9 +194,11 @@ def curve_plots(figures):
     for name, title, grows, _, function in CURVES:
         points = figures.get('curves', {}).get(name)
         if points:
-            line = [(point['x'], point['per_million']) for point in points]
+            lines = [('Leveret', [(point['x'], point['per_million']) for point in points])]
+            if 'drain' in points[0]:
+                lines = [('in', lines[0][1]), ('out', [(point['x'], point['drain']) for point in points])]
             words = f'{title}: CPU per million messages'
-            drawing = plot.curves(words, grows, 'broker CPU, s per million messages', [('Leveret', line)])
+            drawing = plot.curves(words, grows, 'broker CPU, s per million messages', lines)
             written.append((svg(f'curve-{name}.svg', drawing, words), function.__doc__.strip(), points))
     return written
 
