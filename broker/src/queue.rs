@@ -29,6 +29,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ready::Ready;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 use tail::Source;
 use totals::Totals;
 use unsettled::Unsettled;
@@ -191,7 +192,7 @@ impl Queue {
             return;
         }
         state.totals.published += entries.len() as u64;
-        state.totals.touch();
+        state.totals.touch(work.now());
         let source = self.source();
         for entry in entries.drain(..) {
             state.ready.push(entry, source);
@@ -233,7 +234,7 @@ impl Queue {
             records.settle(self.id, &logged);
             records.returned(self.id, &returned);
         }
-        state.totals.touch();
+        state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);
         self.dispatch_locked(state, work);
     }
@@ -255,7 +256,7 @@ impl Queue {
         state.may_consume(consumer.exclusive)?;
         state.had_consumer = true;
         state.consumers.add(consumer);
-        state.totals.touch();
+        state.totals.touch(work.now());
         self.dispatch_locked(&mut state, work);
         Ok(())
     }
@@ -264,7 +265,7 @@ impl Queue {
     pub fn cancel(&self, consumer: u64) -> bool {
         let mut state = self.state.lock();
         let removed = state.consumers.remove(consumer).is_some();
-        state.totals.touch();
+        state.totals.touch(Instant::now());
         removed && self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
     }
 
@@ -275,7 +276,7 @@ impl Queue {
         let mut lost = Vec::new();
         let entry = state.ready.pop(self.source(), &mut lost);
         self.drop_lost(&lost, work);
-        state.totals.touch();
+        state.totals.touch(work.now());
         let Some(entry) = entry else {
             state.totals.get_empty += 1;
             return false;
@@ -302,7 +303,7 @@ impl Queue {
     pub fn purge(&self, work: &mut Work) -> usize {
         let mut state = self.change();
         let cleared = state.ready.clear();
-        state.totals.touch();
+        state.totals.touch(work.now());
         if !cleared.loose.is_empty() {
             work.records.of(&self.log).settle(self.id, &cleared.loose);
         }

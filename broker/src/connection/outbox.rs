@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands of small
 /// messages, small enough that a client that doesn't read costs little.
@@ -38,6 +39,19 @@ pub struct Work {
     pub wakes: Wakes,
     /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
     pub records: Records,
+    now: Option<Instant>,
+}
+
+impl Work {
+    /// When the batch began: the clock is read once for all that it touches.
+    pub fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+
+    /// The batch is through, but for what its wakes and records leave to do.
+    pub fn end_batch(&mut self) {
+        self.now = None;
+    }
 }
 
 #[derive(Default)]

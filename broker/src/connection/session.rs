@@ -427,6 +427,7 @@ impl Session {
         }
         self.count();
         self.advance();
+        self.desk.work.end_batch();
         self.desk.work.wakes.flush();
     }
 

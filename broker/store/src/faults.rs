@@ -5,7 +5,7 @@
 //! call. Does not know which call does what.
 
 use crate::fs::faulty::{FaultyFs, Survival};
-use crate::reclaim::Owner;
+use crate::owner::Owner;
 use crate::*;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};

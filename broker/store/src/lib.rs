@@ -33,6 +33,9 @@ mod prepare;
 /// A payload by its location.
 mod reader;
 
+/// What the log knows of a message.
+mod stored;
+
 /// Stretches of a queue's messages, packed.
 mod page;
 
@@ -56,6 +59,12 @@ mod verify;
 
 /// Messages of each queue during recovery.
 mod index;
+
+/// The messages of one queue.
+mod backlog;
+
+/// Who holds the messages, as the store asks them.
+mod owner;
 
 /// What a directory held.
 mod recovered;
@@ -89,14 +98,16 @@ mod simulation;
 #[cfg(test)]
 mod faults;
 
+pub use backlog::Backlog;
 pub use batch::Batch;
 pub use error::Error;
 pub use location::{Appended, Location, Lsn, Relative, Urgency};
 pub use options::{Options, Stats};
+pub use owner::Owner;
 pub use page::Page;
-pub use reclaim::Owner;
-pub use recovered::{Backlog, Corrupt, Recovered, RecoveryReport, StoredMessage};
+pub use recovered::{Corrupt, Recovered, RecoveryReport};
 pub use store::{Handle, Store, UnderWay};
+pub use stored::StoredMessage;
 
 /// Number of a queue. Never used for another queue again.
 pub type QueueId = u64;

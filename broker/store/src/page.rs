@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::location::Location;
 use crate::pages::{PageFile, Slot};
 use crate::record::{self, put, take};
-use crate::recovered::StoredMessage;
+use crate::stored::StoredMessage;
 use crate::{MessageId, segment};
 use parking_lot::Mutex;
 use std::sync::Arc;

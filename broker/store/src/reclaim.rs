@@ -3,16 +3,17 @@
 //! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
 //! it asks the owner. Does not know how the owner keeps its messages.
 
+use crate::QueueId;
 use crate::batch::Batch;
 use crate::checkpoint::take::Checkpoints;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::location::{Location, Urgency};
+use crate::location::Urgency;
 use crate::log::Log;
+use crate::owner::Owner;
 use crate::page::Page;
 use crate::reader;
 use crate::shared::Shared;
-use crate::{Backlog, MessageId, QueueId};
 use std::time::{Duration, Instant};
 
 mod evacuate;
@@ -24,25 +25,6 @@ mod tests;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many segments with little in them are put together.
 const FRAGMENTS: usize = 8;
-
-/// Who holds the messages. Called from the reclaim thread, never with a lock of the store held.
-pub trait Owner: Send + Sync {
-    /// The delivery count of the message, or `None` when it is settled.
-    ///
-    /// Settlements may be appended a little after this starts to answer `None`. A return should be appended before its count shows
-    /// here, or under the same lock: in between, the count that a restart finds can come out one too high.
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32>;
-
-    /// The record has been copied and the copy is durable: from now on the message is at `to`.
-    ///
-    /// False when the message was settled meanwhile; once the owner has appended that, the store appends a settlement that covers
-    /// the copy.
-    fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool;
-
-    /// Hands over the messages of each queue that has any in the log, one queue after the other, waiting and delivered ones alike, with
-    /// their delivery counts and redelivered flags (`delivered` is not looked at). For a checkpoint.
-    fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog));
-}
 
 /// What is to be done with which segment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,8 @@
 //!
 //! In: the outcome of recovery. Out: plain values for the owner. Does not know how they were found.
 
-use crate::error::Error;
-use crate::location::Location;
-use crate::page::{Page, Share};
-use crate::{MessageId, QueueId};
+use crate::QueueId;
+use crate::backlog::Backlog;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -21,75 +19,6 @@ pub struct Recovered {
     pub queues: HashMap<QueueId, Backlog>,
     /// What was found on the way.
     pub report: RecoveryReport,
-}
-
-/// The messages of one queue: long stretches packed, the others one by one. No message is in both; the ids of the two may lie
-/// between each other.
-#[derive(Debug, Default, Clone)]
-pub struct Backlog {
-    /// Stretches that do not overlap, ascending.
-    pub pages: Vec<Page>,
-    /// Single messages, ascending by id.
-    pub loose: Vec<StoredMessage>,
-    /// Everything at or below has been delivered before: its messages are redelivered, also those in pages.
-    pub delivered: MessageId,
-}
-
-impl Backlog {
-    /// Number of messages.
-    pub fn count(&self) -> usize {
-        self.pages.iter().map(|page| page.count() as usize).sum::<usize>() + self.loose.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.loose.is_empty()
-    }
-
-    /// How many messages lie in which segment.
-    pub(crate) fn each_share(&self, mut visit: impl FnMut(Share)) {
-        for page in &self.pages {
-            page.summary().shares.iter().copied().for_each(&mut visit);
-        }
-        for message in &self.loose {
-            visit(Share {
-                segment: message.location.segment,
-                count: 1,
-                bytes: u64::from(message.location.len),
-            });
-        }
-    }
-
-    /// All messages, ascending by id, with the redelivered flag as it is to be.
-    ///
-    /// # Errors
-    /// [`Error::DamagedPage`], or what the system reports.
-    pub fn unpack(&self) -> Result<Vec<StoredMessage>, Error> {
-        let mut all = self.loose.clone();
-        for page in &self.pages {
-            all.extend(page.unpack()?);
-        }
-        all.sort_by_key(|message| message.id);
-        for message in &mut all {
-            message.redelivered |= message.id <= self.delivered;
-        }
-        Ok(all)
-    }
-}
-
-/// A message that is still in its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its id.
-    pub id: MessageId,
-    /// Where its record lies.
-    pub location: Location,
-    /// Size of the payload in bytes.
-    pub payload_len: u32,
-    /// How often it was returned to the queue.
-    pub delivery_count: u32,
-    /// It may have been delivered before.
-    pub redelivered: bool,
 }
 
 /// What recovery met.

@@ -4,7 +4,7 @@
 
 use crate::fs::Fs;
 use crate::fs::faulty::{FaultyFs, Random, Survival};
-use crate::reclaim::Owner;
+use crate::owner::Owner;
 use crate::*;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -8,8 +8,9 @@ use crate::fs::Fs;
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
 use crate::log::Log;
+use crate::owner::Owner;
 use crate::page::Page;
-use crate::reclaim::{self, Owner};
+use crate::reclaim;
 use crate::record::Run;
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
 use crate::{

@@ -15,9 +15,9 @@
 use super::{Captured, codec};
 use crate::error::Error;
 use crate::location::Lsn;
+use crate::owner::Owner;
 use crate::page::Page;
 use crate::pages::Slot;
-use crate::reclaim::Owner;
 use crate::shared::{Counters, Shared};
 use crate::{Backlog, MessageId, QueueId, StoredMessage};
 use std::collections::HashMap;

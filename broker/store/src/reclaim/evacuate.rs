@@ -4,11 +4,12 @@
 //! Rules: a settlement may be dropped only when the segment with its message is gone; the newest table entries and delivered
 //! marks stay; tombstones stay while an older segment exists. Does not know which segment to choose.
 
-use super::{Owner, retire};
+use super::retire;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::location::{Location, Relative, Urgency};
 use crate::log::Log;
+use crate::owner::Owner;
 use crate::record::{Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
