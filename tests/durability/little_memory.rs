@@ -1,7 +1,7 @@
 //! A container with 256 MiB while publishers push more than that: the kernel never has to kill the broker, publishers wait where
 //! they must, and memory is given back.
 //!
-//! `LEVERET_FLOOD_MIB` sets how much is pushed (default 768).
+//! `LEVERET_FLOOD_MIB` sets how much is pushed (default 448).
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn flood_octets() -> u64 {
     let flood = std::env::var("LEVERET_FLOOD_MIB");
-    flood.map_or(768, |flood| {
+    flood.map_or(448, |flood| {
         flood.parse::<u64>().expect("LEVERET_FLOOD_MIB is a number")
     }) << 20
 }

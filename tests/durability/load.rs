@@ -53,10 +53,24 @@ pub(crate) fn declare(address: SocketAddr) {
     client.close();
 }
 
+/// How far the load has come.
+#[derive(Default)]
+struct State {
+    /// Nothing more is to be sent.
+    ended: AtomicBool,
+    /// What the broker says from now on doesn't count.
+    deaf: AtomicBool,
+}
+
 /// Publishes and consumes until `happens` returns. If the broker is still there, everything sent is confirmed then. Each round
 /// of a broker needs another number.
 pub(crate) fn run(address: SocketAddr, round: u32, happens: impl FnOnce()) -> History {
-    let ended = AtomicBool::new(false);
+    run_deaf_at_last(address, round, |_| happens())
+}
+
+/// [`run`], where `happens` can make everybody deaf: what the broker says after that is no promise.
+pub(crate) fn run_deaf_at_last(address: SocketAddr, round: u32, happens: impl FnOnce(&dyn Fn())) -> History {
+    let state = State::default();
     let first = round * (PUBLISHERS + 1);
     let mut history = History::default();
     thread::scope(|scope| {
@@ -64,17 +78,17 @@ pub(crate) fn run(address: SocketAddr, round: u32, happens: impl FnOnce()) -> Hi
             .map(|number| {
                 let (publisher, queue) = (first + number, name(number % QUEUES));
                 let client = Client::with_channel(address);
-                let ended = &ended;
+                let state = &state;
                 scope.spawn(move || {
-                    let publishes = publish(client, publisher, &queue, ended);
+                    let publishes = publish(client, publisher, &queue, state);
                     (publisher, queue, publishes)
                 })
             })
             .collect();
         let consumer = Consumer::new(address, first + PUBLISHERS);
-        let consumer = scope.spawn(|| consumer.run(&ended));
-        happens();
-        ended.store(true, Ordering::Relaxed);
+        let consumer = scope.spawn(|| consumer.run(&state));
+        happens(&|| state.deaf.store(true, Ordering::SeqCst));
+        state.ended.store(true, Ordering::Relaxed);
         for publisher in publishers {
             let (publisher, queue, publishes) = publisher.join().expect("a publisher ends");
             history.publishes.insert((publisher, queue), publishes);
@@ -106,12 +120,12 @@ pub(crate) fn check(address: SocketAddr, history: &History, what: &str) -> Summa
 }
 
 /// Publishes until the broker is gone, or the end has come and everything is confirmed.
-fn publish(mut client: Client, publisher: u32, queue: &str, ended: &AtomicBool) -> Publishes {
+fn publish(mut client: Client, publisher: u32, queue: &str, state: &State) -> Publishes {
     call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
     let mut publishes = Publishes::default();
     let mut random = StdRng::seed_from_u64(publisher.into());
     loop {
-        let over = ended.load(Ordering::Relaxed);
+        let over = state.ended.load(Ordering::Relaxed);
         while !over && publishes.sent < publishes.confirmed.len() as u64 + WINDOW {
             let size = random.random_range(20..3000);
             if !send(&mut client, &mut publishes, publisher, queue, size) {
@@ -121,7 +135,7 @@ fn publish(mut client: Client, publisher: u32, queue: &str, ended: &AtomicBool) 
         if publishes.confirmed.len() as u64 == publishes.sent {
             return publishes;
         }
-        if !confirm(&mut client, &mut publishes) {
+        if !confirm(&mut client, &mut publishes, state) {
             return publishes;
         }
     }
@@ -135,9 +149,12 @@ fn send(client: &mut Client, publishes: &mut Publishes, publisher: u32, queue: &
     client.try_publish_persistent(1, "", queue, &body).is_ok()
 }
 
-/// Waits for a confirm; false when the broker is gone.
-fn confirm(client: &mut Client, publishes: &mut Publishes) -> bool {
+/// Waits for a confirm; false when the broker is gone, or the publisher deaf.
+fn confirm(client: &mut Client, publishes: &mut Publishes, state: &State) -> bool {
     let frame = client.any_frame(SILENCE);
+    if state.deaf.load(Ordering::SeqCst) {
+        return false;
+    }
     match frame.expect("confirms go on as long as the broker lives") {
         Some(Frame::Method(1, Method::BasicAck(ack))) => {
             let last = ack.delivery_tag - 1; // tags count from 1, messages from 0
@@ -197,13 +214,13 @@ impl Consumer {
     }
 
     /// Until the end, or until the broker is gone.
-    fn run(mut self, ended: &AtomicBool) -> Took {
+    fn run(mut self, state: &State) -> Took {
         let (mut tag, mut body, mut size) = (0, Vec::new(), 0);
-        while !ended.load(Ordering::Relaxed) {
+        while !state.ended.load(Ordering::Relaxed) {
             match self.client.any_frame(Duration::from_millis(100)) {
                 Ok(Some(Frame::Method(1, Method::BasicDeliver(deliver)))) => tag = deliver.delivery_tag,
                 Ok(Some(Frame::Method(2, Method::QueueDeclareOk(_)))) => {
-                    if !self.make_sure() {
+                    if !self.make_sure(state) {
                         break;
                     }
                 }
@@ -244,10 +261,10 @@ impl Consumer {
     }
 
     /// The connection has worked through what was asked before: once a later message is confirmed it is on disk, too.
-    fn make_sure(&mut self) -> bool {
+    fn make_sure(&mut self, state: &State) -> bool {
         let markers = &mut self.took.markers.1;
         let confirmed =
-            send(&mut self.marker, markers, self.publisher, MARKERS, 50) && confirm(&mut self.marker, markers);
+            send(&mut self.marker, markers, self.publisher, MARKERS, 50) && confirm(&mut self.marker, markers, state);
         if confirmed && let Some((acked, got)) = self.asked.take() {
             self.took.settled = acked;
             self.took.delivered = got;

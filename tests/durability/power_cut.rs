@@ -1,5 +1,5 @@
 //! The power goes: everything that was not synced is lost, and every write and sync from then on fails. The broker stops at the
-//! first failure without a word to anybody, and what it had promised is there when the power is back.
+//! first failure, and what it had promised before is there when the power is back.
 //!
 //! The file system of a small disk is shut down under the broker, as its own developers do in their tests. `LEVERET_CRASH_ROUNDS`
 //! sets how often (default 3).
@@ -26,8 +26,11 @@ fn nothing_promised_is_lost_with_the_power() {
     for round in 0..rounds(3) {
         let span = Duration::from_millis(StdRng::seed_from_u64(round.into()).random_range(100..700));
         let address = broker.amqp();
-        let history = load::run(address, round, || {
+        let history = load::run_deaf_at_last(address, round, |deaf| {
             thread::sleep(span);
+            // With the power the broker would be gone, too. As it isn't, it may take a sync for done that the file system was about to
+            // do when it was shut down: ext4 doesn't tell of extents that could not be converted any more.
+            deaf();
             volume.cut();
             let status = broker.exits(Duration::from_secs(20));
             let status = status.expect("a broker that can't sync stops");
