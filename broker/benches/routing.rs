@@ -81,7 +81,7 @@ fn dispatch(criterion: &mut Criterion) {
                     .collect::<Vec<_>>()
             },
             |mut entries| queue.enqueue(black_box(&mut entries), &mut work),
-            BatchSize::SmallInput,
+            BatchSize::PerIteration,
         );
     });
     group.finish();

@@ -221,12 +221,10 @@ def about_lines(data, names):
     return lines
 
 
-def text():
-    data = load()
-    figures = data['figures']
-    names = names_of(figures)
-    parts = ['\n'.join(about_lines(data, names))]
-    parts += [
+def compared_parts(data, figures, names):
+    """What was measured of each broker."""
+    return [
+        '\n'.join(about_lines(data, names)),
         '"s/M" is the broker\'s CPU seconds per million messages consumed; it varies less from run to run than rates, which vary by '
         'a third. Every confirm of Leveret has been synced to disk; RabbitMQ\'s classic queues confirm without a sync.',
         '### Loads', loads_table(figures), '\n\n'.join(plots(figures)),
@@ -236,6 +234,13 @@ def text():
         'Commands, with `--pid` of the broker added:',
         '\n'.join(f'    {name}: leveret perf {flags}' for name, _, flags in LOADS),
     ]
+
+
+def text():
+    data = load()
+    figures = data['figures']
+    names = names_of(figures)
+    parts = compared_parts(data, figures, names) if names else []
     curves = curve_plots(figures)
     if curves:
         parts += ['### Curves', '\n'.join(about_lines(data, ['curves'])),

@@ -75,7 +75,7 @@ class Bench:
 
     def call(self, arguments):
         command = [self.perf, 'perf', *arguments.split(), '--pid', str(self.pid)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=1200)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
         if done.returncode:
             raise RuntimeError(f'{" ".join(command)}: {done.stderr.strip().splitlines()[-1:]}')
         return json.loads(done.stdout)

@@ -58,7 +58,7 @@ fn append(criterion: &mut Criterion) {
                     batch.settle(1, &settled);
                     handle.append(&mut batch, Urgency::Soon).expect("an open log").lsn
                 },
-                criterion::BatchSize::SmallInput,
+                criterion::BatchSize::NumIterations(100),
             );
         });
         group.finish();
