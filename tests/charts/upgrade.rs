@@ -239,7 +239,7 @@ fn nothing_is_stuck_in_whatever_order_it_goes() {
     std::thread::sleep(Duration::from_secs(2));
     let left = second.tools.kubectl_well(&["get", "crds", "-o", "name"]);
     assert!(left.contains("queues.leveret.dev"), "its objects hold it: {left}");
-    second.operator = Inhabited::operator(second.tools, second.namespace);
+    second.operator = Operator::spawn(&own.tools.cluster, second.namespace, &["--leader-election", "false"]);
     second.definitions_go();
     assert!(second.delete_namespace("--timeout=60s"));
     drop(second);

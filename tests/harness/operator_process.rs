@@ -29,6 +29,19 @@ pub struct Operator {
 impl Operator {
     /// Starts it, with `extra` arguments, and waits until it says it is ready.
     pub fn start(cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
+        let operator = Operator::spawn(cluster, namespace, extra);
+        let ready = || {
+            operator
+                .serve()
+                .try_request("GET", "/readyz", None)
+                .is_ok_and(|answer| answer.status == 200)
+        };
+        until("the operator is ready", Duration::from_secs(30), ready);
+        operator
+    }
+
+    /// Starts it and doesn't wait: where the definitions are going it never becomes ready.
+    pub fn spawn(cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
         let home = tempfile::Builder::new()
             .prefix("leveret-operator-")
             .tempdir()
@@ -47,15 +60,7 @@ impl Operator {
             .spawn()
             .expect("the operator runs");
         reaper::add(child.id(), Some(home.path()));
-        let operator = Operator { child, home, listen };
-        let ready = || {
-            operator
-                .serve()
-                .try_request("GET", "/readyz", None)
-                .is_ok_and(|answer| answer.status == 200)
-        };
-        until("the operator is ready", Duration::from_secs(30), ready);
-        operator
+        Operator { child, home, listen }
     }
 
     /// The process id.
