@@ -189,7 +189,9 @@ fn disk_use_follows_what_is_live() {
         scope.spawn(|| consume_slow(address, &shared));
         let start = Instant::now();
         let mut shown = 0;
-        while start.elapsed().as_secs() < seconds {
+        // On a machine that is busy with other things it takes longer to get enough for a verdict.
+        let enough = || shared.published.load(Ordering::Relaxed) * SIZE as u64 > 20 * (mebibytes << 20);
+        while start.elapsed().as_secs() < seconds || (!enough() && start.elapsed().as_secs() < 8 * seconds) {
             thread::sleep(Duration::from_millis(200));
             let sample = Sample::take(&broker);
             let now = start.elapsed().as_secs();

@@ -13,7 +13,7 @@ use harness::history::Entry;
 use harness::http::Http;
 use harness::requests::*;
 use harness::scripted_client::Frame;
-use harness::wait::until;
+use harness::wait::{eventually, until};
 use harness::{Broker, Client, call};
 use leveret_amqp::Method;
 use leveret_amqp::method::*;
@@ -36,8 +36,12 @@ fn flood_octets() -> u64 {
     }) << 20
 }
 
+/// What the broker takes, and whether its alarm is raised. A process that has to wait for its page cache to be written may take long
+/// to answer.
 fn memory(broker: &Broker) -> (u64, bool) {
-    let node = &Http::new(broker.http()).get("/api/nodes")[0];
+    let api = Http::new(broker.http());
+    let (answer, _) = eventually("an answer", PATIENCE, || api.try_request("GET", "/api/nodes", None));
+    let node = &answer.json()[0];
     let alarm = node["mem_alarm"].as_bool().expect("a field of the node");
     (node["mem_used"].as_u64().expect("a field of the node"), alarm)
 }
