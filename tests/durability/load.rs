@@ -77,7 +77,8 @@ pub(crate) fn run_deaf_at_last(address: SocketAddr, round: u32, happens: impl Fn
         let publishers: Vec<_> = (0..PUBLISHERS)
             .map(|number| {
                 let (publisher, queue) = (first + number, name(number % QUEUES));
-                let client = Client::with_channel(address);
+                let mut client = Client::with_channel(address);
+                call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
                 let state = &state;
                 scope.spawn(move || {
                     let publishes = publish(client, publisher, &queue, state);
@@ -121,7 +122,6 @@ pub(crate) fn check(address: SocketAddr, history: &History, what: &str) -> Summa
 
 /// Publishes until the broker is gone, or the end has come and everything is confirmed.
 fn publish(mut client: Client, publisher: u32, queue: &str, state: &State) -> Publishes {
-    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
     let mut publishes = Publishes::default();
     let mut random = StdRng::seed_from_u64(publisher.into());
     loop {
