@@ -183,7 +183,6 @@ impl Messages {
         };
         let mut live = self.ordered;
         live.retain(|message| message.location.len != DEAD);
-        let sorted = live.len();
         live.extend(self.late.into_values());
         for chunk in self.chunks.into_values() {
             match chunk {
@@ -195,7 +194,7 @@ impl Messages {
             }
         }
         live.retain(|message| message.location.len != DEAD && exists(message.location.segment));
-        if live.len() > sorted {
+        if !live.is_sorted_by_key(|message| message.id) {
             live.sort_by_key(|message| message.id);
         }
         for message in &mut live {

@@ -92,6 +92,8 @@ pub struct Stats {
     pub reclaimed_bytes: u64,
     /// Bytes appended in order to reclaim.
     pub copied_bytes: u64,
+    /// Zeros written ahead for segments to come, in bytes.
+    pub prepared_bytes: u64,
     /// Checkpoints taken.
     pub checkpoints: u64,
     /// Bytes written for them: the checkpoints themselves and packed pages.
@@ -121,6 +123,7 @@ impl Stats {
             reclaimed_segments: load(&counters.reclaimed_segments),
             reclaimed_bytes: load(&counters.reclaimed_bytes),
             copied_bytes: load(&counters.copied_bytes),
+            prepared_bytes: load(&counters.prepared_bytes),
             checkpoints: load(&counters.checkpoints),
             checkpoint_bytes: load(&counters.checkpoint_bytes),
         }

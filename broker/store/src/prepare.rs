@@ -5,7 +5,7 @@
 
 use crate::fs::{self, File};
 use crate::segment::{GROWTH, SPARE};
-use crate::shared::Shared;
+use crate::shared::{Counters, Shared};
 use std::io;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(crate) fn run(shared: &Shared) {
                 return;
             }
             spare.wanted = false;
+            // What is given up from here on counts: it could have been used instead.
+            spare.plenty = false;
             if spare.ready.is_some() || spare.busy {
                 continue;
             }
@@ -54,6 +56,7 @@ fn make(shared: &Shared) -> io::Result<Option<Arc<dyn File>>> {
         let len = (size - done).min(zeros.len() as u64);
         fs::write_all_at(&*file, zeros.get(..len as usize).unwrap_or_default(), done)?;
         done += len;
+        Counters::add(&shared.counters.prepared_bytes, len);
         // In small steps, so that the log's own syncs do not queue behind a large one.
         file.sync_data()?;
     }

@@ -23,6 +23,11 @@ mod tests;
 
 /// How long references may be left in a segment of which the owner says that nothing is alive.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Segments are emptied while the log takes more than so many percent of what is needed in it. Disk use is to stay below twice that, and
+/// some of it is always on its way.
+const WASTEFUL: u64 = 160;
+/// A segment is emptied if less than so many percent of it are needed.
+const SPARSE: u64 = 60;
 /// So many segments with little in them are put together.
 const FRAGMENTS: usize = 8;
 
@@ -177,14 +182,14 @@ fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
             forced = forced.or(Some(segment));
         }
         let percent = needed.saturating_mul(100) / account.used.max(1);
-        if percent < 50 && sparse.is_none_or(|(lowest, _)| percent < lowest) {
+        if percent < SPARSE && sparse.is_none_or(|(lowest, _)| percent < lowest) {
             sparse = Some((percent, segment));
         }
         if account.used < segment_bytes / 8 {
             fragments.push(segment);
         }
     }
-    let wasteful = total > 2 * live && (idle || total > 2 * segment_bytes);
+    let wasteful = total.saturating_mul(100) > live.saturating_mul(WASTEFUL) && (idle || total > 2 * segment_bytes);
     let sparse = sparse.filter(|_| wasteful).map(|(_, segment)| segment);
     let fragment = fragments.first().copied().filter(|_| fragments.len() > FRAGMENTS);
     forced.or(sparse).or(fragment).map(Plan::Evacuate)

@@ -67,10 +67,18 @@ pub(crate) struct Spare {
     pub(crate) busy: bool,
     /// The current segment is filled so far that the next one will be needed.
     pub(crate) wanted: bool,
+    /// A whole segment was given up since zeros were last written: the next spare file will probably be one that is used again.
+    pub(crate) plenty: bool,
     pub(crate) closing: bool,
 }
 
 impl Spare {
+    /// How much of a segment of `len` bytes may be filled before zeros are written for the next one. A passing queue gives up one
+    /// segment for each that it fills: writing zeros early would write everything twice.
+    pub(crate) fn patience(&self, len: u64) -> u64 {
+        if self.plenty { len / 4 * 3 } else { len / 4 }
+    }
+
     /// The spare file, whose name stays reserved until `busy` is reset.
     pub(crate) fn take(&mut self) -> Option<Arc<dyn File>> {
         let file = self.ready.take();
@@ -90,6 +98,7 @@ pub(crate) struct Counters {
     pub(crate) reclaimed_segments: AtomicU64,
     pub(crate) reclaimed_bytes: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
+    pub(crate) prepared_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) checkpoint_bytes: AtomicU64,
 }

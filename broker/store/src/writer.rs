@@ -119,9 +119,11 @@ impl Writer<'_> {
     }
 
     fn ask_for_spare(&self, chunk: &Chunk) {
-        if chunk.offset + chunk.bytes.len() as u64 >= self.shared.options.segment_bytes / 4 {
+        let filled = chunk.offset + chunk.bytes.len() as u64;
+        let whole = self.shared.options.segment_bytes;
+        if filled >= whole / 4 {
             let mut spare = self.shared.spare.lock();
-            if spare.ready.is_none() && !spare.busy && !spare.wanted {
+            if filled >= spare.patience(whole) && spare.ready.is_none() && !spare.busy && !spare.wanted {
                 spare.wanted = true;
                 self.shared.spare_wake.notify_one();
             }

@@ -50,6 +50,7 @@ fn free(shared: &Shared, segment: &Segment) -> Result<u64, Error> {
         .map_err(|source| Error::io("read the size of", &segment.path, source))?;
     let recycle = (full - full / 8..=full).contains(&size) && {
         let mut spare = shared.spare.lock();
+        spare.plenty = true;
         let free = spare.ready.is_none() && !spare.busy && !spare.closing;
         spare.busy |= free;
         free

@@ -138,6 +138,20 @@ fn dead_segments_go_and_their_files_are_used_again() {
 }
 
 #[test]
+fn a_passing_queue_writes_zeros_only_at_first() {
+    let fixture = Fixture::new();
+    while fixture.store.handle().stats().reclaimed_segments < 60 {
+        fixture.publish(4);
+        fixture.settle(|_| true);
+        // A segment at a time, as a disk takes them.
+        fixture.until("it is written", |_| fixture.store.handle().pending_bytes() == 0);
+        fixture.until("what is dead goes", |stats| stats.segments <= 1);
+    }
+    let stats = fixture.store.handle().stats();
+    assert!(stats.prepared_bytes <= 8 * (16 << 10), "{stats:?}");
+}
+
+#[test]
 fn the_few_live_messages_are_moved_together() {
     let fixture = Fixture::new();
     fixture.publish(400);
