@@ -365,6 +365,21 @@ fn log(node: &Node, text: &mut Text) {
             "Bytes appended in order to free files",
             stats.copied_bytes,
         ),
+        (
+            "leveret_log_prepared_bytes_total",
+            "Zeros written ahead for files to come",
+            stats.prepared_bytes,
+        ),
+        (
+            "leveret_log_checkpoints_total",
+            "Checkpoints taken, of which a start reads the newest",
+            stats.checkpoints,
+        ),
+        (
+            "leveret_log_checkpoint_bytes_total",
+            "Bytes written for checkpoints",
+            stats.checkpoint_bytes,
+        ),
     ] {
         text.counter(name, help, value);
     }
