@@ -216,7 +216,7 @@ impl Inhabited<'_> {
     }
 
     fn delete_namespace(&self, timeout: &str) -> bool {
-        let arguments = ["delete", "namespace", self.namespace, timeout];
+        let arguments = ["delete", "namespace", self.namespace, "--ignore-not-found", timeout];
         self.tools.kubectl(&arguments, "").well
     }
 }
