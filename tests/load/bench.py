@@ -117,10 +117,12 @@ def main():
                 running.append(broker)
                 versions[name] = broker.version()
                 figures[name] = scenarios.measure(scenarios.Bench(broker, work), wanted)
+                if not quick:
+                    # At once: the next broker may take its time.
+                    document.save({name: figures[name]}, versions)
             if quick:
                 print(document.loads_table(figures))
                 return
-            document.save(figures, versions)
         document.write()
     finally:
         for broker in running:
