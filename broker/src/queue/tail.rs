@@ -54,6 +54,9 @@ pub struct Tail {
     len: usize,
     /// Everything at or below was delivered before the last start.
     delivered: MessageId,
+    /// An id of the stretch that was last looked into. Who looks into one after the other (the log, when it moves records) should
+    /// not leave all of them unpacked.
+    looked_into: Option<MessageId>,
 }
 
 impl Tail {
@@ -102,9 +105,7 @@ impl Tail {
         if self.last().is_none_or(|last| last < cold.id) {
             return self.push(cold);
         }
-        let at = self
-            .chunks
-            .partition_point(|chunk| chunk.last().is_some_and(|last| last < cold.id));
+        let at = self.chunk_of(cold.id);
         let Some(chunk) = self.chunks.get_mut(at) else {
             return self.push(cold);
         };
@@ -134,15 +135,27 @@ impl Tail {
         run
     }
 
+    /// Where the stretch is that an id belongs to.
+    fn chunk_of(&self, id: MessageId) -> usize {
+        self.chunks
+            .partition_point(|chunk| chunk.last().is_some_and(|last| last < id))
+    }
+
     /// The message with this id, if it is here.
     pub fn find(&mut self, id: MessageId, source: Source<'_>) -> Option<&mut Cold> {
-        let at = self
-            .chunks
-            .partition_point(|chunk| chunk.last().is_some_and(|last| last < id));
+        let at = self.chunk_of(id);
+        if let Some(before) = self.looked_into.take().map(|before| self.chunk_of(before))
+            && before != at
+            && before + OPEN < self.chunks.len()
+            && let Some(chunk) = self.chunks.get_mut(before)
+        {
+            chunk.pack();
+        }
         let chunk = self
             .chunks
             .get_mut(at)
             .filter(|chunk| chunk.first().is_some_and(|first| first <= id))?;
+        self.looked_into = Some(id);
         let chunk = chunk.open(source, self.delivered);
         let at = chunk.binary_search_by_key(&id, |cold| cold.id).ok()?;
         chunk.get_mut(at)
