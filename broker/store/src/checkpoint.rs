@@ -83,22 +83,6 @@ pub(crate) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     }
 }
 
-/// Writes the file beside the old one and renames it into place, so that it is whole or the old one.
-fn write(fs: &dyn Fs, directory: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let path = directory.join(NEW_FILE);
-    match fs.remove(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
-        _ => {}
-    }
-    let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
-    fs::write_all_at(&*file, bytes, 0).map_err(|source| Error::io("write", &path, source))?;
-    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
-    fs.rename(&path, &directory.join(FILE))
-        .map_err(|source| Error::io("rename", &path, source))?;
-    fs.sync_dir(directory)
-        .map_err(|source| Error::io("sync directory", directory, source))
-}
-
 /// One queue in a checkpoint that is being written.
 #[derive(Debug)]
 pub(crate) struct Captured {

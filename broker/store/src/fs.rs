@@ -2,6 +2,7 @@
 //!
 //! In: paths, offsets, bytes. Out: what the operating system answers. Does not know about segments or records.
 
+use crate::error::Error;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -110,6 +111,26 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
         }
     }
     Ok(())
+}
+
+/// Writes a small file beside the one of that name and renames it into place, durably: the name means the whole new file, or what it
+/// meant before.
+///
+/// # Errors
+/// What the system reports.
+pub(crate) fn replace(fs: &dyn Fs, directory: &Path, (name, beside): (&str, &str), bytes: &[u8]) -> Result<(), Error> {
+    let path = directory.join(beside);
+    match fs.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
+        _ => {}
+    }
+    let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
+    write_all_at(&*file, bytes, 0).map_err(|source| Error::io("write", &path, source))?;
+    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
+    fs.rename(&path, &directory.join(name))
+        .map_err(|source| Error::io("rename", &path, source))?;
+    fs.sync_dir(directory)
+        .map_err(|source| Error::io("sync directory", directory, source))
 }
 
 /// Reads until the buffer is full or the file ends; returns the number of bytes read.

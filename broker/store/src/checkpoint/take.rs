@@ -12,8 +12,9 @@
 //!
 //! Runs on the reclaim thread, so that no message is being moved meanwhile. Does not know how the owner keeps its messages.
 
-use super::{Captured, codec};
+use super::{Captured, FILE, NEW_FILE, codec};
 use crate::error::Error;
+use crate::fs;
 use crate::location::Lsn;
 use crate::owner::Owner;
 use crate::page::Page;
@@ -189,7 +190,7 @@ fn store(shared: &Shared, parts: codec::Parts<'_>) -> Result<u64, Error> {
             written: &written,
             ..parts
         });
-        super::write(&*shared.fs, &shared.options.directory, &bytes)?;
+        fs::replace(&*shared.fs, &shared.options.directory, (FILE, NEW_FILE), &bytes)?;
         Ok(bytes.len() as u64)
     });
     let pages: u64 = written.values().map(|slot| u64::from(slot.len)).sum();

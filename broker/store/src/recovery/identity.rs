@@ -49,26 +49,14 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
     }
 }
 
-/// Renamed into place, so that the file is whole or absent.
 fn write(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<(), Error> {
-    let path = directory.join(NEW_FILE);
-    match fs.remove(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
-        _ => {}
-    }
     let header = Header {
         directory_id,
         segment: 0,
         next_id: 0,
     }
     .encode();
-    let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
-    fs::write_all_at(&*file, &header, 0).map_err(|source| Error::io("write", &path, source))?;
-    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
-    fs.rename(&path, &directory.join(FILE))
-        .map_err(|source| Error::io("rename", &path, source))?;
-    fs.sync_dir(directory)
-        .map_err(|source| Error::io("sync directory", directory, source))
+    fs::replace(fs, directory, (FILE, NEW_FILE), &header)
 }
 
 /// The seeds of the standard hasher are random; nothing here needs to be unguessable.
