@@ -149,7 +149,8 @@ fn send(client: &mut Client, publishes: &mut Publishes, publisher: u32, queue: &
     client.try_publish_persistent(1, "", queue, &body).is_ok()
 }
 
-/// Waits for a confirm; false when the broker is gone, or the publisher deaf.
+/// Waits for a confirm, or for word that the connection is blocked or goes on; false when the broker is gone, or the publisher
+/// deaf.
 fn confirm(client: &mut Client, publishes: &mut Publishes, state: &State) -> bool {
     let frame = client.any_frame(SILENCE);
     if state.deaf.load(Ordering::SeqCst) {
@@ -263,13 +264,16 @@ impl Consumer {
     /// The connection has worked through what was asked before: once a later message is confirmed it is on disk, too.
     fn make_sure(&mut self, state: &State) -> bool {
         let markers = &mut self.took.markers.1;
-        let confirmed =
-            send(&mut self.marker, markers, self.publisher, MARKERS, 50) && confirm(&mut self.marker, markers, state);
-        if confirmed && let Some((acked, got)) = self.asked.take() {
+        let mut there = send(&mut self.marker, markers, self.publisher, MARKERS, 50);
+        // Something else may be said first: that the connection is blocked, for one.
+        while there && (markers.confirmed.len() as u64) < markers.sent {
+            there = confirm(&mut self.marker, markers, state);
+        }
+        if there && let Some((acked, got)) = self.asked.take() {
             self.took.settled = acked;
             self.took.delivered = got;
         }
-        confirmed
+        there
     }
 }
 
