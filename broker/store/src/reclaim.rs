@@ -14,6 +14,7 @@ use crate::owner::Owner;
 use crate::page::Page;
 use crate::reader;
 use crate::shared::Shared;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 mod evacuate;
@@ -30,14 +31,16 @@ const WASTEFUL: u64 = 160;
 const SPARSE: u64 = 60;
 /// So many segments with little in them are put together.
 const FRAGMENTS: usize = 8;
+/// Most segments that are given up at once: they share the waits for the disk.
+const AT_ONCE: usize = 16;
 
-/// What is to be done with which segment.
+/// What is to be done with which segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Plan {
-    /// Nothing in it is needed.
-    Drop(u32),
-    /// Some of it must be carried forward first.
-    Evacuate(u32),
+    /// Nothing in them is needed.
+    Drop(Vec<u32>),
+    /// Some of what they hold must be carried forward first.
+    Evacuate(Vec<u32>),
 }
 
 /// What comes next.
@@ -57,12 +60,8 @@ pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
     };
     while let Some(next) = watch.next(shared) {
         let done = match next {
-            Next::Plan(Plan::Drop(segment)) => {
-                retire::retire(shared, segment).or_else(|error| put_off(shared, segment, error))
-            }
-            Next::Plan(Plan::Evacuate(segment)) => {
-                evacuate::evacuate(shared, owner, segment).or_else(|error| put_off(shared, segment, error))
-            }
+            Next::Plan(Plan::Drop(segments)) => retire::retire(shared, &segments),
+            Next::Plan(Plan::Evacuate(segments)) => evacuate::evacuate(shared, owner, &segments),
             Next::Checkpoint => watch.checkpoints.take(shared, owner),
             Next::Discard(queue, page) => discard(shared, queue, &page),
         };
@@ -160,37 +159,79 @@ fn roll_if_mostly_dead(log: &mut Log, segment_bytes: u64) {
     }
 }
 
-/// Which segment comes next, if any. The oldest first: settlements of its messages in younger ones need no carrying then.
+/// A sealed segment, as reclaim looks at it. Sizes in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    segment: u32,
+    used: u64,
+    /// How much of it is needed.
+    needed: u64,
+}
+
+impl Candidate {
+    fn percent(&self) -> u64 {
+        self.needed.saturating_mul(100) / self.used.max(1)
+    }
+}
+
+/// Which segments come next, if any. The oldest first: settlements of their messages in younger ones need no carrying then.
 fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
-    let mut forced = None;
-    let mut sparse: Option<(u64, u32)> = None;
+    let (mut dead, mut forced, mut sparse, mut fragments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut total, mut live) = (0, 0);
-    let mut fragments = Vec::new();
+    let copied: BTreeSet<u32> = ledger
+        .accounts
+        .values()
+        .flat_map(|account| account.after.iter().copied())
+        .collect();
     for (&segment, account) in &ledger.accounts {
         let carried = ledger.carried(segment);
-        let needed = account.live() + carried;
-        total += account.used;
+        let (used, needed) = (account.used, account.live() + carried);
+        total += used;
         live += needed;
         if segment >= ledger.current || !account.after.is_empty() || account.rests(PATIENCE) {
             continue;
         }
+        let candidate = Candidate { segment, used, needed };
         if account.refs == 0 && carried == 0 {
-            return Some(Plan::Drop(segment));
-        }
-        let copied_before = ledger.accounts.values().any(|other| other.after.contains(&segment));
-        if copied_before || (account.refs == 0 && carried < account.used / 4) {
-            forced = forced.or(Some(segment));
-        }
-        let percent = needed.saturating_mul(100) / account.used.max(1);
-        if percent < SPARSE && sparse.is_none_or(|(lowest, _)| percent < lowest) {
-            sparse = Some((percent, segment));
-        }
-        if account.used < segment_bytes / 8 {
-            fragments.push(segment);
+            dead.push(segment);
+        } else if copied.contains(&segment) || (account.refs == 0 && carried < used / 4) {
+            forced.push(candidate);
+        } else {
+            sparse.extend((candidate.percent() < SPARSE).then_some(candidate));
+            fragments.extend((used < segment_bytes / 8).then_some(candidate));
         }
     }
-    let wasteful = total.saturating_mul(100) > live.saturating_mul(WASTEFUL) && (idle || total > 2 * segment_bytes);
-    let sparse = sparse.filter(|_| wasteful).map(|(_, segment)| segment);
-    let fragment = fragments.first().copied().filter(|_| fragments.len() > FRAGMENTS);
-    forced.or(sparse).or(fragment).map(Plan::Evacuate)
+    dead.truncate(AT_ONCE);
+    if !dead.is_empty() {
+        return Some(Plan::Drop(dead));
+    }
+    let most = live.saturating_mul(WASTEFUL) / 100;
+    let wasteful = total > most && (idle || total > 2 * segment_bytes);
+    let (candidates, enough) = if !forced.is_empty() {
+        (forced, u64::MAX)
+    } else if wasteful && !sparse.is_empty() {
+        sparse.sort_by_key(Candidate::percent);
+        (sparse, total - most)
+    } else if fragments.len() > FRAGMENTS {
+        (fragments, u64::MAX)
+    } else {
+        return None;
+    };
+    Some(Plan::Evacuate(together(&candidates, segment_bytes, enough)))
+}
+
+/// The first of the candidates: as many as hold no more together than one segment takes, until `enough` bytes become free.
+fn together(candidates: &[Candidate], segment_bytes: u64, enough: u64) -> Vec<u32> {
+    let (mut moved, mut freed) = (0, 0);
+    let mut segments = Vec::new();
+    for candidate in candidates.iter().take(AT_ONCE) {
+        if !segments.is_empty() && (freed >= enough || moved + candidate.needed > segment_bytes) {
+            break;
+        }
+        moved += candidate.needed;
+        freed += candidate.used.saturating_sub(candidate.needed);
+        segments.push(candidate.segment);
+    }
+    segments.sort_unstable();
+    segments
 }

@@ -46,6 +46,7 @@ struct World {
     failing_sync: Option<(u64, i32)>,
     calls: u64,
     failing_call: Option<(u64, i32)>,
+    lasting_name: Option<PathBuf>,
     short_writes: bool,
 }
 
@@ -144,6 +145,11 @@ impl FaultyFs {
         world.failing_call = Some((world.calls + nth, errno));
     }
 
+    /// This name cannot be removed or changed, as on a disk with errors: each try fails.
+    pub fn keep_name(&self, path: &Path) {
+        self.world.lock().lasting_name = Some(path.to_path_buf());
+    }
+
     /// Whether the call that was to fail has come.
     pub fn has_failed(&self) -> bool {
         let world = self.world.lock();
@@ -223,6 +229,14 @@ fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
 }
 
 impl World {
+    fn may_go(&self, path: &Path) -> io::Result<()> {
+        self.find(path)?;
+        match &self.lasting_name {
+            Some(lasting) if lasting == path => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts a call; fails if this is the one.
     fn call(&mut self) -> io::Result<()> {
         let number = self.calls;
@@ -292,7 +306,7 @@ impl Fs for FaultyFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
         world.call()?;
-        world.find(from)?;
+        world.may_go(from)?;
         world.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
@@ -300,7 +314,7 @@ impl Fs for FaultyFs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
         world.call()?;
-        world.find(path)?;
+        world.may_go(path)?;
         world.change(Change::Remove(path.to_path_buf()));
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! Carries forward what a segment holds and others still need.
 //!
-//! In: a sealed segment. Out: its live records at the end of the log, the owner told, the segment retired.
+//! In: sealed segments. Out: their live records at the end of the log, the owner told, the segments retired.
 //! Rules: a settlement may be dropped only when the segment with its message is gone; the newest table entries and delivered
-//! marks stay; tombstones stay while an older segment exists. Does not know which segment to choose.
+//! marks stay; tombstones stay while an older segment exists. Does not know which segments to choose.
 
-use super::retire;
+use super::{put_off, retire};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::location::{Location, Relative, Urgency};
+use crate::location::{Appended, Location, Relative, Urgency};
 use crate::log::Log;
 use crate::owner::Owner;
 use crate::record::{Record, Run};
@@ -19,73 +19,60 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes and messages that are moved at once.
+/// Bytes and messages that are under way at once.
 const BYTES: usize = 1 << 20;
 const MESSAGES: usize = 4096;
 
-/// Moves what is needed and retires the segment. When references are left that the owner does not answer for, the
-/// settlements are on their way; the segment then stays until they are durable, or the owner has had time enough.
+/// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that the owner
+/// does not answer for, the settlements are on their way; such a segment stays until they are durable, or the owner has had time
+/// enough. One that cannot be read is left alone for a while.
 ///
 /// # Errors
-/// What waiting for the log, or the system, reports.
-pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, number: u32) -> Result<(), Error> {
-    let (appended, existing, has_older, copied_to, damage_known) = {
+/// What waiting for the log reports.
+pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32]) -> Result<(), Error> {
+    let (appended, existing) = {
         let log = shared.log.lock();
-        let existing: BTreeSet<u32> = log.ledger.accounts.keys().copied().collect();
-        let copied_to = log
-            .ledger
-            .accounts
-            .iter()
-            .filter(|(_, account)| account.after.contains(&number));
-        let copied_to: Vec<u32> = copied_to.map(|(&segment, _)| segment).collect();
-        let damage_known = log.ledger.accounts.get(&number).is_some_and(|account| account.damaged);
-        (
-            log.appended,
-            existing,
-            log.ledger.has_older(number),
-            copied_to,
-            damage_known,
-        )
+        (log.appended, log.ledger.accounts.keys().copied().collect())
     };
     shared.wait_durable(appended)?;
-    let Some(segment) = shared.segments.read().get(&number).map(Arc::clone) else {
-        return retire::retire(shared, number);
-    };
-    let mut moving = Moving {
+    let mut round = Round {
         shared,
         owner,
-        number,
         existing,
-        has_older,
-        damage_known,
-        copied_before: copied_before(shared, number, &copied_to)?,
-        marked: HashSet::new(),
-        batch: Batch::new(),
-        copies: Vec::new(),
-        table: Vec::new(),
+        flights: Vec::new(),
+        bytes: 0,
+        messages: 0,
     };
-    moving.segment(&segment)?;
-    moving.flush()?;
-    let blocked = {
-        let mut log = shared.log.lock();
-        let account = log.ledger.account(number);
-        let waiting = account.refs > 0 && account.blocked.is_none();
-        if waiting {
-            account.blocked = Some(Instant::now());
-        } else if account.refs > 0 {
-            tracing::warn!(
-                segment = number,
-                references = account.refs,
-                "nobody answers for messages of a segment"
-            );
+    let mut emptied = Vec::new();
+    for &number in numbers {
+        match round.segment(number) {
+            Ok(()) => emptied.push(number),
+            Err(error) => put_off(shared, number, error)?,
         }
-        waiting
-    };
-    if blocked {
-        Ok(())
-    } else {
-        retire::retire(shared, number)
     }
+    round.land()?;
+    emptied.retain(|&number| nobody_waits(shared, number));
+    if emptied.is_empty() {
+        return Ok(());
+    }
+    retire::retire(shared, &emptied)
+}
+
+/// Whether all references to the segment are gone, or were waited for once already.
+fn nobody_waits(shared: &Shared, number: u32) -> bool {
+    let mut log = shared.log.lock();
+    let account = log.ledger.account(number);
+    let waiting = account.refs > 0 && account.blocked.is_none();
+    if waiting {
+        account.blocked = Some(Instant::now());
+    } else if account.refs > 0 {
+        tracing::warn!(
+            segment = number,
+            references = account.refs,
+            "nobody answers for messages of a segment"
+        );
+    }
+    !waiting
 }
 
 /// What a crash, or an error, left half done: the messages of this segment that have been copied already.
@@ -129,11 +116,97 @@ struct TableRecord {
     offset: u32,
 }
 
-struct Moving<'a> {
+/// Copies that are appended and not known to be durable.
+struct Flight {
+    from: u32,
+    appended: Appended,
+    copies: Vec<Moved>,
+}
+
+/// Segments that are emptied together.
+struct Round<'a> {
     shared: &'a Shared,
     owner: &'a dyn Owner,
-    number: u32,
     existing: BTreeSet<u32>,
+    flights: Vec<Flight>,
+    /// Under way.
+    bytes: usize,
+    messages: usize,
+}
+
+impl Round<'_> {
+    /// Appends what of the segment is needed.
+    fn segment(&mut self, number: u32) -> Result<(), Error> {
+        let Some(segment) = self.shared.segments.read().get(&number).map(Arc::clone) else {
+            return Ok(());
+        };
+        let (has_older, copied_to, damage_known) = {
+            let log = self.shared.log.lock();
+            let accounts = &log.ledger.accounts;
+            let copied_to = accounts.iter().filter(|(_, account)| account.after.contains(&number));
+            (
+                log.ledger.has_older(number),
+                copied_to.map(|(&segment, _)| segment).collect::<Vec<_>>(),
+                accounts.get(&number).is_some_and(|account| account.damaged),
+            )
+        };
+        let mut moving = Moving {
+            copied_before: copied_before(self.shared, number, &copied_to)?,
+            round: self,
+            number,
+            has_older,
+            damage_known,
+            marked: HashSet::new(),
+            batch: Batch::new(),
+            copies: Vec::new(),
+            table: Vec::new(),
+        };
+        moving.segment(&segment)?;
+        moving.append()
+    }
+
+    /// Waits for the disk, and tells the owner.
+    fn land(&mut self) -> Result<(), Error> {
+        let Some(last) = self.flights.last() else { return Ok(()) };
+        self.shared.wait_durable(last.appended.lsn)?;
+        (self.bytes, self.messages) = (0, 0);
+        let mut late = Batch::new();
+        for flight in std::mem::take(&mut self.flights) {
+            self.relocate(flight, &mut late);
+        }
+        self.shared.append(&mut late, Urgency::Now).map(|_| ())
+    }
+
+    fn relocate(&self, flight: Flight, late: &mut Batch) {
+        let mut left = Vec::with_capacity(flight.copies.len());
+        let mut uncovered = Vec::new();
+        for moved in flight.copies {
+            let to = flight.appended.location(moved.to);
+            if self.owner.relocate(moved.queue, moved.id, to) {
+                left.push(moved.from);
+                // A return that was appended while the copy was on its way names the old place, and goes when that goes.
+                match self.owner.live(moved.queue, moved.id) {
+                    Some(count) if count > moved.deliveries => {
+                        late.counted(moved.queue, &[(to.segment, moved.id, count)]);
+                    }
+                    _ => {}
+                }
+            } else {
+                uncovered.push((moved.queue, moved.id, to));
+            }
+        }
+        let mut log = self.shared.log.lock();
+        for from in left {
+            log.ledger.released(from);
+        }
+        log.ledger.account(flight.from).uncovered.append(&mut uncovered);
+    }
+}
+
+/// One segment on its way.
+struct Moving<'a, 'r> {
+    round: &'a mut Round<'r>,
+    number: u32,
     has_older: bool,
     /// Recovery has put the damaged bytes aside.
     damage_known: bool,
@@ -144,7 +217,7 @@ struct Moving<'a> {
     table: Vec<TableRecord>,
 }
 
-impl Moving<'_> {
+impl Moving<'_, '_> {
     fn segment(&mut self, segment: &Segment) -> Result<(), Error> {
         let failed = |source| Error::io("read", &segment.path, source);
         let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
@@ -163,8 +236,13 @@ impl Moving<'_> {
                 Found::Damage { offset, len } => self.damage(segment, offset, len),
                 Found::End { .. } => return Ok(()),
             }
-            if self.batch.len_bytes() >= BYTES || self.copies.len() >= MESSAGES || self.table.len() >= MESSAGES {
-                self.flush()?;
+            let (bytes, messages) = (self.round.bytes, self.round.messages);
+            if bytes + self.batch.len_bytes() >= BYTES
+                || messages + self.copies.len() >= MESSAGES
+                || self.table.len() >= MESSAGES
+            {
+                self.append()?;
+                self.round.land()?;
             }
         }
     }
@@ -191,7 +269,7 @@ impl Moving<'_> {
                 self.batch.counted(queue, &counts);
             }
             Record::Delivered { queue, .. } => {
-                let mark = self.shared.log.lock().ledger.mark_in(queue, self.number);
+                let mark = self.round.shared.log.lock().ledger.mark_in(queue, self.number);
                 if let Some(mark) = mark
                     && self.marked.insert(queue)
                 {
@@ -225,19 +303,19 @@ impl Moving<'_> {
 
     /// Whether the segment exists besides the one that is leaving.
     fn is_elsewhere(&self, segment: u32) -> bool {
-        segment != self.number && self.existing.contains(&segment)
+        segment != self.number && self.round.existing.contains(&segment)
     }
 
     /// Absolute counts, as the owner knows them: added twice after a crash they still come out right.
     fn counts(&self, queue: QueueId, ids: impl Iterator<Item = (u32, MessageId)>) -> Vec<(u32, MessageId, u32)> {
-        let counted = ids.filter_map(|(segment, id)| Some((segment, id, self.owner.live(queue, id)?)));
+        let counted = ids.filter_map(|(segment, id)| Some((segment, id, self.round.owner.live(queue, id)?)));
         counted.filter(|&(_, _, count)| count > 0).collect()
     }
 
     fn message(&mut self, from: Location, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
         let live = queues.filter(|&queue| self.copied_before.is_empty() || !self.copied_before.contains(&(queue, id)));
         let live: Vec<(QueueId, u32)> = live
-            .filter_map(|queue| Some((queue, self.owner.live(queue, id)?)))
+            .filter_map(|queue| Some((queue, self.round.owner.live(queue, id)?)))
             .collect();
         if live.is_empty() {
             return;
@@ -256,46 +334,28 @@ impl Moving<'_> {
         if self.damage_known {
             return;
         }
-        self.shared.log.lock().ledger.account(self.number).damaged = true;
-        self.shared.damaged(segment, offset, len);
+        let shared = self.round.shared;
+        shared.log.lock().ledger.account(self.number).damaged = true;
+        shared.damaged(segment, offset, len);
     }
 
-    /// Appends what has gathered, waits for the disk, tells the owner.
-    fn flush(&mut self) -> Result<(), Error> {
-        let table = std::mem::take(&mut self.table);
-        let number = self.number;
-        let mut copied = 0;
-        let appended = self.shared.append_with(&mut self.batch, Urgency::Now, |log, batch| {
+    /// Appends what has gathered.
+    fn append(&mut self) -> Result<(), Error> {
+        let (table, number, shared) = (std::mem::take(&mut self.table), self.number, self.round.shared);
+        let mut bytes = 0;
+        let appended = shared.append_with(&mut self.batch, Urgency::Soon, |log, batch| {
             carry_table(log, batch, number, table);
             batch.seal();
-            copied = batch.len_bytes();
+            bytes = batch.len_bytes();
         })?;
-        self.shared.wait_durable(appended.lsn)?;
-        Counters::add(&self.shared.counters.copied_bytes, copied as u64);
-        let mut left = Vec::with_capacity(self.copies.len());
-        let mut uncovered = Vec::new();
-        for moved in self.copies.drain(..) {
-            let to = appended.location(moved.to);
-            if self.owner.relocate(moved.queue, moved.id, to) {
-                left.push(moved.from);
-                // A return that was appended while the copy was on its way names the old place, and goes when that goes.
-                match self.owner.live(moved.queue, moved.id) {
-                    Some(count) if count > moved.deliveries => {
-                        self.batch.counted(moved.queue, &[(to.segment, moved.id, count)]);
-                    }
-                    _ => {}
-                }
-            } else {
-                uncovered.push((moved.queue, moved.id, to));
-            }
-        }
-        let mut log = self.shared.log.lock();
-        for from in left {
-            log.ledger.released(from);
-        }
-        log.ledger.account(number).uncovered.append(&mut uncovered);
-        drop(log);
-        self.shared.append(&mut self.batch, Urgency::Now)?;
+        Counters::add(&shared.counters.copied_bytes, bytes as u64);
+        self.round.bytes += bytes;
+        self.round.messages += self.copies.len();
+        self.round.flights.push(Flight {
+            from: number,
+            appended,
+            copies: std::mem::take(&mut self.copies),
+        });
         Ok(())
     }
 }

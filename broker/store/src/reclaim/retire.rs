@@ -1,71 +1,136 @@
-//! The end of a segment: out of the maps, then recycled or removed.
+//! The end of segments: out of the maps, then recycled or removed.
 //!
-//! In: a segment without anything that is needed. Out: its disk space. Does not know about records.
+//! In: segments without anything that is needed. Out: their disk space. Does not know about records.
 
+use super::put_off;
 use crate::Error;
 use crate::batch::Batch;
 use crate::location::Urgency;
 use crate::segment::{SPARE, Segment};
 use crate::shared::{Counters, Shared};
+use std::io;
 use std::sync::Arc;
 
-/// Drops the segment once all that was appended so far is durable: what made it dead must not be lost after it is gone.
+/// Drops the segments once all that was appended so far is durable: what made them dead must not be lost after they are gone.
+/// One that the system does not let go is left alone for a while, and all that speaks of it stays.
 ///
 /// # Errors
-/// What waiting for the log, or the system, reports.
-pub(super) fn retire(shared: &Shared, number: u32) -> Result<(), Error> {
-    let uncovered = std::mem::take(&mut shared.log.lock().ledger.account(number).uncovered);
+/// What waiting for the log reports.
+pub(super) fn retire(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
+    make_durable(shared, numbers)?;
+    let mut freed = Vec::new();
+    for &number in numbers {
+        let segment = shared.segments.write().remove(&number);
+        let Some(segment) = segment else {
+            forget(shared, number, 0);
+            continue;
+        };
+        match free(shared, &segment) {
+            Ok(place) => freed.push((segment, place)),
+            Err(error) => keep(shared, segment, error)?,
+        }
+    }
+    let directory = &shared.options.directory;
+    // Not even asked for when nothing was freed: the system may have trouble enough.
+    let synced = if freed.is_empty() {
+        Ok(())
+    } else {
+        shared.fs.sync_dir(directory)
+    };
+    for (segment, freed) in freed {
+        if freed.recycled {
+            let mut spare = shared.spare.lock();
+            spare.busy = false;
+            spare.ready = synced.is_ok().then(|| Arc::clone(&segment.file));
+        }
+        match &synced {
+            Ok(()) => forget(shared, segment.number, freed.bytes),
+            Err(failed) => {
+                let source = io::Error::new(failed.kind(), failed.to_string());
+                keep(shared, segment, Error::io("sync directory", directory, source))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_durable(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
     let mut batch = Batch::new();
-    for (queue, id, location) in uncovered {
-        batch.settle(queue, &[(id, location)]);
+    for &number in numbers {
+        let uncovered = std::mem::take(&mut shared.log.lock().ledger.account(number).uncovered);
+        for (queue, id, location) in uncovered {
+            batch.settle(queue, &[(id, location)]);
+        }
     }
     // An empty batch answers with the end of the last one.
     let appended = shared.append(&mut batch, Urgency::Now)?;
     shared.wait_durable(appended.lsn)?;
     // Segment numbers, and with them log positions, must never start over: a younger file has to exist.
     let youngest = shared.segments.read().last_key_value().map(|(&number, _)| number);
-    if youngest.is_none_or(|youngest| youngest <= number) {
+    if youngest.is_none_or(|youngest| numbers.contains(&youngest)) {
         batch.note();
         let appended = shared.append(&mut batch, Urgency::Now)?;
         shared.wait_durable(appended.lsn)?;
     }
-    let segment = shared.segments.write().remove(&number);
-    let removed = segment.map_or(Ok(0), |segment| free(shared, &segment));
-    // Only now: the settlements of its messages in other segments may go as soon as the name is gone for good.
-    shared.log.lock().ledger.remove(number);
-    let bytes = removed?;
-    Counters::add(&shared.counters.reclaimed_segments, 1);
-    Counters::add(&shared.counters.reclaimed_bytes, bytes);
-    tracing::debug!(segment = number, bytes, "segment reclaimed");
     Ok(())
 }
 
-/// Recycles the file as the next spare one, or removes it. Returns its size.
-fn free(shared: &Shared, segment: &Segment) -> Result<u64, Error> {
-    let directory = &shared.options.directory;
+/// The name is gone for good: only now may settlements of the segment's messages in other segments go.
+fn forget(shared: &Shared, number: u32, bytes: u64) {
+    shared.log.lock().ledger.remove(number);
+    Counters::add(&shared.counters.reclaimed_segments, 1);
+    Counters::add(&shared.counters.reclaimed_bytes, bytes);
+    tracing::debug!(segment = number, bytes, "segment reclaimed");
+}
+
+/// The file may be there again at the next start.
+fn keep(shared: &Shared, segment: Arc<Segment>, error: Error) -> Result<(), Error> {
+    let number = segment.number;
+    shared.segments.write().insert(number, segment);
+    put_off(shared, number, error)
+}
+
+/// What became of a file.
+struct Freed {
+    /// Its size.
+    bytes: u64,
+    /// It is the spare one now.
+    recycled: bool,
+}
+
+/// Makes the file the spare one, if there is none, or removes it. Neither is durable yet.
+fn free(shared: &Shared, segment: &Segment) -> Result<Freed, Error> {
     let full = shared.options.segment_bytes;
-    let size = segment
+    let bytes = segment
         .file
         .size()
         .map_err(|source| Error::io("read the size of", &segment.path, source))?;
-    let recycle = (full - full / 8..=full).contains(&size) && {
-        let mut spare = shared.spare.lock();
-        spare.plenty = true;
-        let free = spare.ready.is_none() && !spare.busy && !spare.closing;
-        spare.busy |= free;
-        free
-    };
-    let freed = if recycle {
-        shared.fs.rename(&segment.path, &directory.join(SPARE))
+    let recycled = (full - full / 8..=full).contains(&bytes) && reserve_spare(shared);
+    let freed = if recycled {
+        shared.fs.rename(&segment.path, &shared.options.directory.join(SPARE))
     } else {
         shared.fs.remove(&segment.path)
     };
-    let synced = freed.and_then(|()| shared.fs.sync_dir(directory));
-    if recycle {
-        let mut spare = shared.spare.lock();
-        spare.busy = false;
-        spare.ready = synced.is_ok().then(|| Arc::clone(&segment.file));
+    match freed {
+        Ok(()) => Ok(Freed { bytes, recycled }),
+        Err(error) => {
+            if recycled {
+                shared.spare.lock().busy = false;
+            }
+            // An earlier try came so far, and what failed was to make it durable.
+            if error.kind() == io::ErrorKind::NotFound {
+                return Ok(Freed { bytes, recycled: false });
+            }
+            Err(Error::io("remove", &segment.path, error))
+        }
     }
-    synced.map_err(|source| Error::io("remove", &segment.path, source))?;
-    Ok(size)
+}
+
+/// Takes the name of the spare file if it is free.
+fn reserve_spare(shared: &Shared) -> bool {
+    let mut spare = shared.spare.lock();
+    spare.plenty = true;
+    let free = spare.ready.is_none() && !spare.busy && !spare.closing;
+    spare.busy |= free;
+    free
 }

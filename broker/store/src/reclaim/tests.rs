@@ -251,3 +251,22 @@ fn ids_and_positions_never_start_over() {
         "{segments:?}"
     );
 }
+
+/// Its messages would come back: the settlements lie in segments that go.
+#[test]
+fn a_segment_that_cannot_be_removed_keeps_its_settlements() {
+    let fixture = Fixture::new();
+    fixture.fs.keep_name(Path::new("/data/segment-0000000001.log"));
+    fixture.publish(40);
+    fixture.settle(|id| id <= 20);
+    for _ in 0..20 {
+        fixture.publish(20);
+        fixture.settle(|id| id > 40);
+    }
+    fixture.until("later segments gone", |stats| stats.reclaimed_segments >= 15);
+    fixture.check();
+    let after = fixture.fs.crash(Survival::Everything);
+    let names = after.list(Path::new("/data")).unwrap();
+    assert!(names.contains(&"segment-0000000001.log".to_owned()), "{names:?}");
+    assert_eq!(recovered_ids(&after), (21..=40).collect::<Vec<_>>());
+}
