@@ -56,7 +56,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut handshake = Handshake::new(stream, addresses, node.clone(), offer);
-    match handshake.run().await {
+    // What happens once is not part of the task: thousands of idle connections would hold the room for it.
+    match Box::pin(handshake.run()).await {
         Ok(Some(opened)) => {
             node.totals.connections.0.fetch_add(1, Ordering::Relaxed);
             let (stream, read) = handshake.into_parts();
@@ -145,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.work();
         loop {
             if self.session.closing == Closing::Done {
-                return self.finish().await;
+                return Box::pin(self.finish()).await;
             }
             match poll_fn(|context| self.poll(context)).await? {
                 Event::Read(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

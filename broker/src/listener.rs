@@ -110,8 +110,21 @@ async fn start(
     let addresses = (canonical(peer), canonical(stream.local_addr()?));
     match tls {
         None => connection::serve(stream, addresses, node, offer).await,
-        Some(certificates) => connection::serve(certificates.accept(stream).await?, addresses, node, offer).await,
+        // On its own, so that connections without TLS don't hold the room for it.
+        Some(certificates) => Box::pin(serve_tls(stream, addresses, node, offer, certificates)).await?,
     }
+    Ok(())
+}
+
+async fn serve_tls(
+    stream: TcpStream,
+    addresses: (SocketAddr, SocketAddr),
+    node: Arc<Node>,
+    offer: Limits,
+    certificates: &Certificates,
+) -> io::Result<()> {
+    let stream = certificates.accept(stream).await?;
+    connection::serve(stream, addresses, node, offer).await;
     Ok(())
 }
 
