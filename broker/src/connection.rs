@@ -47,6 +47,8 @@ const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 const KEEP_BUFFER: usize = 16 * 1024;
 /// How long connection.close-ok may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection may go on before others have their turn: as long as nobody waits noticeably, with a batch at most on top.
+const TURN: Duration = Duration::from_micros(500);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
@@ -101,6 +103,8 @@ struct Connection<S> {
     deadline: Option<Instant>,
     /// Why somebody wants it closed; done once what was published is confirmed.
     close: Option<String>,
+    /// When the present turn on a thread of the runtime began.
+    turn: Option<Instant>,
 }
 
 /// What woke the connection.
@@ -139,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tells_blocked: opened.tells_blocked,
             deadline: None,
             close: None,
+            turn: None,
         }
     }
 
@@ -156,11 +161,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Tick => self.tick()?,
             }
             self.work();
+            if self.turn.is_some_and(|begun| begun.elapsed() > TURN) {
+                self.turn = None;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
     /// What can be done now: writing first, so that buffers don't grow, then reading.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        self.turn.get_or_insert_with(Instant::now);
         if self.write.is_empty()
             && let Poll::Ready(stalled) = self.session.peer.outbox.poll_take(context, &mut self.write)
         {
@@ -186,7 +196,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.read = BytesMut::new();
             }
         }
-        self.tick.poll_tick(context).map(|_| Ok(Event::Tick))
+        let tick = self.tick.poll_tick(context).map(|_| Ok(Event::Tick));
+        if tick.is_pending() {
+            self.turn = None;
+        }
+        tick
     }
 
     /// Memory for the next read. Messages are slices of these buffers and hold them: what is left of one is used as long as it is

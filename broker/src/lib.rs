@@ -66,3 +66,7 @@ pub mod reload;
 
 /// Log lines.
 pub mod telemetry;
+
+/// How long tasks keep the runtime's threads.
+#[cfg(tokio_unstable)]
+pub mod polls;

@@ -39,13 +39,18 @@ fn run() -> anyhow::Result<()> {
     let config = filled.check()?;
     let set_filter = telemetry::start(&config.log, config.log_json)?;
     let live = Arc::new(Live::new(&config, set_filter));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
         .worker_threads(config.threads)
         .event_interval(EVENT_INTERVAL)
-        .enable_all()
-        .build()?;
+        .enable_all();
+    #[cfg(tokio_unstable)]
+    leveret_broker::polls::count(&mut builder);
+    let runtime = builder.build()?;
     runtime.spawn(reload::follow(given, filled, live.clone()));
     let ended = runtime.block_on(server::run(config, live));
+    #[cfg(tokio_unstable)]
+    leveret_broker::polls::tell(&runtime.metrics());
     runtime.shutdown_background();
     ended
 }

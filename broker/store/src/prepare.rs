@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 /// Runs until the store is closed.
 pub(crate) fn run(shared: &Shared) {
+    let mut failing = false;
     loop {
         {
             let mut spare = shared.spare.lock();
@@ -32,9 +33,15 @@ pub(crate) fn run(shared: &Shared) {
         let mut spare = shared.spare.lock();
         spare.busy = false;
         match made {
-            Ok(file) => spare.ready = file,
+            Ok(file) => {
+                spare.ready = file;
+                failing = false;
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot prepare the next segment; it will grow as it is written");
+                // On a full disk it fails for every segment: said once.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot prepare segments ahead; they grow as they are written");
+                }
                 let _ = shared.fs.remove(&shared.options.directory.join(SPARE));
             }
         }
