@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Small messages are allocated and freed by the million: see docs/performance notes in the broker's README.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 
 /// So many turns of connections until the runtime looks which others can go on. A turn is a batch of a hundred messages: with tokio's 61 the
 /// acknowledgements of one consumer lie unread for milliseconds while 64 publishers have their turns, and a backlog builds.
@@ -43,6 +43,7 @@ fn run() -> anyhow::Result<()> {
     builder
         .worker_threads(config.threads)
         .event_interval(EVENT_INTERVAL)
+        .on_thread_park(leveret_alloc::give_back)
         .enable_all();
     #[cfg(tokio_unstable)]
     leveret_broker::polls::count(&mut builder);

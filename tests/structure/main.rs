@@ -54,6 +54,10 @@ fn no_file_is_too_long() {
 /// Folders that must not speak of a crate: in code, or in their manifest.
 const NEVER: &[(&str, &[&str])] = &[
     (
+        "broker/alloc",
+        &["leveret_amqp", "leveret_store", "leveret_broker", "leveret_operator"],
+    ),
+    (
         "broker/amqp",
         &["leveret_store", "leveret_broker", "leveret_operator", "tokio"],
     ),

@@ -137,14 +137,6 @@ pub fn process_bytes() -> Option<u64> {
     Some(resident.saturating_sub(of_files) * rustix::param::page_size() as u64)
 }
 
-/// Lets the allocator give the system what has been free for a second. It looks for that only when large blocks come and go: after
-/// a drain, when nothing does, memory would stay with the process.
-pub fn give_back() {
-    /// Larger than what threads keep for themselves.
-    const LARGE: usize = 4 << 20;
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

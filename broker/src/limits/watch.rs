@@ -8,10 +8,7 @@ use super::memory::{self, Memory};
 use super::pause::{SELDOM, UNSEEN_RATE, pause};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Time between two calls to give memory back.
-const GIVE_BACK: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 /// Looks, the more often the sooner a limit could be reached, until the values are dropped.
 ///
@@ -22,14 +19,11 @@ pub fn start(memory: &Arc<Memory>, disk: &Arc<Disk>) -> io::Result<()> {
     let limit = memory_limit();
     std::thread::Builder::new().name("watch".into()).spawn(move || {
         let mut pace = Pace::default();
-        let mut given_back = Instant::now();
         while let (Some(memory), Some(disk)) = (watched.0.upgrade(), watched.1.upgrade()) {
             let pause = pace.next(&disk).min(look(&memory, limit));
             drop((memory, disk));
-            if given_back.elapsed() >= GIVE_BACK {
-                memory::give_back();
-                given_back = Instant::now();
-            }
+            // What others have given back lies with the allocator for a while; this thread comes by in any case.
+            leveret_alloc::give_back();
             std::thread::sleep(pause);
         }
     })?;

@@ -231,6 +231,12 @@ impl Log {
         self.offset += len as u64;
     }
 
+    /// Lets go of the memory that is kept for later batches: none come for now.
+    pub(crate) fn forget_buffers(&mut self) {
+        self.buffers = Vec::new();
+        self.buffered = 0;
+    }
+
     /// Whether the writer has something to take.
     pub(crate) fn has_chunks(&self) -> bool {
         !self.chunks.is_empty()

@@ -127,6 +127,7 @@ impl Watch {
             let idle = self.since.elapsed() >= options.idle;
             if idle {
                 roll_if_mostly_dead(&mut log, options.segment_bytes);
+                log.forget_buffers();
             }
             if self.checkpoints.due(shared, log.since_checkpoint, idle) {
                 return Some(Next::Checkpoint);
