@@ -14,6 +14,7 @@ env:  BENCH_SECS, BENCH_WARMUP   seconds measured per load, and before that (20 
       BROKERS         which to run, in this order (default "leveret rabbitmq")
       SCENARIOS       which scenarios, separated by spaces (default all); the figures of others stay as they are
       BENCH_BACKLOG, BENCH_BACKLOG_PEER   messages of the deep queue for Leveret and RabbitMQ (5000000 and 500000)
+      BENCH_QUEUES, BENCH_QUEUES_PEER     durable queues, where there are many (10000 and 2000)
       BENCH_NOTE      a word about the machine, like "while other work kept a core busy"
       BENCH_OUT       folder for figures and plots, with the document beside it (default docs/performance)
       RABBITMQ_ROOT   a Debian root with rabbitmq-server in it (default: made in the test cache)

@@ -19,7 +19,11 @@ BACKLOG = {
     # At 25,000 a second and minutes for a restart five million would take this broker ten minutes.
     'rabbitmq': int(os.environ.get('BENCH_BACKLOG_PEER', '500000')),
 }
-QUEUES = int(os.environ.get('BENCH_QUEUES', '10000'))
+QUEUES = {
+    'leveret': int(os.environ.get('BENCH_QUEUES', '10000')),
+    # It declares fewer and fewer a second: ten thousand would take it minutes.
+    'rabbitmq': int(os.environ.get('BENCH_QUEUES_PEER', '2000')),
+}
 
 # name, what it is, flags of `leveret perf`
 LOADS = [
@@ -157,15 +161,16 @@ def declarations(bench):
 
 
 def queues(bench):
-    """10,000 durable queues: memory, GET /api/queues, a message now and then on each, a restart after kill -9."""
+    """Thousands of durable queues: memory, GET /api/queues, a message now and then on each, a restart after kill -9."""
     bench.fresh()
-    made = bench.call(f'declare {QUEUES} --durable --pipelined')
-    figures = {'queues': QUEUES, 'queue_kib': made['kib_each'], 'declare_pipelined': made['per_second']}
+    count = QUEUES[bench.broker.name]
+    made = bench.call(f'declare {count} --durable --pipelined')
+    figures = {'queues': count, 'queue_kib': made['kib_each'], 'declare_pipelined': made['per_second']}
     figures['get_queues_ms'] = get_ms('/api/queues', attempts=3)
     figures['get_page_ms'] = get_ms('/api/queues?page=1&page_size=100', attempts=3)
-    run = bench.load(f'-p --queue-pattern bench-%d --queue-pattern-to {QUEUES} -f persistent -s 1024 -c 1000 -A 1 -q 100 -r 10000')
+    run = bench.load(f'-p --queue-pattern bench-%d --queue-pattern-to {count} -f persistent -s 1024 -c 1000 -A 1 -q 100 -r {count}')
     figures |= run
-    figures['restart_seconds'] = bench.restart_after_kill(f'bench-{QUEUES}')
+    figures['restart_seconds'] = bench.restart_after_kill(f'bench-{count}')
     return figures
 
 
