@@ -53,7 +53,7 @@ pub struct Session {
     pub closing: Closing,
     /// Whether the client has published: only then is it stopped when memory or disk space is short.
     pub publishes: bool,
-    channels: HashMap<u16, Channel>,
+    channels: HashMap<u16, Box<Channel>, foldhash::fast::RandomState>,
     desk: Desk,
     channel_max: u16,
     /// Channels whose confirms wait for the log.
@@ -67,7 +67,7 @@ impl Session {
             peer,
             closing: Closing::No,
             publishes: false,
-            channels: HashMap::new(),
+            channels: HashMap::default(),
             desk: Desk::default(),
             channel_max,
             confirming: Vec::new(),
@@ -251,7 +251,7 @@ impl Session {
         let channel = Channel::new(number, &self.peer);
         self.peer.node.totals.channels.0.fetch_add(1, Ordering::Relaxed);
         channel.reply(&self.peer, &mut self.desk, ChannelOpenOk {});
-        self.channels.insert(number, channel);
+        self.channels.insert(number, Box::new(channel));
         Ok(())
     }
 

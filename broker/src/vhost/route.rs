@@ -32,11 +32,14 @@ pub enum NoExchange {
     Internal,
 }
 
+/// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself down.
+type ByName<T> = HashMap<ShortString, T, foldhash::fast::RandomState>;
+
 /// Routes by exchange and key, for one connection.
 #[derive(Default)]
 pub struct RouteCache {
     version: u64,
-    exchanges: HashMap<ShortString, HashMap<ShortString, Route>>,
+    exchanges: ByName<ByName<Route>>,
     size: usize,
 }
 
