@@ -17,13 +17,16 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Queued bytes from which the writer starts although nobody waits.
 const EAGER: u64 = 4 << 20;
 
 /// Most damaged places that are kept apart: where there are more, the disk is broken and the first ones tell it.
 const MOST_DAMAGE: usize = 1000;
+
+/// How long a change may take from the log to its owner's state, or back; it is a matter of microseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Called when a failure has stopped the store.
 pub(crate) type OnFailed = Box<dyn Fn(&Error) + Send + Sync>;
@@ -251,4 +254,18 @@ impl Shared {
             (self.on_failed)(error);
         }
     }
+}
+
+/// Waits until nobody else holds the group, that is, until its changes show on both sides, in the log and in its owner's state. False if
+/// that takes too long.
+pub(crate) fn settled_down(mut group: Arc<()>) -> bool {
+    let begun = Instant::now();
+    while Arc::get_mut(&mut group).is_none() {
+        if begun.elapsed() > PATIENCE {
+            tracing::warn!("a change of a queue has not come to an end for long; trying again later");
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(20));
+    }
+    true
 }

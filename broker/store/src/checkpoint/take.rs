@@ -19,7 +19,7 @@ use crate::location::Lsn;
 use crate::owner::Owner;
 use crate::page::Page;
 use crate::pages::Slot;
-use crate::shared::{Counters, Shared};
+use crate::shared::{Counters, Shared, settled_down};
 use crate::{Backlog, MessageId, QueueId, StoredMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,8 +33,6 @@ const PACKED: usize = 4096;
 const SPACING: u64 = 8;
 /// Less log than this is not worth one when the broker is idle.
 const WORTH: u64 = 4 << 20;
-/// How long a change may take from the log to its owner's state, or back; it is a matter of microseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -149,19 +147,6 @@ impl Start {
             group: log.end_group(),
         }
     }
-}
-
-/// Waits until nobody else holds the group. False if that takes too long.
-fn settled_down(mut group: Arc<()>) -> bool {
-    let begun = Instant::now();
-    while Arc::get_mut(&mut group).is_none() {
-        if begun.elapsed() > PATIENCE {
-            tracing::warn!("a change of a queue has not come to an end for long; no checkpoint is taken");
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(20));
-    }
-    true
 }
 
 /// Each queue's messages.

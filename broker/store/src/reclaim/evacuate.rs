@@ -13,9 +13,9 @@ use crate::owner::Owner;
 use crate::record::{Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
-use crate::shared::{Counters, Shared};
+use crate::shared::{Counters, Shared, settled_down};
 use crate::{MessageId, QueueId};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +51,15 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32]) -> R
         }
     }
     round.land()?;
+    // A message that the owner called settled may have its settlement still on the way. What spoke of the message has been left behind
+    // and may go only when that is durable.
+    if !settled_down(shared.end_group()) {
+        let mut log = shared.log.lock();
+        for number in emptied {
+            log.ledger.account(number).blocked = Some(Instant::now());
+        }
+        return Ok(());
+    }
     emptied.retain(|&number| nobody_waits(shared, number));
     if emptied.is_empty() {
         return Ok(());
@@ -75,11 +84,12 @@ fn nobody_waits(shared: &Shared, number: u32) -> bool {
     !waiting
 }
 
-/// What a crash, or an error, left half done: the messages of this segment that have been copied already.
-fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<HashSet<(QueueId, MessageId)>, Error> {
-    let mut copied = HashSet::new();
-    for other in to {
-        let Some(segment) = shared.segments.read().get(other).map(Arc::clone) else {
+/// What a crash, or an error, left half done: the messages of this segment that have been copied already, with the segment of the copy
+/// and the delivery count that it tells.
+fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Error> {
+    let mut copied = Copied::new();
+    for &other in to {
+        let Some(segment) = shared.segments.read().get(&other).map(Arc::clone) else {
             continue;
         };
         let failed = |source| Error::io("read", &segment.path, source);
@@ -90,7 +100,7 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<HashSet<(Qu
                     record: Record::Copy { from, id, queues, .. },
                     ..
                 } if from == number => {
-                    copied.extend(queues.map(|(queue, _)| (queue, id)));
+                    copied.extend(queues.map(|(queue, deliveries)| ((queue, id), (other, deliveries))));
                 }
                 Found::End { .. } => break,
                 Found::Record { .. } | Found::Damage { .. } => {}
@@ -99,6 +109,9 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<HashSet<(Qu
     }
     Ok(copied)
 }
+
+/// Messages that have been copied, with the segments and the delivery counts of their copies.
+type Copied = HashMap<(QueueId, MessageId), (u32, u32)>;
 
 /// A message on its way.
 struct Moved {
@@ -210,7 +223,7 @@ struct Moving<'a, 'r> {
     has_older: bool,
     /// Recovery has put the damaged bytes aside.
     damage_known: bool,
-    copied_before: HashSet<(QueueId, MessageId)>,
+    copied_before: Copied,
     marked: HashSet<QueueId>,
     batch: Batch,
     copies: Vec<Moved>,
@@ -313,10 +326,18 @@ impl Moving<'_, '_> {
     }
 
     fn message(&mut self, from: Location, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
-        let live = queues.filter(|&queue| self.copied_before.is_empty() || !self.copied_before.contains(&(queue, id)));
-        let live: Vec<(QueueId, u32)> = live
-            .filter_map(|queue| Some((queue, self.round.owner.live(queue, id)?)))
-            .collect();
+        let mut live = Vec::new();
+        for queue in queues {
+            let Some(count) = self.round.owner.live(queue, id) else {
+                continue;
+            };
+            match self.copied_before.get(&(queue, id)) {
+                None => live.push((queue, count)),
+                // A return that named this segment goes with it.
+                Some(&(segment, known)) if count > known => self.batch.counted(queue, &[(segment, id, count)]),
+                Some(_) => {}
+            }
+        }
         if live.is_empty() {
             return;
         }
