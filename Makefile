@@ -4,7 +4,7 @@
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
-build:            # the three programs, optimised
+build:            # the programs, optimised
 	cargo build --release --workspace --bins
 
 test:             # everything; installs what it needs
