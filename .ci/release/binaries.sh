@@ -20,9 +20,10 @@ name=${target//-/_}
 export "CC_$name=musl-gcc"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
-built=${CARGO_TARGET_DIR:-$PWD/target}   # what build scripts generate is compiled there; the last map that fits counts
-export CFLAGS="-ffile-prefix-map=$PWD=/leveret -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$built=/target"
-export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$PWD=/leveret --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust --remap-path-prefix=$built=/target -C link-arg=-Wl,--build-id=none"
+built=${CARGO_TARGET_DIR:-$PWD/target}   # what build scripts generate is compiled there
+# The clone's own folder is in no flag: cargo compiles its crates by relative paths, and a clone elsewhere can use what is compiled.
+export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$built=/target"
+export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust --remap-path-prefix=$built=/target -C link-arg=-Wl,--build-id=none"
 export CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
 cargo build --locked --profile dist --target "$target" -p leveret-broker -p leveret-operator --bin leveret-broker --bin leveret >&2
 folder=$built/$target/dist

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::children::{Children, Seen};
-use super::keeper::{Keeper, Problem, Tools};
+use super::keeper::{self, Keeper, Problem, Tools};
 use super::{ChildKind, names, pods};
 use crate::dereference::tls_problem;
 use crate::metrics::Metrics;
@@ -34,6 +34,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A volume that is asked to grow, and other things that no watch tells of, are looked at so often.
 const REVIEW: Duration = Duration::from_secs(300);
+/// As long as it can't grow because there is none yet.
+const UNBOUND: Duration = Duration::from_secs(5);
 
 /// One broker.
 struct Kept {
@@ -196,10 +198,10 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
         let result = match paused {
-            true => Ok(()),
+            true => Ok(keeper::Outcome::Whole),
             false => kept.keeper.keep(tools, broker, &inputs.there, size.as_ref()).await,
         };
-        after(kept, key, inputs, result.err());
+        after(kept, key, inputs, result);
     }
     // Certificates are no reason not to apply the rest: the pod waits for them by itself.
     let certificates = tls_problem(broker, source).await;
@@ -223,7 +225,9 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     source.set_engine(key, Some(state));
 }
 
-fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, problem: Option<Problem>) {
+fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, result: Result<keeper::Outcome, Problem>) {
+    let later = matches!(result, Ok(keeper::Outcome::GrowsLater));
+    let problem = result.err();
     if let Some(problem) = problem
         .as_ref()
         .filter(|problem| kept.problem.as_ref() != Some(*problem))
@@ -237,6 +241,7 @@ fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, problem: Option<Probl
     };
     let pause = match &problem {
         Some(_) => (RETRY.0 * 2_u32.saturating_pow(kept.attempts.min(8))).min(RETRY.1),
+        None if later => UNBOUND,
         None => REVIEW,
     };
     kept.due = Instant::now() + pause;
