@@ -3,6 +3,7 @@
 # `e2e` on it. Needs root (namespaces, containerd) and Debian's packages, which it installs; no Docker, no registry.
 # env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, 10.213);  KEEP=1 leaves the node running
 #       LEVERET_IMAGE      an archive that image.sh has made already, instead of building one
+#       LEVERET_PROGRAMS   a folder of programs (target/debug, say) that an image is made of in seconds, libraries and all
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "run.sh: a node needs root" >&2; exit 1; }
@@ -15,25 +16,41 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-archive=$(mktemp --suffix=.tar) client=
+work=$(mktemp -d)
+archive=$work/image.tar
 finish() {
-  rm -rf "$archive" "${client:-}"
+  rm -rf "$work"
   [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
 }
 trap finish EXIT
+
+# --- the images ---------------------------------------------------------------
+# The same files at the same places as in the release's image, but linked dynamically.
+quick_image() { # folder
+  local files=() library
+  strip -o "$work/leveret" "$1/leveret"
+  strip -o "$work/leveret-broker" "$1/leveret-broker"
+  while read -r library; do files+=("$library:$library"); done \
+    < <(ldd "$1/leveret" "$1/leveret-broker" | sed -nE "s@.*[[:space:]](/[^ ]+) \(0x.*@\1@p" | sort -u)
+  tests/cluster/mkimage.py "$archive" kcp.local/leveret:quick /leveret-broker -- "${files[@]}" "$work/leveret:/leveret" \
+    "$work/leveret-broker:/leveret-broker" '/leveret-operator->leveret' '/usr/bin/leveret-broker->/leveret-broker'
+}
 started=$SECONDS
 if [ -n "${LEVERET_IMAGE:-}" ]; then
   cp "$LEVERET_IMAGE" "$archive"
+elif [ -n "${LEVERET_PROGRAMS:-}" ]; then
+  quick_image "$LEVERET_PROGRAMS"
 else
   .ci/release/image.sh "$archive"
-  echo "image built in $((SECONDS - started)) s"
 fi
+echo "image after $((SECONDS - started)) s"
 images=$(tests/cluster/images.sh)
 # The client in a pod: a program of this machine with its libraries.
 cargo build --quiet -p system-tests --example e2e-client
-client=$(mktemp -d)
-cp "${CARGO_TARGET_DIR:-target}/debug/examples/e2e-client" "$client/"
-tests/cluster/mkimage.py "$images/e2e-client.tar" kcp.local/e2e-client:1 "$client/e2e-client" -- "+$client/e2e-client"
+cp "${CARGO_TARGET_DIR:-target}/debug/examples/e2e-client" "$work/"
+tests/cluster/mkimage.py "$images/e2e-client.tar" kcp.local/e2e-client:1 "$work/e2e-client" -- "+$work/e2e-client"
+
+# --- the node, and the test on it -----------------------------------------------
 LEVERET_TEST_KUBECONFIG=$(tests/cluster/up.sh node)
 state=$(dirname "$LEVERET_TEST_KUBECONFIG")
 node=(nsenter -t "$(cat "$state/pid/init")" -m -p)
