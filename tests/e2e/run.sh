@@ -1,13 +1,16 @@
 #!/bin/bash
 # run.sh   the way a user meets it, on a real node: builds the image, starts a node with real pods, and runs the test
 # `e2e` on it. Needs root (namespaces, containerd) and Debian's packages, which it installs; no Docker, no registry.
-# env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, 10.213);  KEEP=1 leaves the node running
+# env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, the first free one from 10.213 on);  KEEP=1 leaves it running
 #       LEVERET_IMAGE      an archive that image.sh has made already, instead of building one
 #       LEVERET_PROGRAMS   a folder of programs (target/debug, say) that an image is made of in seconds, libraries and all
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[ "$(id -u)" = 0 ] || { echo "run.sh: a node needs root" >&2; exit 1; }
-export KCP_NAME=${KCP_NAME:-e2e} KCP_NET=${KCP_NET:-10.213}
+reason=$(tests/e2e/possible.sh) || { echo "run.sh: no node can run here: $reason" >&2; exit 1; }
+for second in {213..254}; do
+  ip -4 address show to "10.$second.0.0/16" | grep -q . || [ -n "$(ip -4 route show root "10.$second.0.0/16")" ] || break
+done
+export KCP_NAME=${KCP_NAME:-e2e} KCP_NET=${KCP_NET:-10.$second}
 missing=()
 for package in containerd runc containernetworking-plugins iptables nftables conntrack ethtool socat busybox-static; do
   dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
@@ -18,6 +21,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 work=$(mktemp -d)
 archive=$work/image.tar
+export KCP_IMAGES=$work/images   # another run may be making its own
 finish() {
   rm -rf "$work"
   [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
@@ -46,7 +50,8 @@ fi
 echo "image after $((SECONDS - started)) s"
 images=$(tests/cluster/images.sh)
 # The client in a pod: a program of this machine with its libraries.
-cargo build --quiet -p system-tests --example e2e-client
+# --workspace: the same features, so that what the tests were built of is used again.
+cargo build --quiet --workspace --example e2e-client
 cp "${CARGO_TARGET_DIR:-target}/debug/examples/e2e-client" "$work/"
 tests/cluster/mkimage.py "$images/e2e-client.tar" kcp.local/e2e-client:1 "$work/e2e-client" -- "+$work/e2e-client"
 
@@ -62,4 +67,4 @@ mkdir -p "$state/bin"
 printf '#!/bin/sh\nexec %s/kcp kubectl "$@"\n' "$kcp" >"$state/bin/kubectl"
 chmod +x "$state/bin/kubectl"
 export LEVERET_TEST_KUBECONFIG LEVERET_E2E=$state PATH=$state/bin:$PATH
-cargo test -p system-tests --test e2e -- --nocapture
+cargo test --quiet --workspace --test e2e -- --nocapture
