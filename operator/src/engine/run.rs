@@ -195,6 +195,11 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
         there: children.of(key),
     };
     let set = children.set(key);
+    if kept.made_for.is_none() {
+        // Before anything is made: nobody shall ask for a broker whose Service is not there yet.
+        let pending = pods::pending(set.as_deref(), children.pod(key).as_deref());
+        source.set_engine(key, Some(state(broker, None, pending)));
+    }
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
         let result = match paused {
@@ -215,14 +220,23 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     // What the watch shows may be older than what was applied.
     let applied = kept.keeper.applied_generation(broker);
     let set = set.filter(|set| set.metadata.generation >= applied);
-    let state = EngineState {
+    let problem = problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text)));
+    let pending = pods::pending(set.as_deref(), pod.as_deref());
+    source.set_engine(key, Some(state(broker, problem, pending)));
+}
+
+fn state(
+    broker: &Object<BrokerSpec>,
+    problem: Option<(Reason, String)>,
+    pending: Option<(Reason, String)>,
+) -> EngineState {
+    EngineState {
         generation: broker.meta.generation,
-        problem: problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text))),
-        pending: pods::pending(set.as_deref(), pod.as_deref()),
+        problem,
+        pending,
         persistent: broker.spec.storage.is_some(),
-        credentials: Some(names::admin(key)),
-    };
-    source.set_engine(key, Some(state));
+        credentials: Some(names::admin(&broker.meta.key)),
+    }
 }
 
 fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, result: Result<keeper::Outcome, Problem>) {
