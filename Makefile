@@ -4,10 +4,10 @@
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
-build:            # the three programs, optimised
+build:            # the programs, optimised
 	cargo build --release --workspace --bins
 
-test:             # everything; installs what it needs
+test:             # everything, on a real node too where the machine can run one; installs what it needs
 	bash .ci/run
 
 lint:             # format and lints alone

@@ -15,7 +15,7 @@ step "programs and image"
 .ci/release/image.sh "$out/leveret-$version-image.tar"
 folder=$(.ci/release/binaries.sh 2>/dev/null)
 target=$(basename "$(dirname "$folder")")
-tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$folder" -cf - leveret leveret-broker leveret-operator |
+tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$folder" -cf - leveret leveret-broker leveret-operator kubectl-leveret |
   gzip -9n >"$out/leveret-$version-$target.tar.gz"
 
 step "chart and manifests"

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""oci.py OUT.tar REFERENCE FOLDER   write an OCI image archive without any daemon: from scratch, one layer, the three
-programs of FOLDER, CA certificates, non-root. The same files give the same bytes: fixed times, fixed order, no names of
-users or machines. `ctr image import`, `skopeo copy oci-archive:`, `podman load` and `docker load` take it.
+"""oci.py OUT.tar REFERENCE FOLDER   write an OCI image archive without any daemon: from scratch, one layer, the
+programs of FOLDER with their links, CA certificates, non-root. The same files give the same bytes: fixed times, fixed
+order, no names of users or machines. `ctr image import`, `skopeo copy oci-archive:`, `podman load` and `docker load` take it.
 env:  CA_BUNDLE  default /etc/ssl/certs/ca-certificates.crt;  VERSION, REVISION, ARCH (amd64, arm64)  for labels"""
 import gzip, hashlib, io, json, os, sys, tarfile
 
-PROGRAMS = ["leveret", "leveret-broker", "leveret-operator"]
+PROGRAMS = ["leveret", "leveret-broker"]
+LINKS = {"kubectl-leveret": "leveret", "leveret-operator": "leveret"}  # told apart by the name they are called by
 USER = 65532
 LIMIT = 40_000_000  # bytes of all files together: what a node keeps
 
@@ -29,9 +30,10 @@ def layer(folder):
             member(archive, name, kind=tarfile.DIRTYPE, mode=0o755)
         member(archive, "etc/passwd", f"nonroot:x:{USER}:{USER}:nonroot:/:/\n".encode())
         member(archive, "etc/ssl/certs/ca-certificates.crt", read(os.environ.get("CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")))
-        member(archive, "kubectl-leveret", kind=tarfile.SYMTYPE, mode=0o777, target="leveret")
         for name in PROGRAMS:
             member(archive, name, read(os.path.join(folder, name)), mode=0o755)
+        for name, target in LINKS.items():
+            member(archive, name, kind=tarfile.SYMTYPE, mode=0o777, target=target)
         # Where a broker that is run without a volume keeps its data, and what wants to write somewhere.
         member(archive, "tmp", kind=tarfile.DIRTYPE, mode=0o1777)
         member(archive, "var", kind=tarfile.DIRTYPE, mode=0o755)

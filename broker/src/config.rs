@@ -116,12 +116,14 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Who may log in.
     pub users: Users,
-    /// What connections are limited to.
+    /// What connections are offered.
     pub limits: crate::node::Limits,
+    /// Largest message body, bytes.
+    pub max_message_bytes: u64,
     /// Bytes of messages in memory above which publishers are stopped.
     pub memory_watermark_bytes: u64,
-    /// Free bytes of the data's file system below which publishers are stopped.
-    pub disk_free_limit_bytes: u64,
+    /// Free bytes of the data's file system below which publishers are stopped; `None` is the default for the segments' size.
+    pub disk_free_limit_bytes: Option<u64>,
     /// Size of a segment of the log, bytes.
     pub segment_bytes: u64,
     /// Longest time until something that nobody waits for is synced.
@@ -206,7 +208,16 @@ const KEYS: [&str; 24] = [
 
 /// Settings that take effect while the broker runs, soon after the settings file has changed; all others at the next start.
 /// Whoever writes the file (the operator, for one) may rely on this list.
-pub const RELOADABLE: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "shutdown_timeout", "log"];
+pub const RELOADABLE: [&str; 8] = [
+    "frame_max",
+    "channel_max",
+    "heartbeat",
+    "max_message_size",
+    "memory_watermark",
+    "disk_free_limit",
+    "shutdown_timeout",
+    "log",
+];
 
 impl Flags {
     /// These, and what the file that they name says besides. The file is read at every call.
@@ -326,13 +337,8 @@ impl Flags {
             frame_max: bytes("frame_max", &self.frame_max, "128KiB", (4 << 10, 64 << 20))? as u32,
             channel_max: number("channel_max", self.channel_max.as_deref().unwrap_or("2047"), (1, 65535))? as u16,
             heartbeat_seconds: heartbeat.as_secs() as u16,
-            max_message_bytes: bytes(
-                "max_message_size",
-                &self.max_message_size,
-                "128MiB",
-                (1 << 10, 512 << 20),
-            )?,
         };
+        let max_message = &self.max_message_size;
         Ok(Config {
             data_dir: self
                 .data_dir
@@ -347,6 +353,7 @@ impl Flags {
             tls: self.tls_files()?,
             users: self.users()?,
             limits,
+            max_message_bytes: bytes("max_message_size", max_message, "128MiB", (1 << 10, 512 << 20))?,
             memory_watermark_bytes: watermark(self.memory_watermark.as_deref().unwrap_or("40%"))?,
             disk_free_limit_bytes: disk_limit(self.disk_free_limit.as_deref(), segment_bytes)?,
             segment_bytes,

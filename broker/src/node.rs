@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
-/// Limits that are told to clients at connection.tune, and others that hold for every connection.
+/// Limits that are told to clients at connection.tune.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Largest frame, bytes; 0 is no limit.
@@ -26,16 +26,14 @@ pub struct Limits {
     pub channel_max: u16,
     /// Heartbeat that the broker suggests, seconds; 0 is none.
     pub heartbeat_seconds: u16,
-    /// Largest message body, bytes.
-    pub max_message_bytes: u64,
 }
 
 /// The broker as its connections see it.
 pub struct Node {
     /// Its name in the HTTP API.
     pub name: String,
-    /// Limits of a connection.
-    pub limits: Limits,
+    /// Largest message body, bytes.
+    max_message_bytes: AtomicU64,
     /// Who may log in.
     pub users: Users,
     /// The durable log.
@@ -96,7 +94,7 @@ impl Node {
     /// A node without connections.
     pub fn new(
         name: String,
-        limits: Limits,
+        max_message_bytes: u64,
         users: Users,
         log: Handle,
         durability: Arc<Durability>,
@@ -105,7 +103,7 @@ impl Node {
     ) -> Self {
         Self {
             name,
-            limits,
+            max_message_bytes: AtomicU64::new(max_message_bytes),
             users,
             log,
             vhosts: RwLock::default(),
@@ -119,6 +117,16 @@ impl Node {
             recovery,
             next_consumer: AtomicU64::new(1),
         }
+    }
+
+    /// Largest message body, bytes.
+    pub fn max_message_bytes(&self) -> u64 {
+        self.max_message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Another size from the next message on, bytes.
+    pub fn set_max_message_bytes(&self, bytes: u64) {
+        self.max_message_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// A vhost by name.

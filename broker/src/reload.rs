@@ -1,14 +1,16 @@
 //! Settings that change while the broker runs.
 //!
 //! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: what new connections
-//! are offered, what is logged, how long a stop may take; and a log line for each setting that waits for a restart.
+//! are offered, the limits that publishers meet, what is logged, how long a stop may take; and a log line for each setting that waits
+//! for a restart.
 //! Does not know who writes the file.
 
 use crate::config::{Config, Flags, RELOADABLE};
 use crate::files;
-use crate::node::Limits;
+use crate::limits::disk;
+use crate::node::{Limits, Node};
 use crate::telemetry::SetFilter;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -23,6 +25,47 @@ pub struct Live {
     /// Longest time that clients get to close.
     pub shutdown_timeout: RwLock<Duration>,
     set_filter: SetFilter,
+    publishers: Mutex<Publishers>,
+}
+
+/// What publishers are limited to, and the node that holds them to it once it has recovered.
+struct Publishers {
+    max_message_bytes: u64,
+    memory_watermark_bytes: u64,
+    disk_free_limit_bytes: Option<u64>,
+    /// As the log has them: another size counts at the next start only.
+    segment_bytes: u64,
+    node: Option<Arc<Node>>,
+}
+
+impl Publishers {
+    fn new(config: &Config) -> Self {
+        Self {
+            max_message_bytes: config.max_message_bytes,
+            memory_watermark_bytes: config.memory_watermark_bytes,
+            disk_free_limit_bytes: config.disk_free_limit_bytes,
+            segment_bytes: config.segment_bytes,
+            node: None,
+        }
+    }
+
+    fn take(&mut self, config: &Config) {
+        let (segment_bytes, node) = (self.segment_bytes, self.node.take());
+        *self = Self {
+            segment_bytes,
+            node,
+            ..Self::new(config)
+        };
+        self.enforce();
+    }
+
+    fn enforce(&self) {
+        let Some(node) = &self.node else { return };
+        node.set_max_message_bytes(self.max_message_bytes);
+        node.memory.set_watermark(self.memory_watermark_bytes);
+        node.disk
+            .set_limit(disk::effective_limit(self.disk_free_limit_bytes, self.segment_bytes));
+    }
 }
 
 impl Live {
@@ -32,7 +75,15 @@ impl Live {
             offer: Arc::new(RwLock::new(config.limits.clone())),
             shutdown_timeout: RwLock::new(config.shutdown_timeout),
             set_filter,
+            publishers: Mutex::new(Publishers::new(config)),
         }
+    }
+
+    /// The node that serves from now on; what has changed while it recovered is told to it at once.
+    pub fn attach(&self, node: Arc<Node>) {
+        let mut publishers = self.publishers.lock();
+        publishers.node = Some(node);
+        publishers.enforce();
     }
 
     fn apply(&self, config: &Config) -> anyhow::Result<()> {
@@ -44,6 +95,7 @@ impl Live {
         offer.heartbeat_seconds = config.limits.heartbeat_seconds;
         drop(offer);
         *self.shutdown_timeout.write() = config.shutdown_timeout;
+        self.publishers.lock().take(config);
         Ok(())
     }
 }

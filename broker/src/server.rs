@@ -5,7 +5,7 @@
 
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
-use crate::limits::{self, Alarms, Memory, disk::Disk};
+use crate::limits::{self, Alarms, Memory, disk, disk::Disk};
 use crate::listener::{self, tls::Certificates};
 use crate::node::{Durability, Node};
 use crate::reload::Live;
@@ -62,6 +62,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         _ = interrupt.recv() => return stopped_early("SIGINT"),
     };
     let (config, (store, node)) = recovered?;
+    live.attach(node.clone());
     gate.open(Admin::new(node.clone(), listeners.clone(), config.data_dir.clone()));
     for (service, address) in listeners {
         say(&format!("listening {service} {address}"))?;
@@ -151,7 +152,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let memory = Arc::new(Memory::with_alarms(config.memory_watermark_bytes, alarms.clone()));
     let disk = Arc::new(Disk::new(
         &config.data_dir,
-        config.disk_free_limit_bytes,
+        disk::effective_limit(config.disk_free_limit_bytes, config.segment_bytes),
         alarms.clone(),
     ));
     limits::watch::start(&memory, &disk).context("cannot start a thread that watches memory and disk space")?;
@@ -159,7 +160,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let log = store.handle();
     let node = Node::new(
         name,
-        config.limits.clone(),
+        config.max_message_bytes,
         config.users.clone(),
         log.clone(),
         durability,

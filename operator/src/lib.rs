@@ -3,6 +3,15 @@
 //! The modules stand in the order of a resource's way: it comes from a source, is reconciled by the one sync loop of its
 //! broker, and its status goes back to the source.
 
+/// One executable: `leveret-operator` or `leveret`, by the name it is called by.
+pub mod program;
+
+/// `leveret`: its commands.
+pub mod cli;
+
+/// `leveret-operator`: its commands.
+pub mod operate;
+
 /// Flags and environment.
 pub mod args;
 

@@ -22,6 +22,8 @@ mod bad_input;
 
 mod follow;
 
+mod names;
+
 mod once;
 
 mod perf;

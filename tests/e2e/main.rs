@@ -17,6 +17,7 @@ use node::{NAMESPACE, Node, SOON, node};
 use sender::Sender;
 
 mod client_pod;
+mod lost;
 mod node;
 mod sender;
 mod sending;
@@ -147,7 +148,7 @@ fn from_an_older_chart(node: &Node) {
 async fn from_install_to_uninstall() {
     let Some(node) = node() else { return };
     let _ = rustls::crypto::ring::default_provider().install_default(); // an error says that it is installed already
-    node.volume();
+    node.volume("broker");
     let start = Instant::now();
     println!("helm install --wait with a Broker: {:.1?}", node.helm("install", &[]));
     topology(&node);
@@ -162,7 +163,8 @@ async fn from_install_to_uninstall() {
         let from = pod.last();
         tokio::task::block_in_place(|| blow(&node));
         sender.confirms_more(SOON).await;
-        pod.confirms_more(from);
+        // What it has confirmed since then may have been before the blow.
+        pod.confirms_more(pod.last());
         let (outside, inside) = (sender.longest_pause(), pod.longest_pause(from));
         println!("{what}: longest time without a confirm {outside:.1?}, in the cluster {inside:.1?}");
     }
@@ -187,6 +189,7 @@ async fn from_install_to_uninstall() {
         &confirmed,
         &sender::drain(&node.uri(), POD_QUEUE).await,
     );
+    lost::volume(&node);
     nothing_was_forbidden(&node);
 
     uninstall(&node);

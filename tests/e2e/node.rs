@@ -40,13 +40,13 @@ impl Node {
     }
 
     /// A volume on the node that the broker's claim binds to; its folder belongs to the image's user.
-    pub(crate) fn volume(&self) {
-        let folder = self.state.join("node/pv/broker");
+    pub(crate) fn volume(&self, name: &str) {
+        let folder = self.state.join("node/pv").join(name);
         fs::create_dir_all(&folder).expect("a folder on the node");
         chown(&folder, Some(65532), Some(65532)).expect("root");
         let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "local"},
             "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"});
-        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "broker"},
+        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
             "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
                 "hostPath": {"path": folder.display().to_string()}}});
         self.tools.apply("", &[class, volume], &[]);
@@ -142,6 +142,12 @@ impl Node {
     /// Where clients connect: the Service's address and the generated credentials.
     pub(crate) fn uri(&self) -> String {
         let host = self.kubectl(&["get", "service", "main", "-o", "jsonpath={.spec.clusterIP}"]);
+        let (user, password) = self.credentials();
+        format!("amqp://{user}:{password}@{host}:5672/%2f")
+    }
+
+    /// The generated user and password.
+    pub(crate) fn credentials(&self) -> (String, String) {
         let secret: Value =
             serde_json::from_str(&self.kubectl(&["get", "secret", "main-admin", "-o", "json"])).expect("JSON");
         let field = |name: &str| {
@@ -152,6 +158,6 @@ impl Node {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
             String::from_utf8(bytes).expect("text")
         };
-        format!("amqp://{}:{}@{host}:5672/%2f", field("username"), field("password"))
+        (field("username"), field("password"))
     }
 }

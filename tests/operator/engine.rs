@@ -22,6 +22,11 @@ use serde_json::{Value, json};
 
 use crate::{SOON, manifest, text};
 
+mod volume;
+
+/// How long the cluster's garbage collector may take: a new control plane looks for new kinds only every half minute.
+const COLLECTED: Duration = Duration::from_secs(60);
+
 /// A namespace with an operator, and no broker yet.
 struct Bare {
     _operator: Operator,
@@ -87,7 +92,7 @@ impl Bare {
                 Some(_) => Err("still there".to_owned()),
             }
         };
-        eventually_async(&format!("{} {name} is gone", K::kind(&())), SOON, ask).await;
+        eventually_async(&format!("{} {name} is gone", K::kind(&())), COLLECTED, ask).await;
     }
 
     /// Says of the pod what a kubelet or scheduler would.

@@ -15,6 +15,8 @@ use harness::wait::{eventually, until};
 use harness::{Broker, Client, place, reaper};
 use rustix::process::{Pid, Signal, kill_process};
 
+mod limits;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// Replaces the file in one piece, as a mounted ConfigMap changes.

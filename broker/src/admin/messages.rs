@@ -43,8 +43,8 @@ async fn publish(
     let fields = Fields::parse(&body)?;
     fields.require(&["routing_key", "payload", "payload_encoding"])?;
     let message = message(&short(from_url(&exchange))?, &fields)?;
-    if message.body_len() as u64 > admin.node.limits.max_message_bytes {
-        let (len, most) = (message.body_len(), admin.node.limits.max_message_bytes);
+    let (len, most) = (message.body_len(), admin.node.max_message_bytes());
+    if len as u64 > most {
         let text = format!("message size {len} is larger than configured max size {most}");
         return Err(Failure::BadRequest(text));
     }

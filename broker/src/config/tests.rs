@@ -23,7 +23,8 @@ fn the_defaults_listen_on_both_loopbacks() {
     assert!(config.amqp_listen.1);
     assert_eq!(config.limits.frame_max, 131_072);
     assert_eq!(config.segment_bytes, 64 << 20);
-    assert_eq!(config.disk_free_limit_bytes, 256 << 20);
+    assert_eq!(config.disk_free_limit_bytes, None);
+    assert_eq!(config.max_message_bytes, 128 << 20);
 }
 
 #[test]

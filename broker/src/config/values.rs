@@ -118,11 +118,10 @@ pub(super) fn watermark(text: &str) -> Result<u64, Error> {
     Ok(crate::limits::available::memory_limit() / 100 * percent)
 }
 
-pub(super) fn disk_limit(text: Option<&str>, segment_bytes: u64) -> Result<u64, Error> {
+pub(super) fn disk_limit(text: Option<&str>, segment_bytes: u64) -> Result<Option<u64>, Error> {
     let least = disk::least_limit(segment_bytes);
-    text.map_or(Ok(disk::default_limit(segment_bytes)), |text| {
-        size("disk_free_limit", text, (least, 16 << 40))
-    })
+    text.map(|text| size("disk_free_limit", text, (least, 16 << 40)))
+        .transpose()
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -144,7 +144,7 @@ impl Session {
     /// gathered. Returns the bytes that are done with.
     fn publish(&mut self, frames: &Bytes, at: usize, frame: &FrameView<'_>, view: PublishView<'_>) -> Result<usize> {
         self.publishes = true;
-        let max_size = self.peer.node.limits.max_message_bytes;
+        let max_size = self.peer.node.max_message_bytes();
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return Err(not_open());
         };
@@ -170,7 +170,7 @@ impl Session {
     }
 
     fn content(&mut self, frame: &FrameView<'_>) -> Result<()> {
-        let max_size = self.peer.node.limits.max_message_bytes;
+        let max_size = self.peer.node.max_message_bytes();
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return Err(not_open());
         };

@@ -24,10 +24,19 @@ pub fn least_limit(segment_bytes: u64) -> u64 {
     3 * segment_bytes
 }
 
+/// The limit that is in effect for segments of this size, bytes: the wanted one, or the default, but never one that the log could
+/// exceed by itself.
+pub fn effective_limit(wanted: Option<u64>, segment_bytes: u64) -> u64 {
+    wanted.map_or_else(
+        || default_limit(segment_bytes),
+        |wanted| wanted.max(least_limit(segment_bytes)),
+    )
+}
+
 /// The space that is left, and the mark below which publishers are stopped.
 pub struct Disk {
     directory: PathBuf,
-    limit: u64,
+    limit: AtomicU64,
     free: AtomicU64,
     alarms: Arc<Alarms>,
 }
@@ -37,7 +46,7 @@ impl Disk {
     pub fn new(directory: &Path, limit: u64, alarms: Arc<Alarms>) -> Self {
         let disk = Self {
             directory: directory.to_owned(),
-            limit,
+            limit: AtomicU64::new(limit),
             free: AtomicU64::new(u64::MAX),
             alarms,
         };
@@ -52,7 +61,12 @@ impl Disk {
 
     /// Free space below which publishers are stopped, bytes.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Another limit from now on, bytes. The space is compared with it within a second, as always.
+    pub fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether space is short.
@@ -70,13 +84,14 @@ impl Disk {
             }
         };
         self.free.store(free, Ordering::Relaxed);
-        if free < self.limit && !self.alarm() {
+        let limit = self.limit();
+        if free < limit && !self.alarm() {
             self.alarms.set(Resource::Disk, true);
             let path = self.directory.display();
-            tracing::warn!(%path, free, limit = self.limit, "low on disk: publishers are stopped; free space or enlarge the volume");
-        } else if self.alarm() && free >= self.limit + self.limit / 8 {
+            tracing::warn!(%path, free, limit, "low on disk: publishers are stopped; free space or enlarge the volume");
+        } else if self.alarm() && free >= limit + limit / 8 {
             self.alarms.set(Resource::Disk, false);
-            tracing::info!(free, limit = self.limit, "enough disk space again");
+            tracing::info!(free, limit, "enough disk space again");
         }
     }
 }
@@ -100,7 +115,7 @@ impl Pace {
         let seen = self.before.replace((now, free)).map_or(0.0, |(then, before)| {
             before.saturating_sub(free) as f64 / (now - then).as_secs_f64().max(0.001)
         });
-        pause(free.saturating_sub(disk.limit), UNSEEN_RATE.max(2.0 * seen))
+        pause(free.saturating_sub(disk.limit()), UNSEEN_RATE.max(2.0 * seen))
     }
 }
 
@@ -117,5 +132,16 @@ mod tests {
         let disk = Disk::new(folder.path(), disk.free() * 2, alarms.clone());
         assert!(disk.alarm() && alarms.reason() == Some("low on disk"));
         assert_eq!(Pace::default().next(&disk), STOPPED);
+        disk.set_limit(0);
+        assert!(Pace::default().next(&disk) > STOPPED && !disk.alarm());
+    }
+
+    #[test]
+    fn no_limit_is_lower_than_what_the_log_needs() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(effective_limit(None, MIB), 256 * MIB);
+        assert_eq!(effective_limit(None, 128 * MIB), 512 * MIB);
+        assert_eq!(effective_limit(Some(10 * MIB), MIB), 10 * MIB);
+        assert_eq!(effective_limit(Some(10 * MIB), 64 * MIB), 192 * MIB);
     }
 }

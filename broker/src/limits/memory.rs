@@ -66,6 +66,16 @@ impl Memory {
         }
     }
 
+    /// Another mark from now on, bytes. What is in memory already counts against it at once.
+    pub fn set_watermark(&self, bytes: u64) {
+        self.watermark.store(bytes, Ordering::SeqCst);
+        let (now, above) = (self.resident(), self.messages.load(Ordering::SeqCst));
+        if (now > bytes && !above) || (now < bytes / 10 * 9 && above) {
+            self.messages.store(!above, Ordering::SeqCst);
+            self.decide("messages in memory", now, bytes);
+        }
+    }
+
     fn decide(&self, what: &'static str, now: u64, limit: u64) {
         let mut told = self.deciding.lock();
         let on = self.messages.load(Ordering::SeqCst) || self.process.load(Ordering::SeqCst);
@@ -152,6 +162,22 @@ mod tests {
         assert!(memory.alarm(), "{} are not below 900", memory.resident());
         memory.add(-1);
         assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn another_mark_counts_at_once() {
+        let memory = Memory::new(1000);
+        memory.add(800);
+        memory.set_watermark(799);
+        assert!(memory.alarm());
+        memory.set_watermark(885);
+        assert!(memory.alarm(), "{} are not a tenth below 885", memory.resident());
+        memory.set_watermark(900);
+        assert!(!memory.alarm());
+        memory.set_watermark(800);
+        assert!(!memory.alarm(), "at the mark is not above it");
+        memory.add(1);
+        assert!(memory.alarm());
     }
 
     #[test]

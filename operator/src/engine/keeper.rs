@@ -47,6 +47,15 @@ impl Problem {
     }
 }
 
+/// What became of a pass without a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is as declared.
+    Whole,
+    /// The volume is to grow, and can't before its claim is bound, of which nothing tells.
+    GrowsLater,
+}
+
 /// What all keepers share.
 #[derive(Clone)]
 pub struct Tools {
@@ -75,7 +84,7 @@ impl Keeper {
         broker: &Object<BrokerSpec>,
         there: &BTreeMap<(ChildKind, String), Seen>,
         size: Option<&Value>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Outcome, Problem> {
         let settings = config::settings(&broker.spec).map_err(|text| Problem::new(Reason::InvalidArgument, text))?;
         let credentials = self.credentials(tools, broker).await?;
         let spec = &broker.spec;
@@ -98,10 +107,11 @@ impl Keeper {
             }
         }
         self.prune(tools, broker, &wanted, there).await?;
-        if let Some(storage) = &spec.storage {
-            grow(tools, broker, &storage.size).await?;
-        }
-        problem.map_or(Ok(()), Err)
+        let outcome = match &spec.storage {
+            Some(storage) => grow(tools, broker, &storage.size).await?,
+            None => Outcome::Whole,
+        };
+        problem.map_or(Ok(outcome), Err)
     }
 
     /// Removes everything, as when a Broker is no longer run by the operator. The volume stays, or goes, as the
@@ -270,29 +280,32 @@ fn owned(broker: &Object<BrokerSpec>, kind: ChildKind, metadata: &ObjectMeta) ->
 }
 
 /// Lets the volume grow. The StatefulSet's template stays as it is, since nobody may change it.
-async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Result<(), Problem> {
+async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Result<Outcome, Problem> {
     let key = &broker.meta.key;
     let name = names::claim(key);
     let api: Api<PersistentVolumeClaim> = Api::namespaced(tools.client.clone(), &key.namespace);
     let what = format!("PersistentVolumeClaim {name}");
     let Some(claim) = request(&what, api.get_opt(&name)).await? else {
-        return Ok(());
+        return Ok(Outcome::Whole);
     };
-    let spec = claim
-        .spec
-        .and_then(|spec| spec.resources)
-        .and_then(|resources| resources.requests);
-    let now = spec.and_then(|requests| requests.get("storage").cloned());
+    let bound = claim.status.and_then(|status| status.phase).as_deref() == Some("Bound");
+    let spec = claim.spec.unwrap_or_default();
+    let class = spec.storage_class_name.unwrap_or_default();
+    let requests = spec.resources.and_then(|resources| resources.requests);
+    let now = requests.and_then(|requests| requests.get("storage").cloned());
     let (Some(now), Some(wanted)) = (now, quantity_value(size)) else {
-        return Ok(());
+        return Ok(Outcome::Whole);
     };
     let asked = quantity_value(&Value::String(now.0.clone())).unwrap_or(wanted);
     if wanted == asked {
-        return Ok(());
+        return Ok(Outcome::Whole);
     }
     if wanted < asked {
         let text = format!("storage.size: {what} has {} and a volume cannot shrink", now.0);
         return Err(Problem::new(Reason::Immutable, text));
+    }
+    if !bound {
+        return Ok(Outcome::GrowsLater);
     }
     let body = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
     let parameters = PatchParams {
@@ -301,7 +314,16 @@ async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Resul
     };
     let result = request(&what, api.patch(&name, &parameters, &Patch::Merge(&body))).await;
     tools.metrics.api_write(ApiWrite::Object, result.is_ok());
-    result.map(|_| info!(broker = %key, claim = name, from = now.0, to = %size, "the volume grows"))
+    result.map_err(|problem| match problem.reason {
+        // The API server's admission of volume sizes: the class says no. It is the same status as that of a missing right.
+        Reason::NotAllowed if problem.message.contains("must support resize") => Problem::new(
+            Reason::Immutable,
+            format!("storage.size: {what} has {} and its storage class '{class}' lets no volume grow (allowVolumeExpansion)", now.0),
+        ),
+        _ => problem,
+    })?;
+    info!(broker = %key, claim = name, from = now.0, to = %size, "the volume grows");
+    Ok(Outcome::Whole)
 }
 
 async fn answer<T>(name: &str, kind: ChildKind, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {

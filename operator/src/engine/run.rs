@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::children::{Children, Seen};
-use super::keeper::{Keeper, Problem, Tools};
+use super::keeper::{self, Keeper, Problem, Tools};
 use super::{ChildKind, names, pods};
 use crate::dereference::tls_problem;
 use crate::metrics::Metrics;
@@ -34,6 +34,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A volume that is asked to grow, and other things that no watch tells of, are looked at so often.
 const REVIEW: Duration = Duration::from_secs(300);
+/// As long as it can't grow because there is none yet.
+const UNBOUND: Duration = Duration::from_secs(5);
 
 /// One broker.
 struct Kept {
@@ -193,13 +195,18 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
         there: children.of(key),
     };
     let set = children.set(key);
+    if kept.made_for.is_none() {
+        // Before anything is made: nobody shall ask for a broker whose Service is not there yet.
+        let pending = pods::pending(set.as_deref(), children.pod(key).as_deref());
+        source.set_engine(key, Some(state(broker, None, pending)));
+    }
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
         let result = match paused {
-            true => Ok(()),
+            true => Ok(keeper::Outcome::Whole),
             false => kept.keeper.keep(tools, broker, &inputs.there, size.as_ref()).await,
         };
-        after(kept, key, inputs, result.err());
+        after(kept, key, inputs, result);
     }
     // Certificates are no reason not to apply the rest: the pod waits for them by itself.
     let certificates = tls_problem(broker, source).await;
@@ -213,17 +220,28 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     // What the watch shows may be older than what was applied.
     let applied = kept.keeper.applied_generation(broker);
     let set = set.filter(|set| set.metadata.generation >= applied);
-    let state = EngineState {
-        generation: broker.meta.generation,
-        problem: problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text))),
-        pending: pods::pending(set.as_deref(), pod.as_deref()),
-        persistent: broker.spec.storage.is_some(),
-        credentials: Some(names::admin(key)),
-    };
-    source.set_engine(key, Some(state));
+    let problem = problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text)));
+    let pending = pods::pending(set.as_deref(), pod.as_deref());
+    source.set_engine(key, Some(state(broker, problem, pending)));
 }
 
-fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, problem: Option<Problem>) {
+fn state(
+    broker: &Object<BrokerSpec>,
+    problem: Option<(Reason, String)>,
+    pending: Option<(Reason, String)>,
+) -> EngineState {
+    EngineState {
+        generation: broker.meta.generation,
+        problem,
+        pending,
+        persistent: broker.spec.storage.is_some(),
+        credentials: Some(names::admin(&broker.meta.key)),
+    }
+}
+
+fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, result: Result<keeper::Outcome, Problem>) {
+    let later = matches!(result, Ok(keeper::Outcome::GrowsLater));
+    let problem = result.err();
     if let Some(problem) = problem
         .as_ref()
         .filter(|problem| kept.problem.as_ref() != Some(*problem))
@@ -237,6 +255,7 @@ fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, problem: Option<Probl
     };
     let pause = match &problem {
         Some(_) => (RETRY.0 * 2_u32.saturating_pow(kept.attempts.min(8))).min(RETRY.1),
+        None if later => UNBOUND,
         None => REVIEW,
     };
     kept.due = Instant::now() + pause;

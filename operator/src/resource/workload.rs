@@ -43,7 +43,16 @@ pub const OWN_SETTINGS: [&str; 10] = [
 ];
 
 /// Settings that a running broker takes from its file by itself: no reason to replace the pod.
-pub const RELOADABLE_SETTINGS: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "shutdown_timeout", "log"];
+pub const RELOADABLE_SETTINGS: [&str; 8] = [
+    "frame_max",
+    "channel_max",
+    "heartbeat",
+    "max_message_size",
+    "memory_watermark",
+    "disk_free_limit",
+    "shutdown_timeout",
+    "log",
+];
 
 /// The disk of a broker that the operator runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

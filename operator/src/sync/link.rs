@@ -14,7 +14,7 @@ use super::memory::backoff;
 use super::report::{Away, Endpoint};
 use crate::broker::{Connector, Error, Event};
 use crate::resource::BrokerSpec;
-use crate::source::{Connection, ConnectionError, Object, Reason, Source};
+use crate::source::{AMQP_URI, Connection, ConnectionError, EngineState, MANAGEMENT_URI, Object, Reason, Source};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
@@ -25,6 +25,16 @@ const SLOW_RETRY: Duration = Duration::from_secs(60);
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// Longest wait for address and credentials when only a change of them is looked for.
 const DEREFERENCE: Duration = Duration::from_secs(5);
+
+/// How long the cluster is believed that a broker's pod is not up, without an attempt to connect.
+pub(super) const POD_AWAY: Duration = Duration::from_secs(10);
+
+/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is unknown for as
+/// long as the cluster's DNS remembers that, which may be half a minute.
+pub(super) fn is_held(broker: &Object<BrokerSpec>, engine: Option<&EngineState>) -> bool {
+    let elsewhere = |annotation: &str| broker.meta.annotations.contains_key(annotation);
+    engine.is_some_and(|engine| engine.pending.is_some()) && !elsewhere(AMQP_URI) && !elsewhere(MANAGEMENT_URI)
+}
 
 /// What an attempt gives: the client, its events, the addresses.
 pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Failed>;

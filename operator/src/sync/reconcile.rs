@@ -17,7 +17,7 @@ use super::apply::{Applied, Failure, Retry, apply};
 use super::desired::{Desired, Standing, describe, desired, is_set};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
-use super::link::{Attempt, Failed, Link, News, connect, is_other, until};
+use super::link::{Attempt, Failed, Link, News, POD_AWAY, connect, is_held, is_other, until};
 use super::memory::{Memory, unix_now};
 use super::observe::{Observed, Relevant, concerns};
 use super::pace::Pace;
@@ -309,6 +309,12 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         if is_set(&broker.meta.annotations, PAUSED) {
             return;
         }
+        let (mended, due) = if is_held(broker, engine.map(Arc::as_ref)) {
+            self.attempted = true; // that the pod is not up is a finding, too
+            (false, due.max(self.down_since + POD_AWAY))
+        } else {
+            (mended, due)
+        };
         if mended || came_up || due <= Instant::now() {
             self.link = Link::Connecting {
                 attempts,

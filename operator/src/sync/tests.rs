@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+mod pod;
+
 mod stage;
 
 use super::desired::tests::{add, world};

@@ -1,15 +1,19 @@
 //! `leveret-operator`: `run` reconciles, `crd` prints or applies the custom resource definitions, `retire` ends it all.
+//!
+//! In: the command line. Out: an exit code, and one line on stderr for what went wrong. Does not know about how any command works.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use leveret_operator::args::{Cli, Command, LogFormat, RunArgs};
-use leveret_operator::resource::schema;
-use leveret_operator::{install, run, telemetry};
 
-fn main() -> ExitCode {
+use crate::args::{Cli, Command, LogFormat, RunArgs};
+use crate::resource::schema;
+use crate::{install, run, telemetry};
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => operate(args),
         Command::Crd { apply: true, .. } => once(install::apply_crds()),
@@ -28,7 +32,6 @@ fn main() -> ExitCode {
 
 fn operate(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(&args.log, args.log_format)?;
-    choose_tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run::run(args))?;
     Ok(())
@@ -37,17 +40,8 @@ fn operate(args: RunArgs) -> anyhow::Result<()> {
 /// A task that ends by itself.
 fn once(task: impl Future<Output = Result<(), install::Error>>) -> anyhow::Result<()> {
     telemetry::init("info", LogFormat::Text)?;
-    choose_tls()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(task)?)
-}
-
-fn choose_tls() -> anyhow::Result<()> {
-    // Two libraries speak TLS; both shall use the same provider.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        anyhow::bail!("a TLS provider is installed already");
-    }
-    Ok(())
 }
 
 fn print_crds(folder: Option<&Path>) -> anyhow::Result<()> {

@@ -1,0 +1,73 @@
+//! Brokers whose pods the operator runs: nothing is asked of one that is not up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::stage::Stage;
+use super::{URI, all_orders, key, orders};
+use crate::source::{AMQP_URI, EngineState, Kind, Reason, World};
+
+fn pod(world: &mut World, up: bool) {
+    let state = EngineState {
+        generation: 0,
+        problem: None,
+        pending: (!up).then(|| (Reason::Starting, "pod main-0: runs and is not ready yet".to_owned())),
+        persistent: true,
+        credentials: None,
+    };
+    world.engines.insert(key(Kind::Broker, "main"), Arc::new(state));
+}
+
+fn attempts(stage: &Stage) -> usize {
+    stage.fake.with(URI, |broker| broker.attempts)
+}
+
+#[tokio::test]
+async fn a_pod_that_is_not_up_is_not_asked_for_and_then_at_once() {
+    let mut world = orders();
+    pod(&mut world, false);
+    let stage = Stage::start(world);
+    stage
+        .until("the Broker says why", |stage| {
+            stage.reason(&key(Kind::Broker, "main")) == Some(Reason::Starting)
+        })
+        .await;
+    stage.change(|world| pod(world, false));
+    stage
+        .until("the others wait", |stage| {
+            all_orders()
+                .iter()
+                .all(|key| stage.reason(key) == Some(Reason::WaitingForBroker))
+        })
+        .await;
+    assert_eq!(attempts(&stage), 0);
+    stage.change(|world| pod(world, true));
+    stage.until_synced(&all_orders()).await;
+    assert_eq!(attempts(&stage), 1);
+    // Lost with its pod, and not asked for before there is another one.
+    stage.change(|world| pod(world, false));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stage.fake.with(URI, |broker| broker.restart_empty());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(attempts(&stage), 1);
+    stage.change(|world| pod(world, true));
+    stage
+        .until("everything is declared again", |stage| {
+            stage.fake.with(URI, |broker| broker.topology.queues.len()) == 1
+        })
+        .await;
+    assert_eq!(attempts(&stage), 2);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_reached_in_another_way_is_asked_at_once() {
+    let mut world = orders();
+    pod(&mut world, false);
+    let broker = world.brokers.get_mut(&key(Kind::Broker, "main")).expect("the Broker");
+    let annotations = &mut Arc::make_mut(broker).meta.annotations;
+    annotations.insert(AMQP_URI.to_owned(), json!("amqp://elsewhere").to_string());
+    let stage = Stage::start(world);
+    stage.until_synced(&all_orders()).await;
+}
