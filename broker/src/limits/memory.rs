@@ -45,34 +45,36 @@ impl Memory {
             return;
         }
         let now = (self.resident.fetch_add(change, Ordering::Relaxed) + change).max(0) as u64;
-        let (mark, above) = (self.watermark(), self.messages.load(Ordering::Relaxed));
-        if change > 0 && now > mark && !above {
-            self.messages.store(true, Ordering::SeqCst);
-            self.decide("messages in memory", now, mark);
-        } else if change < 0 && above && now < mark / 10 * 9 {
-            self.messages.store(false, Ordering::SeqCst);
-            self.decide("messages in memory", now, mark);
-        }
+        self.messages_take(now, self.watermark());
     }
 
     /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until it is
     /// below two thirds.
     pub fn process_takes(&self, now: u64, limit: u64) {
-        let above = self.process.load(Ordering::Relaxed);
-        let (high, low) = (high_mark(limit), limit / 3 * 2);
-        if (now > high && !above) || (now < low && above) {
-            self.process.store(!above, Ordering::SeqCst);
-            self.decide("memory of the process", now, high);
-        }
+        self.compare(
+            &self.process,
+            "memory of the process",
+            now,
+            (limit / 3 * 2, high_mark(limit)),
+        );
     }
 
     /// Another mark from now on, bytes. What is in memory already counts against it at once.
     pub fn set_watermark(&self, bytes: u64) {
         self.watermark.store(bytes, Ordering::SeqCst);
-        let (now, above) = (self.resident(), self.messages.load(Ordering::SeqCst));
-        if (now > bytes && !above) || (now < bytes / 10 * 9 && above) {
-            self.messages.store(!above, Ordering::SeqCst);
-            self.decide("messages in memory", now, bytes);
+        self.messages_take(self.resident(), bytes);
+    }
+
+    fn messages_take(&self, now: u64, mark: u64) {
+        self.compare(&self.messages, "messages in memory", now, (mark / 10 * 9, mark));
+    }
+
+    /// Notes when `now` has come above the upper mark, or below the lower one after that.
+    fn compare(&self, above: &AtomicBool, what: &'static str, now: u64, (low, high): (u64, u64)) {
+        let was = above.load(Ordering::Relaxed);
+        if (now > high && !was) || (now < low && was) {
+            above.store(!was, Ordering::SeqCst);
+            self.decide(what, now, high);
         }
     }
 

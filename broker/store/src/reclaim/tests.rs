@@ -86,6 +86,15 @@ impl Fixture {
         self.store.handle().append(&mut batch, Urgency::Soon).unwrap();
     }
 
+    /// Messages above `last` come and go, until the segments that they, and settlements of others, have filled are gone.
+    fn pass_by(&self, last: MessageId) {
+        for _ in 0..20 {
+            self.publish(20);
+            self.settle(|id| id > last);
+        }
+        self.until("later segments gone", |stats| stats.reclaimed_segments >= 15);
+    }
+
     fn until(&self, what: &str, condition: impl Fn(Stats) -> bool) {
         let limit = Instant::now() + Duration::from_secs(20);
         while !condition(self.store.handle().stats()) {
@@ -208,11 +217,7 @@ fn settlements_outlive_their_segment_while_the_message_is_on_disk() {
     fixture.publish(14);
     // Of the first segment half stays; the segments with the settlements of the other half die.
     fixture.settle(|id| id <= 7);
-    for _ in 0..20 {
-        fixture.publish(20);
-        fixture.settle(|id| id > 14);
-    }
-    fixture.until("later segments gone", |stats| stats.reclaimed_segments >= 15);
+    fixture.pass_by(14);
     fixture.check();
     assert_eq!(
         recovered_ids(&fixture.fs.crash(Survival::Synced)),
@@ -259,11 +264,7 @@ fn a_segment_that_cannot_be_removed_keeps_its_settlements() {
     fixture.fs.keep_name(Path::new("/data/segment-0000000001.log"));
     fixture.publish(40);
     fixture.settle(|id| id <= 20);
-    for _ in 0..20 {
-        fixture.publish(20);
-        fixture.settle(|id| id > 40);
-    }
-    fixture.until("later segments gone", |stats| stats.reclaimed_segments >= 15);
+    fixture.pass_by(40);
     fixture.check();
     let after = fixture.fs.crash(Survival::Everything);
     let names = after.list(Path::new("/data")).unwrap();
