@@ -16,6 +16,10 @@ pub mod confirm;
 
 pub mod hold;
 
+pub mod uncommitted;
+
+pub mod transaction;
+
 pub mod deliver;
 
 pub mod sources;
@@ -65,14 +69,7 @@ impl Channel {
             Method::ExchangeDelete(delete) => self.exchange_delete(peer, desk, &delete),
             Method::ExchangeBind(bind) => self.exchange_bind(peer, desk, bind),
             Method::ExchangeUnbind(unbind) => self.exchange_unbind(peer, desk, unbind),
-            Method::ConfirmSelect(select) => {
-                self.confirms.get_or_insert_with(Confirms::default);
-                self.publish_info();
-                if !select.no_wait {
-                    self.reply(peer, desk, ConfirmSelectOk {});
-                }
-                Ok(())
-            }
+            Method::ConfirmSelect(select) => self.confirm_select(peer, desk, select.no_wait),
             Method::ChannelFlow(flow) if flow.active => {
                 self.reply(peer, desk, ChannelFlowOk { active: true });
                 Ok(())
@@ -82,17 +79,27 @@ impl Channel {
                 self.reply(peer, desk, AccessRequestOk { ticket: 1 });
                 Ok(())
             }
-            Method::TxSelect(_) => Err(Error::NotImplemented(
-                "tx.select: transactions are not supported by this version; use confirm.select".into(),
-            )),
-            Method::TxCommit(_) | Method::TxRollback(_) => {
-                Err(Error::Precondition("channel is not transactional".into()))
-            }
+            Method::TxSelect(_) => self.tx_select(peer, desk),
+            Method::TxCommit(_) => self.tx_commit(peer, desk),
+            Method::TxRollback(_) => self.tx_rollback(peer, desk),
             _ => Err(Error::CommandInvalid("unimplemented method".into())),
         }
     }
 
-    /// The end of the channel: its consumers go, and what it has unacknowledged goes back.
+    /// confirm.select. Selecting again changes nothing.
+    fn confirm_select(&mut self, peer: &Peer, desk: &mut Desk, no_wait: bool) -> Result<()> {
+        if self.transaction.is_some() {
+            return Err(Error::Precondition("cannot switch from tx to confirm mode".into()));
+        }
+        self.confirms.get_or_insert_with(Confirms::default);
+        self.publish_info();
+        if !no_wait {
+            self.reply(peer, desk, ConfirmSelectOk {});
+        }
+        Ok(())
+    }
+
+    /// The end of the channel: its consumers go, and what it has unacknowledged goes back, as what a transaction holds does.
     pub fn close(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
         peer.info.channels.lock().remove(&self.number);
         let consumers = std::mem::take(&mut self.consumers);
@@ -103,6 +110,7 @@ impl Channel {
                 last.push(consuming.queue);
             }
         }
+        self.drop_transaction();
         self.requeue_all(desk);
         for queue in last {
             let told = peer.vhost.expire_queue(&queue, true)?;

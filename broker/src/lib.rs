@@ -22,7 +22,7 @@ pub mod listener;
 /// One client: socket, handshake, frames.
 pub mod connection;
 
-/// One channel: methods, content, confirms, deliveries.
+/// One channel: methods, content, confirms, transactions, deliveries.
 pub mod channel;
 
 /// What a client is told when something is wrong.

@@ -105,6 +105,14 @@ impl Message {
         Self::new(self.exchange(), self.routing_key(), properties, &[self.body()])
     }
 
+    /// The same message in a buffer of its own, without what was read along with it.
+    pub fn detached(&self) -> Self {
+        Self {
+            buffer: Bytes::copy_from_slice(&self.buffer),
+            ..*self
+        }
+    }
+
     /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties (u32, big
     /// endian; written to `length`), properties, body.
     pub fn record<'a>(&'a self, length: &'a mut [u8; 4]) -> [&'a [u8]; 4] {

@@ -255,7 +255,7 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
         ),
         (
             "rabbitmq_global_messages_received_confirm_total",
-            "Of those, messages published on channels with confirms",
+            "Of those, messages published on channels with confirms or transactions",
             load(&totals.to_confirm),
         ),
         (

@@ -68,7 +68,7 @@ pub struct Totals {
     pub returned_unroutable: AtomicU64,
     /// Messages that clients published.
     pub published: AtomicU64,
-    /// Of those, messages published on a channel with confirms.
+    /// Of those, messages published on a channel with confirms or transactions.
     pub to_confirm: AtomicU64,
     /// Messages confirmed to publishers.
     pub confirmed: AtomicU64,

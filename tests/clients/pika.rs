@@ -13,6 +13,7 @@ fn command() -> Option<Command> {
 crate::steps! {
     it_sends_and_receives: "deliver",
     it_gets_confirms_and_returns: "confirm",
+    it_commits_and_rolls_back: "transaction",
     it_is_refused_a_login: "refused-login",
     it_is_refused_a_queue: "refused-queue",
 }

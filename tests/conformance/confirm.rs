@@ -144,23 +144,6 @@ fn a_message_to_several_queues_is_confirmed_once() {
 }
 
 #[test]
-fn a_channel_is_either_confirming_or_transactional() {
-    let mut client = confirming();
-    client.send(1, TxSelect::default());
-    match client.frame() {
-        Some(Frame::Method(1, Method::ChannelClose(close))) => {
-            assert_eq!(close.reply_code, 406);
-            assert_eq!(
-                close.reply_text.as_bytes(),
-                b"PRECONDITION_FAILED - cannot switch from confirm to tx mode"
-            );
-        }
-        Some(Frame::Method(0, Method::ConnectionClose(close))) => assert_eq!(close.reply_code, 540, "no transactions"),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn confirms_go_on_beside_deliveries() {
     let mut client = confirming();
     let queue = unique("q");

@@ -30,6 +30,8 @@ mod publish;
 
 mod confirm;
 
+mod transaction;
+
 mod consume;
 
 mod qos;

@@ -68,6 +68,15 @@ fn session() -> Vec<u8> {
     say(&mut out, 1, consume(queue, "c").into());
     say(&mut out, 1, ack(1).into());
     say(&mut out, 1, get(queue).into());
+    say(&mut out, 2, ChannelOpen::default().into());
+    say(&mut out, 2, TxSelect::default().into());
+    say(&mut out, 2, get(queue).into());
+    say(&mut out, 2, ack(1).into());
+    say(&mut out, 2, publish("mutated", "a.b").into());
+    put_content(&mut out, 2, 8192, BASIC, &persistent(), b"held");
+    say(&mut out, 2, TxRollback::default().into());
+    say(&mut out, 2, requeue(1).into());
+    say(&mut out, 2, TxCommit::default().into());
     say(&mut out, 1, unbind(queue, "mutated", "a.*.#").into());
     say(&mut out, 1, delete(queue).into());
     say(

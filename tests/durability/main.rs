@@ -41,6 +41,8 @@ mod time_stops;
 
 mod topology;
 
+mod transaction;
+
 mod upgrade;
 
 /// Small segments: the log goes through many, and a start writes little.

@@ -1,8 +1,9 @@
 //! Connections, channels and consumers over HTTP.
 
-use harness::requests::{consume, durable, prefetch, unique};
+use harness::requests::{ack_up_to, consume, durable, prefetch, requeue, unique};
 use harness::wait::eventually;
 use leveret_amqp::Method;
+use leveret_amqp::method::{TxCommit, TxRollback, TxSelect};
 use serde_json::{Value, json};
 
 use crate::{FIGURES, NOT_FOUND, client, has, http, refused, send, status};
@@ -130,6 +131,45 @@ fn consumer_channel_and_connection_know_each_other() {
     }
     let details = http().get(&format!("/api/queues/%2F/{queue}"));
     assert_eq!(details["consumer_details"][0]["consumer_tag"], "tag");
+    client.close();
+    assert_eq!(status("DELETE", &format!("/api/queues/%2F/{queue}")), 204);
+}
+
+#[test]
+fn an_open_transaction_shows_on_its_channel() {
+    let queue = unique("http-transaction");
+    let (mut client, row) = consumer(&queue);
+    let name = escaped(row["channel_details"]["name"].as_str().expect("a name"));
+    for _ in 0..4 {
+        client.publish(1, "", &queue, b"x");
+        client.delivery(1);
+    }
+    let shows = |client: &mut harness::Client, end: Option<Method>, expected: [u64; 3]| {
+        if let Some(end) = end {
+            client.send(1, end);
+            assert!(matches!(
+                client.method(1),
+                Method::TxCommitOk(_) | Method::TxRollbackOk(_)
+            ));
+        }
+        let fields = ["messages_uncommitted", "acks_uncommitted", "messages_unacknowledged"];
+        eventually("the transaction is shown", FIGURES, || {
+            let one = http().get(&format!("/api/channels/{name}"));
+            let found = fields.map(|field| one[field].as_u64().unwrap_or(u64::MAX));
+            (one["transactional"] == true && found == expected)
+                .then_some(())
+                .ok_or(one)
+        });
+    };
+    client.send(1, TxSelect::default());
+    assert!(matches!(client.method(1), Method::TxSelectOk(_)));
+    client.publish(1, "", "nowhere", b"x");
+    client.send(1, ack_up_to(2));
+    client.send(1, requeue(3));
+    shows(&mut client, None, [1, 2, 1]);
+    shows(&mut client, Some(TxRollback::default().into()), [0, 0, 4]);
+    client.send(1, ack_up_to(2));
+    shows(&mut client, Some(TxCommit::default().into()), [0, 0, 2]);
     client.close();
     assert_eq!(status("DELETE", &format!("/api/queues/%2F/{queue}")), 204);
 }

@@ -136,3 +136,30 @@ fn another_message_size_counts_from_the_next_message_on() {
     expect!(publisher, 1, BasicAck);
     assert_eq!(over_http().status, 200, "{}", over_http().body);
 }
+
+#[test]
+fn open_transactions_count_as_messages_in_memory_but_alone_stop_nobody() {
+    let configured = Configured::start("memory_watermark = \"64MiB\"\n");
+    let mut publisher = configured.publisher();
+    let mut transactional = Client::with_channel(configured.broker.amqp());
+    call!(transactional, 1, TxSelect::default() => TxSelectOk);
+    for _ in 0..20 {
+        transactional.publish(1, "", "q", &vec![7; MIB as usize]);
+    }
+    call!(transactional, 1, passive("q") => QueueDeclareOk);
+    configured.change("memory_watermark = \"16MiB\"\n");
+    configured.alarm(("mem_alarm", true), ("mem_limit", 16 * MIB));
+    is_blocked(&mut publisher, "low on memory");
+    configured.change("memory_watermark = \"64MiB\"\n");
+    is_unblocked(&mut publisher);
+    for _ in 0..20 {
+        transactional.publish(1, "", "q", &vec![7; MIB as usize]);
+    }
+    transactional.channel_error(
+        1,
+        406,
+        "PRECONDITION_FAILED - uncommitted publishes of all transactions have reached half of the memory watermark",
+    );
+    publisher.publish(1, "", "q", b"goes on");
+    expect!(publisher, 1, BasicAck);
+}

@@ -119,15 +119,15 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
     o.text("user", &connection.user);
     o.text("user_who_performed_action", &connection.user);
     o.text("state", "running");
-    o.bool("transactional", false);
+    o.bool("transactional", channel.transactional.load(Ordering::Relaxed));
     o.bool("confirm", channel.confirm.load(Ordering::Relaxed));
     o.number("prefetch_count", channel.prefetch.load(Ordering::Relaxed).into());
     o.number("global_prefetch_count", channel.deliveries.channel_prefetch().into());
     o.number("consumer_count", channel.consumers.load(Ordering::Relaxed).into());
     o.number("messages_unacknowledged", channel.deliveries.unacked().into());
     o.number("messages_unconfirmed", channel.unconfirmed.load(Ordering::Relaxed));
-    o.number("messages_uncommitted", 0);
-    o.number("acks_uncommitted", 0);
+    o.number("messages_uncommitted", channel.uncommitted.0.load(Ordering::Relaxed));
+    o.number("acks_uncommitted", channel.uncommitted.1.load(Ordering::Relaxed));
     o.object("connection_details", |o| {
         o.text("name", &connection.name());
         o.text("peer_host", &connection.peer.ip().to_string());

@@ -11,6 +11,7 @@ use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -23,6 +24,8 @@ pub struct Deliveries {
     /// Most unacknowledged messages of the whole channel (basic.qos with global=true); 0 is no limit.
     channel_prefetch: AtomicU32,
     channel_unacked: AtomicU32,
+    /// Of these, those that a transaction will settle.
+    channel_held: AtomicU32,
     /// Messages delivered since the channel was opened, for statistics.
     delivered: AtomicU64,
     acknowledged: AtomicU64,
@@ -46,6 +49,8 @@ struct Unacked {
 
 /// Marks a tag that is settled already, or was delivered without acknowledgement.
 const SETTLED: u32 = u32::MAX;
+/// Added to the source of a delivery that the open transaction will settle: nothing else can. All sources are below.
+const HELD: u32 = 1 << 31;
 
 #[derive(Default)]
 struct Source {
@@ -81,6 +86,7 @@ impl Deliveries {
             cancel_notify,
             channel_prefetch: AtomicU32::new(0),
             channel_unacked: AtomicU32::new(0),
+            channel_held: AtomicU32::new(0),
             delivered: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             state: Mutex::new(state),
@@ -102,9 +108,10 @@ impl Deliveries {
         self.cancel_notify
     }
 
-    /// Messages to be acknowledged over all consumers and gets.
+    /// Messages to be acknowledged over all consumers and gets, without those that a transaction holds.
     pub fn unacked(&self) -> u32 {
-        self.channel_unacked.load(Ordering::Relaxed)
+        let held = self.channel_held.load(Ordering::Relaxed);
+        self.channel_unacked.load(Ordering::Relaxed).saturating_sub(held)
     }
 
     /// Messages delivered and acknowledged since the channel was opened.
@@ -128,7 +135,7 @@ impl Deliveries {
     /// Whether the channel-wide limit leaves room for one more message beside `assigned` that are on their way.
     pub fn has_channel_credit(&self, assigned: usize) -> bool {
         let limit = self.channel_prefetch();
-        limit == 0 || (self.unacked() as usize + assigned) < limit as usize
+        limit == 0 || (self.channel_unacked.load(Ordering::Relaxed) as usize + assigned) < limit as usize
     }
 
     /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what it stands
@@ -201,43 +208,65 @@ impl Deliveries {
     /// Takes out what a client settles: one tag, all up to a tag (`multiple`), or all (`multiple` and tag 0), as AMQP 0-9-1
     /// basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source.
     ///
+    /// What a transaction holds is passed over.
+    ///
     /// # Errors
     /// The tag isn't outstanding; nothing is taken then.
     pub fn settle(&self, tag: u64, multiple: bool, settled: &mut Vec<Settled>) -> Result<(), UnknownDeliveryTag> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let offset = match tag.checked_sub(state.first_tag) {
-            _ if multiple && tag == 0 => state.unacked.len(),
-            Some(offset) => match state.unacked.get(offset as usize) {
-                Some(unacked) if unacked.source != SETTLED => offset as usize + 1,
-                _ => return Err(UnknownDeliveryTag(tag)),
-            },
-            None => return Err(UnknownDeliveryTag(tag)),
-        };
-        let from = if multiple { 0 } else { offset - 1 };
+        let mut state = self.state.lock();
         let mut taken = 0;
-        for at in from..offset {
-            let Some(unacked) = state.unacked.get_mut(at) else {
-                break;
-            };
-            let (source, id) = (unacked.source, unacked.id);
-            if source == SETTLED {
-                continue;
-            }
-            unacked.source = SETTLED;
-            taken += 1;
-            if let Some(source) = state.sources.get_mut(source as usize) {
-                source.outstanding = source.outstanding.saturating_sub(1);
-            }
-            match settled.last_mut() {
-                Some(last) if last.source == source => last.ids.push(id),
-                _ => settled.push(Settled { source, ids: vec![id] }),
-            }
+        for at in state.meant(tag, multiple)? {
+            taken += u32::from(state.end(at, 0, settled));
         }
+        self.has_taken(&mut state, taken);
+        Ok(())
+    }
+
+    fn has_taken(&self, state: &mut State, taken: u32) {
         self.channel_unacked.fetch_sub(taken, Ordering::Relaxed);
         self.acknowledged.fetch_add(u64::from(taken), Ordering::Relaxed);
         state.trim();
+    }
+
+    /// Puts aside for [`Deliveries::settle_held`] what a client settles within a transaction; adds the tags to `held`. Prefetch
+    /// limits count these messages as before.
+    ///
+    /// # Errors
+    /// The tag isn't outstanding; nothing is put aside then.
+    pub fn hold(&self, tag: u64, multiple: bool, held: &mut Vec<u64>) -> Result<(), UnknownDeliveryTag> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let before = held.len();
+        for at in state.meant(tag, multiple)? {
+            if let Some(unacked) = state.unacked.get_mut(at).filter(|unacked| unacked.source < HELD) {
+                unacked.source |= HELD;
+                held.push(state.first_tag + at as u64);
+            }
+        }
+        self.channel_held
+            .fetch_add((held.len() - before) as u32, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes out what was put aside under these tags: the transaction is committed.
+    pub fn settle_held(&self, tags: &[u64], settled: &mut Vec<Settled>) {
+        let mut state = self.state.lock();
+        let mut taken = 0;
+        for tag in tags {
+            let at = tag.wrapping_sub(state.first_tag) as usize;
+            taken += u32::from(state.end(at, HELD, settled));
+        }
+        self.channel_held.fetch_sub(taken, Ordering::Relaxed);
+        self.has_taken(&mut state, taken);
+    }
+
+    /// Everything that was put aside can be settled again: the transaction is rolled back.
+    pub fn release(&self) {
+        let mut state = self.state.lock();
+        for unacked in state.unacked.iter_mut().filter(|unacked| unacked.source != SETTLED) {
+            unacked.source &= !HELD;
+        }
+        self.channel_held.store(0, Ordering::Relaxed);
     }
 
     /// Takes out everything: the channel closes, or basic.recover.
@@ -255,6 +284,39 @@ impl State {
             self.unacked.push_back(Unacked { source, id });
         }
         self.next_tag += 1;
+    }
+
+    /// The places that a tag means. Those in between may be settled or held.
+    fn meant(&self, tag: u64, multiple: bool) -> Result<Range<usize>, UnknownDeliveryTag> {
+        let end = match tag.checked_sub(self.first_tag) {
+            _ if multiple && tag == 0 => return Ok(0..self.unacked.len()),
+            Some(offset) => match self.unacked.get(offset as usize) {
+                Some(unacked) if unacked.source < HELD => offset as usize + 1,
+                _ => return Err(UnknownDeliveryTag(tag)),
+            },
+            None => return Err(UnknownDeliveryTag(tag)),
+        };
+        Ok(if multiple { 0 } else { end - 1 }..end)
+    }
+
+    /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside, else 0.
+    fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> bool {
+        let Some(unacked) = self.unacked.get_mut(at) else {
+            return false;
+        };
+        let (source, id) = (unacked.source ^ held, unacked.id);
+        if source >= HELD || unacked.source == SETTLED {
+            return false;
+        }
+        unacked.source = SETTLED;
+        if let Some(source) = self.sources.get_mut(source as usize) {
+            source.outstanding = source.outstanding.saturating_sub(1);
+        }
+        match settled.last_mut() {
+            Some(last) if last.source == source => last.ids.push(id),
+            _ => settled.push(Settled { source, ids: vec![id] }),
+        }
+        true
     }
 
     fn trim(&mut self) {
@@ -288,5 +350,34 @@ mod tests {
         assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
         assert_eq!(deliveries.unacked(), 0);
         assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
+    }
+
+    #[test]
+    fn what_is_held_is_settled_or_released_as_one() {
+        let deliveries = deliveries();
+        for id in 1..=5 {
+            deliveries.note_get(0, false, id);
+        }
+        let (mut held, mut settled) = (Vec::new(), Vec::new());
+        assert_eq!(deliveries.hold(2, false, &mut held), Ok(()));
+        assert_eq!(deliveries.hold(2, false, &mut held), Err(UnknownDeliveryTag(2)));
+        assert_eq!(deliveries.hold(2, true, &mut held), Err(UnknownDeliveryTag(2)));
+        assert_eq!(deliveries.hold(3, true, &mut held), Ok(()));
+        assert_eq!((&held[..], deliveries.unacked()), (&[2, 1, 3][..], 2));
+        deliveries.release();
+        assert_eq!(deliveries.unacked(), 5);
+        held.clear();
+        assert_eq!(deliveries.hold(2, true, &mut held), Ok(()));
+        deliveries.set_channel_prefetch(5);
+        assert!(
+            !deliveries.has_channel_credit(0),
+            "held messages count until the commit"
+        );
+        deliveries.settle_all(&mut settled);
+        assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![3, 4, 5]));
+        deliveries.settle_held(&held, &mut settled);
+        assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![1, 2]));
+        assert!(deliveries.has_channel_credit(4));
+        assert_eq!(deliveries.hold(1, false, &mut held), Err(UnknownDeliveryTag(1)));
     }
 }

@@ -1,6 +1,7 @@
 //! basic.publish: checks a message and finds its queues.
 //!
-//! Comes in: whole messages. Goes out: to the stage with their routes; basic.return for what is mandatory and leads nowhere.
+//! Comes in: whole messages. Goes out: to the stage with their routes, or to the channel's transaction; basic.return for what is
+//! mandatory and leads nowhere.
 
 use super::state::{Channel, Desk, Peer};
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ impl Channel {
         let mut changed = check(&peer.user, &message)?;
         if let Some(request) = self.with_reply_queue(changed.as_ref().unwrap_or(&message))? {
             changed = Some(request);
+        }
+        if self.transaction.is_some() {
+            return self.hold_publish(peer, desk, (message, changed), mandatory);
         }
         let confirm = self.confirms.as_mut().map(super::confirm::Confirms::next_tag);
         desk.received.0 += 1;
@@ -43,7 +47,7 @@ impl Channel {
     }
 
     /// basic.return of a message that no queue got.
-    fn give_back(&self, peer: &Peer, desk: &mut Desk, message: &Message) {
+    pub fn give_back(&self, peer: &Peer, desk: &mut Desk, message: &Message) {
         let method = Method::BasicReturn(BasicReturn {
             reply_code: ReplyCode::NoRoute.number(),
             reply_text: ShortString::from_static("NO_ROUTE"),
@@ -86,7 +90,8 @@ pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
     Ok(None)
 }
 
-fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error {
+/// What a client is told that publishes to an exchange that isn't there, or isn't for clients.
+pub fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error {
     let name = ShortString::try_from(message.exchange()).unwrap_or_default();
     match reason {
         NoExchange::Missing => Error::missing("exchange", &name, &peer.vhost.name),

@@ -1,6 +1,6 @@
 //! What becomes of delivered messages: basic.ack, nack, reject, recover, and the end of the channel.
 //!
-//! Comes in: delivery tags. Goes out: settlements, one run per queue.
+//! Comes in: delivery tags. Goes out: settlements, one run per queue; within a transaction they are held.
 
 use super::deliver::{Settled, UnknownDeliveryTag};
 use super::state::{Channel, Desk, Peer};
@@ -14,6 +14,9 @@ impl Channel {
     /// # Errors
     /// 406 `unknown delivery tag`.
     pub fn settle(&mut self, desk: &mut Desk, tag: u64, multiple: bool, outcome: Outcome) -> Result<()> {
+        if self.transaction.is_some() {
+            return self.hold_settlement(tag, multiple, outcome);
+        }
         let mut settled = Vec::new();
         self.deliveries
             .settle(tag, multiple, &mut settled)
@@ -22,7 +25,7 @@ impl Channel {
         Ok(())
     }
 
-    /// basic.recover: everything unacknowledged goes back to its queues. `requeue` false is not done by RabbitMQ either.
+    /// basic.recover: everything unacknowledged goes back to its queues, but for what a transaction holds. `requeue` false is not done by RabbitMQ either.
     ///
     /// # Errors
     /// 540 without requeue.
@@ -44,7 +47,8 @@ impl Channel {
         self.pass_on(desk, &settled, Outcome::Requeued);
     }
 
-    fn pass_on(&self, desk: &mut Desk, settled: &[Settled], outcome: Outcome) {
+    /// Hands settlements to their queues.
+    pub fn pass_on(&self, desk: &mut Desk, settled: &[Settled], outcome: Outcome) {
         for run in settled {
             if let Some((queue, consumer)) = self.sources.find(run.source) {
                 queue.settle(*consumer, &run.ids, outcome, &mut desk.work);

@@ -6,6 +6,7 @@ use super::deliver::Deliveries;
 use super::hold::Held;
 use super::sources::Sources;
 use super::stage::Stage;
+use super::uncommitted::Uncommitted;
 use crate::connection::outbox::Outbox;
 use crate::connection::outbox::Work;
 use crate::connection::registry::{ChannelInfo, ConnectionInfo};
@@ -64,6 +65,8 @@ pub struct Channel {
     pub content: Content,
     /// Publisher confirms, after confirm.select.
     pub confirms: Option<Confirms>,
+    /// What is held until tx.commit, after tx.select. Never beside confirms.
+    pub transaction: Option<Box<Uncommitted>>,
     /// Consumers by tag.
     pub consumers: HashMap<ShortString, Consuming>,
     /// What deliveries come from.
@@ -114,6 +117,7 @@ impl Channel {
             deliveries,
             content: Content::default(),
             confirms: None,
+            transaction: None,
             consumers: HashMap::new(),
             sources: Sources::default(),
             direct_reply: None,

@@ -62,6 +62,10 @@ pub struct ChannelInfo {
     pub consumers: AtomicU32,
     /// Whether it is in confirm mode.
     pub confirm: AtomicBool,
+    /// Whether it has selected transactions.
+    pub transactional: AtomicBool,
+    /// Messages published, and deliveries acknowledged, in the open transaction.
+    pub uncommitted: (AtomicU64, AtomicU64),
     /// Messages published and not yet confirmed.
     pub unconfirmed: AtomicU64,
     /// Messages published.
@@ -77,6 +81,8 @@ impl ChannelInfo {
             prefetch: AtomicU32::new(0),
             consumers: AtomicU32::new(0),
             confirm: AtomicBool::new(false),
+            transactional: AtomicBool::new(false),
+            uncommitted: Default::default(),
             unconfirmed: AtomicU64::new(0),
             published: AtomicU64::new(0),
         }

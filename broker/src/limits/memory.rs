@@ -1,6 +1,6 @@
-//! Memory against its limits: messages in queues against the watermark, the whole process against what it may use.
+//! Memory against its limits: messages in queues and transactions against the watermark, the whole process against what it may use.
 //!
-//! Comes in: what queues hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
+//! Comes in: what queues and transactions hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
 
 use super::alarms::{Alarms, Resource};
 use crate::files::read_small;
@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Memory that messages in queues take, and the mark above which publishers are stopped.
+/// Memory that messages take, and the mark above which publishers are stopped.
 #[derive(Default)]
 pub struct Memory {
     resident: AtomicI64,
+    /// Of it in open transactions.
+    held: AtomicU64,
     /// Bytes of messages above which publishers are stopped.
     watermark: AtomicU64,
     /// Whether messages are above their mark.
@@ -46,6 +48,24 @@ impl Memory {
         }
         let now = (self.resident.fetch_add(change, Ordering::Relaxed) + change).max(0) as u64;
         self.messages_take(now, self.watermark());
+    }
+
+    /// A transaction takes `bytes` more. False, and it must not, where transactions would hold more than half of the watermark: only
+    /// their clients can free that, and those aren't read while the alarm is on. The other half is for consumers to free.
+    pub fn hold(&self, bytes: u64) -> bool {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.watermark() / 2 {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.add(bytes as i64);
+        true
+    }
+
+    /// A transaction that held `bytes` has ended.
+    pub fn let_go(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.add(-(bytes as i64));
     }
 
     /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until it is
@@ -180,6 +200,18 @@ mod tests {
         assert!(!memory.alarm(), "at the mark is not above it");
         memory.add(1);
         assert!(memory.alarm());
+    }
+
+    #[test]
+    fn transactions_alone_never_raise_the_alarm() {
+        let memory = Memory::new(1000);
+        assert!(memory.hold(500) && !memory.hold(1));
+        memory.add(501);
+        assert!(memory.alarm(), "together they do");
+        memory.add(-501);
+        assert!(!memory.alarm());
+        memory.let_go(500);
+        assert!(memory.resident() == 0 && memory.hold(500));
     }
 
     #[test]

@@ -14,12 +14,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** Check STEP: what every client is tried for: deliver, confirm, refused-login, refused-queue. Prints ok at the end. */
+/** Check STEP: what every client is tried for: deliver, confirm, transaction, refused-login, refused-queue. Prints ok at the end. */
 public class Check {
     public static void main(String[] arguments) throws Exception {
         switch (arguments[0]) {
             case "deliver" -> deliver();
             case "confirm" -> confirm();
+            case "transaction" -> transaction();
             case "refused-login" -> refusedLogin();
             case "refused-queue" -> refusedQueue();
             default -> throw new IllegalArgumentException(arguments[0]);
@@ -78,6 +79,29 @@ public class Check {
             channel.waitForConfirmsOrDie(10_000);
             must(returned.get() == 312, "returned with " + returned);
             must(channel.queueDelete(queue).getMessageCount() == 20, "20 messages");
+        }
+    }
+
+    static void transaction() throws Exception {
+        try (Connection connection = connect("guest")) {
+            Channel channel = connection.createChannel();
+            String queue = channel.queueDeclare().getQueue();
+            channel.txSelect();
+            channel.basicPublish("", queue, null, "rolled back".getBytes());
+            channel.txRollback();
+            for (int number = 0; number < 10; number++) {
+                channel.basicPublish("", queue, MessageProperties.PERSISTENT_BASIC, new byte[] {1});
+            }
+            must(channel.messageCount(queue) == 0, "messages before the commit");
+            channel.txCommit();
+            must(channel.messageCount(queue) == 10, "10 messages");
+            long tag = channel.basicGet(queue, false).getEnvelope().getDeliveryTag();
+            channel.basicAck(tag, false);
+            channel.txRollback();
+            channel.basicAck(tag, false);
+            channel.txCommit();
+            channel.close();
+            must(connection.createChannel().queueDelete(queue).getMessageCount() == 9, "9 messages");
         }
     }
 

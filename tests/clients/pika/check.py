@@ -1,4 +1,4 @@
-"""check.py STEP   what every client is tried for: deliver, confirm, refused-login, refused-queue. Prints ok at the end."""
+"""check.py STEP   what every client is tried for: deliver, confirm, transaction, refused-login, refused-queue. Prints ok at the end."""
 import sys
 import uuid
 
@@ -46,6 +46,30 @@ def confirm():
     connection.close()
 
 
+def transaction():
+    connection = connect()
+    channel = connection.channel()
+    queue = channel.queue_declare(queue='', exclusive=True).method.queue
+    channel.tx_select()
+    channel.basic_publish('', queue, 'rolled back')
+    channel.tx_rollback()
+    for number in range(10):
+        channel.basic_publish('', queue, str(number))
+    assert channel.queue_declare(queue, passive=True).method.message_count == 0
+    channel.tx_commit()
+    for number in range(10):
+        method, _, body = channel.basic_get(queue)
+        assert body == str(number).encode(), body
+        channel.basic_ack(method.delivery_tag)
+    channel.tx_rollback()
+    channel.basic_ack(method.delivery_tag, multiple=True)
+    channel.basic_publish('', queue, 'with the acknowledgements')
+    channel.tx_commit()
+    channel.close()
+    assert connection.channel().queue_delete(queue).method.message_count == 1
+    connection.close()
+
+
 def refused_login():
     try:
         connect(credentials=pika.PlainCredentials('guest', 'wrong'))
@@ -68,6 +92,12 @@ def refused_queue():
     connection.close()
 
 
-steps = {'deliver': deliver, 'confirm': confirm, 'refused-login': refused_login, 'refused-queue': refused_queue}
+steps = {
+    'deliver': deliver,
+    'confirm': confirm,
+    'transaction': transaction,
+    'refused-login': refused_login,
+    'refused-queue': refused_queue,
+}
 steps[sys.argv[1]]()
 print('ok')

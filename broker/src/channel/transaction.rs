@@ -1,0 +1,176 @@
+//! tx.select, tx.commit, tx.rollback: publishes and settlements of a channel that take effect together.
+//!
+//! Comes in: these methods; on a channel that has selected, whole messages and delivery tags. Goes out: on commit, messages to the
+//! stage, then settlements, then commit-ok once the log has synced what of both is durable. Messages are checked and routed when
+//! they are published and returned at the commit, as RabbitMQ does it.
+
+use super::deliver::UnknownDeliveryTag;
+use super::publish::no_exchange;
+use super::state::{Channel, Desk, Peer};
+use super::uncommitted::{Publish, Settlement, Uncommitted};
+use crate::error::{Error, Result};
+use crate::message::Message;
+use crate::queue::Outcome;
+use crate::vhost::declare::is_reply_queue;
+use leveret_amqp::method::{TxCommitOk, TxRollbackOk, TxSelectOk};
+use leveret_store::{Lsn, Urgency};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Messages up to this size are copied out of the read buffer: a transaction may stay open for long, and shouldn't hold more than
+/// it counts for.
+const COPIED: u32 = 64 * 1024;
+
+impl Channel {
+    /// tx.select. Selecting again changes nothing.
+    ///
+    /// # Errors
+    /// 406 on a channel with confirms.
+    pub fn tx_select(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+        if self.confirms.is_some() {
+            return Err(Error::Precondition("cannot switch from confirm to tx mode".into()));
+        }
+        self.transaction
+            .get_or_insert_with(|| Box::new(Uncommitted::new(peer.node.memory.clone())));
+        self.info.transactional.store(true, Ordering::Relaxed);
+        self.reply(peer, desk, TxSelectOk {});
+        Ok(())
+    }
+
+    /// Holds a message that has been checked. `changed`: what is delivered in its place.
+    ///
+    /// # Errors
+    /// 404 no such exchange, 403 internal exchange; 406 too much for a transaction.
+    pub fn hold_publish(
+        &mut self,
+        peer: &Peer,
+        desk: &mut Desk,
+        (message, changed): (Message, Option<Message>),
+        mandatory: bool,
+    ) -> Result<()> {
+        desk.received.0 += 1;
+        // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
+        desk.received.1 += 1;
+        let route = desk
+            .routes
+            .route(&peer.vhost, &message)
+            .map_err(|reason| no_exchange(reason, peer, &message))?;
+        // What is returned is what came.
+        let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
+        let message = if message.body_len() <= COPIED {
+            message.detached()
+        } else {
+            message
+        };
+        if let Some(transaction) = &mut self.transaction {
+            transaction.publish(Publish {
+                route,
+                message,
+                mandatory,
+            })?;
+        }
+        self.count_uncommitted();
+        Ok(())
+    }
+
+    /// Holds the end of the deliveries that a tag means. They can't be settled again, and count for prefetch limits until the commit.
+    ///
+    /// # Errors
+    /// 406 `unknown delivery tag`.
+    pub fn hold_settlement(&mut self, tag: u64, multiple: bool, outcome: Outcome) -> Result<()> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction
+                .settle(outcome, |tags| self.deliveries.hold(tag, multiple, tags))
+                .map_err(|UnknownDeliveryTag(tag)| Error::UnknownDeliveryTag(tag))?;
+        }
+        self.count_uncommitted();
+        Ok(())
+    }
+
+    /// tx.commit: publishes first, so that a crash amid a commit repeats messages rather than losing them.
+    ///
+    /// # Errors
+    /// 406 without tx.select; 406 after everything else has been done, if a queue of a message has gone since it was published
+    /// (RabbitMQ); 541 the log has failed.
+    pub fn tx_commit(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+        let (publishes, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
+        self.count_uncommitted();
+        let partial = miss_a_queue(&publishes);
+        let published = self.enqueue_held(peer, desk, publishes)?;
+        let settled = self.settle_held(peer, desk, settlements)?;
+        if partial {
+            return Err(Error::Precondition("partial tx completion".into()));
+        }
+        self.reply_when(peer, desk, published.max(settled), TxCommitOk {});
+        Ok(())
+    }
+
+    /// tx.rollback: held messages are gone, held deliveries can be settled again.
+    ///
+    /// # Errors
+    /// 406 without tx.select.
+    pub fn tx_rollback(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+        self.transaction.as_mut().ok_or_else(not_transactional)?.take();
+        self.deliveries.release();
+        self.count_uncommitted();
+        self.reply(peer, desk, TxRollbackOk {});
+        Ok(())
+    }
+
+    /// The channel's end: an open transaction never was.
+    pub fn drop_transaction(&mut self) {
+        if self.transaction.take().is_some() {
+            self.deliveries.release();
+        }
+    }
+
+    /// All messages in one append to the log: after a crash they are all there or none. Gives what the commit waits for.
+    fn enqueue_held(&self, peer: &Peer, desk: &mut Desk, publishes: Vec<Publish>) -> Result<Option<Lsn>> {
+        self.info.published.fetch_add(publishes.len() as u64, Ordering::Relaxed);
+        for held in publishes {
+            if held.route.queues.is_empty() {
+                peer.node.totals.unroutable(held.mandatory);
+                if held.mandatory {
+                    self.give_back(peer, desk, &held.message);
+                }
+            } else {
+                desk.stage.push(self.number, held.route, held.message, None);
+            }
+        }
+        desk.stage.flush_now(&peer.node.log, &mut desk.work)
+    }
+
+    fn settle_held(&self, peer: &Peer, desk: &mut Desk, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
+        let before = desk.work.records.len_bytes();
+        for Settlement { outcome, mut tags } in settlements {
+            tags.sort_unstable();
+            let mut settled = Vec::new();
+            self.deliveries.settle_held(&tags, &mut settled);
+            self.pass_on(desk, &settled, outcome);
+        }
+        if desk.work.records.len_bytes() == before {
+            return Ok(None);
+        }
+        let appended = desk.work.records.append(&peer.node.log, Urgency::Now)?;
+        Ok(appended.map(|appended| appended.lsn))
+    }
+
+    fn count_uncommitted(&self) {
+        let (publishes, acks) = self.transaction.as_ref().map_or((0, 0), |held| held.counts());
+        self.info.uncommitted.0.store(publishes, Ordering::Relaxed);
+        self.info.uncommitted.1.store(acks, Ordering::Relaxed);
+    }
+}
+
+/// Whether one of the queues that messages go to has been deleted. Who waits for a direct reply may go at any time.
+fn miss_a_queue(publishes: &[Publish]) -> bool {
+    publishes
+        .chunk_by(|one, next| Arc::ptr_eq(&one.route.queues, &next.route.queues))
+        .filter_map(<[Publish]>::first)
+        .flat_map(|publish| publish.route.queues.iter())
+        .any(|queue| queue.is_deleted() && !is_reply_queue(queue.name()))
+}
+
+fn not_transactional() -> Error {
+    Error::Precondition("channel is not transactional".into())
+}

@@ -1,0 +1,206 @@
+//! What a transaction holds until it is committed or rolled back: published messages with their routes, and settlements.
+//!
+//! Comes in: routed messages; delivery tags that were put aside. Goes out: both, in their order, once. What the messages take
+//! counts as that of queued ones does. Does not know about channels, deliveries or the log.
+
+use crate::error::{Error, Result};
+use crate::limits::Memory;
+use crate::message::Message;
+use crate::queue::Outcome;
+use crate::vhost::route::Route;
+use std::sync::Arc;
+
+/// Most messages of one transaction: RabbitMQ's default (`channel_tx_message_max`).
+const MOST_MESSAGES: usize = 10_000;
+/// Most bytes of one transaction, so that all of its messages fit into one append to the log: that holds 2 GiB.
+const MOST_BYTES: u64 = 1 << 30;
+/// Bytes that a queue's number takes in the record of a message, at most, and its pointer in the route.
+const PER_QUEUE: u64 = 18;
+
+/// An open transaction.
+pub struct Uncommitted {
+    publishes: Vec<Publish>,
+    settlements: Vec<Settlement>,
+    /// Deliveries that are acknowledged. Rejections don't count (RabbitMQ's `acks_uncommitted`).
+    acks: u64,
+    /// What the messages take, bytes.
+    bytes: u64,
+    memory: Arc<Memory>,
+}
+
+/// A message that has been routed.
+pub struct Publish {
+    /// Where it goes; its queues may have been deleted by the time of the commit.
+    pub route: Route,
+    /// The message.
+    pub message: Message,
+    /// Whether it is given back if it leads nowhere.
+    pub mandatory: bool,
+}
+
+/// Deliveries that end in the same way.
+pub struct Settlement {
+    /// How they end.
+    pub outcome: Outcome,
+    /// Their tags.
+    pub tags: Vec<u64>,
+}
+
+impl Uncommitted {
+    /// An empty transaction.
+    pub fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            publishes: Vec::new(),
+            settlements: Vec::new(),
+            acks: 0,
+            bytes: 0,
+            memory,
+        }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// 406 if that is too much for one transaction, or for all that are open.
+    pub fn publish(&mut self, publish: Publish) -> Result<()> {
+        if self.publishes.len() >= MOST_MESSAGES {
+            let text = format!("transaction has reached the maximum of {MOST_MESSAGES} uncommitted publishes");
+            return Err(Error::Precondition(text.into()));
+        }
+        let bytes = publish.bytes();
+        if self.bytes + bytes > MOST_BYTES {
+            let text = format!("transaction has reached the maximum of {MOST_BYTES} bytes of uncommitted publishes");
+            return Err(Error::Precondition(text.into()));
+        }
+        if !self.memory.hold(bytes) {
+            let text = "uncommitted publishes of all transactions have reached half of the memory watermark";
+            return Err(Error::Precondition(text.into()));
+        }
+        self.bytes += bytes;
+        self.publishes.push(publish);
+        Ok(())
+    }
+
+    /// Adds deliveries that end with `outcome`: those whose tags `put` adds to the list that it is given.
+    ///
+    /// # Errors
+    /// What `put` returns.
+    pub fn settle<E>(
+        &mut self,
+        outcome: Outcome,
+        put: impl FnOnce(&mut Vec<u64>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let fresh = self.settlements.last().is_none_or(|last| last.outcome != outcome);
+        if fresh {
+            let tags = Vec::new();
+            self.settlements.push(Settlement { outcome, tags });
+        }
+        let Some(Settlement { tags, .. }) = self.settlements.last_mut() else {
+            return Ok(());
+        };
+        let before = tags.len();
+        put(tags)?;
+        if outcome == Outcome::Acked {
+            self.acks += (tags.len() - before) as u64;
+        }
+        Ok(())
+    }
+
+    /// Messages and acknowledgements that it holds.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.publishes.len() as u64, self.acks)
+    }
+
+    /// Takes everything out; the next transaction begins.
+    pub fn take(&mut self) -> (Vec<Publish>, Vec<Settlement>) {
+        self.memory.let_go(std::mem::take(&mut self.bytes));
+        self.acks = 0;
+        (
+            std::mem::take(&mut self.publishes),
+            std::mem::take(&mut self.settlements),
+        )
+    }
+}
+
+impl Drop for Uncommitted {
+    fn drop(&mut self) {
+        self.memory.let_go(self.bytes);
+    }
+}
+
+impl Publish {
+    /// What it takes in memory, and at most in the log.
+    fn bytes(&self) -> u64 {
+        let name = self.message.exchange().len() + self.message.routing_key().len();
+        self.message.footprint() + name as u64 + PER_QUEUE * self.route.queues.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(body: usize) -> Publish {
+        Publish {
+            route: Route {
+                queues: Vec::new().into(),
+                by_key: true,
+                durable: false,
+            },
+            message: Message::new(b"", b"q", b"\0\0", &[&vec![0; body]]),
+            mandatory: false,
+        }
+    }
+
+    fn settled(transaction: &mut Uncommitted, outcome: Outcome, tag: u64) {
+        let put = |tags: &mut Vec<u64>| -> std::result::Result<(), ()> {
+            tags.push(tag);
+            Ok(())
+        };
+        assert_eq!(transaction.settle(outcome, put), Ok(()));
+    }
+
+    #[test]
+    fn its_memory_counts_until_it_ends() {
+        let memory = Arc::new(Memory::new(10_000));
+        let mut transaction = Uncommitted::new(memory.clone());
+        assert!(transaction.publish(publish(3000)).is_ok());
+        let held = memory.resident();
+        assert!(held > 3000);
+        let mut other = Uncommitted::new(memory.clone());
+        assert!(other.publish(publish(3000)).is_err(), "more than half of the watermark");
+        assert_eq!(memory.resident(), held);
+        assert_eq!(transaction.take().0.len(), 1);
+        assert_eq!(memory.resident(), 0);
+        assert!(other.publish(publish(3000)).is_ok());
+        drop(other);
+        assert_eq!(memory.resident(), 0);
+    }
+
+    #[test]
+    fn so_many_messages_and_no_more() {
+        let mut transaction = Uncommitted::new(Arc::new(Memory::new(u64::MAX)));
+        for _ in 0..MOST_MESSAGES {
+            assert!(transaction.publish(publish(0)).is_ok());
+        }
+        assert!(transaction.publish(publish(0)).is_err());
+        assert_eq!(transaction.counts(), (10_000, 0));
+    }
+
+    #[test]
+    fn settlements_keep_their_order() {
+        let mut transaction = Uncommitted::new(Arc::new(Memory::new(0)));
+        for (outcome, tag) in [
+            (Outcome::Acked, 1),
+            (Outcome::Acked, 5),
+            (Outcome::Requeued, 2),
+            (Outcome::Acked, 3),
+        ] {
+            settled(&mut transaction, outcome, tag);
+        }
+        assert_eq!(transaction.counts(), (0, 3));
+        let settlements = transaction.take().1;
+        let tags: Vec<_> = settlements.into_iter().map(|settlement| settlement.tags).collect();
+        assert_eq!(tags, [vec![1, 5], vec![2], vec![3]]);
+    }
+}
