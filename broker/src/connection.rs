@@ -6,6 +6,8 @@
 
 pub mod outbox;
 
+pub mod pace;
+
 pub mod records;
 
 pub mod registry;
@@ -13,6 +15,8 @@ pub mod registry;
 pub mod sasl;
 
 pub mod handshake;
+
+pub mod cut;
 
 pub mod session;
 
@@ -23,6 +27,7 @@ use handshake::Handshake;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
 use leveret_amqp::{Method, ShortString, next_frame, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
+use pace::Pace;
 use session::{Closing, Flow, Session};
 use std::future::poll_fn;
 use std::io;
@@ -105,6 +110,7 @@ struct Connection<S> {
     close: Option<String>,
     /// When the present turn on a thread of the runtime began.
     turn: Option<Instant>,
+    pace: Pace,
 }
 
 /// What woke the connection.
@@ -144,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadline: None,
             close: None,
             turn: None,
+            pace: Pace::new(std::time::Instant::now()),
         }
     }
 
@@ -153,7 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.session.closing == Closing::Done {
                 return Box::pin(self.finish()).await;
             }
-            match poll_fn(|context| self.poll(context)).await? {
+            let event = poll_fn(|context| self.poll(context)).await?;
+            let read = matches!(event, Event::Read(_));
+            match event {
                 Event::Read(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Event::Read(count) => self.has_read(count),
                 Event::Wrote(count) => self.has_written(count),
@@ -161,6 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Tick => self.tick()?,
             }
             self.work();
+            if read && let Some(turn) = self.turn {
+                self.pace.has_read(turn.into_std(), self.session.streamed);
+            }
             if self.turn.is_some_and(|begun| begun.elapsed() > TURN) {
                 self.turn = None;
                 tokio::task::yield_now().await;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use leveret_broker::config::Flags;
+use leveret_broker::connection::pace;
 use leveret_broker::reload::{self, Live};
 use leveret_broker::{check, server, telemetry};
 use std::process::ExitCode;
@@ -43,7 +44,10 @@ fn run() -> anyhow::Result<()> {
     builder
         .worker_threads(config.threads)
         .event_interval(EVENT_INTERVAL)
-        .on_thread_park(leveret_alloc::give_back)
+        .on_thread_park(|| {
+            leveret_alloc::give_back();
+            pace::nap();
+        })
         .enable_all();
     #[cfg(tokio_unstable)]
     leveret_broker::polls::count(&mut builder);

@@ -4,11 +4,11 @@
 //! staged and enqueued together before anything else happens, records appended, other connections woken once.
 //! Does not know about sockets or timers.
 
-use crate::channel::content::{Content, check_header};
+use super::cut::cut_out;
+use crate::channel::content::Content;
 use crate::channel::state::{Channel, Desk, Peer};
 use crate::connection::outbox::Stalled;
 use crate::error::{Error, Result};
-use crate::message::{Layout, Message};
 use bytes::Bytes;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -53,6 +53,8 @@ pub struct Session {
     pub closing: Closing,
     /// Whether the client has published: only then is it stopped when memory or disk space is short.
     pub publishes: bool,
+    /// Messages received for which the client awaits no confirm.
+    pub streamed: u64,
     channels: HashMap<u16, Box<Channel>, foldhash::fast::RandomState>,
     desk: Desk,
     channel_max: u16,
@@ -67,6 +69,7 @@ impl Session {
             peer,
             closing: Closing::No,
             publishes: false,
+            streamed: 0,
             channels: HashMap::default(),
             desk: Desk::default(),
             channel_max,
@@ -437,6 +440,7 @@ impl Session {
             let totals = &self.peer.node.totals;
             totals.published.fetch_add(received, Ordering::Relaxed);
             totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
+            self.streamed += received - to_confirm;
         }
     }
 
@@ -517,55 +521,6 @@ enum Step {
     Read(usize),
     /// Come again when the log is durable up to there.
     Wait(Lsn),
-}
-
-/// A message whose frames lie one after the other in the read buffer, with the bytes that they take.
-fn cut_out(
-    frames: &Bytes,
-    at: usize,
-    method: &FrameView<'_>,
-    exchange_len: usize,
-    key_len: usize,
-    max_size: u64,
-) -> Result<Option<(Message, usize)>> {
-    const HEAD: usize = 7;
-    /// Class id, weight, body size.
-    const HEADER_PREFIX: usize = 12;
-    let header_at = at + method.wire_len();
-    let Some(Ok(Some(header))) = frames.get(header_at..).map(|rest| next_frame(rest, 0)) else {
-        return Ok(None);
-    };
-    if header.kind != FrameKind::Header || header.channel != method.channel {
-        return Ok(None);
-    }
-    let (properties, body_size) = check_header(header.payload, max_size)?;
-    let body_at = header_at + header.wire_len();
-    let mut len = body_at - at;
-    let mut body = (0, 0);
-    if body_size > 0 {
-        let Some(Ok(Some(piece))) = frames.get(body_at..).map(|rest| next_frame(rest, 0)) else {
-            return Ok(None);
-        };
-        if piece.kind != FrameKind::Body || piece.channel != method.channel || piece.payload.len() != body_size {
-            return Ok(None);
-        }
-        body = (HEAD + body_at - at, body_size);
-        len += piece.wire_len();
-    }
-    // The method's payload: class, method, ticket, then exchange and key; nothing of the frames before the exchange is kept.
-    let routing = at + HEAD + 6;
-    let slice = frames.slice(routing..at + len);
-    let skip = routing - at;
-    debug_assert!(exchange_len + key_len + 2 < method.payload.len());
-    let layout = Layout {
-        routing: 0,
-        properties: (
-            (header_at - at + HEAD + HEADER_PREFIX - skip) as u32,
-            properties.len() as u32,
-        ),
-        body: (body.0.saturating_sub(skip) as u32, body.1 as u32),
-    };
-    Ok(Some((Message::from_slices(slice, layout), len)))
 }
 
 /// A method that must not overtake replies that wait for the log: everything but declarations, which wait with them.
