@@ -72,7 +72,7 @@ impl Default for Options {
 pub struct Stats {
     /// Segment files.
     pub segments: u64,
-    /// Size of the segment files and the spare one, in bytes.
+    /// Size of the segment files, of the spare one and of those that are being removed, in bytes.
     pub disk_bytes: u64,
     /// Of it in use for live messages, table and other things that must stay; estimated.
     pub live_bytes: u64,
@@ -108,12 +108,13 @@ impl Stats {
             .values()
             .map(|segment| segment.file.clone())
             .collect();
-        let spare = shared.spare.lock().ready.clone();
+        let mut others: Vec<_> = shared.gone.lock().files().collect();
+        others.extend(shared.spare.lock().ready.clone());
         let counters = &shared.counters;
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             segments: files.len() as u64,
-            disk_bytes: files.iter().chain(&spare).map(|file| file.size().unwrap_or(0)).sum(),
+            disk_bytes: files.iter().chain(&others).map(|file| file.size().unwrap_or(0)).sum(),
             live_bytes: shared.log.lock().ledger.live(),
             appends: load(&counters.appends),
             appended_bytes: load(&counters.appended_bytes),

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 mod evacuate;
 mod retire;
+pub(crate) mod shrink;
 #[cfg(test)]
 mod tests;
 

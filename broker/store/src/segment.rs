@@ -113,6 +113,20 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
     (number > 0 && file_name(number) == name).then_some(number)
 }
 
+/// The name of a segment's file that is needed no more.
+pub(crate) fn gone_name(number: u32) -> String {
+    format!("gone-{number:010}.log")
+}
+
+/// Whether a file has such a name.
+pub(crate) fn is_gone(name: &str) -> bool {
+    let number = name
+        .strip_prefix("gone-")
+        .and_then(|rest| rest.strip_suffix(".log"))
+        .and_then(|digits| digits.parse().ok());
+    number.is_some_and(|number| gone_name(number) == name)
+}
+
 /// The segment being written.
 #[derive(Debug)]
 pub(crate) struct WriteSegment {
@@ -223,7 +237,11 @@ mod tests {
             "segment-0000000001.log.bak",
         ] {
             assert_eq!(parse_file_name(name), None, "{name}");
+            assert!(!is_gone(name), "{name}");
         }
+        assert!(is_gone(&gone_name(7)));
+        assert_eq!(parse_file_name(&gone_name(7)), None);
+        assert!(!is_gone("gone-7.log"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::location::{Appended, Lsn, Urgency};
 use crate::log::Log;
 use crate::page::Page;
 use crate::pages::PageFile;
+use crate::reclaim::shrink::Gone;
 use crate::recovery::quarantine::Quarantine;
 use crate::segment::Segment;
 use crate::{Corrupt, MessageId, Options, QueueId};
@@ -55,6 +56,9 @@ pub(crate) struct Shared {
     pub(crate) discarded: Mutex<VecDeque<(QueueId, Page)>>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) spare_wake: Condvar,
+    /// Files to be removed.
+    pub(crate) gone: Mutex<Gone>,
+    pub(crate) gone_wake: Condvar,
     pub(crate) counters: Counters,
     /// Damaged places that are known.
     pub(crate) damage: Mutex<Vec<Corrupt>>,

@@ -10,7 +10,7 @@ use crate::lock::DirectoryLock;
 use crate::log::Log;
 use crate::owner::Owner;
 use crate::page::Page;
-use crate::reclaim;
+use crate::reclaim::{self, shrink};
 use crate::record::Run;
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
 use crate::{
@@ -58,6 +58,7 @@ impl Store {
         fs.create_dir_all(&directory)
             .map_err(|source| Error::io("create", &directory, source))?;
         let lock = DirectoryLock::acquire(&*fs, &directory)?;
+        shrink::sweep(&*fs, &directory)?;
         let outcome = recovery::recover(&*fs, &directory)?;
         let spare = prepare::adopt(&*fs, &directory, options.segment_bytes)
             .map_err(|source| Error::io("open the spare segment in", &directory, source))?;
@@ -92,6 +93,8 @@ impl Store {
                 ..Spare::default()
             }),
             spare_wake: Condvar::new(),
+            gone: Mutex::default(),
+            gone_wake: Condvar::new(),
             counters: Counters {
                 corrupt: AtomicU64::new(corrupt),
                 ..Counters::default()
@@ -107,6 +110,7 @@ impl Store {
         };
         store.spawn("store-writer", writer::run)?;
         store.spawn("store-prepare", prepare::run)?;
+        store.spawn("store-shrink", shrink::run)?;
         if !unread.is_empty() {
             store.spawn("store-verify", move |shared| verify::run(shared, &unread))?;
         }
@@ -179,15 +183,18 @@ impl Store {
         }
         self.shared.log.lock().closing = true;
         self.shared.spare.lock().closing = true;
+        self.shared.gone.lock().closing = true;
         self.shared.wake.notify_all();
         self.shared.progress.notify_all();
         self.shared.reclaim_wake.notify_all();
         self.shared.spare_wake.notify_all();
+        self.shared.gone_wake.notify_all();
         for thread in self.threads.get_mut().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store has panicked");
             }
         }
+        shrink::finish(&self.shared);
     }
 }
 

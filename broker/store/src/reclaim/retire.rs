@@ -2,7 +2,7 @@
 //!
 //! In: segments without anything that is needed. Out: their disk space. Does not know about records.
 
-use super::put_off;
+use super::{put_off, shrink};
 use crate::Error;
 use crate::batch::Batch;
 use crate::location::Urgency;
@@ -38,13 +38,18 @@ pub(super) fn retire(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
         shared.fs.sync_dir(directory)
     };
     for (segment, freed) in freed {
-        if freed.recycled {
+        if freed.end == End::Recycled {
             let mut spare = shared.spare.lock();
             spare.busy = false;
             spare.ready = synced.is_ok().then(|| Arc::clone(&segment.file));
         }
         match &synced {
-            Ok(()) => forget(shared, segment.number, freed.bytes),
+            Ok(()) => {
+                forget(shared, segment.number, freed.bytes);
+                if freed.end == End::Renamed {
+                    shrink::hand_over(shared, segment);
+                }
+            }
             Err(failed) => {
                 let source = io::Error::new(failed.kind(), failed.to_string());
                 keep(shared, segment, Error::io("sync directory", directory, source))?;
@@ -94,32 +99,47 @@ fn keep(shared: &Shared, segment: Arc<Segment>, error: Error) -> Result<(), Erro
 struct Freed {
     /// Its size.
     bytes: u64,
-    /// It is the spare one now.
-    recycled: bool,
+    end: End,
 }
 
-/// Makes the file the spare one, if there is none, or removes it. Neither is durable yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It is the spare one now.
+    Recycled,
+    /// It has a name that means nothing, and is removed later, since it is large.
+    Renamed,
+    Removed,
+}
+
+/// Makes the file the spare one, if there is none, or takes its name away. Neither is durable yet.
 fn free(shared: &Shared, segment: &Segment) -> Result<Freed, Error> {
     let full = shared.options.segment_bytes;
     let bytes = segment
         .file
         .size()
         .map_err(|source| Error::io("read the size of", &segment.path, source))?;
-    let recycled = (full - full / 8..=full).contains(&bytes) && reserve_spare(shared);
-    let freed = if recycled {
-        shared.fs.rename(&segment.path, &shared.options.directory.join(SPARE))
+    let end = if (full - full / 8..=full).contains(&bytes) && reserve_spare(shared) {
+        End::Recycled
+    } else if bytes > shrink::step(full) {
+        End::Renamed
     } else {
-        shared.fs.remove(&segment.path)
+        End::Removed
+    };
+    let freed = match end {
+        End::Recycled => shared.fs.rename(&segment.path, &shared.options.directory.join(SPARE)),
+        End::Renamed => shared.fs.rename(&segment.path, &shrink::path(shared, segment)),
+        End::Removed => shared.fs.remove(&segment.path),
     };
     match freed {
-        Ok(()) => Ok(Freed { bytes, recycled }),
+        Ok(()) => Ok(Freed { bytes, end }),
         Err(error) => {
-            if recycled {
+            if end == End::Recycled {
                 shared.spare.lock().busy = false;
             }
             // An earlier try came so far, and what failed was to make it durable.
             if error.kind() == io::ErrorKind::NotFound {
-                return Ok(Freed { bytes, recycled: false });
+                let end = End::Renamed;
+                return Ok(Freed { bytes, end });
             }
             Err(Error::io("remove", &segment.path, error))
         }

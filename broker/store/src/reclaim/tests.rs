@@ -271,3 +271,52 @@ fn a_segment_that_cannot_be_removed_keeps_its_settlements() {
     assert!(names.contains(&"segment-0000000001.log".to_owned()), "{names:?}");
     assert_eq!(recovered_ids(&after), (21..=40).collect::<Vec<_>>());
 }
+
+fn gone(fs: &FaultyFs) -> Vec<String> {
+    let mut names = fs.list(Path::new("/data")).unwrap();
+    names.retain(|name| name.starts_with("gone-"));
+    names
+}
+
+#[test]
+fn the_space_of_a_dead_segment_goes_step_by_step_and_completely() {
+    let fixture = Fixture::new();
+    fixture.publish(200);
+    fixture.settle(|_| true);
+    let limit = Instant::now() + Duration::from_secs(20);
+    let mut seen = std::collections::BTreeSet::new();
+    while fixture.store.handle().stats().reclaimed_segments < 10 || !gone(&fixture.fs).is_empty() {
+        assert!(Instant::now() < limit, "{:?}", gone(&fixture.fs));
+        for name in gone(&fixture.fs) {
+            seen.extend(
+                fixture
+                    .fs
+                    .open(&Path::new("/data").join(name))
+                    .and_then(|file| file.size()),
+            );
+        }
+    }
+    assert!(seen.iter().any(|size| (1..16 << 10).contains(size)), "{seen:?}");
+}
+
+#[test]
+fn what_a_crash_has_left_of_dead_segments_goes_at_the_next_start() {
+    let fs = FaultyFs::new();
+    drop(open(&fs));
+    let file = fs.create(Path::new("/data/gone-0000000001.log")).unwrap();
+    file.write_at(&[1; 5000], 0).unwrap();
+    fs.sync_dir(Path::new("/data")).unwrap();
+    assert_eq!(gone(&fs).len(), 1);
+    drop(open(&fs));
+    assert_eq!(gone(&fs), [""; 0]);
+}
+
+#[test]
+fn closing_waits_for_no_pauses_and_leaves_nothing() {
+    let fixture = Fixture::new();
+    fixture.publish(2000);
+    fixture.settle(|_| true);
+    fixture.until("segments gone", |stats| stats.reclaimed_segments >= 20);
+    fixture.store.close().unwrap();
+    assert_eq!(gone(&fixture.fs), [""; 0]);
+}
