@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes and messages that are under way at once.
-const BYTES: usize = 1 << 20;
-const MESSAGES: usize = 4096;
+const BYTES: usize = 256 << 10;
+const MESSAGES: usize = 1024;
 
 /// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that the owner
 /// does not answer for, the settlements are on their way; such a segment stays until they are durable, or the owner has had time
