@@ -69,10 +69,11 @@ figures: build    # a thousand queues, ten thousand objects, a gigabyte of Secre
 	LEVERET_FIGURES=1 LEVERET_OPERATOR_BIN=$$folder/leveret-operator LEVERET_BROKER_BIN=$$folder/leveret-broker \
 	cargo test -p system-tests --test figures -- --nocapture
 
-gitops:           # commits become topology, by Argo CD's sync engine, which is built first
+gitops:           # commits become topology, by Argo CD's sync engine and by Flux's controller, which are built first
 	tests/cluster/gitops.sh build
+	tests/cluster/flux.sh build
 	cargo build --workspace --bins
-	REQUIRE_GITOPS=1 cargo test -p system-tests --test gitops
+	REQUIRE_GITOPS=1 REQUIRE_FLUX=1 cargo test -p system-tests --test gitops
 
 e2e:              # install to uninstall on a real node with real pods; needs root
 	tests/e2e/run.sh
