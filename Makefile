@@ -1,6 +1,6 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
 .PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood image reproducible e2e \
-  gitops figures dist cluster cluster-down
+  gitops grow figures dist cluster cluster-down
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
@@ -78,6 +78,11 @@ gitops:           # commits become topology, by Argo CD's sync engine and by Flu
 e2e:              # install to uninstall on a real node with real pods; needs root
 	tests/e2e/run.sh
 	$(MAKE) gitops
+
+grow:             # a broker's volume grows under it, by a CSI driver on a real node; needs root
+	tests/cluster/csi.sh
+	cargo build --workspace --bins
+	LEVERET_GROWS=1 LEVERET_PROGRAMS="$${CARGO_TARGET_DIR:-target}/debug" tests/e2e/run.sh
 
 dist:             # what a release consists of, into dist/: chart, install.yaml, CRDs, programs, image, SBOM
 	.ci/release/dist.sh
