@@ -73,7 +73,7 @@ gitops:           # commits become topology, by Argo CD's sync engine and by Flu
 	tests/cluster/gitops.sh build
 	tests/cluster/flux.sh build
 	cargo build --workspace --bins
-	REQUIRE_GITOPS=1 REQUIRE_FLUX=1 cargo test -p system-tests --test gitops
+	REQUIRE_CLUSTER=1 REQUIRE_GITOPS=1 REQUIRE_FLUX=1 cargo test --workspace --test gitops
 
 e2e:              # install to uninstall on a real node with real pods; needs root
 	tests/e2e/run.sh
