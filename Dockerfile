@@ -2,17 +2,22 @@
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends musl-tools ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN rustup target add "$(uname -m)-unknown-linux-musl"
-WORKDIR /leveret
+# binaries.sh refuses programs that tell where they were built: a path that is in none of them for another reason.
+WORKDIR /usr/src/leveret-build
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/leveret/target \
-    mkdir -p /out/var/lib/leveret /out/tmp /out/etc/ssl/certs && chmod 1777 /out/tmp && \
-    cd "$(.ci/release/binaries.sh)" && cp -P leveret leveret-broker leveret-operator kubectl-leveret /out/ && \
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/usr/src/leveret-build/target \
+    folder=$(.ci/release/binaries.sh) && \
+    mkdir -p /out/tmp /out/var/lib /out/etc/ssl/certs /data/leveret && chmod 1777 /out/tmp && chmod 700 /data/leveret && \
+    for name in leveret leveret-broker leveret-operator kubectl-leveret; do cp -P "$folder/$name" /out/; done && \
     cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && \
     echo 'nonroot:x:65532:65532:nonroot:/:/' >/out/etc/passwd
 
 FROM scratch
+LABEL org.opencontainers.image.title="Leveret" org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="https://github.com/leveret/leveret"
 COPY --from=build /out/ /
-COPY --from=build --chown=65532:65532 /out/var/lib/leveret /var/lib/leveret
+# Not a part of /out: a folder that is there already keeps its owner.
+COPY --from=build --chown=65532:65532 /data/ /var/lib/
 ENV PATH=/ SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 EXPOSE 5672 15672

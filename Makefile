@@ -1,6 +1,6 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
 .PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood image reproducible e2e \
-  gitops figures dist cluster cluster-down
+  gitops grow figures dist cluster cluster-down
 
 RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 
@@ -69,14 +69,20 @@ figures: build    # a thousand queues, ten thousand objects, a gigabyte of Secre
 	LEVERET_FIGURES=1 LEVERET_OPERATOR_BIN=$$folder/leveret-operator LEVERET_BROKER_BIN=$$folder/leveret-broker \
 	cargo test -p system-tests --test figures -- --nocapture
 
-gitops:           # commits become topology, by Argo CD's sync engine, which is built first
+gitops:           # commits become topology, by Argo CD's sync engine and by Flux's controller, which are built first
 	tests/cluster/gitops.sh build
+	tests/cluster/flux.sh build
 	cargo build --workspace --bins
-	REQUIRE_GITOPS=1 cargo test -p system-tests --test gitops
+	REQUIRE_CLUSTER=1 REQUIRE_GITOPS=1 REQUIRE_FLUX=1 cargo test --workspace --test gitops
 
 e2e:              # install to uninstall on a real node with real pods; needs root
 	tests/e2e/run.sh
 	$(MAKE) gitops
+
+grow:             # a broker's volume grows under it, by a CSI driver on a real node; needs root
+	tests/cluster/csi.sh
+	cargo build --workspace --bins
+	LEVERET_GROWS=1 LEVERET_PROGRAMS="$${CARGO_TARGET_DIR:-target}/debug" tests/e2e/run.sh
 
 dist:             # what a release consists of, into dist/: chart, install.yaml, CRDs, programs, image, SBOM
 	.ci/release/dist.sh

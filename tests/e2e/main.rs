@@ -17,6 +17,7 @@ use node::{NAMESPACE, Node, SOON, node};
 use sender::Sender;
 
 mod client_pod;
+mod grow;
 mod lost;
 mod node;
 mod sender;

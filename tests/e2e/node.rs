@@ -5,7 +5,7 @@
 use std::env;
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,11 @@ pub(crate) fn node() -> Option<Node> {
 impl Node {
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         self.tools.kubectl_well(&[&["-n", NAMESPACE], arguments].concat())
+    }
+
+    /// The folder that the node keeps its things in.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// A volume on the node that the broker's claim binds to; its folder belongs to the image's user.

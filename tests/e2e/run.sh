@@ -4,6 +4,7 @@
 # env:  KCP_NAME, KCP_NET  name and network of the node (default e2e, the first free one from 10.213 on);  KEEP=1 leaves it running
 #       LEVERET_IMAGE      an archive that image.sh has made already, instead of building one
 #       LEVERET_PROGRAMS   a folder of programs (target/debug, say) that an image is made of in seconds, libraries and all
+#       LEVERET_GROWS=1    volumes of this node can grow, and only the test of that is run
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 reason=$(tests/e2e/possible.sh) || { echo "run.sh: no node can run here: $reason" >&2; exit 1; }
@@ -24,7 +25,7 @@ archive=$work/image.tar
 export KCP_IMAGES=$work/images   # another run may be making its own
 finish() {
   rm -rf "$work"
-  [ "${KEEP:-}" = 1 ] || KEEP= tests/cluster/down.sh node
+  [ "${KEEP:-}" = 1 ] || KEEP='' tests/cluster/down.sh node
 }
 trap finish EXIT
 
@@ -67,4 +68,9 @@ mkdir -p "$state/bin"
 printf '#!/bin/sh\nexec %s/kcp kubectl "$@"\n' "$kcp" >"$state/bin/kubectl"
 chmod +x "$state/bin/kubectl"
 export LEVERET_TEST_KUBECONFIG LEVERET_E2E=$state PATH=$state/bin:$PATH
-cargo test --quiet --workspace --test e2e -- --nocapture
+if [ "${LEVERET_GROWS:-}" = 1 ]; then
+  tests/cluster/csi.sh start "$state" >/dev/null
+  cargo test --quiet --workspace --test e2e -- --nocapture grow::
+else
+  cargo test --quiet --workspace --test e2e -- --nocapture --skip grow::
+fi

@@ -74,7 +74,7 @@ pub fn one_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml::Er
     Ok(format!("---\n{}", serde_yaml::to_string(crd)?))
 }
 
-/// Adds rules that see `metadata.name`, and turns `null` into "not given".
+/// Adds rules that see `metadata.name` and a status for what nobody has looked at, and turns `null` into "not given".
 fn finish(mut crd: CustomResourceDefinition, root_rules: &[(&str, &str)]) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(validation) = &mut version.schema else {
@@ -84,6 +84,9 @@ fn finish(mut crd: CustomResourceDefinition, root_rules: &[(&str, &str)]) -> Cus
             continue;
         };
         drop_nullable(&mut value);
+        if let Some(status) = value.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
+            status.insert("default".to_owned(), unseen());
+        }
         if let (Some(root), false) = (value.as_object_mut(), root_rules.is_empty()) {
             root.insert("x-kubernetes-validations".to_owned(), rules(root_rules));
         }
@@ -92,6 +95,12 @@ fn finish(mut crd: CustomResourceDefinition, root_rules: &[(&str, &str)]) -> Cus
         }
     }
     crd
+}
+
+/// The status of an object that no operator has seen. To kstatus one without any is as good as ready, and Flux and Helm would go
+/// on before the first look; a generation that was never there says "in progress".
+fn unseen() -> Value {
+    json!({ "observedGeneration": -1 })
 }
 
 /// Without `nullable` the API server removes an explicit `null` before defaults are set, so that `name: null` means the
