@@ -44,6 +44,8 @@ use tokio_util::io::poll_read_buf;
 /// Bytes asked for per read: grows while reads come back full, shrinks while they don't.
 const READ_MIN: usize = 8 * 1024;
 const READ_MAX: usize = 256 * 1024;
+/// Bytes written at a time: the system copies them, and others wait for the thread meanwhile.
+const WRITE_MAX: usize = 256 * 1024;
 /// Bytes of frames up to which they are copied out of the read buffer instead of being cut from it.
 const COPIED: usize = 4 * 1024;
 /// Bytes waiting for a client above which its requests are not read: it doesn't read the answers.
@@ -190,6 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if !self.write.is_empty() {
             let left = self.write.get(self.written..).unwrap_or_default();
+            let left = left.get(..WRITE_MAX).unwrap_or(left);
             if let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(context, left) {
                 return Poll::Ready(count.and_then(|count| match count {
                     0 => Err(io::ErrorKind::WriteZero.into()),
