@@ -22,4 +22,4 @@ ENV PATH=/ SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 EXPOSE 5672 15672
 ENTRYPOINT ["/leveret-broker"]
-CMD ["--data-dir", "/var/lib/leveret"]
+CMD ["--data-dir", "/var/lib/leveret", "--amqp-listen", "0.0.0.0:5672", "--http-listen", "0.0.0.0:15672"]

@@ -62,7 +62,7 @@ def config(diff_id):
             "User": f"{USER}:{USER}",
             "Env": ["PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
             "Entrypoint": ["/leveret-broker"],
-            "Cmd": ["--data-dir", "/var/lib/leveret"],
+            "Cmd": ["--data-dir", "/var/lib/leveret", "--amqp-listen", "0.0.0.0:5672", "--http-listen", "0.0.0.0:15672"],
             "ExposedPorts": {"5672/tcp": {}, "15672/tcp": {}},
             "Labels": labels,
             "WorkingDir": "/",

@@ -15,6 +15,7 @@ use crate::lint::{self, LintArgs};
 use crate::perf;
 use crate::perf::args::PerfArgs;
 use crate::plan::{self, PlanArgs};
+use crate::runtime;
 
 #[derive(Parser)]
 #[command(
@@ -115,7 +116,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn on_a_runtime<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime::start()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     Ok(result)

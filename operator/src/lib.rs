@@ -12,6 +12,9 @@ pub mod cli;
 /// `leveret-operator`: its commands.
 pub mod operate;
 
+/// What everything asynchronous runs on.
+pub mod runtime;
+
 /// Flags and environment.
 pub mod args;
 

@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command, LogFormat, RunArgs};
 use crate::resource::schema;
-use crate::{install, run, telemetry};
+use crate::{install, run, runtime, telemetry};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
 
 fn operate(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(&args.log, args.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime::start()?;
     runtime.block_on(run::run(args))?;
     Ok(())
 }

@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use crate::{cli, operate};
 
 /// musl's own allocator asks the system for most blocks and has one lock: with it, reading ten thousand resources takes twice as long.
-#[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 
 /// Called by this name, by a link for instance, it is the operator.
 const OPERATOR: &str = "leveret-operator";

@@ -1,0 +1,19 @@
+//! The runtime that everything asynchronous of both programs runs on.
+//!
+//! In: nothing. Out: a runtime whose threads give memory back before they wait: what reading ten thousand resources took would stay
+//! theirs. Does not know what runs on it.
+
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime with a thread for each core.
+///
+/// # Errors
+/// The system starts no threads.
+pub fn start() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(leveret_alloc::give_back)
+        .build()
+}
