@@ -2,19 +2,18 @@
 # helm.sh   print the path of helm: the one in PATH if it is of version 4, else one built from the Go proxy
 # (about 4 CPU-minutes, once) and kept outside the clone in ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/helm-VERSION.
 set -euo pipefail
+. "$(dirname "$0")/../../tests/cluster/cache.sh"
 version=v4.3.1
 if command -v helm >/dev/null && [[ $(helm version --template '{{.Version}}' 2>/dev/null) == v4.* ]]; then
   command -v helm
   exit
 fi
-out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/helm-$version
-mkdir -p "$out"
-exec 9>"$out/.lock"
-flock 9
+in_cache "helm-$version"
+alone
 if [ ! -x "$out/helm" ]; then
-  command -v go >/dev/null || { echo "helm.sh: neither helm 4 nor go is in PATH" >&2; exit 1; }
+  with_go helm.sh
   echo "building helm $version into $out (once; minutes)" >&2
-  export GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN=$out/build
+  export GOBIN=$out/build
   go install -trimpath -ldflags="-s -w -X helm.sh/helm/v4/internal/version.version=$version" "helm.sh/helm/v4/cmd/helm@$version" >&2 9>&-
   mv "$out/build/helm" "$out/helm"
 fi

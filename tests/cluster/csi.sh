@@ -5,15 +5,13 @@
 # csi.sh start STATE   build, and run both on the node whose folder is STATE (up.sh node); they end with it. Volumes are the
 # files in STATE/node/volumes.
 set -euo pipefail
+. "$(dirname "$0")/cache.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 resizer=v2.3.0
-export CGO_ENABLED=0 GOTOOLCHAIN=local
-command -v go >/dev/null || { echo "csi.sh: no go in PATH; install Go 1.26 or later" >&2; exit 1; }
+with_go csi.sh
 key=$( (cat "$here"/csi/{main.go,go.mod,go.sum}; echo "$resizer") | sha256sum | cut -c1-16)
-out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/csi-$key
-mkdir -p "$out"
-exec 9>"$out/.lock"
-flock 9
+in_cache "csi-$key"
+alone
 if [ ! -x "$out/driver" ] || [ ! -x "$out/csi-resizer" ]; then
   echo "building csi-resizer $resizer and a driver into $out (once; minutes)" >&2
   GOBIN=$out go install -trimpath -ldflags="-s -w" "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer@$resizer" >&2 9>&-

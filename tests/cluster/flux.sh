@@ -4,32 +4,31 @@
 # where it is not there yet (about 7 CPU-minutes, once); without, a missing one is an error. Kept outside the clone in
 # ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/flux-VERSION.
 set -euo pipefail
+. "$(dirname "$0")/cache.sh"
 # The newest version whose dependencies the public Go proxy has, and that Go 1.26 builds.
 version=v1.9.5
 # Only for the CRDs of sources, which the controller watches: what fetches from Git is not part of the test.
 source_version=v1.9.5
-out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/flux-$version
+in_cache "flux-$version"
 if [ ! -x "$out/kustomize-controller" ] && [ "${1:-}" != build ]; then
   echo "flux.sh: there is no $out/kustomize-controller; make it with: tests/cluster/flux.sh build" >&2
   exit 1
 fi
-mkdir -p "$out/crds"
-exec 9>"$out/.lock"
-flock 9
+alone
 if [ ! -x "$out/kustomize-controller" ]; then
-  command -v go >/dev/null || { echo "flux.sh: no go in PATH; install Go 1.26 or later" >&2; exit 1; }
+  with_go flux.sh
   echo "building kustomize-controller $version into $out (once; minutes)" >&2
   source=$(mktemp -d)
   trap 'chmod -R u+w "$source"; rm -rf "$source"' EXIT
-  export GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS=-mod=mod
-  folder_of() { (cd "$source" && go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'); }
-  controller=$(folder_of "github.com/fluxcd/kustomize-controller@$version")
-  sources=$(folder_of "github.com/fluxcd/source-controller@$source_version")
+  export GOFLAGS=-mod=mod
+  controller=$(unpacked "github.com/fluxcd/kustomize-controller@$version")
+  sources=$(unpacked "github.com/fluxcd/source-controller@$source_version")
   # Its go.mod has replace lines, so `go install MODULE@VERSION` refuses it: a copy is built in place. One of the lines
   # leads into its repository, to a module that the copy has not.
   cp -R "$controller/." "$source/" && chmod -R u+w "$source"
   (cd "$source" && go mod edit -dropreplace github.com/fluxcd/kustomize-controller/api &&
     go build -trimpath -ldflags="-s -w" -o "$out/kustomize-controller.tmp" . >&2 9>&-)
+  mkdir -p "$out/crds"
   install -m 644 "$controller"/config/crd/bases/*.yaml "$sources"/config/crd/bases/*.yaml "$out/crds/"
   mv "$out/kustomize-controller.tmp" "$out/kustomize-controller"
 fi

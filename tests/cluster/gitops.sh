@@ -4,24 +4,23 @@
 # (about 3 CPU-minutes, once); without, a missing one is an error. Kept outside the clone in
 # ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/gitops-VERSION.
 set -euo pipefail
+. "$(dirname "$0")/cache.sh"
 module=github.com/argoproj/argo-cd/gitops-engine
 version=v0.0.0-20260914071520-c9c369efcc5b
-out=${LEVERET_TEST_CACHE:-$HOME/.cache/leveret-test}/gitops-$version
+in_cache "gitops-$version"
 if [ ! -x "$out/gitops" ] && [ "${1:-}" != build ]; then
   echo "gitops.sh: there is no $out/gitops; make it with: tests/cluster/gitops.sh build" >&2
   exit 1
 fi
-mkdir -p "$out"
-exec 9>"$out/.lock"
-flock 9
+alone
 if [ ! -x "$out/gitops" ]; then
-  command -v go >/dev/null || { echo "gitops.sh: no go in PATH; install Go 1.26 or later" >&2; exit 1; }
+  with_go gitops.sh
   echo "building $module $version into $out (once; minutes)" >&2
   # Its go.mod has replace lines, so `go install MODULE@VERSION` refuses it: a copy is built in place.
   source=$(mktemp -d)
   trap 'chmod -R u+w "$source"; rm -rf "$source"' EXIT
-  export GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS=-mod=mod
-  folder=$(cd "$source" && go mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  export GOFLAGS=-mod=mod
+  folder=$(unpacked "$module@$version")
   cp -R "$folder/." "$source/" && chmod -R u+w "$source"
   (cd "$source" && go build -trimpath -ldflags="-s -w" -o "$out/gitops.tmp" ./agent >&2 9>&-)
   mv "$out/gitops.tmp" "$out/gitops"

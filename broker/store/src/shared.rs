@@ -6,11 +6,11 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::fs::{File, Fs};
+use crate::gone::Gone;
 use crate::location::{Appended, Lsn, Urgency};
 use crate::log::Log;
 use crate::page::Page;
 use crate::pages::PageFile;
-use crate::reclaim::shrink::Gone;
 use crate::recovery::quarantine::Quarantine;
 use crate::segment::Segment;
 use crate::{Corrupt, MessageId, Options, QueueId};

@@ -5,10 +5,10 @@
 //! next start removes. Does not know why the files are gone.
 
 use crate::error::Error;
-use crate::fs::{File, Fs};
+use crate::fs::Fs;
+use crate::gone::Doomed;
 use crate::segment::{Segment, gone_name, is_gone};
 use crate::shared::Shared;
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,27 +20,6 @@ const STEPS: u64 = 32;
 const PAUSE: u32 = 4;
 /// Files that wait from which the pauses become shorter: a busy log may give up ten a second.
 const BEHIND: usize = 8;
-
-/// Files to be removed.
-#[derive(Debug, Default)]
-pub(crate) struct Gone {
-    files: VecDeque<Doomed>,
-    pub(crate) closing: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Doomed {
-    path: PathBuf,
-    /// With who may still be reading from it.
-    segment: Arc<Segment>,
-}
-
-impl Gone {
-    /// The files, as far as they are still there.
-    pub(crate) fn files(&self) -> impl Iterator<Item = Arc<dyn File>> {
-        self.files.iter().map(|doomed| doomed.segment.file.clone())
-    }
-}
 
 /// The size of a step, bytes. Smaller files are removed at once.
 pub(super) fn step(segment_bytes: u64) -> u64 {
