@@ -14,10 +14,12 @@ use crate::owner::Owner;
 use crate::page::Page;
 use crate::reader;
 use crate::shared::Shared;
+use portion::Portion;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 mod evacuate;
+mod portion;
 mod retire;
 pub(crate) mod shrink;
 #[cfg(test)]
@@ -58,11 +60,15 @@ pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
         appends: 0,
         since: Instant::now(),
         checkpoints: Checkpoints::default(),
+        portion: Portion::new(),
     };
     while let Some(next) = watch.next(shared) {
         let done = match next {
             Next::Plan(Plan::Drop(segments)) => retire::retire(shared, &segments),
-            Next::Plan(Plan::Evacuate(segments)) => evacuate::evacuate(shared, owner, &segments),
+            Next::Plan(Plan::Evacuate(segments)) => {
+                let portion = watch.portion.next(&shared.counters);
+                evacuate::evacuate(shared, owner, &segments, portion)
+            }
             Next::Checkpoint => watch.checkpoints.take(shared, owner),
             Next::Discard(queue, page) => discard(shared, queue, &page),
         };
@@ -107,6 +113,7 @@ struct Watch {
     appends: u64,
     since: Instant,
     checkpoints: Checkpoints,
+    portion: Portion,
 }
 
 impl Watch {

@@ -19,17 +19,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes and messages that are under way at once.
-const BYTES: usize = 256 << 10;
-const MESSAGES: usize = 1024;
+/// Messages that are under way for so many bytes, at most: small ones cost the owner more than the disk.
+const PER_MESSAGE: usize = 256;
 
 /// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that the owner
 /// does not answer for, the settlements are on their way; such a segment stays until they are durable, or the owner has had time
-/// enough. One that cannot be read is left alone for a while.
+/// enough. One that cannot be read is left alone for a while. `portion`: bytes that are under way at once.
 ///
 /// # Errors
 /// What waiting for the log reports.
-pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32]) -> Result<(), Error> {
+pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], portion: usize) -> Result<(), Error> {
     let (appended, existing) = {
         let log = shared.log.lock();
         (log.appended, log.ledger.accounts.keys().copied().collect())
@@ -40,6 +39,7 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32]) -> R
         owner,
         existing,
         flights: Vec::new(),
+        portion,
         bytes: 0,
         messages: 0,
     };
@@ -142,6 +142,8 @@ struct Round<'a> {
     owner: &'a dyn Owner,
     existing: BTreeSet<u32>,
     flights: Vec<Flight>,
+    /// Bytes that may be under way.
+    portion: usize,
     /// Under way.
     bytes: usize,
     messages: usize,
@@ -250,9 +252,10 @@ impl Moving<'_, '_> {
                 Found::End { .. } => return Ok(()),
             }
             let (bytes, messages) = (self.round.bytes, self.round.messages);
-            if bytes + self.batch.len_bytes() >= BYTES
-                || messages + self.copies.len() >= MESSAGES
-                || self.table.len() >= MESSAGES
+            let most = self.round.portion / PER_MESSAGE;
+            if bytes + self.batch.len_bytes() >= self.round.portion
+                || messages + self.copies.len() >= most
+                || self.table.len() >= most
             {
                 self.append()?;
                 self.round.land()?;
