@@ -66,8 +66,7 @@ impl Stage {
     /// # Errors
     /// The log has failed: nothing is enqueued.
     pub fn flush(&mut self, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
-        let waited = self.runs.iter().any(|run| run.confirm.is_some());
-        self.flush_with(if waited { Urgency::Now } else { Urgency::Soon }, log, work)
+        self.flush_waited(false, log, work)
     }
 
     /// [`Stage::flush`] where somebody waits although nothing is to be confirmed: tx.commit.
@@ -75,10 +74,10 @@ impl Stage {
     /// # Errors
     /// The log has failed: nothing is enqueued.
     pub fn flush_now(&mut self, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
-        self.flush_with(Urgency::Now, log, work)
+        self.flush_waited(true, log, work)
     }
 
-    fn flush_with(&mut self, urgency: Urgency, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
+    fn flush_waited(&mut self, waited: bool, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
         if self.runs.is_empty() {
             return Ok(None);
         }
@@ -87,7 +86,8 @@ impl Stage {
         let appended = if self.records.is_empty() {
             None
         } else {
-            Some(log.append(&mut self.records, urgency)?)
+            let waited = waited || self.runs.iter().any(|run| run.confirm.is_some());
+            Some(log.append(&mut self.records, if waited { Urgency::Now } else { Urgency::Soon })?)
         };
         let mut places = self.places.drain(..);
         let mut id = first_id;

@@ -109,7 +109,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// So many milliseconds with a read every `every`, each with so many messages.
+    /// A client, and the time as it goes by.
     struct Client {
         pace: Pace,
         now: Instant,
@@ -134,9 +134,7 @@ mod tests {
             self.pace.has_read(self.now, self.streamed);
             MAY_NAP.take()
         }
-    }
 
-    impl Client {
         /// 80,000 messages a second, four per read, for so many milliseconds at most.
         fn streams_until_it_naps(&mut self, most: u64) {
             assert!((0..most).any(|_| self.sends(1, 50, 4)), "no nap in {most} ms");

@@ -27,9 +27,6 @@ mod writer;
 /// One segment file.
 mod segment;
 
-/// Files that are out of the log and still on disk.
-mod gone;
-
 /// Zeros of the next segment, ahead of time.
 mod prepare;
 

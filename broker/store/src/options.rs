@@ -108,7 +108,9 @@ impl Stats {
             .values()
             .map(|segment| segment.file.clone())
             .collect();
-        let mut others: Vec<_> = shared.gone.lock().files().collect();
+        let gone = shared.gone.lock();
+        let mut others: Vec<_> = gone.segments.iter().map(|segment| segment.file.clone()).collect();
+        drop(gone);
         others.extend(shared.spare.lock().ready.clone());
         let counters = &shared.counters;
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);

@@ -6,7 +6,6 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::fs::{File, Fs};
-use crate::gone::Gone;
 use crate::location::{Appended, Lsn, Urgency};
 use crate::log::Log;
 use crate::page::Page;
@@ -92,6 +91,14 @@ impl Spare {
         self.busy |= file.is_some();
         file
     }
+}
+
+/// Files of segments that are out of the log and still on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// With who may still be reading from them.
+    pub(crate) segments: VecDeque<Arc<Segment>>,
+    pub(crate) closing: bool,
 }
 
 /// Running figures.

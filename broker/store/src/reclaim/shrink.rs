@@ -5,8 +5,7 @@
 //! next start removes. Does not know why the files are gone.
 
 use crate::error::Error;
-use crate::fs::Fs;
-use crate::gone::Doomed;
+use crate::fs::{File, Fs};
 use crate::segment::{Segment, gone_name, is_gone};
 use crate::shared::Shared;
 use std::io;
@@ -33,8 +32,7 @@ pub(super) fn path(shared: &Shared, segment: &Segment) -> PathBuf {
 
 /// The file has its new name for good: its space may go.
 pub(super) fn hand_over(shared: &Shared, segment: Arc<Segment>) {
-    let path = path(shared, &segment);
-    shared.gone.lock().files.push_back(Doomed { path, segment });
+    shared.gone.lock().segments.push_back(segment);
     shared.gone_wake.notify_one();
 }
 
@@ -56,26 +54,30 @@ pub(crate) fn sweep(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
 /// Runs until the store is closed.
 pub(crate) fn run(shared: &Shared) {
     loop {
-        let doomed = {
+        let segment = {
             let mut gone = shared.gone.lock();
             loop {
-                match gone.files.front() {
+                match gone.segments.front() {
                     _ if gone.closing => return,
-                    Some(doomed) => break doomed.clone(),
+                    Some(segment) => break Arc::clone(segment),
                     None => shared.gone_wake.wait(&mut gone),
                 }
             }
         };
-        let removed = shrink(shared, &doomed).and_then(|()| shared.fs.remove(&doomed.path));
-        tell(&doomed.path, removed);
-        shared.gone.lock().files.pop_front();
+        let path = path(shared, &segment);
+        tell(
+            &path,
+            shrink(shared, &*segment.file).and_then(|()| shared.fs.remove(&path)),
+        );
+        shared.gone.lock().segments.pop_front();
     }
 }
 
 /// Removes what is left when all threads have ended: nobody waits for syncs any more.
 pub(crate) fn finish(shared: &Shared) {
-    let rest = std::mem::take(&mut shared.gone.lock().files);
-    for Doomed { path, .. } in rest {
+    let rest = std::mem::take(&mut shared.gone.lock().segments);
+    for segment in rest {
+        let path = path(shared, &segment);
         tell(&path, shared.fs.remove(&path));
     }
 }
@@ -90,8 +92,7 @@ fn tell(path: &Path, removed: io::Result<()>) {
 }
 
 /// Cuts the file down, with pauses, until the store is closed.
-fn shrink(shared: &Shared, doomed: &Doomed) -> io::Result<()> {
-    let file = &doomed.segment.file;
+fn shrink(shared: &Shared, file: &dyn File) -> io::Result<()> {
     let mut left = file.size()?;
     while left > 0 {
         let waiting = {
@@ -99,7 +100,7 @@ fn shrink(shared: &Shared, doomed: &Doomed) -> io::Result<()> {
             if gone.closing {
                 return Ok(());
             }
-            gone.files.len()
+            gone.segments.len()
         };
         let begun = Instant::now();
         left = left.saturating_sub(step(shared.options.segment_bytes));
