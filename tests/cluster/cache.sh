@@ -14,13 +14,30 @@ alone() {
   flock 9
 }
 
+# must_have FILE WHO [build]   without the word `build`, a missing FILE of the folder ends the script, with what makes it.
+must_have() {
+  [ -x "$out/$1" ] || [ "${3:-}" = build ] || {
+    echo "$2: there is no $out/$1; make it with: tests/cluster/$2 build" >&2
+    exit 1
+  }
+}
+
 # with_go WHO   the build uses the Go that is there, and makes static programs.
 with_go() {
   command -v go >/dev/null || { echo "$1: no go in PATH; install Go 1.26 or later" >&2; exit 1; }
   export GOTOOLCHAIN=local CGO_ENABLED=0
 }
 
+# copied FOLDER   a module's sources where they can be built in place, for `go install MODULE@VERSION` refuses one with replace lines:
+# sets `source` to a folder that ends with the script.
+copied() {
+  source=$(mktemp -d)
+  trap 'chmod -R u+w "$source"; rm -rf "$source"' EXIT
+  export GOFLAGS=-mod=mod
+  cp -R "$1/." "$source/" && chmod -R u+w "$source"
+}
+
 # unpacked MODULE@VERSION   the folder with its sources, from the Go proxy.
 unpacked() {
-  (cd / && go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  (cd / && GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 }

@@ -10,22 +10,15 @@ version=v1.9.5
 # Only for the CRDs of sources, which the controller watches: what fetches from Git is not part of the test.
 source_version=v1.9.5
 in_cache "flux-$version"
-if [ ! -x "$out/kustomize-controller" ] && [ "${1:-}" != build ]; then
-  echo "flux.sh: there is no $out/kustomize-controller; make it with: tests/cluster/flux.sh build" >&2
-  exit 1
-fi
+must_have kustomize-controller flux.sh "${1:-}"
 alone
 if [ ! -x "$out/kustomize-controller" ]; then
   with_go flux.sh
   echo "building kustomize-controller $version into $out (once; minutes)" >&2
-  source=$(mktemp -d)
-  trap 'chmod -R u+w "$source"; rm -rf "$source"' EXIT
-  export GOFLAGS=-mod=mod
   controller=$(unpacked "github.com/fluxcd/kustomize-controller@$version")
   sources=$(unpacked "github.com/fluxcd/source-controller@$source_version")
-  # Its go.mod has replace lines, so `go install MODULE@VERSION` refuses it: a copy is built in place. One of the lines
-  # leads into its repository, to a module that the copy has not.
-  cp -R "$controller/." "$source/" && chmod -R u+w "$source"
+  copied "$controller"
+  # One of its replace lines leads into its repository, to a module that the copy has not.
   (cd "$source" && go mod edit -dropreplace github.com/fluxcd/kustomize-controller/api &&
     go build -trimpath -ldflags="-s -w" -o "$out/kustomize-controller.tmp" . >&2 9>&-)
   mkdir -p "$out/crds"

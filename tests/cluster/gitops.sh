@@ -8,20 +8,12 @@ set -euo pipefail
 module=github.com/argoproj/argo-cd/gitops-engine
 version=v0.0.0-20260914071520-c9c369efcc5b
 in_cache "gitops-$version"
-if [ ! -x "$out/gitops" ] && [ "${1:-}" != build ]; then
-  echo "gitops.sh: there is no $out/gitops; make it with: tests/cluster/gitops.sh build" >&2
-  exit 1
-fi
+must_have gitops gitops.sh "${1:-}"
 alone
 if [ ! -x "$out/gitops" ]; then
   with_go gitops.sh
   echo "building $module $version into $out (once; minutes)" >&2
-  # Its go.mod has replace lines, so `go install MODULE@VERSION` refuses it: a copy is built in place.
-  source=$(mktemp -d)
-  trap 'chmod -R u+w "$source"; rm -rf "$source"' EXIT
-  export GOFLAGS=-mod=mod
-  folder=$(unpacked "$module@$version")
-  cp -R "$folder/." "$source/" && chmod -R u+w "$source"
+  copied "$(unpacked "$module@$version")"
   (cd "$source" && go build -trimpath -ldflags="-s -w" -o "$out/gitops.tmp" ./agent >&2 9>&-)
   mv "$out/gitops.tmp" "$out/gitops"
 fi
