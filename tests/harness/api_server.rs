@@ -250,6 +250,21 @@ impl Resources {
             .message
     }
 
+    /// Waits until the message of the `Ready` condition has these words in it: a reason can come before its cause is known.
+    pub async fn says(&self, kind: &str, name: &str, words: &str, within: Duration) -> Ready {
+        let ask = || async move {
+            let ready = self.ready(kind, name).await?;
+            if ready.message.contains(words) {
+                Ok(ready)
+            } else {
+                Err(format!("{ready:?}"))
+            }
+        };
+        eventually_async(&format!("{kind} {name} says '{words}'"), within, ask)
+            .await
+            .0
+    }
+
     /// Waits until the object is gone.
     pub async fn goes(&self, kind: &str, name: &str, within: Duration) {
         let ask = || async move {

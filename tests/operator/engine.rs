@@ -401,21 +401,17 @@ async fn what_cannot_be_is_said() {
         json!({"storage": {"size": "2Gi"}, "tls": {"secretRef": {"name": "cert"}}}),
     ))
     .await;
-    let message = bare.broker_becomes("Unknown", "WaitingForBroker").await;
-    assert_eq!(message, format!("Secret {}/cert does not exist", bare.namespace));
+    let missing = format!("Secret {}/cert does not exist", bare.namespace);
+    let ready = bare.resources.says("Broker", "main", &missing, SOON).await;
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("Unknown", "WaitingForBroker")
+    );
     let half =
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert"}, "stringData": {"tls.crt": "x"}});
     bare.apply(&half).await;
     let expected = format!("Secret {}/cert has no key 'tls.key'", bare.namespace);
-    let ask = || async {
-        let ready = bare.resources.ready("Broker", "main").await?;
-        if ready.message == expected {
-            Ok(())
-        } else {
-            Err(format!("{ready:?}"))
-        }
-    };
-    eventually_async("the key is named", SOON, ask).await;
+    bare.resources.says("Broker", "main", &expected, SOON).await;
 
     // A volume does not shrink, and nothing becomes of a setting that the API server refuses.
     bare.apply(&main_broker(json!({"storage": {"size": "1Gi"}}))).await;

@@ -3,7 +3,7 @@
 //! In: messages, settlements, table changes. Out: bytes ready for the log and a tally for the ledger.
 //! Does not know about segments' files or the writer.
 
-use crate::location::{Location, Relative};
+use crate::location::{Location, Lsn, Relative};
 use crate::record::{self, HEAD, Run, RunWriter, Tag};
 use crate::{MessageId, QueueId};
 
@@ -278,8 +278,13 @@ impl Batch {
 
     /// A record without meaning: its append brings a new segment into being.
     pub(crate) fn note(&mut self) {
+        self.mark(Lsn(0));
+    }
+
+    /// Everything before this place is durable.
+    pub(crate) fn mark(&mut self, synced: Lsn) {
         let Some(start) = self.begin(Tag::Mark, 10) else { return };
-        record::put(&mut self.bytes, 0);
+        record::put(&mut self.bytes, synced.0);
         self.finish(start);
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct Log {
     directory_id: u64,
     segment_bytes: u64,
     segment: u32,
+    /// The highest number that is in use below the segment being filled.
+    before: u32,
     offset: u64,
     limit: u64,
     mask: u32,
@@ -93,14 +95,16 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A log that goes on in a fresh segment.
-    pub(crate) fn new(directory_id: u64, segment_bytes: u64, segment: u32, mut ledger: Ledger) -> Log {
+    /// A log that goes on in a fresh segment, behind everything up to `last`.
+    pub(crate) fn new(directory_id: u64, segment_bytes: u64, last: u32, mut ledger: Ledger) -> Log {
+        let segment = segment::number_after(last);
         ledger.current = segment;
         ledger.account(segment).used = HEADER;
         Log {
             directory_id,
             segment_bytes,
             segment,
+            before: last,
             offset: HEADER,
             limit: segment_bytes,
             mask: record::segment_mask(directory_id, segment),
@@ -172,13 +176,23 @@ impl Log {
 
     /// The next append opens a new segment.
     pub(crate) fn roll(&mut self) {
-        self.segment += 1;
+        self.before = self.segment;
+        self.segment = segment::number_after(self.segment);
         self.offset = HEADER;
         self.limit = self.segment_bytes;
         self.mask = record::segment_mask(self.directory_id, self.segment);
         self.ledger.current = self.segment;
         self.ledger.account(self.segment).used = HEADER;
         self.ledger.emptied = true;
+    }
+
+    /// A number for a segment beside the log: above all that are complete, below the one being filled. Never given twice.
+    pub(crate) fn number_beside(&mut self) -> u32 {
+        if self.before + 1 >= self.segment {
+            self.roll();
+        }
+        self.before += 1;
+        self.before
     }
 
     /// Whether the segment being filled has records.

@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::shared::Shared;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Settings of a store. `Options { directory, ..Options::default() }`, or [`Options::new`].
@@ -72,7 +72,7 @@ impl Default for Options {
 pub struct Stats {
     /// Segment files.
     pub segments: u64,
-    /// Size of the segment files, of the spare one and of those that are being removed, in bytes.
+    /// Size of the segment files, of the spare one, and of those that are being written beside the log or removed, in bytes.
     pub disk_bytes: u64,
     /// Of it in use for live messages, table and other things that must stay; estimated.
     pub live_bytes: u64,
@@ -113,10 +113,15 @@ impl Stats {
         drop(gone);
         others.extend(shared.spare.lock().ready.clone());
         let counters = &shared.counters;
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             segments: files.len() as u64,
-            disk_bytes: files.iter().chain(&others).map(|file| file.size().unwrap_or(0)).sum(),
+            disk_bytes: files
+                .iter()
+                .chain(&others)
+                .map(|file| file.size().unwrap_or(0))
+                .sum::<u64>()
+                + load(&shared.beside),
             live_bytes: shared.log.lock().ledger.live(),
             appends: load(&counters.appends),
             appended_bytes: load(&counters.appended_bytes),

@@ -18,8 +18,10 @@ use portion::Portion;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+mod beside;
 mod evacuate;
 mod portion;
+mod relocate;
 mod retire;
 pub(crate) mod shrink;
 #[cfg(test)]
@@ -78,19 +80,21 @@ pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
     }
 }
 
-/// Leaves a segment alone for a while after an error of the system.
+/// Leaves segments alone for a while after an error of the system.
 ///
 /// # Errors
 /// The store is closed or has failed.
-fn put_off(shared: &Shared, segment: u32, error: Error) -> Result<(), Error> {
+fn put_off(shared: &Shared, segments: &[u32], error: Error) -> Result<(), Error> {
     if matches!(error, Error::Closed | Error::Failed(_)) {
         return Err(error);
     }
-    tracing::warn!(segment, %error, "cannot reclaim a segment; trying again later");
+    tracing::warn!(?segments, %error, "cannot reclaim segments; trying again later");
     let mut log = shared.log.lock();
-    let account = log.ledger.account(segment);
-    account.blocked = Some(Instant::now());
-    account.failing = true;
+    for &segment in segments {
+        let account = log.ledger.account(segment);
+        account.blocked = Some(Instant::now());
+        account.failing = true;
+    }
     Ok(())
 }
 

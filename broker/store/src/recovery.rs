@@ -36,7 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) ledger: Ledger,
     pub(crate) segments: BTreeMap<u32, Arc<Segment>>,
     pub(crate) directory_id: u64,
-    pub(crate) next_segment: u32,
+    /// The highest number of a segment that is, or was known to be.
+    pub(crate) last_segment: u32,
     pub(crate) next_id: MessageId,
     /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so that they
     /// stay dead when the original goes.
@@ -148,7 +149,7 @@ impl<'a> Recovery<'a> {
                 return Err(Error::NewerFormat {
                     path,
                     found,
-                    supported: segment::FORMAT,
+                    supported: segment::ASIDE,
                 });
             }
             HeaderRead::Invalid => false,
@@ -164,7 +165,10 @@ impl<'a> Recovery<'a> {
             file,
             mask,
         };
-        if number < self.position.segment() {
+        // What was written beside the log since the checkpoint has a lower number than the log had then.
+        let beside = !matches!(header, HeaderRead::Valid(header) if header.format != segment::ASIDE);
+        let account = self.applier.ledger.accounts.contains_key(&number);
+        if number < self.position.segment() && (account || !beside) {
             return self.known(segment, valid);
         }
         // Records of it are known, so that it holds some even if none is met now.
@@ -335,7 +339,7 @@ impl<'a> Recovery<'a> {
             ledger,
             segments: self.segments,
             directory_id: self.directory_id,
-            next_segment: last.unwrap_or(0).max(self.position.segment()) + 1,
+            last_segment: last.unwrap_or(0).max(self.position.segment()),
             next_id: self.applier.next_id,
             stale_copies: self.applier.stale_copies,
             pages,

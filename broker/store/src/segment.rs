@@ -1,4 +1,4 @@
-//! One segment file: its name, its header, growing it ahead of the writes.
+//! One segment file: its number, its name, its header, growing it ahead of the writes.
 //!
 //! In: numbers, positions, bytes. Out: a file in which records can be placed. Does not know about record contents or threads.
 
@@ -9,14 +9,21 @@ use crate::record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Format written by this release. Persisted.
+/// Format of the log's own segments. Persisted.
 pub(crate) const FORMAT: u32 = 1;
+/// Format of segments that reclaim wrote beside the log. Persisted. They may lie before a checkpoint that does not know them, which
+/// programs that know nothing but format 1 would take for being of no use.
+pub(crate) const ASIDE: u32 = 2;
 /// Bytes before the first record.
 pub(crate) const HEADER: u64 = 64;
 /// Files without preallocation grow by really written zeros in steps of this many bytes.
 pub(crate) const GROWTH: u64 = 1 << 20;
 /// What is prepared or recycled, waiting to become a segment.
 pub(crate) const SPARE: &str = "spare.log";
+/// What is written beside the log, until it is complete.
+pub(crate) const MOVING: &str = "moving.log";
+/// Numbers of the log's segments are so far apart: those between are for segments beside it.
+const STRIDE: u32 = 16;
 
 const MAGIC: &[u8; 8] = b"LVRTLOG\n";
 
@@ -32,6 +39,7 @@ pub(crate) struct Segment {
 /// What the first bytes of a segment say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(crate) format: u32,
     pub(crate) directory_id: u64,
     pub(crate) segment: u32,
     /// Every message id in older segments is lower.
@@ -50,7 +58,7 @@ impl Header {
     pub(crate) fn encode(&self) -> [u8; HEADER as usize] {
         let mut bytes = Vec::with_capacity(HEADER as usize);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&self.format.to_le_bytes());
         bytes.extend_from_slice(&self.segment.to_le_bytes());
         bytes.extend_from_slice(&self.directory_id.to_le_bytes());
         bytes.extend_from_slice(&self.next_id.to_le_bytes());
@@ -83,8 +91,9 @@ impl Header {
         // Magic, version and the place of the CRC stay where they are in every later format.
         match u32_at(8) {
             0 => HeaderRead::Invalid,
-            found if found > FORMAT => HeaderRead::Newer(found),
-            _ => HeaderRead::Valid(Header {
+            found if found > ASIDE => HeaderRead::Newer(found),
+            format => HeaderRead::Valid(Header {
+                format,
                 segment: u32_at(12),
                 directory_id: u64_at(16),
                 next_id: u64_at(24),
@@ -99,6 +108,11 @@ impl Header {
             _ => Ok(HeaderRead::Invalid),
         }
     }
+}
+
+/// The number of the log's first segment after everything up to `last`.
+pub(crate) fn number_after(last: u32) -> u32 {
+    if last == 0 { 1 } else { (last / STRIDE + 1) * STRIDE }
 }
 
 /// The file name of a segment.
@@ -245,8 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_leave_room_between_them() {
+        assert_eq!([0, 1, 15, 16, 17, 31].map(number_after), [1, 16, 16, 32, 32, 32]);
+    }
+
+    #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
         let header = Header {
+            format: ASIDE,
             directory_id: 42,
             segment: 3,
             next_id: 99,

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) discarded: Mutex<VecDeque<(QueueId, Page)>>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) spare_wake: Condvar,
+    /// Size of what reclaim is writing beside the log, bytes.
+    pub(crate) beside: AtomicU64,
     /// Files to be removed.
     pub(crate) gone: Mutex<Gone>,
     pub(crate) gone_wake: Condvar,

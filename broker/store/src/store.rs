@@ -65,7 +65,7 @@ impl Store {
         let mut log = Log::new(
             outcome.directory_id,
             options.segment_bytes,
-            outcome.next_segment,
+            outcome.last_segment,
             outcome.ledger,
         );
         log.since_checkpoint = outcome.recovered.report.read_bytes;
@@ -93,6 +93,7 @@ impl Store {
                 ..Spare::default()
             }),
             spare_wake: Condvar::new(),
+            beside: AtomicU64::new(0),
             gone: Mutex::default(),
             gone_wake: Condvar::new(),
             counters: Counters {

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::location::Lsn;
 use crate::log::{Chunk, Group};
-use crate::segment::{Header, WriteSegment};
+use crate::segment::{FORMAT, Header, WriteSegment};
 use crate::shared::{Counters, Shared};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -97,6 +97,7 @@ impl Writer<'_> {
                     before.sync()?;
                 }
                 let header = Header {
+                    format: FORMAT,
                     directory_id: shared.directory_id,
                     segment: chunk.segment,
                     next_id: chunk.next_id,

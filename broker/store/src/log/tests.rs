@@ -1,7 +1,7 @@
 use super::*;
 
 fn log() -> Log {
-    Log::new(42, 64 << 10, 1, Ledger::default())
+    Log::new(42, 64 << 10, 0, Ledger::default())
 }
 
 fn batch(size: usize) -> Batch {
@@ -21,6 +21,25 @@ fn positions_grow_over_segments() {
         last = appended.lsn;
     }
     assert!(log.segment() >= 4);
+}
+
+#[test]
+fn numbers_beside_the_log_ascend_below_the_segment_being_filled() {
+    let mut log = log();
+    let mut last = 0;
+    for round in 0..50 {
+        if round % 20 == 7 {
+            log.append(&mut batch(60_000), 2);
+        }
+        let beside = log.number_beside();
+        assert!(
+            last < beside && beside < log.segment(),
+            "{last} {beside} {}",
+            log.segment()
+        );
+        assert!(log.ledger.accounts.range(beside..log.segment()).next().is_none());
+        last = beside;
+    }
 }
 
 #[test]

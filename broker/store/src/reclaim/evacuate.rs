@@ -1,13 +1,15 @@
 //! Carries forward what a segment holds and others still need.
 //!
-//! In: sealed segments. Out: their live records at the end of the log, the owner told, the segments retired.
+//! In: sealed segments. Out: their live messages in a segment beside the log, what else is needed at the end of the log, the owner told,
+//! the segments retired.
 //! Rules: a settlement may be dropped only when the segment with its message is gone; the newest table entries and delivered
 //! marks stay; tombstones stay while an older segment exists. Does not know which segments to choose.
 
-use super::{put_off, retire};
+use super::beside::Beside;
+use super::{put_off, relocate, retire};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::location::{Appended, Location, Relative, Urgency};
+use crate::location::Urgency;
 use crate::log::Log;
 use crate::owner::Owner;
 use crate::record::{Record, Run};
@@ -19,12 +21,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Messages that are under way for so many bytes, at most: small ones cost the owner more than the disk.
-const PER_MESSAGE: usize = 256;
+/// Bytes of copies that are written at once.
+const WRITE: usize = 256 << 10;
+/// Keys of the table that are looked up under the log's lock at once.
+const MOST_KEYS: usize = 1024;
 
 /// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that the owner
 /// does not answer for, the settlements are on their way; such a segment stays until they are durable, or the owner has had time
-/// enough. One that cannot be read is left alone for a while. `portion`: bytes that are under way at once.
+/// enough. One that cannot be read is left alone for a while. `portion`: bytes that go to the disk at once.
 ///
 /// # Errors
 /// What waiting for the log reports.
@@ -38,19 +42,20 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], port
         shared,
         owner,
         existing,
-        flights: Vec::new(),
         portion,
-        bytes: 0,
-        messages: 0,
+        beside: None,
     };
     let mut emptied = Vec::new();
     for &number in numbers {
         match round.segment(number) {
             Ok(()) => emptied.push(number),
-            Err(error) => put_off(shared, number, error)?,
+            Err(Trouble::Source(error)) => put_off(shared, &[number], error)?,
+            Err(Trouble::Target(error)) => return put_off(shared, numbers, error),
         }
     }
-    round.land()?;
+    if let Err(error) = round.land() {
+        return put_off(shared, numbers, error);
+    }
     // A message that the owner called settled may have its settlement still on the way. What spoke of the message has been left behind
     // and may go only when that is durable.
     if !settled_down(shared.end_group()) {
@@ -65,6 +70,20 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], port
         return Ok(());
     }
     retire::retire(shared, &emptied)
+}
+
+/// What keeps a segment from being emptied.
+enum Trouble {
+    /// It cannot be read.
+    Source(Error),
+    /// Copies cannot be written, or the log has stopped.
+    Target(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Target(error)
+    }
 }
 
 /// Whether all references to the segment are gone, or were waited for once already.
@@ -113,15 +132,6 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
 /// Messages that have been copied, with the segments and the delivery counts of their copies.
 type Copied = HashMap<(QueueId, MessageId), (u32, u32)>;
 
-/// A message on its way.
-struct Moved {
-    queue: QueueId,
-    id: MessageId,
-    deliveries: u32,
-    from: Location,
-    to: Relative,
-}
-
 /// A change of the table that may have to stay.
 struct TableRecord {
     key: Vec<u8>,
@@ -129,29 +139,20 @@ struct TableRecord {
     offset: u32,
 }
 
-/// Copies that are appended and not known to be durable.
-struct Flight {
-    from: u32,
-    appended: Appended,
-    copies: Vec<Moved>,
-}
-
 /// Segments that are emptied together.
 struct Round<'a> {
     shared: &'a Shared,
     owner: &'a dyn Owner,
     existing: BTreeSet<u32>,
-    flights: Vec<Flight>,
-    /// Bytes that may be under way.
+    /// Bytes that go to the disk at once.
     portion: usize,
-    /// Under way.
-    bytes: usize,
-    messages: usize,
+    /// Where the messages go, once there is one.
+    beside: Option<Beside<'a>>,
 }
 
 impl Round<'_> {
-    /// Appends what of the segment is needed.
-    fn segment(&mut self, number: u32) -> Result<(), Error> {
+    /// Writes what of the segment is needed.
+    fn segment(&mut self, number: u32) -> Result<(), Trouble> {
         let Some(segment) = self.shared.segments.read().get(&number).map(Arc::clone) else {
             return Ok(());
         };
@@ -166,55 +167,43 @@ impl Round<'_> {
             )
         };
         let mut moving = Moving {
-            copied_before: copied_before(self.shared, number, &copied_to)?,
+            copied_before: copied_before(self.shared, number, &copied_to).map_err(Trouble::Source)?,
             round: self,
             number,
             has_older,
             damage_known,
             marked: HashSet::new(),
             batch: Batch::new(),
-            copies: Vec::new(),
+            copies: Batch::new(),
             table: Vec::new(),
         };
-        moving.segment(&segment)?;
-        moving.append()
+        let read = moving.segment(&segment);
+        // What was copied already, before something could not be read, is as good as the rest.
+        moving.write()?;
+        moving.append()?;
+        read
     }
 
-    /// Waits for the disk, and tells the owner.
+    /// Copies of messages.
+    fn write(&mut self, copies: &mut Batch) -> Result<(), Error> {
+        let beside = match &mut self.beside {
+            Some(beside) => beside,
+            none => none.insert(Beside::begin(self.shared)?),
+        };
+        beside.write(copies, self.portion)?;
+        if beside.len() >= self.shared.options.segment_bytes {
+            self.land()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the segment with the copies, and tells the owner.
     fn land(&mut self) -> Result<(), Error> {
-        let Some(last) = self.flights.last() else { return Ok(()) };
-        self.shared.wait_durable(last.appended.lsn)?;
-        (self.bytes, self.messages) = (0, 0);
-        let mut late = Batch::new();
-        for flight in std::mem::take(&mut self.flights) {
-            self.relocate(flight, &mut late);
-        }
-        self.shared.append(&mut late, Urgency::Now).map(|_| ())
-    }
-
-    fn relocate(&self, flight: Flight, late: &mut Batch) {
-        let mut left = Vec::with_capacity(flight.copies.len());
-        let mut uncovered = Vec::new();
-        for moved in flight.copies {
-            let to = flight.appended.location(moved.to);
-            if self.owner.relocate(moved.queue, moved.id, to) {
-                left.push(moved.from);
-                // A return that was appended while the copy was on its way names the old place, and goes when that goes.
-                match self.owner.live(moved.queue, moved.id) {
-                    Some(count) if count > moved.deliveries => {
-                        late.counted(moved.queue, &[(to.segment, moved.id, count)]);
-                    }
-                    _ => {}
-                }
-            } else {
-                uncovered.push((moved.queue, moved.id, to));
-            }
-        }
-        let mut log = self.shared.log.lock();
-        for from in left {
-            log.ledger.released(from);
-        }
-        log.ledger.account(flight.from).uncovered.append(&mut uncovered);
+        let Some(beside) = self.beside.take() else {
+            return Ok(());
+        };
+        let segment = beside.finish()?;
+        relocate::relocate(self.shared, self.owner, &segment)
     }
 }
 
@@ -227,48 +216,37 @@ struct Moving<'a, 'r> {
     damage_known: bool,
     copied_before: Copied,
     marked: HashSet<QueueId>,
+    /// For the log.
     batch: Batch,
-    copies: Vec<Moved>,
+    copies: Batch,
     table: Vec<TableRecord>,
 }
 
 impl Moving<'_, '_> {
-    fn segment(&mut self, segment: &Segment) -> Result<(), Error> {
-        let failed = |source| Error::io("read", &segment.path, source);
+    fn segment(&mut self, segment: &Segment) -> Result<(), Trouble> {
+        let failed = |source| Trouble::Source(Error::io("read", &segment.path, source));
         let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
         loop {
             match scanner.next().map_err(failed)? {
-                Found::Record {
-                    offset, len, record, ..
-                } => {
-                    let from = Location {
-                        segment: self.number,
-                        offset: offset as u32,
-                        len: len as u32,
-                    };
-                    self.record(from, record);
-                }
+                Found::Record { offset, record, .. } => self.record(offset as u32, record),
                 Found::Damage { offset, len } => self.damage(segment, offset, len),
                 Found::End { .. } => return Ok(()),
             }
-            let (bytes, messages) = (self.round.bytes, self.round.messages);
-            let most = self.round.portion / PER_MESSAGE;
-            if bytes + self.batch.len_bytes() >= self.round.portion
-                || messages + self.copies.len() >= most
-                || self.table.len() >= most
-            {
+            if self.copies.len_bytes() >= WRITE {
+                self.write()?;
+            }
+            if self.batch.len_bytes() >= self.round.portion || self.table.len() >= MOST_KEYS {
                 self.append()?;
-                self.round.land()?;
             }
         }
     }
 
-    fn record(&mut self, from: Location, record: Record<'_>) {
+    fn record(&mut self, offset: u32, record: Record<'_>) {
         match record {
-            Record::Publish { id, queues, payload } => self.message(from, id, queues, payload),
+            Record::Publish { id, queues, payload } => self.message(id, queues, payload),
             Record::Copy {
                 id, queues, payload, ..
-            } => self.message(from, id, queues.map(|(queue, _)| queue), payload),
+            } => self.message(id, queues.map(|(queue, _)| queue), payload),
             Record::Settle { queue, runs } => {
                 let runs: Vec<Run> = runs.filter(|run| self.is_elsewhere(run.segment)).collect();
                 self.batch.carry_settled(queue, &runs);
@@ -301,7 +279,7 @@ impl Moving<'_, '_> {
                 self.table.push(TableRecord {
                     key: key.to_vec(),
                     value: Some(value.to_vec()),
-                    offset: from.offset,
+                    offset,
                 });
             }
             Record::Delete { key } => {
@@ -309,7 +287,7 @@ impl Moving<'_, '_> {
                     self.table.push(TableRecord {
                         key: key.to_vec(),
                         value: None,
-                        offset: from.offset,
+                        offset,
                     });
                 }
             }
@@ -328,7 +306,7 @@ impl Moving<'_, '_> {
         counted.filter(|&(_, _, count)| count > 0).collect()
     }
 
-    fn message(&mut self, from: Location, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
+    fn message(&mut self, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
         let mut live = Vec::new();
         for queue in queues {
             let Some(count) = self.round.owner.live(queue, id) else {
@@ -344,14 +322,7 @@ impl Moving<'_, '_> {
         if live.is_empty() {
             return;
         }
-        let to = self.batch.copy(self.number, id, &live, payload);
-        self.copies.extend(live.into_iter().map(|(queue, deliveries)| Moved {
-            queue,
-            id,
-            deliveries,
-            from,
-            to,
-        }));
+        self.copies.copy(self.number, id, &live, payload);
     }
 
     fn damage(&mut self, segment: &Segment, offset: u64, len: u64) {
@@ -363,7 +334,14 @@ impl Moving<'_, '_> {
         shared.damaged(segment, offset, len);
     }
 
-    /// Appends what has gathered.
+    fn write(&mut self) -> Result<(), Error> {
+        if self.copies.is_empty() {
+            return Ok(());
+        }
+        self.round.write(&mut self.copies)
+    }
+
+    /// Appends to the log what has gathered for it, and waits for the disk when that was much.
     fn append(&mut self) -> Result<(), Error> {
         let (table, number, shared) = (std::mem::take(&mut self.table), self.number, self.round.shared);
         let mut bytes = 0;
@@ -373,13 +351,9 @@ impl Moving<'_, '_> {
             bytes = batch.len_bytes();
         })?;
         Counters::add(&shared.counters.copied_bytes, bytes as u64);
-        self.round.bytes += bytes;
-        self.round.messages += self.copies.len();
-        self.round.flights.push(Flight {
-            from: number,
-            appended,
-            copies: std::mem::take(&mut self.copies),
-        });
+        if bytes >= self.round.portion {
+            shared.wait_durable(appended.lsn)?;
+        }
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ fn forget(shared: &Shared, number: u32, bytes: u64) {
 fn keep(shared: &Shared, segment: Arc<Segment>, error: Error) -> Result<(), Error> {
     let number = segment.number;
     shared.segments.write().insert(number, segment);
-    put_off(shared, number, error)
+    put_off(shared, &[number], error)
 }
 
 /// What became of a file.

@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::fs::{File, Fs};
-use crate::segment::{Segment, gone_name, is_gone};
+use crate::segment::{MOVING, Segment, gone_name, is_gone};
 use crate::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(crate) fn sweep(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     let names = fs
         .list(directory)
         .map_err(|source| Error::io("list", directory, source))?;
-    for name in names.iter().filter(|name| is_gone(name)) {
+    for name in names.iter().filter(|name| is_gone(name) || *name == MOVING) {
         let path = directory.join(name);
         tell(&path, fs.remove(&path));
     }

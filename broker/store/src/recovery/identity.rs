@@ -43,7 +43,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
         HeaderRead::Newer(found) => Err(Error::NewerFormat {
             path: path.to_path_buf(),
             found,
-            supported: segment::FORMAT,
+            supported: segment::ASIDE,
         }),
         HeaderRead::Invalid => Ok(None),
     }
@@ -51,6 +51,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
 
 fn write(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<(), Error> {
     let header = Header {
+        format: segment::FORMAT,
         directory_id,
         segment: 0,
         next_id: 0,

@@ -1,0 +1,106 @@
+//! Tells the owner where its messages are now.
+//!
+//! In: a complete segment of copies. Out: the owner's messages at their new places, fewer references to the old ones. A message that was
+//! settled while it was copied is noted with the segment that it comes from. Does not know how the copies came about.
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::location::{Location, Urgency};
+use crate::owner::Owner;
+use crate::record::Record;
+use crate::scan::{Found, Scanner};
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::{MessageId, QueueId};
+use std::collections::BTreeMap;
+
+/// Copies after which the ledger is told: it is locked for them together.
+const TOGETHER: usize = 1024;
+
+/// Relocates all messages of the segment.
+///
+/// # Errors
+/// What the system reports when the segment cannot be read, or appending to the log.
+pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) -> Result<(), Error> {
+    let failed = |source| Error::io("read", &segment.path, source);
+    let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+    let mut told = Told {
+        shared,
+        owner,
+        count: 0,
+        sources: BTreeMap::new(),
+        late: Batch::new(),
+    };
+    loop {
+        match scanner.next().map_err(failed)? {
+            Found::Record {
+                offset,
+                len,
+                record: Record::Copy { from, id, queues, .. },
+                ..
+            } => {
+                let to = Location {
+                    segment: segment.number,
+                    offset: offset as u32,
+                    len: len as u32,
+                };
+                queues.for_each(|(queue, deliveries)| told.message(from, queue, id, deliveries, to));
+            }
+            Found::Record { .. } => {}
+            // What it held is still where it was.
+            Found::Damage { offset, len } => shared.damaged(segment, offset, len),
+            Found::End { .. } => return told.account(),
+        }
+        if told.count >= TOGETHER {
+            told.account()?;
+        }
+    }
+}
+
+/// What became of the copies of one segment's messages.
+#[derive(Default)]
+struct Source {
+    /// References that have left, and the bytes of their records.
+    left: (u64, u64),
+    uncovered: Vec<(QueueId, MessageId, Location)>,
+}
+
+/// What the owner has been told and the ledger has not.
+struct Told<'a> {
+    shared: &'a Shared,
+    owner: &'a dyn Owner,
+    count: usize,
+    sources: BTreeMap<u32, Source>,
+    /// Returns that name the old place, and go when that goes.
+    late: Batch,
+}
+
+impl Told<'_> {
+    fn message(&mut self, from: u32, queue: QueueId, id: MessageId, deliveries: u32, to: Location) {
+        self.count += 1;
+        let source = self.sources.entry(from).or_default();
+        if !self.owner.relocate(queue, id, to) {
+            source.uncovered.push((queue, id, to));
+            return;
+        }
+        source.left.0 += 1;
+        source.left.1 += u64::from(to.len);
+        // Was it returned while its copy was on its way?
+        match self.owner.live(queue, id) {
+            Some(count) if count > deliveries => self.late.counted(queue, &[(to.segment, id, count)]),
+            _ => {}
+        }
+    }
+
+    fn account(&mut self) -> Result<(), Error> {
+        self.count = 0;
+        {
+            let mut log = self.shared.log.lock();
+            for (from, mut source) in std::mem::take(&mut self.sources) {
+                log.ledger.settled(from, source.left.0, source.left.1);
+                log.ledger.account(from).uncovered.append(&mut source.uncovered);
+            }
+        }
+        self.shared.append(&mut self.late, Urgency::Soon).map(|_| ())
+    }
+}
