@@ -1,4 +1,5 @@
-//! Keeps the directory small: drops dead segments, moves the few live records out of nearly dead ones.
+//! Keeps the directory small: drops dead segments, moves the few live records out of nearly dead ones. Live messages go into segments of
+//! their own, beside the log.
 //!
 //! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
 //! it asks the owner. Does not know how the owner keeps its messages.
@@ -32,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Segments are emptied while the log takes more than so many percent of what is needed in it. Disk use is to stay below twice that, and
 /// some of it is always on its way.
 const WASTEFUL: u64 = 160;
+/// And down to so many: what is moved at a time fills a segment better.
+const THRIFTY: u64 = 145;
 /// A segment is emptied if less than so many percent of it are needed.
 const SPARSE: u64 = 60;
 /// So many segments with little in them are put together.
@@ -218,13 +221,13 @@ fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
     if !dead.is_empty() {
         return Some(Plan::Drop(dead));
     }
-    let most = live.saturating_mul(WASTEFUL) / 100;
-    let wasteful = total > most && (idle || total > 2 * segment_bytes);
+    let percent = |part: u64| live.saturating_mul(part) / 100;
+    let wasteful = total > percent(WASTEFUL) && (idle || total > 2 * segment_bytes);
     let (candidates, enough) = if !forced.is_empty() {
         (forced, u64::MAX)
     } else if wasteful && !sparse.is_empty() {
         sparse.sort_by_key(Candidate::percent);
-        (sparse, total - most)
+        (sparse, total - percent(THRIFTY))
     } else if fragments.len() > FRAGMENTS {
         (fragments, u64::MAX)
     } else {
