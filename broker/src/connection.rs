@@ -335,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let node = &self.session.peer.node;
         let behind = self.session.log_is_behind();
         if self.paused.is_none() && behind {
-            self.paused = Some(Lsn(node.log.durable().0 + 1));
+            self.paused = Some(node.log.durable());
         }
         if self.paused.is_none() && !self.session.waits_for_log() {
             return;

@@ -366,6 +366,11 @@ fn log(node: &Node, text: &mut Text) {
             stats.copied_bytes,
         ),
         (
+            "leveret_log_crowded_total",
+            "Times that publishers had to wait for the log to be cleaned up",
+            stats.crowded,
+        ),
+        (
             "leveret_log_prepared_bytes_total",
             "Zeros written ahead for files to come",
             stats.prepared_bytes,

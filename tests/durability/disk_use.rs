@@ -24,9 +24,9 @@ const SLOW_SHARE: u64 = 10;
 const SIZE: usize = 1024;
 /// Messages under way.
 const WINDOW: u64 = 1000;
-/// Files of the log beyond twice the live octets: the one being written, the spare one, one that is emptied and where to, and
-/// those that were filled since.
-const FILES: u64 = 8;
+/// Files of the log beyond twice the live octets. Publishers have to wait nine files beyond 1.9 times; besides there are the rest of the
+/// one being written and the spare one.
+const FILES: u64 = 12;
 
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
@@ -117,6 +117,8 @@ struct Sample {
     copied: u64,
     /// Appended since the start.
     appended: u64,
+    /// Times that publishers had to wait for reclaim.
+    crowded: u64,
 }
 
 impl fmt::Display for Sample {
@@ -132,7 +134,7 @@ impl fmt::Display for Sample {
         ] {
             write!(out, ", {name} {:.1}", mebibytes(octets))?;
         }
-        write!(out, " MiB")
+        write!(out, " MiB, {} times crowded", self.crowded)
     }
 }
 
@@ -151,6 +153,7 @@ impl Sample {
             bodies: metric("rabbitmq_queue_messages_ready_bytes") + metric("rabbitmq_queue_messages_unacked_bytes"),
             copied: metric("leveret_log_copied_bytes_total"),
             appended: metric("leveret_log_appended_bytes_total"),
+            crowded: metric("leveret_log_crowded_total"),
         }
     }
 }

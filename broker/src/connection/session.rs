@@ -501,9 +501,10 @@ impl Session {
         !self.confirming.is_empty() || !self.desk.held.is_empty()
     }
 
-    /// The position that the log has to reach before this publisher is read again, if the log is behind.
+    /// Whether this publisher is to be read again only when the log has caught up, with writing or with cleaning up.
     pub fn log_is_behind(&self) -> bool {
-        self.publishes && self.peer.node.log.pending_bytes() > LOG_BACKLOG
+        let log = &self.peer.node.log;
+        self.publishes && (log.pending_bytes() > LOG_BACKLOG || log.is_crowded())
     }
 
     /// Queues that waited for room in the outbox go on.

@@ -54,6 +54,9 @@ mod scan;
 /// Drops dead segments, empties nearly dead ones.
 mod reclaim;
 
+/// Whether those who append have to wait for reclaim.
+mod crowd;
+
 /// What a start from a checkpoint has not read, verified.
 mod verify;
 

@@ -4,6 +4,7 @@
 //! Does not know about files or threads (its owner locks it).
 
 use crate::batch::Batch;
+use crate::crowd::Crowd;
 use crate::ledger::Ledger;
 use crate::location::{Appended, Location, Lsn};
 use crate::record::{self, HEAD};
@@ -74,6 +75,7 @@ pub(crate) struct Log {
     buffers: Vec<Vec<u8>>,
     buffered: usize,
     pub(crate) ledger: Ledger,
+    pub(crate) crowd: Crowd,
     /// Somebody waits for what is queued.
     pub(crate) urgent: bool,
     /// When what is queued is due although nobody waits.
@@ -114,6 +116,7 @@ impl Log {
             buffers: Vec::new(),
             buffered: 0,
             ledger,
+            crowd: Crowd::default(),
             urgent: false,
             due: None,
             unmarked: false,

@@ -94,6 +94,8 @@ pub struct Stats {
     pub copied_bytes: u64,
     /// Zeros written ahead for segments to come, in bytes.
     pub prepared_bytes: u64,
+    /// Times that appending had to wait for reclaim.
+    pub crowded: u64,
     /// Checkpoints taken.
     pub checkpoints: u64,
     /// Bytes written for them: the checkpoints themselves and packed pages.
@@ -132,6 +134,7 @@ impl Stats {
             reclaimed_bytes: load(&counters.reclaimed_bytes),
             copied_bytes: load(&counters.copied_bytes),
             prepared_bytes: load(&counters.prepared_bytes),
+            crowded: load(&counters.crowded),
             checkpoints: load(&counters.checkpoints),
             checkpoint_bytes: load(&counters.checkpoint_bytes),
         }

@@ -15,6 +15,7 @@ use crate::owner::Owner;
 use crate::page::Page;
 use crate::reader;
 use crate::shared::Shared;
+use parking_lot::MutexGuard;
 use portion::Portion;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -147,7 +148,14 @@ impl Watch {
             if self.checkpoints.due(shared, log.since_checkpoint, idle) {
                 return Some(Next::Checkpoint);
             }
-            if let Some(plan) = plan(&log.ledger, options.segment_bytes, idle) {
+            let plan = plan(&log.ledger, options.segment_bytes, idle);
+            if plan.is_none() && shared.gone.lock().segments.is_empty() {
+                log.crowd.forget();
+            }
+            if shared.look_at_crowd(&mut log) {
+                MutexGuard::unlocked(&mut log, || (shared.on_durable)(shared.durable()));
+            }
+            if let Some(plan) = plan {
                 return Some(Next::Plan(plan));
             }
             let blocked = log.ledger.accounts.values().any(|account| account.blocked.is_some());

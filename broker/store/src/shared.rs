@@ -16,7 +16,7 @@ use crate::{Corrupt, MessageId, Options, QueueId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Queued bytes from which the writer starts although nobody waits.
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Called when a failure has stopped the store.
 pub(crate) type OnFailed = Box<dyn Fn(&Error) + Send + Sync>;
-/// Called when the durable position has grown.
+/// Called when the durable position has grown, and when the log is crowded no more.
 pub(crate) type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
 
 pub(crate) struct Shared {
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) discarded: Mutex<VecDeque<(QueueId, Page)>>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) spare_wake: Condvar,
+    /// Those who append messages should wait for reclaim.
+    pub(crate) crowded: AtomicBool,
     /// Size of what reclaim is writing beside the log, bytes.
     pub(crate) beside: AtomicU64,
     /// Files to be removed.
@@ -117,6 +119,7 @@ pub(crate) struct Counters {
     pub(crate) prepared_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) checkpoint_bytes: AtomicU64,
+    pub(crate) crowded: AtomicU64,
 }
 
 impl Counters {
@@ -204,7 +207,11 @@ impl Shared {
             });
         }
         let bytes = batch.bytes.len() as u64;
+        let segment = log.segment();
         let appended = log.append(batch, self.next_id.load(Ordering::Relaxed));
+        if log.segment() != segment {
+            self.look_at_crowd(&mut log);
+        }
         self.pending.fetch_add(bytes, Ordering::Relaxed);
         let eager = urgency == Urgency::Now || log.queued() >= EAGER;
         let wake = if eager {
@@ -229,6 +236,28 @@ impl Shared {
         Counters::add(&self.counters.appends, 1);
         Counters::add(&self.counters.appended_bytes, bytes);
         Ok(appended)
+    }
+
+    /// Compares what the log takes with what is needed of it. True if nobody has to wait any more: the caller tells those who do.
+    pub(crate) fn look_at_crowd(&self, log: &mut Log) -> bool {
+        let gone: u64 = {
+            let gone = self.gone.lock();
+            gone.segments.iter().map(|gone| gone.file.size().unwrap_or(0)).sum()
+        };
+        let used: u64 = log.ledger.accounts.values().map(|account| account.used).sum();
+        let total = used + gone + self.beside.load(Ordering::Relaxed);
+        let live = log.ledger.live();
+        let crowded = log.crowd.look(total, live, self.options.segment_bytes);
+        let before = self.crowded.swap(crowded, Ordering::AcqRel);
+        if crowded && !before {
+            Counters::add(&self.counters.crowded, 1);
+            tracing::debug!(
+                total,
+                live,
+                "the log takes much more than is needed of it; publishers wait"
+            );
+        }
+        before && !crowded
     }
 
     /// Waits until the position is durable, and has what is queued written at once.

@@ -19,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 #[cfg(test)]
@@ -41,7 +41,8 @@ pub struct Handle {
 impl Store {
     /// Locks the directory, recovers what it holds and starts the writer.
     ///
-    /// `on_durable` is called by the writer after each commit, with the new durable position; `on_failed` once, when a write or
+    /// `on_durable` is called by the writer after each commit, with the new durable position, and when the log is crowded no more
+    /// ([`Handle::is_crowded`]); `on_failed` once, when a write or
     /// sync has failed and nothing more will become durable. Both must return quickly.
     ///
     /// # Errors
@@ -93,6 +94,7 @@ impl Store {
                 ..Spare::default()
             }),
             spare_wake: Condvar::new(),
+            crowded: AtomicBool::new(false),
             beside: AtomicU64::new(0),
             gone: Mutex::default(),
             gone_wake: Condvar::new(),
@@ -241,6 +243,12 @@ impl Handle {
     /// Bytes appended that are not durable yet: what callers should limit.
     pub fn pending_bytes(&self) -> u64 {
         self.shared.pending.load(Ordering::Relaxed)
+    }
+
+    /// The log takes much more than is needed of it, and grows faster than it can be cleaned up: who appends messages should wait until
+    /// `on_durable` is called and this is over. Settlements need not wait.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.crowded.load(Ordering::Acquire)
     }
 
     /// The payload of the publish record at this place, written yet or not. Reads the disk on the caller's thread.

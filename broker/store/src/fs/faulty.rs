@@ -46,7 +46,7 @@ struct World {
     failing_sync: Option<(u64, i32)>,
     calls: u64,
     failing_call: Option<(u64, i32)>,
-    lasting_name: Option<PathBuf>,
+    lasting_names: BTreeSet<PathBuf>,
     short_writes: bool,
 }
 
@@ -147,7 +147,7 @@ impl FaultyFs {
 
     /// This name cannot be removed or changed, as on a disk with errors: each try fails.
     pub fn keep_name(&self, path: &Path) {
-        self.world.lock().lasting_name = Some(path.to_path_buf());
+        self.world.lock().lasting_names.insert(path.to_path_buf());
     }
 
     /// Whether the call that was to fail has come.
@@ -231,10 +231,10 @@ fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
 impl World {
     fn may_go(&self, path: &Path) -> io::Result<()> {
         self.find(path)?;
-        match &self.lasting_name {
-            Some(lasting) if lasting == path => Err(io::Error::from_raw_os_error(5)),
-            _ => Ok(()),
+        if self.lasting_names.contains(path) {
+            return Err(io::Error::from_raw_os_error(5));
         }
+        Ok(())
     }
 
     /// Counts a call; fails if this is the one.

@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A file goes in so many steps if it is as large as a segment: 2 MiB each, a millisecond or less.
@@ -70,6 +71,9 @@ pub(crate) fn run(shared: &Shared) {
             shrink(shared, &*segment.file).and_then(|()| shared.fs.remove(&path)),
         );
         shared.gone.lock().segments.pop_front();
+        if shared.crowded.load(Ordering::Relaxed) {
+            shared.reclaim_wake.notify_one();
+        }
     }
 }
 

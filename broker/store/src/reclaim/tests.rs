@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 struct Queue {
     messages: Mutex<BTreeMap<MessageId, Location>>,
+    /// Held while reclaim must not get on.
+    gate: Mutex<()>,
 }
 
 impl Owner for Queue {
     fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
+        drop(self.gate.lock());
         (queue == 1 && self.messages.lock().contains_key(&id)).then_some(3)
     }
 
@@ -270,6 +273,46 @@ fn a_segment_that_cannot_be_removed_keeps_its_settlements() {
     let names = after.list(Path::new("/data")).unwrap();
     assert!(names.contains(&"segment-0000000001.log".to_owned()), "{names:?}");
     assert_eq!(recovered_ids(&after), (21..=40).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_grows_faster_than_it_is_cleaned_up_is_crowded_until_it_has_been() {
+    let fixture = Fixture::new();
+    let handle = fixture.store.handle();
+    let gate = fixture.queue.gate.lock();
+    let mut published = 0;
+    while !handle.is_crowded() {
+        assert!(published < 1000, "{:?}", handle.stats());
+        fixture.publish(40);
+        published += 40;
+        // One in ten stays.
+        fixture.settle(|id| id % 10 != 0);
+    }
+    let stats = handle.stats();
+    assert!(stats.appended_bytes > 2 * stats.live_bytes + (6 << 14), "{stats:?}");
+    assert_eq!(stats.crowded, 1);
+    drop(gate);
+    fixture.until("there is room", |_| !handle.is_crowded());
+    fixture.check();
+}
+
+/// What cannot be cleaned up is no reason to wait.
+#[test]
+fn a_log_that_cannot_be_cleaned_up_is_not_crowded_for_long() {
+    let fixture = Fixture::new();
+    let handle = fixture.store.handle();
+    for number in (1..2).chain((16..10_000).step_by(16)) {
+        fixture
+            .fs
+            .keep_name(Path::new(&format!("/data/segment-{number:010}.log")));
+    }
+    for _ in 0..40 {
+        fixture.publish(40);
+        fixture.settle(|id| id % 10 != 0);
+        fixture.until("it goes on", |_| !handle.is_crowded());
+    }
+    let stats = handle.stats();
+    assert!(stats.disk_bytes > 2 * stats.live_bytes + (12 << 14), "{stats:?}");
 }
 
 fn gone(fs: &FaultyFs) -> Vec<String> {

@@ -1,0 +1,80 @@
+//! Whether the log takes so much more than what is needed in it that reclaim has to come first.
+//!
+//! In: what it takes, what of it is needed, from time to time. Out: whether those who append messages should wait.
+//! Does not know how space is freed. What becomes free at once (a purge, a large queue that is drained) is nobody's fault: only growth is.
+
+/// Beyond so many percent of what is needed...
+const MOST: u64 = 190;
+/// ...and so many segments, the log may grow only...
+const BASE: u64 = 6;
+/// ...by so many segments more.
+const MARGIN: u64 = 2;
+
+/// Follows the size of the log. All sizes in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    /// How far the log may grow while it takes too much.
+    ceiling: Option<u64>,
+}
+
+impl Crowd {
+    /// Whether appending has to wait. `total`: all that the log takes; `live`: what is needed of it.
+    pub(crate) fn look(&mut self, total: u64, live: u64, segment_bytes: u64) -> bool {
+        let allowed = (live / 100).saturating_mul(MOST) + BASE * segment_bytes;
+        if total <= allowed {
+            self.ceiling = None;
+            return false;
+        }
+        let most = total + MARGIN * segment_bytes;
+        let ceiling = self.ceiling.map_or(most, |ceiling| ceiling.min(most)).max(allowed);
+        self.ceiling = Some(ceiling);
+        total > ceiling
+    }
+
+    /// Reclaim has nothing to do, or cannot do it: nothing would come of waiting.
+    pub(crate) fn forget(&mut self) {
+        self.ceiling = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1000;
+
+    #[test]
+    fn a_log_within_its_bounds_grows_freely() {
+        let mut crowd = Crowd::default();
+        for live in 0..100 {
+            assert!(!crowd.look(live * 1900 + 6 * SEGMENT, live * 1000, SEGMENT));
+        }
+    }
+
+    #[test]
+    fn beyond_them_it_grows_by_a_margin_and_waits_until_it_has_shrunk() {
+        let mut crowd = Crowd::default();
+        assert!(!crowd.look(26_000, 10_000, SEGMENT));
+        assert!(!crowd.look(28_000, 10_000, SEGMENT));
+        assert!(crowd.look(28_001, 10_000, SEGMENT));
+        assert!(!crowd.look(25_500, 10_000, SEGMENT));
+        assert!(
+            crowd.look(27_600, 10_000, SEGMENT),
+            "what was won back is not lost again"
+        );
+        assert!(!crowd.look(27_600, 12_000, SEGMENT), "more is needed");
+        assert!(!crowd.look(29_000, 12_000, SEGMENT));
+    }
+
+    #[test]
+    fn what_dies_at_once_stops_nobody() {
+        let mut crowd = Crowd::default();
+        assert!(!crowd.look(1_000_000, 1_000_000, SEGMENT));
+        for live in (0..100).rev() {
+            assert!(!crowd.look(1_000_900, live * 10_000, SEGMENT));
+        }
+        assert!(crowd.look(1_003_000, 0, SEGMENT));
+        crowd.forget();
+        assert!(!crowd.look(1_003_000, 0, SEGMENT));
+    }
+}
