@@ -66,7 +66,7 @@ fn dispatch(criterion: &mut Criterion) {
     );
     let mut work = Work::default();
     assert!(queue.consume(consumer, &mut work).is_ok());
-    let message = Message::new(b"", b"orders", &[0, 0], &[&[b'x'; 100]]);
+    let message = Message::new(b"", b"orders", &[0, 0], &[b'x'; 100]);
     let mut next = 0;
     let mut group = criterion.benchmark_group("dispatch");
     group.throughput(Throughput::Elements(MESSAGES));

@@ -144,7 +144,7 @@ impl Event {
             timestamp: Some(now.as_secs()),
             ..BasicProperties::default()
         };
-        Message::new(EXCHANGE.as_bytes(), self.key().as_bytes(), &properties.to_bytes(), &[])
+        Message::new(EXCHANGE.as_bytes(), self.key().as_bytes(), &properties.to_bytes(), b"")
     }
 }
 

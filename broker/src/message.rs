@@ -4,7 +4,7 @@
 //! HTTP API; goes out to `channel/deliver.rs` as wire frames and to the store as a payload.
 //! Does not know about queues, exchanges or connections.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use leveret_amqp::properties::raw;
 
 /// AMQP 0-9-1 class id of basic: the class whose methods carry messages.
@@ -44,23 +44,10 @@ impl Message {
 
     /// A message put together from its parts in a new buffer. `exchange` and `routing_key` are short strings: at most 255 bytes,
     /// longer ones are cut.
-    pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[&[u8]]) -> Self {
-        let body_len: usize = body.iter().map(|b| b.len()).sum();
-        let mut out = BytesMut::with_capacity(2 + exchange.len() + routing_key.len() + properties.len() + body_len);
-        put_short(&mut out, exchange);
-        put_short(&mut out, routing_key);
-        let properties_at = out.len() as u32;
-        out.put_slice(properties);
-        let body_at = out.len() as u32;
-        for segment in body {
-            out.put_slice(segment);
-        }
-        let layout = Layout {
-            routing: 0,
-            properties: (properties_at, properties.len() as u32),
-            body: (body_at, body_len as u32),
-        };
-        Self::from_slices(out.freeze(), layout)
+    pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
+        let mut parts = Growing::new(exchange, routing_key, properties, body.len());
+        parts.push(body);
+        parts.finish()
     }
 
     /// The exchange it was published to; empty for the default exchange.
@@ -102,7 +89,7 @@ impl Message {
 
     /// The same message with other properties.
     pub fn with_properties(&self, properties: &[u8]) -> Self {
-        Self::new(self.exchange(), self.routing_key(), properties, &[self.body()])
+        Self::new(self.exchange(), self.routing_key(), properties, self.body())
     }
 
     /// The same message in a buffer of its own, without what was read along with it.
@@ -142,6 +129,69 @@ impl Message {
     }
 }
 
+/// A message whose body arrives piece by piece: each is copied to where it will stay.
+#[derive(Debug)]
+pub struct Growing {
+    buffer: Vec<u8>,
+    properties: (u32, u32),
+    /// Bytes of body that it will have.
+    size: usize,
+}
+
+/// Memory reserved at once for a body that is announced; more only as it arrives.
+const RESERVE: usize = 1024 * 1024;
+
+impl Growing {
+    /// All but the body, as [`Message::new`] has it, which is to come in `size` bytes.
+    pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], size: usize) -> Self {
+        let others = 2 + exchange.len() + routing_key.len() + properties.len();
+        let mut buffer = Vec::with_capacity(others + size.min(RESERVE));
+        put_short(&mut buffer, exchange);
+        put_short(&mut buffer, routing_key);
+        let properties_at = buffer.len() as u32;
+        buffer.extend_from_slice(properties);
+        Self {
+            buffer,
+            properties: (properties_at, properties.len() as u32),
+            size,
+        }
+    }
+
+    fn body_at(&self) -> u32 {
+        self.properties.0 + self.properties.1
+    }
+
+    /// Bytes of body so far.
+    fn body_len(&self) -> usize {
+        self.buffer.len() - self.body_at() as usize
+    }
+
+    /// Bytes of body that are to come.
+    pub fn missing(&self) -> usize {
+        self.size.saturating_sub(self.body_len())
+    }
+
+    /// The next piece of the body.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.buffer.capacity() - self.buffer.len() < piece.len() {
+            // Twice as much each time, but no more than will be needed.
+            let more = self.missing().min(self.buffer.len());
+            self.buffer.reserve_exact(more.max(piece.len()));
+        }
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// The body is whole.
+    pub fn finish(self) -> Message {
+        let layout = Layout {
+            routing: 0,
+            properties: self.properties,
+            body: (self.body_at(), self.body_len() as u32),
+        };
+        Message::from_slices(self.buffer.into(), layout)
+    }
+}
+
 fn part(buffer: &[u8], (at, len): (u32, u32)) -> &[u8] {
     let at = at as usize;
     buffer.get(at..at + len as usize).unwrap_or_default()
@@ -152,10 +202,10 @@ fn short_at(buffer: &[u8], at: usize) -> &[u8] {
     buffer.get(at + 1..at + 1 + usize::from(len)).unwrap_or_default()
 }
 
-fn put_short(out: &mut BytesMut, bytes: &[u8]) {
+fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = bytes.len().min(255);
-    out.put_u8(len as u8);
-    out.put_slice(bytes.get(..len).unwrap_or_default());
+    out.push(len as u8);
+    out.extend_from_slice(bytes.get(..len).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -165,13 +215,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_body_in_pieces_is_the_same_message(
+            body in proptest::collection::vec(any::<u8>(), 0..3000),
+            piece in 1usize..500,
+        ) {
+            let mut growing = Growing::new(b"exchange", b"key", b"properties", body.len());
+            let mut done = 0;
+            for piece in body.chunks(piece) {
+                prop_assert_eq!(growing.missing(), body.len() - done);
+                growing.push(piece);
+                done += piece.len();
+            }
+            prop_assert_eq!(growing.missing(), 0);
+            let (grown, whole) = (growing.finish(), Message::new(b"exchange", b"key", b"properties", &body));
+            prop_assert_eq!((&grown.buffer, grown.body()), (&whole.buffer, &body[..]));
+            prop_assert_eq!((grown.routing_key(), grown.properties()), (&b"key"[..], &b"properties"[..]));
+        }
+
+        #[test]
         fn a_record_reads_back(
             exchange in proptest::collection::vec(any::<u8>(), 0..255),
             key in proptest::collection::vec(any::<u8>(), 0..255),
             properties in proptest::collection::vec(any::<u8>(), 0..64),
             body in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
-            let message = Message::new(&exchange, &key, &properties, &[&body]);
+            let message = Message::new(&exchange, &key, &properties, &body);
             let mut length = [0; 4];
             let payload = message.record(&mut length).concat();
             let back = Message::decode(payload.into()).expect("a record");

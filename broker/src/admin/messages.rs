@@ -105,7 +105,7 @@ fn message(exchange: &ShortString, fields: &Fields) -> Result<Message> {
         exchange.as_bytes(),
         routing_key.as_bytes(),
         &properties.to_bytes(),
-        &[&payload],
+        &payload,
     ))
 }
 

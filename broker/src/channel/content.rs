@@ -4,15 +4,12 @@
 //! piece in the read buffer doesn't pass here: `connection/session.rs` cuts it out where it is.
 
 use crate::error::{Error, Result};
-use crate::message::{BASIC, Message};
-use bytes::BytesMut;
+use crate::message::{BASIC, Growing, Message};
 use leveret_amqp::properties::raw;
 use leveret_amqp::{PublishView, parse_header};
 
 /// Bytes of a body above which RabbitMQ takes a header for a broken one.
 const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;
-/// Memory reserved at once for a body that is announced; more only as it arrives.
-const RESERVE: usize = 1024 * 1024;
 
 /// What of a message has arrived.
 #[derive(Default)]
@@ -23,7 +20,7 @@ pub enum Content {
     /// basic.publish: its header is expected.
     Publish(Publish),
     /// Method and header: so much of the body is expected.
-    Body(Publish, Header, BytesMut),
+    Body(Body),
 }
 
 /// What basic.publish says.
@@ -34,10 +31,10 @@ pub struct Publish {
     pub mandatory: bool,
 }
 
-/// What the content header says.
-pub struct Header {
-    properties: Box<[u8]>,
-    body_size: usize,
+/// A message without all of its body.
+pub struct Body {
+    message: Growing,
+    mandatory: bool,
 }
 
 impl From<PublishView<'_>> for Publish {
@@ -106,14 +103,15 @@ impl Content {
         match std::mem::take(self) {
             Self::Publish(publish) => {
                 let (properties, body_size) = check_header(payload, max_size)?;
-                let header = Header {
-                    properties: properties.into(),
-                    body_size,
-                };
+                let (exchange, key) = (&publish.exchange, &publish.routing_key);
+                let message = Growing::new(exchange, key, properties, body_size);
                 if body_size == 0 {
-                    return Ok(Some(publish.message(&header, &[])));
+                    return Ok(Some((message.finish(), publish.mandatory)));
                 }
-                *self = Self::Body(publish, header, BytesMut::with_capacity(body_size.min(RESERVE)));
+                *self = Self::Body(Body {
+                    message,
+                    mandatory: publish.mandatory,
+                });
                 Ok(None)
             }
             other => Err(Error::UnexpectedFrame(other.expected().into())),
@@ -125,28 +123,19 @@ impl Content {
     /// # Errors
     /// 505 if none was expected, 501 if there is more than the header announced.
     pub fn body(&mut self, payload: &[u8]) -> Result<Option<(Message, bool)>> {
-        let Self::Body(_, header, body) = self else {
+        let Self::Body(body) = self else {
             return Err(Error::UnexpectedFrame(self.expected().into()));
         };
-        if body.len() + payload.len() > header.body_size {
+        if payload.len() > body.message.missing() {
             return Err(Error::Frame("content body frame exceeds remaining content size".into()));
         }
-        body.extend_from_slice(payload);
-        if body.len() < header.body_size {
+        body.message.push(payload);
+        if body.message.missing() > 0 {
             return Ok(None);
         }
-        let Self::Body(publish, header, body) = std::mem::take(self) else {
+        let Self::Body(body) = std::mem::take(self) else {
             return Ok(None);
         };
-        Ok(Some(publish.message(&header, &body)))
-    }
-}
-
-impl Publish {
-    fn message(&self, header: &Header, body: &[u8]) -> (Message, bool) {
-        (
-            Message::new(&self.exchange, &self.routing_key, &header.properties, &[body]),
-            self.mandatory,
-        )
+        Ok(Some((body.message.finish(), body.mandatory)))
     }
 }

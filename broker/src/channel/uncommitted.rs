@@ -147,7 +147,7 @@ mod tests {
                 by_key: true,
                 durable: false,
             },
-            message: Message::new(b"", b"q", b"\0\0", &[&vec![0; body]]),
+            message: Message::new(b"", b"q", b"\0\0", &vec![0; body]),
             mandatory: false,
         }
     }

@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn publish_as(&mut self, id: u64, body: &[u8], logged: bool) {
-        let message = Message::new(b"", b"q", &[0, 0], &[body]);
+        let message = Message::new(b"", b"q", &[0, 0], body);
         let location = if logged {
             let mut batch = Batch::default();
             let mut length = [0; 4];

@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn cold(id: u64, durable: bool) -> Cold {
-    let message = Message::new(b"", b"q", &[0, 0], &[&[7; 10]]);
+    let message = Message::new(b"", b"q", &[0, 0], &[7; 10]);
     let location = Location {
         segment: 1,
         offset: id as u32 * 64,
