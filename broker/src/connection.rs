@@ -38,7 +38,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, sleep, timeout};
 use tokio_util::io::poll_read_buf;
 
 /// Bytes asked for per read: grows while reads come back full, shrinks while they don't.
@@ -56,6 +56,8 @@ const KEEP_BUFFER: usize = 16 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may go on before others have their turn: as long as nobody waits noticeably, with a batch at most on top.
 const TURN: Duration = Duration::from_micros(500);
+/// The shortest time that a publisher is left alone for: timers have no finer grain.
+const HOLD_MIN: Duration = Duration::from_millis(1);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
@@ -113,6 +115,8 @@ struct Connection<S> {
     /// When the present turn on a thread of the runtime began.
     turn: Option<Instant>,
     pace: Pace,
+    /// It is not read before that: consumers are behind.
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 /// What woke the connection.
@@ -153,6 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             close: None,
             turn: None,
             pace: Pace::new(std::time::Instant::now()),
+            held: None,
         }
     }
 
@@ -172,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Tick => self.tick()?,
             }
             self.work();
+            self.hold();
             if read && let Some(turn) = self.turn {
                 self.pace.has_read(turn.into_std(), self.session.streamed);
             }
@@ -200,6 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }));
             }
         }
+        self.held.take_if(|held| held.as_mut().poll(context).is_ready());
         if self.may_read() {
             self.make_room();
             let mut room = (&mut self.read).limit(self.asked);
@@ -231,8 +238,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.close.is_none()
             && self.rest.is_empty()
             && self.paused.is_none()
+            && self.held.is_none()
             && !self.told_blocked
             && self.session.peer.outbox.queued() < OUTBOX_LIMIT
+    }
+
+    /// Leaves the client alone for as long as the queues that it publishes to ask for, if that is worth a timer.
+    fn hold(&mut self) {
+        let hold = self.session.take_hold();
+        if hold >= HOLD_MIN {
+            self.held = Some(Box::pin(sleep(hold)));
+        }
     }
 
     fn has_read(&mut self, count: usize) {

@@ -9,6 +9,8 @@ pub mod consumers;
 
 pub mod dispatch;
 
+pub mod ease;
+
 pub mod entry;
 
 pub mod ready;
@@ -22,6 +24,7 @@ pub mod unsettled;
 use crate::connection::outbox::Work;
 use crate::limits::Memory;
 use consumers::{Consumer, Consumers};
+use ease::Ease;
 use entry::Entry;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Backlog, Handle, Location, MessageId, QueueId};
@@ -29,7 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ready::Ready;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tail::Source;
 use totals::Totals;
 use unsettled::Unsettled;
@@ -38,6 +41,8 @@ use unsettled::Unsettled;
 /// way to the watermark. What is in the log is dropped from memory rather than have publishers wait.
 const BUDGET: u64 = 8 << 20;
 const TIGHT_BUDGET: u64 = 128 << 10;
+/// Waiting messages from which consumers may be behind.
+const LONG: usize = 4096;
 
 /// What a declare says about a queue.
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ struct State {
     logged_mark: MessageId,
     deleted: bool,
     had_consumer: bool,
+    /// While consumers are behind, or may be.
+    ease: Option<Box<Ease>>,
 }
 
 /// How a delivered message ended.
@@ -191,13 +198,16 @@ impl Queue {
             self.log.release(&durable);
             return;
         }
-        state.totals.published += entries.len() as u64;
+        let count = entries.len();
+        state.totals.published += count as u64;
         state.totals.touch(work.now());
         let source = self.source();
         for entry in entries.drain(..) {
             state.ready.push(entry, source);
         }
         self.dispatch_locked(&mut state, work);
+        let now = work.now();
+        work.hold = work.hold.max(state.ease(count, now));
     }
 
     /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are skipped.
@@ -406,6 +416,22 @@ impl Drop for Changing<'_> {
 impl State {
     fn resident(&self) -> u64 {
         self.ready.resident() + self.unsettled.resident()
+    }
+
+    /// How long the publisher of the last `count` messages should wait.
+    fn ease(&mut self, count: usize, now: Instant) -> Duration {
+        if self.consumers.is_empty() {
+            self.ease = None;
+            return Duration::ZERO;
+        }
+        let (published, taken, ready) = (self.totals.published, self.totals.handed_out(), self.ready.len());
+        if self.ease.is_none() && ready < LONG {
+            return Duration::ZERO;
+        }
+        let ease = self
+            .ease
+            .get_or_insert_with(|| Box::new(Ease::new(now, published, taken)));
+        ease.admit(now, count, published, taken, ready)
     }
 
     fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {

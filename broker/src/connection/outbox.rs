@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands of small
 /// messages, small enough that a client that doesn't read costs little.
@@ -39,6 +39,8 @@ pub struct Work {
     pub wakes: Wakes,
     /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
     pub records: Records,
+    /// How long the publisher of the batch should wait before it is read again.
+    pub hold: Duration,
     now: Option<Instant>,
 }
 

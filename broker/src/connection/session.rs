@@ -19,6 +19,7 @@ use leveret_store::{Lsn, Urgency};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Records collected before they are passed to the log within a batch.
 const RECORDS_LIMIT: usize = 1024 * 1024;
@@ -489,6 +490,11 @@ impl Session {
             peer.outbox
                 .append(&mut desk.work.wakes, |out| out.extend_from_slice(&frames));
         }
+    }
+
+    /// How long the client should not be read, since it publishes faster than consumers that could keep up can take.
+    pub fn take_hold(&mut self) -> Duration {
+        std::mem::take(&mut self.desk.work.hold)
     }
 
     /// Wakes the connections that got something.
