@@ -55,7 +55,7 @@ const KEEP_BUFFER: usize = 16 * 1024;
 /// How long connection.close-ok may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may go on before others have their turn: as long as nobody waits noticeably, with a batch at most on top.
-const TURN: Duration = Duration::from_micros(500);
+const TURN: Duration = Duration::from_micros(200);
 /// The shortest time that a publisher is left alone for: timers have no finer grain.
 const HOLD_MIN: Duration = Duration::from_millis(1);
 /// How often a connection without heartbeats looks after itself.

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How long a thread naps; the system adds 50 µs to most sleeps.
-const NAP: Duration = Duration::from_micros(50);
+const NAP: Duration = Duration::from_micros(150);
 /// What is looked at together: long enough for a client that the system makes wait for some milliseconds.
 const WINDOW: Duration = Duration::from_millis(50);
 /// Messages a second from which a connection streams.
