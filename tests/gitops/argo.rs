@@ -2,70 +2,54 @@
 //!
 //! In: its program, a repository on disk. Out: syncs when the test asks for them, and what the agent says of each resource.
 
-use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use harness::api_server::ApiServer;
 use harness::http::Http;
 use harness::operator_process::free_address;
+use harness::process::Process;
 use harness::requests::*;
 use harness::wait::until;
-use harness::{Client, call, reaper};
-use tempfile::TempDir;
+use harness::{Client, call};
 
 use crate::repository::{Repository, binding, queue};
 use crate::way::{SOON, Way, built, way};
 
 /// The agent at work on a repository and a namespace.
 struct Agent {
-    child: Child,
-    home: TempDir,
+    process: Process,
     api: Http,
 }
 
 impl Agent {
     fn start(program: &Path, repository: &Repository, cluster: &ApiServer, namespace: &str) -> Agent {
-        let home = tempfile::tempdir().expect("a temporary folder");
         let listen = free_address();
-        let log = File::create(home.path().join("log")).expect("a file for the log");
-        let child = Command::new(program)
-            .arg(repository.topology())
-            .args([
-                "--namespaced",
-                "--namespace",
-                namespace,
-                "--default-namespace",
-                namespace,
-            ])
-            // Nothing by the clock: this test says when.
-            .args(["--resync-seconds", "3600", "--port", &listen.port().to_string()])
-            .arg("--kubeconfig")
-            .arg(&cluster.kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file"))
-            .stderr(log)
-            .spawn()
-            .expect("the agent runs");
-        reaper::add(child.id(), Some(home.path()));
+        let process = Process::start("agent", |_| {
+            let mut command = Command::new(program);
+            command
+                .arg(repository.topology())
+                .args(["--namespaced", "--namespace", namespace])
+                .args(["--default-namespace", namespace])
+                // Nothing by the clock: this test says when.
+                .args(["--resync-seconds", "3600", "--port", &listen.port().to_string()])
+                .arg("--kubeconfig")
+                .arg(&cluster.kubeconfig);
+            command
+        });
         let agent = Agent {
-            child,
-            home,
+            process,
             api: Http::anonymous(listen),
         };
         agent.finishes(0);
         agent
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
     /// How many syncs have come to an end.
     fn syncs(&self) -> usize {
-        self.log().matches("RESOURCE").count()
+        self.process.log().matches("RESOURCE").count()
     }
 
     /// Waits for the end of one more sync than `before`; what it says of each resource.
@@ -73,7 +57,7 @@ impl Agent {
         until("the sync ends", SOON, || self.syncs() > before);
         // The table is written in one piece after its heading.
         thread::sleep(Duration::from_millis(200));
-        let log = self.log();
+        let log = self.process.log();
         log.rsplit("RESOURCE").next().unwrap_or_default().to_owned()
     }
 
@@ -86,17 +70,6 @@ impl Agent {
             .expect("the agent answers");
         assert_eq!(answer.status, 200);
         self.finishes(before)
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        reaper::gone(self.child.id());
-        if thread::panicking() {
-            eprintln!("--- the agent's log\n{}---", self.log());
-        }
     }
 }
 

@@ -4,49 +4,44 @@
 //! Does not know about who fetches them.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use harness::http::Http;
 use harness::kubectl::run;
 use harness::operator_process::free_address;
-use harness::reaper;
+use harness::process::Process;
 use harness::wait::until;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::way::{SOON, Way};
 
 /// Serves archives.
 pub(super) struct Source {
-    server: Child,
-    folder: TempDir,
+    server: Process,
     listen: SocketAddr,
 }
 
 impl Source {
     pub(super) fn start() -> Source {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let listen = free_address();
-        let server = Command::new("python3")
-            .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
-            .arg(folder.path())
-            .arg(listen.port().to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python3 runs");
-        reaper::add(server.id(), Some(folder.path()));
+        let server = Process::start("server", |home| {
+            let mut command = Command::new("python3");
+            command
+                .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+                .arg(home)
+                .arg(listen.port().to_string());
+            command
+        });
         let answers = || Http::anonymous(listen).try_request("GET", "/", None);
         until("archives are served", SOON, || answers().is_ok());
-        Source { server, folder, listen }
+        Source { server, listen }
     }
 
     /// Makes the newest commit the artifact of the GitRepository `name`; its revision.
     pub(super) fn publish(&self, way: &Way, name: &str) -> String {
         let commit = way.repository.git(&["rev-parse", "HEAD"]);
         let file = format!("{commit}.tar.gz");
-        let path = self.folder.path().join(&file).display().to_string();
+        let path = self.server.home().join(&file).display().to_string();
         way.repository
             .git(&["archive", "--format=tar.gz", &format!("--output={path}"), "HEAD"]);
         let sum = run(Command::new("sha256sum").arg(&path), "");
@@ -60,13 +55,5 @@ impl Source {
         let object = format!("gitrepositories.source.toolkit.fluxcd.io/{name}");
         way.kubectl(&["patch", &object, "--subresource=status", "--type=merge", "-p", &patch]);
         revision
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        reaper::gone(self.server.id());
     }
 }
