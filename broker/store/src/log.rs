@@ -24,7 +24,7 @@ const PAGE: u64 = 4096;
 /// Memory of written buffers that is kept for later batches.
 const KEPT: usize = 4 << 20;
 /// Size of a mark: head, tag, ten bytes of position, aligned.
-const MARK: u64 = 24;
+pub(crate) const MARK: u64 = 24;
 
 /// Bytes of one or more batches that lie next to each other.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use crate::checkpoint::take::Checkpoints;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::location::Urgency;
-use crate::log::Log;
+use crate::log::{Log, MARK};
 use crate::owner::Owner;
 use crate::page::Page;
 use crate::reader;
+use crate::segment::HEADER;
 use crate::shared::Shared;
 use parking_lot::MutexGuard;
 use portion::Portion;
@@ -38,6 +39,8 @@ const WASTEFUL: u64 = 160;
 const THRIFTY: u64 = 145;
 /// A segment is emptied if less than so many percent of it are needed.
 const SPARSE: u64 = 60;
+/// What a segment takes that holds nothing, bytes. Moving what is needed would not win it back: the next one takes it, too.
+const EMPTY: u64 = HEADER + MARK;
 /// So many segments with little in them are put together.
 const FRAGMENTS: usize = 8;
 /// Most segments that are given up at once: they share the waits for the disk.
@@ -187,6 +190,7 @@ fn roll_if_mostly_dead(log: &mut Log, segment_bytes: u64) {
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     segment: u32,
+    /// Without what an empty one takes.
     used: u64,
     /// How much of it is needed.
     needed: u64,
@@ -209,7 +213,7 @@ fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
         .collect();
     for (&segment, account) in &ledger.accounts {
         let carried = ledger.carried(segment);
-        let (used, needed) = (account.used, account.live() + carried);
+        let (used, needed) = (account.used.saturating_sub(EMPTY), account.live() + carried);
         total += used;
         live += needed;
         if segment >= ledger.current || !account.after.is_empty() || account.rests(PATIENCE) {

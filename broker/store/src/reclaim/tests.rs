@@ -185,6 +185,27 @@ fn the_few_live_messages_are_moved_together() {
     assert!(counted.count() >= 8, "the copies carry the owner's counts");
 }
 
+/// A file has a header and an end: with one small message in it, it is as full as it can be.
+#[test]
+fn a_small_message_is_moved_once() {
+    let fixture = Fixture::new();
+    let handle = fixture.store.handle();
+    let mut batch = Batch::new();
+    let id = handle.next_ids(1);
+    let small = batch.publish(id, &[1], &[b"small"]);
+    let place = handle.append(&mut batch, Urgency::Soon).unwrap().location(small);
+    fixture.publish(40);
+    fixture.queue.messages.lock().insert(id, place);
+    fixture.settle(|other| other != id);
+    fixture.until("it is moved", |_| fixture.queue.messages.lock()[&id] != place);
+    fixture.until("the others are gone", |stats| stats.segments <= 2);
+    let before = (handle.stats(), fixture.queue.messages.lock()[&id]);
+    std::thread::sleep(Duration::from_millis(300));
+    let after = (handle.stats(), fixture.queue.messages.lock()[&id]);
+    assert_eq!(before.1, after.1, "{before:?} {after:?}");
+    assert_eq!(before.0.copied_bytes, after.0.copied_bytes);
+}
+
 #[test]
 fn table_marks_and_deleted_queues_outlive_their_segments() {
     let fixture = Fixture::new();
