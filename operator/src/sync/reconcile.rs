@@ -257,7 +257,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             return false;
         };
         match self.away {
-            Away::NoBroker | Away::Unusable(..) => self.changed,
+            Away::NoBroker | Away::Unusable(..) => std::mem::take(&mut self.other),
             Away::Unreachable(Reason::NotAllowed, _) => {
                 std::mem::take(&mut self.other)
                     && is_other(self.shared.source.as_ref(), broker, self.refused.as_deref()).await
@@ -316,6 +316,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             (mended, due)
         };
         if mended || came_up || due <= Instant::now() {
+            // What changes while the attempt is under way may come too late for it.
+            self.other = false;
             self.link = Link::Connecting {
                 attempts,
                 task: tokio::spawn(connect(Arc::clone(&self.shared), Arc::clone(broker))),

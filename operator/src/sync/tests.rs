@@ -351,6 +351,17 @@ async fn a_black_hole_delays_nobody_else() {
         .await;
 }
 
+/// The attempt ends with what it read before: that must not be the last word for a minute.
+#[tokio::test]
+async fn a_secret_that_appears_while_it_is_looked_for_is_not_overlooked() {
+    let stage = Stage::start(orders());
+    stage.shelf.absent.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stage.shelf.absent.store(false, Ordering::SeqCst);
+    stage.change(|_| {});
+    stage.until_synced(&all_orders()).await;
+}
+
 #[tokio::test]
 async fn deletion_is_never_stuck() {
     let stage = Stage::start(orders());

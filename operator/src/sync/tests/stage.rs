@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub(super) struct Shelf {
     pub(super) writes: AtomicUsize,
     pub(super) finalizers: AtomicUsize,
     pub(super) password: Mutex<String>,
+    /// The Secret is missing, and it takes a while to find that out.
+    pub(super) absent: AtomicBool,
 }
 
 impl Source for Shelf {
@@ -42,6 +44,10 @@ impl Source for Shelf {
         let Some(external) = &broker.spec.external else {
             return Err(ConnectionError::Missing("Secret shop/admin does not exist".to_owned()));
         };
+        if self.absent.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return Err(ConnectionError::Missing("Secret shop/late does not exist".to_owned()));
+        }
         Ok(Connection {
             amqp_uri: external.uri.clone(),
             management_uri: external.management_uri.clone(),
@@ -102,6 +108,7 @@ impl Stage {
             writes: AtomicUsize::new(0),
             finalizers: AtomicUsize::new(0),
             password: Mutex::default(),
+            absent: AtomicBool::new(false),
         });
         let stop = CancellationToken::new();
         let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
