@@ -282,7 +282,7 @@ impl Batch {
     }
 
     /// Everything before this place is durable.
-    pub(crate) fn mark(&mut self, synced: Lsn) {
+    fn mark(&mut self, synced: Lsn) {
         let Some(start) = self.begin(Tag::Mark, 10) else { return };
         record::put(&mut self.bytes, synced.0);
         self.finish(start);
@@ -336,6 +336,24 @@ impl Batch {
             offset: start as u32,
             len: HEAD as u32 + len,
         }
+    }
+
+    /// Binds the records to a segment. Called once, when they have their place.
+    pub(crate) fn apply_mask(&mut self, mask: u32) {
+        for &start in &self.starts {
+            if let Some(head) = self.bytes.get_mut(start as usize..) {
+                record::apply_mask(head, mask);
+            }
+        }
+    }
+
+    /// A mark alone, for the segment with this mask.
+    pub(crate) fn mark_for(mask: u32, synced: Lsn) -> Vec<u8> {
+        let mut batch = Batch::new();
+        batch.mark(synced);
+        batch.seal();
+        batch.apply_mask(mask);
+        batch.bytes
     }
 
     /// Flags the first and the last record. Called once, before the append.

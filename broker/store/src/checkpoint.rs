@@ -73,14 +73,11 @@ pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<O
 /// # Errors
 /// What the system reports.
 pub(crate) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
-    let path = directory.join(FILE);
-    match fs.remove(&path) {
-        Ok(()) => fs
-            .sync_dir(directory)
-            .map_err(|source| Error::io("sync directory", directory, source)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(Error::io("remove", &path, source)),
+    if fs::remove_if_there(fs, &directory.join(FILE))? {
+        fs.sync_dir(directory)
+            .map_err(|source| Error::io("sync directory", directory, source))?;
     }
+    Ok(())
 }
 
 /// One queue in a checkpoint that is being written.

@@ -113,6 +113,18 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
     Ok(())
 }
 
+/// Removes a file; one that is not there is fine. Tells whether it was.
+///
+/// # Errors
+/// What the system reports.
+pub(crate) fn remove_if_there(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
+    match fs.remove(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::io("remove", path, source)),
+    }
+}
+
 /// Writes a small file beside the one of that name and renames it into place, durably: the name means the whole new file, or what it
 /// meant before.
 ///
@@ -120,10 +132,7 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
 /// What the system reports.
 pub(crate) fn replace(fs: &dyn Fs, directory: &Path, (name, beside): (&str, &str), bytes: &[u8]) -> Result<(), Error> {
     let path = directory.join(beside);
-    match fs.remove(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
-        _ => {}
-    }
+    remove_if_there(fs, &path)?;
     let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
     write_all_at(&*file, bytes, 0).map_err(|source| Error::io("write", &path, source))?;
     file.sync_data().map_err(|source| Error::io("sync", &path, source))?;

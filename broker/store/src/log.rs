@@ -152,11 +152,7 @@ impl Log {
             self.roll();
         }
         self.limit = self.limit.max(self.offset + len);
-        for &start in &batch.starts {
-            if let Some(head) = batch.bytes.get_mut(start as usize..) {
-                record::apply_mask(head, self.mask);
-            }
-        }
+        batch.apply_mask(self.mask);
         let offset = self.offset as u32;
         self.ledger.apply(self.segment, offset, &batch.bytes, &batch.tally);
         self.take_bytes(&mut batch.bytes, next_id);
@@ -285,12 +281,7 @@ impl Log {
         if !self.begun() || self.offset + MARK > self.limit {
             return;
         }
-        let mut body = vec![record::Tag::Mark as u8];
-        record::put(&mut body, synced.0);
-        let mut bytes = record::Head::encode(body.len() as u32, crc32fast::hash(&body), true, true).to_vec();
-        record::apply_mask(&mut bytes, self.mask);
-        bytes.extend_from_slice(&body);
-        bytes.resize(record::aligned(bytes.len() as u64) as usize, 0);
+        let mut bytes = Batch::mark_for(self.mask, synced);
         debug_assert!(bytes.len() as u64 <= MARK && bytes.len() > HEAD);
         self.take_bytes(&mut bytes, next_id);
         let (segment, used) = (self.segment, self.offset);

@@ -104,26 +104,20 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn collect(shared: &Shared) -> Stats {
-        let files: Vec<_> = shared
+        let mut files: Vec<_> = shared
             .segments
             .read()
             .values()
             .map(|segment| segment.file.clone())
             .collect();
-        let gone = shared.gone.lock();
-        let mut others: Vec<_> = gone.segments.iter().map(|segment| segment.file.clone()).collect();
-        drop(gone);
-        others.extend(shared.spare.lock().ready.clone());
+        let segments = files.len() as u64;
+        files.extend(shared.spare.lock().ready.clone());
+        let gone = shared.gone.lock().bytes();
         let counters = &shared.counters;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            segments: files.len() as u64,
-            disk_bytes: files
-                .iter()
-                .chain(&others)
-                .map(|file| file.size().unwrap_or(0))
-                .sum::<u64>()
-                + load(&shared.beside),
+            segments,
+            disk_bytes: files.iter().map(|file| file.size().unwrap_or(0)).sum::<u64>() + gone + load(&shared.beside),
             live_bytes: shared.log.lock().ledger.live(),
             appends: load(&counters.appends),
             appended_bytes: load(&counters.appended_bytes),

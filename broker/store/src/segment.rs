@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) const FORMAT: u32 = 1;
 /// Format of segments that reclaim wrote beside the log. Persisted. They may lie before a checkpoint that does not know them, which
 /// programs that know nothing but format 1 would take for being of no use.
-pub(crate) const ASIDE: u32 = 2;
+pub(crate) const BESIDE: u32 = 2;
 /// Bytes before the first record.
 pub(crate) const HEADER: u64 = 64;
 /// Files without preallocation grow by really written zeros in steps of this many bytes.
@@ -91,7 +91,7 @@ impl Header {
         // Magic, version and the place of the CRC stay where they are in every later format.
         match u32_at(8) {
             0 => HeaderRead::Invalid,
-            found if found > ASIDE => HeaderRead::Newer(found),
+            found if found > BESIDE => HeaderRead::Newer(found),
             format => HeaderRead::Valid(Header {
                 format,
                 segment: u32_at(12),
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
         let header = Header {
-            format: ASIDE,
+            format: BESIDE,
             directory_id: 42,
             segment: 3,
             next_id: 99,

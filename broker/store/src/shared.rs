@@ -122,6 +122,16 @@ pub(crate) struct Counters {
     pub(crate) crowded: AtomicU64,
 }
 
+impl Gone {
+    /// What they still take, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.file.size().unwrap_or(0))
+            .sum()
+    }
+}
+
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, value: u64) {
         counter.fetch_add(value, Ordering::Relaxed);
@@ -240,10 +250,7 @@ impl Shared {
 
     /// Compares what the log takes with what is needed of it. True if nobody has to wait any more: the caller tells those who do.
     pub(crate) fn look_at_crowd(&self, log: &mut Log) -> bool {
-        let gone: u64 = {
-            let gone = self.gone.lock();
-            gone.segments.iter().map(|gone| gone.file.size().unwrap_or(0)).sum()
-        };
+        let gone = self.gone.lock().bytes();
         let used: u64 = log.ledger.accounts.values().map(|account| account.used).sum();
         let total = used + gone + self.beside.load(Ordering::Relaxed);
         let live = log.ledger.live();

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::fs::{self, File};
 use crate::ledger::Account;
 use crate::record;
-use crate::segment::{self, ASIDE, Header, MOVING, Segment};
+use crate::segment::{self, BESIDE, Header, MOVING, Segment};
 use crate::shared::{Counters, Shared};
 use std::io;
 use std::path::PathBuf;
@@ -45,10 +45,7 @@ impl<'a> Beside<'a> {
         shared.wait_durable(appended)?;
         let path = shared.options.directory.join(MOVING);
         // An earlier one could not be removed.
-        match shared.fs.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path, error)),
-            _ => {}
-        }
+        fs::remove_if_there(&*shared.fs, &path)?;
         let file = shared
             .fs
             .create(&path)
@@ -65,7 +62,7 @@ impl<'a> Beside<'a> {
             ended: false,
         };
         let header = Header {
-            format: ASIDE,
+            format: BESIDE,
             directory_id: shared.directory_id,
             segment: number,
             next_id: shared.next_id.load(Ordering::Relaxed),
@@ -88,11 +85,7 @@ impl<'a> Beside<'a> {
             return Err(Error::TooLarge(size));
         }
         batch.seal();
-        for &start in &batch.starts {
-            if let Some(head) = batch.bytes.get_mut(start as usize..) {
-                record::apply_mask(head, self.mask);
-            }
-        }
+        batch.apply_mask(self.mask);
         self.put(&batch.bytes)?;
         let (account, tally) = (&mut self.account, &batch.tally);
         account.published += tally.published;
@@ -135,12 +128,9 @@ impl<'a> Beside<'a> {
     /// # Errors
     /// What the system reports. When nobody can tell which name the file has the store has failed.
     pub(super) fn finish(mut self) -> Result<Arc<Segment>, Error> {
-        let mut mark = Batch::new();
         // If it is the newest segment one day: damage in it is no torn write.
-        mark.mark(segment::end_of(self.number, self.offset));
-        mark.seal();
-        record::apply_mask(&mut mark.bytes, self.mask);
-        self.put(&mark.bytes)?;
+        let mark = Batch::mark_for(self.mask, segment::end_of(self.number, self.offset));
+        self.put(&mark)?;
         self.sync()?;
         let shared = self.shared;
         let path = shared.options.directory.join(segment::file_name(self.number));

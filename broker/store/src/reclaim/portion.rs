@@ -1,4 +1,4 @@
-//! How much is on its way while segments are emptied.
+//! How much goes to the disk at once while segments are emptied.
 //!
 //! In: how much others have appended so far. Out: bytes. Does not know about segments.
 
@@ -6,7 +6,7 @@ use crate::shared::Counters;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Syncs carry these bytes along, and who waits for them notices more: a millisecond for each half of a megabyte.
+/// Syncs of the log wait for the device meanwhile, and who waits for them notices more: a millisecond for each half of a megabyte.
 const LEAST: u64 = 256 << 10;
 /// Each portion waits for the disk once, behind what others append: beside a busy log, small ones would fall behind.
 const MOST: u64 = 4 << 20;

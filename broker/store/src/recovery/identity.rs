@@ -43,7 +43,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
         HeaderRead::Newer(found) => Err(Error::NewerFormat {
             path: path.to_path_buf(),
             found,
-            supported: segment::ASIDE,
+            supported: segment::BESIDE,
         }),
         HeaderRead::Invalid => Ok(None),
     }

@@ -1,6 +1,6 @@
 use crate::fs::faulty::{FaultyFs, Survival};
 use crate::fs::{File, Fs, read_full_at};
-use crate::segment::{self, ASIDE, HEADER, Header};
+use crate::segment::{self, BESIDE, HEADER, Header};
 use crate::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,7 +240,7 @@ fn a_newer_format_is_refused_untouched() {
     let newer = |file: &dyn File| {
         let mut bytes = [0; HEADER as usize];
         read_full_at(file, &mut bytes, 0).unwrap();
-        bytes[8..12].copy_from_slice(&(ASIDE + 1).to_le_bytes());
+        bytes[8..12].copy_from_slice(&(BESIDE + 1).to_le_bytes());
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         file.write_at(&bytes, 0).unwrap();
