@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::source::{Connection, Usage};
+use crate::object::{Connection, Usage};
 pub use crate::topology::Operation;
 use crate::topology::{Name, Topology};
 use backlog::Backlog;

@@ -9,8 +9,8 @@ use std::future::Future;
 use hyper::Uri;
 
 use crate::engine::{config, names};
+use crate::object::{AMQP_URI, Connection, ConnectionError, MANAGEMENT_URI, Object, ObjectKey};
 use crate::resource::{BrokerSpec, Engine, External};
-use crate::source::{AMQP_URI, Connection, ConnectionError, MANAGEMENT_URI, Object, ObjectKey};
 
 /// The keys and values of a Secret.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -199,7 +199,7 @@ fn invalid(field: &str, given: &str, why: &str) -> ConnectionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Kind, LastStatus, Meta, ObjectKey};
+    use crate::object::{Kind, LastStatus, Meta, ObjectKey};
 
     struct Fixed(BTreeMap<&'static str, SecretData>);
 

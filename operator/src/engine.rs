@@ -4,7 +4,7 @@
 //! are. The pure steps make manifests and judge pods; [`run`] and [`keeper`] talk to the API server.
 //! Does not know about queues, exchanges and bindings, nor about the broker's wire.
 //!
-//! [`EngineState`]: crate::source::EngineState
+//! [`EngineState`]: crate::object::EngineState
 
 /// (pure) What the objects are called, and what is written on all of them.
 pub mod names;

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::broker;
 use crate::live::{FileError, LiveArgs, look};
+use crate::object::Kind;
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, VERSION};
-use crate::source::Kind;
 use crate::topology::{
     Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition, Topology,
 };

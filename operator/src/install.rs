@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::args::RetireArgs;
+use crate::object::FINALIZER;
 use crate::resource::{Binding, Broker, Exchange, Queue, crds};
-use crate::source::FINALIZER;
 
 /// Helm installs the definitions under this name; under another one a later `helm install` would meet a conflict.
 const MANAGER: &str = "helm";

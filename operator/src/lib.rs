@@ -45,6 +45,9 @@ pub mod perf;
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 
+/// Resources as plain values, and the statuses that go back to them.
+pub mod object;
+
 /// Where resources come from and where their status goes.
 pub mod source;
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::Value;
 
+use crate::object::{LastStatus, Meta, Object, ObjectKey, Objects, Reason, World};
 use crate::resource::NamespacesFrom;
 use crate::source::folder::read::{Manifest, Manifests, Problem, Spec, read_once};
-use crate::source::{LastStatus, Meta, Object, ObjectKey, Objects, Reason, World};
 use crate::sync::desired::{Desired, Standing, Thing, broker_keys, describe, desired};
 use crate::topology::{End, Identity, Name};
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::broker::http::Management;
 use crate::broker::{Backlogs, Error};
-use crate::source::Connection;
+use crate::object::Connection;
 use crate::topology::Topology;
 
 /// Address of the management API when none is given.

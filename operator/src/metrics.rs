@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::source::{Kind, Reason};
+use crate::object::{Kind, Reason};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 

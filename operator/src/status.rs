@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::object::{BrokerFacts, Kind, LastStatus, QueueNumbers, Reason, StatusReport, Tri};
 use crate::resource::{Condition, SecretRef};
-use crate::source::{BrokerFacts, Kind, LastStatus, QueueNumbers, Reason, StatusReport, Tri};
 
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
 const MESSAGE_MAX: usize = 4096;
@@ -233,7 +233,7 @@ fn shortened(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{ObjectKey, Usage};
+    use crate::object::{ObjectKey, Usage};
 
     fn report(ready: Tri, reason: Reason) -> StatusReport {
         StatusReport {

@@ -36,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Connector;
 use crate::metrics::Metrics;
-use crate::source::{Kind, ObjectKey, Source};
+use crate::object::{Kind, ObjectKey};
+use crate::source::Source;
 use reconcile::Reconciler;
 
 /// How the pipeline behaves in time.

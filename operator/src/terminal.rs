@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::backlog::Backlog;
 use crate::broker::http::Management;
+use crate::object::{Kind, ObjectKey, Reason};
 use crate::source::folder::{Folder, Shown};
-use crate::source::{Kind, ObjectKey, Reason};
 use screen::{Picture, Size};
 
 /// Between two readings of the broker's counters.

@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{Error, Operation};
-use crate::source::Connection;
+use crate::object::Connection;
 use crate::topology::{Arguments, End, Name};
 
 /// Longest wait for a connection to be open.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::amqp::Amqp;
 use super::http::Management;
 use super::{About, Backlogs, Client, Connector, Error, Event, Operation, events};
-use crate::source::{Connection, Usage};
+use crate::object::{Connection, Usage};
 use crate::topology::{Name, Topology};
 
 /// Where brokers tell of their events, unless they are told otherwise.

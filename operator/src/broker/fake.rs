@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
 use super::{About, Backlogs, BindingEvent, Client, Connector, Error, Event, Operation};
-use crate::source::Connection;
+use crate::object::Connection;
 use crate::topology::{End, ExchangeDefinition, Name, Topology};
 
 /// Brokers by AMQP URI. Cheap to clone: all clones are the same brokers.

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::backlog::{Backlog, COLUMNS, Counters};
 use super::{About, Backlogs, Error};
-use crate::source::{Connection, Usage};
+use crate::object::{Connection, Usage};
 use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition, Topology};
 
 /// Longest wait for an answer. RabbitMQ needs 1.6 s to list 10,000 queues.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::source::{Kind, ObjectKey, Reason, StatusReport};
+use crate::object::{Kind, ObjectKey, Reason, StatusReport};
 use crate::sync::desired::tests::world;
 use crate::sync::report::conditions;
 

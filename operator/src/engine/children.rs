@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::names::{BROKER_LABEL, SELECTOR};
 use super::{ChildKind, names};
-use crate::source::ObjectKey;
+use crate::object::ObjectKey;
 use crate::source::kubernetes::said;
 
 type Meta = PartialObjectMeta<DynamicObject>;

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Child, ChildKind, names};
+use crate::object::Object;
 use crate::resource::BrokerSpec;
 use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS};
-use crate::source::Object;
 
 /// Name of the file in the ConfigMap.
 pub const FILE: &str = "leveret.toml";

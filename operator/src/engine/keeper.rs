@@ -18,10 +18,10 @@ use tracing::{debug, info};
 use super::children::{Seen, seen};
 use super::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
 use crate::metrics::{ApiWrite, Metrics};
+use crate::object::{Object, Reason};
 use crate::resource::BrokerSpec;
 use crate::resource::workload::quantity_value;
 use crate::source::kubernetes::MANAGER;
-use crate::source::{Object, Reason};
 
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::object::{Object, ObjectKey};
 use crate::resource::{BrokerSpec, GROUP, VERSION};
-use crate::source::{Object, ObjectKey};
 
 /// Label with the name of the Broker an object belongs to.
 pub const BROKER_LABEL: &str = "leveret.dev/broker";

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::config::{AMQP, AMQPS, HTTP, HTTPS, METRICS, is_plain};
 use super::{Child, ChildKind, names};
+use crate::object::Object;
 use crate::resource::BrokerSpec;
-use crate::source::Object;
 
 /// Tells the headless Service from the one that clients use.
 const HEADLESS_LABEL: &str = "leveret.dev/headless";

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::statefulset::CONTAINER;
-use crate::source::Reason;
+use crate::object::Reason;
 
 /// So many restarts are no accident.
 const CRASHES: i32 = 3;

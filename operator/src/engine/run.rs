@@ -20,9 +20,10 @@ use super::keeper::{self, Keeper, Problem, Tools};
 use super::{ChildKind, names, pods};
 use crate::dereference::tls_problem;
 use crate::metrics::Metrics;
+use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason};
 use crate::resource::{BrokerSpec, Engine};
+use crate::source::Source;
 use crate::source::kubernetes::Kubernetes;
-use crate::source::{EngineState, Object, ObjectKey, PAUSED, Reason, Source};
 
 /// How long the first answer of the API server is waited for.
 const FIRST_READ: Duration = Duration::from_secs(10);

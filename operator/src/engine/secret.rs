@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::config::{AMQP, AMQPS, is_plain};
 use super::{Child, ChildKind, names};
+use crate::object::Object;
 use crate::resource::BrokerSpec;
-use crate::source::Object;
 
 /// Bytes of a generated password: 190 bits in letters and digits, so that it needs no escaping anywhere.
 const PASSWORD_LENGTH: usize = 32;

@@ -9,9 +9,9 @@ use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS};
 use super::network::{container_ports, health_port};
 use super::patch::strategic_merge;
 use super::{Child, ChildKind, fingerprint, names};
+use crate::object::Object;
 use crate::resource::workload::{Storage, StorageDeletionPolicy};
 use crate::resource::{BrokerSpec, Period};
-use crate::source::Object;
 
 /// Name of the container, by which a `podTemplate` patch finds it.
 pub const CONTAINER: &str = "broker";

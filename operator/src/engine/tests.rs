@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::secret::credentials;
 use super::*;
+use crate::object::{Kind, LastStatus, Meta, Object, ObjectKey};
 use crate::resource::BrokerSpec;
-use crate::source::{Kind, LastStatus, Meta, Object, ObjectKey};
 
 fn broker(spec: Value) -> Object<BrokerSpec> {
     Object {

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::object::{Kind, ObjectKey};
 use crate::plan::changes;
 use crate::source::folder::read::read_once;
-use crate::source::{Kind, ObjectKey};
 use crate::{lint, live::Live};
 
 fn args() -> ExportArgs {
@@ -29,7 +29,7 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
     let manifests = read_once(folder.path(), None).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let mut world = lint::world(&manifests);
     let broker = ObjectKey::new(Kind::Broker, "default", "main");
-    let meta = crate::source::Meta {
+    let meta = crate::object::Meta {
         key: broker.clone(),
         uid: String::new(),
         generation: 1,
@@ -40,7 +40,7 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
         status: Default::default(),
     };
     let spec = crate::resource::BrokerSpec::default();
-    let object = std::sync::Arc::new(crate::source::Object { meta, spec });
+    let object = std::sync::Arc::new(crate::object::Object { meta, spec });
     world.brokers.insert(broker.clone(), object);
     let live = Live {
         topology: topology.clone(),

@@ -11,10 +11,10 @@ use kube::{Client, Config};
 use super::{Change, Changes, Error, Line, PlanArgs, applied, brokers_of, changes};
 use crate::lint;
 use crate::live::{Live, look};
+use crate::object::{Kind, ObjectKey, World};
 use crate::resource::Engine;
 use crate::source::folder::read::{Manifests, read_once};
 use crate::source::kubernetes::snapshot::{connection, snapshot};
-use crate::source::{Kind, ObjectKey, World};
 use crate::sync::desired::broker_keys;
 
 pub(super) async fn run(args: &PlanArgs, context: &str) -> Result<Changes, Error> {
@@ -99,7 +99,7 @@ fn prune(world: &mut World, manifests: &Manifests, namespaces: &BTreeSet<String>
         .cloned()
         .collect();
     for key in &gone {
-        let delete = |meta: &mut crate::source::Meta| {
+        let delete = |meta: &mut crate::object::Meta| {
             meta.deleting.get_or_insert(0);
         };
         match key.kind {
@@ -113,9 +113,9 @@ fn prune(world: &mut World, manifests: &Manifests, namespaces: &BTreeSet<String>
 }
 
 fn edit<S: Clone>(
-    objects: &mut crate::source::Objects<S>,
+    objects: &mut crate::object::Objects<S>,
     key: &ObjectKey,
-    change: impl FnOnce(&mut crate::source::Meta),
+    change: impl FnOnce(&mut crate::object::Meta),
 ) {
     if let Some(object) = objects.get_mut(key) {
         change(&mut std::sync::Arc::make_mut(object).meta);

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Objects, Source, SourceError, StatusReport,
-    World,
+use super::{Source, SourceError};
+use crate::object::{
+    Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Objects, StatusReport, World,
 };
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
 use read::{Fingerprint, Manifest, Manifests, Problem, Spec, files, read};

@@ -29,11 +29,11 @@ use tokio::task::JoinHandle;
 
 use crate::dereference::{self, SecretData, dereference};
 use crate::metrics::Metrics;
-use crate::resource::BrokerSpec;
-use crate::source::{
-    Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Reason, Source, SourceError, StatusReport, Tri,
-    World,
+use crate::object::{
+    Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Reason, StatusReport, Tri, World,
 };
+use crate::resource::BrokerSpec;
+use crate::source::{Source, SourceError};
 use cache::{Cache, Change, Unreadable};
 use events::Events;
 use secrets::Secrets;

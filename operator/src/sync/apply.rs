@@ -11,7 +11,7 @@ use super::difference::{Plan, Step};
 use super::observe::Observed;
 use crate::broker::{Client, Error, Operation};
 use crate::metrics::Metrics;
-use crate::source::{ObjectKey, Reason};
+use crate::object::{ObjectKey, Reason};
 use crate::topology::{End, Identity, Name, Topology};
 
 /// Queues whose messages are counted at the same time.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::observe::Relevant;
+use crate::object::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, World};
 use crate::resource::{
     AdoptionPolicy, BindingDeletionPolicy, BindingSpec, BrokerRef, BrokerSpec, ExchangeDeletionPolicy, ExchangeSpec,
     PeriodError, QueueDeletionPolicy, QueueSpec, QueueType,
 };
-use crate::source::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, World};
 use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition};
 
 /// Something that a resource wants on the broker.

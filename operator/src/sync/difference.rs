@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Deletion, Desired, Item, Standing, Thing, describe};
+use crate::object::{ObjectKey, Reason};
 use crate::resource::AdoptionPolicy;
-use crate::source::{ObjectKey, Reason};
 use crate::topology::{
     Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, Operation, QueueDefinition, Topology,
 };

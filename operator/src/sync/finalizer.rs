@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 use super::desired::Item;
-use crate::source::{ObjectKey, Source, SourceError};
+use crate::object::ObjectKey;
+use crate::source::{Source, SourceError};
 
 /// Calls that are under way at the same time.
 const AT_ONCE: usize = 32;

@@ -13,8 +13,9 @@ use super::Shared;
 use super::memory::backoff;
 use super::report::{Away, Endpoint};
 use crate::broker::{Connector, Error, Event};
+use crate::object::{AMQP_URI, Connection, ConnectionError, EngineState, MANAGEMENT_URI, Object, Reason};
 use crate::resource::BrokerSpec;
-use crate::source::{AMQP_URI, Connection, ConnectionError, EngineState, MANAGEMENT_URI, Object, Reason, Source};
+use crate::source::Source;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);

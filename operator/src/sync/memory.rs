@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
 use crate::broker::Operation;
-use crate::source::{Meta, QueueNumbers, Reason, StatusReport};
+use crate::object::{Meta, QueueNumbers, Reason, StatusReport};
 
 /// What is known of one resource.
 #[derive(Debug)]

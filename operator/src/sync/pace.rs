@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::source::{ObjectKey, QueueNumbers};
+use crate::object::{ObjectKey, QueueNumbers};
 
 /// Most queues of one broker whose numbers are told in one turn.
 const TURN: usize = 50;
@@ -70,7 +70,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Kind;
+    use crate::object::Kind;
 
     fn changed(count: usize) -> BTreeMap<ObjectKey, QueueNumbers> {
         let key = |index| ObjectKey::new(Kind::Queue, "shop", format!("q{index:04}"));

@@ -24,8 +24,9 @@ use super::pace::Pace;
 use super::report::{Away, offline, recall, report};
 use super::writer::Writer;
 use crate::broker::{Client, Connector, Error, Event, Operation};
+use crate::object::{Connection, Object, ObjectKey, PAUSED, Reason, StatusReport, World};
 use crate::resource::BrokerSpec;
-use crate::source::{Connection, Object, ObjectKey, PAUSED, Reason, Source, StatusReport, World};
+use crate::source::Source;
 
 /// How long a first attempt may take before resources are told that they wait.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);

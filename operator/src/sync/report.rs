@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::apply::Failure;
 use super::desired::{Deletion, Item, Standing, describe, is_set};
 use super::difference::Verdict;
-use crate::resource::BrokerSpec;
-use crate::source::{
+use crate::object::{
     BrokerFacts, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Tri, Usage,
 };
+use crate::resource::BrokerSpec;
 use crate::topology::{BindingDefinition, Identity, Name};
 
 /// Why there is no connection to the broker.
@@ -221,7 +221,7 @@ pub fn offline(
                 Away::Unreachable(..) => {
                     let message = format!(
                         "deletion waits for the broker, for {patience_seconds} s at most (annotation {}: \"true\" ends it at once): {}",
-                        crate::source::FORCE_DELETE,
+                        crate::object::FORCE_DELETE,
                         away.brief(broker)
                     );
                     (Verdict::Not(Reason::WaitingForBroker, message), Some(deadline))
@@ -255,7 +255,7 @@ pub fn remember(owned: &BTreeSet<Identity>) -> LastStatus {
 
 /// What the resource owned when its status was last written.
 pub fn recall(meta: &Meta) -> BTreeSet<Identity> {
-    use crate::source::Kind;
+    use crate::object::Kind;
     let status = &meta.status;
     let name = match (&status.vhost, &status.name) {
         (Some(vhost), Some(name)) => Some(Name::new(vhost, name)),

@@ -14,7 +14,7 @@ use super::desired::tests::{add, world};
 use super::*;
 use crate::broker::Operation;
 use crate::broker::fake::{Fake, State};
-use crate::source::{FORCE_DELETE, LastStatus, Meta, PAUSED, Reason, World};
+use crate::object::{FORCE_DELETE, LastStatus, Meta, PAUSED, Reason, World};
 use crate::topology::{End, Name, QueueDefinition};
 use stage::Stage;
 

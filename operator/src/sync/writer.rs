@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::source::{ObjectKey, Source, StatusReport};
+use crate::object::{ObjectKey, StatusReport};
+use crate::source::Source;
 
 /// Hands reports over to a task of its own.
 pub(super) struct Writer {

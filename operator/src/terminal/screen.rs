@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::broker::backlog::{Backlog, Outlook, span};
+use crate::object::{Kind, ObjectKey, StatusReport, Tri};
 use crate::source::folder::Shown;
-use crate::source::{Kind, ObjectKey, StatusReport, Tri};
 
 /// Of the terminal, in characters.
 #[derive(Clone, Copy, Debug)]

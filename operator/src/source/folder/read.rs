@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::check::{check, unknown};
+use crate::object::{Kind, ObjectKey};
 use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, GROUP, QueueSpec, VERSION, crds};
-use crate::source::{Kind, ObjectKey};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::source::{Reason, Tri};
+use crate::object::{Reason, Tri};
 
 const QUEUE: &str = "---\napiVersion: leveret.dev/v1alpha1\nkind: Queue\nmetadata: { name: NAME }\nspec: { brokerRef: { name: main }, maxLength: 5 }\n";
 

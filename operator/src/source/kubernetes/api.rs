@@ -2,8 +2,8 @@
 
 use kube::api::ApiResource;
 
+use crate::object::Kind;
 use crate::resource::{Binding, Broker, Exchange, Queue};
-use crate::source::Kind;
 
 /// Group, version and plural of a kind.
 pub(super) fn api_resource(kind: Kind) -> ApiResource {

@@ -10,8 +10,8 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::object::{EngineState, FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
 use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, QueueSpec};
-use crate::source::{EngineState, FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
 use crate::status::Status;
 
 /// What a write needs to know about an object besides what the pipeline sees.

@@ -13,8 +13,8 @@ use tracing::debug;
 
 use super::MANAGER;
 use crate::metrics::{ApiWrite, Metrics};
+use crate::object::ObjectKey;
 use crate::resource::{GROUP, VERSION};
-use crate::source::ObjectKey;
 
 /// Events that wait; further ones are dropped: the conditions say the same.
 const WAITING: usize = 1024;

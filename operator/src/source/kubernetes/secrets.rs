@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::watch::{Pauses, said};
 use crate::dereference::{self, SecretData};
-use crate::source::ConnectionError;
+use crate::object::ConnectionError;
 
 /// How long a first answer of the API server is waited for.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);

@@ -15,8 +15,8 @@ use super::api::api_resource;
 use super::cache::Cache;
 use super::secrets::Secrets;
 use crate::dereference::dereference;
+use crate::object::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
 use crate::resource::BrokerSpec;
-use crate::source::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;

@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 
 use super::Kubernetes;
 use crate::metrics::Metrics;
-use crate::source::{FINALIZER, Kind, ObjectKey, Reason, Source, StatusReport, Tri};
+use crate::object::{FINALIZER, Kind, ObjectKey, Reason, StatusReport, Tri};
+use crate::source::Source;
 
 /// Objects by plural and `namespace/name`, what was written, and how often writing fails first.
 #[derive(Default)]

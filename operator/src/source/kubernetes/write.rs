@@ -21,8 +21,9 @@ use super::cache::{Change, Written};
 use super::events::Told;
 use super::{MANAGER, Shared};
 use crate::metrics::ApiWrite;
+use crate::object::{FINALIZER, ObjectKey, StatusReport};
 use crate::resource::{GROUP, VERSION};
-use crate::source::{FINALIZER, ObjectKey, SourceError, StatusReport};
+use crate::source::SourceError;
 use crate::status::{self, Status};
 
 /// Longest time for one request.

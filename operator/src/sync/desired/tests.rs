@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::source::LastStatus;
+use crate::object::LastStatus;
 
 /// A world out of manifests: (kind, namespace, name, created, spec).
 pub(crate) fn world(objects: &[(Kind, &str, &str, i64, Value)]) -> World {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::source::Kind;
+use crate::object::Kind;
 use crate::sync::observe::Observed;
 
 fn key(kind: Kind, name: &str) -> ObjectKey {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::object::Kind;
 use crate::resource::AdoptionPolicy;
-use crate::source::Kind;
 use crate::sync::desired::Thing;
 use crate::topology::{Arguments, End, QueueDefinition};
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::stage::Stage;
 use super::{URI, all_orders, key, orders};
-use crate::source::{AMQP_URI, EngineState, Kind, Reason, World};
+use crate::object::{AMQP_URI, EngineState, Kind, Reason, World};
 
 fn pod(world: &mut World, up: bool) {
     let state = EngineState {

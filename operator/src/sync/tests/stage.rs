@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::fake::Fake;
 use crate::metrics::Metrics;
+use crate::object::{Connection, ConnectionError, Meta, Object, ObjectKey, Reason, StatusReport, World};
 use crate::resource::BrokerSpec;
-use crate::source::{
-    Connection, ConnectionError, Meta, Object, ObjectKey, Reason, Source, SourceError, StatusReport, World,
-};
+use crate::source::{Source, SourceError};
 use crate::sync::{Settings, run};
 
 /// Resources in memory.

@@ -1,0 +1,29 @@
+//! The vocabulary of everything below: resources as plain values, and the statuses that go back to them.
+//!
+//! In: what a source has read, what the pipeline has found. Out: types that both sides share.
+//! Does not know about sources, brokers, or the pipeline's steps.
+
+/// All resources at one time.
+pub mod world;
+
+/// A resource: metadata and spec.
+pub mod meta;
+
+/// The status of a resource, as it is reported.
+pub mod report;
+
+/// The reasons in conditions and events.
+pub mod reason;
+
+/// How a broker is reached.
+pub mod connection;
+
+/// What a resource is called.
+pub mod key;
+
+pub use connection::{Connection, ConnectionError};
+pub use key::{Kind, ObjectKey};
+pub use meta::{AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, Object, PAUSED};
+pub use reason::{Reason, Tri};
+pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};
+pub use world::{EngineState, Objects, World};

@@ -1,0 +1,63 @@
+//! A resource: its spec, and everything about it that is not its spec.
+//!
+//! In: what a source has read. Out: [`Object`] with its [`Meta`], and the finalizer and annotations that mean something.
+//! Does not know about the spec's type.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::key::ObjectKey;
+use super::report::QueueNumbers;
+
+/// What the last written status says the resource owns on the broker. A source gives back exactly what it was last
+/// asked to write ([`StatusReport::name`], [`StatusReport::vhost`], [`StatusReport::applied`]); all `None` when nothing
+/// was ever written. Deletion goes by this alone, so that it works although the spec has gone wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LastStatus {
+    pub name: Option<String>,
+    pub vhost: Option<String>,
+    /// A binding as last put on the broker; opaque to sources (in the CRD: `x-kubernetes-preserve-unknown-fields`).
+    pub applied: Option<Value>,
+    /// What was last said of a queue. It has nothing to do with deletion.
+    pub queue: Option<QueueNumbers>,
+}
+
+/// Everything about a resource that is not its spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    pub key: ObjectKey,
+    pub uid: String,
+    pub generation: i64,
+    /// Unix seconds. The oldest resource owns a broker object; equal times are decided by the key.
+    pub created: i64,
+    /// Unix seconds since which the resource is being deleted.
+    pub deleting: Option<i64>,
+    pub annotations: BTreeMap<String, String>,
+    /// Carries the operator's finalizer.
+    pub finalized: bool,
+    pub status: LastStatus,
+}
+
+/// A resource: metadata and spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object<S> {
+    pub meta: Meta,
+    pub spec: S,
+}
+
+/// The finalizer that every resource carries before anything is declared for it.
+pub const FINALIZER: &str = "leveret.dev/finalizer";
+
+/// Annotation: `"true"` stops reconciling this resource (or, on a Broker, everything that refers to it).
+pub const PAUSED: &str = "leveret.dev/paused";
+
+/// Annotation: `"true"` lets a resource that is being deleted go although its broker cannot be reached or refuses.
+pub const FORCE_DELETE: &str = "leveret.dev/force-delete";
+
+/// Annotations: the addresses under which the operator reaches a broker it runs, when it is not in the same cluster
+/// network (`kubectl port-forward`): `amqp://127.0.0.1:5672` and `http://127.0.0.1:15672`.
+pub const AMQP_URI: &str = "leveret.dev/amqp-uri";
+
+/// See [`AMQP_URI`].
+pub const MANAGEMENT_URI: &str = "leveret.dev/management-uri";

@@ -1,0 +1,101 @@
+//! The words of conditions and events: a status, and the closed list of reasons.
+//!
+//! In: nothing. Out: [`Tri`] and [`Reason`]. Does not know about what led to them.
+
+use std::fmt;
+
+/// `metav1.ConditionStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tri {
+    True,
+    False,
+    Unknown,
+}
+
+impl Tri {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tri::True => "True",
+            Tri::False => "False",
+            Tri::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Tri {
+    fn from(value: bool) -> Self {
+        if value { Tri::True } else { Tri::False }
+    }
+}
+
+/// The closed list of reasons in conditions and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    Synced,
+    WaitingForBroker,
+    WaitingForSource,
+    WaitingForDestination,
+    WaitingForVhost,
+    Conflict,
+    Mismatch,
+    Immutable,
+    InvalidArgument,
+    NotAllowed,
+    DeletionBlocked,
+    Paused,
+    BrokerError,
+    Starting,
+    Unschedulable,
+    ImagePull,
+    Crashed,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 17] = [
+        Reason::Synced,
+        Reason::WaitingForBroker,
+        Reason::WaitingForSource,
+        Reason::WaitingForDestination,
+        Reason::WaitingForVhost,
+        Reason::Conflict,
+        Reason::Mismatch,
+        Reason::Immutable,
+        Reason::InvalidArgument,
+        Reason::NotAllowed,
+        Reason::DeletionBlocked,
+        Reason::Paused,
+        Reason::BrokerError,
+        Reason::Starting,
+        Reason::Unschedulable,
+        Reason::ImagePull,
+        Reason::Crashed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Synced => "Synced",
+            Reason::WaitingForBroker => "WaitingForBroker",
+            Reason::WaitingForSource => "WaitingForSource",
+            Reason::WaitingForDestination => "WaitingForDestination",
+            Reason::WaitingForVhost => "WaitingForVhost",
+            Reason::Conflict => "Conflict",
+            Reason::Mismatch => "Mismatch",
+            Reason::Immutable => "Immutable",
+            Reason::InvalidArgument => "InvalidArgument",
+            Reason::NotAllowed => "NotAllowed",
+            Reason::DeletionBlocked => "DeletionBlocked",
+            Reason::Paused => "Paused",
+            Reason::BrokerError => "BrokerError",
+            Reason::Starting => "Starting",
+            Reason::Unschedulable => "Unschedulable",
+            Reason::ImagePull => "ImagePull",
+            Reason::Crashed => "Crashed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

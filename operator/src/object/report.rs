@@ -1,0 +1,97 @@
+//! The whole status of one resource, on its way back to the source.
+//!
+//! In: what came of a resource. Out: [`StatusReport`]. Does not know about how a status is written.
+
+use serde_json::Value;
+
+use super::key::ObjectKey;
+use super::reason::{Reason, Tri};
+
+/// The fields that only a `Broker`'s status has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerFacts {
+    /// Product and version as the broker says, for example `RabbitMQ 4.3.6`.
+    pub version: Option<String>,
+    /// The AMQP URI and the address of the management API that are used, without credentials.
+    pub endpoint: Option<String>,
+    pub management: Option<String>,
+    /// Whether there is a connection; `None`: nothing is said about it.
+    pub reachable: Option<Tri>,
+    /// Only of a broker that the operator runs: whether messages outlive the pod, and the Secret for clients.
+    pub persistent: Option<bool>,
+    pub credentials: Option<String>,
+    pub usage: Usage,
+    /// Resources that refer to this broker, and how many of them are not Ready.
+    pub objects: u32,
+    pub not_ready: u32,
+}
+
+/// How full a broker is, as it last said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Messages in all queues.
+    pub messages: Option<u64>,
+    /// Free bytes on its disk.
+    pub disk_free: Option<u64>,
+}
+
+impl Usage {
+    /// This, after `before`: free space that has changed by less than an eighth counts as the same, so that a status is
+    /// not written all the time.
+    pub fn after(mut self, before: &Usage) -> Usage {
+        if let (Some(new), Some(old)) = (self.disk_free, before.disk_free)
+            && new.abs_diff(old) <= old / 8
+        {
+            self.disk_free = before.disk_free;
+        }
+        self
+    }
+}
+
+/// What waits in a queue, as the broker last said; for people, who look at it in `kubectl get -o wide`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueNumbers {
+    /// Ready, and with consumers.
+    pub messages: u64,
+    pub ready: u64,
+    pub consumers: u64,
+    /// When it will be empty at the rates of now: `4s`, `grows`, or `-` for neither.
+    pub drain: String,
+}
+
+/// The whole status of one resource; it replaces what was written before.
+///
+/// A report arrives only when it differs from the one before, but a source must still compare it with what stands in
+/// the resource (after a restart everything is reported once) and write only a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusReport {
+    pub key: ObjectKey,
+    pub uid: String,
+    /// The generation that was looked at: `observedGeneration` of the status and of every condition.
+    pub generation: i64,
+    pub ready: Tri,
+    pub reconciling: Tri,
+    pub stalled: Tri,
+    pub reason: Reason,
+    pub message: String,
+    /// What the resource owns on the broker; see [`LastStatus`]. `None` while it owns nothing.
+    pub name: Option<String>,
+    pub vhost: Option<String>,
+    pub applied: Option<Value>,
+    /// Something was done on the broker for this resource: `lastSyncTime` moves.
+    pub did_something: bool,
+    /// Only for a `Broker`.
+    pub broker: Option<BrokerFacts>,
+    /// Only for a `Queue`; `None`: nothing new, what was written stands.
+    pub queue: Option<QueueNumbers>,
+}
+
+impl StatusReport {
+    /// Takes the place of an older report, which may never have been written: what only that one said is not lost.
+    pub fn supersede(&mut self, old: StatusReport) {
+        if old.uid == self.uid {
+            self.did_something |= old.did_something;
+            self.queue = self.queue.take().or(old.queue);
+        }
+    }
+}
