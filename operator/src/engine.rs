@@ -1,40 +1,28 @@
-//! The broker that the operator runs itself: from a `Broker` with engine Leveret to a StatefulSet and what belongs to it.
+//! (pure) The broker that the operator runs itself: from a `Broker` with engine Leveret to the objects made for it.
 //!
-//! In: the `Broker`, and what stands in the cluster. Out: objects applied, and an [`EngineState`] that says how far they
-//! are. The pure steps make manifests and judge pods; [`run`] and [`keeper`] talk to the API server.
-//! Does not know about queues, exchanges and bindings, nor about the broker's wire.
-//!
-//! [`EngineState`]: crate::object::EngineState
+//! In: the `Broker`, and its pod as it stands. Out: the manifests of a StatefulSet and what belongs to it, and why a pod
+//! is not up. Does not know about an API server, nor about queues, exchanges and bindings.
 
-/// (pure) What the objects are called, and what is written on all of them.
-pub mod names;
-
-/// (pure) The broker's settings file.
-pub mod config;
-
-/// (pure) The administrator's credentials, in service-binding form.
-pub mod secret;
-
-/// (pure) The StatefulSet with the pod and its volume.
-pub mod statefulset;
-
-/// (pure) The user's patch over the pod template.
-pub mod patch;
-
-/// (pure) How the broker is reached, measured, protected.
-pub mod network;
-
-/// (pure) Why a pod is not up.
+/// Why a pod is not up.
 pub mod pods;
 
-/// (client) What stands in the cluster of all that.
-pub mod children;
+/// The StatefulSet with the pod and its volume.
+pub mod statefulset;
 
-/// (client) Applies the objects of one broker.
-pub mod keeper;
+/// The user's patch over the pod template.
+pub mod patch;
 
-/// (client) Keeps all brokers that the operator runs.
-pub mod run;
+/// How the broker is reached, measured, protected.
+pub mod network;
+
+/// The administrator's credentials, in service-binding form.
+pub mod secret;
+
+/// The broker's settings file.
+pub mod config;
+
+/// The objects' names, and the labels on all of them.
+pub mod names;
 
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{cli, operate};
+use crate::command::{leveret, operator};
 
 /// musl's own allocator asks the system for most blocks and has one lock: with it, reading ten thousand resources takes twice as long.
 #[global_allocator]
@@ -24,9 +24,9 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if is_operator(std::env::args_os().next()) {
-        operate::main()
+        operator::main()
     } else {
-        cli::main()
+        leveret::main()
     }
 }
 

@@ -6,9 +6,14 @@
 //! What comes from the API server has passed the schema and CEL rules of the CRDs; what comes from files must pass
 //! [`crate::resource::admission::admit`], which says the same.
 
+/// Resources in a cluster.
+pub mod kubernetes;
+
+/// Resources in a folder of manifests.
 pub mod folder;
 
-pub mod kubernetes;
+/// From a `Broker` and its Secrets to a connection.
+pub mod dereference;
 
 use std::future::Future;
 use std::sync::Arc;

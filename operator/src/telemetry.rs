@@ -2,12 +2,18 @@
 //!
 //! In: filter and format. Out: a global subscriber. Does not know about what is logged.
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
-
-use crate::args::LogFormat;
 
 /// Libraries that log as an error every answer that is not the one hoped for; those who asked say more about it.
 const LOUD: [&str; 2] = ["kube_client", "lapin"];
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]

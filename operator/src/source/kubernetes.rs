@@ -3,19 +3,29 @@
 //! In: watches of the API server. Out: the [`World`], and writes of status and finalizers.
 //! Does not know about brokers or the pipeline.
 
-mod api;
-
-mod cache;
-
-mod events;
-
-mod secrets;
-
+/// One reading, for `leveret plan`.
 pub mod snapshot;
 
+/// Lists and watches.
 mod watch;
 
+/// Statuses and finalizers.
 mod write;
+
+/// The objects as they stand in the cluster.
+mod cache;
+
+/// The status to write, and what is worth an event.
+mod status;
+
+/// Events.
+mod events;
+
+/// Secrets, looked up when they are needed.
+mod secrets;
+
+/// The API of each kind.
+mod api;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Once};
@@ -27,12 +37,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch as channel};
 use tokio::task::JoinHandle;
 
-use crate::dereference::{self, SecretData, dereference};
 use crate::metrics::Metrics;
 use crate::object::{
     Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Reason, StatusReport, Tri, World,
 };
 use crate::resource::BrokerSpec;
+use crate::source::dereference::{self, SecretData, dereference};
 use crate::source::{Source, SourceError};
 use cache::{Cache, Change, Unreadable};
 use events::Events;

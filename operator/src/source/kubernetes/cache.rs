@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::object::{EngineState, FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
 use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, QueueSpec};
-use crate::status::Status;
+use crate::source::kubernetes::status::Status;
 
 /// What a write needs to know about an object besides what the pipeline sees.
 #[derive(Clone, Debug, Default, PartialEq)]

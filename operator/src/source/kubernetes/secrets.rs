@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::watch::{Pauses, said};
-use crate::dereference::{self, SecretData};
 use crate::object::ConnectionError;
+use crate::source::dereference::{self, SecretData};
 
 /// How long a first answer of the API server is waited for.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);

@@ -14,9 +14,9 @@ use tokio::sync::watch as channel;
 use super::api::api_resource;
 use super::cache::Cache;
 use super::secrets::Secrets;
-use crate::dereference::dereference;
 use crate::object::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
 use crate::resource::BrokerSpec;
+use crate::source::dereference::dereference;
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;

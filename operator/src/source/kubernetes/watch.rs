@@ -20,9 +20,9 @@ use tracing::{debug, info, warn};
 use super::api::api_resource;
 use super::cache::{Change, Unreadable, key_of};
 use super::{Shared, write};
-use crate::dereference::referenced;
 use crate::object::{Kind, ObjectKey};
 use crate::resource::NamespacesFrom;
+use crate::source::dereference::referenced;
 
 /// How far the reading of a kind has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

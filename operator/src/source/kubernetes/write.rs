@@ -24,7 +24,7 @@ use crate::metrics::ApiWrite;
 use crate::object::{FINALIZER, ObjectKey, StatusReport};
 use crate::resource::{GROUP, VERSION};
 use crate::source::SourceError;
-use crate::status::{self, Status};
+use crate::source::kubernetes::status::{self, Status};
 
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::command::plan::changes;
+use crate::command::{lint, live::Live};
 use crate::object::{Kind, ObjectKey};
-use crate::plan::changes;
 use crate::source::folder::read::read_once;
-use crate::{lint, live::Live};
 
 fn args() -> ExportArgs {
     ExportArgs {

@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use crate::args::{Cli, Command, LogFormat, RunArgs};
+use super::args::{Cli, Command, RunArgs};
+use super::{install, run};
 use crate::resource::schema;
-use crate::{install, run, runtime, telemetry};
+use crate::telemetry::LogFormat;
+use crate::{runtime, telemetry};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {

@@ -9,8 +9,8 @@ use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
 use super::{Change, Changes, Error, Line, PlanArgs, applied, brokers_of, changes};
-use crate::lint;
-use crate::live::{Live, look};
+use crate::command::lint;
+use crate::command::live::{Live, look};
 use crate::object::{Kind, ObjectKey, World};
 use crate::resource::Engine;
 use crate::source::folder::read::{Manifests, read_once};

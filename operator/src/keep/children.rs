@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::names::{BROKER_LABEL, SELECTOR};
-use super::{ChildKind, names};
+use crate::engine::names::{BROKER_LABEL, SELECTOR};
+use crate::engine::{ChildKind, names};
 use crate::object::ObjectKey;
 use crate::source::kubernetes::said;
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use crate::args::RetireArgs;
+use crate::command::args::RetireArgs;
 use crate::object::FINALIZER;
 use crate::resource::{Binding, Broker, Exchange, Queue, crds};
 

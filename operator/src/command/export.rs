@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::broker;
-use crate::live::{FileError, LiveArgs, look};
+use crate::command::live::{FileError, LiveArgs, look};
 use crate::object::Kind;
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, VERSION};

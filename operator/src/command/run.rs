@@ -12,9 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::args::RunArgs;
 use crate::broker::connect::Network;
-use crate::engine;
+use crate::command::args::RunArgs;
+use crate::keep;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
 use crate::serve::{self, Ready};
@@ -109,7 +109,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         deletion_timeout: args.deletion_timeout,
         ..sync::Settings::default()
     };
-    let engines = engine::run::run(
+    let engines = keep::run::run(
         client,
         Arc::clone(&source),
         args.watch_namespaces.clone(),

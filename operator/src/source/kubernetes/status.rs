@@ -15,41 +15,41 @@ const MESSAGE_MAX: usize = 4096;
 /// The status of any kind, as it stands in the resource: fields that a kind does not have stay `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Status {
+pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
+    pub(super) observed_generation: Option<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
+    pub(super) conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub vhost: Option<String>,
+    pub(super) vhost: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub applied: Option<Value>,
+    pub(super) applied: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_sync_time: Option<String>,
+    pub(super) last_sync_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub(super) version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
+    pub(super) endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub management_endpoint: Option<String>,
+    pub(super) management_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub binding: Option<SecretRef>,
+    pub(super) binding: Option<SecretRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub messages: Option<u64>,
+    pub(super) messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<u64>,
+    pub(super) ready: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub consumers: Option<u64>,
+    pub(super) consumers: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain: Option<String>,
+    pub(super) drain: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub disk_free: Option<String>,
+    pub(super) disk_free: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub objects: Option<u32>,
+    pub(super) objects: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_ready: Option<u32>,
+    pub(super) not_ready: Option<u32>,
 }
 
 impl Status {
@@ -58,7 +58,7 @@ impl Status {
     }
 
     /// What deletion needs to know.
-    pub fn last(&self) -> LastStatus {
+    pub(super) fn last(&self) -> LastStatus {
         LastStatus {
             name: self.name.clone(),
             vhost: self.vhost.clone(),
@@ -81,7 +81,7 @@ impl Status {
 ///
 /// `lastTransitionTime` moves only with the condition's status (Kubernetes API conventions), `lastSyncTime` only when
 /// something was done on the broker. `now` is RFC 3339.
-pub fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
+pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
     let because = |type_: &str, status: Tri, reason: &str, message: &str| {
         let since = before
             .condition(type_)
@@ -177,16 +177,16 @@ fn quantity(bytes: u64) -> String {
 
 /// Something to tell as a Kubernetes event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
+pub(super) struct Transition {
     /// `Warning` rather than `Normal`.
-    pub warning: bool,
-    pub reason: Reason,
-    pub message: String,
+    pub(super) warning: bool,
+    pub(super) reason: Reason,
+    pub(super) message: String,
 }
 
 /// What to tell: one event when Ready's status or reason changes. A resource that waits right after its creation is
 /// nothing to tell about.
-pub fn transition(report: &StatusReport, before: &Status) -> Option<Transition> {
+pub(super) fn transition(report: &StatusReport, before: &Status) -> Option<Transition> {
     let old = before.condition("Ready");
     let same = old.is_some_and(|old| old.status == report.ready.as_str() && old.reason == report.reason.as_str());
     if same || (old.is_none() && is_waiting(report.reason)) {

@@ -17,12 +17,12 @@ use tracing::warn;
 
 use super::children::{Children, Seen};
 use super::keeper::{self, Keeper, Problem, Tools};
-use super::{ChildKind, names, pods};
-use crate::dereference::tls_problem;
+use crate::engine::{ChildKind, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason};
 use crate::resource::{BrokerSpec, Engine};
 use crate::source::Source;
+use crate::source::dereference::tls_problem;
 use crate::source::kubernetes::Kubernetes;
 
 /// How long the first answer of the API server is waited for.

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::connect::Network;
 use crate::broker::http::Management;
+use crate::command::terminal::{self, Watched};
 use crate::metrics::Metrics;
 use crate::object::{Connection, Tri};
 use crate::resource::Period;
 use crate::source::folder::read::Problem;
 use crate::source::folder::{Folder, Shown};
 use crate::sync;
-use crate::terminal::{self, Watched};
 use companion::Companion;
 
 /// How long the pipeline may take to end.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::children::{Seen, seen};
-use super::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
+use crate::engine::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::{Object, Reason};
 use crate::resource::BrokerSpec;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::broker;
-use crate::lint;
-use crate::live::{FileError, Live, LiveArgs, look};
+use crate::command::lint;
+use crate::command::live::{FileError, Live, LiveArgs, look};
 use crate::object::{ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Objects, Reason, World};
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
 use crate::source::folder::read::{Manifests, Problem, read_once};

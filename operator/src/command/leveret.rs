@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::dev::{self, DevArgs};
-use crate::export::{self, ExportArgs};
-use crate::lint::{self, LintArgs};
+use crate::command::dev::{self, DevArgs};
+use crate::command::export::{self, ExportArgs};
+use crate::command::lint::{self, LintArgs};
+use crate::command::plan::{self, PlanArgs};
 use crate::perf;
 use crate::perf::args::PerfArgs;
-use crate::plan::{self, PlanArgs};
 use crate::runtime;
 
 #[derive(Parser)]
