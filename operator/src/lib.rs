@@ -9,9 +9,6 @@ pub mod program;
 /// The commands of both.
 pub mod command;
 
-/// `leveret perf`: a load on any broker, measured.
-pub mod perf;
-
 /// Several operators, of which one reconciles.
 pub mod leader;
 

@@ -10,7 +10,13 @@ use harness::place::repository;
 
 use crate::{read, sources};
 
-const CRATES: [&str; 4] = ["broker/amqp/src", "broker/store/src", "broker/src", "operator/src"];
+const CRATES: [&str; 5] = [
+    "broker/amqp/src",
+    "broker/store/src",
+    "broker/src",
+    "operator/perf/src",
+    "operator/src",
+];
 
 /// The module path of a file: `queue/ready.rs` is `queue::ready`, `lib.rs` and `main.rs` are the root.
 fn module(root: &Path, file: &Path) -> Vec<String> {

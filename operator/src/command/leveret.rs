@@ -13,9 +13,8 @@ use crate::command::dev::{self, DevArgs};
 use crate::command::export::{self, ExportArgs};
 use crate::command::lint::{self, LintArgs};
 use crate::command::plan::{self, PlanArgs};
-use crate::perf;
-use crate::perf::args::PerfArgs;
 use crate::runtime;
+use leveret_perf::args::PerfArgs;
 
 #[derive(Parser)]
 #[command(
@@ -103,7 +102,7 @@ fn write_down(args: &ExportArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn measure(args: &PerfArgs) -> anyhow::Result<ExitCode> {
-    on_a_runtime(perf::run(args))??;
+    on_a_runtime(leveret_perf::run(args))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,37 +4,25 @@
 //! the broker over a client of its own that encodes messages once and understands only what it must, so that the machine is
 //! left to the broker. Does not know about resources, nor about any broker's code.
 //!
-//! The modules stand in the order in which a run meets them.
+//! The modules stand with those that use others above those that are used.
 
-use std::io::Write;
+/// From start to end.
+pub mod drive;
 
-use args::{Measure, PerfArgs};
-use error::Error;
-use load::Load;
+/// Small measurements: declarations, bindings, connections, restart.
+pub mod measure;
 
-/// Flags.
-pub mod args;
+/// What the machine and the generator can do without a broker.
+pub mod limits;
 
-/// What can go wrong.
-pub mod error;
-
-/// The URI of a broker.
-pub mod address;
-
-/// Patterns and keys for topic exchanges.
-pub mod topic;
-
-/// A load, checked.
-pub mod load;
-
-/// A blocking connection, for what comes before and after.
-pub mod client;
+/// An event loop with many connections.
+pub mod worker;
 
 /// Exchange, queues and connections of a load.
 pub mod setup;
 
-/// Messages, encoded once.
-pub mod template;
+/// A connection with one of them.
+pub mod link;
 
 /// A producer's messages and confirms.
 pub mod publisher;
@@ -42,11 +30,26 @@ pub mod publisher;
 /// A consumer's deliveries and acknowledgements.
 pub mod consumer;
 
-/// A connection with one of them.
-pub mod link;
+/// Messages, encoded once.
+pub mod template;
 
-/// An event loop with many connections.
-pub mod worker;
+/// A load, checked.
+pub mod load;
+
+/// Flags.
+pub mod args;
+
+/// A blocking connection, for what comes before and after.
+pub mod client;
+
+/// The URI of a broker.
+pub mod address;
+
+/// Patterns and keys for topic exchanges.
+pub mod topic;
+
+/// Figures, as table and JSON.
+pub mod report;
 
 /// Counters and histograms.
 pub mod count;
@@ -54,17 +57,14 @@ pub mod count;
 /// CPU and memory from the kernel.
 pub mod process;
 
-/// From start to end.
-pub mod drive;
+/// What can go wrong.
+pub mod error;
 
-/// Figures, as table and JSON.
-pub mod report;
+use std::io::Write;
 
-/// Small measurements: declarations, bindings, connections, restart.
-pub mod measure;
-
-/// What the machine and the generator can do without a broker.
-pub mod limits;
+use args::{Measure, PerfArgs};
+use error::Error;
+use load::Load;
 
 /// Runs what the flags say and prints the result.
 ///

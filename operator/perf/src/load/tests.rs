@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::perf::args::PerfArgs;
+use crate::args::PerfArgs;
 
 #[derive(Parser)]
 struct Cli {

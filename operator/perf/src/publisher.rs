@@ -218,7 +218,7 @@ mod tests {
     use leveret_amqp::ShortString;
 
     use super::*;
-    use crate::perf::template::Form;
+    use crate::template::Form;
 
     /// Takes so many octets, then no more.
     struct Socket(usize);
