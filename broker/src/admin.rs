@@ -42,6 +42,7 @@ pub mod scrape;
 
 pub mod health;
 
+use crate::access::Actor;
 use crate::listener::PlainListener;
 use crate::listener::tls::{Certificates, TlsListener};
 use crate::metrics::rates::Rates;
@@ -78,9 +79,6 @@ pub struct Admin {
     /// How fast counters grow.
     pub rates: Arc<Rates>,
 }
-
-/// The number by which changes over HTTP go, where a connection's would stand: no connection has it.
-const HTTP: u64 = 0;
 
 /// The parameters of a URL.
 type Parameters = axum::extract::Query<HashMap<String, String>>;
@@ -183,8 +181,13 @@ impl FromRequestParts<Gate> for Open {
     }
 }
 
-/// What all other handlers work with: only for requests that know user and password (HTTP basic, RFC 7617).
-pub struct Login(pub Arc<Admin>);
+/// A request that knows user and password (HTTP basic, RFC 7617): what all other handlers work with.
+pub struct Login {
+    /// The API.
+    pub admin: Arc<Admin>,
+    /// Who logged in.
+    pub actor: Actor,
+}
 
 impl FromRequestParts<Gate> for Login {
     type Rejection = Failure;
@@ -192,8 +195,8 @@ impl FromRequestParts<Gate> for Login {
     async fn from_request_parts(parts: &mut Parts, gate: &Gate) -> Result<Self> {
         let Open(admin) = Open::from_request_parts(parts, gate).await?;
         let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0);
-        check(&admin, peer, &parts.headers)?;
-        Ok(Self(admin))
+        let actor = log_in(&admin, peer, &parts.headers)?;
+        Ok(Self { admin, actor })
     }
 }
 
@@ -220,11 +223,11 @@ fn router() -> Router<Gate> {
         .fallback(|| async { Failure::NotFound })
 }
 
-fn check(admin: &Admin, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<()> {
+fn log_in(admin: &Admin, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<Actor> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
     let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
     let from = peer.ok_or(Failure::NotAuthorized)?.ip();
-    admin.node.users.check(&user, &password, from).map_err(|reason| {
+    admin.node.users.login(&user, &password, from).map_err(|reason| {
         tracing::info!(?peer, %reason, "HTTP login refused");
         Failure::NotAuthorized
     })

@@ -5,7 +5,7 @@
 
 mod values;
 
-use crate::auth::{self, Users};
+use crate::access::users::{self, Users};
 use crate::files;
 use clap::Parser;
 use std::net::SocketAddr;
@@ -408,7 +408,7 @@ impl Flags {
         let user = ("admin_user_file", &self.admin_user_file);
         if let Some((user, password)) = both(user, ("admin_password_file", &self.admin_password_file))? {
             for (key, path) in [("admin_user_file", &user), ("admin_password_file", &password)] {
-                auth::line(path).map_err(|why| {
+                users::line(path).map_err(|why| {
                     value(
                         key,
                         &path.display().to_string(),

@@ -1,12 +1,13 @@
 //! What happened to the topology, told on the topic exchange `amq.rabbitmq.event` in the shape of RabbitMQ's event exchange.
 //!
 //! Comes in: creations and deletions, after their locks are released. Goes out: messages without body whose headers say what it was
-//! and whose routing key says what happened (`queue.deleted`). Nothing is encoded while nobody has bound a queue there.
-//! Does not know about who listens.
+//! and whose routing key says what happened (`queue.deleted`). Nothing is encoded while no queue is bound there.
+//! Does not know who listens.
 
+use crate::access::INTERNAL_USER;
 use crate::exchange::binding::Binding;
 use crate::message::Message;
-use crate::{auth, exchange, queue};
+use crate::{exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,14 +15,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The exchange that events are published to.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
 
-/// Who did what the broker does by itself (RabbitMQ's name for it).
-const INTERNAL: &str = "rmq-internal";
-
 /// One event.
 #[derive(Debug)]
 pub struct Event {
     what: What,
-    user: &'static str,
+    /// Whether it followed from something else, and no user asked for it.
+    by_broker: bool,
 }
 
 #[derive(Debug)]
@@ -36,8 +35,8 @@ enum What {
 
 impl Event {
     fn new(what: What) -> Self {
-        let user = auth::administrator();
-        Self { what, user }
+        let by_broker = false;
+        Self { what, by_broker }
     }
 
     /// `queue.created`
@@ -70,9 +69,10 @@ impl Event {
         Self::new(What::BindingDeleted(binding.clone()))
     }
 
-    /// The same, as something that followed from something else and that nobody asked for.
+    /// The same event, as something that followed from something else and that no user asked for.
     pub fn by_broker(self) -> Self {
-        Self { user: INTERNAL, ..self }
+        let by_broker = true;
+        Self { by_broker, ..self }
     }
 
     /// The routing key.
@@ -87,11 +87,12 @@ impl Event {
         }
     }
 
-    /// What RabbitMQ says of it, in the order of the names.
-    fn headers(&self, vhost: &str, millis: i64) -> FieldTable {
+    /// RabbitMQ's description of it, in the order of the names.
+    fn headers(&self, vhost: &str, user: &str, millis: i64) -> FieldTable {
+        let user = if self.by_broker { INTERNAL_USER } else { user };
         let mut headers = vec![
             ("timestamp_in_ms", FieldValue::Long(millis)),
-            ("user_who_performed_action", self.user.into()),
+            ("user_who_performed_action", user.into()),
             ("vhost", vhost.into()),
         ];
         match &self.what {
@@ -135,11 +136,11 @@ impl Event {
         headers.into_iter().map(pair).collect()
     }
 
-    /// The event as it is published to [`EXCHANGE`] of a vhost.
-    pub fn message(&self, vhost: &str) -> Message {
+    /// The event as it is published to [`EXCHANGE`] of a vhost, after something that `user` did.
+    pub fn message(&self, vhost: &str, user: &str) -> Message {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let properties = BasicProperties {
-            headers: Some(self.headers(vhost, now.as_millis() as i64)),
+            headers: Some(self.headers(vhost, user, now.as_millis() as i64)),
             delivery_mode: Some(2),
             timestamp: Some(now.as_secs()),
             ..BasicProperties::default()
@@ -216,8 +217,10 @@ mod tests {
             .into_iter()
             .collect(),
         };
+        let asked_for = Event::binding_deleted(&binding).headers("/", "guest", 5);
+        assert_eq!(asked_for.get("user_who_performed_action"), Some(&"guest".into()));
         let event = Event::binding_deleted(&binding).by_broker();
-        let headers = event.headers("/", 5);
+        let headers = event.headers("/", "guest", 5);
         let expected = [
             "arguments",
             "destination_kind",
@@ -234,7 +237,7 @@ mod tests {
         let texts = ["{<<\"n\">>,signedint,1}", "{<<\"s\">>,longstr,<<\"t\">>}"];
         let texts = texts.into_iter().map(FieldValue::from).collect();
         assert_eq!(headers.get("arguments"), Some(&FieldValue::Array(texts)));
-        let message = event.message("/");
+        let message = event.message("/", "guest");
         assert_eq!(
             (message.routing_key(), message.body()),
             (&b"binding.deleted"[..], &b""[..])

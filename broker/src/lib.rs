@@ -49,8 +49,8 @@ pub mod metrics;
 /// What happened to the topology, told on an exchange.
 pub mod events;
 
-/// Who may log in.
-pub mod auth;
+/// Users, and what they may do.
+pub mod access;
 
 /// Memory limits.
 pub mod limits;

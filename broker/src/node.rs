@@ -2,7 +2,7 @@
 //!
 //! A leaf: connections, channels and the HTTP API import it. Does not know about sockets.
 
-use crate::auth::Users;
+use crate::access::users::Users;
 use crate::connection::outbox::Outbox;
 use crate::connection::registry::Registry;
 use crate::limits::{Alarms, Memory, disk::Disk};

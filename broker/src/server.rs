@@ -35,7 +35,6 @@ const DEFAULT_VHOST: &str = "/";
 pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    config.users.publish();
     let amqp = listener::bind("amqp", &config.amqp_listen)?;
     let http = listener::bind("http", &config.http_listen)?;
     let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);

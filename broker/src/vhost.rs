@@ -2,7 +2,7 @@
 //!
 //! Comes in: declarations from channels and the HTTP API, routing keys. Goes out: queues, and positions in the log that a reply
 //! has to wait for. Topology changes take one lock and are appended to the log under it, so the log has them in their order.
-//! Does not know about channels or connections (owners are numbers).
+//! Every operation is carried out for an actor, whose rights are asked for where RabbitMQ does. Does not know about channels.
 
 pub mod record;
 
@@ -22,6 +22,8 @@ pub mod tell;
 
 pub mod restore;
 
+use crate::access::Actor;
+use crate::access::permissions::{Kind as ResourceKind, Resource, Right};
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Kind};
@@ -147,17 +149,22 @@ impl Vhost {
         &self.log
     }
 
-    /// A queue by name that `connection` may use.
+    /// A queue that `actor` reads from: consumes, gets, purges.
     ///
     /// # Errors
-    /// 404 if there is none, 405 if it belongs to another connection.
-    pub fn queue(&self, name: &ShortString, connection: u64) -> Result<Arc<Queue>> {
+    /// 403 without the right; 404 if there is none, 405 if it belongs to another connection.
+    pub fn queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
+        self.check_queue(actor, Right::Read, name)?;
+        self.find_queue(name, actor)
+    }
+
+    fn find_queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
         let topology = self.topology.read();
         let queue = topology
             .queues
             .get(name)
             .ok_or_else(|| Error::missing("queue", name, &self.name))?;
-        self.check_owner(queue, connection)?;
+        self.check_owner(queue, actor)?;
         Ok(queue.clone())
     }
 
@@ -187,11 +194,36 @@ impl Vhost {
         self.topology.read().queues_by_id.get(&id).cloned()
     }
 
-    fn check_owner(&self, queue: &Queue, connection: u64) -> Result<()> {
-        match queue.definition.owner {
-            Some(owner) if owner != connection => Err(self.locked(queue.name())),
-            _ => Ok(()),
+    fn check_owner(&self, queue: &Queue, actor: &Actor) -> Result<()> {
+        if actor.is_shut_out(queue.definition.owner) {
+            return Err(self.locked(queue.name()));
         }
+        Ok(())
+    }
+
+    fn check_queue(&self, actor: &Actor, right: Right, name: &ShortString) -> Result<()> {
+        self.check(actor, right, ResourceKind::Queue, name.as_bytes())
+    }
+
+    fn check_exchange(&self, actor: &Actor, right: Right, name: &ShortString) -> Result<()> {
+        self.check(actor, right, ResourceKind::Exchange, name.as_bytes())
+    }
+
+    /// Any right to an object is enough to know of it.
+    fn check_any(&self, actor: &Actor, kind: ResourceKind, name: &ShortString) -> Result<()> {
+        let mut asked = Ok(());
+        for right in Right::ALL {
+            asked = self.check(actor, right, kind, name.as_bytes());
+            if asked.is_ok() {
+                break;
+            }
+        }
+        asked
+    }
+
+    fn check(&self, actor: &Actor, right: Right, kind: ResourceKind, name: &[u8]) -> Result<()> {
+        let vhost = &self.name;
+        actor.check(right, &Resource { vhost, kind, name })
     }
 
     fn locked(&self, name: &ShortString) -> Error {
@@ -244,3 +276,6 @@ pub fn clean_name(name: &ShortString) -> ShortString {
         .collect();
     ShortString::try_from(&clean[..]).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

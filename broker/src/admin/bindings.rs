@@ -8,7 +8,7 @@ use super::error::{Failure, Result};
 use super::json::{Object, quoted, unquoted};
 use super::names::{self, from_url};
 use super::page::Query;
-use super::{Admin, Gate, HTTP, Login, Parameters, aside, json, ok, vhost_of_change};
+use super::{Admin, Gate, Login, Parameters, aside, json, ok, vhost_of_change};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
@@ -112,12 +112,12 @@ fn order(binding: &Binding) -> (&ShortString, DestinationKind, &ShortString, &Sh
     )
 }
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(&admin, None, Query::parse(&parameters)?, Scope::default()).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -164,7 +164,7 @@ fn ends(source: &str, kind: &str, destination: &str) -> Result<Scope> {
 }
 
 async fn list_between(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, source, kind, destination)): Ends,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -179,7 +179,11 @@ async fn list_between(
     list(&admin, Some(&vhost), query, scope).await
 }
 
-async fn bind(Login(admin): Login, Path((vhost, source, kind, destination)): Ends, body: Bytes) -> Result<Response> {
+async fn bind(
+    Login { admin, actor }: Login,
+    Path((vhost, source, kind, destination)): Ends,
+    body: Bytes,
+) -> Result<Response> {
     let vhost = vhost_of_change(&admin, &vhost)?;
     let scope = ends(&source, &kind, &destination)?;
     let fields = Fields::parse(&body)?;
@@ -193,7 +197,7 @@ async fn bind(Login(admin): Login, Path((vhost, source, kind, destination)): End
         routing_key: fields.short("routing_key")?.unwrap_or_default(),
         arguments: fields.table("arguments")?,
     };
-    let change = vhost.bind(binding.clone(), HTTP)?;
+    let change = vhost.bind(binding.clone(), &actor)?;
     admin.node.wait_durable(change.lsn).await;
     // Relative to the request's URL, and quoted once more, as RabbitMQ sends it: clients take the last part as it is.
     let location = format!(
@@ -212,18 +216,21 @@ fn quoted_key(key: &str) -> String {
 
 type Key = Path<(String, String, String, String, String)>;
 
-async fn one(Login(admin): Login, Path((vhost, source, kind, destination, key)): Key) -> Result<Response> {
+async fn one(Login { admin, .. }: Login, Path((vhost, source, kind, destination, key)): Key) -> Result<Response> {
     let vhost = admin.vhost(&vhost)?;
     let scope = ends(&source, &kind, &destination)?;
     let binding = find(&vhost, &scope, &key)?;
     Ok(ok(json::object(None, |o| describe(&vhost, &binding, o))))
 }
 
-async fn unbind(Login(admin): Login, Path((vhost, source, kind, destination, key)): Key) -> Result<StatusCode> {
+async fn unbind(
+    Login { admin, actor }: Login,
+    Path((vhost, source, kind, destination, key)): Key,
+) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     let scope = ends(&source, &kind, &destination)?;
     let binding = find(&vhost, &scope, &key)?;
-    let change = vhost.unbind(&binding, HTTP)?;
+    let change = vhost.unbind(&binding, &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -26,12 +26,12 @@ pub fn router() -> Router<Gate> {
 /// A channel with its connection.
 type Row = (Arc<ConnectionInfo>, Arc<ChannelInfo>);
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, Query::parse(&parameters)?, |_| true).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -59,7 +59,7 @@ pub async fn list(
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(wanted): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {

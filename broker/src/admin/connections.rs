@@ -25,12 +25,12 @@ pub fn router() -> Router<Gate> {
         .route("/api/vhosts/{vhost}/connections", get(list_vhost))
 }
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, Query::parse(&parameters)?, |_| true).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -42,7 +42,7 @@ async fn list_vhost(
 }
 
 async fn list_user(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(user): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -70,7 +70,7 @@ async fn list(
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(name): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -80,7 +80,7 @@ async fn one(
 }
 
 async fn channels_of(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(name): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -89,12 +89,12 @@ async fn channels_of(
 }
 
 /// Closes with 320; the header `X-Reason` says why.
-async fn close(Login(admin): Login, Path(name): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
+async fn close(Login { admin, .. }: Login, Path(name): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
     find(&admin, &name)?.close(&reason(&headers));
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn close_user(Login(admin): Login, Path(user): Path<String>, headers: HeaderMap) -> StatusCode {
+async fn close_user(Login { admin, .. }: Login, Path(user): Path<String>, headers: HeaderMap) -> StatusCode {
     let connections = admin.node.connections.list();
     for connection in connections.iter().filter(|connection| connection.user == user) {
         connection.close(&reason(&headers));

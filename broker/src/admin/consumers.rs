@@ -24,12 +24,12 @@ pub fn router() -> Router<Gate> {
         .route("/api/consumers/{vhost}", get(list_vhost))
 }
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {

@@ -4,8 +4,7 @@
 
 use super::error::Result;
 use super::json::{Array, Object};
-use super::{Gate, Login, Parameters, aside, json};
-use crate::auth;
+use super::{Gate, Login, Parameters, aside, json, users};
 use crate::exchange::binding::Binding;
 use crate::metrics::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::vhost::Vhost;
@@ -22,17 +21,23 @@ pub fn router() -> Router<Gate> {
         .route("/api/definitions/{vhost}", get(of_vhost))
 }
 
-async fn all(Login(admin): Login, extract::Query(_): Parameters) -> Result<Response> {
-    let vhosts = admin.vhosts(None)?;
+async fn all(Login { admin, .. }: Login, extract::Query(_): Parameters) -> Result<Response> {
+    let (names, vhosts) = (admin.node.users.names(), admin.vhosts(None)?);
     aside(move || {
         Ok(json::object(None, |o| {
             versions(o);
-            o.array("users", |list| list.object(user));
+            o.array("users", |list| {
+                names.iter().for_each(|name| list.object(|o| users::describe(name, o)));
+            });
             o.array("vhosts", |list| {
                 vhosts.iter().for_each(|vhost| list.object(|o| describe(vhost, o)));
             });
             o.array("permissions", |list| {
-                vhosts.iter().for_each(|vhost| list.object(|o| permission(vhost, o)));
+                for name in &names {
+                    vhosts
+                        .iter()
+                        .for_each(|vhost| list.object(|o| users::describe_permission(name, vhost, o)));
+                }
             });
             ["topic_permissions", "parameters", "global_parameters", "policies"]
                 .iter()
@@ -43,7 +48,7 @@ async fn all(Login(admin): Login, extract::Query(_): Parameters) -> Result<Respo
     .await
 }
 
-async fn of_vhost(Login(admin): Login, Path(name): Path<String>) -> Result<Response> {
+async fn of_vhost(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
     let vhosts = admin.vhosts(Some(&name))?;
     aside(move || {
         Ok(json::object(None, |o| {
@@ -62,14 +67,6 @@ fn versions(o: &mut Object<'_>) {
     o.text("product_version", VERSION);
 }
 
-fn user(o: &mut Object<'_>) {
-    o.text("name", auth::administrator());
-    o.text("password_hash", "");
-    o.text("hashing_algorithm", "rabbit_password_hashing_sha256");
-    o.array("tags", |tags| tags.text("administrator"));
-    o.object("limits", |_| ());
-}
-
 fn describe(vhost: &Vhost, o: &mut Object<'_>) {
     o.text("name", &vhost.name);
     o.array("limits", |_| ());
@@ -77,14 +74,6 @@ fn describe(vhost: &Vhost, o: &mut Object<'_>) {
         o.text("default_queue_type", "classic");
         o.array("tags", |_| ());
     });
-}
-
-fn permission(vhost: &Vhost, o: &mut Object<'_>) {
-    o.text("user", auth::administrator());
-    o.text("vhost", &vhost.name);
-    ["configure", "write", "read"]
-        .iter()
-        .for_each(|right| o.text(right, ".*"));
 }
 
 /// What a client has declared and that outlives it: without predeclared exchanges, the default exchange's bindings and exclusive

@@ -8,7 +8,7 @@ use super::json::Object;
 use super::names::{exchange as exchange_named, from_url};
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, bindings, is_true, json, ok, vhost_of_change};
-use crate::auth;
+use crate::access::INTERNAL_USER;
 use crate::exchange::Definition;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -31,12 +31,12 @@ pub fn router() -> Router<Gate> {
         .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(bindings_to))
 }
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -54,27 +54,35 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             exchanges.sort_by(|a, b| a.name.cmp(&b.name));
             rows.extend(exchanges.into_iter().map(|exchange| (vhost.clone(), exchange)));
         }
+        let declarer = declarer(&admin);
         query.list(
             rows,
             |(_, exchange)| exchange.name.to_str_lossy(),
-            |(vhost, exchange), o| describe(vhost, exchange, o),
+            |(vhost, exchange), o| describe(vhost, exchange, &declarer, o),
         )
     })
     .await
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&vhost)?;
     let definition = exchange_named(&vhost, from_url(&name))?;
-    Ok(ok(json::object(query.columns(), |o| describe(&vhost, &definition, o))))
+    let declarer = declarer(&admin);
+    Ok(ok(json::object(query.columns(), |o| {
+        describe(&vhost, &definition, &declarer, o)
+    })))
 }
 
-async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<StatusCode> {
+async fn declare(
+    Login { admin, actor }: Login,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<StatusCode> {
     let vhost = vhost_of_change(&admin, &vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = ExchangeDeclare {
@@ -86,7 +94,7 @@ async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)
         arguments: fields.table("arguments")?,
         ..ExchangeDeclare::default()
     };
-    let change = vhost.declare_exchange(&declare)?;
+    let change = vhost.declare_exchange(&declare, &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(if change.changed {
         StatusCode::CREATED
@@ -96,19 +104,19 @@ async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)
 }
 
 async fn remove(
-    Login(admin): Login,
+    Login { admin, actor }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     let exchange = exchange_named(&vhost, from_url(&name))?;
-    let change = vhost.delete_exchange(&exchange.name, is_true(&parameters, "if-unused"))?;
+    let change = vhost.delete_exchange(&exchange.name, is_true(&parameters, "if-unused"), &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn bindings_from(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -118,7 +126,7 @@ async fn bindings_from(
 }
 
 async fn bindings_to(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -127,7 +135,12 @@ async fn bindings_to(
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange.name)).await
 }
 
-fn describe(vhost: &Vhost, exchange: &Definition, o: &mut Object<'_>) {
+/// The user that exchanges were declared by: it isn't recorded which, and there is one.
+fn declarer(admin: &Admin) -> String {
+    admin.node.users.names().pop().unwrap_or_default()
+}
+
+fn describe(vhost: &Vhost, exchange: &Definition, declarer: &str, o: &mut Object<'_>) {
     o.name("name", &exchange.name);
     o.text("vhost", &vhost.name);
     o.text("type", exchange.kind.name());
@@ -136,11 +149,7 @@ fn describe(vhost: &Vhost, exchange: &Definition, o: &mut Object<'_>) {
     o.bool("internal", exchange.internal);
     o.table("arguments", &exchange.arguments);
     let predeclared = exchange.name.is_empty() || exchange.name.as_bytes().starts_with(b"amq.");
-    let user = if predeclared {
-        "rmq-internal"
-    } else {
-        auth::administrator()
-    };
+    let user = if predeclared { INTERNAL_USER } else { declarer };
     o.text("user_who_performed_action", user);
     o.null("policy");
 }

@@ -58,7 +58,7 @@ fn fine() -> Response {
 
 /// Not one of RabbitMQ's: damaged places in the log, met at start, when a message was read, or by the look at older files that follows a
 /// start.
-async fn damage(Login(admin): Login) -> Response {
+async fn damage(Login { admin, .. }: Login) -> Response {
     let places = admin.node.log.damage();
     if places.is_empty() {
         return fine();
@@ -82,7 +82,7 @@ async fn damage(Login(admin): Login) -> Response {
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-async fn alarms(Login(admin): Login) -> Response {
+async fn alarms(Login { admin, .. }: Login) -> Response {
     let raised: Vec<_> = admin.node.alarms.raised().collect();
     if raised.is_empty() {
         return fine();
@@ -102,7 +102,7 @@ async fn alarms(Login(admin): Login) -> Response {
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-async fn serving(Login(admin): Login) -> Response {
+async fn serving(Login { admin, .. }: Login) -> Response {
     match in_service(&admin) {
         Ok(()) => fine(),
         Err(reason) => {
@@ -122,12 +122,12 @@ async fn quorum(_: Login) -> Response {
     }))
 }
 
-async fn alive(Login(admin): Login, Path(vhost): Path<String>) -> Result<Response> {
+async fn alive(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
     admin.vhost(&vhost)?;
     Ok(fine())
 }
 
-async fn port(Login(admin): Login, Path(port): Path<u16>) -> Response {
+async fn port(Login { admin, .. }: Login, Path(port): Path<u16>) -> Response {
     let mut ports: Vec<u16> = admin.listeners.iter().map(|(_, address)| address.port()).collect();
     ports.dedup();
     if ports.contains(&port) {
@@ -147,7 +147,7 @@ async fn port(Login(admin): Login, Path(port): Path<u16>) -> Response {
     with_status(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-async fn protocol(Login(admin): Login, Path(protocol): Path<String>) -> Response {
+async fn protocol(Login { admin, .. }: Login, Path(protocol): Path<String>) -> Response {
     let mut protocols: Vec<&str> = admin.listeners.iter().map(|(protocol, _)| *protocol).collect();
     protocols.dedup();
     // RabbitMQ's names for what this broker speaks.

@@ -7,8 +7,7 @@ use super::body::{Fields, short};
 use super::error::{Failure, Result};
 use super::json::Object;
 use super::names::{self, from_url};
-use super::{Gate, HTTP, Login, json, ok, vhost_of_change};
-use crate::auth;
+use super::{Gate, Login, json, ok, vhost_of_change};
 use crate::channel::publish::check;
 use crate::channel::state::Desk;
 use crate::message::Message;
@@ -35,7 +34,7 @@ pub fn router() -> Router<Gate> {
 }
 
 async fn publish(
-    Login(admin): Login,
+    Login { admin, actor }: Login,
     Path((vhost, exchange)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response> {
@@ -51,10 +50,11 @@ async fn publish(
     if let Some(reason) = admin.node.alarms.reason() {
         return Err(Failure::Blocked(reason));
     }
-    let message = check(auth::administrator(), &message)?.unwrap_or(message);
-    let route = vhost.route(&message, false).map_err(|reason| match reason {
+    let message = check(&actor.user, &message)?.unwrap_or(message);
+    let route = vhost.route(&message, Some(&actor)).map_err(|reason| match reason {
         NoExchange::Missing => Failure::Missing("exchange_not_found".into()),
         NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
+        NoExchange::Denied(error) => (*error).into(),
     })?;
     let routed = !route.queues.is_empty();
     let totals = &admin.node.totals;
@@ -164,11 +164,15 @@ struct Fetched {
     remaining: usize,
 }
 
-async fn take(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<Response> {
+async fn take(
+    Login { admin, actor }: Login,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response> {
     let vhost = vhost_of_change(&admin, &vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
     names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
-    let queue = vhost.queue(&short(&name)?, HTTP)?;
+    let queue = vhost.queue(&short(&name)?, &actor)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;
     let after = After::parse(fields.text("ackmode")?.unwrap_or_default())?;

@@ -22,7 +22,7 @@ pub fn router() -> Router<Gate> {
         .route("/api/nodes/{name}/memory", get(memory))
 }
 
-async fn list(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     aside(move || {
         let row = vec![admin.node.name.clone()];
@@ -32,7 +32,7 @@ async fn list(Login(admin): Login, extract::Query(parameters): Parameters) -> Re
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(name): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -42,7 +42,7 @@ async fn one(
 }
 
 /// RabbitMQ's break-down is of Erlang's memory: there is nothing to compare it with.
-async fn memory(Login(admin): Login, Path(name): Path<String>) -> Result<Response> {
+async fn memory(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
     is_this(&admin, &name)?;
     Ok(ok(json::object(None, |o| o.text("memory", "not_available"))))
 }

@@ -23,11 +23,11 @@ pub fn router() -> Router<Gate> {
         .route("/api/extensions", get(|_: Login| async { ok(b"[]".to_vec()) }))
 }
 
-async fn cluster_name(Login(admin): Login) -> Response {
+async fn cluster_name(Login { admin, .. }: Login) -> Response {
     ok(json::object(None, |o| o.text("name", &admin.node.name)))
 }
 
-async fn overview(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn overview(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     aside(move || {
         Ok(json::object(query.columns(), |o| {

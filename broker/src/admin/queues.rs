@@ -9,7 +9,7 @@ use super::json::Object;
 use super::names::queue as queue_named;
 use super::overview::{delivery_stats, depth};
 use super::page::Query;
-use super::{Admin, Gate, HTTP, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
+use super::{Admin, Gate, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
 use crate::channel::consume::notify_cancelled;
 use crate::channel::state::Desk;
 use crate::metrics::rates::{Backlog, QueueRates};
@@ -40,12 +40,12 @@ pub fn router() -> Router<Gate> {
 /// A queue with its vhost.
 type Row = (Arc<Vhost>, Arc<Queue>);
 
-async fn list_all(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
 
 async fn list_vhost(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -71,7 +71,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
@@ -89,7 +89,11 @@ async fn one(
     .await
 }
 
-async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)>, body: Bytes) -> Result<StatusCode> {
+async fn declare(
+    Login { admin, actor }: Login,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<StatusCode> {
     let vhost = vhost_of_change(&admin, &vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = QueueDeclare {
@@ -99,7 +103,7 @@ async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)
         arguments: fields.table("arguments")?,
         ..QueueDeclare::default()
     };
-    let (_, change) = vhost.declare_queue(&declare, HTTP)?;
+    let (_, change) = vhost.declare_queue(&declare, &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(if change.changed {
         StatusCode::CREATED
@@ -109,23 +113,23 @@ async fn declare(Login(admin): Login, Path((vhost, name)): Path<(String, String)
 }
 
 async fn remove(
-    Login(admin): Login,
+    Login { admin, actor }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
     let queue = queue_named(&vhost, &name)?;
-    let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, HTTP)?;
+    let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, &actor)?;
     notify_cancelled(&deleted.consumers, &mut Desk::default());
     admin.node.wait_durable(deleted.change.lsn).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn purge(Login(admin): Login, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode> {
+async fn purge(Login { admin, actor }: Login, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     queue_named(&vhost, &name)?;
-    let queue = vhost.queue(&short(&name)?, HTTP)?;
+    let queue = vhost.queue(&short(&name)?, &actor)?;
     let mut desk = Desk::default();
     queue.purge(&mut desk.work);
     let appended = desk.work.records.append(vhost.log(), Urgency::Now)?;
@@ -134,7 +138,7 @@ async fn purge(Login(admin): Login, Path((vhost, name)): Path<(String, String)>)
 }
 
 async fn bindings_of(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {

@@ -4,13 +4,16 @@
 //! Comes in: requests. Goes out: RabbitMQ's objects.
 
 use super::error::{Failure, Result};
-use super::json::{Array, Object};
-use super::{Gate, Login, json, nodes, ok};
-use crate::auth;
+use super::json::Object;
+use super::{Admin, Gate, Login, json, nodes, ok};
+use crate::access::permissions::Right;
+use crate::access::users::{PERMISSIONS, TAGS};
+use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::get;
+use std::sync::Arc;
 
 /// Lists of what there is none of in this version.
 const EMPTY: [&str; 15] = [
@@ -52,77 +55,91 @@ pub fn router() -> Router<Gate> {
     router
 }
 
-async fn whoami(_: Login) -> Response {
+async fn whoami(Login { actor, .. }: Login) -> Response {
     ok(json::object(None, |o| {
-        o.text("name", auth::administrator());
-        o.array("tags", |tags| tags.text("administrator"));
+        o.text("name", &actor.user);
+        tags(o);
         o.bool("is_internal_user", true);
     }))
 }
 
-async fn users(_: Login) -> Response {
-    ok(json::array(None, |list| list.object(describe)))
+async fn users(Login { admin, .. }: Login) -> Response {
+    let users = admin.node.users.names();
+    ok(json::array(None, |list| {
+        users.iter().for_each(|user| list.object(|o| describe(user, o)));
+    }))
 }
 
-async fn user(_: Login, Path(user): Path<String>) -> Result<Response> {
-    is_user(&user)?;
-    Ok(ok(json::object(None, describe)))
+async fn user(Login { admin, .. }: Login, Path(user): Path<String>) -> Result<Response> {
+    is_user(&admin, &user)?;
+    Ok(ok(json::object(None, |o| describe(&user, o))))
 }
 
-fn is_user(user: &str) -> Result<()> {
-    if user == auth::administrator() {
+/// # Errors
+/// 404 for a user that doesn't exist.
+fn is_user(admin: &Admin, user: &str) -> Result<()> {
+    if admin.node.users.names().iter().any(|name| name == user) {
         Ok(())
     } else {
         Err(Failure::NotFound)
     }
 }
 
-fn describe(o: &mut Object<'_>) {
-    o.text("name", auth::administrator());
-    // The hash is nobody's business.
+/// A user as RabbitMQ shows it, but without the hash of the password.
+pub fn describe(user: &str, o: &mut Object<'_>) {
+    o.text("name", user);
     o.text("password_hash", "");
     o.text("hashing_algorithm", "rabbit_password_hashing_sha256");
-    o.array("tags", |tags| tags.text("administrator"));
+    tags(o);
     o.object("limits", |_| ());
 }
 
-async fn permissions(Login(admin): Login) -> Result<Response> {
-    let vhosts = admin.vhosts(None)?;
-    Ok(ok(json::array(None, |list| {
-        vhosts.iter().for_each(|vhost| everything(&vhost.name, list));
-    })))
+fn tags(o: &mut Object<'_>) {
+    o.array("tags", |list| TAGS.iter().for_each(|tag| list.text(tag)));
 }
 
-async fn permissions_of(login: Login, Path(user): Path<String>) -> Result<Response> {
-    is_user(&user)?;
-    permissions(login).await
+async fn permissions(Login { admin, .. }: Login) -> Result<Response> {
+    let (users, vhosts) = (admin.node.users.names(), admin.vhosts(None)?);
+    Ok(ok(list_permissions(&users, &vhosts)))
 }
 
-async fn permissions_in(Login(admin): Login, Path(vhost): Path<String>) -> Result<Response> {
-    admin.vhost(&vhost)?;
-    Ok(ok(json::array(None, |list| everything(&vhost, list))))
+async fn permissions_of(Login { admin, .. }: Login, Path(user): Path<String>) -> Result<Response> {
+    is_user(&admin, &user)?;
+    Ok(ok(list_permissions(&[user], &admin.vhosts(None)?)))
 }
 
-async fn permission(Login(admin): Login, Path((vhost, user)): Path<(String, String)>) -> Result<Response> {
-    admin.vhost(&vhost)?;
-    is_user(&user)?;
-    Ok(ok(json::object(None, |o| allowed(&vhost, o))))
+async fn permissions_in(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
+    let vhost = admin.vhost(&vhost)?;
+    Ok(ok(list_permissions(&admin.node.users.names(), &[vhost])))
 }
 
-fn everything(vhost: &str, list: &mut Array<'_>) {
-    list.object(|o| allowed(vhost, o));
+async fn permission(Login { admin, .. }: Login, Path((vhost, user)): Path<(String, String)>) -> Result<Response> {
+    let vhost = admin.vhost(&vhost)?;
+    is_user(&admin, &user)?;
+    Ok(ok(json::object(None, |o| describe_permission(&user, &vhost, o))))
 }
 
-fn allowed(vhost: &str, o: &mut Object<'_>) {
-    o.text("user", auth::administrator());
-    o.text("vhost", vhost);
-    ["configure", "write", "read"]
-        .iter()
-        .for_each(|right| o.text(right, ".*"));
+fn list_permissions(users: &[String], vhosts: &[Arc<Vhost>]) -> Vec<u8> {
+    json::array(None, |list| {
+        for user in users {
+            vhosts
+                .iter()
+                .for_each(|vhost| list.object(|o| describe_permission(user, vhost, o)));
+        }
+    })
+}
+
+/// The rights of a user in a vhost, as RabbitMQ shows them.
+pub fn describe_permission(user: &str, vhost: &Vhost, o: &mut Object<'_>) {
+    o.text("user", user);
+    o.text("vhost", &vhost.name);
+    for right in Right::ALL {
+        o.text(right.name(), PERMISSIONS.names(right).pattern());
+    }
 }
 
 /// Logins are not counted in this version.
-async fn attempts(Login(admin): Login, Path(node): Path<String>) -> Result<Response> {
+async fn attempts(Login { admin, .. }: Login, Path(node): Path<String>) -> Result<Response> {
     nodes::is_this(&admin, &node)?;
     Ok(ok(b"[]".to_vec()))
 }

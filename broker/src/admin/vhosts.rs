@@ -21,7 +21,7 @@ pub fn router() -> Router<Gate> {
         .route("/api/vhosts/{vhost}", get(one))
 }
 
-async fn list(Login(admin): Login, extract::Query(parameters): Parameters) -> Result<Response> {
+async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhosts = admin.vhosts(None)?;
     aside(move || {
@@ -35,7 +35,7 @@ async fn list(Login(admin): Login, extract::Query(parameters): Parameters) -> Re
 }
 
 async fn one(
-    Login(admin): Login,
+    Login { admin, .. }: Login,
     Path(name): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {

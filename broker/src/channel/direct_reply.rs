@@ -21,7 +21,7 @@ impl Channel {
     pub fn consumed_queue(&mut self, peer: &Peer, consume: &BasicConsume, tag: &ShortString) -> Result<Arc<Queue>> {
         let name = self.queue_name(&consume.queue)?;
         if name.as_bytes() != REPLY_TO.as_bytes() {
-            return peer.vhost.queue(&name, peer.id);
+            return peer.vhost.queue(&name, &peer.actor);
         }
         if !consume.no_ack {
             return Err(Error::Precondition("reply consumer cannot acknowledge".into()));
@@ -29,7 +29,7 @@ impl Channel {
         if self.direct_reply.is_some() {
             return Err(Error::Precondition("reply consumer already set".into()));
         }
-        let queue = peer.vhost.declare_reply_queue(peer.id)?;
+        let queue = peer.vhost.declare_reply_queue(&peer.actor)?;
         peer.info.own(queue.clone());
         self.direct_reply = Some(DirectReply {
             consumer_tag: tag.clone(),

@@ -14,7 +14,7 @@ impl Channel {
     /// # Errors
     /// See [`crate::vhost::Vhost::declare_exchange`].
     pub fn exchange_declare(&mut self, peer: &Peer, desk: &mut Desk, declare: &ExchangeDeclare) -> Result<()> {
-        let change = peer.vhost.declare_exchange(declare)?;
+        let change = peer.vhost.declare_exchange(declare, &peer.actor)?;
         if !declare.no_wait {
             self.reply_when(peer, desk, change.lsn, ExchangeDeclareOk {});
         }
@@ -26,7 +26,9 @@ impl Channel {
     /// # Errors
     /// See [`crate::vhost::Vhost::delete_exchange`].
     pub fn exchange_delete(&mut self, peer: &Peer, desk: &mut Desk, delete: &ExchangeDelete) -> Result<()> {
-        let change = peer.vhost.delete_exchange(&delete.exchange, delete.if_unused)?;
+        let change = peer
+            .vhost
+            .delete_exchange(&delete.exchange, delete.if_unused, &peer.actor)?;
         if !delete.no_wait {
             self.reply_when(peer, desk, change.lsn, ExchangeDeleteOk {});
         }
@@ -45,7 +47,7 @@ impl Channel {
             routing_key: bind.routing_key,
             arguments: bind.arguments,
         };
-        let change = peer.vhost.bind(binding, peer.id)?;
+        let change = peer.vhost.bind(binding, &peer.actor)?;
         if !bind.no_wait {
             self.reply_when(peer, desk, change.lsn, ExchangeBindOk {});
         }
@@ -64,7 +66,7 @@ impl Channel {
             routing_key: unbind.routing_key,
             arguments: unbind.arguments,
         };
-        let change = missing_is_done(peer.vhost.unbind(&binding, peer.id))?;
+        let change = missing_is_done(peer.vhost.unbind(&binding, &peer.actor))?;
         if !unbind.no_wait {
             self.reply_when(peer, desk, change.lsn, ExchangeUnbindOk {});
         }

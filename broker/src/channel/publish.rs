@@ -16,9 +16,9 @@ impl Channel {
     /// Takes one message.
     ///
     /// # Errors
-    /// 404 no such exchange, 403 internal exchange, 406 wrong user-id or expiration.
+    /// 404 no such exchange, 403 internal exchange or without the right, 406 wrong user-id or expiration.
     pub fn publish(&mut self, peer: &Peer, desk: &mut Desk, message: Message, mandatory: bool) -> Result<()> {
-        let mut changed = check(&peer.user, &message)?;
+        let mut changed = check(&peer.actor.user, &message)?;
         if let Some(request) = self.with_reply_queue(changed.as_ref().unwrap_or(&message))? {
             changed = Some(request);
         }
@@ -31,7 +31,7 @@ impl Channel {
         self.info.published.fetch_add(1, Ordering::Relaxed);
         let route = desk
             .routes
-            .route(&peer.vhost, &message)
+            .route(&peer.vhost, &peer.actor, &message)
             .map_err(|reason| no_exchange(reason, peer, &message))?;
         if route.queues.is_empty() {
             peer.node.totals.unroutable(mandatory);
@@ -99,6 +99,7 @@ pub fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error 
             let (name, vhost) = (name.to_str_lossy(), &peer.vhost.name);
             Error::AccessRefused(format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'").into())
         }
+        NoExchange::Denied(error) => *error,
     }
 }
 

@@ -35,12 +35,12 @@ impl Channel {
                 queue: self.queue_name(&declare.queue)?,
                 ..declare.clone()
             };
-            peer.vhost.declare_queue(&last, peer.id)?
+            peer.vhost.declare_queue(&last, &peer.actor)?
         } else {
-            peer.vhost.declare_queue(declare, peer.id)?
+            peer.vhost.declare_queue(declare, &peer.actor)?
         };
         self.last_queue = queue.name().clone();
-        if queue.definition.owner == Some(peer.id) && change.changed {
+        if queue.definition.owner.is_some() && change.changed {
             peer.info.own(queue.clone());
         }
         if !declare.no_wait {
@@ -61,7 +61,7 @@ impl Channel {
     /// See [`crate::vhost::Vhost::bind`].
     pub fn queue_bind(&mut self, peer: &Peer, desk: &mut Desk, bind: QueueBind) -> Result<()> {
         let binding = self.queue_binding(&bind.queue, bind.exchange, bind.routing_key, bind.arguments)?;
-        let change = peer.vhost.bind(binding, peer.id)?;
+        let change = peer.vhost.bind(binding, &peer.actor)?;
         if !bind.no_wait {
             self.reply_when(peer, desk, change.lsn, QueueBindOk {});
         }
@@ -74,7 +74,7 @@ impl Channel {
     /// See [`crate::vhost::Vhost::unbind`].
     pub fn queue_unbind(&mut self, peer: &Peer, desk: &mut Desk, unbind: QueueUnbind) -> Result<()> {
         let binding = self.queue_binding(&unbind.queue, unbind.exchange, unbind.routing_key, unbind.arguments)?;
-        let change = missing_is_done(peer.vhost.unbind(&binding, peer.id))?;
+        let change = missing_is_done(peer.vhost.unbind(&binding, &peer.actor))?;
         self.reply_when(peer, desk, change.lsn, QueueUnbindOk {});
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Channel {
     /// # Errors
     /// 404, 405.
     pub fn queue_purge(&mut self, peer: &Peer, desk: &mut Desk, purge: &QueuePurge) -> Result<()> {
-        let queue = peer.vhost.queue(&self.queue_name(&purge.queue)?, peer.id)?;
+        let queue = peer.vhost.queue(&self.queue_name(&purge.queue)?, &peer.actor)?;
         let message_count = queue.purge(&mut desk.work) as u32;
         if !purge.no_wait {
             self.reply(peer, desk, QueuePurgeOk { message_count });
@@ -122,7 +122,7 @@ impl Channel {
         let name = self.queue_name(&delete.queue)?;
         let deleted = peer
             .vhost
-            .delete_queue(&name, delete.if_unused, delete.if_empty, peer.id)?;
+            .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
         self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
         self.publish_info();
         notify_cancelled(&deleted.consumers, desk);

@@ -7,6 +7,7 @@ use super::hold::Held;
 use super::sources::Sources;
 use super::stage::Stage;
 use super::uncommitted::Uncommitted;
+use crate::access::Actor;
 use crate::connection::outbox::Outbox;
 use crate::connection::outbox::Work;
 use crate::connection::registry::{ChannelInfo, ConnectionInfo};
@@ -22,10 +23,8 @@ use std::sync::atomic::Ordering;
 
 /// The client at the other end, as its channels see it. Doesn't change while the connection lasts.
 pub struct Peer {
-    /// Number of the connection: the owner of exclusive queues.
-    pub id: u64,
-    /// Who logged in.
-    pub user: String,
+    /// Who logged in, on which connection.
+    pub actor: Actor,
     /// What all connections share.
     pub node: Arc<Node>,
     /// Where it works.

@@ -53,7 +53,7 @@ impl Channel {
         desk.received.1 += 1;
         let route = desk
             .routes
-            .route(&peer.vhost, &message)
+            .route(&peer.vhost, &peer.actor, &message)
             .map_err(|reason| no_exchange(reason, peer, &message))?;
         // What is returned is what came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);

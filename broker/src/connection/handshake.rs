@@ -6,13 +6,15 @@
 use super::outbox::Outbox;
 use super::registry;
 use super::sasl;
+use crate::access::Actor;
 use crate::channel::state::Peer;
 use crate::error::{Error, Result};
 use crate::node::{Limits, Node};
 use bytes::BytesMut;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
-    ConnectionClose, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
+    ConnectionClose, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
+    ConnectionTuneOk,
 };
 use leveret_amqp::{
     FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, FrameView, Method, PROTOCOL_HEADER, ShortString, next_frame,
@@ -124,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             Method::ConnectionStartOk(start) => start,
             other => return Err(unexpected(&other)),
         };
-        let user = self.login(&start)?;
+        let actor = self.login(&start)?;
         let (channel_max, frame_max) = (self.offer.channel_max, self.offer.frame_max);
         let heartbeat = self.offer.heartbeat_seconds;
         self.send(ConnectionTune {
@@ -144,14 +146,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         };
         let Some(vhost) = self.node.vhost(&name) else {
             let error = Error::NotAllowed(format!("vhost {name} not found").into());
-            return Err(Stop::Close(error, (10, 40)));
+            return Err(Stop::Close(error, ConnectionOpen::ID));
         };
+        actor
+            .check_vhost(&name)
+            .map_err(|error| Stop::Close(error, ConnectionOpen::ID))?;
         let capable = |name| capability(&start.client_properties, name);
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
         let outbox = Arc::new(Outbox::default());
         let opened = registry::Opened {
             addresses: self.addresses,
-            login: (user.clone(), start.mechanism.to_str_lossy().into_owned()),
+            login: (actor.user.clone(), start.mechanism.to_str_lossy().into_owned()),
             vhost: name,
             client_properties: start.client_properties,
             tuned: (tuned.frame_max, tuned.channel_max, tuned.heartbeat),
@@ -164,8 +169,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         }
         let frame_max = tuned.frame_max;
         let peer = Peer {
-            id,
-            user,
+            actor: Actor {
+                connection: Some(id),
+                ..actor
+            },
             node: self.node.clone(),
             vhost,
             outbox,
@@ -205,13 +212,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         Ok(false)
     }
 
-    fn login(&self, start: &ConnectionStartOk) -> std::result::Result<String, Stop> {
+    fn login(&self, start: &ConnectionStartOk) -> std::result::Result<Actor, Stop> {
         let id = ConnectionStartOk::ID;
         let mechanism = start.mechanism.to_str_lossy();
         let (user, password) =
             sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
-        let Err(refused) = self.node.users.check(&user, &password, self.addresses.0.ip()) else {
-            return Ok(user);
+        let refused = match self.node.users.login(&user, &password, self.addresses.0.ip()) {
+            Ok(actor) => return Ok(actor),
+            Err(refused) => refused,
         };
         tracing::warn!(peer = %self.addresses.0, user, "login refused: {refused}");
         if capability(&start.client_properties, "authentication_failure_close") {

@@ -3,6 +3,8 @@
 //! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
 
 use super::{Change, Topology, Vhost, record};
+use crate::access::Actor;
+use crate::access::permissions::Right;
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::binding::{Binding, DestinationKind};
@@ -14,11 +16,13 @@ impl Vhost {
     /// Adds a binding (queue.bind, exchange.bind). Binding twice changes nothing.
     ///
     /// # Errors
-    /// 404 for a missing end, 403 for the default exchange, 405 for another connection's queue, 406 for a wrong `x-match`.
-    pub fn bind(&self, binding: Binding, connection: u64) -> Result<Change> {
+    /// 404 for a missing end, 403 for the default exchange or without the rights, 405 for another connection's queue, 406 for a
+    /// wrong `x-match`.
+    pub fn bind(&self, binding: Binding, actor: &Actor) -> Result<Change> {
         check_not_default(&binding)?;
+        self.check_ends(actor, &binding)?;
         let mut topology = self.topology.write();
-        let (target, durable) = self.ends(&topology, &binding, connection)?;
+        let (target, durable) = self.ends(&topology, &binding, actor)?;
         let exchange = topology
             .exchanges
             .get_mut(&binding.source)
@@ -41,7 +45,7 @@ impl Vhost {
             .insert(binding.clone());
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(&[Event::binding_created(&binding)]);
+        self.tell(&actor.user, &[Event::binding_created(&binding)]);
         Ok(change)
     }
 
@@ -49,10 +53,11 @@ impl Vhost {
     ///
     /// # Errors
     /// As [`Vhost::bind`].
-    pub fn unbind(&self, binding: &Binding, connection: u64) -> Result<Change> {
+    pub fn unbind(&self, binding: &Binding, actor: &Actor) -> Result<Change> {
         check_not_default(binding)?;
+        self.check_ends(actor, binding)?;
         let mut topology = self.topology.write();
-        let (target, durable) = self.ends(&topology, binding, connection)?;
+        let (target, durable) = self.ends(&topology, binding, actor)?;
         let mut records = Batch::default();
         let mut events = Vec::new();
         let exchange = topology
@@ -70,12 +75,21 @@ impl Vhost {
         self.drop_unbound_exchange(&mut topology, &binding.source, &mut records, &mut events);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(&events);
+        self.tell(&actor.user, &events);
         Ok(change)
     }
 
+    /// Binding, and unbinding, writes to the destination and reads from the source (RabbitMQ).
+    fn check_ends(&self, actor: &Actor, binding: &Binding) -> Result<()> {
+        match binding.destination_kind {
+            DestinationKind::Queue => self.check_queue(actor, Right::Write, &binding.destination)?,
+            DestinationKind::Exchange => self.check_exchange(actor, Right::Write, &binding.destination)?,
+        }
+        self.check_exchange(actor, Right::Read, &binding.source)
+    }
+
     /// Where a binding leads, and whether both of its ends survive a restart.
-    fn ends(&self, topology: &Topology, binding: &Binding, connection: u64) -> Result<(Target, bool)> {
+    fn ends(&self, topology: &Topology, binding: &Binding, actor: &Actor) -> Result<(Target, bool)> {
         let source = topology
             .exchanges
             .get(&binding.source)
@@ -84,7 +98,7 @@ impl Vhost {
             DestinationKind::Queue => {
                 let queue = topology.queues.get(&binding.destination);
                 let queue = queue.ok_or_else(|| Error::missing("queue", &binding.destination, &self.name))?;
-                self.check_owner(queue, connection)?;
+                self.check_owner(queue, actor)?;
                 let durable = queue.logged();
                 (Target::Queue(queue.clone()), durable)
             }

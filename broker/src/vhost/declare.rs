@@ -5,6 +5,8 @@
 
 use super::arguments::{check, compare, described, inequivalent};
 use super::{Change, Topology, Vhost, check_reserved, clean_name, record};
+use crate::access::Actor;
+use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::{Definition, Exchange, Kind};
@@ -19,8 +21,9 @@ impl Vhost {
     /// exchange.declare.
     ///
     /// # Errors
-    /// 404 passive and missing; 403 reserved or default; 406 of another type, durability and so on, or an unknown type.
-    pub fn declare_exchange(&self, declare: &ExchangeDeclare) -> Result<Change> {
+    /// 404 passive and missing; 403 reserved, default or without the right; 406 of another type, durability and so on, or an
+    /// unknown type.
+    pub fn declare_exchange(&self, declare: &ExchangeDeclare, actor: &Actor) -> Result<Change> {
         let name = clean_name(&declare.exchange);
         if name.is_empty() && !declare.passive {
             return Err(Error::AccessRefused(
@@ -28,6 +31,7 @@ impl Vhost {
             ));
         }
         if declare.passive {
+            self.check_any(actor, ResourceKind::Exchange, &name)?;
             let topology = self.topology.read();
             let found = topology.exchanges.contains_key(&name);
             return if found {
@@ -39,6 +43,7 @@ impl Vhost {
         let kind = Kind::parse(declare.kind.as_bytes()).ok_or_else(|| {
             Error::Precondition(format!("unknown exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
+        self.check_exchange(actor, Right::Configure, &name)?;
         let mut topology = self.topology.write();
         if let Some(exchange) = topology.exchanges.get(&name) {
             return self
@@ -54,6 +59,10 @@ impl Vhost {
             internal: declare.internal,
             arguments: declare.arguments.clone(),
         };
+        if let Some(alternate) = definition.alternate() {
+            self.check_exchange(actor, Right::Read, &name)?;
+            self.check_exchange(actor, Right::Write, &alternate)?;
+        }
         let mut records = Batch::default();
         if definition.durable {
             records.put(
@@ -65,7 +74,7 @@ impl Vhost {
         topology.exchanges.insert(name, Exchange::new(definition));
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(&[event]);
+        self.tell(&actor.user, &[event]);
         Ok(change)
     }
 
@@ -110,32 +119,33 @@ impl Vhost {
         Ok(())
     }
 
-    /// queue.declare by `connection`. An empty name lets the broker choose one (`amq.gen-...`).
+    /// queue.declare. An empty name lets the broker choose one (`amq.gen-...`).
     ///
     /// # Errors
-    /// 404 passive and missing; 403 reserved; 405 belongs to another connection; 406 contradicts what exists, or an argument that
-    /// isn't supported.
-    pub fn declare_queue(&self, declare: &QueueDeclare, connection: u64) -> Result<(Arc<Queue>, Change)> {
+    /// 404 passive and missing; 403 reserved, or without the right; 405 belongs to another connection; 406 contradicts what exists,
+    /// or an argument that isn't supported.
+    pub fn declare_queue(&self, declare: &QueueDeclare, actor: &Actor) -> Result<(Arc<Queue>, Change)> {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
         if declare.passive {
-            // Whoever answers may ask whether the requester is still there.
-            let connection = if is_reply_queue(&name) {
-                self.owner_of(&name).unwrap_or(connection)
-            } else {
-                connection
-            };
-            return self.queue(&name, connection).map(|queue| (queue, Change::default()));
+            return self
+                .declared_queue(&name, actor)
+                .map(|queue| (queue, Change::default()));
+        }
+        if !name.is_empty() {
+            self.check_queue(actor, Right::Configure, &name)?;
         }
         let mut topology = self.topology.write();
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
-            self.same_queue(queue, declare, connection)?;
+            self.same_queue(queue, declare, actor)?;
             return Ok((queue.clone(), Change::default()));
         }
         check_reserved("queue", &name)?;
         check(&declare.arguments, &name, &self.name)?;
         let name = if name.is_empty() {
-            random_name("amq.gen-", &topology)
+            let name = random_name("amq.gen-", &topology);
+            self.check_queue(actor, Right::Configure, &name)?;
+            name
         } else {
             name
         };
@@ -143,13 +153,13 @@ impl Vhost {
             name,
             durable: declare.durable,
             auto_delete: declare.auto_delete,
-            owner: declare.exclusive.then_some(connection),
+            owner: actor.connection.filter(|_| declare.exclusive),
             arguments: declare.arguments.clone(),
         };
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(&[Event::queue_created(&queue.definition)]);
+        self.tell(&actor.user, &[Event::queue_created(&queue.definition)]);
         Ok((queue, change))
     }
 
@@ -157,13 +167,13 @@ impl Vhost {
     ///
     /// # Errors
     /// The log has failed.
-    pub fn declare_reply_queue(&self, connection: u64) -> Result<Arc<Queue>> {
+    pub fn declare_reply_queue(&self, actor: &Actor) -> Result<Arc<Queue>> {
         let mut topology = self.topology.write();
         let definition = queue::Definition {
             name: random_name(REPLY_QUEUE, &topology),
             durable: false,
             auto_delete: true,
-            owner: Some(connection),
+            owner: actor.connection,
             arguments: FieldTable::new(),
         };
         let (queue, mut records) = self.create_queue(&mut topology, definition);
@@ -171,8 +181,15 @@ impl Vhost {
         Ok(queue)
     }
 
-    fn owner_of(&self, name: &ShortString) -> Option<u64> {
-        self.topology.read().queues.get(name)?.definition.owner
+    /// A passive declaration: any right is enough (RabbitMQ 4.3), and a client that answers a request may ask whether the queue of
+    /// the requester is still there.
+    fn declared_queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
+        if !is_reply_queue(name) {
+            self.check_any(actor, ResourceKind::Queue, name)?;
+            return self.find_queue(name, actor);
+        }
+        let found = self.topology.read().queues.get(name).cloned();
+        found.ok_or_else(|| Error::missing("queue", name, &self.name))
     }
 
     fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
@@ -191,9 +208,9 @@ impl Vhost {
         (queue, records)
     }
 
-    fn same_queue(&self, queue: &Queue, declare: &QueueDeclare, connection: u64) -> Result<()> {
+    fn same_queue(&self, queue: &Queue, declare: &QueueDeclare, actor: &Actor) -> Result<()> {
         let current = &queue.definition;
-        if current.owner != declare.exclusive.then_some(connection) {
+        if current.owner != actor.connection.filter(|_| declare.exclusive) {
             return Err(self.locked(&current.name));
         }
         for (arg, received, was) in [

@@ -4,6 +4,8 @@
 //! consumers that must be told.
 
 use super::{Change, Topology, Vhost, record};
+use crate::access::permissions::Right;
+use crate::access::{Actor, INTERNAL_USER};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::Target;
@@ -26,30 +28,31 @@ pub struct DeletedQueue {
 }
 
 impl Vhost {
-    /// queue.delete by `connection`. Deleting a queue that isn't there succeeds with 0 messages, as RabbitMQ has it. The conditions
+    /// queue.delete. Deleting a queue that isn't there succeeds with 0 messages, as RabbitMQ has it. The conditions
     /// are checked atomically with the end of the queue.
     ///
     /// # Errors
-    /// 405 another connection's; 406 in use or not empty.
+    /// 403 without the right; 405 another connection's; 406 in use or not empty.
     pub fn delete_queue(
         &self,
         name: &ShortString,
         if_unused: bool,
         if_empty: bool,
-        connection: u64,
+        actor: &Actor,
     ) -> Result<DeletedQueue> {
+        self.check_queue(actor, Right::Configure, name)?;
         let mut topology = self.topology.write();
         let Some(queue) = topology.queues.get(name).cloned() else {
             return Ok(DeletedQueue::default());
         };
-        self.check_owner(&queue, connection)?;
+        self.check_owner(&queue, actor)?;
         let deleted = queue
             .delete(if_unused, if_empty)
             .map_err(|refused| self.refused(&queue, &refused))?;
         let mut events = Vec::new();
         let change = self.forget_queue(&mut topology, &queue, &mut events)?;
         drop(topology);
-        self.tell(&events);
+        self.tell(&actor.user, &events);
         Ok(DeletedQueue {
             messages: deleted.messages,
             consumers: deleted.consumers,
@@ -73,8 +76,7 @@ impl Vhost {
         let mut events = Vec::new();
         let _ = self.forget_queue(&mut topology, queue, &mut events)?;
         drop(topology);
-        let events: Vec<Event> = events.into_iter().map(Event::by_broker).collect();
-        self.tell(&events);
+        self.tell(INTERNAL_USER, &events);
         Ok(deleted.consumers)
     }
 
@@ -105,8 +107,8 @@ impl Vhost {
     /// exchange.delete. Deleting one that isn't there succeeds.
     ///
     /// # Errors
-    /// 403 predeclared; 406 in use.
-    pub fn delete_exchange(&self, name: &ShortString, if_unused: bool) -> Result<Change> {
+    /// 403 predeclared, or without the right; 406 in use.
+    pub fn delete_exchange(&self, name: &ShortString, if_unused: bool, actor: &Actor) -> Result<Change> {
         if name.is_empty() {
             return Err(Error::AccessRefused(
                 "operation not permitted on the default exchange".into(),
@@ -118,6 +120,7 @@ impl Vhost {
                 format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed").into(),
             ));
         }
+        self.check_exchange(actor, Right::Configure, name)?;
         let mut topology = self.topology.write();
         let Some(exchange) = topology.exchanges.get(name) else {
             return Ok(Change::default());
@@ -135,7 +138,7 @@ impl Vhost {
         self.forget_exchange(&mut topology, name, &mut records, &mut events);
         let change = self.commit(&mut records)?;
         drop(topology);
-        self.tell(&events);
+        self.tell(&actor.user, &events);
         Ok(change)
     }
 

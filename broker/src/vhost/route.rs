@@ -4,6 +4,9 @@
 //! are kept by [`RouteCache`], so that a message of a known key costs a look-up, not a walk.
 
 use super::{Topology, Vhost};
+use crate::access::Actor;
+use crate::access::permissions::{Kind as ResourceKind, Right};
+use crate::error;
 use crate::exchange::{Exchange, Target};
 use crate::message::Message;
 use crate::queue::Queue;
@@ -24,12 +27,14 @@ pub struct Route {
 }
 
 /// Why a message can't be routed at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum NoExchange {
     /// There is no such exchange (404).
     Missing,
     /// It is internal (403).
     Internal,
+    /// The actor may not publish to it (403).
+    Denied(Box<error::Error>),
 }
 
 /// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself down.
@@ -47,11 +52,12 @@ pub struct RouteCache {
 const CACHE_LIMIT: usize = 16 * 1024;
 
 impl RouteCache {
-    /// The route of a message, from memory if its key is known and nothing has changed.
+    /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's, so what it
+    /// knows was permitted. A change of permissions has to count as a change of the vhost.
     ///
     /// # Errors
     /// [`NoExchange`].
-    pub fn route(&mut self, vhost: &Vhost, message: &Message) -> Result<Route, NoExchange> {
+    pub fn route(&mut self, vhost: &Vhost, actor: &Actor, message: &Message) -> Result<Route, NoExchange> {
         let version = vhost.version();
         if self.version != version || self.size > CACHE_LIMIT {
             self.exchanges.clear();
@@ -59,13 +65,13 @@ impl RouteCache {
             self.version = version;
         }
         if has_extra_keys(message) {
-            return vhost.route(message, false);
+            return vhost.route(message, Some(actor));
         }
         let (exchange, key) = (message.exchange(), message.routing_key());
         if let Some(route) = self.exchanges.get(exchange).and_then(|keys| keys.get(key)) {
             return Ok(route.clone());
         }
-        let route = vhost.route(message, false)?;
+        let route = vhost.route(message, Some(actor))?;
         if route.by_key
             && let (Ok(exchange), Ok(key)) = (owned(exchange), owned(key))
         {
@@ -82,14 +88,18 @@ fn owned(bytes: &[u8]) -> Result<ShortString, leveret_amqp::ShortStringTooLong> 
 }
 
 impl Vhost {
-    /// The queues that a message goes to. `internal`: the broker itself publishes, also to internal exchanges.
+    /// The queues that a message of `actor` goes to; without an actor, of the broker itself, which may publish to any exchange.
     ///
     /// # Errors
     /// [`NoExchange`].
-    pub fn route(&self, message: &Message, internal: bool) -> Result<Route, NoExchange> {
+    pub fn route(&self, message: &Message, actor: Option<&Actor>) -> Result<Route, NoExchange> {
+        if let Some(actor) = actor {
+            self.check(actor, Right::Write, ResourceKind::Exchange, message.exchange())
+                .map_err(|error| NoExchange::Denied(error.into()))?;
+        }
         let topology = self.topology.read();
         let exchange = topology.exchanges.get(message.exchange()).ok_or(NoExchange::Missing)?;
-        if exchange.definition.internal && !internal {
+        if exchange.definition.internal && actor.is_some() {
             return Err(NoExchange::Internal);
         }
         let mut walk = Walk {

@@ -1,6 +1,6 @@
-//! Events to whoever listens on the event exchange of a vhost.
+//! Events to the listeners on the event exchange of a vhost.
 //!
-//! Comes in: what has been created and deleted. Goes out: transient messages in the queues that are bound there. Events are not
+//! Comes in: what has been created and deleted, and by which user. Goes out: transient messages in the queues that are bound there. Events are not
 //! logged: who misses some lists the topology anew.
 
 use super::Vhost;
@@ -10,8 +10,8 @@ use crate::queue::entry::{Entry, NOWHERE};
 use leveret_store::Urgency;
 
 impl Vhost {
-    /// Publishes events. Costs a look while nobody listens. Call it without any lock held.
-    pub(super) fn tell(&self, events: &[Event]) {
+    /// Publishes events of what `user` did. Costs a look while no queue is bound. Call it without any lock held.
+    pub(super) fn tell(&self, user: &str, events: &[Event]) {
         let exchange = EXCHANGE.as_bytes();
         let listened = self
             .topology()
@@ -24,8 +24,8 @@ impl Vhost {
         let mut work = Work::default();
         let first = self.log().next_ids(events.len() as u64);
         for (id, event) in (first..).zip(events) {
-            let message = event.message(&self.name);
-            let Ok(route) = self.route(&message, true) else {
+            let message = event.message(&self.name, user);
+            let Ok(route) = self.route(&message, None) else {
                 continue;
             };
             for queue in route.queues.iter() {

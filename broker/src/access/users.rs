@@ -1,21 +1,20 @@
-//! Who may log in: `guest` with password `guest`, as a fresh RabbitMQ has it; or, where files name an administrator, that one only.
+//! Users: `guest` with password `guest`, as a fresh RabbitMQ has it; or, where files name an administrator, that one only.
 //!
-//! Comes in: user and password, and where they come from. Goes out: yes, or why not (for the log, not for the client).
+//! Comes in: user and password, and the address they come from. Goes out: the actor, or why not (for the log, not for the client).
 
+use super::Actor;
+use super::password;
+use super::permissions::Permissions;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-/// The user of a broker that nobody has configured.
+/// The user of a broker that nothing has been configured for.
 const USER: &str = "guest";
 const PASSWORD: &str = "guest";
-
-static ADMINISTRATOR: OnceLock<String> = OnceLock::new();
-
-/// Name of the only user, as it was at start: who the HTTP API and the events say has done things.
-pub fn administrator() -> &'static str {
-    ADMINISTRATOR.get().map_or(USER, String::as_str)
-}
+/// The tags of every user: there is no other than an administrator.
+pub const TAGS: [&str; 1] = ["administrator"];
+/// The rights of every user.
+pub const PERMISSIONS: Permissions = Permissions::ALL;
 
 /// The users of a broker: exactly one in this version.
 #[derive(Clone, Debug)]
@@ -36,20 +35,19 @@ pub enum Users {
 }
 
 impl Users {
-    /// Makes these the users of this process, for [`administrator`]. Only the first call counts.
-    pub fn publish(&self) {
-        let name = match self {
-            Self::Guest { .. } => USER.to_owned(),
-            Self::Files { user, .. } => line(user).unwrap_or_else(|_| USER.to_owned()),
-        };
-        let _ = ADMINISTRATOR.set(name);
+    /// The names of all users: one, or none while the file with the name can't be read.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Guest { .. } => vec![USER.to_owned()],
+            Self::Files { user, .. } => line(user).into_iter().collect(),
+        }
     }
 
-    /// Checks a login from an address.
+    /// Checks a login from an address. Gives the actor, without a connection.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn check(&self, user: &str, password: &str, from: IpAddr) -> Result<(), String> {
+    pub fn login(&self, user: &str, password: &str, from: IpAddr) -> Result<Actor, String> {
         let (expected, secret) = match self {
             Self::Guest { .. } => (USER.to_owned(), PASSWORD.to_owned()),
             Self::Files { user, password } => (line(user)?, line(password)?),
@@ -57,19 +55,23 @@ impl Users {
         if user != expected {
             return Err(format!("user '{user}' doesn't exist"));
         }
-        if !same(password.as_bytes(), secret.as_bytes()) {
+        if !password::matches(password, &secret) {
             return Err(format!("wrong password for user '{user}'"));
         }
         match self {
             Self::Guest { loopback_only: true } if !from.to_canonical().is_loopback() => {
                 Err(format!("user '{user}' can only connect via localhost"))
             }
-            _ => Ok(()),
+            _ => Ok(Actor {
+                user: user.to_owned(),
+                connection: None,
+                permissions: PERMISSIONS,
+            }),
         }
     }
 }
 
-/// The first line of a file. An empty one would be a login for everybody.
+/// The first line of a file. An empty one would let anyone log in.
 ///
 /// # Errors
 /// The file with what is wrong.
@@ -88,11 +90,6 @@ pub fn line(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Compares in a time that doesn't tell where the difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,17 +98,21 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+    /// The user of a login that is accepted.
+    fn login(users: &Users, user: &str, password: &str, from: IpAddr) -> Result<String, String> {
+        users.login(user, password, from).map(|actor| actor.user)
+    }
+
     #[test]
     fn guest_logs_in_from_this_machine_only() {
         let users = Users::Guest { loopback_only: true };
-        assert_eq!(users.check("guest", "guest", HERE), Ok(()));
-        assert!(users.check("guest", "wrong", HERE).is_err());
-        assert!(users.check("nobody", "guest", HERE).is_err());
-        assert!(users.check("guest", "guest", ELSEWHERE).is_err());
-        assert_eq!(
-            Users::Guest { loopback_only: false }.check("guest", "guest", ELSEWHERE),
-            Ok(())
-        );
+        let guest = Ok("guest".to_owned());
+        assert_eq!(login(&users, "guest", "guest", HERE), guest);
+        assert!(login(&users, "guest", "wrong", HERE).is_err());
+        assert!(login(&users, "nobody", "guest", HERE).is_err());
+        assert!(login(&users, "guest", "guest", ELSEWHERE).is_err());
+        let from_anywhere = Users::Guest { loopback_only: false };
+        assert_eq!(login(&from_anywhere, "guest", "guest", ELSEWHERE), guest);
     }
 
     #[test]
@@ -122,20 +123,19 @@ mod tests {
             user: user.clone(),
             password: password.clone(),
         };
-        assert!(
-            users
-                .check("admin", "secret", ELSEWHERE)
-                .expect_err("no files")
-                .contains("username")
-        );
+        let no_files = login(&users, "admin", "secret", ELSEWHERE).expect_err("no files");
+        assert!(no_files.contains("username"), "{no_files}");
+        assert!(users.names().is_empty());
         std::fs::write(&user, "admin\n").expect("written");
         std::fs::write(&password, "secret").expect("written");
-        assert_eq!(users.check("admin", "secret", ELSEWHERE), Ok(()));
-        assert!(users.check("guest", "guest", HERE).is_err());
+        let admin = Ok("admin".to_owned());
+        assert_eq!(users.names(), ["admin"]);
+        assert_eq!(login(&users, "admin", "secret", ELSEWHERE), admin);
+        assert!(login(&users, "guest", "guest", HERE).is_err());
         std::fs::write(&password, "changed\n").expect("written");
-        assert!(users.check("admin", "secret", ELSEWHERE).is_err());
-        assert_eq!(users.check("admin", "changed", ELSEWHERE), Ok(()));
+        assert!(login(&users, "admin", "secret", ELSEWHERE).is_err());
+        assert_eq!(login(&users, "admin", "changed", ELSEWHERE), admin);
         std::fs::write(&password, "\n").expect("written");
-        assert!(users.check("admin", "", ELSEWHERE).is_err());
+        assert!(login(&users, "admin", "", ELSEWHERE).is_err());
     }
 }
