@@ -1,21 +1,24 @@
-//! The commands of both programs.
+//! The commands of both programs, a file for each.
 //!
 //! In: the command line. Out: an exit code. Does not know about how resources are reconciled.
 
-/// `leveret`: its commands.
+/// `leveret`: the list of its commands.
 pub mod leveret;
 
-/// `leveret-operator`: its commands.
+/// `leveret-operator`: the list of its commands.
 pub mod operator;
 
 /// `leveret-operator run`: puts the parts together.
 pub mod run;
 
-/// `leveret-operator crd --apply`, `retire`: before an upgrade, and before it goes.
-pub mod install;
+/// `leveret-operator crd`: the definitions, printed or applied.
+pub mod crd;
 
-/// Flags and environment.
-pub mod args;
+/// `leveret-operator check`: a page that must answer.
+pub mod check;
+
+/// `leveret-operator retire`: before it is uninstalled.
+pub mod retire;
 
 /// `leveret dev`: a broker for a folder of manifests.
 pub mod dev;
@@ -34,3 +37,12 @@ pub mod lint;
 
 /// A live broker by its address, looked at once.
 pub mod live;
+
+/// The cluster, asked once.
+mod api_server;
+
+/// Values of flags.
+mod values;
+
+/// What the commands have in common.
+mod task;

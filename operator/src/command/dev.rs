@@ -1,4 +1,4 @@
-//! `leveret dev FOLDER`: a broker of one's own, kept in step with a folder of manifests while they are edited.
+//! `leveret dev FOLDER`: a broker for a folder of manifests, kept in step with them while they are edited.
 //!
 //! In: a folder. Out: a running companion broker, the state in the terminal, an exit code for CI.
 //! Does not know about how resources are reconciled, or how the state looks.
@@ -7,6 +7,7 @@ pub mod companion;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
+use super::task::{Run, on_a_runtime};
+use super::terminal::{self, Watched};
 use crate::broker::connect::Network;
 use crate::broker::http::Management;
-use crate::command::terminal::{self, Watched};
 use crate::metrics::Metrics;
 use crate::object::{Connection, Tri};
 use crate::resource::Period;
@@ -79,6 +82,19 @@ fn once_timeout(text: &str) -> Result<Duration, String> {
     match u64::try_from(millis).map(Duration::from_millis) {
         Ok(duration) if (1..=3600).contains(&duration.as_secs()) => Ok(duration),
         _ => Err(format!("'{text}' is not between 1s and 1h")),
+    }
+}
+
+impl Run for DevArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        // What matters is in the view; the log is for those who look for a fault.
+        let filter = EnvFilter::try_from_env("LEVERET_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+        on_a_runtime(run(self))??;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

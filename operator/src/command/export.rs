@@ -3,12 +3,14 @@
 //! In: the topology of a live broker. Out: manifests, and what cannot be one. Does not know about sources or sync.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::live::{FileError, LiveArgs, look};
+use super::task::{Run, on_a_runtime, print};
 use crate::broker;
-use crate::command::live::{FileError, LiveArgs, look};
 use crate::object::Kind;
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, VERSION};
@@ -34,6 +36,17 @@ pub struct ExportArgs {
     pub live: LiveArgs,
 }
 
+impl Run for ExportArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let export = on_a_runtime(run(&self))??;
+        for line in &export.left_out {
+            eprintln!("leveret: left out: {line}");
+        }
+        print(&export.yaml()?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 /// A broker cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,7 +62,7 @@ pub enum Error {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Export {
     pub manifests: Vec<Value>,
-    /// What has no manifest: a line for each, with the reason.
+    /// Objects without a manifest: a line for each, with the reason.
     pub left_out: Vec<String>,
 }
 

@@ -1,20 +1,18 @@
-//! `leveret`: the command line. `dev` runs a broker for a folder of manifests, `plan`, `lint` and `export` stand between
+//! `leveret`: its commands. `dev` runs a broker for a folder of manifests, `plan`, `lint` and `export` stand between
 //! folders and brokers that run already, `perf` measures a broker.
 //!
-//! In: the command line. Out: an exit code, and one line on stderr for what went wrong. Does not know about how any command works.
+//! In: the command line. Out: an exit code. Does not know about how any command works.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-
-use crate::command::dev::{self, DevArgs};
-use crate::command::export::{self, ExportArgs};
-use crate::command::lint::{self, LintArgs};
-use crate::command::plan::{self, PlanArgs};
-use crate::runtime;
+use clap::{CommandFactory, Parser};
 use leveret_perf::args::PerfArgs;
+
+use super::dev::DevArgs;
+use super::export::ExportArgs;
+use super::lint::LintArgs;
+use super::plan::PlanArgs;
+use super::task::{Run, commands, exit, on_a_runtime};
 
 #[derive(Parser)]
 #[command(
@@ -27,17 +25,16 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Run a broker of one's own and keep it in step with a folder of manifests while they are edited
+commands! {
+    /// Run a broker for a folder of manifests and keep it in step with them while you edit
     Dev(DevArgs),
-    /// Tell what applying a folder would change on a live broker; exit code 2 when anything would, 0 when nothing
+    /// Show what applying a folder would change on a live broker; exit code 2 when anything would change, 0 when nothing would
     Plan(PlanArgs),
-    /// Check a folder without a broker: rules, references that lead nowhere, duplicates; exit code 1 with a line for each
+    /// Check a folder without a broker: rules, references that lead nowhere, duplicates; exit code 1 with a line for each problem
     Lint(LintArgs),
-    /// Write what stands on a live broker (Leveret or RabbitMQ) as YAML that applies without changing anything
+    /// Write the queues, exchanges and bindings of a live broker (Leveret or RabbitMQ) as YAML that applies without a change
     Export(ExportArgs),
-    /// Put a load on any AMQP 0-9-1 broker and measure rates, latencies, CPU and memory
+    /// Put load on any AMQP 0-9-1 broker and measure rates, latencies, CPU and memory
     Perf(Box<PerfArgs>),
     /// Not in this version
     #[command(external_subcommand, hide = true)]
@@ -46,88 +43,39 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Dev(args) => develop(args),
-        Command::Plan(args) => make_plan(&args),
-        Command::Lint(args) => check(&args),
-        Command::Export(args) => write_down(&args),
-        Command::Perf(args) => measure(&args),
-        Command::Other(words) => {
-            let word = words.first().map(String::as_str).unwrap_or_default();
-            Err(anyhow::anyhow!(
-                "there is no command '{word}' in this version, only dev, plan, lint, export and perf; see leveret --help"
-            ))
-        }
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            for line in format!("{error:#}").lines() {
-                eprintln!("leveret: {line}");
-            }
-            ExitCode::FAILURE
-        }
+    exit("leveret", Cli::parse().command.run())
+}
+
+impl Run for Box<PerfArgs> {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        on_a_runtime(leveret_perf::run(&self))??;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn make_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    /// As `diff` and `terraform plan -detailed-exitcode` do, so that a pull-request check can tell it from a failure.
-    const DIFFERS: u8 = 2;
-    let changes = on_a_runtime(plan::run(args))??;
-    print(&format!("{changes}\n"))?;
-    Ok(if changes.any() {
-        ExitCode::from(DIFFERS)
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-fn check(args: &LintArgs) -> anyhow::Result<ExitCode> {
-    match lint::run(args) {
-        Ok(what) => print(&format!("{what}: fine\n")).map(|()| ExitCode::SUCCESS),
-        Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            anyhow::bail!("{}", lines.join("\n"))
-        }
+/// A command that does not exist.
+impl Run for Vec<String> {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let word = self.first().map(String::as_str).unwrap_or_default();
+        let cli = Cli::command();
+        let known: Vec<&str> = cli
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(clap::Command::get_name)
+            .collect();
+        anyhow::bail!(
+            "there is no command '{word}' in this version, only {}; see leveret --help",
+            known.join(", ")
+        )
     }
 }
 
-fn write_down(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let export = on_a_runtime(export::run(args))??;
-    for line in &export.left_out {
-        eprintln!("leveret: left out: {line}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
     }
-    print(&export.yaml()?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn measure(args: &PerfArgs) -> anyhow::Result<ExitCode> {
-    on_a_runtime(leveret_perf::run(args))??;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Whoever reads it may have seen enough: a closed pipe is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn on_a_runtime<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = runtime::start()?;
-    let result = runtime.block_on(work);
-    runtime.shutdown_background();
-    Ok(result)
-}
-
-fn develop(args: DevArgs) -> anyhow::Result<ExitCode> {
-    // What matters is in the view; the log is for those who look for a fault.
-    let filter = EnvFilter::try_from_env("LEVERET_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    on_a_runtime(dev::run(args))??;
-    Ok(ExitCode::SUCCESS)
 }

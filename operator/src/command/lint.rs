@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
 
+use super::task::{Run, print};
 use crate::object::{LastStatus, Meta, Object, ObjectKey, Objects, Reason, World};
 use crate::resource::NamespacesFrom;
 use crate::source::folder::read::{Manifest, Manifests, Problem, Spec, read_once};
@@ -25,6 +27,18 @@ pub struct LintArgs {
     /// The folder is only a part: what its manifests refer to may be elsewhere
     #[arg(long)]
     pub partial: bool,
+}
+
+impl Run for LintArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match run(&self) {
+            Ok(what) => print(&format!("{what}: fine\n")).map(|()| ExitCode::SUCCESS),
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                anyhow::bail!("{}", lines.join("\n"))
+            }
+        }
+    }
 }
 
 /// Checks a folder. The answer is what there is in it.
@@ -131,7 +145,7 @@ impl Linter<'_> {
         }
     }
 
-    /// A folder with Brokers has all that it needs; one without leaves them to somebody else.
+    /// A folder with Brokers has all that it needs; one without leaves them to others.
     fn broker(&mut self, world: &World, wanted: &Desired, broker: &ObjectKey) {
         if world.brokers.is_empty() || world.brokers.contains_key(broker) {
             return;

@@ -1,28 +1,109 @@
 //! `leveret-operator run`: puts the parts together and takes them apart again on SIGTERM.
 //!
-//! In: settings. Out: nothing; it ends when the process shall. Does not know about how any part works.
+//! In: flags and environment, every setting with unit, default and range. Out: nothing; it ends with the process.
+//! Does not know about how any part works.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clap::{ArgAction, Args};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::task::Run;
+use super::values::{deletion_timeout, lease_duration, namespace, up_to_an_hour};
 use crate::broker::connect::Network;
-use crate::command::args::RunArgs;
 use crate::keep;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
 use crate::serve::{self, Ready};
 use crate::source::kubernetes::Kubernetes;
-use crate::sync;
+use crate::telemetry::{self, LogFormat};
+use crate::{runtime, sync};
 
 /// How long metrics and health are still served while the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the service account of the pod
+    #[arg(long, value_name = "FILE", env = "LEVERET_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace to watch, repeatable (environment: separated by commas); default: all namespaces
+    #[arg(
+        long = "watch-namespace",
+        value_name = "NAMESPACE",
+        env = "LEVERET_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = namespace
+    )]
+    pub watch_namespaces: Vec<String>,
+
+    /// Address on which /metrics, /healthz and /readyz are served
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "LEVERET_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// Elect one of several operators by a Lease: only that one reconciles
+    #[arg(long, value_name = "true|false", env = "LEVERET_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set)]
+    pub leader_election: bool,
+
+    /// Name of that Lease
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LEVERET_LEASE_NAME",
+        default_value = "leveret-operator"
+    )]
+    pub lease_name: String,
+
+    /// Namespace of that Lease; default: the namespace of the pod or of the kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// Time without renewal after which another operator takes over, 3s to 5m
+    #[arg(long, value_name = "DURATION", env = "LEVERET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+
+    /// Image of the brokers that the operator runs, where a Broker names none; the program in it is leveret-broker
+    #[arg(long, value_name = "IMAGE", env = "LEVERET_BROKER_IMAGE", default_value = concat!("ghcr.io/leveret/leveret:", env!("CARGO_PKG_VERSION")))]
+    pub broker_image: String,
+
+    /// Interval between full comparisons with a broker, even when nothing seems to have changed, 1s to 1h
+    #[arg(long, value_name = "DURATION", env = "LEVERET_RESYNC", default_value = "30s", value_parser = up_to_an_hour)]
+    pub resync: Duration,
+
+    /// How long a deleted resource waits for a broker that cannot be reached before its finalizer is removed, 0s to 24h
+    #[arg(long, value_name = "DURATION", env = "LEVERET_DELETION_TIMEOUT", default_value = "60s", value_parser = deletion_timeout)]
+    pub deletion_timeout: Duration,
+
+    /// Log filter: a level (error, warn, info, debug, trace), or a list such as info,leveret_operator=debug
+    #[arg(long, value_name = "FILTER", env = "LEVERET_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Log format, on stderr
+    #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl Run for RunArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        telemetry::init(&self.log, self.log_format)?;
+        runtime::start()?.block_on(run(self))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
 
 /// Why the operator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +174,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     }
     served_until.cancel();
     if tokio::time::timeout(LAST_WORDS, served).await.is_err() {
-        warn!("somebody keeps a connection to {} open", args.listen);
+        warn!("a connection to {} is kept open", args.listen);
     }
     info!("leveret-operator ends");
     Ok(())

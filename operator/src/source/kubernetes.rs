@@ -12,11 +12,8 @@ mod watch;
 /// Statuses and finalizers.
 mod write;
 
-/// The objects as they stand in the cluster.
-mod cache;
-
-/// The status to write, and what is worth an event.
-mod status;
+/// What the tasks share.
+mod shared;
 
 /// Events.
 mod events;
@@ -24,59 +21,36 @@ mod events;
 /// Secrets, looked up when they are needed.
 mod secrets;
 
+/// The objects as they stand in the cluster.
+mod cache;
+
+/// The status to write, and what is worth an event.
+mod status;
+
+/// A watch that fails.
+mod pauses;
+
 /// The API of each kind.
 mod api;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream;
 use kube::Client;
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch as channel};
+use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::object::{
-    Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Reason, StatusReport, Tri, World,
-};
+use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, StatusReport, World};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::{self, SecretData, dereference};
 use crate::source::{Source, SourceError};
-use cache::{Cache, Change, Unreadable};
-use events::Events;
-use secrets::Secrets;
+pub use api::MANAGER;
+use cache::Change;
+pub use pauses::said;
+use shared::{Shared, WRITERS};
 use watch::Progress;
-pub use watch::said;
-
-/// Field manager of everything the operator writes, and the controller named in its events.
-pub const MANAGER: &str = "leveret-operator";
-/// Requests that write at the same time. More would only queue up in the API server.
-const WRITERS: usize = 32;
-/// Locks that keep the writes of one object in order; objects share them by hash.
-const TURNS: usize = 256;
-
-/// What all tasks of this source share.
-struct Shared {
-    client: Client,
-    metrics: Metrics,
-    cache: Mutex<Cache>,
-    changed: channel::Sender<u64>,
-    secrets: Secrets,
-    events: Events,
-    namespaces: Once,
-    writers: Semaphore,
-    turns: Vec<tokio::sync::Mutex<()>>,
-    /// The newest report of each object that is being written; older ones give up.
-    tickets: Mutex<HashMap<ObjectKey, write::Ticket>>,
-}
-
-impl Shared {
-    fn bump(&self) {
-        self.changed.send_modify(|number| *number += 1);
-    }
-}
 
 /// The resources of a cluster. Its watches end when it is dropped.
 pub struct Kubernetes {
@@ -94,19 +68,7 @@ impl Drop for Kubernetes {
 impl Kubernetes {
     /// Starts watching `namespaces`, or all when there are none. `instance` names this process in events.
     pub fn start(client: Client, namespaces: &[String], instance: String, metrics: Metrics) -> Self {
-        let changed = channel::Sender::new(0);
-        let shared = Arc::new(Shared {
-            secrets: Secrets::new(client.clone(), changed.clone()),
-            events: Events::start(client.clone(), instance, metrics.clone()),
-            client,
-            metrics,
-            cache: Mutex::default(),
-            changed,
-            namespaces: Once::new(),
-            writers: Semaphore::new(WRITERS),
-            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
-            tickets: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::start(client, instance, metrics));
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
@@ -187,30 +149,6 @@ impl Source for Kubernetes {
 
     async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
         write::warn(&self.shared, key, reason, message);
-    }
-}
-
-/// The status of an object that cannot even be read.
-fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
-    let last = unreadable.written.status.last();
-    StatusReport {
-        key: unreadable.key.clone(),
-        uid: unreadable.written.uid.clone(),
-        generation: unreadable.generation,
-        ready: Tri::False,
-        reconciling: Tri::False,
-        stalled: Tri::True,
-        reason: Reason::InvalidArgument,
-        message: format!(
-            "spec cannot be read by this version of the operator: {}",
-            unreadable.why
-        ),
-        name: last.name,
-        vhost: last.vhost,
-        applied: last.applied,
-        did_something: false,
-        broker: None,
-        queue: None,
     }
 }
 

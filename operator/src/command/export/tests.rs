@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::plan::changes;
+use crate::command::plan::changes::changes;
 use crate::command::{lint, live::Live};
 use crate::object::{Kind, ObjectKey};
 use crate::source::folder::read::read_once;

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
-use super::{Change, Changes, Error, Line, PlanArgs, applied, brokers_of, changes};
+use super::args::{Error, PlanArgs};
+use super::changes::{Change, Changes, Line, brokers_of, changes};
+use super::world::applied;
 use crate::command::lint;
 use crate::command::live::{Live, look};
 use crate::object::{Kind, ObjectKey, World};

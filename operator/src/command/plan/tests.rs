@@ -1,7 +1,13 @@
 //! What an apply would change, on topologies in memory.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::*;
 use crate::broker::backlog::Backlog;
+use crate::command::live::Live;
+use crate::object::World;
+use crate::source::folder::read::Manifests;
 use crate::topology::{BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition, Topology};
 
 const FOLDER: &str = "

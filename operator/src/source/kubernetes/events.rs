@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::MANAGER;
+use super::api::MANAGER;
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::ObjectKey;
 use crate::resource::{GROUP, VERSION};

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::watch::{Pauses, said};
+use super::pauses::{Pauses, said};
 use crate::object::ConnectionError;
 use crate::source::dereference::{self, SecretData};
 

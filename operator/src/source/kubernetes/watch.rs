@@ -10,7 +10,6 @@ use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::watch;
@@ -19,8 +18,10 @@ use tracing::{debug, info, warn};
 
 use super::api::api_resource;
 use super::cache::{Change, Unreadable, key_of};
-use super::{Shared, write};
-use crate::object::{Kind, ObjectKey};
+use super::pauses::{Pauses, refusal, said};
+use super::shared::Shared;
+use super::write;
+use crate::object::{Kind, ObjectKey, Reason, StatusReport, Tri};
 use crate::resource::NamespacesFrom;
 use crate::source::dereference::referenced;
 
@@ -138,10 +139,34 @@ fn say_unreadable(shared: &Arc<Shared>, unreadable: Box<Unreadable>) {
                 warn!(object = %unreadable.key, %error, "cannot remove the finalizer");
             }
         } else {
-            let report = super::unreadable_report(&unreadable);
+            let report = unreadable_report(&unreadable);
             write::write_one(&shared, report).await;
         }
     });
+}
+
+/// The status of an object that cannot even be read.
+fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
+    let last = unreadable.written.status.last();
+    StatusReport {
+        key: unreadable.key.clone(),
+        uid: unreadable.written.uid.clone(),
+        generation: unreadable.generation,
+        ready: Tri::False,
+        reconciling: Tri::False,
+        stalled: Tri::True,
+        reason: Reason::InvalidArgument,
+        message: format!(
+            "spec cannot be read by this version of the operator: {}",
+            unreadable.why
+        ),
+        name: last.name,
+        vhost: last.vhost,
+        applied: last.applied,
+        did_something: false,
+        broker: None,
+        queue: None,
+    }
 }
 
 fn after(shared: &Arc<Shared>, kind: Kind, change: Change) {
@@ -219,64 +244,4 @@ async fn follow_namespaces(shared: Arc<Shared>) {
             shared.bump();
         }
     }
-}
-
-/// What a user can do something about, in few words.
-pub fn said(error: &watcher::Error) -> String {
-    match refusal(error) {
-        Some(status) if status.code == 404 => {
-            "not found: are the CRDs installed? (leveret-operator crd | kubectl apply -f -)".to_owned()
-        }
-        Some(status) => format!("{} {}", status.code, status.message),
-        None => error.to_string(),
-    }
-}
-
-fn refusal(error: &watcher::Error) -> Option<&kube::core::Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
-        _ => None,
-    }
-}
-
-/// Pauses between attempts to watch: they double from half a second to ten, a little unevenly so that the watches of
-/// several operators do not all come back at once, and begin anew when all went well for a while.
-pub(super) struct Pauses {
-    next: Duration,
-    last: Option<Instant>,
-}
-
-impl Pauses {
-    const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(10);
-    const FORGET: Duration = Duration::from_secs(30);
-}
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self {
-            next: Self::FIRST,
-            last: None,
-        }
-    }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        if self.last.is_some_and(|last| last.elapsed() > Self::FORGET) {
-            self.next = Self::FIRST;
-        }
-        let pause = self.next.mul_f64(rand::random_range(0.8..1.2));
-        self.next = (self.next * 2).min(Self::LONGEST);
-        self.last = Some(Instant::now());
-        Some(pause)
-    }
-}
-
-impl Backoff for Pauses {
-    /// Called at every event, also at the one that only says that a list is about to be asked for.
-    fn reset(&mut self) {}
 }

@@ -16,15 +16,15 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
-use super::api::api_resource;
+use super::api::{MANAGER, api_resource};
 use super::cache::{Change, Written};
 use super::events::Told;
-use super::{MANAGER, Shared};
+use super::shared::Shared;
+use super::status::{self, Status};
 use crate::metrics::ApiWrite;
 use crate::object::{FINALIZER, ObjectKey, StatusReport};
 use crate::resource::{GROUP, VERSION};
 use crate::source::SourceError;
-use crate::source::kubernetes::status::{self, Status};
 
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -197,25 +197,6 @@ pub(super) async fn write_one(shared: &Shared, mut report: StatusReport) {
     let mut tickets = shared.tickets.lock();
     if tickets.get(&report.key).is_some_and(|ticket| ticket.number == number) {
         tickets.remove(&report.key);
-    }
-}
-
-/// The newest report of an object, until it is written.
-#[derive(Debug, Default)]
-pub(super) struct Ticket {
-    number: u64,
-    report: Option<StatusReport>,
-}
-
-impl Ticket {
-    /// Takes the place of the report before, which may not have been written.
-    fn succeed(&mut self, report: &mut StatusReport) -> u64 {
-        if let Some(old) = self.report.take() {
-            report.supersede(old);
-        }
-        self.number += 1;
-        self.report = Some(report.clone());
-        self.number
     }
 }
 

@@ -1,141 +1,74 @@
-//! `leveret-operator crd --apply`, `check` and `retire`: what an installation does before an upgrade, to see whether it
-//! works, and before it goes.
+//! `leveret-operator retire`: what must be done before an operator is uninstalled.
 //!
-//! In: a cluster. Out: newer custom resource definitions; or a stopped operator and resources that no finalizer holds.
-//! Does not know about brokers or how resources are reconciled.
+//! In: a cluster. Out: a stopped operator, and resources that no finalizer holds. Does not know about brokers.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::info;
 
-use crate::command::args::RetireArgs;
+use super::api_server::{self, client, request};
+use super::task::{Run, once};
+use super::values::{namespace, up_to_an_hour};
 use crate::object::FINALIZER;
-use crate::resource::{Binding, Broker, Exchange, Queue, crds};
+use crate::resource::{Binding, Broker, Exchange, Queue};
 
-/// Helm installs the definitions under this name; under another one a later `helm install` would meet a conflict.
-const MANAGER: &str = "helm";
-/// How long the API server has to serve a new definition.
-const ESTABLISHED: Duration = Duration::from_secs(30);
+/// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one answer to a check may take.
-const PROBE: Duration = Duration::from_secs(5);
-/// So many times in a row no finalizer is found: an operator that is just ending has had its last word.
+/// Looks in a row that must find no finalizer: an operator that is just ending may still add one.
 const QUIET: u32 = 3;
 /// Requests on their way at once.
 const AT_ONCE: usize = 16;
 
-/// Why it cannot be done.
+#[derive(Clone, Debug, Args)]
+pub struct RetireArgs {
+    /// Deployment of the operator, scaled to 0 first; default: none, when no operator runs any more
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+
+    /// Namespace of that Deployment; default: the namespace of the pod or of the kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub namespace: Option<String>,
+
+    /// Namespace whose resources are released, repeatable; default: all namespaces
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    pub watch_namespaces: Vec<String>,
+
+    /// How long each of the two steps may take, 1s to 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = up_to_an_hour)]
+    pub timeout: Duration,
+}
+
+/// Not everything could be released.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("no cluster is configured: {0}")]
-    NoCluster(String),
-    #[error("{what}: {why}")]
-    Request { what: String, why: kube::Error },
-    #[error("{what} is not established after {} s", ESTABLISHED.as_secs())]
-    NotEstablished { what: String },
-    #[error("{url}: {why}")]
-    Check { url: String, why: String },
+    #[error(transparent)]
+    Cluster(#[from] api_server::Error),
     #[error("{what} after {} s", limit.as_secs())]
     TooLate { what: String, limit: Duration },
 }
 
-fn request(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
-    let what = what.into();
-    move |why| Error::Request { what, why }
-}
-
-async fn client() -> Result<Client, Error> {
-    Client::try_default()
-        .await
-        .map_err(|error| Error::NoCluster(error.to_string()))
-}
-
-/// Applies the definitions of this version (server-side apply) and waits until the API server serves them.
-///
-/// # Errors
-/// No cluster, a refusal of the API server, or a definition that is not established in time.
-pub async fn apply_crds() -> Result<(), Error> {
-    let api: Api<CustomResourceDefinition> = Api::all(client().await?);
-    for crd in crds() {
-        let name = crd.name_any();
-        let parameters = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &parameters, &Patch::Apply(&crd))
-            .await
-            .map_err(request(&name))?;
-        let deadline = Instant::now() + ESTABLISHED;
-        while !established(&api.get(&name).await.map_err(request(&name))?) {
-            if Instant::now() >= deadline {
-                return Err(Error::NotEstablished { what: name });
-            }
-            sleep(Duration::from_millis(200)).await;
-        }
-        info!(crd = name, "applied");
-    }
-    Ok(())
-}
-
-fn established(crd: &CustomResourceDefinition) -> bool {
-    let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Established" && condition.status == "True")
-}
-
-/// Asks for a page until it answers 200, as a probe from inside the cluster does; there is no shell in the image.
-///
-/// # Errors
-/// `url` is not like `http://host:port/path`, or there is no such answer within `timeout`: the last one is told.
-pub async fn check(url: &str, timeout: Duration) -> Result<(), Error> {
-    let wrong = |why: String| Error::Check {
-        url: url.to_owned(),
-        why,
-    };
-    let rest = url.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
-    let Some((host, path)) = rest.filter(|(host, _)| host.contains(':')) else {
-        return Err(wrong("must be like http://host:port/path".to_owned()));
-    };
-    let deadline = Instant::now() + timeout;
-    loop {
-        let answer = tokio::time::timeout(PROBE, status_line(host, path)).await;
-        let why = match answer {
-            Ok(Ok(line)) if line.split(' ').nth(1) == Some("200") => return Ok(()),
-            Ok(Ok(line)) => line,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer in {} s", PROBE.as_secs()),
-        };
-        if Instant::now() >= deadline {
-            return Err(wrong(why));
-        }
-        sleep(PAUSE).await;
+impl Run for RetireArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        once(retire(&self))??;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn status_line(host: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(host).await?;
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    stream.take(256).read_to_end(&mut head).await?;
-    let text = String::from_utf8_lossy(&head);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-/// Scales the operator to nothing and takes its finalizer from every resource, so that nothing waits for an operator
+/// Scales the operator to 0 and removes its finalizer from every resource, so that nothing waits for an operator
 /// that is gone. What the resources stand for stays on the brokers.
 ///
 /// # Errors
 /// No cluster, a refusal of the API server, or `args.timeout`.
-pub async fn retire(args: &RetireArgs) -> Result<(), Error> {
+async fn retire(args: &RetireArgs) -> Result<(), Error> {
     let client = client().await?;
     let late = |what: &str| Error::TooLate {
         what: what.to_owned(),
@@ -193,7 +126,7 @@ async fn stop(client: &Client, args: &RetireArgs) -> Result<(), Error> {
     }
 }
 
-/// Takes the finalizer from all objects that have it; how many did.
+/// Removes the finalizer from all objects that have it; how many did.
 async fn release_all(client: &Client, namespaces: &[String]) -> Result<usize, Error> {
     let kinds = [
         ApiResource::erase::<Binding>(&()),
@@ -235,7 +168,11 @@ fn held(object: &PartialObjectMeta<DynamicObject>) -> bool {
     object.finalizers().iter().any(|name| name == FINALIZER)
 }
 
-async fn release(client: &Client, kind: &ApiResource, object: PartialObjectMeta<DynamicObject>) -> Result<(), Error> {
+async fn release(
+    client: &Client,
+    kind: &ApiResource,
+    object: PartialObjectMeta<DynamicObject>,
+) -> Result<(), api_server::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, kind);
     let others: Vec<&String> = object.finalizers().iter().filter(|name| *name != FINALIZER).collect();

@@ -1,0 +1,180 @@
+//! (pure) What would change on a broker, and how that is told.
+//!
+//! In: the resources after an apply, and a broker as it stands. Out: [`Changes`], a line for each.
+//! Does not know about where either comes from. The steps are the pipeline's own: desired, difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::command::live::Live;
+use crate::object::{ObjectKey, Reason, World};
+use crate::sync::desired::{Desired, Item, Standing, broker_keys, describe, desired};
+use crate::sync::difference::{Owned, Step, Verdict, difference};
+use crate::sync::report::recall;
+use crate::topology::Operation;
+
+/// What would become of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Create,
+    Update,
+    Delete,
+    /// The broker or the operator would not do it.
+    Refuse(Reason),
+}
+
+/// What would become of one resource, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub change: Change,
+    pub key: ObjectKey,
+    pub text: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, reason) = match self.change {
+            Change::Create => ('+', String::new()),
+            Change::Update => ('~', String::new()),
+            Change::Delete => ('-', String::new()),
+            Change::Refuse(reason) => ('!', format!("{reason}: ")),
+        };
+        write!(f, "{sign} {}: {reason}{}", self.key, self.text)
+    }
+}
+
+/// Everything that would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub lines: Vec<Line>,
+    /// Resources that stand as declared.
+    pub same: usize,
+}
+
+impl Changes {
+    /// Whether an apply would do, or try, anything.
+    pub fn any(&self) -> bool {
+        !self.lines.is_empty()
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        let count = |wanted: fn(Change) -> bool| self.lines.iter().filter(|line| wanted(line.change)).count();
+        write!(
+            f,
+            "{} to create, {} to update, {} to delete, {} refused, {} as declared",
+            count(|change| change == Change::Create),
+            count(|change| change == Change::Update),
+            count(|change| change == Change::Delete),
+            count(|change| matches!(change, Change::Refuse(_))),
+            self.same
+        )
+    }
+}
+
+/// What would change on one broker for the resources in `asked`; all others only matter for what they own.
+pub fn changes(world: &World, broker: &ObjectKey, live: &Live, asked: &BTreeSet<ObjectKey>) -> Changes {
+    let mut wanted = desired(world, broker);
+    if !world.brokers.contains_key(broker) {
+        wanted.lose_broker(&format!("{broker} does not exist"));
+    }
+    let owned: Owned = wanted
+        .items
+        .iter()
+        .filter_map(|item| Some((item.key.clone(), recall(world.meta(&item.key)?))))
+        .collect();
+    let plan = difference(&wanted, &live.topology, &owned);
+    let mut steps: BTreeMap<&ObjectKey, Vec<&Step>> = BTreeMap::new();
+    for step in &plan.steps {
+        steps.entry(&step.key).or_default().push(step);
+    }
+    let mut changes = Changes::default();
+    for item in wanted.items.iter().filter(|item| asked.contains(&item.key)) {
+        let steps = steps.remove(&item.key).unwrap_or_default();
+        let Some(verdict) = plan.verdicts.get(&item.key) else {
+            continue;
+        };
+        match change(item, verdict, &steps, live) {
+            None => changes.same += 1,
+            Some((change, text)) => changes.lines.push(Line {
+                change,
+                key: item.key.clone(),
+                text,
+            }),
+        }
+    }
+    changes
+}
+
+/// `None`: nothing.
+fn change(item: &Item, verdict: &Verdict, steps: &[&Step], live: &Live) -> Option<(Change, String)> {
+    match verdict {
+        Verdict::Not(Reason::Paused, _) => return None,
+        Verdict::Not(reason, message) | Verdict::Disowned(reason, message) => {
+            return Some((Change::Refuse(*reason), message.clone()));
+        }
+        Verdict::Synced(_) | Verdict::Released(_) => {}
+    }
+    if let Some(refused) = steps.iter().find_map(|step| refusal(&step.operation, live)) {
+        return Some(refused);
+    }
+    let texts: Vec<String> = steps.iter().map(|step| tell(&step.operation)).collect();
+    let leaving = matches!(item.standing, Standing::Leaving { .. });
+    let change = match (leaving, steps.iter().any(|step| step.creates())) {
+        (true, _) if steps.is_empty() => {
+            return Some((Change::Delete, "nothing on the broker goes with it".to_owned()));
+        }
+        (true, _) => Change::Delete,
+        (false, _) if steps.is_empty() => return None,
+        (false, true) if steps.len() == 1 => Change::Create,
+        (false, _) => Change::Update,
+    };
+    Some((change, texts.join(", ")))
+}
+
+/// Why the broker would not do it, as far as it shows from here.
+fn refusal(operation: &Operation, live: &Live) -> Option<(Change, String)> {
+    let vhost = operation.vhost();
+    if live.vhosts.as_ref().is_some_and(|vhosts| !vhosts.contains(vhost)) {
+        let message = format!("vhost '{vhost}' does not exist");
+        return Some((Change::Refuse(Reason::WaitingForVhost), message));
+    }
+    let Operation::DeleteQueue { name, if_empty: true } = operation else {
+        return None;
+    };
+    let messages = live.backlogs.get(name)?.messages();
+    (messages > 0).then(|| {
+        let what = describe(&operation.effect().0);
+        (
+            Change::Refuse(Reason::DeletionBlocked),
+            format!("{what} holds {messages} messages"),
+        )
+    })
+}
+
+fn tell(operation: &Operation) -> String {
+    let what = describe(&operation.effect().0);
+    match operation {
+        Operation::DeclareExchange(_, exchange) => format!("declare {what} ({})", exchange.kind),
+        Operation::DeclareQueue(..) => format!("declare {what}"),
+        Operation::Bind(_) => format!("add {what}"),
+        Operation::Unbind(_) => format!("remove {what}"),
+        Operation::DeleteQueue { if_empty: true, .. } => format!("delete {what} if it is empty"),
+        Operation::DeleteExchange { if_unused: true, .. } => format!("delete {what} if nothing is bound to it"),
+        Operation::DeleteQueue { .. } => format!("delete {what} with all its messages"),
+        Operation::DeleteExchange { .. } => format!("delete {what}"),
+    }
+}
+
+/// Brokers that the resources in `asked` lead to.
+pub(super) fn brokers_of(world: &World, asked: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+    let concerned = |wanted: &Desired| wanted.items.iter().any(|item| asked.contains(&item.key));
+    broker_keys(world)
+        .into_iter()
+        .filter(|key| concerned(&desired(world, key)))
+        .collect()
+}
