@@ -4,31 +4,55 @@
 //! The steps in order: dereference (source), [`desired`] (pure), [`observe`] (broker), [`difference`] (pure), [`apply`]
 //! (broker), [`report`] (pure), write (source). Does not know about Kubernetes, files, or the wire.
 
-pub mod desired;
+mod reconcile;
 
-pub mod observe;
+/// One pass: all steps.
+mod pass;
 
-pub mod difference;
+/// Reports, where something is new.
+mod tell;
 
-pub mod apply;
-
-pub mod report;
-
-mod memory;
-
-mod pace;
-
+/// The life of the connection.
 mod link;
 
-mod finalizer;
+/// An attempt to connect.
+mod connect;
 
+/// What all loops share.
+mod shared;
+
+/// Reports to the source, by a task.
 mod writer;
 
-mod reconcile;
+/// Finalizers, many at the same time.
+mod finalizer;
+
+/// The numbers of queues, spread out.
+mod pace;
+
+/// What a loop remembers between two passes.
+mod memory;
+
+/// Step 6: what a user is told.
+pub mod report;
+
+/// Why there is no connection.
+pub mod away;
+
+/// Step 5: a plan, carried out.
+pub mod apply;
+
+/// Step 4: what has to be done.
+pub mod difference;
+
+/// Step 3: what stands on the broker.
+pub mod observe;
+
+/// Step 2: what should stand there.
+pub mod desired;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -36,71 +60,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Connector;
 use crate::metrics::Metrics;
-use crate::object::{Kind, ObjectKey};
+use crate::object::ObjectKey;
 use crate::source::Source;
 use reconcile::Reconciler;
-
-/// How the pipeline behaves in time.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Name of the connections, as the broker shows them.
-    pub connection_name: String,
-    /// Between two complete lists of a broker that tells of its changes.
-    pub resync: Duration,
-    /// Between two complete lists of a broker that does not.
-    pub resync_without_events: Duration,
-    /// How long after a change others are waited for, to be handled in one pass.
-    pub debounce: Duration,
-    /// How long the deletion of a resource waits for a broker that does not answer.
-    pub deletion_timeout: Duration,
-    /// How long a broker may be away before its resources are no longer called Ready.
-    pub grace: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            connection_name: "leveret-operator".to_owned(),
-            resync: Duration::from_secs(30),
-            resync_without_events: Duration::from_secs(5),
-            debounce: Duration::from_millis(20),
-            deletion_timeout: Duration::from_secs(60),
-            grace: Duration::from_secs(2),
-        }
-    }
-}
-
-/// What all loops share.
-struct Shared<S, N> {
-    source: Arc<S>,
-    connector: N,
-    settings: Settings,
-    metrics: Metrics,
-    tally: Mutex<Tally>,
-}
-
-/// Resources by broker and kind: (ready, not ready).
-type Tally = BTreeMap<ObjectKey, BTreeMap<Kind, (usize, usize)>>;
-
-impl<S, N> Shared<S, N> {
-    /// Counts the resources of one broker, each with whether it is Ready, and sets the sums over all brokers.
-    fn count(&self, broker: &ObjectKey, resources: impl Iterator<Item = (Kind, bool)>) {
-        let mut numbers: BTreeMap<Kind, (usize, usize)> = BTreeMap::new();
-        for (kind, ready) in resources {
-            let number = numbers.entry(kind).or_default();
-            *(if ready { &mut number.0 } else { &mut number.1 }) += 1;
-        }
-        let mut tally = self.tally.lock();
-        tally.insert(broker.clone(), numbers);
-        for kind in Kind::ALL {
-            let (ready, not_ready) = tally
-                .values()
-                .filter_map(|numbers| numbers.get(&kind))
-                .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.metrics.objects(kind, ready, not_ready);
-        }
-    }
-}
+pub use shared::Settings;
+use shared::Shared;
 
 /// Runs the pipeline until `shutdown`: a loop for each broker that exists or is referred to. Returns when all loops have
 /// ended; each ends within seconds.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::observe::Relevant;
 use crate::object::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, World};
 use crate::resource::{
     AdoptionPolicy, BindingDeletionPolicy, BindingSpec, BrokerRef, BrokerSpec, ExchangeDeletionPolicy, ExchangeSpec,
@@ -68,6 +67,9 @@ pub struct Item {
     pub adoption: AdoptionPolicy,
     pub standing: Standing,
 }
+
+/// Queues and exchanges that resources want, or that their bindings need.
+pub type Relevant = BTreeSet<(End, Name)>;
 
 /// All resources that refer to one broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,19 +1,23 @@
-//! The one connection that a loop has to its broker: away, being made, or up.
+//! The life of the one connection that a loop has to its broker: away, being made, or up.
 //!
-//! In: attempts and what became of them. Out: the client, and events. Does not know about resources' specs.
+//! In: the `Broker`, how far its pod is, attempts and what became of them. Out: a client with its events and what is known
+//! of the broker through them, or why there is none. Does not know about any other resource.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
-use super::Shared;
+use super::away::{Away, Endpoint};
+use super::connect::{Attempt, Failed, connect, is_other};
+use super::desired::{Relevant, is_set};
 use super::memory::backoff;
-use super::report::{Away, Endpoint};
-use crate::broker::{Connector, Error, Event};
-use crate::object::{AMQP_URI, Connection, ConnectionError, EngineState, MANAGEMENT_URI, Object, Reason};
+use super::observe::{Observed, concerns};
+use super::shared::Shared;
+use crate::broker::{Client, Connector, Event};
+use crate::object::{AMQP_URI, Connection, EngineState, MANAGEMENT_URI, Object, ObjectKey, PAUSED, Reason};
 use crate::resource::BrokerSpec;
 use crate::source::Source;
 
@@ -21,41 +25,30 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
 /// For what only a change of resources can mend.
 const SLOW_RETRY: Duration = Duration::from_secs(60);
-
-/// Longest attempt to connect, with everything that belongs to it.
-const ATTEMPT: Duration = Duration::from_secs(30);
-/// Longest wait for address and credentials when only a change of them is looked for.
-const DEREFERENCE: Duration = Duration::from_secs(5);
-
 /// How long the cluster is believed that a broker's pod is not up, without an attempt to connect.
-pub(super) const POD_AWAY: Duration = Duration::from_secs(10);
+const POD_AWAY: Duration = Duration::from_secs(10);
 
-/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is unknown for as
-/// long as the cluster's DNS remembers that, which may be half a minute.
-pub(super) fn is_held(broker: &Object<BrokerSpec>, engine: Option<&EngineState>) -> bool {
-    let elsewhere = |annotation: &str| broker.meta.annotations.contains_key(annotation);
-    engine.is_some_and(|engine| engine.pending.is_some()) && !elsewhere(AMQP_URI) && !elsewhere(MANAGEMENT_URI)
-}
-
-/// What an attempt gives: the client, its events, the addresses.
-pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Failed>;
-
-/// An attempt that gave no connection.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) away: Away,
-    /// What it was made with, as far as it came.
-    pub(super) with: Option<Box<Connection>>,
-}
-
-impl From<Away> for Failed {
-    fn from(away: Away) -> Self {
-        Self { away, with: None }
-    }
+/// The connection to one broker.
+pub(super) struct Link<C> {
+    broker: ObjectKey,
+    state: State<C>,
+    /// Why it is not up, and since when.
+    away: Away,
+    down_since: Instant,
+    /// An attempt to connect has been made, so that `away` is a finding and not a beginning.
+    attempted: bool,
+    /// The `Broker` that the link was made for: uid and generation.
+    made_for: Option<(String, i64)>,
+    /// What the last attempt was made with, when the broker did not let it in.
+    refused: Option<Box<Connection>>,
+    /// The source has changed since what was refused was last compared with what is there now.
+    other: bool,
+    /// The pod of a broker that the operator runs is up.
+    pod_up: bool,
 }
 
 /// Where the connection stands.
-pub(super) enum Link<C> {
+enum State<C> {
     Down {
         attempts: u32,
         due: Instant,
@@ -64,11 +57,17 @@ pub(super) enum Link<C> {
         attempts: u32,
         task: JoinHandle<Attempt<C>>,
     },
-    Up {
-        client: C,
-        events: mpsc::Receiver<Event>,
-        endpoint: Endpoint,
-    },
+    Up(Up<C>),
+}
+
+/// A connection that is up. What is known of the broker goes with it.
+pub(super) struct Up<C> {
+    pub(super) client: C,
+    events: mpsc::Receiver<Event>,
+    pub(super) endpoint: Endpoint,
+    /// `None` until it has been listed once.
+    pub(super) observed: Option<Observed>,
+    pub(super) listed: Instant,
 }
 
 /// Something that happened on the link.
@@ -77,29 +76,81 @@ pub(super) enum News<C> {
     Event(Event),
 }
 
-impl<C: Send + 'static> Link<C> {
+impl<C> State<C> {
     /// Ready for a first attempt at once.
-    pub(super) fn idle() -> Self {
-        Link::Down {
+    fn idle() -> Self {
+        State::Down {
             attempts: 0,
             due: Instant::now(),
         }
     }
 
     /// After something went wrong; the next attempt comes after a pause.
-    pub(super) fn failed(attempts: u32, away: &Away) -> Self {
+    fn failed(attempts: u32, away: &Away) -> Self {
         let pause = match away {
             Away::NoBroker | Away::Unusable(..) => SLOW_RETRY,
             Away::Unreachable(..) => backoff(FIRST_RETRY, LAST_RETRY, attempts),
         };
-        Link::Down {
+        State::Down {
             attempts: attempts.saturating_add(1),
             due: Instant::now() + pause,
         }
     }
+}
+
+impl<C> Drop for State<C> {
+    fn drop(&mut self) {
+        if let State::Connecting { task, .. } = self {
+            task.abort();
+        }
+    }
+}
+
+impl<C: Client> Link<C> {
+    pub(super) fn new(broker: ObjectKey) -> Self {
+        Self {
+            broker,
+            state: State::idle(),
+            away: first_away(),
+            down_since: Instant::now(),
+            attempted: false,
+            made_for: None,
+            refused: None,
+            other: false,
+            pod_up: false,
+        }
+    }
+
+    pub(super) fn up(&self) -> Option<&Up<C>> {
+        match &self.state {
+            State::Up(up) => Some(up),
+            _ => None,
+        }
+    }
+
+    pub(super) fn up_mut(&mut self) -> Option<&mut Up<C>> {
+        match &mut self.state {
+            State::Up(up) => Some(up),
+            _ => None,
+        }
+    }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(self, Link::Up { .. })
+        self.up().is_some()
+    }
+
+    /// Why it is not up.
+    pub(super) fn away(&self) -> &Away {
+        &self.away
+    }
+
+    pub(super) fn down_since(&self) -> Instant {
+        self.down_since
+    }
+
+    /// An attempt to connect has been made.
+    pub(super) fn was_attempted(&self) -> bool {
+        self.attempted
     }
 
     /// Waits for the next news; forever while nothing is under way.
@@ -107,95 +158,173 @@ impl<C: Send + 'static> Link<C> {
     /// # Cancel safety
     /// Cancel safe: nothing is lost when it is dropped before it is ready.
     pub(super) async fn news(&mut self) -> News<C> {
-        match self {
-            Link::Down { .. } => std::future::pending().await,
-            Link::Connecting { task, .. } => News::Attempted(task.await.unwrap_or_else(|error| {
+        match &mut self.state {
+            State::Down { .. } => std::future::pending().await,
+            State::Connecting { task, .. } => News::Attempted(task.await.unwrap_or_else(|error| {
                 let text = format!("connecting ended early: {error}");
                 Err(Away::Unreachable(Reason::WaitingForBroker, text).into())
             })),
-            Link::Up { events, .. } => {
+            State::Up(up) => {
                 let gone = || Event::Lost("the connection was closed".to_owned());
-                News::Event(events.recv().await.unwrap_or_else(gone))
+                News::Event(up.events.recv().await.unwrap_or_else(gone))
             }
         }
     }
 
     /// An event that is there already.
     pub(super) fn more(&mut self) -> Option<Event> {
-        match self {
-            Link::Up { events, .. } => events.try_recv().ok(),
-            _ => None,
+        self.up_mut().and_then(|up| up.events.try_recv().ok())
+    }
+
+    /// Takes in news; whether a pass is worth it.
+    pub(super) fn take(&mut self, news: News<C>, relevant: &Relevant) -> bool {
+        match news {
+            News::Event(event) => self.hear(&event, relevant),
+            News::Attempted(attempt) => {
+                self.settle(attempt);
+                true
+            }
         }
     }
-}
 
-impl<C> Drop for Link<C> {
-    fn drop(&mut self) {
-        if let Link::Connecting { task, .. } = self {
-            task.abort();
+    /// Takes in an event; whether a pass is worth it.
+    pub(super) fn hear(&mut self, event: &Event, relevant: &Relevant) -> bool {
+        if let Event::Lost(text) = event {
+            self.lose(Away::Unreachable(Reason::WaitingForBroker, text.clone()));
+            return true;
+        }
+        let observed = self.up_mut().and_then(|up| up.observed.as_mut());
+        observed.is_some_and(|observed| observed.hear(event)) && concerns(event, relevant)
+    }
+
+    fn settle(&mut self, attempt: Attempt<C>) {
+        self.attempted = true;
+        match attempt {
+            Ok((client, events, endpoint)) => {
+                tracing::info!(broker = %self.broker, endpoint = endpoint.amqp, version = client.about().version, "connected");
+                self.state = State::Up(Up {
+                    client,
+                    events,
+                    endpoint,
+                    observed: None,
+                    listed: Instant::now(),
+                });
+            }
+            Err(Failed { away, with }) => {
+                self.refused = with;
+                let attempts = match &self.state {
+                    State::Connecting { attempts, .. } => *attempts,
+                    _ => 0,
+                };
+                if self.away != away {
+                    tracing::warn!("{}", away.explain(&self.broker));
+                }
+                self.state = State::failed(attempts, &away);
+                self.away = away;
+            }
         }
     }
-}
 
-impl From<ConnectionError> for Away {
-    fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::Missing(text) => Away::Unusable(Reason::WaitingForBroker, text),
-            ConnectionError::Invalid(text) => Away::Unusable(Reason::InvalidArgument, text),
-            ConnectionError::Unavailable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
-        }
+    /// The connection is gone.
+    pub(super) fn lose(&mut self, away: Away) {
+        tracing::warn!("{}", away.explain(&self.broker));
+        self.state = State::failed(0, &away);
+        self.away = away;
+        self.down_since = Instant::now();
     }
-}
 
-impl From<Error> for Away {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unencodable(text) => Away::Unusable(Reason::InvalidArgument, text),
-            Error::Credentials(text) => Away::Unreachable(Reason::NotAllowed, text),
-            Error::Refused { .. } => Away::Unreachable(Reason::BrokerError, error.to_string()),
-            Error::Vhost(text) | Error::Unreachable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
-        }
-    }
-}
-
-/// Dereferences the broker and connects to it.
-pub(super) async fn connect<S: Source, N: Connector>(
-    shared: Arc<Shared<S, N>>,
-    broker: Arc<Object<BrokerSpec>>,
-) -> Attempt<N::Client> {
-    let attempt = async {
-        let connection = shared.source.connection(&broker).await.map_err(Away::from)?;
-        let endpoint = Endpoint {
-            amqp: connection.amqp_uri.clone(),
-            management: connection.management_uri.clone(),
+    /// Whether the source has changed in a way that may let us in where we were not let in before. A login that was
+    /// refused is tried again only with another password: the source changes all the time.
+    pub(super) async fn is_mended<S: Source>(
+        &mut self,
+        source: &S,
+        changed: bool,
+        broker: Option<&Arc<Object<BrokerSpec>>>,
+    ) -> bool {
+        self.other |= changed;
+        let (State::Down { .. }, Some(broker)) = (&self.state, broker) else {
+            return false;
         };
-        let (client, events) = shared
-            .connector
-            .connect(&shared.settings.connection_name, connection.clone())
-            .await
-            .map_err(|error| Failed {
-                away: Away::from(error),
-                with: Some(Box::new(connection)),
-            })?;
-        Ok((client, events, endpoint))
-    };
-    timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| {
-        let text = format!("no connection within {} s", ATTEMPT.as_secs());
-        Err(Away::Unreachable(Reason::WaitingForBroker, text).into())
-    })
-}
-
-/// Whether the broker is to be reached otherwise than with `refused`: an address, a password was changed. Not so when
-/// that cannot be found out now.
-pub(super) async fn is_other<S: Source>(source: &S, broker: &Object<BrokerSpec>, refused: Option<&Connection>) -> bool {
-    let asked = timeout(DEREFERENCE, source.connection(broker)).await;
-    matches!(asked, Ok(Ok(connection)) if refused != Some(&connection))
-}
-
-/// Waits until a time, forever for none.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+        match self.away {
+            Away::NoBroker | Away::Unusable(..) => std::mem::take(&mut self.other),
+            Away::Unreachable(Reason::NotAllowed, _) => {
+                std::mem::take(&mut self.other) && is_other(source, broker, self.refused.as_deref()).await
+            }
+            Away::Unreachable(..) => false,
+        }
     }
+
+    /// There is no `Broker`. A connection outlives it as long as something is `leaving` and has to be cleaned up.
+    pub(super) fn lose_broker(&mut self, leaving: bool) {
+        self.away = Away::NoBroker;
+        self.made_for = None;
+        if !(self.is_up() && leaving) {
+            self.state = State::idle();
+        }
+    }
+
+    /// Connects when it is time, and from the beginning when the `Broker` has changed. The answer is when to look again.
+    pub(super) fn tend<S: Source, N: Connector<Client = C>>(
+        &mut self,
+        shared: &Arc<Shared<S, N>>,
+        broker: &Arc<Object<BrokerSpec>>,
+        engine: Option<&EngineState>,
+        mended: bool,
+    ) -> Option<Instant> {
+        self.follow_broker(broker);
+        let pod_up = engine.is_some_and(|engine| engine.pending.is_none());
+        let came_up = !std::mem::replace(&mut self.pod_up, pod_up) && pod_up;
+        if came_up && matches!(self.state, State::Connecting { .. }) {
+            // An attempt that began before may hang: nothing was there to refuse it.
+            self.state = State::idle();
+        }
+        let State::Down { attempts, due } = self.state else {
+            return None;
+        };
+        if is_set(&broker.meta.annotations, PAUSED) {
+            return None;
+        }
+        let (mended, due) = if is_held(broker, engine) {
+            self.attempted = true; // that the pod is not up is a finding, too
+            (false, due.max(self.down_since + POD_AWAY))
+        } else {
+            (mended, due)
+        };
+        if !(mended || came_up || due <= Instant::now()) {
+            return Some(due);
+        }
+        // What changes while the attempt is under way may come too late for it.
+        self.other = false;
+        self.state = State::Connecting {
+            attempts,
+            task: tokio::spawn(connect(Arc::clone(shared), Arc::clone(broker))),
+        };
+        None
+    }
+
+    /// Begins from the beginning with another `Broker`, or a changed one.
+    fn follow_broker(&mut self, broker: &Object<BrokerSpec>) {
+        let identity = (broker.meta.uid.clone(), broker.meta.generation);
+        if self.made_for.as_ref() == Some(&identity) {
+            return;
+        }
+        if self.made_for.replace(identity).is_none() {
+            self.away = first_away();
+            self.attempted = false;
+        }
+        self.down_since = Instant::now();
+        self.state = State::idle();
+    }
+}
+
+/// Before the first attempt.
+fn first_away() -> Away {
+    Away::Unreachable(Reason::WaitingForBroker, "connecting".to_owned())
+}
+
+/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is unknown for as
+/// long as the cluster's DNS remembers that, which may be half a minute.
+fn is_held(broker: &Object<BrokerSpec>, engine: Option<&EngineState>) -> bool {
+    let elsewhere = |annotation: &str| broker.meta.annotations.contains_key(annotation);
+    engine.is_some_and(|engine| engine.pending.is_some()) && !elsewhere(AMQP_URI) && !elsewhere(MANAGEMENT_URI)
 }

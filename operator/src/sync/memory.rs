@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
 use crate::broker::Operation;
-use crate::object::{Meta, QueueNumbers, Reason, StatusReport};
+use crate::object::{Meta, QueueNumbers, Reason, StatusReport, Tri};
 
 /// What is known of one resource.
 #[derive(Debug)]
@@ -46,6 +46,11 @@ impl Memory {
             last: None,
             numbers: meta.status.queue.clone(),
         }
+    }
+
+    /// Was last reported as Ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.ready == Tri::True)
     }
 
     /// The failure that still stands: the same steps have failed, and it is not yet time to try again.

@@ -4,14 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use super::desired::Relevant;
 use crate::broker::{BindingEvent, Event, Operation};
 use crate::topology::{Arguments, BindingDefinition, End, Name, Topology};
 
 /// Most names that are remembered as created since the last list; beyond that the next pass lists again.
 const MOST_UNLISTED: usize = 10_000;
-
-/// Queues and exchanges that resources want, or that their bindings need.
-pub type Relevant = BTreeSet<(End, Name)>;
 
 /// Whether an event is about something that resources depend on. On a shared broker most are not.
 pub fn concerns(event: &Event, relevant: &Relevant) -> bool {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::apply::Failure;
+use super::away::{Away, Endpoint};
 use super::desired::{Deletion, Item, Standing, describe, is_set};
 use super::difference::Verdict;
 use crate::object::{
@@ -15,37 +16,6 @@ use crate::object::{
 };
 use crate::resource::BrokerSpec;
 use crate::topology::{BindingDefinition, Identity, Name};
-
-/// Why there is no connection to the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Away {
-    /// There is no such `Broker`.
-    NoBroker,
-    /// Its address or credentials cannot be found out; only a change of resources helps.
-    Unusable(Reason, String),
-    /// It does not answer, or does not let us in.
-    Unreachable(Reason, String),
-}
-
-impl Away {
-    /// What other resources say. Why a broker does not answer stands in its own status alone: that may change with every
-    /// attempt, and ten thousand statuses must not change with it.
-    pub fn brief(&self, broker: &ObjectKey) -> String {
-        match self {
-            Away::NoBroker => format!("{broker} does not exist"),
-            Away::Unusable(..) => self.explain(broker),
-            Away::Unreachable(..) => format!("{broker} is not connected; its status says why"),
-        }
-    }
-
-    /// With the cause.
-    pub fn explain(&self, broker: &ObjectKey) -> String {
-        match self {
-            Away::NoBroker => format!("{broker} does not exist"),
-            Away::Unusable(_, text) | Away::Unreachable(_, text) => format!("{broker} is not connected: {text}"),
-        }
-    }
-}
 
 /// The three kstatus conditions that belong to a reason: Ready, Reconciling, Stalled.
 pub fn conditions(reason: Reason) -> (Tri, Tri, Tri) {
@@ -109,13 +79,6 @@ pub struct Connected<'a> {
     pub version: &'a str,
     pub endpoint: &'a Endpoint,
     pub usage: Usage,
-}
-
-/// The addresses of a connection, without credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub amqp: String,
-    pub management: String,
 }
 
 /// The report on the broker itself. `counted`: resources that refer to it, and how many of them are not Ready.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::desired::tests::{add, world};
 use super::*;
 use crate::broker::Operation;
 use crate::broker::fake::{Fake, State};
-use crate::object::{FORCE_DELETE, LastStatus, Meta, PAUSED, Reason, World};
+use crate::object::{FORCE_DELETE, Kind, LastStatus, Meta, PAUSED, Reason, World};
 use crate::topology::{End, Name, QueueDefinition};
 use stage::Stage;
 

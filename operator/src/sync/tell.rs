@@ -1,0 +1,185 @@
+//! What the loop of one broker says of its resources, and of the broker itself.
+//!
+//! In: reports on resources, the state of the link. Out: reports to the writer, only where something is new.
+//! Does not know about how reports come about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desired::{Desired, Item, Standing, Thing};
+use super::link::{Link, Up};
+use super::memory::Memory;
+use super::pace::Pace;
+use super::report::{Connected, broker_report};
+use super::shared::Shared;
+use super::writer::Writer;
+use crate::broker::backlog::{Backlog, Outlook, span};
+use crate::broker::{Backlogs, Client, Connector};
+use crate::object::{Kind, Object, ObjectKey, QueueNumbers, StatusReport, Tri, World};
+use crate::resource::BrokerSpec;
+use crate::source::Source;
+use crate::topology::Name;
+
+/// How long a first attempt may take before resources are told that they wait.
+pub(super) const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// What was said of a broker's resources.
+type Memories = BTreeMap<ObjectKey, Memory>;
+
+/// The reports of one loop, on their way to the source.
+pub(super) struct Teller<S: Source, N: Connector> {
+    key: ObjectKey,
+    shared: Arc<Shared<S, N>>,
+    writer: Writer,
+    pace: Pace,
+    broker_last: Option<StatusReport>,
+}
+
+impl<S: Source, N: Connector> Teller<S, N> {
+    pub(super) fn new(key: ObjectKey, shared: Arc<Shared<S, N>>) -> Self {
+        Self {
+            key,
+            writer: Writer::new(Arc::clone(&shared.source)),
+            shared,
+            pace: Pace::default(),
+            broker_last: None,
+        }
+    }
+
+    /// There is no `Broker` any more; the next one is another.
+    pub(super) fn forget_broker(&mut self) {
+        self.broker_last = None;
+    }
+
+    /// Passes on what differs from what was said before.
+    pub(super) fn write(&self, reports: Vec<StatusReport>, memory: &mut Memories, link: &Link<N::Client>) {
+        let mut news = Vec::new();
+        let backlogs = link.up().map(|up| up.client.backlogs()).unwrap_or_default();
+        for mut report in reports {
+            let Some(memory) = memory.get_mut(&report.key) else {
+                continue;
+            };
+            let quiet = StatusReport {
+                did_something: false,
+                ..report.clone()
+            };
+            if report.did_something || memory.last.as_ref() != Some(&quiet) {
+                self.shared.metrics.reconciled(report.key.kind, report.reason);
+                memory.last = Some(quiet);
+                // The first numbers go with a report that is written anyway.
+                if report.key.kind == Kind::Queue && report.ready == Tri::True && memory.numbers.is_none() {
+                    memory.numbers = Some(first_numbers(&backlogs, &report));
+                    report.queue.clone_from(&memory.numbers);
+                }
+                news.push(report);
+            }
+        }
+        self.writer.write(news);
+    }
+
+    /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once. The
+    /// answer is when there is more to tell.
+    pub(super) fn numbers(&mut self, desired: &Desired, memory: &mut Memories, up: &Up<N::Client>) -> Option<Instant> {
+        if up.observed.is_some() && self.pace.is_due(up.listed, self.shared.settings.resync) {
+            let backlogs = up.client.backlogs();
+            let mut changed = BTreeMap::new();
+            for item in &desired.items {
+                let Standing::Wanted(Thing::Queue(name, _)) = &item.standing else {
+                    continue;
+                };
+                let (Some(memory), Some(backlog)) = (memory.get(&item.key), backlogs.get(name)) else {
+                    continue;
+                };
+                let numbers = numbers(backlog);
+                if memory.numbers.as_ref() != Some(&numbers) && memory.is_ready() {
+                    changed.insert(item.key.clone(), numbers);
+                }
+            }
+            self.pace.take(up.listed, changed);
+        }
+        let mut reports = Vec::new();
+        for (key, numbers) in self.pace.turn(Instant::now()) {
+            let Some(memory) = memory.get_mut(&key) else {
+                continue;
+            };
+            let Some(last) = memory.last.clone() else { continue };
+            memory.numbers = Some(numbers.clone());
+            reports.push(StatusReport {
+                queue: Some(numbers),
+                ..last
+            });
+        }
+        self.writer.write(reports);
+        self.pace.next()
+    }
+
+    /// Reports the broker itself, once there is a finding.
+    pub(super) fn broker(
+        &mut self,
+        broker: &Object<BrokerSpec>,
+        world: &World,
+        desired: &Desired,
+        memory: &Memories,
+        link: &Link<N::Client>,
+    ) {
+        let (down_for, grace) = (link.down_since().elapsed(), self.shared.settings.grace);
+        let in_grace = down_for < grace;
+        let waits = !link.is_up() && (!link.was_attempted() || (self.broker_last.is_some() && in_grace));
+        if waits && down_for < grace.max(FIRST_ATTEMPT) {
+            return;
+        }
+        let not_ready = desired.items.iter().filter(|item| !is_ready(memory, item)).count();
+        let state = match link.up() {
+            Some(up) => Ok(Connected {
+                version: &up.client.about().version,
+                endpoint: &up.endpoint,
+                usage: up.client.usage(),
+            }),
+            None => Err(link.away()),
+        };
+        let engine = world.engines.get(&self.key).map(Arc::as_ref);
+        let report = broker_report(broker, state, engine, (desired.items.len(), not_ready));
+        if self.broker_last.as_ref() != Some(&report) {
+            self.shared.metrics.reconciled(Kind::Broker, report.reason);
+            self.broker_last = Some(report.clone());
+            self.writer.write(vec![report]);
+        }
+    }
+
+    /// Counts resources, ready and not.
+    pub(super) fn count(&self, desired: &Desired, memory: &Memories) {
+        let broker = self
+            .broker_last
+            .iter()
+            .map(|last| (Kind::Broker, last.ready == Tri::True));
+        let items = desired.items.iter().map(|item| (item.key.kind, is_ready(memory, item)));
+        self.shared.count(&self.key, broker.chain(items));
+    }
+}
+
+fn is_ready(memory: &Memories, item: &Item) -> bool {
+    memory.get(&item.key).is_some_and(Memory::is_ready)
+}
+
+/// A queue that was not there when the broker was listed is empty.
+fn first_numbers(backlogs: &Backlogs, report: &StatusReport) -> QueueNumbers {
+    let owned = report.vhost.as_ref().zip(report.name.as_ref());
+    let backlog = owned.and_then(|(vhost, name)| backlogs.get(&Name::new(vhost, name)));
+    numbers(&backlog.copied().unwrap_or_default())
+}
+
+fn numbers(backlog: &Backlog) -> QueueNumbers {
+    QueueNumbers {
+        messages: backlog.messages(),
+        ready: backlog.ready,
+        consumers: backlog.consumers,
+        drain: match backlog.outlook() {
+            Outlook::Drains(time) => span(time),
+            Outlook::Grows => "grows".to_owned(),
+            Outlook::Empty | Outlook::Steady => "-".to_owned(),
+        },
+    }
+}
