@@ -12,7 +12,7 @@ use leveret_amqp::{
     FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver, put_method_frame,
 };
 use leveret_store::fs::RealFs;
-use leveret_store::{Batch, Options, Store, Urgency};
+use leveret_store::{Batch, Destination, Options, Store, Urgency};
 
 #[path = "topics/mod.rs"]
 mod topics;
@@ -100,7 +100,7 @@ fn record() {
     for round in 0..100_000 / 64 {
         batch.clear();
         for id in 0..64 {
-            black_box(batch.publish(round * 64 + id, &[1], &[black_box(&BODY)]));
+            black_box(batch.publish(round * 64 + id, &[Destination::unstamped(1)], &[black_box(&BODY)]));
         }
     }
     black_box(batch);
@@ -121,7 +121,7 @@ fn append() {
     for _ in 0..5_000 {
         let first = handle.next_ids(10);
         let places: Vec<_> = (first..first + 10)
-            .map(|id| (id, batch.publish(id, &[1], &[&BODY])))
+            .map(|id| (id, batch.publish(id, &[Destination::unstamped(1)], &[&BODY])))
             .collect();
         let appended = handle.append(&mut batch, Urgency::Soon).expect("an open log");
         let settled: Vec<_> = places

@@ -8,7 +8,7 @@ use crate::connection::registry::Registry;
 use crate::limits::{Alarms, Memory, disk::Disk};
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use leveret_store::{Backlog, Handle, Location, Lsn, MessageId, Owner, QueueId};
+use leveret_store::{Backlog, Handle, Live, Location, Lsn, MessageId, Owner, QueueId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::pin::pin;
@@ -172,7 +172,7 @@ impl Node {
 }
 
 impl Owner for Node {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
         self.queue(queue)?.live(id)
     }
 

@@ -27,7 +27,7 @@ use consumers::{Consumer, Consumers};
 use ease::Ease;
 use entry::Entry;
 use leveret_amqp::{FieldTable, ShortString};
-use leveret_store::{Backlog, Handle, Location, MessageId, QueueId};
+use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
 use parking_lot::{Mutex, MutexGuard};
 use ready::Ready;
 use std::ops::{Deref, DerefMut};
@@ -215,7 +215,7 @@ impl Queue {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
-        let mut returned: Vec<(MessageId, Location, u32)> = Vec::new();
+        let mut returned: Vec<Returned> = Vec::new();
         let source = self.source();
         // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
@@ -226,7 +226,7 @@ impl Queue {
                 entry.redelivered = true;
                 entry.delivery_count = entry.delivery_count.saturating_add(1);
                 if entry.durable {
-                    returned.push((id, entry.location, entry.delivery_count));
+                    returned.push(entry.returned());
                 }
                 state.ready.insert(entry, source);
             } else {
@@ -360,8 +360,8 @@ impl Queue {
         (state.ready.len() as u32, state.consumers.len() as u32)
     }
 
-    /// The delivery count of a message that lives here, for the log's compaction.
-    pub fn live(&self, id: MessageId) -> Option<u32> {
+    /// The delivery count and the stamp of a message that lives here, for the log's compaction.
+    pub fn live(&self, id: MessageId) -> Option<Live> {
         let mut state = self.state.lock();
         let unsettled = state.unsettled.live(id);
         unsettled.or_else(|| state.ready.live(id, self.source()))

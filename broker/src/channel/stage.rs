@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::message::Message;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::vhost::route::Route;
-use leveret_store::{Batch, Handle, Lsn, QueueId, Relative, Urgency};
+use leveret_store::{Batch, Destination, Handle, Lsn, Relative, Urgency};
 use std::sync::Arc;
 
 /// Messages that have been read and routed and are enqueued together.
@@ -19,7 +19,7 @@ pub struct Stage {
     records: Batch,
     places: Vec<Option<Relative>>,
     entries: Vec<Entry>,
-    queue_ids: Vec<QueueId>,
+    destinations: Vec<Destination>,
     spare: Vec<Vec<Message>>,
     /// How far each channel has published and what that waits for: for the connection to pass on after a flush.
     pub confirms: Vec<(u16, u64, Option<Lsn>)>,
@@ -132,21 +132,22 @@ impl Stage {
     fn encode(&mut self, first_id: u64) {
         let mut id = first_id;
         for run in &self.runs {
-            self.queue_ids.clear();
+            self.destinations.clear();
             if run.route.durable {
-                self.queue_ids.extend(
+                self.destinations.extend(
                     run.route
                         .queues
                         .iter()
                         .filter(|queue| queue.logged())
-                        .map(|queue| queue.id),
+                        .map(|queue| Destination::unstamped(queue.id)),
                 );
             }
             for message in &run.messages {
-                let logged = message.persistent() && !self.queue_ids.is_empty();
+                let logged = message.persistent() && !self.destinations.is_empty();
                 self.places.push(logged.then(|| {
                     let mut length = [0; 4];
-                    self.records.publish(id, &self.queue_ids, &message.record(&mut length))
+                    self.records
+                        .publish(id, &self.destinations, &message.record(&mut length))
                 }));
                 id += 1;
             }

@@ -3,7 +3,7 @@
 //! Does not know about consumers, channels or the log's format.
 
 use crate::message::Message;
-use leveret_store::{Location, MessageId, StoredMessage};
+use leveret_store::{Live, Location, MessageId, Returned, StoredMessage};
 
 /// The location of a message that isn't in the log.
 pub const NOWHERE: Location = Location {
@@ -25,6 +25,8 @@ pub struct Entry {
     pub delivery_count: u32,
     /// Whether it had been delivered before (AMQP 0-9-1 `redelivered`).
     pub redelivered: bool,
+    /// The queue's number for it, kept by the log; 0: none.
+    pub stamp: u64,
     /// Whether the log holds it for this queue: a persistent message in a durable queue.
     pub durable: bool,
     /// The message; `None` when only the log has it.
@@ -42,6 +44,7 @@ impl Entry {
             body_len,
             delivery_count: 0,
             redelivered: false,
+            stamp: 0,
             durable,
             message: Some(message),
         }
@@ -64,6 +67,25 @@ impl Entry {
             payload_len: self.body_len,
             delivery_count: self.delivery_count,
             redelivered: self.redelivered,
+            stamp: self.stamp,
+        }
+    }
+
+    /// What changes about it in the log.
+    pub fn live(&self) -> Live {
+        Live {
+            delivery_count: self.delivery_count,
+            stamp: self.stamp,
+        }
+    }
+
+    /// As the log notes that it came back.
+    pub fn returned(&self) -> Returned {
+        Returned {
+            id: self.id,
+            location: self.location,
+            delivery_count: self.delivery_count,
+            stamp: self.stamp,
         }
     }
 

@@ -7,7 +7,7 @@
 use super::entry::Entry;
 use super::tail::{Cold, Source, Tail};
 use crate::message::Message;
-use leveret_store::{Backlog, Handle, Location, MessageId, Page};
+use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page};
 use std::collections::VecDeque;
 use tracing::error;
 
@@ -130,12 +130,12 @@ impl Ready {
         Cleared { messages, loose, pages }
     }
 
-    /// The delivery count of a message that the log holds, if it waits here.
-    pub fn live(&mut self, id: MessageId, source: Source<'_>) -> Option<u32> {
+    /// The delivery count and the stamp of a message that the log holds, if it waits here.
+    pub fn live(&mut self, id: MessageId, source: Source<'_>) -> Option<Live> {
         if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
-            return self.head.get(at).map(|entry| entry.delivery_count);
+            return self.head.get(at).map(Entry::live);
         }
-        self.tail.find(id, source).map(|cold| cold.delivery_count())
+        self.tail.find(id, source).map(|cold| cold.live())
     }
 
     /// Notes that a message's record has been moved. False if it doesn't wait here.

@@ -6,7 +6,7 @@
 
 use super::entry::{Entry, NOWHERE};
 use crate::message::Message;
-use leveret_store::{Backlog, Handle, Location, MessageId, Page, QueueId, StoredMessage};
+use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page, QueueId, StoredMessage};
 use std::collections::VecDeque;
 
 #[cfg(test)]
@@ -27,6 +27,8 @@ pub struct Cold {
     pub body_len: u32,
     /// Delivery count in the upper bits, redelivered in bit 1, durable in bit 0.
     flags: u32,
+    /// The queue's number for it; 0: none.
+    stamp: u64,
     message: Option<Box<Message>>,
 }
 
@@ -274,6 +276,7 @@ impl Cold {
             location: message.location,
             body_len: message.payload_len,
             flags: flags(true, redelivered, message.delivery_count),
+            stamp: message.stamp,
             message: None,
         }
     }
@@ -285,6 +288,15 @@ impl Cold {
             payload_len: self.body_len,
             delivery_count: self.delivery_count(),
             redelivered: self.redelivered(),
+            stamp: self.stamp,
+        }
+    }
+
+    /// What changes about it in the log.
+    pub fn live(&self) -> Live {
+        Live {
+            delivery_count: self.delivery_count(),
+            stamp: self.stamp,
         }
     }
 
@@ -298,7 +310,7 @@ impl Cold {
     }
 
     /// How often it came back.
-    pub fn delivery_count(&self) -> u32 {
+    fn delivery_count(&self) -> u32 {
         self.flags >> 2
     }
 
@@ -324,6 +336,7 @@ impl From<Entry> for Cold {
             location: if entry.durable { entry.location } else { NOWHERE },
             body_len: entry.body_len,
             flags: flags(entry.durable, entry.redelivered, entry.delivery_count),
+            stamp: entry.stamp,
             message,
         }
     }
@@ -337,6 +350,7 @@ impl From<Cold> for Entry {
             body_len: cold.body_len,
             delivery_count: cold.delivery_count(),
             redelivered: cold.redelivered(),
+            stamp: cold.stamp,
             durable: cold.durable(),
             message: cold.message.map(|message| *message),
         }

@@ -9,7 +9,7 @@ use crate::limits::Memory;
 use crate::message::Message;
 use leveret_amqp::{FieldTable, FrameKind, Method, ShortString, next_frame};
 use leveret_store::fs::RealFs;
-use leveret_store::{Batch, Options, Store, Urgency};
+use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -64,7 +64,7 @@ impl Bench {
         let location = if logged {
             let mut batch = Batch::default();
             let mut length = [0; 4];
-            let place = batch.publish(id, &[7], &message.record(&mut length));
+            let place = batch.publish(id, &[Destination::unstamped(7)], &message.record(&mut length));
             self.store
                 .handle()
                 .append(&mut batch, Urgency::Soon)

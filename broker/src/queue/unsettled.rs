@@ -5,7 +5,7 @@
 
 use super::entry::Entry;
 use super::ready::KEPT;
-use leveret_store::{Backlog, Location, MessageId, StoredMessage};
+use leveret_store::{Backlog, Live, Location, MessageId, StoredMessage};
 use std::collections::VecDeque;
 
 /// Memory that delivered messages may take before durable ones are only kept in the log.
@@ -94,10 +94,10 @@ impl Unsettled {
             .collect()
     }
 
-    /// The delivery count of a message, if it waits here.
-    pub fn live(&self, id: MessageId) -> Option<u32> {
+    /// The delivery count and the stamp of a message, if it waits here.
+    pub fn live(&self, id: MessageId) -> Option<Live> {
         let at = self.ring.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.ring.get(at)?.1.as_ref().map(|entry| entry.delivery_count)
+        self.ring.get(at)?.1.as_ref().map(Entry::live)
     }
 
     /// Adds what the log holds, as redelivered: whoever had it does not have it any more after a start.

@@ -6,7 +6,7 @@ use std::thread::yield_now;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_store::fs::RealFs;
-use leveret_store::{Batch, Options, Store, Urgency};
+use leveret_store::{Batch, Destination, Options, Store, Urgency};
 
 /// Messages of one batch, as one read of a busy connection brings them.
 const MESSAGES: u64 = 64;
@@ -32,7 +32,7 @@ fn append(criterion: &mut Criterion) {
             bencher.iter(|| {
                 batch.clear();
                 (0..MESSAGES).for_each(|id| {
-                    black_box(batch.publish(id, &[1], &[black_box(&body)]));
+                    black_box(batch.publish(id, &[Destination::unstamped(1)], &[black_box(&body)]));
                 });
                 batch.len_bytes()
             });
@@ -48,7 +48,7 @@ fn append(criterion: &mut Criterion) {
                     let first = handle.next_ids(MESSAGES);
                     let mut batch = Batch::new();
                     let places: Vec<_> = (first..first + MESSAGES)
-                        .map(|id| (id, batch.publish(id, &[1], &[&body])))
+                        .map(|id| (id, batch.publish(id, &[Destination::unstamped(1)], &[&body])))
                         .collect();
                     let appended = handle.append(&mut batch, Urgency::Now).expect("an open log");
                     let settled: Vec<_> = places

@@ -4,7 +4,7 @@
 //! kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers keep up.
 
 use leveret_store::fs::RealFs;
-use leveret_store::{Backlog, Batch, Handle, Location, Options, Owner, Store, Urgency};
+use leveret_store::{Backlog, Batch, Destination, Handle, Live, Location, Options, Owner, Store, Urgency};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const PENDING: u64 = 64 << 20;
 struct Nothing;
 
 impl Owner for Nothing {
-    fn live(&self, _: u64, _: u64) -> Option<u32> {
+    fn live(&self, _: u64, _: u64) -> Option<Live> {
         None
     }
 
@@ -51,7 +51,7 @@ fn encode_only() -> f64 {
     for round in 0..rounds {
         batch.clear();
         for id in 0..100 {
-            batch.publish(round * 100 + id, &[1], &[&body]);
+            batch.publish(round * 100 + id, &[Destination::unstamped(1)], &[&body]);
         }
     }
     begun.elapsed().as_nanos() as f64 / (rounds * 100) as f64
@@ -88,7 +88,7 @@ fn run(
         let first = handle.next_ids(per_batch);
         let mut places = Vec::with_capacity(per_batch as usize);
         for id in first..first + per_batch {
-            places.push((id, batch.publish(id, &[1], &[&body])));
+            places.push((id, batch.publish(id, &[Destination::unstamped(1)], &[&body])));
         }
         let appended = handle.append(&mut batch, Urgency::Now)?;
         appending += before.elapsed();

@@ -4,7 +4,8 @@
 //! Does not know about segments' files or the writer.
 
 use crate::location::{Location, Lsn, Relative};
-use crate::record::{self, HEAD, Run, RunWriter, Tag};
+use crate::record::{self, Count, HEAD, Holder, Run, RunWriter, Tag};
+use crate::stored::{Destination, Live, Returned};
 use crate::{MessageId, QueueId};
 
 #[cfg(test)]
@@ -111,15 +112,18 @@ impl Batch {
     }
 
     /// A message for these queues. The payload is the concatenation of `parts`; it is written once for all queues.
-    pub fn publish(&mut self, id: MessageId, queues: &[QueueId], parts: &[&[u8]]) -> Relative {
+    pub fn publish(&mut self, id: MessageId, queues: &[Destination], parts: &[&[u8]]) -> Relative {
         let payload: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let Some(start) = self.begin(Tag::Publish, payload + 20 + queues.len() as u64 * 10) else {
+        let stamped = queues.iter().any(|to| to.stamp != 0);
+        let tag = if stamped { Tag::StampedPublish } else { Tag::Publish };
+        let Some(start) = self.begin(tag, payload + 20 + queues.len() as u64 * 20) else {
             return Relative { offset: 0, len: 0 };
         };
         record::put(&mut self.bytes, id);
         record::put(&mut self.bytes, queues.len() as u64);
-        for &queue in queues {
-            record::put(&mut self.bytes, queue);
+        for to in queues {
+            record::put(&mut self.bytes, to.queue);
+            self.put_stamp(stamped, to.stamp);
         }
         for part in parts {
             self.bytes.extend_from_slice(part);
@@ -127,21 +131,31 @@ impl Batch {
         self.finish_message(start, queues.len())
     }
 
-    /// A message moved out of segment `from`, with the queues that still have it and their delivery counts.
-    pub(crate) fn copy(&mut self, from: u32, id: MessageId, queues: &[(QueueId, u32)], payload: &[u8]) -> Relative {
-        let Some(start) = self.begin(Tag::Copy, payload.len() as u64 + 30 + queues.len() as u64 * 20) else {
+    /// A message moved out of segment `from`, with the queues that still have it.
+    pub(crate) fn copy(&mut self, from: u32, id: MessageId, queues: &[Holder], payload: &[u8]) -> Relative {
+        let stamped = queues.iter().any(|holder| holder.live.stamp != 0);
+        let tag = if stamped { Tag::StampedCopy } else { Tag::Copy };
+        let Some(start) = self.begin(tag, payload.len() as u64 + 30 + queues.len() as u64 * 30) else {
             return Relative { offset: 0, len: 0 };
         };
         record::put(&mut self.bytes, u64::from(from));
         record::put(&mut self.bytes, id);
         record::put(&mut self.bytes, queues.len() as u64);
-        for &(queue, deliveries) in queues {
+        for &Holder { queue, live } in queues {
             record::put(&mut self.bytes, queue);
-            record::put(&mut self.bytes, u64::from(deliveries));
+            record::put(&mut self.bytes, u64::from(live.delivery_count));
+            self.put_stamp(stamped, live.stamp);
         }
         self.bytes.extend_from_slice(payload);
         self.tally.copied_from = Some(from);
         self.finish_message(start, queues.len())
+    }
+
+    /// A stamp takes no byte in a record in which all of them are 0.
+    fn put_stamp(&mut self, stamped: bool, stamp: u64) {
+        if stamped {
+            record::put(&mut self.bytes, stamp);
+        }
     }
 
     fn finish_message(&mut self, start: usize, queues: usize) -> Relative {
@@ -163,13 +177,18 @@ impl Batch {
         }
     }
 
-    /// These messages of the queue were requeued, and have now been returned so often: after a restart they are redelivered. Counts
-    /// are absolute, so that a record may be read twice.
-    pub fn returned(&mut self, queue: QueueId, messages: &[(MessageId, Location, u32)]) {
-        let counts = messages
-            .iter()
-            .map(|&(id, location, count)| (location.segment, id, count));
-        self.write_counts(queue, messages.len(), counts);
+    /// These messages of the queue were requeued: after a restart they are redelivered. Counts and stamps are absolute, so that a
+    /// record may be read twice; of two records about a message the one with the higher count holds.
+    pub fn returned(&mut self, queue: QueueId, messages: &[Returned]) {
+        let counts = messages.iter().map(|returned| Count {
+            segment: returned.location.segment,
+            id: returned.id,
+            live: Live {
+                delivery_count: returned.delivery_count,
+                stamp: returned.stamp,
+            },
+        });
+        self.write_counts(queue, counts);
     }
 
     /// Settlements carried over by reclaim. They have been accounted for when they were first appended.
@@ -177,24 +196,27 @@ impl Batch {
         self.write_runs(Tag::Settle, queue, runs.len(), runs.iter().copied());
     }
 
-    /// Delivery counts carried over by reclaim: (segment of the message, id, count).
-    pub(crate) fn counted(&mut self, queue: QueueId, counts: &[(u32, MessageId, u32)]) {
-        self.write_counts(queue, counts.len(), counts.iter().copied());
+    /// Delivery counts and stamps carried over by reclaim.
+    pub(crate) fn counted(&mut self, queue: QueueId, counts: &[Count]) {
+        self.write_counts(queue, counts.iter().copied());
     }
 
-    fn write_counts(&mut self, queue: QueueId, most: usize, counts: impl Iterator<Item = (u32, MessageId, u32)>) {
-        if most == 0 {
+    fn write_counts(&mut self, queue: QueueId, counts: impl ExactSizeIterator<Item = Count> + Clone) {
+        if counts.len() == 0 {
             return;
         }
-        let Some(start) = self.begin(Tag::Counted, 10 + most as u64 * 20) else {
+        let stamped = counts.clone().any(|count| count.live.stamp != 0);
+        let tag = if stamped { Tag::StampedCounted } else { Tag::Counted };
+        let Some(start) = self.begin(tag, 10 + counts.len() as u64 * 30) else {
             return;
         };
         record::put(&mut self.bytes, queue);
-        for (segment, id, count) in counts {
+        for Count { segment, id, live } in counts {
             let before = self.bytes.len();
             record::put(&mut self.bytes, u64::from(segment));
             record::put(&mut self.bytes, id);
-            record::put(&mut self.bytes, u64::from(count));
+            record::put(&mut self.bytes, u64::from(live.delivery_count));
+            self.put_stamp(stamped, live.stamp);
             self.tally.speaks_of(segment, (self.bytes.len() - before) as u64);
         }
         self.finish(start);

@@ -8,10 +8,11 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::fs::dry::DryFs;
-use crate::location::{Location, Urgency};
+use crate::location::{Relative, Urgency};
 use crate::recovery::identity;
 use crate::store::{Handle, Store};
-use crate::{MessageId, Options, QueueId, Recovered, StoredMessage};
+use crate::stored::{Destination, Returned, StoredMessage};
+use crate::{Options, QueueId, Recovered};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +76,8 @@ pub fn check(directory: &Path, fs: &Arc<dyn Fs>) -> Result<Checked, Error> {
 }
 
 impl Checked {
-    /// Writes table and messages into a directory that must be empty or absent, and syncs it. Order, delivery counts and redelivered
-    /// flags are kept.
+    /// Writes table and messages into a directory that must be empty or absent, and syncs it. Order, delivery counts, stamps and
+    /// redelivered flags are kept.
     ///
     /// # Errors
     /// [`Error::NotEmpty`], or what the system reports.
@@ -92,7 +93,7 @@ impl Checked {
             source: self.store.handle(),
             target: target.handle(),
             batch: Batch::new(),
-            counts: Vec::new(),
+            returned: Vec::new(),
             copied: Copied::default(),
         };
         for (key, value) in &self.recovered.table {
@@ -127,8 +128,8 @@ struct Copy {
     source: Handle,
     target: Handle,
     batch: Batch,
-    /// Delivery counts of messages in the batch: what they are logged with is known once they have been appended.
-    counts: Vec<(QueueId, MessageId, Location, u32)>,
+    /// Messages in the batch that were returned: what they are logged with is known once they have been appended.
+    returned: Vec<(QueueId, Relative, StoredMessage)>,
     copied: Copied,
 }
 
@@ -144,17 +145,15 @@ impl Copy {
                     continue;
                 }
             };
-            let queues: Vec<QueueId> = group.iter().map(|(_, queue)| *queue).collect();
-            let relative = self.batch.publish(message.id, &queues, &[&payload]);
-            for (message, queue) in group.iter().filter(|(message, _)| message.delivery_count > 0) {
-                let place = Location {
-                    segment: 0,
-                    offset: 0,
-                    len: 0,
-                };
-                self.counts
-                    .push((*queue, message.id, place.at(relative), message.delivery_count));
-            }
+            let to = group.iter().map(|(message, queue)| Destination {
+                queue: *queue,
+                stamp: message.stamp,
+            });
+            let to: Vec<Destination> = to.collect();
+            let relative = self.batch.publish(message.id, &to, &[&payload]);
+            let returned = group.iter().filter(|(message, _)| message.delivery_count > 0);
+            self.returned
+                .extend(returned.map(|(message, queue)| (*queue, relative, *message)));
             self.copied.messages += 1;
             if self.batch.len_bytes() >= CHUNK {
                 self.flush()?;
@@ -165,9 +164,14 @@ impl Copy {
 
     fn flush(&mut self) -> Result<(), Error> {
         let appended = self.target.append(&mut self.batch, Urgency::Soon)?;
-        for (queue, id, mut place, count) in self.counts.drain(..) {
-            place.segment = appended.base.segment;
-            self.batch.returned(queue, &[(id, place, count)]);
+        for (queue, relative, message) in self.returned.drain(..) {
+            let returned = Returned {
+                id: message.id,
+                location: appended.location(relative),
+                delivery_count: message.delivery_count,
+                stamp: message.stamp,
+            };
+            self.batch.returned(queue, &[returned]);
         }
         self.target.append(&mut self.batch, Urgency::Soon)?;
         while self.target.pending_bytes() > PENDING {

@@ -17,8 +17,8 @@ use std::time::Duration;
 struct Queue(Mutex<BTreeMap<MessageId, StoredMessage>>);
 
 impl Owner for Queue {
-    fn live(&self, _: QueueId, id: MessageId) -> Option<u32> {
-        self.0.lock().contains_key(&id).then_some(0)
+    fn live(&self, _: QueueId, id: MessageId) -> Option<Live> {
+        self.0.lock().get(&id).map(StoredMessage::live)
     }
 
     fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
@@ -92,7 +92,7 @@ fn work(fs: &FaultyFs, promised: &mut Promised) -> Result<(), Error> {
     for _ in 0..20 {
         let first = handle.next_ids(10);
         let places: Vec<_> = (first..first + 10)
-            .map(|id| (id, batch.publish(id, &[1], &[&[id as u8; 150]])))
+            .map(|id| (id, batch.publish(id, &[Destination::unstamped(1)], &[&[id as u8; 150]])))
             .collect();
         batch.put(b"key", &first.to_le_bytes());
         promised.published.extend(first..first + 10);
@@ -105,6 +105,7 @@ fn work(fs: &FaultyFs, promised: &mut Promised) -> Result<(), Error> {
                 payload_len: 150,
                 delivery_count: 0,
                 redelivered: false,
+                stamp: 0,
             };
             queue.0.lock().insert(id, message);
         }

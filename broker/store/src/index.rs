@@ -4,6 +4,7 @@
 
 use crate::location::Location;
 use crate::page::Page;
+use crate::stored::Live;
 use crate::{Backlog, MessageId, QueueId, StoredMessage};
 use std::collections::{BTreeMap, HashMap};
 
@@ -82,7 +83,7 @@ impl Index {
             let before = known.location;
             known.location = message.location;
             known.payload_len = message.payload_len;
-            known.delivery_count = known.delivery_count.max(message.delivery_count);
+            update(known, message.live());
             return Some(before);
         }
         let at = messages.position(message.id);
@@ -134,10 +135,10 @@ impl Index {
         }
     }
 
-    /// The message was delivered at least so often.
-    pub(crate) fn counted(&mut self, queue: QueueId, id: MessageId, count: u32) {
+    /// The message was returned at least this often, and has had this stamp since.
+    pub(crate) fn counted(&mut self, queue: QueueId, id: MessageId, live: Live) {
         if let Some(message) = self.queues.get_mut(&queue).and_then(|messages| messages.get_mut(id)) {
-            message.delivery_count = message.delivery_count.max(count);
+            update(message, live);
         }
     }
 
@@ -168,6 +169,14 @@ impl Index {
             }
         }
         all
+    }
+}
+
+/// Takes over what is said of a message, unless a later report is known: records may be read over a state that is ahead of them.
+fn update(message: &mut StoredMessage, live: Live) {
+    if live.delivery_count >= message.delivery_count {
+        let Live { delivery_count, stamp } = live;
+        (message.delivery_count, message.stamp) = (delivery_count, stamp);
     }
 }
 

@@ -33,7 +33,7 @@ mod prepare;
 /// A payload by its location.
 mod reader;
 
-/// What the log knows of a message.
+/// Values about one message in one queue.
 mod stored;
 
 /// Stretches of a queue's messages, packed.
@@ -110,7 +110,7 @@ pub use owner::Owner;
 pub use page::Page;
 pub use recovered::{Corrupt, Recovered, RecoveryReport};
 pub use store::{Handle, Store, UnderWay};
-pub use stored::StoredMessage;
+pub use stored::{Destination, Live, Returned, StoredMessage};
 
 /// Number of a queue. Never used for another queue again.
 pub type QueueId = u64;

@@ -4,15 +4,16 @@
 
 use crate::backlog::Backlog;
 use crate::location::Location;
+use crate::stored::Live;
 use crate::{MessageId, QueueId};
 
 /// Who holds the messages. Called from the reclaim thread, never with a lock of the store held.
 pub trait Owner: Send + Sync {
-    /// The delivery count of the message, or `None` when it is settled.
+    /// The delivery count and the stamp of the message, or `None` when it is settled.
     ///
     /// Settlements may be appended a little after this starts to answer `None`. A return should be appended before its count shows
     /// here, or under the same lock: in between, the count that a restart finds can come out one too high.
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32>;
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live>;
 
     /// The record has been copied and the copy is durable: from now on the message is at `to`.
     ///
@@ -21,6 +22,6 @@ pub trait Owner: Send + Sync {
     fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool;
 
     /// Hands over the messages of each queue that has any in the log, one queue after the other, waiting and delivered ones alike, with
-    /// their delivery counts and redelivered flags (`delivered` is not looked at). For a checkpoint.
+    /// their delivery counts, stamps and redelivered flags (`delivered` is not looked at). For a checkpoint.
     fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog));
 }

@@ -11,6 +11,7 @@ use crate::record::{self, put, take};
 use crate::stored::StoredMessage;
 use crate::{MessageId, segment};
 use parking_lot::Mutex;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -37,6 +38,9 @@ pub(crate) struct Summary {
     pub(crate) count: u32,
     /// Payloads, bytes.
     pub(crate) payload_bytes: u64,
+    /// The lowest and the highest stamp of those messages that have one; 0 if none has.
+    pub(crate) lowest_stamp: u64,
+    pub(crate) highest_stamp: u64,
     pub(crate) shares: Vec<Share>,
 }
 
@@ -107,6 +111,16 @@ impl Page {
     /// Their payloads in bytes.
     pub fn payload_bytes(&self) -> u64 {
         self.0.summary.payload_bytes
+    }
+
+    /// The lowest and the highest stamp of the messages that have one; `None` if none has. The page need not be unpacked for it.
+    pub fn stamps(&self) -> Option<RangeInclusive<u64>> {
+        let Summary {
+            lowest_stamp,
+            highest_stamp,
+            ..
+        } = self.0.summary;
+        (highest_stamp != 0).then_some(lowest_stamp..=highest_stamp)
     }
 
     /// What it takes in memory, in bytes.
@@ -190,6 +204,15 @@ impl Drop for Inner {
 impl Summary {
     fn add(&mut self, message: &StoredMessage) {
         self.payload_bytes += u64::from(message.payload_len);
+        if message.stamp != 0 {
+            let first = self.highest_stamp == 0;
+            self.lowest_stamp = if first {
+                message.stamp
+            } else {
+                self.lowest_stamp.min(message.stamp)
+            };
+            self.highest_stamp = self.highest_stamp.max(message.stamp);
+        }
         let Location { segment, len, .. } = message.location;
         let len = u64::from(len);
         match self.shares.iter_mut().rev().find(|share| share.segment == segment) {
@@ -214,7 +237,9 @@ mod field {
     pub(super) const LEN: u64 = 8;
     pub(super) const PAYLOAD: u64 = 16;
     pub(super) const FLAGS: u64 = 32;
-    pub(super) const ALL: u64 = 63;
+    /// Since format 3.
+    pub(super) const STAMP: u64 = 64;
+    pub(super) const ALL: u64 = 127;
 }
 
 /// A message as a page sees it: each field as a number that the one before predicts.
@@ -226,6 +251,7 @@ struct Row {
     len: u32,
     payload: u32,
     flags: u64,
+    stamp: u64,
 }
 
 impl Row {
@@ -236,6 +262,7 @@ impl Row {
         len: 0,
         payload: 0,
         flags: 0,
+        stamp: 0,
     };
 
     fn of(message: &StoredMessage) -> Row {
@@ -246,6 +273,7 @@ impl Row {
             len: message.location.len,
             payload: message.payload_len,
             flags: u64::from(message.delivery_count) << 1 | u64::from(message.redelivered),
+            stamp: message.stamp,
         }
     }
 
@@ -260,10 +288,11 @@ impl Row {
             payload_len: self.payload,
             delivery_count: u32::try_from(self.flags >> 1).ok()?,
             redelivered: self.flags & 1 != 0,
+            stamp: self.stamp,
         })
     }
 
-    /// The next message, if it is the next record of the same publisher: the next id, right behind, of the same size.
+    /// The next message, if it is the next record of the same publisher: the next id, right behind, of the same size and stamp.
     fn next(self) -> Row {
         let end = record::aligned(u64::from(self.offset) + u64::from(self.len)).max(segment::HEADER);
         Row {
@@ -291,6 +320,7 @@ fn encode(messages: &[StoredMessage]) -> Vec<u8> {
             (field::LEN, difference(row.len, guess.len)),
             (field::PAYLOAD, difference(row.payload, row.len.wrapping_sub(overhead))),
             (field::FLAGS, row.flags.wrapping_sub(guess.flags)),
+            (field::STAMP, row.stamp.wrapping_sub(guess.stamp)),
         ];
         let mask: u64 = differences.iter().filter(|(_, d)| *d != 0).map(|(bit, _)| bit).sum();
         if mask == 0 {
@@ -359,6 +389,7 @@ fn row(before: Row, mask: u64, bytes: &mut &[u8]) -> Option<Row> {
     let overhead = before.len.wrapping_sub(before.payload);
     let payload = narrow(len.wrapping_sub(overhead), read(field::PAYLOAD)?)?;
     let flags = guess.flags.wrapping_add(read(field::FLAGS)?);
+    let stamp = guess.stamp.wrapping_add(read(field::STAMP)?);
     Some(Row {
         id,
         segment,
@@ -366,5 +397,6 @@ fn row(before: Row, mask: u64, bytes: &mut &[u8]) -> Option<Row> {
         len,
         payload,
         flags,
+        stamp,
     })
 }

@@ -110,7 +110,7 @@ pub(crate) fn unpack(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec
 }
 
 /// Finds the messages of a page in the segments that hold them. A message that has been settled while others of its page have not
-/// does not occur, since pages never change; one that was requeued may lose its delivery count.
+/// does not occur, since pages never change; one that was requeued may lose its delivery count, and the stamp that it got then.
 fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
     let mut found = BTreeMap::new();
     for share in &page.summary().shares {
@@ -120,7 +120,7 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
         let failed = |source| Error::io("read", &segment.path, source);
         let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
         loop {
-            let (offset, len, id, held, payload) = match scanner.next().map_err(failed)? {
+            let (offset, len, id, stamp, payload) = match scanner.next().map_err(failed)? {
                 Found::End { .. } => break,
                 Found::Record {
                     offset, len, record, ..
@@ -129,18 +129,26 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
                         id,
                         mut queues,
                         payload,
-                    } => (offset, len, id, queues.any(|q| q == queue), payload.len()),
+                    } => {
+                        let to = queues.find(|to| to.queue == queue);
+                        (offset, len, id, to.map(|to| to.stamp), payload.len())
+                    }
                     Record::Copy {
                         id,
                         mut queues,
                         payload,
                         ..
-                    } => (offset, len, id, queues.any(|(q, _)| q == queue), payload.len()),
+                    } => {
+                        let holder = queues.find(|holder| holder.queue == queue);
+                        (offset, len, id, holder.map(|holder| holder.live.stamp), payload.len())
+                    }
                     _ => continue,
                 },
                 Found::Damage { .. } => continue,
             };
-            if held && (page.first()..=page.last()).contains(&id) {
+            if let Some(stamp) = stamp
+                && (page.first()..=page.last()).contains(&id)
+            {
                 let location = Location {
                     segment: share.segment,
                     offset: offset as u32,
@@ -152,6 +160,7 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
                     payload_len: payload as u32,
                     delivery_count: 0,
                     redelivered: true,
+                    stamp,
                 };
                 found.insert(id, message);
             }

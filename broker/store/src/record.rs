@@ -2,6 +2,7 @@
 //!
 //! In: the body of a record. Out: a borrowed [`Record`]. Does not know about files, batches or threads.
 
+use crate::stored::{Destination, Live};
 use crate::{MessageId, QueueId};
 
 /// Bytes before the body: length and flags, CRC of the body, check word.
@@ -29,6 +30,9 @@ pub(crate) enum Tag {
     Put = 8,
     Delete = 9,
     Mark = 10,
+    StampedPublish = 11,
+    StampedCopy = 12,
+    StampedCounted = 13,
 }
 
 impl Tag {
@@ -44,6 +48,9 @@ impl Tag {
             8 => Tag::Put,
             9 => Tag::Delete,
             10 => Tag::Mark,
+            11 => Tag::StampedPublish,
+            12 => Tag::StampedCopy,
+            13 => Tag::StampedCounted,
             _ => return None,
         })
     }
@@ -55,22 +62,22 @@ pub(crate) enum Record<'a> {
     /// A message and the queues that got it.
     Publish {
         id: MessageId,
-        queues: Numbers<'a>,
+        queues: Destinations<'a>,
         payload: &'a [u8],
     },
-    /// A message moved by reclaim: from which segment, and (queue, delivery count) of each queue that still has it.
+    /// A message moved by reclaim: from which segment, and the queues that still have it.
     Copy {
         from: u32,
         id: MessageId,
-        queues: Pairs<'a>,
+        queues: Holders<'a>,
         payload: &'a [u8],
     },
     /// Acknowledged or dropped.
     Settle { queue: QueueId, runs: Runs<'a> },
     /// Requeued: delivery count + 1 each.
     Returned { queue: QueueId, runs: Runs<'a> },
-    /// Delivery counts that reclaim carried over: (segment of the message, id, count) each.
-    Counted { queue: QueueId, counts: Triples<'a> },
+    /// Messages that were returned: how often so far, and their stamps since.
+    Counted { queue: QueueId, counts: Counts<'a> },
     /// Everything at or below was delivered before.
     Delivered { queue: QueueId, up_to: MessageId },
     /// All that the log holds for the queue up to here is gone.
@@ -186,22 +193,25 @@ fn fold(value: u64) -> u32 {
 pub(crate) fn decode(body: &[u8]) -> Option<Record<'_>> {
     let (&tag, mut rest) = body.split_first()?;
     let rest = &mut rest;
-    Some(match Tag::from_byte(tag)? {
-        Tag::Publish => {
+    let tag = Tag::from_byte(tag)?;
+    let stamped = matches!(tag, Tag::StampedPublish | Tag::StampedCopy | Tag::StampedCounted);
+    Some(match tag {
+        Tag::Publish | Tag::StampedPublish => {
             let id = take(rest)?;
             let count = take(rest)?;
-            let queues = Numbers(take_numbers(rest, count)?);
+            let numbers = take_numbers(rest, count.checked_mul(1 + u64::from(stamped))?)?;
             Record::Publish {
                 id,
-                queues,
+                queues: Destinations { numbers, stamped },
                 payload: rest,
             }
         }
-        Tag::Copy => {
+        Tag::Copy | Tag::StampedCopy => {
             let from = u32::try_from(take(rest)?).ok()?;
             let id = take(rest)?;
             let count = take(rest)?;
-            let queues = Pairs(Numbers(take_numbers(rest, count.checked_mul(2)?)?));
+            let numbers = take_numbers(rest, count.checked_mul(2 + u64::from(stamped))?)?;
+            let queues = Holders { numbers, stamped };
             Record::Copy {
                 from,
                 id,
@@ -217,9 +227,12 @@ pub(crate) fn decode(body: &[u8]) -> Option<Record<'_>> {
             queue: take(rest)?,
             runs: Runs::new(rest),
         },
-        Tag::Counted => Record::Counted {
+        Tag::Counted | Tag::StampedCounted => Record::Counted {
             queue: take(rest)?,
-            counts: Triples(Numbers(rest)),
+            counts: Counts {
+                numbers: Numbers(rest),
+                stamped,
+            },
         },
         Tag::Delivered => Record::Delivered {
             queue: take(rest)?,
@@ -258,48 +271,104 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Splits off the bytes of `count` numbers.
-fn take_numbers<'a>(bytes: &mut &'a [u8], count: u64) -> Option<&'a [u8]> {
+/// Splits off `count` numbers.
+fn take_numbers<'a>(bytes: &mut &'a [u8], count: u64) -> Option<Numbers<'a>> {
     let all = *bytes;
     for _ in 0..count {
         take(bytes)?;
     }
-    all.get(..all.len() - bytes.len())
+    all.get(..all.len() - bytes.len()).map(Numbers)
 }
 
 /// Encoded numbers, read one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Numbers<'a>(&'a [u8]);
+struct Numbers<'a>(&'a [u8]);
 
-impl Iterator for Numbers<'_> {
-    type Item = u64;
-
+impl Numbers<'_> {
     fn next(&mut self) -> Option<u64> {
         take(&mut self.0)
     }
-}
 
-/// Encoded pairs of numbers: queue, delivery count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pairs<'a>(Numbers<'a>);
-
-impl Iterator for Pairs<'_> {
-    type Item = (QueueId, u32);
-
-    fn next(&mut self) -> Option<(QueueId, u32)> {
-        Some((self.0.next()?, clamp(self.0.next()?)))
+    /// A stamp, which only stamped records have.
+    fn stamp(&mut self, stamped: bool) -> Option<u64> {
+        if stamped { self.next() } else { Some(0) }
     }
 }
 
-/// Encoded triples of numbers: segment of the message, message, delivery count.
+/// The queues of a Publish record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Triples<'a>(Numbers<'a>);
+pub(crate) struct Destinations<'a> {
+    numbers: Numbers<'a>,
+    stamped: bool,
+}
 
-impl Iterator for Triples<'_> {
-    type Item = (u32, MessageId, u32);
+impl Iterator for Destinations<'_> {
+    type Item = Destination;
 
-    fn next(&mut self) -> Option<(u32, MessageId, u32)> {
-        Some((clamp(self.0.next()?), self.0.next()?, clamp(self.0.next()?)))
+    fn next(&mut self) -> Option<Destination> {
+        Some(Destination {
+            queue: self.numbers.next()?,
+            stamp: self.numbers.stamp(self.stamped)?,
+        })
+    }
+}
+
+/// A queue that still has a message which is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) queue: QueueId,
+    pub(crate) live: Live,
+}
+
+/// The queues of a Copy record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holders<'a> {
+    numbers: Numbers<'a>,
+    stamped: bool,
+}
+
+impl Iterator for Holders<'_> {
+    type Item = Holder;
+
+    fn next(&mut self) -> Option<Holder> {
+        Some(Holder {
+            queue: self.numbers.next()?,
+            live: Live {
+                delivery_count: clamp(self.numbers.next()?),
+                stamp: self.numbers.stamp(self.stamped)?,
+            },
+        })
+    }
+}
+
+/// A message that was returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Where its record lies.
+    pub(crate) segment: u32,
+    pub(crate) id: MessageId,
+    pub(crate) live: Live,
+}
+
+/// The messages of a Counted record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counts<'a> {
+    numbers: Numbers<'a>,
+    stamped: bool,
+}
+
+impl Iterator for Counts<'_> {
+    type Item = Count;
+
+    fn next(&mut self) -> Option<Count> {
+        Some(Count {
+            segment: clamp(self.numbers.next()?),
+            id: self.numbers.next()?,
+            live: Live {
+                delivery_count: clamp(self.numbers.next()?),
+                stamp: self.numbers.stamp(self.stamped)?,
+            },
+        })
     }
 }
 

@@ -149,7 +149,7 @@ impl<'a> Recovery<'a> {
                 return Err(Error::NewerFormat {
                     path,
                     found,
-                    supported: segment::BESIDE,
+                    supported: segment::FORMAT,
                 });
             }
             HeaderRead::Invalid => false,
@@ -166,7 +166,7 @@ impl<'a> Recovery<'a> {
             mask,
         };
         // What was written beside the log since the checkpoint has a lower number than the log had then.
-        let beside = !matches!(header, HeaderRead::Valid(header) if header.format != segment::BESIDE);
+        let beside = !matches!(header, HeaderRead::Valid(header) if !header.beside);
         let account = self.applier.ledger.accounts.contains_key(&number);
         if number < self.position.segment() && (account || !beside) {
             return self.known(segment, valid);

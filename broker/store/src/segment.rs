@@ -9,11 +9,11 @@ use crate::record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Format of the log's own segments. Persisted.
-pub(crate) const FORMAT: u32 = 1;
-/// Format of segments that reclaim wrote beside the log. Persisted. They may lie before a checkpoint that does not know them, which
-/// programs that know nothing but format 1 would take for being of no use.
-pub(crate) const BESIDE: u32 = 2;
+/// Format of everything that is written. Persisted. Format 1 had the log's own segments only, format 2 was that of segments beside the
+/// log in a directory of format 1; neither had stamps.
+pub(crate) const FORMAT: u32 = 3;
+/// The format of which all segments lie beside the log.
+const ALL_BESIDE: u32 = 2;
 /// Bytes before the first record.
 pub(crate) const HEADER: u64 = 64;
 /// Files without preallocation grow by really written zeros in steps of this many bytes.
@@ -44,6 +44,8 @@ pub(crate) struct Header {
     pub(crate) segment: u32,
     /// Every message id in older segments is lower.
     pub(crate) next_id: u64,
+    /// Whether reclaim wrote the segment beside the log. It may lie before a checkpoint that does not know it.
+    pub(crate) beside: bool,
 }
 
 /// What reading a header came to.
@@ -62,6 +64,7 @@ impl Header {
         bytes.extend_from_slice(&self.segment.to_le_bytes());
         bytes.extend_from_slice(&self.directory_id.to_le_bytes());
         bytes.extend_from_slice(&self.next_id.to_le_bytes());
+        bytes.extend_from_slice(&u32::from(self.beside).to_le_bytes());
         bytes.resize(HEADER as usize - 4, 0);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         let mut header = [0; HEADER as usize];
@@ -91,12 +94,13 @@ impl Header {
         // Magic, version and the place of the CRC stay where they are in every later format.
         match u32_at(8) {
             0 => HeaderRead::Invalid,
-            found if found > BESIDE => HeaderRead::Newer(found),
+            found if found > FORMAT => HeaderRead::Newer(found),
             format => HeaderRead::Valid(Header {
                 format,
                 segment: u32_at(12),
                 directory_id: u64_at(16),
                 next_id: u64_at(24),
+                beside: format == ALL_BESIDE || u32_at(32) == 1,
             }),
         }
     }
@@ -266,11 +270,14 @@ mod tests {
     #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
         let header = Header {
-            format: BESIDE,
+            format: FORMAT,
             directory_id: 42,
             segment: 3,
             next_id: 99,
+            beside: false,
         };
+        let beside = Header { beside: true, ..header };
+        assert_eq!(Header::decode(&beside.encode()), HeaderRead::Valid(beside));
         let mut bytes = header.encode();
         assert_eq!(Header::decode(&bytes), HeaderRead::Valid(header));
         for bit in 0..bytes.len() * 8 {

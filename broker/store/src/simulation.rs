@@ -15,9 +15,10 @@ use std::time::Duration;
 /// One logical change.
 #[derive(Debug, Clone)]
 enum Change {
-    Publish(MessageId, Vec<QueueId>, Vec<u8>),
+    Publish(MessageId, Vec<Destination>, Vec<u8>),
     Settle(QueueId, Vec<MessageId>),
-    Return(QueueId, Vec<MessageId>),
+    /// With the stamps from then on.
+    Return(QueueId, Vec<(MessageId, u64)>),
     Delivered(QueueId, MessageId),
     DeleteQueue(QueueId),
     Put(Vec<u8>, Vec<u8>),
@@ -27,7 +28,7 @@ enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expected {
     payload: Vec<u8>,
-    count: u32,
+    live: Live,
     redelivered: bool,
 }
 
@@ -44,10 +45,13 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
     for change in batches.iter().flat_map(|(_, changes)| changes) {
         match change.clone() {
             Change::Publish(id, queues, payload) => {
-                for queue in queues {
+                for Destination { queue, stamp } in queues {
                     let message = Expected {
                         payload: payload.clone(),
-                        count: 0,
+                        live: Live {
+                            delivery_count: 0,
+                            stamp,
+                        },
                         redelivered: false,
                     };
                     state.queues.entry(queue).or_default().insert(id, message);
@@ -59,8 +63,10 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
                 }
             }
             Change::Return(queue, ids) => {
-                for id in ids {
-                    state.queues.get_mut(&queue).unwrap().get_mut(&id).unwrap().count += 1;
+                for (id, stamp) in ids {
+                    let live = &mut state.queues.get_mut(&queue).unwrap().get_mut(&id).unwrap().live;
+                    live.delivery_count += 1;
+                    live.stamp = stamp;
                 }
             }
             Change::Delivered(queue, up_to) => {
@@ -81,7 +87,7 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
     for (queue, messages) in &mut state.queues {
         let mark = marks.get(queue).copied().unwrap_or(0);
         for (id, message) in messages {
-            message.redelivered = message.count > 0 || *id <= mark;
+            message.redelivered = message.live.delivery_count > 0 || *id <= mark;
         }
     }
     state.queues.retain(|_, messages| !messages.is_empty());
@@ -91,7 +97,7 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     location: Location,
-    count: u32,
+    live: Live,
     payload_len: u32,
 }
 
@@ -101,8 +107,9 @@ impl Held {
             id,
             location: self.location,
             payload_len: self.payload_len,
-            delivery_count: self.count,
-            redelivered: self.count > 0,
+            delivery_count: self.live.delivery_count,
+            redelivered: self.live.delivery_count > 0,
+            stamp: self.live.stamp,
         }
     }
 }
@@ -114,8 +121,8 @@ struct Messages {
 }
 
 impl Owner for Messages {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
-        self.queues.lock().get(&queue)?.get(&id).map(|held| held.count)
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
+        self.queues.lock().get(&queue)?.get(&id).map(|held| held.live)
     }
 
     fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool {
@@ -274,13 +281,13 @@ impl Run {
                 assert_eq!(payload.len(), message.payload_len as usize);
                 let expected = Expected {
                     payload,
-                    count: message.delivery_count,
+                    live: message.live(),
                     redelivered: message.redelivered,
                 };
                 found.queues.entry(*queue).or_default().insert(message.id, expected);
                 let known = Held {
                     location: message.location,
-                    count: message.delivery_count,
+                    live: message.live(),
                     payload_len: message.payload_len,
                 };
                 held.entry(*queue)
@@ -297,9 +304,9 @@ impl Run {
         assert_eq!(found.table, expected.table);
         for queue in found.queues.keys().chain(expected.queues.keys()) {
             let (found, expected) = (found.queues.get(queue), expected.queues.get(queue));
-            let short = |messages: Option<&BTreeMap<MessageId, Expected>>| -> Vec<(MessageId, u32, bool, usize)> {
+            let short = |messages: Option<&BTreeMap<MessageId, Expected>>| -> Vec<(MessageId, Live, bool, usize)> {
                 let each = messages.into_iter().flatten();
-                each.map(|(id, m)| (*id, m.count, m.redelivered, m.payload.len()))
+                each.map(|(id, m)| (*id, m.live, m.redelivered, m.payload.len()))
                     .collect()
             };
             assert_eq!(short(found), short(expected), "queue {queue} after batch {sequence}");
@@ -365,10 +372,13 @@ impl Run {
         self.batches.push((appended.lsn, changes));
         let mut queues = guard.unwrap_or_else(|| messages.queues.lock());
         for (id, to, relative, payload_len) in published {
-            for queue in to {
+            for Destination { queue, stamp } in to {
                 let held = Held {
                     location: appended.location(relative),
-                    count: 0,
+                    live: Live {
+                        delivery_count: 0,
+                        stamp,
+                    },
                     payload_len,
                 };
                 queues.entry(queue).or_default().insert(id, held);
@@ -394,7 +404,7 @@ impl Run {
         handle: &Handle,
         batch: &mut Batch,
         changes: &mut Vec<Change>,
-        published: &mut Vec<(MessageId, Vec<QueueId>, Relative, u32)>,
+        published: &mut Vec<(MessageId, Vec<Destination>, Relative, u32)>,
     ) {
         let id = match self.late_ids.pop().filter(|_| self.random.below(3) == 0) {
             // Another publisher took it before, and comes to append only now.
@@ -418,6 +428,11 @@ impl Run {
             .collect();
         to.sort_unstable();
         to.dedup();
+        let to = to.into_iter().map(|queue| Destination {
+            queue,
+            stamp: self.stamp(),
+        });
+        let to: Vec<Destination> = to.collect();
         let (head, tail) = payload.split_at(payload.len() / 3);
         published.push((id, to.clone(), batch.publish(id, &to, &[head, tail]), size as u32));
         changes.push(Change::Publish(id, to, payload));
@@ -461,14 +476,35 @@ impl Run {
             return;
         }
         let messages = queues.get_mut(&queue).unwrap();
-        let mut returned = Vec::new();
-        for id in &ids {
-            let held = messages.get_mut(id).unwrap();
-            held.count += 1;
-            returned.push((*id, held.location, held.count));
+        let keep = self.random.below(2) == 0;
+        let (mut returned, mut stamps) = (Vec::new(), Vec::new());
+        for id in ids {
+            let held = messages.get_mut(&id).unwrap();
+            held.live.delivery_count += 1;
+            if !keep {
+                held.live.stamp = self.stamp();
+            }
+            let Live { delivery_count, stamp } = held.live;
+            stamps.push((id, stamp));
+            returned.push(Returned {
+                id,
+                location: held.location,
+                delivery_count,
+                stamp,
+            });
         }
         batch.returned(queue, &returned);
-        changes.push(Change::Return(queue, ids));
+        changes.push(Change::Return(queue, stamps));
+    }
+
+    /// None for most messages; small numbers, deadlines, and anything.
+    fn stamp(&mut self) -> u64 {
+        match self.random.below(6) {
+            0 => self.random.below(10),
+            1 => 1_795_000_000_000 + self.random.below(100_000),
+            2 => self.random.below(u64::MAX),
+            _ => 0,
+        }
     }
 
     fn delete_queue(
@@ -477,7 +513,7 @@ impl Run {
         batch: &mut Batch,
         changes: &mut Vec<Change>,
         released: &mut Vec<Location>,
-        published: &[(MessageId, Vec<QueueId>, Relative, u32)],
+        published: &[(MessageId, Vec<Destination>, Relative, u32)],
     ) {
         if self.random.below(3) > 0 || !published.is_empty() {
             return;

@@ -59,8 +59,8 @@ impl Store {
         fs.create_dir_all(&directory)
             .map_err(|source| Error::io("create", &directory, source))?;
         let lock = DirectoryLock::acquire(&*fs, &directory)?;
-        shrink::sweep(&*fs, &directory)?;
         let outcome = recovery::recover(&*fs, &directory)?;
+        shrink::sweep(&*fs, &directory)?;
         let spare = prepare::adopt(&*fs, &directory, options.segment_bytes)
             .map_err(|source| Error::io("open the spare segment in", &directory, source))?;
         let mut log = Log::new(

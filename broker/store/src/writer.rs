@@ -101,6 +101,7 @@ impl Writer<'_> {
                     directory_id: shared.directory_id,
                     segment: chunk.segment,
                     next_id: chunk.next_id,
+                    beside: false,
                 };
                 let spare = shared.spare.lock().take();
                 let renamed = spare.is_some();

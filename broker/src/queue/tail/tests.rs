@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 
-/// What the map knows of a message: durable, delivery count, segment.
-type Known = (bool, u32, u32);
+/// What the map knows of a message: durable, delivery count and stamp, segment.
+type Known = (bool, Live, u32);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -49,11 +49,16 @@ fn cold(id: u64, durable: bool) -> Cold {
     };
     let mut entry = Entry::new(id, if durable { location } else { NOWHERE }, message);
     entry.delivery_count = (id % 3) as u32;
+    entry.stamp = if id.is_multiple_of(4) {
+        0
+    } else {
+        1_795_000_000_000 + id
+    };
     Cold::from(entry)
 }
 
 fn known(cold: &Cold) -> (u64, Known) {
-    (cold.id, (cold.durable(), cold.delivery_count(), cold.location.segment))
+    (cold.id, (cold.durable(), cold.live(), cold.location.segment))
 }
 
 /// All that a checkpoint would find, unpacked.
@@ -63,7 +68,7 @@ fn captured(tail: &mut Tail) -> BTreeMap<u64, Known> {
     assert!(backlog.loose.is_sorted_by_key(|message| message.id));
     let all = backlog.unpack().expect("pages in memory");
     all.iter()
-        .map(|m| (m.id, (true, m.delivery_count, m.location.segment)))
+        .map(|m| (m.id, (true, m.live(), m.location.segment)))
         .collect()
 }
 

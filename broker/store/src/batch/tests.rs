@@ -39,14 +39,24 @@ fn messages() -> impl Strategy<Value = Vec<(MessageId, Location)>> {
     })
 }
 
+/// Mostly none, so that records without any come too.
+fn stamps() -> impl Strategy<Value = u64> {
+    prop_oneof![5 => Just(0u64), 1 => any::<u64>()]
+}
+
+fn lives() -> impl Strategy<Value = Live> {
+    (any::<u32>(), stamps()).prop_map(|(delivery_count, stamp)| Live { delivery_count, stamp })
+}
+
 proptest! {
     #[test]
     fn a_message_survives(
         id: u64,
-        queues in proptest::collection::vec(any::<u64>(), 0..20),
+        queues in proptest::collection::vec((any::<u64>(), stamps()), 0..20),
         parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..4),
     ) {
         let mut batch = Batch::new();
+        let queues: Vec<_> = queues.into_iter().map(|(queue, stamp)| Destination { queue, stamp }).collect();
         let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         let relative = batch.publish(id, &queues, &slices);
         let found = records(&mut batch);
@@ -65,10 +75,11 @@ proptest! {
     fn a_copy_survives(
         from: u32,
         id: u64,
-        queues in proptest::collection::vec((any::<u64>(), any::<u32>()), 1..20),
+        queues in proptest::collection::vec((any::<u64>(), lives()), 1..20),
         payload in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let mut batch = Batch::new();
+        let queues: Vec<_> = queues.into_iter().map(|(queue, live)| Holder { queue, live }).collect();
         batch.copy(from, id, &queues, &payload);
         let found = records(&mut batch);
         let Some(Record::Copy { from: f, id: i, queues: q, payload: p }) = decode(&found[0].1) else {
@@ -100,8 +111,9 @@ proptest! {
         up_to: u64,
         key in proptest::collection::vec(any::<u8>(), 0..50),
         value in proptest::collection::vec(any::<u8>(), 0..50),
-        counts in proptest::collection::vec((any::<u32>(), any::<u64>(), any::<u32>()), 1..9),
+        counts in proptest::collection::vec((any::<u32>(), any::<u64>(), lives()), 1..9),
     ) {
+        let counts: Vec<_> = counts.into_iter().map(|(segment, id, live)| Count { segment, id, live }).collect();
         let mut batch = Batch::new();
         batch.delivered(queue, up_to);
         batch.queue_deleted(queue);
@@ -168,14 +180,21 @@ fn a_window_of_acknowledgements_takes_few_bytes() {
 #[test]
 fn a_message_of_100_bytes_takes_at_most_28_more() {
     let mut batch = Batch::new();
-    batch.publish(5_000_000, &[200], &[&[7; 100]]);
+    batch.publish(5_000_000, &[Destination::unstamped(200)], &[&[7; 100]]);
     assert!(batch.len_bytes() <= 128, "{}", batch.len_bytes());
+    let stamped = Destination {
+        queue: 200,
+        stamp: 1_795_000_000_000,
+    };
+    batch.clear();
+    batch.publish(5_000_000, &[stamped], &[&[7; 100]]);
+    assert!(batch.len_bytes() <= 132, "with a deadline: {}", batch.len_bytes());
 }
 
 #[test]
 fn a_batch_that_is_used_again_keeps_its_memory() {
     let mut batch = Batch::new();
-    batch.publish(1, &[1], &[&[7; 5000]]);
+    batch.publish(1, &[Destination::unstamped(1)], &[&[7; 5000]]);
     let capacity = batch.bytes.capacity();
     batch.clear();
     assert!(batch.is_empty() && batch.len_bytes() == 0);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::MessageId;
 use crate::fs::faulty::{FaultyFs, Survival};
 use std::path::Path;
 
@@ -12,10 +13,25 @@ fn damaged() -> FaultyFs {
     batch.put(b"queue/1", b"orders");
     let first = handle.next_ids(4);
     let places: Vec<_> = (0..4)
-        .map(|n| batch.publish(first + n, if n == 0 { &[1, 2] } else { &[1] }, &[&[n as u8; 100]]))
+        .map(|n| {
+            let to = [1, 2].map(|queue| Destination {
+                queue,
+                stamp: n * 10 + queue - 1,
+            });
+            let to = if n == 0 { &to[..] } else { &to[..1] };
+            batch.publish(first + n, to, &[&[n as u8; 100]])
+        })
         .collect();
     let appended = handle.append(&mut batch, Urgency::Now).expect("appended");
-    batch.returned(1, &[(first + 1, appended.location(places[1]), 2)]);
+    batch.returned(
+        1,
+        &[Returned {
+            id: first + 1,
+            location: appended.location(places[1]),
+            delivery_count: 2,
+            stamp: 77,
+        }],
+    );
     batch.delivered(2, first);
     let third = appended.location(places[2]).offset as usize;
     drop(appended);
@@ -71,15 +87,15 @@ fn a_copy_is_whole_and_clean() {
     let copy = check(Path::new("/clean"), &after).expect("a report");
     assert!(copy.recovered.report.corrupt.is_empty());
     assert_eq!(copy.recovered.table.len(), 1);
-    let flags = |queue: QueueId| -> Vec<(MessageId, u32, bool)> {
+    let flags = |queue: QueueId| -> Vec<(MessageId, u32, bool, u64)> {
         let messages = copy.recovered.queues[&queue].unpack().expect("messages");
         messages
             .iter()
-            .map(|m| (m.id, m.delivery_count, m.redelivered))
+            .map(|m| (m.id, m.delivery_count, m.redelivered, m.stamp))
             .collect()
     };
-    assert_eq!(flags(1), [(1, 0, false), (2, 2, true), (4, 0, false)]);
-    assert_eq!(flags(2), [(1, 0, true)]);
+    assert_eq!(flags(1), [(1, 0, false, 0), (2, 2, true, 77), (4, 0, false, 30)]);
+    assert_eq!(flags(2), [(1, 0, true, 1)]);
 }
 
 #[test]

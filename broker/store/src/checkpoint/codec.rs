@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"LVRTCKP\n";
-/// Format written by this release. Persisted.
-const FORMAT: u32 = 1;
+/// Format written by this release. Persisted. The one before has no stamps.
+const FORMAT: u32 = 2;
+const WITHOUT_STAMPS: u32 = 1;
 /// Magic, format, CRC of all that follows it; then the directory's id.
 const CRC_END: usize = 16;
 const HEAD: usize = 24;
@@ -137,13 +138,23 @@ fn put_page(out: &mut Vec<u8>, page: &Page, inline: u64, slot: Option<Slot>) {
         last,
         count,
         payload_bytes,
+        lowest_stamp,
+        highest_stamp,
         shares,
     } = page.summary();
     put(out, if slot.is_some() { STORED } else { inline });
     put_all(
         out,
-        [*first, *last, u64::from(*count), *payload_bytes, shares.len() as u64],
+        [
+            *first,
+            *last,
+            u64::from(*count),
+            *payload_bytes,
+            *lowest_stamp,
+            *highest_stamp,
+        ],
     );
+    put(out, shares.len() as u64);
     for share in shares {
         put_all(out, [u64::from(share.segment), u64::from(share.count), share.bytes]);
     }
@@ -174,10 +185,14 @@ pub(super) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> 
     let format = u32::from_le_bytes([*f0, *f1, *f2, *f3]);
     let crc = u32::from_le_bytes([*c0, *c1, *c2, *c3]);
     let id = u64::from_le_bytes(*body.first_chunk()?);
-    if m != MAGIC || format != FORMAT || crc != crc32fast::hash(body) || id != directory_id {
+    let known = format == FORMAT || format == WITHOUT_STAMPS;
+    if m != MAGIC || !known || crc != crc32fast::hash(body) || id != directory_id {
         return None;
     }
-    let mut input = Input(rest);
+    let mut input = Input {
+        rest,
+        stamps: format != WITHOUT_STAMPS,
+    };
     let (position, synced, next_id) = (Lsn(input.number()?), Lsn(input.number()?), input.number()?);
     let mut ledger = Ledger::default();
     for _ in 0..input.number()? {
@@ -196,7 +211,7 @@ pub(super) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> 
     for _ in 0..input.number()? {
         queues.push((input.number()?, input.backlog(pages)?));
     }
-    input.0.is_empty().then_some(Loaded {
+    input.rest.is_empty().then_some(Loaded {
         position,
         synced,
         next_id,
@@ -207,11 +222,15 @@ pub(super) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> 
 }
 
 /// What is left to read.
-struct Input<'a>(&'a [u8]);
+struct Input<'a> {
+    rest: &'a [u8],
+    /// Whether pages tell their stamps.
+    stamps: bool,
+}
 
 impl<'a> Input<'a> {
     fn number(&mut self) -> Option<u64> {
-        take(&mut self.0)
+        take(&mut self.rest)
     }
 
     fn narrow(&mut self) -> Option<u32> {
@@ -220,8 +239,8 @@ impl<'a> Input<'a> {
 
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
         Some(bytes)
     }
 
@@ -271,24 +290,35 @@ impl<'a> Input<'a> {
         Some((key, entry))
     }
 
+    fn stamp(&mut self) -> Option<u64> {
+        if self.stamps { self.number() } else { Some(0) }
+    }
+
+    fn summary(&mut self) -> Option<Summary> {
+        let mut summary = Summary {
+            first: self.number()?,
+            last: self.number()?,
+            count: self.narrow()?,
+            payload_bytes: self.number()?,
+            lowest_stamp: self.stamp()?,
+            highest_stamp: self.stamp()?,
+            shares: Vec::new(),
+        };
+        for _ in 0..self.number()? {
+            summary.shares.push(Share {
+                segment: self.narrow()?,
+                count: self.narrow()?,
+                bytes: self.number()?,
+            });
+        }
+        Some(summary)
+    }
+
     fn backlog(&mut self, pages: &Arc<PageFile>) -> Option<Backlog> {
         let mut backlog = Backlog::default();
         for _ in 0..self.number()? {
             let kind = self.number()?;
-            let mut summary = Summary {
-                first: self.number()?,
-                last: self.number()?,
-                count: self.narrow()?,
-                payload_bytes: self.number()?,
-                shares: Vec::new(),
-            };
-            for _ in 0..self.number()? {
-                summary.shares.push(Share {
-                    segment: self.narrow()?,
-                    count: self.narrow()?,
-                    bytes: self.number()?,
-                });
-            }
+            let summary = self.summary()?;
             match kind {
                 STORED => {
                     let (block, len, crc) = (self.number()?, self.narrow()?, self.narrow()?);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 struct Queue(Mutex<BTreeMap<MessageId, StoredMessage>>);
 
 impl Owner for Queue {
-    fn live(&self, _: QueueId, id: MessageId) -> Option<u32> {
-        self.0.lock().get(&id).map(|message| message.delivery_count)
+    fn live(&self, _: QueueId, id: MessageId) -> Option<Live> {
+        self.0.lock().get(&id).map(StoredMessage::live)
     }
 
     fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
@@ -50,13 +50,23 @@ fn open(fs: &FaultyFs) -> (Store, Recovered) {
     Store::open(options, Arc::new(fs.clone()), Box::new(|_| {}), Box::new(|_| {})).expect("a store")
 }
 
+/// Some have none.
+fn stamp(id: MessageId) -> u64 {
+    if id.is_multiple_of(3) {
+        0
+    } else {
+        1_795_000_000_000 + id * 7
+    }
+}
+
 /// Messages of many sizes, so that their pages are too large to be kept in the checkpoint itself.
 fn publish(store: &Store, queue: &Queue, count: u64) {
     let handle = store.handle();
     for id in handle.next_ids(count)..handle.next_ids(0) {
         let payload = vec![id as u8; (id * 7919 % 300) as usize];
         let mut batch = Batch::new();
-        let relative = batch.publish(id, &[1], &[&payload]);
+        let stamp = stamp(id);
+        let relative = batch.publish(id, &[Destination { queue: 1, stamp }], &[&payload]);
         let appended = handle.append(&mut batch, Urgency::Soon).expect("appended");
         let message = StoredMessage {
             id,
@@ -64,6 +74,7 @@ fn publish(store: &Store, queue: &Queue, count: u64) {
             payload_len: payload.len() as u32,
             delivery_count: 0,
             redelivered: false,
+            stamp,
         };
         queue.0.lock().insert(id, message);
     }
@@ -106,6 +117,14 @@ fn logged() -> (FaultyFs, Vec<MessageId>) {
 fn check(recovered: &Recovered, expected: &[MessageId]) {
     let found = recovered.queues[&1].unpack().expect("pages");
     assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), expected);
+    assert!(found.iter().all(|message| message.stamp == stamp(message.id)));
+    for page in &recovered.queues[&1].pages {
+        let stamps = (page.first()..=page.last()).map(stamp).filter(|&stamp| stamp != 0);
+        assert_eq!(
+            page.stamps(),
+            stamps.clone().min().zip(stamps.max()).map(|(low, high)| low..=high)
+        );
+    }
     assert_eq!(recovered.table.len(), 2);
     assert_eq!(&recovered.table[&b"queue/2"[..]][..], b"bills");
 }
@@ -144,6 +163,10 @@ fn a_damaged_checkpoint_or_page_costs_time_and_nothing_else() {
             found.sort_by_key(|message| message.id);
             let ids: Vec<_> = found.iter().map(|message| message.id).collect();
             assert_eq!(ids, expected, "{name}, byte {at}");
+            assert!(
+                found.iter().all(|message| message.stamp == stamp(message.id)),
+                "{name}, byte {at}"
+            );
             for message in found.iter().step_by(50) {
                 assert_eq!(
                     store.handle().read(message.location).expect("read").len() as u32,

@@ -13,6 +13,7 @@ fn message(id: MessageId, segment: u32) -> StoredMessage {
         payload_len: 10,
         delivery_count: 0,
         redelivered: false,
+        stamp: 0,
     }
 }
 
@@ -33,7 +34,7 @@ fn marks_and_counts_make_messages_redelivered() {
         index.insert(1, message(id, 1));
     }
     index.returned(1, 3, 3);
-    index.counted(1, 3, 1);
+    index.counted(1, 3, live(1, 0));
     let queues = index.finish(|_| 1, |_| true);
     let seen: Vec<_> = queues[&1]
         .loose
@@ -41,6 +42,37 @@ fn marks_and_counts_make_messages_redelivered() {
         .map(|m| (m.id, m.delivery_count, m.redelivered))
         .collect();
     assert_eq!(seen, [(1, 0, true), (2, 0, false), (3, 1, true)]);
+}
+
+fn live(delivery_count: u32, stamp: u64) -> Live {
+    Live { delivery_count, stamp }
+}
+
+#[test]
+fn of_two_reports_the_one_with_the_higher_count_holds() {
+    let mut index = Index::default();
+    let first = StoredMessage {
+        stamp: 500,
+        ..message(1, 1)
+    };
+    index.insert(1, first);
+    index.counted(1, 1, live(2, 900));
+    index.counted(1, 1, live(1, 700));
+    let copy = StoredMessage {
+        location: message(1, 7).location,
+        ..first
+    };
+    index.insert(1, copy);
+    let found = index.finish(|_| 0, |_| true)[&1].loose[0];
+    assert_eq!((found.live(), found.location.segment), (live(2, 900), 7));
+    let mut index = Index::default();
+    index.insert(1, first);
+    index.counted(1, 1, live(1, 0));
+    assert_eq!(
+        index.finish(|_| 0, |_| true)[&1].loose[0].live(),
+        live(1, 0),
+        "a stamp may go"
+    );
 }
 
 /// The segment of a message, so that some have gone and some have not.

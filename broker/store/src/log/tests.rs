@@ -1,4 +1,5 @@
 use super::*;
+use crate::stored::Destination;
 
 fn log() -> Log {
     Log::new(42, 64 << 10, 0, Ledger::default())
@@ -6,7 +7,7 @@ fn log() -> Log {
 
 fn batch(size: usize) -> Batch {
     let mut batch = Batch::new();
-    batch.publish(1, &[1], &[&vec![7; size]]);
+    batch.publish(1, &[Destination::unstamped(1)], &[&vec![7; size]]);
     batch.seal();
     batch
 }
@@ -103,7 +104,7 @@ fn written_buffers_are_used_again() {
     assert_eq!(large.bytes.capacity(), 0);
     let group = log.take(Lsn::default(), 2, true);
     log.written(group);
-    large.publish(2, &[1], &[&[7; 20_000]]);
+    large.publish(2, &[Destination::unstamped(1)], &[&[7; 20_000]]);
     large.seal();
     log.append(&mut large, 3);
     assert!(large.bytes.capacity() >= 20_000, "got the buffer of the first batch");

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::fs::{self, File};
 use crate::ledger::Account;
 use crate::record;
-use crate::segment::{self, BESIDE, Header, MOVING, Segment};
+use crate::segment::{self, FORMAT, Header, MOVING, Segment};
 use crate::shared::{Counters, Shared};
 use std::io;
 use std::path::PathBuf;
@@ -62,7 +62,8 @@ impl<'a> Beside<'a> {
             ended: false,
         };
         let header = Header {
-            format: BESIDE,
+            format: FORMAT,
+            beside: true,
             directory_id: shared.directory_id,
             segment: number,
             next_id: shared.next_id.load(Ordering::Relaxed),
@@ -133,6 +134,9 @@ impl<'a> Beside<'a> {
         self.put(&mark)?;
         self.sync()?;
         let shared = self.shared;
+        // The copies tell how often messages were returned, and their stamps since: that must not be ahead of the durable log.
+        let appended = shared.log.lock().appended;
+        shared.wait_durable(appended)?;
         let path = shared.options.directory.join(segment::file_name(self.number));
         shared
             .fs

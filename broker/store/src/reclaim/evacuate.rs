@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::location::Urgency;
 use crate::log::Log;
 use crate::owner::Owner;
-use crate::record::{Record, Run};
+use crate::record::{Count, Holder, Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared, settled_down};
@@ -103,8 +103,7 @@ fn nobody_waits(shared: &Shared, number: u32) -> bool {
     !waiting
 }
 
-/// What a crash, or an error, left half done: the messages of this segment that have been copied already, with the segment of the copy
-/// and the delivery count that it tells.
+/// What a crash, or an error, left half done: the messages of this segment that have been copied already.
 fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Error> {
     let mut copied = Copied::new();
     for &other in to {
@@ -119,7 +118,13 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
                     record: Record::Copy { from, id, queues, .. },
                     ..
                 } if from == number => {
-                    copied.extend(queues.map(|(queue, deliveries)| ((queue, id), (other, deliveries))));
+                    copied.extend(queues.map(|holder| {
+                        let copy = EarlierCopy {
+                            segment: other,
+                            delivery_count: holder.live.delivery_count,
+                        };
+                        ((holder.queue, id), copy)
+                    }));
                 }
                 Found::End { .. } => break,
                 Found::Record { .. } | Found::Damage { .. } => {}
@@ -129,8 +134,15 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
     Ok(copied)
 }
 
-/// Messages that have been copied, with the segments and the delivery counts of their copies.
-type Copied = HashMap<(QueueId, MessageId), (u32, u32)>;
+/// A copy that was made before.
+struct EarlierCopy {
+    segment: u32,
+    /// As the copy tells it.
+    delivery_count: u32,
+}
+
+/// Messages that have been copied.
+type Copied = HashMap<(QueueId, MessageId), EarlierCopy>;
 
 /// A change of the table that may have to stay.
 struct TableRecord {
@@ -243,10 +255,10 @@ impl Moving<'_, '_> {
 
     fn record(&mut self, offset: u32, record: Record<'_>) {
         match record {
-            Record::Publish { id, queues, payload } => self.message(id, queues, payload),
+            Record::Publish { id, queues, payload } => self.message(id, queues.map(|to| to.queue), payload),
             Record::Copy {
                 id, queues, payload, ..
-            } => self.message(id, queues.map(|(queue, _)| queue), payload),
+            } => self.message(id, queues.map(|holder| holder.queue), payload),
             Record::Settle { queue, runs } => {
                 let runs: Vec<Run> = runs.filter(|run| self.is_elsewhere(run.segment)).collect();
                 self.batch.carry_settled(queue, &runs);
@@ -258,7 +270,7 @@ impl Moving<'_, '_> {
                 self.batch.counted(queue, &counts);
             }
             Record::Counted { queue, counts } => {
-                let ids = counts.map(|(segment, id, _)| (segment, id));
+                let ids = counts.map(|count| (count.segment, count.id));
                 let counts = self.counts(queue, ids.filter(|&(segment, _)| self.is_elsewhere(segment)));
                 self.batch.counted(queue, &counts);
             }
@@ -300,22 +312,28 @@ impl Moving<'_, '_> {
         segment != self.number && self.round.existing.contains(&segment)
     }
 
-    /// Absolute counts, as the owner knows them: added twice after a crash they still come out right.
-    fn counts(&self, queue: QueueId, ids: impl Iterator<Item = (u32, MessageId)>) -> Vec<(u32, MessageId, u32)> {
-        let counted = ids.filter_map(|(segment, id)| Some((segment, id, self.round.owner.live(queue, id)?)));
-        counted.filter(|&(_, _, count)| count > 0).collect()
+    /// Absolute counts and stamps, as the owner knows them: read twice after a crash they still come out right.
+    fn counts(&self, queue: QueueId, ids: impl Iterator<Item = (u32, MessageId)>) -> Vec<Count> {
+        let counted = ids.filter_map(|(segment, id)| {
+            let live = self.round.owner.live(queue, id)?;
+            Some(Count { segment, id, live })
+        });
+        counted.filter(|count| count.live.delivery_count > 0).collect()
     }
 
     fn message(&mut self, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
         let mut live = Vec::new();
         for queue in queues {
-            let Some(count) = self.round.owner.live(queue, id) else {
+            let Some(now) = self.round.owner.live(queue, id) else {
                 continue;
             };
             match self.copied_before.get(&(queue, id)) {
-                None => live.push((queue, count)),
+                None => live.push(Holder { queue, live: now }),
                 // A return that named this segment goes with it.
-                Some(&(segment, known)) if count > known => self.batch.counted(queue, &[(segment, id, count)]),
+                Some(copy) if now.delivery_count > copy.delivery_count => {
+                    let segment = copy.segment;
+                    self.batch.counted(queue, &[Count { segment, id, live: now }]);
+                }
                 Some(_) => {}
             }
         }

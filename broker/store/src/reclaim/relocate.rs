@@ -7,7 +7,7 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::location::{Location, Urgency};
 use crate::owner::Owner;
-use crate::record::Record;
+use crate::record::{Count, Holder, Record};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -44,7 +44,7 @@ pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) ->
                     offset: offset as u32,
                     len: len as u32,
                 };
-                queues.for_each(|(queue, deliveries)| told.message(from, queue, id, deliveries, to));
+                queues.for_each(|holder| told.message(from, id, holder, to));
             }
             Found::Record { .. } => {}
             // What it held is still where it was.
@@ -76,7 +76,8 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn message(&mut self, from: u32, queue: QueueId, id: MessageId, deliveries: u32, to: Location) {
+    fn message(&mut self, from: u32, id: MessageId, holder: Holder, to: Location) {
+        let Holder { queue, live: copied } = holder;
         self.count += 1;
         let source = self.sources.entry(from).or_default();
         if !self.owner.relocate(queue, id, to) {
@@ -87,7 +88,10 @@ impl Told<'_> {
         source.left.1 += u64::from(to.len);
         // Was it returned while its copy was on its way?
         match self.owner.live(queue, id) {
-            Some(count) if count > deliveries => self.late.counted(queue, &[(to.segment, id, count)]),
+            Some(live) if live.delivery_count > copied.delivery_count => {
+                let segment = to.segment;
+                self.late.counted(queue, &[Count { segment, id, live }]);
+            }
             _ => {}
         }
     }

@@ -7,6 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What the owner says of each message.
+const LIVE: Live = Live {
+    delivery_count: 3,
+    stamp: 1_795_000_000_000,
+};
+
 /// The owner of one queue's messages.
 #[derive(Default)]
 struct Queue {
@@ -16,9 +22,9 @@ struct Queue {
 }
 
 impl Owner for Queue {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<u32> {
+    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
         drop(self.gate.lock());
-        (queue == 1 && self.messages.lock().contains_key(&id)).then_some(3)
+        (queue == 1 && self.messages.lock().contains_key(&id)).then_some(LIVE)
     }
 
     fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
@@ -31,8 +37,9 @@ impl Owner for Queue {
             id,
             location,
             payload_len: 1000,
-            delivery_count: 3,
+            delivery_count: LIVE.delivery_count,
             redelivered: true,
+            stamp: LIVE.stamp,
         });
         let loose = loose.collect();
         visit(
@@ -64,7 +71,7 @@ impl Fixture {
         let mut batch = Batch::new();
         let first = self.store.handle().next_ids(count);
         for id in first..first + count {
-            let relative = batch.publish(id, &[1], &[&[id as u8; 1000]]);
+            let relative = batch.publish(id, &[Destination::unstamped(1)], &[&[id as u8; 1000]]);
             let mut messages = self.queue.messages.lock();
             let place = self
                 .store
@@ -181,8 +188,8 @@ fn the_few_live_messages_are_moved_together() {
     let counted = recovered.queues[&1]
         .loose
         .iter()
-        .filter(|message| message.delivery_count == 3 && message.redelivered);
-    assert!(counted.count() >= 8, "the copies carry the owner's counts");
+        .filter(|message| message.live() == LIVE && message.redelivered);
+    assert!(counted.count() >= 8, "the copies carry the owner's counts and stamps");
 }
 
 /// A file has a header and an end: with one small message in it, it is as full as it can be.
@@ -192,7 +199,7 @@ fn a_small_message_is_moved_once() {
     let handle = fixture.store.handle();
     let mut batch = Batch::new();
     let id = handle.next_ids(1);
-    let small = batch.publish(id, &[1], &[b"small"]);
+    let small = batch.publish(id, &[Destination::unstamped(1)], &[b"small"]);
     let place = handle.append(&mut batch, Urgency::Soon).unwrap().location(small);
     fixture.publish(40);
     fixture.queue.messages.lock().insert(id, place);
@@ -217,7 +224,7 @@ fn table_marks_and_deleted_queues_outlive_their_segments() {
     handle.append(&mut batch, Urgency::Soon).unwrap();
     fixture.publish(100);
     batch.delete(b"other");
-    batch.publish(100_000, &[2], &[b"in a queue that goes"]);
+    batch.publish(100_000, &[Destination::unstamped(2)], &[b"in a queue that goes"]);
     let lost = handle.append(&mut batch, Urgency::Soon).unwrap();
     batch.queue_deleted(2);
     handle.append(&mut batch, Urgency::Soon).unwrap();
@@ -261,7 +268,7 @@ fn ids_and_positions_never_start_over() {
         let handle = store.handle();
         let id = handle.next_ids(1);
         let mut batch = Batch::new();
-        let relative = batch.publish(id, &[1], &[&[1; 3000]]);
+        let relative = batch.publish(id, &[Destination::unstamped(1)], &[&[1; 3000]]);
         let appended = handle.append(&mut batch, Urgency::Now).unwrap();
         assert!(
             id > last.0 && appended.lsn > last.1,

@@ -3,6 +3,8 @@
 //! In: records in log order. Out: the state at the end of the log. Does not know about files.
 
 use super::*;
+use crate::record::Holder;
+use crate::stored::{Destination, Live};
 
 /// A record kept until its batch is complete: the body's bytes but for the payload, in a buffer that all share.
 #[derive(Debug)]
@@ -88,7 +90,14 @@ impl Applier {
         match record {
             Record::Publish { id, queues, .. } => {
                 let count = queues.clone().count();
-                self.messages(location, id, payload, None, count, queues.map(|queue| (queue, 0)));
+                let fresh = queues.map(|Destination { queue, stamp }| Holder {
+                    queue,
+                    live: Live {
+                        delivery_count: 0,
+                        stamp,
+                    },
+                });
+                self.messages(location, id, payload, None, count, fresh);
             }
             Record::Copy { from, id, queues, .. } => {
                 let from = Some(from).filter(|from| existing.contains(from));
@@ -108,10 +117,15 @@ impl Applier {
                 }
             }
             Record::Counted { queue, counts } => {
-                for (target, id, count) in counts {
+                for record::Count {
+                    segment: target,
+                    id,
+                    live,
+                } in counts
+                {
                     self.saw(id);
                     self.ledger.speaks_of(segment, target, record::HEAD as u64);
-                    self.index.counted(queue, id, count);
+                    self.index.counted(queue, id, live);
                 }
             }
             Record::Delivered { queue, up_to } => {
@@ -142,7 +156,7 @@ impl Applier {
         payload_len: u32,
         from: Option<u32>,
         count: usize,
-        queues: impl Iterator<Item = (QueueId, u32)>,
+        queues: impl Iterator<Item = Holder>,
     ) {
         self.saw(id);
         self.ledger
@@ -150,13 +164,14 @@ impl Applier {
         if let Some(from) = from {
             self.ledger.account(location.segment).after.insert(from);
         }
-        for (queue, delivery_count) in queues {
+        for Holder { queue, live } in queues {
             let message = StoredMessage {
                 id,
                 location,
                 payload_len,
-                delivery_count,
+                delivery_count: live.delivery_count,
                 redelivered: false,
+                stamp: live.stamp,
             };
             self.message(queue, message, from);
         }

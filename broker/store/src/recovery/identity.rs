@@ -21,15 +21,20 @@ pub(crate) fn establish(fs: &dyn Fs, directory: &Path) -> Result<(u64, Vec<(u32,
         .filter_map(|name| Some((segment::parse_file_name(name)?, directory.join(name))))
         .collect();
     segments.sort();
+    let mut id = None;
+    // All of them, so that a newer format is met before anything is changed.
+    for (_, path) in &segments {
+        id = id.or(read(fs, path)?.map(|header| header.directory_id));
+    }
     let path = directory.join(FILE);
     if names.iter().any(|name| name == FILE)
         && let Some(header) = read(fs, &path)?
     {
+        if header.format < segment::FORMAT {
+            // Before anything else is written: an older program must meet this first, and leave the directory alone.
+            write(fs, directory, header.directory_id)?;
+        }
         return Ok((header.directory_id, segments));
-    }
-    let mut id = None;
-    for (_, path) in &segments {
-        id = id.or(read(fs, path)?.map(|header| header.directory_id));
     }
     let id = id.unwrap_or_else(fresh_id);
     write(fs, directory, id)?;
@@ -43,7 +48,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
         HeaderRead::Newer(found) => Err(Error::NewerFormat {
             path: path.to_path_buf(),
             found,
-            supported: segment::BESIDE,
+            supported: segment::FORMAT,
         }),
         HeaderRead::Invalid => Ok(None),
     }
@@ -52,6 +57,7 @@ fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Header>, Error> {
 fn write(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<(), Error> {
     let header = Header {
         format: segment::FORMAT,
+        beside: false,
         directory_id,
         segment: 0,
         next_id: 0,

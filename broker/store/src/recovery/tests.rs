@@ -1,6 +1,6 @@
 use crate::fs::faulty::{FaultyFs, Survival};
 use crate::fs::{File, Fs, read_full_at};
-use crate::segment::{self, BESIDE, HEADER, Header};
+use crate::segment::{self, FORMAT, HEADER, Header};
 use crate::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,11 +49,11 @@ fn small_log() -> (FaultyFs, Vec<(u64, u64)>) {
     let mut batch = Batch::new();
     let mut ranges = Vec::new();
     for id in 1..=3 {
-        let relative = batch.publish(id, &[1], &[&[id as u8; 60]]);
+        let relative = batch.publish(id, &[Destination::unstamped(1)], &[&[id as u8; 60]]);
         let mut last = relative;
         if id == 3 {
-            batch.publish(10, &[2], &[&[10; 30]]);
-            last = batch.publish(11, &[2], &[&[11; 30]]);
+            batch.publish(10, &[Destination::unstamped(2)], &[&[10; 30]]);
+            last = batch.publish(11, &[Destination::unstamped(2)], &[&[11; 30]]);
         }
         let appended = append(&store, &mut batch);
         let (first, last) = (appended.location(relative), appended.location(last));
@@ -90,7 +90,7 @@ fn a_tail_torn_at_any_byte_is_cut_and_stays_cut() {
             if cut < end { recovered_end(&ranges) } else { size }
         );
         let mut batch = Batch::new();
-        batch.publish(store.handle().next_ids(1), &[1], &[b"new"]);
+        batch.publish(store.handle().next_ids(1), &[Destination::unstamped(1)], &[b"new"]);
         append(&store, &mut batch);
         store.close().unwrap();
         let (_store, recovered) = open(&fs);
@@ -115,7 +115,7 @@ fn a_flipped_bit_costs_at_most_its_own_record() {
             .map(|n| {
                 (
                     1 + round * 3 + n,
-                    batch.publish(1 + round * 3 + n, &[1], &[&[n as u8; 20]]),
+                    batch.publish(1 + round * 3 + n, &[Destination::unstamped(1)], &[&[n as u8; 20]]),
                 )
             })
             .collect();
@@ -162,8 +162,8 @@ fn what_an_idle_store_has_synced_is_not_mistaken_for_a_torn_tail() {
     };
     let (store, _) = Store::open(options, Arc::new(fs.clone()), Box::new(|_| {}), Box::new(|_| {})).unwrap();
     let mut batch = Batch::new();
-    let place = batch.publish(1, &[1], &[b"first"]);
-    batch.publish(2, &[1], &[b"second"]);
+    let place = batch.publish(1, &[Destination::unstamped(1)], &[b"first"]);
+    batch.publish(2, &[Destination::unstamped(1)], &[b"second"]);
     let place = append(&store, &mut batch).location(place);
     std::thread::sleep(Duration::from_millis(100));
     let killed = fs.crash(Survival::Everything);
@@ -180,10 +180,10 @@ fn a_batch_is_there_or_not() {
     let fs = FaultyFs::new();
     let (store, _) = open(&fs);
     let mut batch = Batch::new();
-    batch.publish(1, &[1], &[b"one"]);
+    batch.publish(1, &[Destination::unstamped(1)], &[b"one"]);
     append(&store, &mut batch);
     for id in 2..=40 {
-        batch.publish(id, &[1], &[&[7; 500]]);
+        batch.publish(id, &[Destination::unstamped(1)], &[&[7; 500]]);
     }
     // Written but never synced: any subset of its sectors may have reached the disk.
     fs.fail_sync(0, 5);
@@ -222,7 +222,7 @@ fn an_unreadable_segment_is_put_aside() {
     drop(open(&fs).0);
     let (store, _) = open(&fs);
     let mut batch = Batch::new();
-    batch.publish(100, &[1], &[b"later"]);
+    batch.publish(100, &[Destination::unstamped(1)], &[b"later"]);
     append(&store, &mut batch);
     store.close().unwrap();
     let file = fs.open(&segment_path(1)).unwrap();
@@ -234,25 +234,48 @@ fn an_unreadable_segment_is_put_aside() {
     assert_eq!(fs.list(Path::new("/data/quarantine")).unwrap(), [segment::file_name(1)]);
 }
 
+/// Writes the format into a header.
+fn set_format(file: &dyn File, format: u32) {
+    let mut bytes = [0; HEADER as usize];
+    read_full_at(file, &mut bytes, 0).unwrap();
+    bytes[8..12].copy_from_slice(&format.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..60]);
+    bytes[60..].copy_from_slice(&crc.to_le_bytes());
+    file.write_at(&bytes, 0).unwrap();
+}
+
+#[test]
+fn an_older_directory_is_opened_and_belongs_to_this_format_from_then_on() {
+    let (fs, _) = small_log();
+    let (path, identity) = (segment_path(1), Path::new("/data/STORE"));
+    for path in [&path, identity] {
+        set_format(&*fs.open(path).unwrap(), 1);
+    }
+    let (store, recovered) = open(&fs);
+    assert_eq!((ids(&recovered, 1), ids(&recovered, 2)), (vec![1, 2, 3], vec![10, 11]));
+    store.close().unwrap();
+    // Before there is anything that an older program does not know, and durably.
+    let fs = fs.crash(Survival::Synced);
+    let format = |path: &Path| match Header::read(&*fs.open(path).unwrap()).unwrap() {
+        segment::HeaderRead::Valid(header) => header.format,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((format(identity), format(&path)), (FORMAT, 1));
+}
+
 #[test]
 fn a_newer_format_is_refused_untouched() {
     let (fs, _) = small_log();
-    let newer = |file: &dyn File| {
-        let mut bytes = [0; HEADER as usize];
-        read_full_at(file, &mut bytes, 0).unwrap();
-        bytes[8..12].copy_from_slice(&(BESIDE + 1).to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..60]);
-        bytes[60..].copy_from_slice(&crc.to_le_bytes());
-        file.write_at(&bytes, 0).unwrap();
-    };
     for path in [segment_path(1), PathBuf::from("/data/STORE")] {
         let fs = fs.crash(Survival::Everything);
-        newer(&*fs.open(&path).unwrap());
+        set_format(&*fs.open(&path).unwrap(), FORMAT + 1);
+        let before = format!("{fs:?}");
         let error = try_open(&fs).err().unwrap().to_string();
         assert!(
-            error.starts_with(&format!("{} has store format 3", path.display())),
+            error.starts_with(&format!("{} has store format 4", path.display())),
             "{error}"
         );
+        assert_eq!(format!("{fs:?}"), before);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fs::RealFs;
+use crate::stored::{Destination, Returned};
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -37,9 +38,13 @@ fn what_was_appended_is_there_after_a_restart() {
     let handle = store.handle();
     let first = handle.next_ids(3);
     let mut batch = Batch::new();
-    let a = batch.publish(first, &[1, 2], &[b"he", b"llo"]);
-    let b = batch.publish(first + 1, &[1], &[b"second"]);
-    batch.publish(first + 2, &[3], &[b"gone"]);
+    let a = batch.publish(
+        first,
+        &[Destination { queue: 1, stamp: 5 }, Destination::unstamped(2)],
+        &[b"he", b"llo"],
+    );
+    let b = batch.publish(first + 1, &[Destination { queue: 1, stamp: 6 }], &[b"second"]);
+    batch.publish(first + 2, &[Destination::unstamped(3)], &[b"gone"]);
     batch.put(b"queue/1", b"orders");
     batch.put(b"queue/2", b"bills");
     batch.delete(b"queue/2");
@@ -51,7 +56,15 @@ fn what_was_appended_is_there_after_a_restart() {
     wait(&handle, appended.lsn);
     assert_eq!(&handle.read(b).unwrap()[..], b"second");
     batch.settle(2, &[(first, a)]);
-    batch.returned(1, &[(first, a, 1)]);
+    batch.returned(
+        1,
+        &[Returned {
+            id: first,
+            location: a,
+            delivery_count: 1,
+            stamp: 9,
+        }],
+    );
     batch.queue_deleted(3);
     let later = handle.append(&mut batch, Urgency::Soon).unwrap();
     assert!(later.lsn > appended.lsn);
@@ -73,6 +86,7 @@ fn what_was_appended_is_there_after_a_restart() {
         ),
         (1, true, 5)
     );
+    assert_eq!((messages[0].stamp, messages[1].stamp), (9, 6));
     assert_eq!((messages[1].id, messages[1].redelivered), (first + 1, false));
     assert_eq!(recovered.report.torn_bytes, 0);
     assert!(recovered.report.corrupt.is_empty());
@@ -111,7 +125,7 @@ fn one_sync_serves_many_appends() {
     let mut batch = Batch::new();
     let mut last = Lsn::default();
     for id in 1..=1000 {
-        batch.publish(id, &[1], &[&[7; 500]]);
+        batch.publish(id, &[Destination::unstamped(1)], &[&[7; 500]]);
         last = handle.append(&mut batch, Urgency::Now).unwrap().lsn;
     }
     wait(&handle, last);
@@ -139,7 +153,7 @@ fn segments_roll_and_a_batch_larger_than_a_segment_gets_its_own() {
     for id in 1..=300u64 {
         let size = if id == 150 { 200 << 10 } else { 1000 };
         let body = vec![id as u8; size];
-        let relative = batch.publish(id, &[id % 3], &[&body]);
+        let relative = batch.publish(id, &[Destination::unstamped(id % 3)], &[&body]);
         places.push((
             id,
             size,
@@ -299,7 +313,7 @@ fn a_run_reads_as_its_records_one_by_one() {
         let id = handle.next_ids(1);
         let mut batch = Batch::new();
         let body = vec![n as u8; (n as usize * 37) % 900];
-        let place = batch.publish(id, &[1 + n % 3], &[&body]);
+        let place = batch.publish(id, &[Destination::unstamped(1 + n % 3)], &[&body]);
         if n % 7 == 0 {
             batch.put(b"between", &[0; 100]);
         }
@@ -337,7 +351,7 @@ fn a_damaged_record_in_a_run_costs_only_itself() {
     let mut batch = Batch::new();
     let id = handle.next_ids(3);
     let places: Vec<_> = (0..3)
-        .map(|n| batch.publish(id + n, &[1], &[&[n as u8; 100]]))
+        .map(|n| batch.publish(id + n, &[Destination::unstamped(1)], &[&[n as u8; 100]]))
         .collect();
     let appended = handle.append(&mut batch, Urgency::Now).unwrap();
     wait(&handle, appended.lsn);
