@@ -92,10 +92,12 @@ impl PageFile {
         })
     }
 
-    /// Tells which places are in use, before any is given out. False if two of them overlap.
+    /// Tells which places are in use, before any is given out: these, and what has been released since the file was opened, since the
+    /// checkpoint that was read refers to it. False if two of them overlap.
     pub(crate) fn occupy(&self, mut slots: Vec<Slot>) -> bool {
-        slots.sort_by_key(|slot| slot.block);
         let mut space = self.space.lock();
+        slots.extend(&space.released);
+        slots.sort_by_key(|slot| slot.block);
         let mut end = 0;
         for slot in slots {
             if slot.block < end {
@@ -259,5 +261,18 @@ mod tests {
         let given: Vec<u64> = (0..5).map(|_| file.write(&[0; 100]).expect("written").block).collect();
         assert_eq!(given, [0, 1, 3, 4, 7]);
         assert!(!file.occupy(vec![slot(5, 600), slot(6, 1)]));
+    }
+
+    /// A start drops the pages that the log speaks of behind the checkpoint.
+    #[test]
+    fn what_a_start_has_dropped_is_given_out_only_after_the_next_checkpoint() {
+        let file = file();
+        let slot = |block, len| Slot { block, len, crc: 0 };
+        file.release(slot(1, 512));
+        assert!(file.occupy(vec![slot(0, 512), slot(2, 512)]));
+        assert_eq!(file.write(&[0; 100]).expect("written").block, 3);
+        file.free(file.take_released());
+        assert_eq!(file.write(&[0; 100]).expect("written").block, 1);
+        assert_eq!(file.write(&[0; 100]).expect("written").block, 4);
     }
 }
