@@ -209,3 +209,33 @@ fn nothing_to_settle_is_no_record() {
     batch.counted(1, &[]);
     assert!(batch.is_empty());
 }
+
+/// As they lie in the files of format 3.
+#[test]
+fn stamped_records_have_these_bytes() {
+    let mut batch = Batch::new();
+    let to = [(7, 300), (8, 0)].map(|(queue, stamp)| Destination { queue, stamp });
+    batch.publish(5, &to, &[b"x"]);
+    let holder = Holder {
+        queue: 7,
+        live: Live {
+            delivery_count: 2,
+            stamp: 300,
+        },
+    };
+    batch.copy(4, 5, &[holder], b"x");
+    let returned = Returned {
+        id: 5,
+        location: place(4, 20),
+        delivery_count: 2,
+        stamp: 300,
+    };
+    batch.returned(7, &[returned]);
+    let bodies: Vec<Vec<u8>> = records(&mut batch).into_iter().map(|(_, body)| body).collect();
+    let expected: [&[u8]; 3] = [
+        &[11, 5, 2, 7, 0xac, 2, 8, 0, b'x'],
+        &[12, 4, 5, 1, 7, 2, 0xac, 2, b'x'],
+        &[13, 7, 4, 5, 2, 0xac, 2],
+    ];
+    assert_eq!(bodies, expected);
+}
