@@ -4,11 +4,11 @@
 //! operation of a vhost is carried out, and the answer whether it may.
 //! Does not know which operation needs which right: `vhost` asks, at every place where RabbitMQ does.
 
+pub mod users;
+
 pub mod password;
 
 pub mod permissions;
-
-pub mod users;
 
 use crate::error::{Error, Result};
 use permissions::{Permissions, Resource, Right};

@@ -4,20 +4,6 @@
 //! checks credentials, and answers the probes while the broker starts.
 //! Does not know about AMQP frames.
 
-pub mod json;
-
-pub mod error;
-
-pub mod page;
-
-pub mod body;
-
-pub mod names;
-
-pub mod overview;
-
-pub mod nodes;
-
 pub mod vhosts;
 
 pub mod exchanges;
@@ -28,19 +14,33 @@ pub mod bindings;
 
 pub mod messages;
 
+pub mod body;
+
+pub mod names;
+
 pub mod connections;
 
 pub mod channels;
 
 pub mod consumers;
 
+pub mod definitions;
+
 pub mod users;
 
-pub mod definitions;
+pub mod nodes;
+
+pub mod overview;
 
 pub mod scrape;
 
+pub mod page;
+
 pub mod health;
+
+pub mod error;
+
+pub mod json;
 
 use crate::access::Actor;
 use crate::listener::PlainListener;

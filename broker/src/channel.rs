@@ -4,11 +4,25 @@
 //! channel or the connection.
 //! Does not know about sockets or frames.
 
+pub mod transaction;
+
+pub mod publish;
+
+pub mod direct_reply;
+
+pub mod get;
+
+pub mod settle;
+
+pub mod queue;
+
+pub mod consume;
+
+pub mod exchange;
+
 pub mod state;
 
 pub mod content;
-
-pub mod publish;
 
 pub mod stage;
 
@@ -18,23 +32,9 @@ pub mod hold;
 
 pub mod uncommitted;
 
-pub mod transaction;
-
-pub mod deliver;
-
 pub mod sources;
 
-pub mod consume;
-
-pub mod direct_reply;
-
-pub mod get;
-
-pub mod settle;
-
-pub mod exchange;
-
-pub mod queue;
+pub mod deliver;
 
 use crate::error::{Error, Result};
 use crate::queue::Outcome;

@@ -4,21 +4,21 @@
 //! as much as there is, works through all whole frames, and writes everything that has gathered in one call.
 //! Does not know what the frames mean.
 
-pub mod outbox;
-
 pub mod pace;
 
-pub mod records;
+pub mod handshake;
 
 pub mod registry;
 
 pub mod sasl;
 
-pub mod handshake;
+pub mod session;
+
+pub mod outbox;
+
+pub mod records;
 
 pub mod cut;
-
-pub mod session;
 
 use crate::error::Error;
 use crate::node::{Limits, Node};

@@ -2,7 +2,7 @@
 //!
 //! Comes in: what queues hold, what the kernel says. Goes out: alarms. Does not know about connections but that they can be woken.
 
-pub mod alarms;
+pub mod watch;
 
 pub mod available;
 
@@ -10,9 +10,9 @@ pub mod disk;
 
 pub mod memory;
 
-pub mod pause;
+pub mod alarms;
 
-pub mod watch;
+pub mod pause;
 
 pub use alarms::Alarms;
 pub use memory::Memory;

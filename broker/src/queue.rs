@@ -5,21 +5,21 @@
 //! no timer, no file.
 //! Does not know about exchanges, bindings or the vhost.
 
-pub mod consumers;
-
 pub mod dispatch;
+
+pub mod consumers;
 
 pub mod ease;
 
-pub mod entry;
+pub mod totals;
+
+pub mod unsettled;
 
 pub mod ready;
 
 pub mod tail;
 
-pub mod totals;
-
-pub mod unsettled;
+pub mod entry;
 
 use crate::connection::outbox::Work;
 use crate::limits::Memory;

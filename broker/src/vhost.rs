@@ -4,15 +4,11 @@
 //! has to wait for. Topology changes take one lock and are appended to the log under it, so the log has them in their order.
 //! Every operation is carried out for an actor, whose rights are asked for where RabbitMQ does. Does not know about channels.
 
-pub mod record;
-
-pub mod ids;
-
-pub mod arguments;
+pub mod delete;
 
 pub mod declare;
 
-pub mod delete;
+pub mod arguments;
 
 pub mod bind;
 
@@ -21,6 +17,10 @@ pub mod route;
 pub mod tell;
 
 pub mod restore;
+
+pub mod record;
+
+pub mod ids;
 
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Resource, Right};

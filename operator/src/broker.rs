@@ -3,15 +3,15 @@
 //! In: [`Operation`]s. Out: [`Topology`], [`Event`]s, and the broker's own words when it refuses.
 //! Does not know about resources, sources, or why an operation is wanted.
 
-pub mod amqp;
-
-pub mod backlog;
+pub mod connect;
 
 pub mod http;
 
+pub mod backlog;
+
 pub mod events;
 
-pub mod connect;
+pub mod amqp;
 
 #[cfg(test)]
 pub(crate) mod fake;

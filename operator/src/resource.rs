@@ -3,11 +3,11 @@
 //! In: YAML or JSON of the group `leveret.dev`. Out: typed specs for the pipeline, and the CRDs themselves.
 //! Does not know about brokers, the pipeline, or a Kubernetes client.
 
-pub mod secret;
-
 pub mod broker;
 
 pub mod workload;
+
+pub mod secret;
 
 pub mod exchange;
 
@@ -17,9 +17,9 @@ pub mod binding;
 
 pub mod condition;
 
-pub mod schema;
-
 pub mod admission;
+
+pub mod schema;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,12 @@ use harness::place::repository;
 
 mod circles;
 
+mod code;
+
+mod direction;
+
+mod known;
+
 /// Longer files are two files.
 const MOST_LINES: usize = 600;
 

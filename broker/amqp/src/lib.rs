@@ -5,13 +5,13 @@
 //!
 //! Does not know about sockets, tasks, queues or the store.
 //!
-//! The modules stand in the order in which a received message meets them.
+//! The modules from whole messages to single octets; each uses only what stands below it.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 #![warn(missing_docs)]
 
-/// Frames: the 7-octet head, the payload, the end octet; the protocol header.
-pub mod frame;
+/// Methods, contents and heartbeats to octets; the hot path without intermediate structs.
+pub mod encode;
 
 /// Methods: one struct each, and the flat enum over all of them.
 pub mod method;
@@ -19,23 +19,23 @@ pub mod method;
 /// The content header and basic's fourteen properties, parsed whole or read one by one from the raw octets.
 pub mod properties;
 
+/// Frames: the 7-octet head, the payload, the end octet; the protocol header.
+pub mod frame;
+
 /// Field tables and their values.
 pub mod field;
 
-/// Strings of at most 255 octets.
-pub mod short_string;
-
-/// Methods, contents and heartbeats to octets; the hot path without intermediate structs.
-pub mod encode;
-
-/// Reply codes with their names and whether they close a channel or the connection.
-pub mod reply_code;
+/// The elementary domains (integers, strings, packed bits): cursor and appenders used by the modules above.
+mod wire;
 
 /// What is malformed, and where.
 pub mod error;
 
-/// The elementary domains (integers, strings, packed bits): cursor and appenders used by the modules above.
-mod wire;
+/// Reply codes with their names and whether they close a channel or the connection.
+pub mod reply_code;
+
+/// Strings of at most 255 octets.
+pub mod short_string;
 
 /// Any value of each domain, for property tests.
 #[cfg(test)]

@@ -14,8 +14,9 @@ use crate::{Backlog, MessageId, QueueId};
 use std::path::Path;
 use std::sync::Arc;
 
-mod codec;
 pub(crate) mod take;
+
+mod codec;
 #[cfg(test)]
 mod tests;
 

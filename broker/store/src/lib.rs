@@ -6,14 +6,38 @@
 //! The modules in the order of an append's way, then of the way back, then of what keeps the directory small:
 #![warn(missing_docs)]
 
-/// Places in the log.
-mod location;
+/// A directory that nobody has open: verified, copied.
+pub mod check;
 
-/// Records: bytes to values and back.
-mod record;
+/// Open, close, handles.
+mod store;
 
-/// Encodes records outside any lock.
-mod batch;
+/// The single writer: one write, one sync, many appends.
+mod writer;
+
+/// Zeros of the next segment, ahead of time.
+mod prepare;
+
+/// Drops dead segments, empties nearly dead ones.
+mod reclaim;
+
+/// A payload by its location.
+mod reader;
+
+/// What a start from a checkpoint has not read, verified.
+mod verify;
+
+/// What the log came to, so that a start need not read all of it.
+mod checkpoint;
+
+/// What threads and handles share.
+mod shared;
+
+/// Start: torn tail, damage, everything rebuilt.
+mod recovery;
+
+/// Settings and figures.
+mod options;
 
 /// The end of the log in memory.
 mod log;
@@ -21,50 +45,17 @@ mod log;
 /// Counters per segment; newest places of table keys.
 mod ledger;
 
-/// The single writer: one write, one sync, many appends.
-mod writer;
-
-/// One segment file.
-mod segment;
-
-/// Zeros of the next segment, ahead of time.
-mod prepare;
-
-/// A payload by its location.
-mod reader;
-
-/// Values about one message in one queue.
-mod stored;
-
-/// Stretches of a queue's messages, packed.
-mod page;
-
-/// The file that holds packed pages.
-mod pages;
-
-/// What the log came to, so that a start need not read all of it.
-mod checkpoint;
-
-/// Start: torn tail, damage, everything rebuilt.
-mod recovery;
+/// Encodes records outside any lock.
+mod batch;
 
 /// Records of a file in order, over damage.
 mod scan;
 
-/// Drops dead segments, empties nearly dead ones.
-mod reclaim;
-
 /// Whether those who append have to wait for reclaim.
 mod crowd;
 
-/// What a start from a checkpoint has not read, verified.
-mod verify;
-
 /// Messages of each queue during recovery.
 mod index;
-
-/// The messages of one queue.
-mod backlog;
 
 /// Who holds the messages, as the store asks them.
 mod owner;
@@ -72,17 +63,26 @@ mod owner;
 /// What a directory held.
 mod recovered;
 
-/// What threads and handles share.
-mod shared;
+/// The messages of one queue.
+mod backlog;
 
-/// A directory that nobody has open: verified, copied.
-pub mod check;
+/// Stretches of a queue's messages, packed.
+mod page;
 
-/// Open, close, handles.
-mod store;
+/// One segment file.
+mod segment;
 
-/// Settings and figures.
-mod options;
+/// Records: bytes to values and back.
+mod record;
+
+/// Values about one message in one queue.
+mod stored;
+
+/// Places in the log.
+mod location;
+
+/// The file that holds packed pages.
+mod pages;
 
 /// One process per directory.
 mod lock;

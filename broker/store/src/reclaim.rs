@@ -21,11 +21,16 @@ use portion::Portion;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-mod beside;
 mod evacuate;
+
+mod beside;
+
 mod portion;
+
 mod relocate;
+
 mod retire;
+
 pub(crate) mod shrink;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 //! In: YAML files, read again when they change. Out: the same [`World`] that a cluster would give.
 //! Does not know about brokers beyond the one address that all resources lead to, nor how statuses are shown.
 
-pub mod check;
-
 pub mod read;
+
+pub mod check;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
