@@ -39,7 +39,11 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut changed = self.shared.source.changed();
         loop {
-            changed.mark_unchanged();
+            // A change that came during the pause below has woken nothing, and the pass must know of it all the same.
+            if changed.has_changed().unwrap_or(true) {
+                changed.mark_unchanged();
+                self.changed = true;
+            }
             let started = Instant::now();
             let news = std::mem::take(&mut self.changed);
             let wake = tokio::select! {

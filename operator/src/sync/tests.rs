@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+mod bad_moments;
+
 mod pod;
 
 mod stage;
@@ -349,17 +351,6 @@ async fn a_black_hole_delays_nobody_else() {
             stage.reason(&queue("lost")) == Some(Reason::WaitingForBroker)
         })
         .await;
-}
-
-/// The attempt ends with what it read before: that must not be the last word for a minute.
-#[tokio::test]
-async fn a_secret_that_appears_while_it_is_looked_for_is_not_overlooked() {
-    let stage = Stage::start(orders());
-    stage.shelf.absent.store(true, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    stage.shelf.absent.store(false, Ordering::SeqCst);
-    stage.change(|_| {});
-    stage.until_synced(&all_orders()).await;
 }
 
 #[tokio::test]

@@ -58,9 +58,12 @@ impl Secrets {
         }
     }
 
-    /// Ends the watches of Secrets that no Broker refers to any more.
-    pub(super) fn keep_only(&self, wanted: &BTreeSet<Name>) {
-        self.watched.lock().retain(|name, _| wanted.contains(name));
+    /// Ends the watches of Secrets that no Broker refers to any more. `wanted` is asked while no watch can begin: an
+    /// answer from before would end the watch of a Broker that has come since.
+    pub(super) fn keep_only(&self, wanted: impl FnOnce() -> BTreeSet<Name>) {
+        let mut watched = self.watched.lock();
+        let wanted = wanted();
+        watched.retain(|name, _| wanted.contains(name));
     }
 
     fn state(&self, name: Name) -> watch::Receiver<State> {

@@ -2,7 +2,7 @@
 //!
 //! In: events of the API server. Out: changes of the cache. Does not know about what the pipeline makes of them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use super::cache::{Change, Unreadable, key_of};
 use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
 use super::write;
-use crate::object::{Kind, ObjectKey, Reason, StatusReport, Tri};
-use crate::resource::NamespacesFrom;
+use crate::object::{Kind, Object, ObjectKey, Reason, StatusReport, Tri};
+use crate::resource::{BrokerSpec, NamespacesFrom};
 use crate::source::dereference::referenced;
 
 /// How far the reading of a kind has come.
@@ -180,15 +180,14 @@ fn after(shared: &Arc<Shared>, kind: Kind, change: Change) {
 }
 
 fn follow_what_brokers_need(shared: &Arc<Shared>) {
-    let world = shared.cache.lock().world();
-    let wanted: BTreeSet<(String, String)> = world
-        .brokers
-        .values()
-        .flat_map(|broker| referenced(&broker.meta.key, &broker.spec))
-        .collect();
-    shared.secrets.keep_only(&wanted);
+    let world = || shared.cache.lock().world();
+    shared.secrets.keep_only(|| {
+        let brokers = &world().brokers;
+        let needs = |broker: &Arc<Object<BrokerSpec>>| referenced(&broker.meta.key, &broker.spec);
+        brokers.values().flat_map(needs).collect()
+    });
     let selects = |broker: &NamespacesFrom| *broker == NamespacesFrom::Selector;
-    let needs_namespaces = world
+    let needs_namespaces = world()
         .brokers
         .values()
         .any(|broker| selects(&broker.spec.allowed_namespaces.from));

@@ -28,6 +28,8 @@ pub(super) struct Shelf {
     pub(super) password: Mutex<String>,
     /// The Secret is missing, and it takes a while to find that out.
     pub(super) absent: AtomicBool,
+    /// How often it was found missing.
+    pub(super) missed: AtomicUsize,
 }
 
 impl Source for Shelf {
@@ -45,6 +47,7 @@ impl Source for Shelf {
         };
         if self.absent.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(100)).await;
+            self.missed.fetch_add(1, Ordering::SeqCst);
             return Err(ConnectionError::Missing("Secret shop/late does not exist".to_owned()));
         }
         Ok(Connection {
@@ -108,6 +111,7 @@ impl Stage {
             finalizers: AtomicUsize::new(0),
             password: Mutex::default(),
             absent: AtomicBool::new(false),
+            missed: AtomicUsize::new(0),
         });
         let stop = CancellationToken::new();
         let running = run(Arc::clone(&shelf), fake.clone(), settings, Metrics::new(), stop.clone());
