@@ -1,6 +1,6 @@
 //! Applied, in any order, and edited.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -171,8 +171,5 @@ async fn a_missing_secret_is_named() {
             "stringData": {"username": "guest", "password": "guest"},
         }))
         .await;
-    stage
-        .resources
-        .becomes("Queue", "q", "True", "Synced", Duration::from_secs(60))
-        .await;
+    stage.resources.becomes("Queue", "q", "True", "Synced", SOON).await;
 }

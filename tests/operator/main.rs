@@ -36,6 +36,8 @@ mod plan;
 
 mod scale;
 
+mod secrets;
+
 /// How long a change may take to be reconciled. Usually it is milliseconds; the machine may be busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
 
