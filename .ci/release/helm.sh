@@ -2,6 +2,7 @@
 # helm.sh   print the path of helm: the one in PATH if it is of version 4, else one built from the Go proxy
 # (about 4 CPU-minutes, once) and kept outside the clone in ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/helm-VERSION.
 set -euo pipefail
+# shellcheck source=../../tests/cluster/cache.sh
 . "$(dirname "$0")/../../tests/cluster/cache.sh"
 version=v4.3.1
 if command -v helm >/dev/null && [[ $(helm version --template '{{.Version}}' 2>/dev/null) == v4.* ]]; then

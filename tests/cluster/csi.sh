@@ -5,6 +5,7 @@
 # csi.sh start STATE   build, and run both on the node whose folder is STATE (up.sh node); they end with it. Volumes are the
 # files in STATE/node/volumes.
 set -euo pipefail
+# shellcheck source=cache.sh
 . "$(dirname "$0")/cache.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 resizer=v2.3.0

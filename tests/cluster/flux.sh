@@ -4,6 +4,7 @@
 # where it is not there yet (about 7 CPU-minutes, once); without, a missing one is an error. Kept outside the clone in
 # ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/flux-VERSION.
 set -euo pipefail
+# shellcheck source=cache.sh
 . "$(dirname "$0")/cache.sh"
 # The newest version whose dependencies the public Go proxy has, and that Go 1.26 builds.
 version=v1.9.5

@@ -4,6 +4,7 @@
 # (about 3 CPU-minutes, once); without, a missing one is an error. Kept outside the clone in
 # ${LEVERET_TEST_CACHE:-~/.cache/leveret-test}/gitops-VERSION.
 set -euo pipefail
+# shellcheck source=cache.sh
 . "$(dirname "$0")/cache.sh"
 module=github.com/argoproj/argo-cd/gitops-engine
 version=v0.0.0-20260914071520-c9c369efcc5b
