@@ -109,13 +109,7 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("queue::dispatch", "queue"),
             ("queue::totals", "queue"),
             // vhost
-            ("vhost::bind", "vhost"),
-            ("vhost::declare", "vhost"),
-            ("vhost::delete", "vhost"),
-            ("vhost::restore", "vhost"),
-            ("vhost::route", "vhost"),
             ("vhost::tell", "connection::outbox"),
-            ("vhost::tell", "vhost"),
         ],
     ),
     (

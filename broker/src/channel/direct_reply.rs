@@ -7,7 +7,7 @@ use super::state::{Channel, DirectReply, Peer};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::Queue;
-use crate::vhost::declare::REPLY_TO;
+use crate::vhost::names::REPLY_TO;
 use leveret_amqp::method::BasicConsume;
 use leveret_amqp::properties::raw;
 use leveret_amqp::{BasicProperties, ShortString};

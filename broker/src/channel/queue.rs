@@ -5,7 +5,7 @@ use super::exchange::missing_is_done;
 use super::state::{Channel, Desk, Peer};
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
-use crate::vhost::declare::REPLY_TO;
+use crate::vhost::names::REPLY_TO;
 use leveret_amqp::ShortString;
 use leveret_amqp::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,

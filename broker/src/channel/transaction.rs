@@ -11,7 +11,7 @@ use super::uncommitted::{Publish, Settlement, Uncommitted};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::Outcome;
-use crate::vhost::declare::is_reply_queue;
+use crate::vhost::names::is_reply_queue;
 use leveret_amqp::method::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use leveret_store::{Lsn, Urgency};
 use std::sync::Arc;

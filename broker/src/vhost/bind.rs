@@ -2,7 +2,8 @@
 //!
 //! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
 
-use super::{Change, Topology, Vhost, record};
+use super::record;
+use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
 use crate::access::permissions::Right;
 use crate::error::{Error, Result};

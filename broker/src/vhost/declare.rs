@@ -4,7 +4,9 @@
 //! Rules and texts are RabbitMQ's (`rabbit_channel`, `rabbit_amqqueue`, `rabbit_exchange`).
 
 use super::arguments::{check, compare, described, inequivalent};
-use super::{Change, Topology, Vhost, check_reserved, clean_name, record};
+use super::names::{REPLY_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
+use super::record;
+use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
@@ -143,7 +145,7 @@ impl Vhost {
         check_reserved("queue", &name)?;
         check(&declare.arguments, &name, &self.name)?;
         let name = if name.is_empty() {
-            let name = random_name("amq.gen-", &topology);
+            let name = random_name("amq.gen-", |name| topology.queues.contains_key(name));
             self.check_queue(actor, Right::Configure, &name)?;
             name
         } else {
@@ -170,7 +172,7 @@ impl Vhost {
     pub fn declare_reply_queue(&self, actor: &Actor) -> Result<Arc<Queue>> {
         let mut topology = self.topology.write();
         let definition = queue::Definition {
-            name: random_name(REPLY_QUEUE, &topology),
+            name: random_name(REPLY_QUEUE, |name| topology.queues.contains_key(name)),
             durable: false,
             auto_delete: true,
             owner: actor.connection,
@@ -229,26 +231,4 @@ impl Vhost {
 
 fn quoted(value: &str) -> String {
     format!("'{value}'")
-}
-
-/// The name under which a client consumes direct replies.
-pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// How the names of the queues begin that direct replies go through.
-const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to.";
-
-/// Whether a queue is there for direct replies: nobody has declared it, so lists leave it out.
-pub fn is_reply_queue(name: &ShortString) -> bool {
-    name.as_bytes().starts_with(REPLY_QUEUE.as_bytes())
-}
-
-/// A prefix and 22 random characters, as RabbitMQ names queues.
-fn random_name(prefix: &str, topology: &Topology) -> ShortString {
-    loop {
-        let random: [u8; 16] = rand::random();
-        let random = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, random);
-        let name = ShortString::truncated(&format!("{prefix}{random}"));
-        if !topology.queues.contains_key(&name) {
-            return name;
-        }
-    }
 }

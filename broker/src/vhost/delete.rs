@@ -3,7 +3,9 @@
 //! Comes in: queue.delete, exchange.delete, the end of an owner or of the last consumer or binding. Goes out: the change, and the
 //! consumers that must be told.
 
-use super::{Change, Topology, Vhost, record};
+use super::names::is_reply_queue;
+use super::record;
+use super::state::{Change, Topology, Vhost};
 use crate::access::permissions::Right;
 use crate::access::{Actor, INTERNAL_USER};
 use crate::error::{Error, Result};
@@ -98,7 +100,7 @@ impl Vhost {
         for binding in bindings {
             self.forget_binding(topology, &binding, &target, &mut records, events);
         }
-        if !super::declare::is_reply_queue(name) {
+        if !is_reply_queue(name) {
             events.push(Event::queue_deleted(&queue.definition));
         }
         self.commit(&mut records)

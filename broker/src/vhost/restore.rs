@@ -3,8 +3,8 @@
 //! Comes in: what the store recovered. Goes out: vhosts as they were. Queues first, then exchanges, then bindings, then messages,
 //! so that every reference is there; what leads nowhere is dropped and said.
 
-use super::Vhost;
 use super::record::{self, Record};
+use super::state::Vhost;
 use crate::exchange::{Definition, Exchange};
 use crate::queue::{self, Queue};
 use leveret_store::QueueId;

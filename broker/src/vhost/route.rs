@@ -3,7 +3,7 @@
 //! Comes in: an exchange, a routing key and, if asked for, headers. Goes out: each queue once. Routes that depend on the key alone
 //! are kept by [`RouteCache`], so that a message of a known key costs a look-up, not a walk.
 
-use super::{Topology, Vhost};
+use super::state::{Topology, Vhost};
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error;

@@ -3,7 +3,7 @@
 //! Comes in: what has been created and deleted, and by which user. Goes out: transient messages in the queues that are bound there. Events are not
 //! logged: who misses some lists the topology anew.
 
-use super::Vhost;
+use super::state::Vhost;
 use crate::connection::outbox::Work;
 use crate::events::{EXCHANGE, Event};
 use crate::queue::entry::{Entry, NOWHERE};
