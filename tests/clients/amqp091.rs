@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use crate::tools;
+use crate::{file, tools};
 
 fn command() -> Option<Command> {
-    tools::go_program().map(Command::new)
+    static PROGRAM: tools::Tool = tools::Tool::new();
+    tools::go_program(&PROGRAM, &file("amqp091"), "amqp091-check").map(Command::new)
 }
 
 crate::steps! {

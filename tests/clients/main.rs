@@ -1,6 +1,7 @@
 //! Real clients, as their registries have them: each sends, receives, gets confirms, and is refused.
 //!
-//! In: a broker, and the client's tool chain. Out: one test for each client and step; the six tutorials with pika.
+//! In: a broker, and the client's tool chain. Out: one test for each client and step; the six tutorials with pika; the
+//! programs of examples/clients.
 //! A client whose tool chain is absent is skipped with the reason printed (`REQUIRE_CLIENTS=1`: a failure).
 //! Does not know about the wire.
 
@@ -12,6 +13,8 @@ use harness::Broker;
 mod amqp091;
 
 mod amqplib;
+
+mod examples;
 
 mod java;
 

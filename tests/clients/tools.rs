@@ -21,7 +21,8 @@ const AMQPLIB: &str = "amqplib@2.3.1";
 /// RabbitMQ's Java client, from Maven Central.
 const JAVA_CLIENT: &str = "5.27.0";
 
-type Tool = OnceLock<Result<PathBuf, String>>;
+/// A tool that was looked for once, or why it is absent.
+pub(crate) type Tool = OnceLock<Result<PathBuf, String>>;
 
 /// A Python that has pika.
 pub(crate) fn python() -> Option<PathBuf> {
@@ -56,26 +57,21 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     })
 }
 
-/// The check program in Go, built.
-pub(crate) fn go_program() -> Option<PathBuf> {
-    static PROGRAM: Tool = OnceLock::new();
-    installed(&PROGRAM, || {
-        let program = place::cache().join("amqp091-check");
+/// The Go program of a folder, built once under a name of the cache.
+pub(crate) fn go_program(tool: &Tool, folder: &Path, name: &str) -> Option<PathBuf> {
+    installed(tool, || {
+        let program = place::cache().join(name);
         let mut build = Command::new("go");
-        build
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg(".")
-            .current_dir(file("amqp091"));
+        build.args(["build", "-o"]).arg(&program).arg(".").current_dir(folder);
         run(build.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local"))?;
         Ok(program)
     })
 }
 
-/// The class path of the check program in Java: its classes and RabbitMQ's client.
-pub(crate) fn java_classes() -> Option<String> {
-    static CLASSES: Tool = OnceLock::new();
-    let folder = installed(&CLASSES, || {
+/// The folder of RabbitMQ's Java client and what it needs.
+pub(crate) fn java_libraries() -> Option<PathBuf> {
+    static LIBRARIES: Tool = OnceLock::new();
+    installed(&LIBRARIES, || {
         let folder = place::cache().join(format!("java-{JAVA_CLIENT}"));
         let libraries = folder.join("lib");
         if !folder.join("done").exists() {
@@ -91,15 +87,25 @@ pub(crate) fn java_classes() -> Option<String> {
             run(&mut maven)?;
             done(&folder)?;
         }
+        Ok(libraries)
+    })
+}
+
+/// The class path of the check program in Java.
+pub(crate) fn java_classes() -> Option<String> {
+    static CLASSES: Tool = OnceLock::new();
+    let libraries = java_libraries()?;
+    let classes = installed(&CLASSES, || {
+        let classes = libraries.with_file_name("classes");
         let mut compile = Command::new("javac");
         compile
             .args(["-cp", &format!("{}/*", libraries.display()), "-d"])
-            .arg(folder.join("classes"))
+            .arg(&classes)
             .arg(file("java/Check.java"));
         run(&mut compile)?;
-        Ok(folder)
+        Ok(classes)
     })?;
-    Some(format!("{0}/classes:{0}/lib/*", folder.display()))
+    Some(format!("{}:{}/*", classes.display(), libraries.display()))
 }
 
 /// A command that is put before others to give them a network of their own, with nothing but loopback in it.
@@ -131,7 +137,7 @@ fn installed(tool: &Tool, install: impl FnOnce() -> Result<PathBuf, String>) -> 
     }
 }
 
-/// Marks a folder as complete; one that was interrupted is made anew.
+/// Marks a folder as complete; one that was interrupted is made again.
 fn done(folder: &Path) -> Result<(), String> {
     fs::write(folder.join("done"), "").map_err(|error| error.to_string())
 }
