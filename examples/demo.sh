@@ -1,6 +1,7 @@
 #!/bin/bash
 # A tour in under a minute: broker, topology from a folder, messages, a repair by itself, an edit, a refused deletion.
-# Ends by itself. Uses ports 5672 and 15672 of this machine, or DEMO_AMQP and DEMO_HTTP; BIN names the folder of the programs.
+# Ends by itself. Uses ports 5672 and 15672 of this machine, or DEMO_AMQP and DEMO_HTTP; BIN names the folder of the
+# programs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BIN=${BIN:-${CARGO_TARGET_DIR:-target}/release}
@@ -48,7 +49,7 @@ got=$(api 'queues/%2F/invoices/get' --data '{"count":3,"ackmode":"ack_requeue_fa
 echo "received from 'invoices': $got"
 case "$got" in *'order 1"'*'order 2"'*'order 3"'*) ;; *) fail "expected orders 1 to 3";; esac
 
-say "somebody deletes queue 'shipments' by hand"
+say "queue 'shipments' is deleted by hand"
 api 'queues/%2F/shipments' --request DELETE
 repaired=$(until_ok 10 api 'queues/%2F/shipments') || fail "the queue did not come back"
 until_ok 10 api 'bindings/%2F/e/orders/q/shipments/order.paid.%2A' >/dev/null || fail "its binding did not come back"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # binaries.sh   build the programs static (musl), stripped and without a trace of where they were built, and print the
-# folder that holds them: leveret-broker, leveret, and the links leveret-operator and kubectl-leveret to leveret, which is
-# told apart by the name it is called by (operator/src/program.rs). Needs rustup's target x86_64-unknown-linux-musl (or
-# aarch64-...) and Debian's musl-tools; installs what is missing.
+# folder that holds them: leveret-broker, leveret, and the links leveret-operator and kubectl-leveret to leveret, which
+# is told apart by the name it is called by (operator/src/program.rs). Needs rustup's target x86_64-unknown-linux-musl
+# (or aarch64-...) and Debian's musl-tools; installs what is missing.
 # env:  CARGO_TARGET_DIR  as for cargo (default target/)
 #       LEVERET_TARGET    default: this machine's architecture, -unknown-linux-musl
 set -euo pipefail
@@ -14,14 +14,15 @@ if ! command -v musl-gcc >/dev/null; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends musl-tools gcc libc6-dev >&2
 fi
 rustup target list --installed | grep -qx "$target" || rustup target add "$target" >&2
-# ring and mimalloc are C: the compiler must know musl's headers, and paths must not get into their assertions. It does not
-# link: its specs know no static-pie and would ask for a dynamic loader.
+# ring and mimalloc are C: the compiler must know musl's headers, and paths must not get into their assertions. It does
+# not link: its specs know no static-pie and would ask for a dynamic loader.
 name=${target//-/_}
 export "CC_$name=musl-gcc"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 built=${CARGO_TARGET_DIR:-$PWD/target}   # what build scripts generate is compiled there
-# The clone's own folder is in no flag: cargo compiles its crates by relative paths, and a clone elsewhere can use what is compiled.
+# The clone's own folder is in no flag: cargo compiles its crates by relative paths, and a clone elsewhere can use what
+# is compiled.
 export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$built=/target"
 export "CARGO_TARGET_${name^^}_RUSTFLAGS=--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$sysroot=/rust --remap-path-prefix=$built=/target -C link-arg=-Wl,--build-id=none"
 export CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1

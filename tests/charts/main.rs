@@ -278,7 +278,7 @@ fn bounded(tools: &Tools, what: &str, extra: &[&str]) -> Bounded {
 }
 
 impl Bounded {
-    /// What users do, until it has come true.
+    /// The work of users, until its effects are there.
     fn work(&self, tools: &Tools, allowed: &Value) {
         let spec = |rest: Value| {
             let mut spec = rest;

@@ -1,6 +1,7 @@
 //! From an older chart to this one, and away again in every order.
 //!
-//! Definitions belong to the whole cluster and other tests need today's, so each test here has a control plane of its own.
+//! Definitions belong to the whole cluster and other tests need today's, so each test here has a control plane of its
+//! own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -244,8 +245,8 @@ fn nothing_is_stuck_in_whatever_order_it_goes() {
     assert!(second.delete_namespace("--timeout=60s"));
     drop(second);
 
-    // The namespace first, while the operator runs. Its objects go in any order: a queue whose Broker or Secret goes before it stays where
-    // it is, since nobody may wait for a broker that is not declared any more.
+    // The namespace first, while the operator runs. Its objects go in any order: a queue whose Broker or Secret goes
+    // before it stays where it is, since nobody may wait for a broker that is not declared any more.
     let third = Inhabited::settle(&own, "namespace");
     assert!(third.delete_namespace("--timeout=60s"));
     drop(third);

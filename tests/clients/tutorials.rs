@@ -10,7 +10,7 @@ use harness::{Broker, reaper};
 
 use crate::{at_broker, file, said, tools};
 
-/// How long a line may take.
+/// The time that a line may take.
 const LINE: Duration = Duration::from_secs(20);
 
 /// A program that runs on, and its lines.

@@ -12,7 +12,7 @@ use crate::client;
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-/// A message whose answers shall come directly.
+/// A message whose answers are to come directly.
 fn request() -> Vec<u8> {
     properties(&BasicProperties {
         reply_to: Some(short(REPLY_TO)),

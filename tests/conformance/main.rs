@@ -1,8 +1,8 @@
-//! What the broker answers on the wire, frame by frame.
+//! The broker's answers on the wire, frame by frame.
 //!
 //! In: a broker. Out: one test for each rule of AMQP 0-9-1 and of RabbitMQ's dialect, reply codes and texts included.
-//! All of it also holds for RabbitMQ 4.3 (`LEVERET_TEST_AMQP=HOST:PORT`, with transient queues permitted); where the two
-//! differ on purpose the test says so.
+//! All of it also holds for RabbitMQ 4.3 (`LEVERET_TEST_AMQP=HOST:PORT`, with transient queues permitted); where the
+//! two differ on purpose the test says so.
 //! Does not know about how the broker is built.
 
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ fn client() -> Client {
     Client::with_channel(broker())
 }
 
-/// Whether the broker under test is RabbitMQ itself.
+/// True if the broker under test is RabbitMQ itself.
 fn is_rabbitmq() -> bool {
     Broker::shared().is_external() && {
         let overview = Http::new(Broker::shared().http()).get("/api/overview");

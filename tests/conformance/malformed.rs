@@ -1,4 +1,4 @@
-//! What is no AMQP, or AMQP in the wrong order: a proper close, and a broker that goes on.
+//! Octets that are no AMQP, or AMQP in the wrong order: a proper close, and a broker that goes on.
 
 use std::time::Duration;
 

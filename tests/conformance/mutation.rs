@@ -14,7 +14,7 @@ use leveret_amqp::{Method, PROTOCOL_HEADER, put_content, put_heartbeat, put_meth
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// How many sessions: `LEVERET_MUTATIONS`, by default 200.
+/// The number of sessions: `LEVERET_MUTATIONS`, by default 200.
 fn sessions() -> u64 {
     std::env::var("LEVERET_MUTATIONS").map_or(200, |count| count.parse().expect("LEVERET_MUTATIONS is a number"))
 }

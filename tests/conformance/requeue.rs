@@ -1,4 +1,4 @@
-//! What comes back to a queue: where it stands, and that it says so.
+//! Messages that come back to a queue: their place, and their redelivered flag.
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ fn all_out(client: &mut Client, count: u8) -> String {
     queue
 }
 
-/// What is left when the channel has gone.
+/// The messages that are left when the channel has gone.
 fn left(mut client: Client, queue: &str) -> Vec<u8> {
     client.open_channel(2);
     call!(client, 1, ChannelClose { reply_code: 200, ..ChannelClose::default() } => ChannelCloseOk);

@@ -48,7 +48,7 @@ fn close(client: &mut Client) {
     call!(client, 1, ChannelClose { reply_code: 200, ..ChannelClose::default() } => ChannelCloseOk);
 }
 
-/// What is in a queue once channel 1 has been closed: it takes RabbitMQ a moment to give back what was out.
+/// The messages in a queue once channel 1 has been closed: it takes RabbitMQ a moment to give back what was out.
 fn left(client: &mut Client, queue: &str, expected: &[u8]) {
     close(client);
     until("what was out is back", PATIENCE, || {
@@ -57,7 +57,7 @@ fn left(client: &mut Client, queue: &str, expected: &[u8]) {
     assert_eq!(waiting(client, queue), expected);
 }
 
-/// What waits in a queue.
+/// The messages that wait in a queue.
 fn waiting(client: &mut Client, queue: &str) -> Vec<u8> {
     let mut numbers = Vec::new();
     while let Some(message) = client.get(2, queue, true) {

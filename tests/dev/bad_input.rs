@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use crate::{folder, leveret, queue, run, text};
 
-/// What it says on standard error when it refuses a folder of these files.
+/// Its standard error when it refuses a folder of these files.
 fn refusal(files: &[(&str, &str)]) -> String {
     let folder = folder(files);
     let output = run(folder.path(), &["--once"]);

@@ -1,4 +1,4 @@
-//! `leveret dev`: a folder of manifests and a broker of one's own.
+//! `leveret dev`: a folder of manifests and a companion broker.
 //!
 //! In: the program, folders that a test edits. Out: what a developer sees and what the broker has.
 //! Does not know about Kubernetes.
@@ -30,7 +30,7 @@ mod perf;
 
 mod plan;
 
-/// How long anything may take.
+/// The time that anything may take.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A folder with manifests.
@@ -171,7 +171,7 @@ impl Drop for Dev {
     }
 }
 
-/// Whether somebody listens there.
+/// True if a program listens there.
 fn is_up(address: SocketAddr) -> bool {
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok_and(|mut stream| {
         let _ = stream.set_read_timeout(Some(Duration::from_millis(1)));

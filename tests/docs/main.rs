@@ -1,7 +1,7 @@
 //! The commands of the documents, run as they stand there.
 //!
-//! In: the fenced `sh` blocks of README.md and docs/. Out: a failure when a command doesn't do what its reader expects, or
-//! when a document has a command that no test here runs.
+//! In: the fenced `sh` blocks of README.md and docs/. Out: a failure when a command doesn't do what its reader expects,
+//! or when a document has a command that no test here runs.
 //! Commands that use the standard ports run in a network namespace of their own.
 
 use std::fs;

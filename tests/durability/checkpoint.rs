@@ -112,7 +112,8 @@ fn damage_before_the_checkpoint_is_found_and_costs_one_message() {
     assert!(broker.data().join("quarantine").exists());
 }
 
-/// Consumes until so many have come, and that nothing follows. (The queue counts the damaged one until its turn comes.)
+/// Consumes this number of messages, and sees that nothing follows. (The queue counts the damaged one until its turn
+/// comes.)
 fn bodies_of_one_less(broker: &Broker, count: usize) -> usize {
     let mut client = Client::with_channel(broker.amqp());
     let mut found = 0;

@@ -11,7 +11,7 @@ use leveret_amqp::method::*;
 
 use crate::{SMALL, copy, drain, segments, small};
 
-/// How many messages, each confirmed before the next is sent.
+/// The number of messages, each confirmed before the next is sent.
 const COUNT: usize = 60;
 
 fn body(number: usize) -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! The trap of every log that is cleaned up: one slow queue whose few messages lie in every file, between those of a hundred fast
-//! queues. Disk use must follow what is live all the time.
+//! The trap of every log that is cleaned up: one slow queue whose few messages lie in every file, between those of a
+//! hundred fast queues. Disk use must follow what is live all the time.
 //!
 //! `LEVERET_SOAK_SECS` sets how long (default 20), `LEVERET_SOAK_SEGMENT` the size of a file of the log (default 4MiB).
 
@@ -19,20 +19,20 @@ use leveret_amqp::Method;
 use leveret_amqp::method::*;
 
 const FAST: u64 = 100;
-/// One message in so many goes to the slow queue.
+/// One in this number of messages goes to the slow queue.
 const SLOW_SHARE: u64 = 10;
 const SIZE: usize = 1024;
 /// Messages under way.
 const WINDOW: u64 = 1000;
-/// Files of the log beyond twice the live octets. Publishers have to wait nine files beyond 1.9 times; besides there are the rest of the
-/// one being written and the spare one.
+/// Files of the log beyond twice the live octets. Publishers have to wait nine files beyond 1.9 times; besides there
+/// are the rest of the one being written and the spare one.
 const FILES: u64 = 12;
 
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// What all threads look at.
+/// State shared by all threads.
 #[derive(Default)]
 struct Shared {
     ended: AtomicBool,
@@ -103,13 +103,13 @@ fn consume_slow(address: SocketAddr, shared: &Shared) {
     }
 }
 
-/// What the log takes and holds at one moment, octets.
+/// The log's size and contents at one moment, octets.
 struct Sample {
-    /// What the files take.
+    /// Size of the files on disk.
     on_disk: u64,
-    /// What the broker says that they take.
+    /// Size of the files, as the broker tells it.
     said: u64,
-    /// What of it is needed.
+    /// The part of it that is needed.
     live: u64,
     /// Bodies of the messages in queues.
     bodies: u64,
@@ -158,7 +158,7 @@ impl Sample {
     }
 }
 
-/// What the files of a folder take on disk, as `du` counts it.
+/// The files of a folder on disk, as `du` counts them.
 fn blocks(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let entries = fs::read_dir(folder).expect("the data directory").flatten();

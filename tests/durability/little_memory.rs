@@ -1,5 +1,5 @@
-//! A container with 256 MiB while publishers push more than that: the kernel never has to kill the broker, publishers wait where
-//! they must, and memory is given back.
+//! A container with 256 MiB while publishers push more than that: the kernel never has to kill the broker, publishers
+//! wait where they must, and memory is given back.
 //!
 //! `LEVERET_FLOOD_MIB` sets how much is pushed (default 448).
 
@@ -18,13 +18,13 @@ use harness::{Broker, Client, call};
 use leveret_amqp::Method;
 use leveret_amqp::method::*;
 
-/// What the container may use, MiB.
+/// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 const PUBLISHERS: u32 = 4;
 const SIZE: usize = 16 << 10;
 /// Octets after which the consumer starts even if nobody had to wait: more than the container has.
 const ENOUGH: u64 = 300 << 20;
-/// What a broker may keep for the next time, octets.
+/// Memory that a broker may keep for the next time, octets.
 const GIVEN_BACK: u64 = 48 << 20;
 /// Nothing awaited may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,8 +36,8 @@ fn flood_octets() -> u64 {
     }) << 20
 }
 
-/// What the broker takes, and whether its alarm is raised. A process that has to wait for its page cache to be written may take long
-/// to answer.
+/// The broker's memory, and its alarm. A process that has to wait for its page cache to be written
+/// may take long to answer.
 fn memory(broker: &Broker) -> (u64, bool) {
     let api = Http::new(broker.http());
     let (answer, _) = eventually("an answer", PATIENCE, || api.try_request("GET", "/api/nodes", None));

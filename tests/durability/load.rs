@@ -1,5 +1,5 @@
-//! Publishers that wait for confirms and a consumer that acknowledges, until something happens to the broker; and the look at
-//! what is there afterwards.
+//! Publishers that wait for confirms and a consumer that acknowledges, until something happens to the broker; and the
+//! look at what is there afterwards.
 //!
 //! In: an address, and what is to happen. Out: the history of the load, and the verdict over it.
 
@@ -20,17 +20,17 @@ use rand::{Rng, SeedableRng};
 
 use crate::drain;
 
-/// How many publish at a time, and to how many queues.
+/// Publishers at a time, and queues that they publish to.
 const PUBLISHERS: u32 = 8;
 const QUEUES: u32 = 4;
 
-/// How many messages a publisher has under way.
+/// Messages that a publisher has under way.
 const WINDOW: u64 = 50;
 
 /// After so many acknowledgements the consumer makes sure that they are on disk.
 const SETTLED_EVERY: u64 = 40;
 
-/// How long nothing may come while something is awaited: longer than a start, or any stop of a test's making.
+/// The time for which nothing may come while something is awaited: longer than a start, or any stop of a test's making.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Where the consumer publishes what tells it that its acknowledgements are on disk.
@@ -53,22 +53,22 @@ pub(crate) fn declare(address: SocketAddr) {
     client.close();
 }
 
-/// How far the load has come.
+/// The progress of the load.
 #[derive(Default)]
 struct State {
     /// Nothing more is to be sent.
     ended: AtomicBool,
-    /// What the broker says from now on doesn't count.
+    /// From now on the broker's answers don't count.
     deaf: AtomicBool,
 }
 
-/// Publishes and consumes until `happens` returns. If the broker is still there, everything sent is confirmed then. Each round
-/// of a broker needs another number.
+/// Publishes and consumes until `happens` returns. If the broker is still there, everything sent is confirmed then.
+/// Each round of a broker needs another number.
 pub(crate) fn run(address: SocketAddr, round: u32, happens: impl FnOnce()) -> History {
     run_deaf_at_last(address, round, |_| happens())
 }
 
-/// [`run`], where `happens` can make everybody deaf: what the broker says after that is no promise.
+/// [`run`], where `happens` can make all clients deaf: what the broker says after that is no promise.
 pub(crate) fn run_deaf_at_last(address: SocketAddr, round: u32, happens: impl FnOnce(&dyn Fn())) -> History {
     let state = State::default();
     let first = round * (PUBLISHERS + 1);
@@ -149,8 +149,8 @@ fn send(client: &mut Client, publishes: &mut Publishes, publisher: u32, queue: &
     client.try_publish_persistent(1, "", queue, &body).is_ok()
 }
 
-/// Waits for a confirm, or for word that the connection is blocked or goes on; false when the broker is gone, or the publisher
-/// deaf.
+/// Waits for a confirm, or for word that the connection is blocked or goes on; false when the broker is gone, or the
+/// publisher deaf.
 fn confirm(client: &mut Client, publishes: &mut Publishes, state: &State) -> bool {
     let frame = client.any_frame(SILENCE);
     if state.deaf.load(Ordering::SeqCst) {
@@ -176,18 +176,18 @@ fn confirm(client: &mut Client, publishes: &mut Publishes, state: &State) -> boo
 /// Messages by publisher.
 type Numbers = BTreeMap<u32, BTreeSet<u64>>;
 
-/// Takes messages and acknowledges most of them. Now and then it makes sure that this is on disk: its connection has answered
-/// something later, and then a message of somebody else was confirmed.
+/// Takes messages and acknowledges most of them. Now and then it makes sure that this is on disk: its connection has
+/// answered something later, and then another client's message was confirmed.
 struct Consumer {
     client: Client,
     marker: Client,
     publisher: u32,
     took: Took,
-    /// What was acknowledged and got when the answer under way was asked for.
+    /// Acknowledged and received when the answer under way was asked for.
     asked: Option<(Numbers, Numbers)>,
 }
 
-/// What the consumer did.
+/// The consumer's record.
 #[derive(Default)]
 struct Took {
     acked: Numbers,

@@ -1,5 +1,5 @@
-//! Little disk space: publishers wait, consumers go on, and what they free lets the publishers go on too. No space at all: the
-//! broker stops before it says anything untrue, and has everything when there is room again.
+//! Little disk space: publishers wait, consumers go on, and what they free lets the publishers go on too. No space at
+//! all: the broker stops before it says anything untrue, and has everything when there is room again.
 
 use std::path::Path;
 use std::thread;
@@ -28,7 +28,7 @@ const SETTINGS: [&str; 4] = ["--segment-size", "1MiB", "--disk-free-limit", "16M
 /// Messages that a publisher at full speed has under way: few enough for the sockets to hold those that nobody reads.
 const WINDOW: u64 = 64;
 
-/// How long an alarm may take to be noticed.
+/// The time until an alarm must be noticed.
 const SOON: Duration = Duration::from_secs(10);
 
 fn on(volume: &Volume) -> Broker {
@@ -40,7 +40,7 @@ fn with_memory(volume: &Volume, watermark: &str) -> Broker {
     Broker::start_on(|data: &Path| volume.link(data), &settings)
 }
 
-/// What the broker says of itself in all the places that have it: whether disk space is short.
+/// The disk alarm, as all places tell it that have it.
 fn says_it_is_short(broker: &Broker) -> bool {
     let api = Http::new(broker.http());
     let node = &api.get("/api/nodes")[0];
@@ -120,7 +120,8 @@ fn publishers_wait_for_what_consumers_free() {
     );
     call!(consumer, 1, prefetch(10) => BasicQosOk);
     call!(consumer, 1, consume("q", "c") => BasicConsumeOk);
-    // The message that was on its way when the connection was stopped may come again in the count, but not in the queue.
+    // The message that was on its way when the connection was stopped may come again in the count, but not in the
+    // queue.
     for number in 0..u64::from(waiting) + 5 {
         let delivery = consumer.delivery(1);
         let entry = Entry::parse(&delivery.body).expect("a body as it was sent");
@@ -242,7 +243,8 @@ fn flood(mut client: Client, publisher: u32) -> (Client, u64) {
     }
 }
 
-/// Declares queues with large arguments, which the log has to take whether there is space or not, until the broker is gone.
+/// Declares queues with large arguments, which the log has to take whether there is space or not, until the broker is
+/// gone.
 fn use_up(client: &mut Client) {
     let filling = "x".repeat(60_000);
     for number in 0..2000 {

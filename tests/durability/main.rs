@@ -1,4 +1,4 @@
-//! What survives: the end of the process at any moment, damage to its files, an orderly stop.
+//! Survival of: the end of the process at any moment, damage to its files, an orderly stop.
 //!
 //! In: brokers of each test's own, on data directories of their own. Out: every promise about confirmed messages and
 //! topology, kept. The faults of a disk are played through inside the store's own tests.

@@ -1,8 +1,8 @@
-//! The power goes: everything that was not synced is lost, and every write and sync from then on fails. The broker stops at the
-//! first failure, and what it had promised before is there when the power is back.
+//! The power goes: everything that was not synced is lost, and every write and sync from then on fails. The broker
+//! stops at the first failure, and what it had promised before is there when the power is back.
 //!
-//! The file system of a small disk is shut down under the broker, as its own developers do in their tests. `LEVERET_CRASH_ROUNDS`
-//! sets how often (default 3).
+//! The file system of a small disk is shut down under the broker, as its own developers do in their tests.
+//! `LEVERET_CRASH_ROUNDS` sets how often (default 3).
 
 use std::path::Path;
 use std::thread;
@@ -33,11 +33,13 @@ fn nothing_promised_is_lost_with_the_power() {
         let mut last = Client::with_channel(address);
         let history = load::run_deaf_at_last(address, round, |deaf| {
             thread::sleep(span);
-            // With the power the broker would be gone, too. As it isn't, it may take a sync for done that the file system was about to
-            // do when it was shut down: ext4 doesn't tell of extents that could not be converted any more.
+            // With the power the broker would be gone, too. As it isn't, it may take a sync for done that the file
+            // system was about to do when it was shut down: ext4 doesn't tell of extents that could not be converted
+            // any more.
             deaf();
             volume.cut();
-            // Publishers whose windows were full have nothing more to send: without work for the log a broker does not notice.
+            // Publishers whose windows were full have nothing more to send: without work for the log a broker does not
+            // notice.
             let _ = last.try_publish_persistent(1, "", "alarm clock", b"still there?");
             let status = broker.exits(Duration::from_secs(20));
             let status = status.expect("a broker that can't sync stops");

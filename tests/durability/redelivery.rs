@@ -1,4 +1,4 @@
-//! What a broker that was killed still knows about deliveries.
+//! Deliveries after the broker was killed.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use leveret_amqp::method::*;
 
 use crate::{drain, small};
 
-/// Longer than anything nobody waits for stays unsynced.
+/// Longer than anything stays unsynced that no client waits for.
 const SYNCED: Duration = Duration::from_millis(400);
 
 fn publish(client: &mut Client, queue: &str, count: u8) {

@@ -1,5 +1,5 @@
-//! Time goes on without the broker, or another way than it thinks: it is stopped and continued, its clock jumps. Nobody is
-//! thrown out, nothing is lost or late.
+//! Time goes on without the broker, or another way than it thinks: it is stopped and continued, its clock jumps. Nobody
+//! is thrown out, nothing is lost or late.
 
 use std::fs;
 use std::path::PathBuf;

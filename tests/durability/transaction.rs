@@ -1,5 +1,5 @@
-//! What a broker that was killed still knows of transactions: all that was committed, nothing of what was not, and of a commit
-//! that was under way all messages or none.
+//! Transactions after the broker was killed: all that was committed, nothing of what was not, and of a
+//! commit that was under way all messages or none.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -86,7 +86,8 @@ fn fill(broker: &Broker) {
     client.close();
 }
 
-/// Moves messages, a group at a time, until the broker has gone or there are no more. Gives those whose move was answered for.
+/// Moves messages, a group at a time, until the broker has gone or there are no more. Gives those whose move was
+/// answered for.
 fn moved(mut client: Client) -> BTreeSet<Vec<u8>> {
     let mut moved = BTreeSet::new();
     while let Some(group) = move_group(&mut client) {

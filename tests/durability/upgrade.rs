@@ -1,8 +1,8 @@
 //! Data directories of each format, kept in `fixtures/`, opened by today's broker: everything is there.
 //!
-//! A fixture is what `kill -9` left of a broker that [`fill`] had worked on. `LEVERET_WRITE_FIXTURE=FILE.tar.gz` keeps the
-//! directory that the test of today's format makes, for a release that changes the format. (`format-2-checkpoint` is `format-2` after its
-//! broker has taken a checkpoint.)
+//! A fixture is what `kill -9` left of a broker that [`fill`] had worked on. `LEVERET_WRITE_FIXTURE=FILE.tar.gz` keeps
+//! the directory that the test of today's format makes, for a release that changes the format. (`format-2-checkpoint`
+//! is `format-2` after its broker has taken a checkpoint.)
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ use crate::drain;
 /// Small segments, so that a small directory has many of them, some emptied and gone.
 const SEGMENTS: [&str; 2] = ["--segment-size", "1MiB"];
 
-/// Longer than anything nobody waits for stays unsynced.
+/// Longer than anything stays unsynced that no client waits for.
 const SYNCED: Duration = Duration::from_millis(400);
 
 /// Orders published, each to two queues.
 const ORDERS: usize = 30;
-/// Of those in `open`, so many were fetched: two were acknowledged, one was given back, the others were never settled.
+/// Messages of `open` that were fetched: two were acknowledged, one was given back, the others were never settled.
 const FETCHED: usize = 10;
 /// Messages of `sparse`, and how many of them lie between two that stayed.
 const SPARSE: (usize, usize) = (60, 10);
@@ -198,7 +198,7 @@ fn check_all_is_there(broker: &Broker) {
     client.close();
 }
 
-/// What [`fill`] left in the queues, in order, with redelivered flags. Consumes everything.
+/// The messages that [`fill`] left in the queues, in order, with redelivered flags. Consumes everything.
 fn check_messages(broker: &Broker) {
     let mut client = Client::with_channel(broker.amqp());
     let acked = [1, 3];

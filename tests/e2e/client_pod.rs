@@ -1,7 +1,8 @@
-//! A client as a pod: it finds the broker as an application does, by the Secret, and says in its log what was confirmed.
+//! A client as a pod: it finds the broker as an application does, by the Secret, and says in its log what was
+//! confirmed.
 //!
-//! In: a queue. Out: the numbers of confirmed messages, and the longest time without one. Does not know about what takes
-//! the broker away.
+//! In: a queue. Out: the numbers of confirmed messages, and the longest time without one. Does not know about what
+//! takes the broker away.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

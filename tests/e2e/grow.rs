@@ -1,7 +1,7 @@
 //! A volume that grows under a running broker.
 //!
-//! In: a node with a CSI driver that lets volumes grow (`make grow`). Out: the claim, the volume and the Broker say so, and the
-//! pod is the same. Without the driver this is skipped with the reason printed.
+//! In: a node with a CSI driver that lets volumes grow (`make grow`). Out: the claim, the volume and the Broker say so,
+//! and the pod is the same. Without the driver this is skipped with the reason printed.
 //! Does not know how the driver does it.
 
 use std::fs::File;
@@ -29,7 +29,7 @@ fn volume(node: &Node, name: &str) {
     node.tools.apply("", &[known, class, volume], &[]);
 }
 
-/// What the Broker says of its disk, in MiB: at most 30 s old.
+/// The free disk space in the Broker's status, in MiB: at most 30 s old.
 fn free(node: &Node) -> u64 {
     let text = node.kubectl(&[
         "get",

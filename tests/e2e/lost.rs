@@ -1,7 +1,7 @@
 //! A volume that is lost: the claim is deleted under the broker, and another pod starts on an empty one.
 //!
-//! In: a node with topology on its broker. Out: how long after the new broker's first answer everything is declared again. Does
-//! not know who declares it.
+//! In: a node with topology on its broker. Out: how long after the new broker's first answer everything is declared
+//! again. Does not know who declares it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::node::{Node, SOON};
 
-/// What is promised.
+/// The time that is promised.
 const DECLARED: Duration = Duration::from_secs(10);
 const CLAIM: &str = "data-main-0";
 
@@ -36,8 +36,8 @@ fn api(node: &Node) -> Option<Http> {
     ))
 }
 
-/// Everything that stands on the broker but queues that somebody made for himself, under names that no second one has; an error
-/// while it does not answer.
+/// Everything that stands on the broker but queues that somebody made for himself, under names that no second one has;
+/// an error while it does not answer.
 fn topology(api: &Http) -> Result<BTreeSet<String>, String> {
     let mut all = BTreeSet::new();
     for kind in ["exchanges", "queues", "bindings"] {

@@ -1,8 +1,8 @@
 //! The way a user meets it, on a node with real pods: install, a broker with a volume, topology, messages while the
 //! broker is taken away in every manner, upgrade, uninstall.
 //!
-//! In: the node that `run.sh` has started (`make e2e`), with the images on it. Out: every confirmed message, and how long
-//! things took. Without such a node this is skipped with the reason printed.
+//! In: the node that `run.sh` has started (`make e2e`), with the images on it. Out: every confirmed message, and how
+//! long things took. Without such a node this is skipped with the reason printed.
 //! Does not know about the programs' insides.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! The sender as a pod of its own: what an application in the cluster is.
 //!
-//! In: the environment: `AMQP_URI`, as the broker's Secret has it, and `QUEUE`. Out: a line `MILLISECONDS NUMBER` for each confirmed
-//! message, until the pod is deleted. Does not know about what takes the broker away.
+//! In: the environment: `AMQP_URI`, as the broker's Secret has it, and `QUEUE`. Out: a line `MILLISECONDS NUMBER` for
+//! each confirmed message, until the pod is deleted. Does not know about what takes the broker away.
 
 use std::env;
 use std::io::Write;

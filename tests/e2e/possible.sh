@@ -1,7 +1,7 @@
 #!/bin/bash
 # possible.sh   whether a node with real pods can run on this machine: says why not, and fails. Changes nothing.
-# What node-init.sh needs: root, namespaces, control groups of version 1 that can be mounted in them, overlayfs, Debian's packages.
-# env:  LEVERET_NODE=0  says no
+# What node-init.sh needs: root, namespaces, control groups of version 1 that can be mounted in them, overlayfs,
+# Debian's packages. env:  LEVERET_NODE=0  says no
 set -euo pipefail
 no() { echo "$1"; exit 1; }
 [ "${LEVERET_NODE:-}" != 0 ] || no "LEVERET_NODE=0"

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long an answer is waited for before the connection is given up.
+/// The time to wait for an answer before the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn channel(uri: &str) -> lapin::Result<(Connection, Channel)> {

@@ -1,7 +1,8 @@
-//! How long a thousand queues take, and what ten thousand objects and a gigabyte of other people's Secrets cost the operator.
+//! The time that a thousand queues take, and what ten thousand objects and a gigabyte of other people's Secrets cost
+//! the operator.
 //!
-//! In: a control plane, programs built for release (`make figures` names them). Out: lines for docs/operations.md, and a
-//! failure when the operator takes many times what it took when this was written. Without `LEVERET_FIGURES=1` this is
+//! In: a control plane, programs built for release (`make figures` names them). Out: lines for docs/operations.md, and
+//! a failure when the operator takes many times what it took when this was written. Without `LEVERET_FIGURES=1` this is
 //! skipped: it takes minutes and its numbers mean little beside other work.
 
 use std::fs;

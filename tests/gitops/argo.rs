@@ -1,6 +1,7 @@
 //! Argo CD's sync engine: gitops-engine's agent.
 //!
-//! In: its program, a repository on disk. Out: syncs when the test asks for them, and what the agent says of each resource.
+//! In: its program, a repository on disk. Out: syncs when the test asks for them, and what the agent says of each
+//! resource.
 
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +48,7 @@ impl Agent {
         agent
     }
 
-    /// How many syncs have come to an end.
+    /// Syncs that have come to an end.
     fn syncs(&self) -> usize {
         self.process.log().matches("RESOURCE").count()
     }

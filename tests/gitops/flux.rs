@@ -1,7 +1,7 @@
 //! Flux's kustomize-controller, with the Kustomizations of `examples/gitops/flux`.
 //!
-//! In: its program, the example, a test's repository. Out: what commits become, and what the Kustomization says of them.
-//! What fetches from Git (source-controller) is played by [`source`].
+//! In: its program, the example, a test's repository. Out: what commits become, and what the Kustomization says of
+//! them. What fetches from Git (source-controller) is played by [`source`].
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ mod source;
 const TOPOLOGY_OF: &str = "shop-messaging";
 const CONSUMERS_OF: &str = "shop-consumers";
 
-/// How long the Kustomizations wait for health: longer than anything here takes that goes well.
+/// The time that the Kustomizations wait for health: longer than anything here takes that goes well.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Flux, and all that it stands between.
@@ -126,7 +126,7 @@ impl Stage {
         (message, start.elapsed())
     }
 
-    /// How often this revision's manifests have been reconciled.
+    /// Reconciliations of this revision's manifests.
     fn rounds(&self) -> i64 {
         let object = self.kustomization(TOPOLOGY_OF);
         object["status"]["history"][0]["totalReconciliations"]

@@ -38,7 +38,7 @@ impl Repository {
         self.folder.path().join(TOPOLOGY)
     }
 
-    /// What git says.
+    /// The output of a git command.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.arg("-C").arg(self.folder.path());

@@ -1,7 +1,7 @@
 //! Everything a commit passes through, but for the one who applies it.
 //!
-//! In: the control plane. Out: a namespace of the test's own with an operator, a broker, and a repository with a first commit;
-//! and questions to both ends. Does not know about who applies what is committed.
+//! In: the control plane. Out: a namespace of the test's own with an operator, a broker, and a repository with a first
+//! commit; and questions to both ends. Does not know about who applies what is committed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use serde_json::json;
 
 use crate::repository::{Repository, binding, object, queue};
 
-/// How long a change may take on its way.
+/// The time that a change may take on its way.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// What a script of `tests/cluster` has built; `None` when it has not, with the reason printed.
+/// The program that a script of `tests/cluster` has built; `None` when it has not, with the reason printed.
 pub(crate) fn built(script: &str, requirement: &str) -> Option<PathBuf> {
     let path = place::repository().join("tests/cluster").join(script);
     let said = run(&mut Command::new(path), "");
@@ -112,7 +112,7 @@ impl Way {
         }
     }
 
-    /// What a field of each of Leveret's objects is now.
+    /// The present value of a field in each of Leveret's objects.
     fn fields(&self, path: &str) -> BTreeMap<String, String> {
         let template = format!("jsonpath={{range .items[*]}}{{.kind}}/{{.metadata.name}} {{{path}}}{{\"\\n\"}}{{end}}");
         let listed = self.kubectl(&["get", "leveret", "-o", &template]);

@@ -219,7 +219,7 @@ impl Resources {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    /// Whether the object is gone.
+    /// True if the object is gone.
     pub async fn is_gone(&self, kind: &str, name: &str) -> bool {
         self.api(kind)
             .get_opt(name)
@@ -250,7 +250,8 @@ impl Resources {
             .message
     }
 
-    /// Waits until the message of the `Ready` condition has these words in it: a reason can come before its cause is known.
+    /// Waits until the message of the `Ready` condition has these words in it: a reason can come before its cause is
+    /// known.
     pub async fn says(&self, kind: &str, name: &str, words: &str, within: Duration) -> Ready {
         let ask = || async move {
             let ready = self.ready(kind, name).await?;

@@ -38,7 +38,7 @@ struct Running {
     how: How,
 }
 
-/// How it is started.
+/// The command that starts it.
 #[derive(Debug)]
 struct How {
     /// A program, with arguments, that becomes the broker by `exec`; empty for none.
@@ -56,7 +56,7 @@ struct Home {
 /// A start that ended in an exit.
 #[derive(Debug)]
 pub struct Refused {
-    /// How the process ended.
+    /// The exit status.
     pub status: ExitStatus,
     /// All it said on standard error.
     pub stderr: String,
@@ -91,7 +91,8 @@ impl Broker {
         Broker::first(Home::new(), &[], extra)
     }
 
-    /// [`Broker::start_on`] through a program that prepares the process and then becomes the broker: `env NAME=VALUE`, say.
+    /// [`Broker::start_on`] through a program that prepares the process and then becomes the broker: `env NAME=VALUE`,
+    /// say.
     pub fn start_through(wrapper: &[&str], prepare: impl FnOnce(&Path), extra: &[&str]) -> Broker {
         let home = Home::new();
         prepare(&home.data());
@@ -177,17 +178,17 @@ impl Broker {
         }
     }
 
-    /// Where AMQP is spoken.
+    /// The AMQP address.
     pub fn amqp(&self) -> SocketAddr {
         self.amqp
     }
 
-    /// Where the management API is.
+    /// The management API's address.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Whether somebody else runs this broker.
+    /// True if this broker was not started by the test.
     pub fn is_external(&self) -> bool {
         self.running.is_none()
     }
@@ -333,7 +334,7 @@ pub fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            let _ = sender.send(line); // nobody may be listening any more; the pipe is drained all the same
+            let _ = sender.send(line); // the receiver may be gone; the pipe is drained all the same
         }
     });
     receiver

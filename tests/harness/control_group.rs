@@ -1,7 +1,7 @@
 //! Control groups of a test's own: a process with little memory, as in a container.
 //!
-//! In: a limit. Out: a group to start a process in, and what the kernel counted for it. Both versions of cgroups(7). Needs root.
-//! Does not know about the process.
+//! In: a limit. Out: a group to start a process in, and what the kernel counted for it. Both versions of cgroups(7).
+//! Needs root. Does not know about the process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ pub struct ControlGroup {
 }
 
 impl ControlGroup {
-    /// A group that may use so many MiB of memory, page cache included; `None`, and the reason printed, where there is none.
+    /// A group with a limit of memory in MiB, page cache included; `None`, and the reason printed, where there is
+    /// none.
     pub fn with_memory(mebibytes: u64) -> Option<ControlGroup> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
@@ -49,13 +50,13 @@ impl ControlGroup {
         made
     }
 
-    /// What a process must be started through to be in the group.
+    /// The command that starts a process inside the group.
     pub fn wrapper(&self) -> [String; 4] {
         let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.folder.display());
         ["sh".into(), "-c".into(), enter, "sh".into()]
     }
 
-    /// How many processes of the group the kernel killed for memory.
+    /// Processes of the group that the kernel killed for memory.
     pub fn killed(&self) -> u64 {
         let file = if self.second {
             "memory.events"

@@ -1,4 +1,4 @@
-//! What publishers did and what was found afterwards, and whether the two go together.
+//! A record of publishes, compared with what was found afterwards.
 //!
 //! In: publishes and confirms as they happen; the messages found in the queues after the crash. Out: every promise that
 //! was broken, in words.
@@ -44,7 +44,7 @@ pub struct Found {
     pub redelivered: bool,
 }
 
-/// What one publisher did to one queue.
+/// The publishes of one publisher to one queue.
 #[derive(Debug, Clone, Default)]
 pub struct Publishes {
     /// Numbers below this one were sent.
@@ -59,12 +59,12 @@ pub struct Publishes {
     pub delivered: BTreeSet<u64>,
 }
 
-/// What all publishers did.
+/// The publishes of all publishers.
 #[derive(Debug, Default)]
 pub struct History {
     /// By publisher and queue.
     pub publishes: BTreeMap<(u32, String), Publishes>,
-    /// Queues that nobody took a message from: nothing in them is redelivered.
+    /// Queues that have delivered nothing: nothing in them is redelivered.
     pub untouched: BTreeSet<String>,
 }
 
@@ -94,7 +94,7 @@ impl History {
             let Some(entry) = Entry::parse(&message.body) else {
                 let _ = writeln!(
                     broken,
-                    "{queue}: a body nobody sent: {:?}",
+                    "{queue}: a body that was never sent: {:?}",
                     String::from_utf8_lossy(&message.body)
                 );
                 continue;
@@ -138,7 +138,7 @@ impl History {
         if broken.is_empty() { Ok(summary) } else { Err(broken) }
     }
 
-    /// What a message that was found says of its past, compared with that.
+    /// The contradiction between a message that was found and its history, if there is one.
     fn wrong_state(&self, message: &Found, number: u64, publishes: &Publishes) -> Option<&'static str> {
         if publishes.settled.contains(&number) {
             return Some("was acknowledged for good and is back");

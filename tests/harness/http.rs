@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-/// How long an answer may take.
+/// The time that an answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// An answer.
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-/// The API at an address, with somebody's credentials.
+/// The API at an address, with a user's credentials.
 #[derive(Debug, Clone)]
 pub struct Http {
     address: SocketAddr,
@@ -53,7 +53,7 @@ impl Http {
         Http::with_credentials(address, "guest", "guest")
     }
 
-    /// As somebody else.
+    /// As another user.
     pub fn with_credentials(address: SocketAddr, user: &str, password: &str) -> Http {
         let token = BASE64_STANDARD.encode(format!("{user}:{password}"));
         Http {
@@ -62,7 +62,7 @@ impl Http {
         }
     }
 
-    /// As nobody.
+    /// Without credentials.
     pub fn anonymous(address: SocketAddr) -> Http {
         Http {
             address,

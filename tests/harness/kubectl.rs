@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::api_server::{ApiServer, api_server};
 use crate::{place, skip};
 
-/// What a program said, on both of its outputs, and whether it ended well.
+/// Both outputs of a program, and its success.
 pub struct Said {
     pub well: bool,
     pub stdout: String,
@@ -40,7 +40,7 @@ pub fn run(command: &mut Command, input: &str) -> Said {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes())); // fails when nobody reads: that is fine
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes())); // fails when the program does not read: that is fine
     let output = child.wait_with_output().expect("it can be waited for");
     let _ = writer.join();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -73,7 +73,7 @@ pub fn helm() -> Option<PathBuf> {
     }
 }
 
-/// kubectl: that of the test cluster, or the one in PATH beside a cluster of one's own.
+/// kubectl: that of the test cluster, or the one in PATH beside another cluster.
 fn kubectl() -> Vec<OsString> {
     static KUBECTL: OnceLock<Vec<OsString>> = OnceLock::new();
     let find = || {
@@ -86,7 +86,7 @@ fn kubectl() -> Vec<OsString> {
     KUBECTL.get_or_init(find).clone()
 }
 
-/// Where the chart is.
+/// The chart's folder.
 pub fn chart() -> PathBuf {
     place::repository().join("charts/leveret")
 }

@@ -1,4 +1,4 @@
-//! What every system test stands on: the programs under test as processes, and clients that speak to them.
+//! The base of every system test: the programs under test as processes, and clients that speak to them.
 //!
 //! In: the built binaries, an environment. Out: handles a test can drive, with a deadline on everything.
 //! Does not know about the programs' insides; it meets them on the wire, on their command line and on their exit.
@@ -27,7 +27,7 @@ pub mod requests;
 /// The management API: JSON over HTTP.
 pub mod http;
 
-/// What was published and confirmed, and what was found afterwards.
+/// Publishes and confirms, compared with what was found afterwards.
 pub mod history;
 
 /// A real Kubernetes control plane.
@@ -42,7 +42,7 @@ pub mod process;
 /// The operator as a process.
 pub mod operator_process;
 
-/// Where the built programs and the repository's files are.
+/// Paths of the built programs and the repository's files.
 pub mod place;
 
 pub use broker_process::Broker;

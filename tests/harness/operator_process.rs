@@ -71,7 +71,7 @@ impl Operator {
     }
 }
 
-/// An address nobody listens on at the moment.
+/// An address that is free at the moment.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it is bound")

@@ -14,7 +14,7 @@ pub fn repository() -> PathBuf {
         .to_path_buf()
 }
 
-/// Where test tools are kept between runs: `LEVERET_TEST_CACHE`, by default `~/.cache/leveret-test`.
+/// The folder where test tools are kept between runs: `LEVERET_TEST_CACHE`, by default `~/.cache/leveret-test`.
 pub fn cache() -> PathBuf {
     env::var_os("LEVERET_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let home = env::var_os("HOME").map(PathBuf::from).expect("HOME is set");
@@ -36,7 +36,7 @@ pub fn program(name: &str, variable: &str) -> PathBuf {
         .find(|path| path.is_file());
     built.unwrap_or_else(|| {
         panic!(
-            "{name} is not built beside {}: run `cargo build --workspace --bins`, or set {variable}",
+            "{name} is not built beside {}: run `cargo build --workspace --bins --examples`, or set {variable}",
             test.display()
         )
     })

@@ -1,7 +1,7 @@
-//! A program at work for one test, with a folder of its own.
+//! A program at work for one test, with its own folder.
 //!
-//! In: a command. Out: the running process, and all that it says. It goes with the value, and at the latest with the test; where
-//! the test fails, what it said is shown. Does not know about what the program is for.
+//! In: a command. Out: the running process, and all that it says. It goes with the value, and at the latest with the
+//! test; where the test fails, what it said is shown. Does not know about what the program is for.
 
 use std::fs::{self, File};
 use std::path::Path;

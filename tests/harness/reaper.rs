@@ -1,8 +1,8 @@
 //! The reaper: a shell that outlives the test and ends what the test left behind.
 //!
-//! In: process ids, folders and mounts, as they come and go. Out: nothing while the test lives; when the test's end of the pipe
-//! closes, by whatever way the test ended, the processes are killed, the mounts undone and the folders removed.
-//! Does not know about what the processes are.
+//! In: process ids, folders and mounts, as they come and go. Out: nothing while the test lives; when the test's end of
+//! the pipe closes, by whatever way the test ended, the processes are killed, the mounts undone and the folders
+//! removed. Does not know about what the processes are.
 
 use std::io::Write;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn add(pid: u32, folder: Option<&Path>) {
     ));
 }
 
-/// `pid` has been waited for, so its number may soon be somebody else's.
+/// `pid` has been waited for, so its number may soon be another process's.
 pub fn gone(pid: u32) {
     tell(&format!("gone {pid}\n"));
 }
@@ -55,7 +55,7 @@ pub fn unmounted(point: &Path) {
 
 #[expect(
     clippy::zombie_processes,
-    reason = "the shell outlives this process: there is nobody to wait for it"
+    reason = "the shell outlives this process: no process can wait for it"
 )]
 fn tell(line: &str) {
     let pipe = REAPER.get_or_init(|| {

@@ -46,7 +46,7 @@ pub fn open(vhost: &str) -> ConnectionOpen {
     }
 }
 
-/// queue.declare of a transient queue for everybody.
+/// queue.declare of a transient queue that is not exclusive.
 pub fn declare(queue: &str) -> QueueDeclare {
     QueueDeclare {
         queue: short(queue),

@@ -16,7 +16,7 @@ use leveret_amqp::{
 
 use crate::requests;
 
-/// How long an expected frame may take.
+/// The time that an expected frame may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The class of everything that carries a body.
@@ -298,8 +298,8 @@ impl Client {
         close
     }
 
-    /// Expects a refusal during the handshake: a close with this code and text, or, as RabbitMQ does it there, the end of
-    /// the stream without a word.
+    /// Expects a refusal during the handshake: a close with this code and text, or, as RabbitMQ does it there, the end
+    /// of the stream without a word.
     pub fn refusal(&mut self, code: u16, text: &str) {
         match self.frame() {
             None => {}
@@ -378,7 +378,8 @@ impl Client {
         }
     }
 
-    /// At most `count` octets that are no frames, or all until the end: what a broker answers to a protocol header it does not speak.
+    /// At most `count` octets that are no frames, or all until the end: what a broker answers to a protocol header it
+    /// does not speak.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         let mut bytes = self.received.split_off(self.taken);

@@ -21,14 +21,14 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// So many MiB in memory; `None`, and the reason printed, where nothing may be mounted.
+    /// A file system of a size in MiB, in memory; `None`, and the reason printed, where nothing may be mounted.
     pub fn in_memory(mebibytes: u64) -> Option<Volume> {
         let volume = Volume::new(false)?;
         let size = format!("size={mebibytes}m,mode=755");
         volume.mount(&["-t", "tmpfs", "-o", &size, "tmpfs"]).then_some(volume)
     }
 
-    /// So many MiB of ext4 on a loop device over a file, with a journal as real disks have it.
+    /// An ext4 of a size in MiB on a loop device over a file, with a journal as real disks have it.
     pub fn on_disk(mebibytes: u64) -> Option<Volume> {
         let volume = Volume::new(true)?;
         let image = File::create(volume.image()).expect("a file");
@@ -53,7 +53,7 @@ impl Volume {
         self.folder.path().join("image")
     }
 
-    /// Where it is mounted.
+    /// Its mount point.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("mounted")
     }
@@ -91,7 +91,7 @@ impl Volume {
         found.f_bavail * found.f_frsize
     }
 
-    /// Takes all but `left` octets, as somebody else on the same disk would.
+    /// Takes all but `left` octets, as another program on the same disk would.
     pub fn fill_but(&self, left: u64) {
         let mut file = File::options()
             .create(true)
@@ -132,7 +132,7 @@ impl Volume {
 
     /// Mounts it again as after a power failure: the journal is played, what was in memory is gone.
     pub fn power_on(&self) {
-        assert!(run("umount", &[&shown(&self.path())]), "nobody uses it any more");
+        assert!(run("umount", &[&shown(&self.path())]), "it is not in use any more");
         assert!(self.mount_image(), "it was mounted before");
     }
 }

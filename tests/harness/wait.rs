@@ -8,7 +8,7 @@ use std::future::Future;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long to pause between two questions.
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks until the answer is `Ok`; panics with the last `Err` once `within` has passed. Returns the answer and how long

@@ -1,7 +1,7 @@
-//! What the management API answers: each route once, with the fields that tools insist on.
+//! Answers of the management API: each route once, with the fields that tools insist on.
 //!
-//! In: a broker. Out: statuses, bodies and effects. All of it also holds for RabbitMQ 4.3 (`LEVERET_TEST_AMQP=HOST:PORT`,
-//! `LEVERET_TEST_HTTP=HOST:PORT`) except where a test says that it is Leveret's own.
+//! In: a broker. Out: statuses, bodies and effects. All of it also holds for RabbitMQ 4.3
+//! (`LEVERET_TEST_AMQP=HOST:PORT`, `LEVERET_TEST_HTTP=HOST:PORT`) except where a test says that it is Leveret's own.
 //! Does not know about how the broker is built.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ mod overview;
 
 mod queues;
 
-/// How long a figure may take to appear (RabbitMQ's statistics are up to five seconds old).
+/// The time that a figure may take to appear (RabbitMQ's statistics are up to five seconds old).
 const FIGURES: Duration = Duration::from_secs(15);
 
 /// The API as guest.
@@ -39,7 +39,7 @@ fn client() -> Client {
     Client::with_channel(Broker::shared().amqp())
 }
 
-/// Whether the broker under test is RabbitMQ itself.
+/// True if the broker under test is RabbitMQ itself.
 fn is_rabbitmq() -> bool {
     Broker::shared().is_external() && http().get("/api/overview")["product_name"] == "RabbitMQ"
 }
@@ -63,7 +63,7 @@ fn refused(method: &str, path: &str, body: Value, (status, error, reason): (u16,
     assert_eq!(body["reason"], reason, "{method} {path}");
 }
 
-/// What every answer about something that isn't there says.
+/// Every answer about something that isn't there.
 const NOT_FOUND: (u16, &str, &str) = (404, "Object Not Found", "Not Found");
 
 /// Fields that must be there.

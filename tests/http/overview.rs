@@ -1,4 +1,4 @@
-//! What the broker says of itself: overview, nodes, vhosts, users, definitions.
+//! The broker about itself: overview, nodes, vhosts, users, definitions.
 
 use harness::requests::unique;
 use serde_json::{Value, json};

@@ -14,7 +14,7 @@ FLOW = '-f persistent -s 1024 -c 100 -A 10 -q 500'
 
 
 def depth(bench, size):
-    """So many messages of 100 B into one queue, then all of them out again."""
+    """Messages of 100 B into one queue, then all of them out again; their number varies."""
     filled, drained = [], []
     bench.fresh(settle=1)
     bench.run('-C 200000 -z 60 -s 100 -f persistent -c 2000 -a -u deep')  # the log's first files are made
@@ -27,7 +27,7 @@ def depth(bench, size):
 
 
 def queues(bench, size):
-    """A fixed rate, spread over so many durable queues."""
+    """A fixed rate, spread over durable queues; the number of queues varies."""
     bench.fresh(settle=1)
     bench.call(f'declare {size} --durable --pipelined --settle 0')
     pattern = f'--queue-pattern bench-%d --queue-pattern-to {size}'
@@ -35,27 +35,27 @@ def queues(bench, size):
 
 
 def idle_queues(bench, size):
-    """One busy queue beside so many idle ones."""
+    """One busy queue beside idle ones; the number of idle ones varies."""
     bench.fresh(settle=1)
     bench.call(f'declare {size} --durable --pipelined --settle 0')
     return bench.load(FLOW, SECS, WARMUP)
 
 
 def bindings(bench, size):
-    """Through a topic exchange with so many wildcard bindings, with a key for each of them."""
+    """Through a topic exchange with wildcard bindings, with a key for each of them; the number of bindings varies."""
     bench.fresh(settle=1)
     bench.call(f'bind {size} --pipelined --settle 0')
     return bench.load(f'-s 100 -a -p -e bench-topics -t topic -u bench --topic-keys {size}', SECS, WARMUP)
 
 
 def connections(bench, size):
-    """The same 5,000 messages a second, from so many connections."""
+    """The same 5,000 messages a second; the number of connections varies."""
     bench.fresh(settle=1)
     return bench.load(f'-x {size} -r {5000 / size} -f persistent -s 1024 -c 100 -A 10 -q 500', SECS, WARMUP)
 
 
 def unacked(bench, size):
-    """A consumer that acknowledges so late that so many messages are unacknowledged at a time."""
+    """A consumer that acknowledges late; the number of messages unacknowledged at a time varies."""
     bench.fresh(settle=1)
     return bench.load(f'-f persistent -s 1024 -c 1000 -A {size} -q 0 -r 100000', SECS, WARMUP)
 

@@ -1,4 +1,4 @@
-//! What is on the broker before its resource is.
+//! Objects that are on the broker before their resource is.
 
 use harness::call;
 use harness::requests::*;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::manifest;
 
-/// What is wrong, the manifest, and what the refusal must say.
+/// Name of the fault, manifest, and words that the refusal must have.
 fn bad() -> Vec<(&'static str, Value, &'static str)> {
     let queue = |spec: Value| manifest("Queue", "bad", with_broker(spec));
     let exchange = |spec: Value| manifest("Exchange", "bad", with_broker(spec));

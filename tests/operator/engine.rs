@@ -24,7 +24,8 @@ use crate::{SOON, manifest, text};
 
 mod volume;
 
-/// How long the cluster's garbage collector may take: a new control plane looks for new kinds only every half minute.
+/// The time that the cluster's garbage collector may take: a new control plane looks for new kinds only every half
+/// minute.
 const COLLECTED: Duration = Duration::from_secs(60);
 
 /// A namespace with an operator, and no broker yet.

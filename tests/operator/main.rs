@@ -38,7 +38,7 @@ mod scale;
 
 mod secrets;
 
-/// How long a change may take to be reconciled. Usually it is milliseconds; the machine may be busy with other tests.
+/// The time that a reconciliation may take. Usually it is milliseconds; the machine may be busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Everything a test plays with. The operator goes before the broker does.
@@ -134,12 +134,12 @@ impl Stage {
         self.resources.becomes(&kind, &name, "True", "Synced", SOON).await;
     }
 
-    /// Whether the queue is on the broker.
+    /// True if the queue is on the broker.
     fn has_queue(&self, name: &str) -> bool {
         self.exists("queues", name)
     }
 
-    /// Whether the exchange is on the broker.
+    /// True if the exchange is on the broker.
     fn has_exchange(&self, name: &str) -> bool {
         self.exists("exchanges", name)
     }

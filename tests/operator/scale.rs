@@ -12,7 +12,7 @@ use crate::{Stage, stage};
 
 const COUNT: usize = 1000;
 
-/// How long nothing may happen.
+/// The time during which nothing may happen.
 const IDLE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,8 +72,8 @@ async fn not_ready(stage: &Stage, kind: &str) -> usize {
     COUNT - objects.items.iter().filter(ready).count()
 }
 
-/// Whether the Broker's status counts no message any more: those in the operator's own queue of events, of which a slow machine may have
-/// left some at the last look, are told once more when they are gone.
+/// True when the Broker's status counts no message any more: those in the operator's own queue of events, of which a
+/// slow machine may have left some at the last look, are told once more when they are gone.
 fn counts_none(versions: &BTreeMap<String, String>) -> bool {
     let brokers = versions.iter().filter(|(object, _)| object.starts_with("Broker "));
     let mut statuses = brokers.filter_map(|(_, json)| serde_json::from_str::<Value>(json).ok());
@@ -117,7 +117,7 @@ async fn versions(stage: &Stage) -> BTreeMap<String, String> {
     versions
 }
 
-/// How many times queues were declared, as the broker counts.
+/// Declarations of queues, as the broker counts them.
 fn declares(http: &Http) -> Value {
     http.get("/api/overview")
         .pointer("/churn_rates/queue_declared")

@@ -1,7 +1,7 @@
 //! TLS and the administrator of a broker that isn't only for this machine.
 //!
-//! In: certificates that openssl makes, clients that the world uses (curl, `openssl s_client`). Out: who gets in and who doesn't,
-//! also after the files have changed, without a restart.
+//! In: certificates that openssl makes, clients that the world uses (curl, `openssl s_client`). Out: who gets in and
+//! who doesn't, also after the files have changed, without a restart.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! Settings of a broker that runs, and a data directory that somebody else still has.
 //!
-//! In: settings files that change, processes that end late. Out: what takes effect at once, what waits, and what is said of it.
+//! In: settings files that change, processes that end late. Out: what takes effect at once, what waits, and what is
+//! said of it.
 
 use std::collections::BTreeSet;
 use std::fs;

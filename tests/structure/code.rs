@@ -1,7 +1,7 @@
 //! Rust text as far as paths need it.
 //!
-//! In: a source file. Out: its tokens without comments, literals and what is compiled for tests only, and the paths in them.
-//! Does not know about crates, files or which paths are allowed.
+//! In: a source file. Out: its tokens without comments, literals and what is compiled for tests only, and the paths in
+//! them. Does not know about crates, files or which paths are allowed.
 
 /// Tokens that open and close a group.
 const OPEN: [&str; 3] = ["(", "[", "{"];
@@ -16,7 +16,7 @@ pub(crate) struct Written {
     pub(crate) segments: Vec<String>,
 }
 
-/// What a file declares and names.
+/// The children that a file declares and the paths that it names.
 #[derive(Debug, Default)]
 pub(crate) struct Code {
     /// `mod name;` in their order.

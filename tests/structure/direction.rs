@@ -2,8 +2,9 @@
 //!
 //! In: the sources of each crate. Out: the paths that run against the order of the modules. Test modules don't count.
 //!
-//! The order: all modules of a crate one under the other, as `lib.rs` lists them, each above its own children, and these in
-//! the order of their parent's `mod` lines. A module names only what stands below it; so there is no circle either.
+//! The order: all modules of a crate one under the other, as `lib.rs` lists them, each above its own children, and
+//! these in the order of their parent's `mod` lines. A module names only what stands below it; so there is no circle
+//! either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 {{/* What the operator may do in a namespace that it watches. Each verb says what for. */}}
 {{- define "leveret.rules" -}}
-# The resources themselves. list and watch: to know them all and each change; get: to read one anew after a conflict;
+# The resources themselves. list and watch: to know them all and each change; get: to read one again after a conflict;
 # patch: the finalizer. Never create or delete: they are the users'.
 - apiGroups: [leveret.dev]
   resources: [brokers, exchanges, queues, bindings]
@@ -9,17 +9,19 @@
 - apiGroups: [leveret.dev]
   resources: [brokers/status, exchanges/status, queues/status, bindings/status]
   verbs: [patch]
-# update: an owner reference to a Broker that blocks its foreground deletion, where the cluster demands this right for it.
+# update: an owner reference to a Broker that blocks its foreground deletion, where the cluster demands this right for
+# it.
 - apiGroups: [leveret.dev]
   resources: [brokers/finalizers]
   verbs: [update]
-# Credentials. get, list, watch: those that Brokers name, each by its name, and the operator's own, by their label; never
-# all of them. create, patch: the generated administrator of a Broker that runs here; delete: when it no longer does.
+# Credentials. get, list, watch: those that Brokers name, each by its name, and the operator's own, by their label;
+# never all of them. create, patch: the generated administrator of a Broker that runs here; delete: when it no longer
+# does.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]
-# Parts of a broker that runs here. create, patch: server-side apply; get, list, watch: to see what others change in them;
-# delete: what an edited Broker no longer asks for (the rest goes with it, by owner references).
+# Parts of a broker that runs here. create, patch: server-side apply; get, list, watch: to see what others change in
+# them; delete: what an edited Broker no longer asks for (the rest goes with it, by owner references).
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, watch, create, patch, delete]
@@ -35,12 +37,14 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: [get, list, watch, create, patch, delete]
-# Volumes. get: the size; patch: a larger one. Never delete: the StatefulSet does that, with storage.deletionPolicy Delete.
+# Volumes. get: the size; patch: a larger one. Never delete: the StatefulSet does that, with storage.deletionPolicy
+# Delete.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, patch]
-# Why a broker is not up: the state of its pod, in which the end of its log stands. delete: one whose broker was killed and
-# which the kubelet holds back, so that another one starts at once. (Who may patch a StatefulSet can replace its pods anyway.)
+# Why a broker is not up: the state of its pod, in which the end of its log stands. delete: one whose broker was killed
+# and which the kubelet holds back, so that another one starts at once. (Who may patch a StatefulSet can replace its
+# pods anyway.)
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
@@ -60,7 +64,8 @@
 
 {{/* In the operator's own namespace. */}}
 {{- define "leveret.leaseRules" -}}
-# Which of several operators reconciles. create: the first time (no name can be given for that); get, patch: to look and renew.
+# Which of several operators reconciles. create: the first time (no name can be given for that); get, patch: to look and
+# renew.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -1,7 +1,7 @@
 //! Flux's kustomize-controller as a process.
 //!
-//! In: its folder from `tests/cluster/flux.sh`, a cluster, a namespace. Out: the running controller, with its CRDs installed.
-//! Does not know about what it applies.
+//! In: its folder from `tests/cluster/flux.sh`, a cluster, a namespace. Out: the running controller, with its CRDs
+//! installed. Does not know about what it applies.
 
 use std::path::Path;
 use std::process::Command;

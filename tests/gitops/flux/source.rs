@@ -1,4 +1,4 @@
-//! What source-controller does for a GitRepository: commits become archives, and its status says where.
+//! The part of source-controller for a GitRepository: commits become archives, and its status says where.
 //!
 //! In: the test's repository. Out: archives over HTTP, named with their digest in the status of a GitRepository object.
 //! Does not know about who fetches them.

@@ -1,6 +1,7 @@
 //! A broker's volume: it grows where its storage class lets it, and the Broker says so where not.
 //!
-//! The cluster has no driver that resizes disks: what is looked at is the claim, which is all that an operator can ask for. `make grow` has one.
+//! The cluster has no driver that resizes disks: what is looked at is the claim, which is all that an operator can ask
+//! for. `make grow` has one.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
