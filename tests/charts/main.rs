@@ -18,6 +18,7 @@ use harness::place;
 use harness::wait::eventually;
 use serde_json::{Value, json};
 
+/// From an older chart to this one, and away again in every order.
 mod upgrade;
 
 /// Value sets, each a file in `values/`.

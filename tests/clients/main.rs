@@ -10,20 +10,28 @@ use std::process::{Command, Output};
 
 use harness::Broker;
 
+/// Go's amqp091-go.
 mod amqp091;
 
+/// Node's amqplib.
 mod amqplib;
 
+/// The programs of `examples/clients`, as they stand there.
 mod examples;
 
+/// RabbitMQ's own client for Java.
 mod java;
 
+/// Rust's lapin, in this process.
 mod lapin;
 
+/// Python's pika.
 mod pika;
 
+/// The clients' tool chains: installed once from their registries into the cache outside the clone.
 mod tools;
 
+/// The six classic tutorials, with pika.
 mod tutorials;
 
 /// Every step of a client's `check` program is a test.

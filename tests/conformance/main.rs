@@ -10,42 +10,61 @@ use std::net::SocketAddr;
 use harness::http::Http;
 use harness::{Broker, Client};
 
+/// From the protocol header to the close of a connection.
 mod connection;
 
+/// Channels: opened, closed by either side, used when they are not open.
 mod channel;
 
+/// Exchanges: declared, compared, deleted; which names are the broker's own.
 mod exchange;
 
+/// Bindings from exchange to exchange.
 mod exchange_binding;
 
+/// Topic exchanges: which key matches which pattern.
 mod topic;
 
+/// Headers exchanges: which headers match which arguments.
 mod headers;
 
+/// Queues: declared, compared, purged, deleted; whose they are.
 mod queue;
 
+/// Bindings from exchange to queue.
 mod queue_binding;
 
+/// basic.publish: what is routed, returned, refused; bodies of all sizes; properties as they came.
 mod publish;
 
+/// Publisher confirms: every message is answered for once.
 mod confirm;
 
+/// tx.select, tx.commit, tx.rollback: what is held, what a commit does and in which order, what is refused.
 mod transaction;
 
+/// Consumers: tags, exclusivity, cancelling from either side, fairness.
 mod consume;
 
+/// basic.qos: how many deliveries may be out.
 mod qos;
 
+/// basic.get.
 mod get;
 
+/// Direct reply-to: requests and answers without a declared queue.
 mod direct_reply;
 
+/// ack, nack, reject: one or many, known or unknown.
 mod settle;
 
+/// Messages that come back to a queue: their place, and their redelivered flag.
 mod requeue;
 
+/// Octets that are no AMQP, or AMQP in the wrong order: a proper close, and a broker that goes on.
 mod malformed;
 
+/// A valid session with octets changed at random: whatever comes of it, the broker closes properly and serves on.
 mod mutation;
 
 /// The address of the broker that most tests share.

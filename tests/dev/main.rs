@@ -18,16 +18,22 @@ use harness::{Client, place, reaper};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+/// One clear line for each thing that is wrong, an exit that is not 0, nothing changed.
 mod bad_input;
 
+/// Edits are followed, what is broken by hand is repaired, Ctrl-C ends it all.
 mod follow;
 
+/// One executable under its names: what each of them is, however it is reached.
 mod names;
 
+/// `--once`: what an application's continuous integration runs.
 mod once;
 
+/// `leveret perf` against the built broker: what it counts is what happened.
 mod perf;
 
+/// `leveret lint`, `plan` and `export`: between folders and a broker that runs already.
 mod plan;
 
 /// The time that anything may take.

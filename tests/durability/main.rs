@@ -13,36 +13,56 @@ use harness::{Broker, Client, call};
 use leveret_amqp::Method;
 use leveret_amqp::method::*;
 
+/// `leveret-broker check`: a data directory that nobody has open, verified and copied.
 mod check;
 
+/// A start from a checkpoint: it reads little, has everything, and finds damage in what it has not read.
 mod checkpoint;
 
+/// A torn tail, a flipped bit: the broker starts, says what it lost, and has everything else.
 mod damage;
 
+/// The trap of every log that is cleaned up: one slow queue whose few messages lie in every file, between those of a
+/// hundred fast queues.
 mod disk_use;
 
+/// SIGTERM: what is synced is confirmed, connections are closed with 320, the exit is 0 and comes in bounded time.
 mod drain;
 
+/// `kill -9` while eight publishers wait for confirms and a consumer acknowledges: again and again, on the same files.
 mod kill_during_publish;
 
+/// A container with 256 MiB while publishers push more than that: the kernel never has to kill the broker, publishers
+/// wait where they must, and memory is given back.
 mod little_memory;
 
+/// Publishers that wait for confirms and a consumer that acknowledges, until something happens to the broker; and the
+/// look at what is there afterwards.
 mod load;
 
+/// Little disk space: publishers wait, consumers go on, and what they free lets the publishers go on too.
 mod low_disk;
 
+/// The power goes: everything that was not synced is lost, and every write and sync from then on fails.
 mod power_cut;
 
+/// Deliveries after the broker was killed.
 mod redelivery;
 
+/// Starts that must not be: one clear line, an exit that is not 0, nothing changed.
 mod refused_start;
 
+/// Time goes on without the broker, or another way than it thinks: it is stopped and continued, its clock jumps.
 mod time_stops;
 
+/// Exchanges, queues and bindings after `kill -9` at the moment the last declaration was answered.
 mod topology;
 
+/// Transactions after the broker was killed: all that was committed, nothing of what was not, and of a commit that was
+/// under way all messages or none.
 mod transaction;
 
+/// Data directories of each format, kept in `fixtures/`, opened by today's broker: everything is there.
 mod upgrade;
 
 /// Small segments: the log goes through many, and a start writes little.

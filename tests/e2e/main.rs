@@ -16,11 +16,23 @@ use client_pod::ClientPod;
 use node::{NAMESPACE, Node, SOON, node};
 use sender::Sender;
 
+/// A client as a pod: it finds the broker as an application does, by the Secret, and says in its log what was
+/// confirmed.
 mod client_pod;
+
+/// A volume that grows under a running broker.
 mod grow;
+
+/// A volume that is lost: the claim is deleted under the broker, and another pod starts on an empty one.
 mod lost;
+
+/// The node with real pods, and what can be done to a broker on it.
 mod node;
+
+/// A client beside the cluster: it sends without end and remembers what was confirmed.
 mod sender;
+
+/// Sends numbered messages without end, and tells which were confirmed, whatever happens to the broker.
 mod sending;
 
 /// The queue of the client beside the cluster, and of the one in it.

@@ -18,8 +18,10 @@ use self::source::Source;
 use crate::repository::{File, TOPOLOGY, binding, object, queue};
 use crate::way::{SOON, Way, built, way, way_without_operator};
 
+/// Flux's kustomize-controller as a process.
 mod controller;
 
+/// The part of source-controller for a GitRepository: commits become archives, and its status says where.
 mod source;
 
 /// The names that the example gives them.

@@ -6,10 +6,14 @@
 //! applies them says of it, and that nothing is written when nothing has changed. Without a program its tests are
 //! skipped with the reason printed. Does not know about the insides of any of them.
 
+/// Argo CD's sync engine: gitops-engine's agent.
 mod argo;
 
+/// Flux's kustomize-controller, with the Kustomizations of `examples/gitops/flux`.
 mod flux;
 
+/// A Git repository with one branch, and the manifests that go into it.
 mod repository;
 
+/// Everything a commit passes through, but for the one who applies it.
 mod way;

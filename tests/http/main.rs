@@ -10,20 +10,28 @@ use harness::http::{Answer, Http};
 use harness::{Broker, Client};
 use serde_json::Value;
 
+/// Bindings over HTTP.
 mod bindings;
 
+/// Connections, channels and consumers over HTTP.
 mod connections;
 
+/// Exchanges over HTTP.
 mod exchanges;
 
+/// Logins, health checks, probes and metrics.
 mod health;
 
+/// Pages, filters, order and columns of lists.
 mod lists;
 
+/// Messages over HTTP.
 mod messages;
 
+/// The broker about itself: overview, nodes, vhosts, users, definitions.
 mod overview;
 
+/// Queues over HTTP.
 mod queues;
 
 /// The time that a figure may take to appear (RabbitMQ's statistics are up to five seconds old).

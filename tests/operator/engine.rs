@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{SOON, manifest, text};
 
+/// A broker's volume: it grows where its storage class lets it, and the Broker says so where not.
 mod volume;
 
 /// The time that the cluster's garbage collector may take: a new control plane looks for new kinds only every half

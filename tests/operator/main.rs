@@ -14,28 +14,41 @@ use harness::http::Http;
 use harness::operator_process::Operator;
 use serde_json::{Value, json};
 
+/// Objects that are on the broker before their resource is.
 mod adoption;
 
+/// Applied, in any order, and edited.
 mod apply;
 
+/// Manifests that cannot be meant: the API server refuses them, with words that help.
 mod bad_manifests;
 
+/// Bindings: edited without a gap, removed, restored with their ends.
 mod binding;
 
+/// The broker goes, comes back, or comes back with nothing.
 mod broker_away;
 
+/// Two resources for one queue: the older one has it, and hands it over when it goes.
 mod conflict;
 
+/// Deleted: what goes from the broker, what stays, what holds it up.
 mod deletion;
 
+/// Changed by hand on the broker: put right in under a second.
 mod drift;
 
+/// The operator runs the broker: what it makes of a Broker, and what it says of the pod.
 mod engine;
 
+/// `leveret plan --context`: what is said before comes true after, and a plan of what stands is empty.
 mod plan;
 
+/// A thousand queues and bindings at once, and then nothing to do.
 mod scale;
 
+/// Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
+/// retry.
 mod secrets;
 
 /// The time that a reconciliation may take. Usually it is milliseconds; the machine may be busy with other tests.

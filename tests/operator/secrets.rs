@@ -1,4 +1,5 @@
-//! Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's retry.
+//! Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
+//! retry.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,8 @@ async fn a_secret_is_noticed_when_it_appears() {
     );
 }
 
-/// A Broker without its Secret, then the Secret: after the Broker says that it is missing, or at some moment of the attempts
-/// before that. Gives the time from the Secret to the connection.
+/// A Broker without its Secret, then the Secret: after the Broker says that it is missing, or at some moment of the
+/// attempts before that. Gives the time from the Secret to the connection.
 async fn appear(stage: &Stage, round: usize) -> Duration {
     let name = format!("b{round}");
     let [secret, broker] = broker_manifests(&name, &stage.broker);

@@ -16,6 +16,7 @@ use harness::wait::{eventually, until};
 use harness::{Broker, Client, place, reaper};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Limits that publishers meet, changed while the broker runs: what is open stays open, and meets the new ones.
 mod limits;
 
 const SOON: Duration = Duration::from_secs(20);

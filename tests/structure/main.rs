@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 
 use harness::place::repository;
 
+/// No file imports in a circle: what the compiler allows within a crate, this doesn't.
 mod circles;
 
+/// Rust text as far as paths need it.
 mod code;
 
+/// Imports run down.
 mod direction;
 
+/// Imports that still run up: this list only gets shorter.
 mod known;
 
 /// Longer files are two files.
