@@ -9,10 +9,19 @@ use std::sync::Arc;
 
 use leveret_amqp::method::BasicPublish;
 use leveret_amqp::{
-    FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver, put_method_frame,
+    FieldTable, FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver,
+    put_method_frame,
 };
+use leveret_broker::channel::deliver::Deliveries;
+use leveret_broker::limits::Memory;
+use leveret_broker::message::Message;
+use leveret_broker::outbox::{Outbox, Work};
+use leveret_broker::queue::consumers::{ChannelId, Consumer};
+use leveret_broker::queue::entry::{Entry, NOWHERE};
+use leveret_broker::queue::{Definition, Outcome, Queue};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
+use tempfile::TempDir;
 
 #[path = "topics/mod.rs"]
 mod topics;
@@ -22,12 +31,13 @@ const BODY: [u8; 100] = [b'x'; 100];
 const PROPERTIES: [u8; 3] = [0x10, 0, 2];
 
 fn main() -> ExitCode {
-    let works: [(&str, fn()); 6] = [
+    let works: [(&str, fn()); 7] = [
         ("decode", decode),
         ("encode", encode),
         ("topic", topic),
         ("record", record),
         ("append", append),
+        ("deliver", deliver),
         ("nothing", || ()),
     ];
     // `cargo bench` adds a flag of its own.
@@ -106,8 +116,8 @@ fn record() {
     black_box(batch);
 }
 
-/// 50,000 messages appended, 10 a batch. The writer's thread is not counted.
-fn append() {
+/// A log in a folder of its own.
+fn log() -> (TempDir, Store) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let opened = Store::open(
         Options::new(folder.path()),
@@ -116,6 +126,12 @@ fn append() {
         Box::new(|error| panic!("{error}")),
     );
     let (store, _) = opened.expect("a log");
+    (folder, store)
+}
+
+/// 50,000 messages appended, 10 a batch. The writer's thread is not counted.
+fn append() {
+    let (_folder, store) = log();
     let handle = store.handle();
     let mut batch = Batch::new();
     for _ in 0..5_000 {
@@ -131,4 +147,53 @@ fn append() {
         batch.settle(1, &settled);
     }
     handle.append(&mut batch, Urgency::Soon).expect("an open log");
+}
+
+/// 100,000 messages through a queue, 64 a batch, to two consumers that acknowledge and one that doesn't.
+fn deliver() {
+    let (_folder, store) = log();
+    let definition = Definition {
+        name: ShortString::from_static("orders"),
+        durable: false,
+        auto_delete: false,
+        owner: None,
+        arguments: FieldTable::new(),
+    };
+    let memory = Arc::new(Memory::new(u64::MAX));
+    let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory));
+    let outbox = Arc::new(Outbox::default());
+    let mut work = Work::default();
+    let mut channels = Vec::new();
+    for number in 1..=3 {
+        let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX, true));
+        let source = deliveries.add_source();
+        let consumer = Consumer::new(
+            number.into(),
+            ShortString::from_static("consumer"),
+            ChannelId { connection: 1, number },
+            deliveries.clone(),
+            source,
+            (number == 3, false),
+            100,
+            0,
+            FieldTable::new(),
+        );
+        assert!(queue.consume(consumer, &mut work).is_ok());
+        channels.push(deliveries);
+    }
+    let message = Message::new(b"", b"orders", &PROPERTIES, &BODY);
+    let mut entries = Vec::new();
+    for round in 0..100_000 / 64 {
+        entries.extend((1..=64).map(|at| Entry::new(round * 64 + at, NOWHERE, message.clone())));
+        queue.enqueue(&mut entries, &mut work);
+        black_box(outbox.take_all());
+        for (consumer, deliveries) in (1..).zip(&channels) {
+            let mut settled = Vec::new();
+            deliveries.settle_all(&mut settled);
+            for run in settled {
+                queue.settle(consumer, &run.ids, Outcome::Acked, &mut work);
+            }
+        }
+    }
+    assert_eq!(queue.counts().0, 0, "all of them were delivered");
 }

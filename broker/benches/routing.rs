@@ -6,10 +6,10 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_broker::channel::deliver::Deliveries;
-use leveret_broker::connection::outbox::{Outbox, Work};
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
-use leveret_broker::queue::consumers::Consumer;
+use leveret_broker::outbox::{Outbox, Work};
+use leveret_broker::queue::consumers::{ChannelId, Consumer};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Queue};
 use leveret_store::fs::RealFs;
@@ -57,6 +57,10 @@ fn dispatch(criterion: &mut Criterion) {
     let consumer = Consumer::new(
         1,
         ShortString::from_static("consumer"),
+        ChannelId {
+            connection: 1,
+            number: 1,
+        },
         deliveries,
         source,
         (true, false),

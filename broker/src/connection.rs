@@ -4,24 +4,19 @@
 //! as much as there is, works through all whole frames, and writes everything that has gathered in one call.
 //! Does not know what the frames mean.
 
-pub mod pace;
-
 pub mod handshake;
-
-pub mod registry;
 
 pub mod sasl;
 
 pub mod session;
 
-pub mod outbox;
-
-pub mod records;
-
 pub mod cut;
+
+pub mod pace;
 
 use crate::error::Error;
 use crate::node::{Limits, Node};
+use crate::outbox::Stalled;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use handshake::Handshake;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
@@ -123,7 +118,7 @@ struct Connection<S> {
 enum Event {
     Read(usize),
     Wrote(usize),
-    Outbox(Vec<Arc<dyn outbox::Stalled>>),
+    Outbox(Vec<Arc<dyn Stalled>>),
     Tick,
 }
 

@@ -22,7 +22,7 @@ pub mod reload;
 /// A data directory, verified offline.
 pub mod check;
 
-/// What is measured, under which names.
+/// Figures that are measured, and their names.
 pub mod metrics;
 
 /// Settings: file, environment, flags.
@@ -34,13 +34,16 @@ pub mod connection;
 /// One channel: methods, content, confirms, transactions, deliveries.
 pub mod channel;
 
-/// What all connections share.
+/// Everything that connections share.
 pub mod node;
+
+/// Clients that are connected.
+pub mod clients;
 
 /// One virtual host: declarations, bindings, routes.
 pub mod vhost;
 
-/// What happened to the topology, told on an exchange.
+/// Changes of the topology, told on an exchange.
 pub mod events;
 
 /// Exchanges: from a key to destinations.
@@ -49,8 +52,11 @@ pub mod exchange;
 /// Queues: waiting and delivered messages, consumers.
 pub mod queue;
 
-/// Memory limits.
+/// Memory and disk space.
 pub mod limits;
+
+/// Bytes that wait to be written to a client.
+pub mod outbox;
 
 /// A message.
 pub mod message;
@@ -58,7 +64,7 @@ pub mod message;
 /// Users, and what they may do.
 pub mod access;
 
-/// What a client is told when something is wrong.
+/// Errors of a client, with their reply codes.
 pub mod error;
 
 /// Small files beside the log.
@@ -67,6 +73,6 @@ pub mod files;
 /// Log lines.
 pub mod telemetry;
 
-/// How long tasks keep the runtime's threads.
+/// Times for which tasks keep the runtime's threads.
 #[cfg(tokio_unstable)]
 pub mod polls;

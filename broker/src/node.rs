@@ -1,11 +1,12 @@
-//! What all connections share: vhosts, the log's handle, the registry of connections, limits.
+//! Everything that connections share: vhosts, the log's handle, the clients, limits, counters.
 //!
-//! A leaf: connections, channels and the HTTP API import it. Does not know about sockets.
+//! Comes in: vhosts and clients as they come and go, syncs of the log. Goes out: references to each of them; for the log, the
+//! messages that queues still need. Does not know about sockets, frames, channels or the HTTP API.
 
 use crate::access::users::Users;
-use crate::connection::outbox::Outbox;
-use crate::connection::registry::Registry;
+use crate::clients::Registry;
 use crate::limits::{Alarms, Memory, disk::Disk};
+use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
 use leveret_store::{Backlog, Handle, Live, Location, Lsn, MessageId, Owner, QueueId};

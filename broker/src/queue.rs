@@ -21,8 +21,8 @@ pub mod tail;
 
 pub mod entry;
 
-use crate::connection::outbox::Work;
 use crate::limits::Memory;
+use crate::outbox::Work;
 use consumers::{Consumer, Consumers};
 use ease::Ease;
 use entry::Entry;

@@ -2,12 +2,13 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's channel objects.
 
-use super::consumers::{self, Places};
+use super::consumers;
 use super::error::{Failure, Result};
 use super::json::Object;
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, json};
-use crate::connection::registry::{ChannelInfo, ConnectionInfo};
+use crate::clients::{ChannelInfo, ConnectionInfo};
+use crate::queue::consumers::ChannelId;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -102,11 +103,13 @@ fn consumer_details(admin: &Admin, (connection, channel): &Row, o: &mut Object<'
             rows.extend(consumers::of(&vhost.name, &queue));
         }
     }
-    rows.retain(|row| row.is_of(&channel.deliveries));
-    let places = Places::of(admin);
+    let channel = ChannelId {
+        connection: connection.id,
+        number: channel.number,
+    };
+    rows.retain(|row| row.is_of(channel));
     o.array("consumer_details", |list| {
-        rows.iter()
-            .for_each(|row| list.object(|o| row.describe(admin, &places, o)));
+        rows.iter().for_each(|row| list.object(|o| row.describe(admin, o)));
     });
 }
 
@@ -122,7 +125,10 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
     o.bool("transactional", channel.transactional.load(Ordering::Relaxed));
     o.bool("confirm", channel.confirm.load(Ordering::Relaxed));
     o.number("prefetch_count", channel.prefetch.load(Ordering::Relaxed).into());
-    o.number("global_prefetch_count", channel.deliveries.channel_prefetch().into());
+    o.number(
+        "global_prefetch_count",
+        channel.deliveries.prefetch.load(Ordering::Relaxed).into(),
+    );
     o.number("consumer_count", channel.consumers.load(Ordering::Relaxed).into());
     o.number("messages_unacknowledged", channel.deliveries.unacked().into());
     o.number("messages_unconfirmed", channel.unconfirmed.load(Ordering::Relaxed));
@@ -133,10 +139,10 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
         o.text("peer_host", &connection.peer.ip().to_string());
         o.number("peer_port", connection.peer.port().into());
     });
-    let (handed_out, acknowledged) = channel.deliveries.totals();
+    let deliveries = &channel.deliveries;
     o.object("message_stats", |o| {
         o.number("publish", channel.published.load(Ordering::Relaxed));
-        o.number("deliver_get", handed_out);
-        o.number("ack", acknowledged);
+        o.number("deliver_get", deliveries.delivered.load(Ordering::Relaxed));
+        o.number("ack", deliveries.acknowledged.load(Ordering::Relaxed));
     });
 }

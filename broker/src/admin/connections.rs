@@ -6,7 +6,7 @@ use super::error::{Failure, Result};
 use super::json::Object;
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, channels, json, millis, ok};
-use crate::connection::registry::ConnectionInfo;
+use crate::clients::ConnectionInfo;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};

@@ -6,15 +6,13 @@ use super::error::Result;
 use super::json::Object;
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside};
-use crate::channel::deliver::Deliveries;
-use crate::connection::registry::ConnectionInfo;
 use crate::queue::Queue;
+use crate::queue::consumers::ChannelId;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use axum::routing::get;
 use leveret_amqp::{FieldTable, ShortString};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Consumers.
@@ -45,12 +43,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             queues.sort_by(|a, b| a.name().cmp(b.name()));
             queues.iter().for_each(|queue| rows.extend(of(&vhost.name, queue)));
         }
-        let places = Places::of(&admin);
-        query.list(
-            rows,
-            |row| row.tag.to_str_lossy(),
-            |row, o| row.describe(&admin, &places, o),
-        )
+        query.list(rows, |row| row.tag.to_str_lossy(), |row, o| row.describe(&admin, o))
     })
     .await
 }
@@ -64,7 +57,7 @@ pub struct Row {
     exclusive: bool,
     prefetch: u32,
     arguments: FieldTable,
-    deliveries: Arc<Deliveries>,
+    channel: ChannelId,
 }
 
 /// The consumers of a queue.
@@ -79,7 +72,7 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
             exclusive: consumer.exclusive,
             prefetch: consumer.prefetch,
             arguments: consumer.arguments.clone(),
-            deliveries: consumer.deliveries.clone(),
+            channel: consumer.channel,
         });
     });
     rows
@@ -87,12 +80,12 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
 
 impl Row {
     /// Whether it belongs to this channel.
-    pub fn is_of(&self, deliveries: &Arc<Deliveries>) -> bool {
-        Arc::ptr_eq(&self.deliveries, deliveries)
+    pub fn is_of(&self, channel: ChannelId) -> bool {
+        self.channel == channel
     }
 
     /// As RabbitMQ shows it.
-    pub fn describe(&self, admin: &Admin, places: &Places, o: &mut Object<'_>) {
+    pub fn describe(&self, admin: &Admin, o: &mut Object<'_>) {
         o.name("consumer_tag", &self.tag);
         o.object("queue", |o| {
             o.name("name", &self.queue);
@@ -107,8 +100,8 @@ impl Row {
         o.number("consumer_timeout", 0);
         o.table("arguments", &self.arguments);
         o.object("channel_details", |o| {
-            let number = self.deliveries.channel();
-            if let Some(connection) = places.connection(&self.deliveries) {
+            let ChannelId { connection, number } = self.channel;
+            if let Some(connection) = admin.node.connections.get(connection) {
                 o.text("connection_name", &connection.name());
                 o.text("name", &format!("{} ({number})", connection.name()));
                 o.text("peer_host", &connection.peer.ip().to_string());
@@ -119,28 +112,4 @@ impl Row {
             o.number("number", number.into());
         });
     }
-}
-
-/// Which connection a channel's delivering side belongs to.
-pub struct Places(HashMap<usize, Arc<ConnectionInfo>>);
-
-impl Places {
-    /// Of all channels that are open now.
-    pub fn of(admin: &Admin) -> Self {
-        let mut places = HashMap::new();
-        for connection in admin.node.connections.list() {
-            for channel in connection.channels.lock().values() {
-                places.insert(key(&channel.deliveries), connection.clone());
-            }
-        }
-        Self(places)
-    }
-
-    fn connection(&self, deliveries: &Arc<Deliveries>) -> Option<&ConnectionInfo> {
-        self.0.get(&key(deliveries)).map(Arc::as_ref)
-    }
-}
-
-fn key(deliveries: &Arc<Deliveries>) -> usize {
-    Arc::as_ptr(deliveries).addr()
 }

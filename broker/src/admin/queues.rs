@@ -3,7 +3,7 @@
 //! Comes in: requests. Goes out: RabbitMQ's queue objects; changes through `vhost`, answered when they are durable.
 
 use super::body::{Fields, short};
-use super::consumers::{self, Places};
+use super::consumers;
 use super::error::Result;
 use super::json::Object;
 use super::names::queue as queue_named;
@@ -241,9 +241,7 @@ fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
 
 fn consumer_details(admin: &Admin, vhost: &Vhost, queue: &Queue, o: &mut Object<'_>) {
     let rows = consumers::of(&vhost.name, queue);
-    let places = Places::of(admin);
     o.array("consumer_details", |list| {
-        rows.iter()
-            .for_each(|row| list.object(|o| row.describe(admin, &places, o)));
+        rows.iter().for_each(|row| list.object(|o| row.describe(admin, o)));
     });
 }

@@ -5,7 +5,7 @@
 use super::state::{Channel, Consuming, Desk, Peer};
 use crate::error::{Error, Result};
 use crate::queue::Refused;
-use crate::queue::consumers::Consumer;
+use crate::queue::consumers::{ChannelId, Consumer};
 use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
 use leveret_amqp::{FieldTable, Method, ShortString, put_method_frame};
 
@@ -36,6 +36,10 @@ impl Channel {
         let consumer = Consumer::new(
             id,
             tag.clone(),
+            ChannelId {
+                connection: peer.info.id,
+                number: self.number,
+            },
             self.deliveries.clone(),
             source,
             (consume.no_ack, consume.exclusive),

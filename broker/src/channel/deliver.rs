@@ -4,8 +4,9 @@
 //! outbox; and, by delivery tag, which message of which queue was meant when the client settles.
 //! Does not know about exchanges, the log, or which queue a source stands for.
 
-use crate::connection::outbox::{Outbox, Wakes};
+use crate::clients::DeliveryFigures;
 use crate::message::BASIC;
+use crate::outbox::{Outbox, Wakes};
 use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// The delivering side of one channel, shared with the queues that it consumes from.
 pub struct Deliveries {
@@ -21,14 +22,8 @@ pub struct Deliveries {
     channel: u16,
     frame_max: u32,
     cancel_notify: bool,
-    /// Most unacknowledged messages of the whole channel (basic.qos with global=true); 0 is no limit.
-    channel_prefetch: AtomicU32,
-    channel_unacked: AtomicU32,
-    /// Of these, those that a transaction will settle.
-    channel_held: AtomicU32,
-    /// Messages delivered since the channel was opened, for statistics.
-    delivered: AtomicU64,
-    acknowledged: AtomicU64,
+    /// Limit, unacknowledged messages and totals of the channel.
+    figures: Arc<DeliveryFigures>,
     state: Mutex<State>,
 }
 
@@ -84,11 +79,7 @@ impl Deliveries {
             channel,
             frame_max,
             cancel_notify,
-            channel_prefetch: AtomicU32::new(0),
-            channel_unacked: AtomicU32::new(0),
-            channel_held: AtomicU32::new(0),
-            delivered: AtomicU64::new(0),
-            acknowledged: AtomicU64::new(0),
+            figures: Arc::default(),
             state: Mutex::new(state),
         }
     }
@@ -108,34 +99,25 @@ impl Deliveries {
         self.cancel_notify
     }
 
-    /// Messages to be acknowledged over all consumers and gets, without those that a transaction holds.
-    pub fn unacked(&self) -> u32 {
-        let held = self.channel_held.load(Ordering::Relaxed);
-        self.channel_unacked.load(Ordering::Relaxed).saturating_sub(held)
-    }
-
-    /// Messages delivered and acknowledged since the channel was opened.
-    pub fn totals(&self) -> (u64, u64) {
-        (
-            self.delivered.load(Ordering::Relaxed),
-            self.acknowledged.load(Ordering::Relaxed),
-        )
+    /// Its figures, which it keeps up to date.
+    pub fn figures(&self) -> &Arc<DeliveryFigures> {
+        &self.figures
     }
 
     /// The limit of basic.qos with global=true, 0 for none.
     pub fn channel_prefetch(&self) -> u32 {
-        self.channel_prefetch.load(Ordering::Relaxed)
+        self.figures.prefetch.load(Ordering::Relaxed)
     }
 
     /// Sets the limit of basic.qos with global=true.
     pub fn set_channel_prefetch(&self, limit: u32) {
-        self.channel_prefetch.store(limit, Ordering::Relaxed);
+        self.figures.prefetch.store(limit, Ordering::Relaxed);
     }
 
     /// Whether the channel-wide limit leaves room for one more message beside `assigned` that are on their way.
     pub fn has_channel_credit(&self, assigned: usize) -> bool {
         let limit = self.channel_prefetch();
-        limit == 0 || (self.channel_unacked.load(Ordering::Relaxed) as usize + assigned) < limit as usize
+        limit == 0 || (self.figures.outstanding.load(Ordering::Relaxed) as usize + assigned) < limit as usize
     }
 
     /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what it stands
@@ -166,9 +148,9 @@ impl Deliveries {
             state.note(if no_ack { SETTLED } else { source }, entry.id);
         }
         let count = entries.len() as u32;
-        self.delivered.fetch_add(u64::from(count), Ordering::Relaxed);
+        self.figures.delivered.fetch_add(u64::from(count), Ordering::Relaxed);
         if !no_ack {
-            self.channel_unacked.fetch_add(count, Ordering::Relaxed);
+            self.figures.outstanding.fetch_add(count, Ordering::Relaxed);
             if let Some(source) = state.sources.get_mut(source as usize) {
                 source.outstanding += count;
             }
@@ -195,9 +177,9 @@ impl Deliveries {
         let mut state = self.state.lock();
         let tag = state.next_tag;
         state.note(if no_ack { SETTLED } else { source }, id);
-        self.delivered.fetch_add(1, Ordering::Relaxed);
+        self.figures.delivered.fetch_add(1, Ordering::Relaxed);
         if !no_ack {
-            self.channel_unacked.fetch_add(1, Ordering::Relaxed);
+            self.figures.outstanding.fetch_add(1, Ordering::Relaxed);
             if let Some(source) = state.sources.get_mut(source as usize) {
                 source.outstanding += 1;
             }
@@ -223,8 +205,8 @@ impl Deliveries {
     }
 
     fn has_taken(&self, state: &mut State, taken: u32) {
-        self.channel_unacked.fetch_sub(taken, Ordering::Relaxed);
-        self.acknowledged.fetch_add(u64::from(taken), Ordering::Relaxed);
+        self.figures.outstanding.fetch_sub(taken, Ordering::Relaxed);
+        self.figures.acknowledged.fetch_add(u64::from(taken), Ordering::Relaxed);
         state.trim();
     }
 
@@ -243,7 +225,8 @@ impl Deliveries {
                 held.push(state.first_tag + at as u64);
             }
         }
-        self.channel_held
+        self.figures
+            .in_transaction
             .fetch_add((held.len() - before) as u32, Ordering::Relaxed);
         Ok(())
     }
@@ -256,7 +239,7 @@ impl Deliveries {
             let at = tag.wrapping_sub(state.first_tag) as usize;
             taken += u32::from(state.end(at, HELD, settled));
         }
-        self.channel_held.fetch_sub(taken, Ordering::Relaxed);
+        self.figures.in_transaction.fetch_sub(taken, Ordering::Relaxed);
         self.has_taken(&mut state, taken);
     }
 
@@ -266,7 +249,7 @@ impl Deliveries {
         for unacked in state.unacked.iter_mut().filter(|unacked| unacked.source != SETTLED) {
             unacked.source &= !HELD;
         }
-        self.channel_held.store(0, Ordering::Relaxed);
+        self.figures.in_transaction.store(0, Ordering::Relaxed);
     }
 
     /// Takes out everything: the channel closes, or basic.recover.
@@ -346,9 +329,9 @@ mod tests {
         assert_eq!(deliveries.settle(2, false, &mut settled), Err(UnknownDeliveryTag(2)));
         assert_eq!(deliveries.settle(1, false, &mut settled), Ok(()));
         assert_eq!(deliveries.settle(1, false, &mut settled), Err(UnknownDeliveryTag(1)));
-        assert_eq!(deliveries.unacked(), 1);
+        assert_eq!(deliveries.figures().unacked(), 1);
         assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
-        assert_eq!(deliveries.unacked(), 0);
+        assert_eq!(deliveries.figures().unacked(), 0);
         assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
     }
 
@@ -363,9 +346,9 @@ mod tests {
         assert_eq!(deliveries.hold(2, false, &mut held), Err(UnknownDeliveryTag(2)));
         assert_eq!(deliveries.hold(2, true, &mut held), Err(UnknownDeliveryTag(2)));
         assert_eq!(deliveries.hold(3, true, &mut held), Ok(()));
-        assert_eq!((&held[..], deliveries.unacked()), (&[2, 1, 3][..], 2));
+        assert_eq!((&held[..], deliveries.figures().unacked()), (&[2, 1, 3][..], 2));
         deliveries.release();
-        assert_eq!(deliveries.unacked(), 5);
+        assert_eq!(deliveries.figures().unacked(), 5);
         held.clear();
         assert_eq!(deliveries.hold(2, true, &mut held), Ok(()));
         deliveries.set_channel_prefetch(5);

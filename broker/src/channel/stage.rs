@@ -3,9 +3,9 @@
 //! Comes in: checked messages with their routes. Goes out: entries to queues, records to the log, and what a confirm waits for.
 //! Does not know about exchanges or frames.
 
-use crate::connection::outbox::Work;
 use crate::error::Result;
 use crate::message::Message;
+use crate::outbox::Work;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::vhost::route::Route;
 use leveret_store::{Batch, Destination, Handle, Lsn, Relative, Urgency};

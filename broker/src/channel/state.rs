@@ -8,10 +8,9 @@ use super::sources::Sources;
 use super::stage::Stage;
 use super::uncommitted::Uncommitted;
 use crate::access::Actor;
-use crate::connection::outbox::Outbox;
-use crate::connection::outbox::Work;
-use crate::connection::registry::{ChannelInfo, ConnectionInfo};
+use crate::clients::{ChannelInfo, ConnectionInfo};
 use crate::node::Node;
+use crate::outbox::{Outbox, Work};
 use crate::queue::Queue;
 use crate::vhost::Vhost;
 use crate::vhost::route::RouteCache;
@@ -109,7 +108,7 @@ impl Channel {
             peer.frame_max,
             peer.cancel_notify,
         ));
-        let info = Arc::new(ChannelInfo::new(number, deliveries.clone()));
+        let info = Arc::new(ChannelInfo::new(number, deliveries.figures().clone()));
         peer.info.channels.lock().insert(number, info.clone());
         Self {
             number,

@@ -3,13 +3,13 @@
 //! Comes in: a new socket. Goes out: who it is, where it works and what was agreed; or nothing, after the client has been told why.
 //! Rules and texts are RabbitMQ's (`rabbit_reader`).
 
-use super::outbox::Outbox;
-use super::registry;
 use super::sasl;
 use crate::access::Actor;
 use crate::channel::state::Peer;
+use crate::clients;
 use crate::error::{Error, Result};
 use crate::node::{Limits, Node};
+use crate::outbox::Outbox;
 use bytes::BytesMut;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let capable = |name| capability(&start.client_properties, name);
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
         let outbox = Arc::new(Outbox::default());
-        let opened = registry::Opened {
+        let opened = clients::Opened {
             addresses: self.addresses,
             login: (actor.user.clone(), start.mechanism.to_str_lossy().into_owned()),
             vhost: name,

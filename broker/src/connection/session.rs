@@ -7,8 +7,8 @@
 use super::cut::cut_out;
 use crate::channel::content::Content;
 use crate::channel::state::{Channel, Desk, Peer};
-use crate::connection::outbox::Stalled;
 use crate::error::{Error, Result};
+use crate::outbox::Stalled;
 use bytes::Bytes;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{

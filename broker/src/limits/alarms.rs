@@ -3,7 +3,7 @@
 //! Comes in: alarms, raised and ended by who watches a resource. Goes out: the reason to wait, and a wake-up for publishers when there
 //! is none any more. Does not know how a resource is measured.
 
-use crate::connection::outbox::Outbox;
+use crate::outbox::Outbox;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -8,12 +8,23 @@ use crate::channel::deliver::Deliveries;
 use leveret_amqp::{FieldTable, ShortString};
 use std::sync::Arc;
 
+/// The channel of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelId {
+    /// Number of the connection, never used again.
+    pub connection: u64,
+    /// Number of the channel on it.
+    pub number: u16,
+}
+
 /// One consumer of a queue.
 pub struct Consumer {
     /// Unique over the broker's life.
     pub id: u64,
     /// The tag that its client knows it by.
     pub tag: ShortString,
+    /// Its channel.
+    pub channel: ChannelId,
     /// Its channel's delivering side.
     pub deliveries: Arc<Deliveries>,
     /// Where the channel notes what it got (see `channel/sources.rs`).
@@ -41,6 +52,7 @@ impl Consumer {
     pub fn new(
         id: u64,
         tag: ShortString,
+        channel: ChannelId,
         deliveries: Arc<Deliveries>,
         source: u32,
         (no_ack, exclusive): (bool, bool),
@@ -51,6 +63,7 @@ impl Consumer {
         Self {
             id,
             tag,
+            channel,
             deliveries,
             source,
             no_ack,

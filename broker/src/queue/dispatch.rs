@@ -6,8 +6,8 @@
 
 use super::consumers::Pick;
 use super::{Queue, State};
-use crate::connection::outbox::{Stalled, Work};
-use crate::connection::records::Records;
+use crate::outbox::records::Records;
+use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
 
 /// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.

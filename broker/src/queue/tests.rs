@@ -1,12 +1,12 @@
 //! A queue with a real log in a folder of its own, and consumers whose outboxes are read back as frames.
 
-use super::consumers::Consumer;
+use super::consumers::{ChannelId, Consumer};
 use super::entry::{Entry, NOWHERE};
 use super::{Definition, Outcome, Queue, Refused};
 use crate::channel::deliver::{Deliveries, Settled};
-use crate::connection::outbox::{Outbox, ROOM_BYTES, Work};
 use crate::limits::Memory;
 use crate::message::Message;
+use crate::outbox::{Outbox, ROOM_BYTES, Work};
 use leveret_amqp::{FieldTable, FrameKind, Method, ShortString, next_frame};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
@@ -87,6 +87,10 @@ impl Bench {
         let consumer = Consumer::new(
             id,
             tag,
+            ChannelId {
+                connection: 1,
+                number: 1,
+            },
             deliveries.clone(),
             source,
             flags,

@@ -4,8 +4,8 @@
 //! logged: who misses some lists the topology anew.
 
 use super::state::Vhost;
-use crate::connection::outbox::Work;
 use crate::events::{EXCHANGE, Event};
+use crate::outbox::Work;
 use crate::queue::entry::{Entry, NOWHERE};
 use leveret_store::Urgency;
 

@@ -1,9 +1,9 @@
-//! Who is connected: what the HTTP API lists and can close.
+//! Clients that are connected: what the HTTP API lists and can close.
 //!
 //! Comes in: connections and channels as they open and close. Goes out: shared records of them, updated in place.
+//! Does not know about channels' work, sockets or the HTTP API.
 
-use super::outbox::Outbox;
-use crate::channel::deliver::Deliveries;
+use crate::outbox::Outbox;
 use crate::queue::Queue;
 use leveret_amqp::FieldTable;
 use parking_lot::{Mutex, RwLock};
@@ -54,8 +54,8 @@ pub struct ConnectionInfo {
 pub struct ChannelInfo {
     /// Its number.
     pub number: u16,
-    /// Its delivering side.
-    pub deliveries: Arc<Deliveries>,
+    /// Its deliveries.
+    pub deliveries: Arc<DeliveryFigures>,
     /// Prefetch count for new consumers.
     pub prefetch: AtomicU32,
     /// Consumers.
@@ -72,9 +72,32 @@ pub struct ChannelInfo {
     pub published: AtomicU64,
 }
 
+/// The deliveries of one channel in figures, kept by whoever delivers.
+#[derive(Debug, Default)]
+pub struct DeliveryFigures {
+    /// Most unacknowledged messages of the whole channel (basic.qos with global=true); 0 is no limit.
+    pub prefetch: AtomicU32,
+    /// Messages delivered and not yet settled, over all consumers and gets.
+    pub outstanding: AtomicU32,
+    /// Of these, messages that the open transaction will settle.
+    pub in_transaction: AtomicU32,
+    /// Messages delivered since the channel was opened.
+    pub delivered: AtomicU64,
+    /// Messages settled since the channel was opened.
+    pub acknowledged: AtomicU64,
+}
+
+impl DeliveryFigures {
+    /// Messages to be acknowledged, without those that a transaction will settle.
+    pub fn unacked(&self) -> u32 {
+        let in_transaction = self.in_transaction.load(Ordering::Relaxed);
+        self.outstanding.load(Ordering::Relaxed).saturating_sub(in_transaction)
+    }
+}
+
 impl ChannelInfo {
     /// A channel without consumers.
-    pub fn new(number: u16, deliveries: Arc<Deliveries>) -> Self {
+    pub fn new(number: u16, deliveries: Arc<DeliveryFigures>) -> Self {
         Self {
             number,
             deliveries,

@@ -3,8 +3,10 @@
 //! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
 //! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
 
-use super::records::Records;
+pub mod records;
+
 use parking_lot::Mutex;
+use records::Records;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
