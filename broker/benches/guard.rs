@@ -13,10 +13,11 @@ use leveret_amqp::{
     put_method_frame,
 };
 use leveret_broker::channel::deliver::Deliveries;
+use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
-use leveret_broker::queue::consumers::{ChannelId, Consumer};
+use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Outcome, Queue};
 use leveret_store::fs::RealFs;
@@ -165,19 +166,20 @@ fn deliver() {
     let mut work = Work::default();
     let mut channels = Vec::new();
     for number in 1..=3 {
-        let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX, true));
+        let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX));
         let source = deliveries.add_source();
-        let consumer = Consumer::new(
-            number.into(),
+        let no_ack = number == 3;
+        let terms = Terms {
+            no_ack,
+            prefetch: 100,
+            ..Terms::default()
+        };
+        let (tag, channel) = (
             ShortString::from_static("consumer"),
             ChannelId { connection: 1, number },
-            deliveries.clone(),
-            source,
-            (number == 3, false),
-            100,
-            0,
-            FieldTable::new(),
         );
+        let subscription = Subscription::new(deliveries.clone(), source, tag.clone(), no_ack, true);
+        let consumer = Consumer::new(number.into(), tag, channel, terms, Arc::new(subscription));
         assert!(queue.consume(consumer, &mut work).is_ok());
         channels.push(deliveries);
     }

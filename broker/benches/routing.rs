@@ -6,10 +6,11 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_broker::channel::deliver::Deliveries;
+use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
-use leveret_broker::queue::consumers::{ChannelId, Consumer};
+use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Queue};
 use leveret_store::fs::RealFs;
@@ -52,22 +53,21 @@ fn dispatch(criterion: &mut Criterion) {
     let memory = Arc::new(Memory::new(u64::MAX));
     let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory));
     let outbox = Arc::new(Outbox::default());
-    let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 131_072, true));
+    let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 131_072));
     let source = deliveries.add_source();
-    let consumer = Consumer::new(
-        1,
+    let (tag, channel) = (
         ShortString::from_static("consumer"),
         ChannelId {
             connection: 1,
             number: 1,
         },
-        deliveries,
-        source,
-        (true, false),
-        0,
-        0,
-        FieldTable::new(),
     );
+    let terms = Terms {
+        no_ack: true,
+        ..Terms::default()
+    };
+    let subscription = Subscription::new(deliveries, source, tag.clone(), true, true);
+    let consumer = Consumer::new(1, tag, channel, terms, Arc::new(subscription));
     let mut work = Work::default();
     assert!(queue.consume(consumer, &mut work).is_ok());
     let message = Message::new(b"", b"orders", &[0, 0], &[b'x'; 100]);

@@ -34,10 +34,13 @@ pub mod uncommitted;
 
 pub mod sources;
 
+pub mod subscription;
+
 pub mod deliver;
 
 use crate::error::{Error, Result};
 use crate::queue::Outcome;
+use crate::queue::consumers::cancelled;
 use confirm::Confirms;
 use leveret_amqp::Method;
 use leveret_amqp::method::{AccessRequestOk, ChannelFlowOk, ConfirmSelectOk};
@@ -114,7 +117,7 @@ impl Channel {
         self.requeue_all(desk);
         for queue in last {
             let told = peer.vhost.expire_queue(&queue, true)?;
-            consume::notify_cancelled(&told, desk);
+            cancelled(&told, &mut desk.work.wakes);
         }
         Ok(())
     }

@@ -198,3 +198,39 @@ impl Drop for Wakes {
         self.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Resumed(AtomicUsize);
+
+    impl Stalled for Resumed {
+        fn resume(self: Arc<Self>, _: &mut Work) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_finds_no_room_is_given_back_once_the_buffer_is_taken() {
+        let (outbox, mut wakes) = (Arc::new(Outbox::default()), Wakes::default());
+        let resumed = Arc::new(Resumed::default());
+        let queue: Arc<dyn Stalled> = resumed.clone();
+        assert!(!outbox.stall(&queue), "there is room");
+        outbox.append(&mut wakes, |out| out.resize(ROOM_BYTES + 1, 0));
+        assert_eq!((outbox.room(), outbox.queued()), (0, ROOM_BYTES + 1));
+        assert!(outbox.stall(&queue) && outbox.stall(&queue));
+        let (mut buffer, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
+        let Poll::Ready(stalled) = outbox.poll_take(&mut context, &mut buffer) else {
+            panic!("there is something to write");
+        };
+        assert_eq!(
+            (stalled.len(), buffer.len(), outbox.room()),
+            (1, ROOM_BYTES + 1, ROOM_BYTES)
+        );
+        stalled.into_iter().for_each(|queue| queue.resume(&mut Work::default()));
+        assert_eq!(resumed.0.load(Ordering::Relaxed), 1);
+        assert!(outbox.poll_take(&mut context, &mut buffer).is_pending());
+    }
+}

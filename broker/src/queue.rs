@@ -1,9 +1,8 @@
 //! One queue: waiting messages, delivered ones, consumers, all behind one short lock.
 //!
-//! Comes in: runs of entries from `channel/publish.rs`, settlements from `channel/settle.rs`, consumers. Goes out: deliveries,
-//! written straight into the consumers' outboxes, and records for the log. An idle queue is this struct and nothing else: no task,
-//! no timer, no file.
-//! Does not know about exchanges, bindings or the vhost.
+//! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to the consumers' subscribers, and records for
+//! the log. An idle queue is this struct and nothing else: no task, no timer, no file.
+//! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
 pub mod dispatch;
 
@@ -16,6 +15,8 @@ pub mod totals;
 pub mod unsettled;
 
 pub mod ready;
+
+pub mod subscriber;
 
 pub mod tail;
 
@@ -263,7 +264,7 @@ impl Queue {
     /// [`Refused::ExclusiveUse`] as RabbitMQ has it for exclusive consumers; [`Refused::Gone`].
     pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
         let mut state = self.change();
-        state.may_consume(consumer.exclusive)?;
+        state.may_consume(consumer.terms.exclusive)?;
         state.had_consumer = true;
         state.consumers.add(consumer);
         state.totals.touch(work.now());
@@ -438,7 +439,7 @@ impl State {
         if self.deleted {
             return Err(Refused::Gone);
         }
-        let taken = self.consumers.iter().any(|other| other.exclusive);
+        let taken = self.consumers.iter().any(|other| other.terms.exclusive);
         if taken || (exclusive && !self.consumers.is_empty()) {
             return Err(Refused::ExclusiveUse);
         }

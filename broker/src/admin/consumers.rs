@@ -68,10 +68,10 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
             tag: consumer.tag.clone(),
             vhost: vhost.to_owned(),
             queue: queue.name().clone(),
-            no_ack: consumer.no_ack,
-            exclusive: consumer.exclusive,
-            prefetch: consumer.prefetch,
-            arguments: consumer.arguments.clone(),
+            no_ack: consumer.terms.no_ack,
+            exclusive: consumer.terms.exclusive,
+            prefetch: consumer.terms.prefetch,
+            arguments: consumer.terms.arguments.clone(),
             channel: consumer.channel,
         });
     });

@@ -10,10 +10,11 @@ use super::names::queue as queue_named;
 use super::overview::{delivery_stats, depth};
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
-use crate::channel::consume::notify_cancelled;
 use crate::channel::state::Desk;
 use crate::metrics::rates::{Backlog, QueueRates};
+use crate::outbox::Wakes;
 use crate::queue::Queue;
+use crate::queue::consumers::cancelled;
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -121,7 +122,7 @@ async fn remove(
     let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
     let queue = queue_named(&vhost, &name)?;
     let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, &actor)?;
-    notify_cancelled(&deleted.consumers, &mut Desk::default());
+    cancelled(&deleted.consumers, &mut Wakes::default());
     admin.node.wait_durable(deleted.change.lsn).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -232,7 +233,7 @@ fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
         });
     }
     let mut exclusive = None;
-    queue.each_consumer(|consumer| exclusive = consumer.exclusive.then(|| consumer.tag.clone()));
+    queue.each_consumer(|consumer| exclusive = consumer.terms.exclusive.then(|| consumer.tag.clone()));
     match exclusive {
         Some(tag) => o.name("exclusive_consumer_tag", &tag),
         None => o.null("exclusive_consumer_tag"),

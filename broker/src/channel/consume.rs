@@ -3,11 +3,13 @@
 //! Comes in: these methods. Goes out: consumers, handed to their queues; their end.
 
 use super::state::{Channel, Consuming, Desk, Peer};
+use super::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::queue::Refused;
-use crate::queue::consumers::{ChannelId, Consumer};
+use crate::queue::consumers::{ChannelId, Consumer, Terms, cancelled};
 use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
-use leveret_amqp::{FieldTable, Method, ShortString, put_method_frame};
+use leveret_amqp::{FieldTable, ShortString};
+use std::sync::Arc;
 
 impl Channel {
     /// basic.consume.
@@ -33,20 +35,25 @@ impl Channel {
         let name = queue.name().clone();
         let id = peer.node.next_consumer_id();
         let source = self.sources.consumer(&self.deliveries, &queue, id);
-        let consumer = Consumer::new(
-            id,
-            tag.clone(),
-            ChannelId {
-                connection: peer.info.id,
-                number: self.number,
-            },
+        let terms = Terms {
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            prefetch: u32::from(self.prefetch),
+            priority,
+            arguments: consume.arguments.clone(),
+        };
+        let channel = ChannelId {
+            connection: peer.info.id,
+            number: self.number,
+        };
+        let subscription = Subscription::new(
             self.deliveries.clone(),
             source,
-            (consume.no_ack, consume.exclusive),
-            u32::from(self.prefetch),
-            priority,
-            consume.arguments.clone(),
+            tag.clone(),
+            consume.no_ack,
+            peer.cancel_notify,
         );
+        let consumer = Consumer::new(id, tag.clone(), channel, terms, Arc::new(subscription));
         // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer: so the
         // reply goes first and the consumer is added only if the queue will take it.
         if let Err(refused) = queue.may_consume(consume.exclusive) {
@@ -113,7 +120,7 @@ impl Channel {
         self.deliveries.retire_source(consuming.source);
         if consuming.queue.cancel(consuming.id) {
             let told = peer.vhost.expire_queue(&consuming.queue, true)?;
-            notify_cancelled(&told, desk);
+            cancelled(&told, &mut desk.work.wakes);
         }
         Ok(())
     }
@@ -143,23 +150,6 @@ impl Channel {
     pub fn wake_consumed_queues(&self, desk: &mut Desk) {
         for consuming in self.consumers.values() {
             consuming.queue.dispatch(&mut desk.work);
-        }
-    }
-}
-
-/// Tells consumers that their queue has gone (RabbitMQ's consumer cancel notification), those that understand it.
-pub fn notify_cancelled(consumers: &[Consumer], desk: &mut Desk) {
-    for consumer in consumers {
-        let channel = consumer.deliveries.channel();
-        let cancel = Method::BasicCancel(BasicCancel {
-            consumer_tag: consumer.tag.clone(),
-            no_wait: true,
-        });
-        if consumer.deliveries.cancel_notify() {
-            consumer
-                .deliveries
-                .outbox()
-                .append(&mut desk.work.wakes, |out| put_method_frame(out, channel, &cancel));
         }
     }
 }

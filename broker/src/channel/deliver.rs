@@ -21,7 +21,6 @@ pub struct Deliveries {
     outbox: Arc<Outbox>,
     channel: u16,
     frame_max: u32,
-    cancel_notify: bool,
     /// Limit, unacknowledged messages and totals of the channel.
     figures: Arc<DeliveryFigures>,
     state: Mutex<State>,
@@ -67,7 +66,7 @@ pub struct UnknownDeliveryTag(pub u64);
 
 impl Deliveries {
     /// The delivering side of channel number `channel`.
-    pub fn new(outbox: Arc<Outbox>, channel: u16, frame_max: u32, cancel_notify: bool) -> Self {
+    pub fn new(outbox: Arc<Outbox>, channel: u16, frame_max: u32) -> Self {
         let state = State {
             next_tag: 1,
             unacked: VecDeque::new(),
@@ -78,7 +77,6 @@ impl Deliveries {
             outbox,
             channel,
             frame_max,
-            cancel_notify,
             figures: Arc::default(),
             state: Mutex::new(state),
         }
@@ -92,11 +90,6 @@ impl Deliveries {
     /// The channel's number.
     pub fn channel(&self) -> u16 {
         self.channel
-    }
-
-    /// Whether the client understands basic.cancel from the broker.
-    pub fn cancel_notify(&self) -> bool {
-        self.cancel_notify
     }
 
     /// Its figures, which it keeps up to date.
@@ -114,10 +107,12 @@ impl Deliveries {
         self.figures.prefetch.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether the channel-wide limit leaves room for one more message beside `assigned` that are on their way.
-    pub fn has_channel_credit(&self, assigned: usize) -> bool {
-        let limit = self.channel_prefetch();
-        limit == 0 || (self.figures.outstanding.load(Ordering::Relaxed) as usize + assigned) < limit as usize
+    /// Messages for which the channel-wide limit leaves room; `None` without such a limit.
+    pub fn channel_credit(&self) -> Option<u32> {
+        match self.channel_prefetch() {
+            0 => None,
+            limit => Some(limit.saturating_sub(self.figures.outstanding.load(Ordering::Relaxed))),
+        }
     }
 
     /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what it stands
@@ -315,7 +310,7 @@ mod tests {
     use super::*;
 
     fn deliveries() -> Deliveries {
-        Deliveries::new(Arc::new(Outbox::default()), 1, 4096, true)
+        Deliveries::new(Arc::new(Outbox::default()), 1, 4096)
     }
 
     #[test]
@@ -352,15 +347,16 @@ mod tests {
         held.clear();
         assert_eq!(deliveries.hold(2, true, &mut held), Ok(()));
         deliveries.set_channel_prefetch(5);
-        assert!(
-            !deliveries.has_channel_credit(0),
+        assert_eq!(
+            deliveries.channel_credit(),
+            Some(0),
             "held messages count until the commit"
         );
         deliveries.settle_all(&mut settled);
         assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![3, 4, 5]));
         deliveries.settle_held(&held, &mut settled);
         assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![1, 2]));
-        assert!(deliveries.has_channel_credit(4));
+        assert_eq!(deliveries.channel_credit(), Some(5));
         assert_eq!(deliveries.hold(1, false, &mut held), Err(UnknownDeliveryTag(1)));
     }
 }

@@ -1,10 +1,10 @@
 //! queue.declare, bind, unbind, purge, delete.
 
-use super::consume::notify_cancelled;
 use super::exchange::missing_is_done;
 use super::state::{Channel, Desk, Peer};
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
+use crate::queue::consumers::cancelled;
 use crate::vhost::names::REPLY_TO;
 use leveret_amqp::ShortString;
 use leveret_amqp::method::{
@@ -125,7 +125,7 @@ impl Channel {
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
         self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
         self.publish_info();
-        notify_cancelled(&deleted.consumers, desk);
+        cancelled(&deleted.consumers, &mut desk.work.wakes);
         peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
         if !delete.no_wait {
             self.reply_when(

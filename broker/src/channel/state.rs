@@ -102,12 +102,7 @@ pub struct Consuming {
 impl Channel {
     /// An open channel.
     pub fn new(number: u16, peer: &Peer) -> Self {
-        let deliveries = Arc::new(Deliveries::new(
-            peer.outbox.clone(),
-            number,
-            peer.frame_max,
-            peer.cancel_notify,
-        ));
+        let deliveries = Arc::new(Deliveries::new(peer.outbox.clone(), number, peer.frame_max));
         let info = Arc::new(ChannelInfo::new(number, deliveries.figures().clone()));
         peer.info.channels.lock().insert(number, info.clone());
         Self {

@@ -9,6 +9,7 @@ use crate::channel::content::Content;
 use crate::channel::state::{Channel, Desk, Peer};
 use crate::error::{Error, Result};
 use crate::outbox::Stalled;
+use crate::queue::consumers::cancelled;
 use bytes::Bytes;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -390,7 +391,7 @@ impl Session {
         let queues = std::mem::take(&mut *self.peer.info.exclusive_queues.lock());
         for queue in queues {
             match self.peer.vhost.expire_queue(&queue, false) {
-                Ok(consumers) => crate::channel::consume::notify_cancelled(&consumers, &mut self.desk),
+                Ok(consumers) => cancelled(&consumers, &mut self.desk.work.wakes),
                 Err(error) => failed = Some(error),
             }
         }

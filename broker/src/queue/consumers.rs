@@ -1,10 +1,12 @@
-//! Who may get the next message of a queue: consumers with credit and room, highest priority first, in turn within a priority.
+//! The consumers of a queue, and the one that gets the next message: among those with credit and room, highest priority first, in
+//! turn within a priority.
 //!
-//! Comes in: consumers from `channel/consume.rs`. Goes out: the index of the one whose turn it is.
-//! Does not know about messages.
+//! Comes in: consumers, messages to be assigned, credit. Goes out: the index of the consumer whose turn it is.
+//! Does not know about channels: a consumer's client is a [`Subscriber`].
 
 use super::entry::Entry;
-use crate::channel::deliver::Deliveries;
+use super::subscriber::{Allowance, Subscriber};
+use crate::outbox::Wakes;
 use leveret_amqp::{FieldTable, ShortString};
 use std::sync::Arc;
 
@@ -25,10 +27,20 @@ pub struct Consumer {
     pub tag: ShortString,
     /// Its channel.
     pub channel: ChannelId,
-    /// Its channel's delivering side.
-    pub deliveries: Arc<Deliveries>,
-    /// Where the channel notes what it got (see `channel/sources.rs`).
-    pub source: u32,
+    /// Its terms.
+    pub terms: Terms,
+    /// Its client.
+    pub(super) subscriber: Arc<dyn Subscriber>,
+    unacked: u32,
+    /// Limits of its client that are left of this round of dispatch.
+    allowance: Allowance,
+    /// Messages that it got in this round.
+    pub(super) batch: Vec<Entry>,
+}
+
+/// Terms on which a consumer gets messages.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
     /// No acknowledgements: a message is done with when it is written.
     pub no_ack: bool,
     /// It alone may consume.
@@ -39,40 +51,19 @@ pub struct Consumer {
     pub priority: i32,
     /// The arguments of basic.consume.
     pub arguments: FieldTable,
-    unacked: u32,
-    /// Bytes that it may still get in this round of dispatch.
-    room: usize,
-    /// What it got in this round.
-    pub(super) batch: Vec<Entry>,
 }
 
 impl Consumer {
     /// A consumer without messages.
-    #[expect(clippy::too_many_arguments, reason = "the fields of basic.consume")]
-    pub fn new(
-        id: u64,
-        tag: ShortString,
-        channel: ChannelId,
-        deliveries: Arc<Deliveries>,
-        source: u32,
-        (no_ack, exclusive): (bool, bool),
-        prefetch: u32,
-        priority: i32,
-        arguments: FieldTable,
-    ) -> Self {
+    pub fn new(id: u64, tag: ShortString, channel: ChannelId, terms: Terms, subscriber: Arc<dyn Subscriber>) -> Self {
         Self {
             id,
             tag,
             channel,
-            deliveries,
-            source,
-            no_ack,
-            exclusive,
-            prefetch,
-            priority,
-            arguments,
+            terms,
+            subscriber,
             unacked: 0,
-            room: 0,
+            allowance: Allowance::default(),
             batch: Vec::new(),
         }
     }
@@ -83,22 +74,29 @@ impl Consumer {
     }
 
     fn has_credit(&self) -> bool {
-        if self.no_ack {
+        if self.terms.no_ack {
             return true;
         }
-        (self.prefetch == 0 || self.unacked < self.prefetch) && self.deliveries.has_channel_credit(self.batch.len())
+        (self.terms.prefetch == 0 || self.unacked < self.terms.prefetch) && self.allowance.shared_credit != Some(0)
     }
 }
 
-/// Why nobody could be picked.
+/// Tells the clients of consumers that their queue has gone.
+pub fn cancelled(consumers: &[Consumer], wakes: &mut Wakes) {
+    for consumer in consumers {
+        consumer.subscriber.cancelled(wakes);
+    }
+}
+
+/// The result of a look for the next consumer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pick {
     /// The consumer at this index is next.
     Consumer(usize),
-    /// Somebody has credit, but its connection's buffer is full.
+    /// None has both; this one has credit, but its client has no room.
     Stalled(usize),
-    /// Nobody has credit.
-    Nobody,
+    /// None has credit.
+    NoCredit,
 }
 
 /// The consumers of one queue.
@@ -106,7 +104,7 @@ pub enum Pick {
 pub struct Consumers {
     /// Descending by priority.
     list: Vec<Consumer>,
-    /// Whose turn it is, as an index.
+    /// The one whose turn it is, as an index.
     next: usize,
     mixed_priorities: bool,
 }
@@ -127,8 +125,8 @@ impl Consumers {
         self.list.is_empty()
     }
 
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Consumer> {
-        self.list.get_mut(index)
+    pub(super) fn get(&self, index: usize) -> Option<&Consumer> {
+        self.list.get(index)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
@@ -137,7 +135,9 @@ impl Consumers {
 
     /// Adds one, behind those of the same priority.
     pub fn add(&mut self, consumer: Consumer) {
-        let at = self.list.partition_point(|other| other.priority >= consumer.priority);
+        let at = self
+            .list
+            .partition_point(|other| other.terms.priority >= consumer.terms.priority);
         self.list.insert(at, consumer);
         self.turn_over();
     }
@@ -157,21 +157,21 @@ impl Consumers {
     }
 
     fn turn_over(&mut self) {
-        let first = self.list.first().map(|consumer| consumer.priority);
-        self.mixed_priorities = self.list.iter().any(|consumer| Some(consumer.priority) != first);
+        let first = self.list.first().map(|consumer| consumer.terms.priority);
+        self.mixed_priorities = self.list.iter().any(|consumer| Some(consumer.terms.priority) != first);
         if self.next >= self.list.len() {
             self.next = 0;
         }
     }
 
-    /// Starts a round: looks up how much each connection takes.
+    /// Starts a round: asks each client how much it takes.
     pub(super) fn begin_round(&mut self) {
         for consumer in &mut self.list {
-            consumer.room = consumer.deliveries.outbox().room();
+            consumer.allowance = consumer.subscriber.allowance();
         }
     }
 
-    /// Whose turn it is.
+    /// The consumer whose turn it is.
     pub(super) fn pick(&mut self) -> Pick {
         if self.mixed_priorities {
             return self.pick_by_priority();
@@ -181,15 +181,15 @@ impl Consumers {
 
     fn pick_by_priority(&mut self) -> Pick {
         let mut start = 0;
-        let mut stalled = Pick::Nobody;
+        let mut stalled = Pick::NoCredit;
         while let Some(first) = self.list.get(start) {
-            let priority = first.priority;
+            let priority = first.terms.priority;
             let end = start
                 + self
                     .list
                     .iter()
                     .skip(start)
-                    .take_while(|c| c.priority == priority)
+                    .take_while(|c| c.terms.priority == priority)
                     .count();
             let from = if (start..end).contains(&self.next) {
                 self.next
@@ -197,7 +197,7 @@ impl Consumers {
                 start
             };
             match self.pick_in(start, end, from) {
-                Pick::Nobody => {}
+                Pick::NoCredit => {}
                 Pick::Stalled(at) => stalled = Pick::Stalled(at),
                 pick @ Pick::Consumer(_) => return pick,
             }
@@ -208,7 +208,7 @@ impl Consumers {
 
     /// The first with credit and room among `start..end`, from `from` on, around the end.
     fn pick_in(&mut self, start: usize, end: usize, from: usize) -> Pick {
-        let mut stalled = Pick::Nobody;
+        let mut stalled = Pick::NoCredit;
         for step in 0..end - start {
             let at = if from + step < end {
                 from + step
@@ -219,7 +219,7 @@ impl Consumers {
             if !consumer.has_credit() {
                 continue;
             }
-            if consumer.room == 0 {
+            if consumer.allowance.room == 0 {
                 stalled = Pick::Stalled(at);
                 continue;
             }
@@ -229,11 +229,11 @@ impl Consumers {
         stalled
     }
 
-    /// Gives the consumer a message of this round. True if the round must end here: its channel has a limit of its own, which other
-    /// consumers share, so the delivery must be counted before the next look.
+    /// Gives the consumer a message of this round. True if the round must end here: its client has a limit that other consumers
+    /// share, so the delivery must be counted before the next look.
     pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
-        /// What a delivery's frames cost beside body and properties.
-        const FRAMES: usize = 64;
+        /// Bytes of a delivery beside body and properties.
+        const ENVELOPE: usize = 64;
         let Some(consumer) = self.list.get_mut(index) else {
             return true;
         };
@@ -241,13 +241,13 @@ impl Consumers {
             .message
             .as_ref()
             .map_or(0, |m| m.body().len() + m.properties().len())
-            + FRAMES;
-        consumer.room = consumer.room.saturating_sub(cost);
-        if !consumer.no_ack {
+            + ENVELOPE;
+        consumer.allowance.room = consumer.allowance.room.saturating_sub(cost);
+        if !consumer.terms.no_ack {
             consumer.unacked += 1;
         }
         consumer.batch.push(entry);
-        !consumer.no_ack && consumer.deliveries.channel_prefetch() > 0
+        !consumer.terms.no_ack && consumer.allowance.shared_credit.is_some()
     }
 
     /// A consumer's messages were settled: it has credit again.

@@ -1,10 +1,10 @@
 //! Hands waiting messages to consumers, in rounds: whoever has credit takes one in turn, then each gets its run in one go.
 //!
-//! Comes in: a queue with something new (messages, consumers, credit, room). Goes out: entries to `channel/deliver.rs`, and to
-//! `unsettled` those that must be acknowledged.
-//! Does not know how a delivery looks on the wire.
+//! Comes in: a queue with something new (messages, consumers, credit, room). Goes out: runs of messages to their
+//! subscribers, and to `unsettled` those that must be acknowledged.
+//! Does not know about channels, or how a delivery looks on the wire.
 
-use super::consumers::Pick;
+use super::consumers::{Consumer, Pick};
 use super::{Queue, State};
 use crate::outbox::records::Records;
 use crate::outbox::{Stalled, Work};
@@ -34,7 +34,7 @@ impl Queue {
         }
     }
 
-    /// One round. False when nobody can take more.
+    /// One round. False when no consumer can take more.
     fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         let source = self.source();
         let mut lost = Vec::new();
@@ -54,12 +54,12 @@ impl Queue {
                 }
                 Pick::Stalled(index) => {
                     let stalled: Arc<dyn Stalled> = self.clone();
-                    let outbox = state.consumers.get_mut(index).map(|c| c.deliveries.outbox().clone());
+                    let stalls = |consumer: &Consumer| consumer.subscriber.stall(&stalled);
                     // Room may have come between the look and the note: then another round.
-                    go_on = outbox.is_some_and(|outbox| handed_out == 0 && !outbox.stall(&stalled)) || handed_out > 0;
+                    go_on = handed_out > 0 || state.consumers.get(index).is_some_and(|consumer| !stalls(consumer));
                     break;
                 }
-                Pick::Nobody => {
+                Pick::NoCredit => {
                     go_on = false;
                     break;
                 }
@@ -87,14 +87,8 @@ impl Queue {
             }
             let mut batch = std::mem::take(&mut consumer.batch);
             totals.redelivered += batch.iter().filter(|entry| entry.redelivered).count() as u64;
-            consumer.deliveries.deliver(
-                &mut work.wakes,
-                consumer.source,
-                consumer.tag.as_bytes(),
-                consumer.no_ack,
-                &batch,
-            );
-            if consumer.no_ack {
+            consumer.subscriber.deliver(&batch, &mut work.wakes);
+            if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch
                     .drain(..)

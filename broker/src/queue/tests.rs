@@ -1,18 +1,19 @@
-//! A queue with a real log in a folder of its own, and consumers whose outboxes are read back as frames.
+//! A queue with a real log in a folder of its own, and clients that keep what they are given.
 
-use super::consumers::{ChannelId, Consumer};
+use super::consumers::{ChannelId, Consumer, Terms, cancelled};
 use super::entry::{Entry, NOWHERE};
+use super::subscriber::{Allowance, Subscriber};
 use super::{Definition, Outcome, Queue, Refused};
-use crate::channel::deliver::{Deliveries, Settled};
 use crate::limits::Memory;
 use crate::message::Message;
-use crate::outbox::{Outbox, ROOM_BYTES, Work};
-use leveret_amqp::{FieldTable, FrameKind, Method, ShortString, next_frame};
+use crate::outbox::{Stalled, Wakes, Work};
+use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 struct Bench {
@@ -77,41 +78,27 @@ impl Bench {
             .enqueue(&mut vec![Entry::new(id, location, message)], &mut self.work);
     }
 
-    fn consumer(&mut self, id: u64, prefetch: u32, priority: i32) -> Client {
-        let outbox = Arc::new(Outbox::default());
-        let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 0, true));
-        let source = deliveries.add_source();
-        let tag = ShortString::truncated(&format!("c{id}"));
-        let flags = (prefetch == u32::MAX, false);
-        let prefetch = if flags.0 { 0 } else { prefetch };
-        let consumer = Consumer::new(
-            id,
-            tag,
-            ChannelId {
-                connection: 1,
-                number: 1,
-            },
-            deliveries.clone(),
-            source,
-            flags,
-            prefetch,
+    fn consumer(&mut self, id: u64, prefetch: u32, priority: i32) -> Arc<Client> {
+        let no_ack = prefetch == u32::MAX;
+        let terms = Terms {
+            no_ack,
+            prefetch: if no_ack { 0 } else { prefetch },
             priority,
-            FieldTable::new(),
-        );
+            ..Terms::default()
+        };
+        let channel = ChannelId {
+            connection: 1,
+            number: 1,
+        };
+        let client = Arc::new(Client::new(id));
+        let tag = ShortString::truncated(&format!("c{id}"));
+        let consumer = Consumer::new(id, tag, channel, terms, client.clone());
         assert!(self.queue.consume(consumer, &mut self.work).is_ok());
-        Client { outbox, deliveries, id }
+        client
     }
 
-    fn settle(&mut self, client: &Client, tag: u64, multiple: bool, outcome: Outcome) {
-        let mut settled = Vec::new();
-        client.deliveries.settle(tag, multiple, &mut settled).expect("a tag");
-        self.pass_on(client.id, settled, outcome);
-    }
-
-    fn pass_on(&mut self, consumer: u64, settled: Vec<Settled>, outcome: Outcome) {
-        for run in settled {
-            self.queue.settle(consumer, &run.ids, outcome, &mut self.work);
-        }
+    fn settle(&mut self, client: &Client, ids: &[u64], outcome: Outcome) {
+        self.queue.settle(client.id, ids, outcome, &mut self.work);
     }
 
     fn get(&mut self) -> Option<(u64, bool, Vec<u8>)> {
@@ -124,42 +111,72 @@ impl Bench {
     }
 }
 
+/// A client that keeps what it is given, and reads only when it is told to.
 struct Client {
-    outbox: Arc<Outbox>,
-    deliveries: Arc<Deliveries>,
     id: u64,
+    unread: Mutex<Vec<Delivery>>,
+    stalled: Mutex<Vec<Arc<dyn Stalled>>>,
+    shared_credit: Mutex<Option<u32>>,
+    cancelled: AtomicBool,
 }
 
+/// Id, redelivered and body.
+type Delivery = (u64, bool, Vec<u8>);
+
+/// Bytes that a client takes without reading.
+const ROOM: usize = 512 * 1024;
+
 impl Client {
-    /// Delivery tag, redelivered and body of what came since the last call.
-    fn deliveries(&self) -> Vec<(u64, bool, Vec<u8>)> {
-        let (mut bytes, mut found) = (Vec::new(), Vec::new());
-        let _ = self
-            .outbox
-            .poll_take(&mut Context::from_waker(Waker::noop()), &mut bytes);
-        let mut rest = &bytes[..];
-        while let Ok(Some(frame)) = next_frame(rest, 0) {
-            match frame.kind {
-                FrameKind::Method => match Method::parse(frame.payload) {
-                    Ok(Method::BasicDeliver(deliver)) => {
-                        found.push((deliver.delivery_tag, deliver.redelivered, Vec::new()))
-                    }
-                    other => panic!("{other:?}"),
-                },
-                FrameKind::Body => found
-                    .last_mut()
-                    .expect("a method first")
-                    .2
-                    .extend_from_slice(frame.payload),
-                _ => {}
-            }
-            rest = &rest[frame.wire_len()..];
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            unread: Mutex::default(),
+            stalled: Mutex::default(),
+            shared_credit: Mutex::default(),
+            cancelled: AtomicBool::new(false),
         }
-        found
+    }
+
+    fn unread_bytes(&self) -> usize {
+        self.unread.lock().iter().map(|(_, _, body)| body.len()).sum()
+    }
+
+    /// Messages that came since the last call.
+    fn reads(&self) -> Vec<Delivery> {
+        std::mem::take(&mut *self.unread.lock())
     }
 
     fn bodies(&self) -> Vec<Vec<u8>> {
-        self.deliveries().into_iter().map(|(_, _, body)| body).collect()
+        self.reads().into_iter().map(|(_, _, body)| body).collect()
+    }
+}
+
+impl Subscriber for Client {
+    fn allowance(&self) -> Allowance {
+        Allowance {
+            room: ROOM.saturating_sub(self.unread_bytes()),
+            shared_credit: *self.shared_credit.lock(),
+        }
+    }
+
+    fn deliver(&self, run: &[Entry], _: &mut Wakes) {
+        if let Some(credit) = &mut *self.shared_credit.lock() {
+            *credit -= run.len() as u32;
+        }
+        let deliveries = run.iter().map(|entry| {
+            let body = entry.message.as_ref().expect("in memory").body().to_vec();
+            (entry.id, entry.redelivered, body)
+        });
+        self.unread.lock().extend(deliveries);
+    }
+
+    fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
+        self.stalled.lock().push(queue.clone());
+        true
+    }
+
+    fn cancelled(&self, _: &mut Wakes) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -182,9 +199,25 @@ fn credit_limits_and_comes_back() {
         bench.publish(body, true);
     }
     assert_eq!(client.bodies(), [b"1", b"2"]);
-    bench.settle(&client, 2, true, Outcome::Acked);
+    bench.settle(&client, &[1, 2], Outcome::Acked);
     assert_eq!(client.bodies(), [b"3", b"4"]);
     assert_eq!(bench.queue.snapshot().unacked, 2);
+}
+
+#[test]
+fn a_limit_that_consumers_share_is_counted_message_by_message() {
+    let mut bench = Bench::new();
+    let client = bench.consumer(1, 0, 0);
+    *client.shared_credit.lock() = Some(2);
+    let other = bench.consumer(2, 1, -1);
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish(body, false);
+    }
+    assert_eq!(client.bodies(), [b"1", b"2"]);
+    assert_eq!(other.bodies(), [b"3"]);
+    *client.shared_credit.lock() = Some(7);
+    bench.queue.dispatch(&mut bench.work);
+    assert_eq!(client.bodies(), [b"4"]);
 }
 
 #[test]
@@ -205,10 +238,10 @@ fn requeued_messages_go_back_to_their_places_and_say_so() {
     for body in [b"1", b"2", b"3", b"4"] {
         bench.publish(body, true);
     }
-    assert_eq!(client.deliveries().len(), 3);
+    assert_eq!(client.reads().len(), 3);
     assert!(!bench.queue.cancel(1));
-    bench.settle(&client, 2, false, Outcome::Acked);
-    bench.settle(&client, 3, true, Outcome::Requeued);
+    bench.settle(&client, &[2], Outcome::Acked);
+    bench.settle(&client, &[1, 3], Outcome::Requeued);
     let order: Vec<_> = std::iter::from_fn(|| bench.get())
         .map(|(_, again, body)| (again, body))
         .collect();
@@ -219,29 +252,19 @@ fn requeued_messages_go_back_to_their_places_and_say_so() {
 }
 
 #[test]
-fn a_client_that_does_not_read_fills_its_outbox_and_no_more() {
+fn a_client_that_does_not_read_gets_what_it_has_room_for() {
     let mut bench = Bench::new();
     let client = bench.consumer(1, u32::MAX, 0);
     let body = vec![7; 10_000];
     for _ in 0..200 {
         bench.publish(&body, false);
     }
-    assert!(
-        client.outbox.queued() <= ROOM_BYTES + 11_000,
-        "{}",
-        client.outbox.queued()
-    );
+    assert!(client.unread_bytes() <= ROOM + 11_000, "{}", client.unread_bytes());
     let waiting = bench.queue.snapshot().ready;
     assert!(waiting > 100, "{waiting}");
-    let mut buffer = Vec::new();
-    let stalled = match client
-        .outbox
-        .poll_take(&mut Context::from_waker(Waker::noop()), &mut buffer)
-    {
-        std::task::Poll::Ready(stalled) => stalled,
-        std::task::Poll::Pending => panic!("nothing to write"),
-    };
-    assert_eq!(stalled.len(), 1, "the queue is asked again when there is room");
+    client.reads();
+    let stalled = std::mem::take(&mut *client.stalled.lock());
+    assert!(!stalled.is_empty(), "the queue is asked again when there is room");
     stalled[0].clone().resume(&mut bench.work);
     assert!(bench.queue.snapshot().ready < waiting);
 }
@@ -268,10 +291,12 @@ fn deleting_is_refused_atomically_and_then_final() {
     let mut bench = Bench::new();
     bench.publish(b"1", true);
     assert_eq!(bench.queue.delete(false, true).err(), Some(Refused::NotEmpty(1)));
-    let _client = bench.consumer(1, 1, 0);
+    let client = bench.consumer(1, 1, 0);
     assert_eq!(bench.queue.delete(true, false).err(), Some(Refused::InUse));
     let deleted = bench.queue.delete(false, false).expect("no condition");
     assert_eq!((deleted.messages, deleted.consumers.len()), (0, 1));
+    cancelled(&deleted.consumers, &mut bench.work.wakes);
+    assert!(client.cancelled.load(Ordering::Relaxed));
     bench.publish(b"2", true);
     assert_eq!(bench.queue.counts(), (0, 0));
     assert_eq!(bench.queue.delete(false, false).err(), Some(Refused::Gone));
@@ -308,9 +333,6 @@ proptest! {
     #[test]
     fn the_queue_behaves_as_a_sorted_set(steps in steps()) {
         let mut bench = Bench::new();
-        let outbox = Arc::new(Outbox::default());
-        let deliveries = Deliveries::new(outbox, 1, 0, true);
-        let source = deliveries.add_source();
         let (mut waiting, mut out) = (std::collections::BTreeMap::new(), Vec::new());
         bench.next = 10;
         for step in steps {
@@ -322,7 +344,7 @@ proptest! {
                 }
                 Step::Late(by) => {
                     let id = bench.next - 1 - by.min(3);
-                    if !waiting.contains_key(&id) && !out.iter().any(|(other, _)| *other == id) {
+                    if !waiting.contains_key(&id) && !out.contains(&id) {
                         bench.publish_as(id, b"x", false);
                         waiting.insert(id, false);
                     }
@@ -330,17 +352,16 @@ proptest! {
                 Step::Get => {
                     let mut got = None;
                     bench.queue.get(false, &mut bench.work, |entry, _| {
-                        got = Some((entry.id, entry.redelivered, deliveries.note_get(source, false, entry.id)));
+                        got = Some((entry.id, entry.redelivered));
                     });
-                    prop_assert_eq!(got.map(|(id, again, _)| (id, again)), waiting.pop_first());
-                    out.extend(got.map(|(id, _, tag)| (id, tag)));
+                    prop_assert_eq!(got, waiting.pop_first());
+                    out.extend(got.map(|(id, _)| id));
                 }
                 Step::Ack(which) | Step::Requeue(which) if !out.is_empty() => {
-                    let (id, tag) = out.remove(which % out.len());
-                    let mut settled = Vec::new();
-                    deliveries.settle(tag, false, &mut settled).expect("it is out");
+                    let id = out.remove(which % out.len());
                     let requeued = matches!(step, Step::Requeue(_));
-                    bench.pass_on(0, settled, if requeued { Outcome::Requeued } else { Outcome::Acked });
+                    let outcome = if requeued { Outcome::Requeued } else { Outcome::Acked };
+                    bench.queue.settle(0, &[id], outcome, &mut bench.work);
                     if requeued {
                         waiting.insert(id, true);
                     }

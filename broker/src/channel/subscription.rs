@@ -1,0 +1,67 @@
+//! A consumer of a channel, as its queue sees it.
+//!
+//! Comes in: runs of messages from the queue, on whatever thread published or settled. Goes out: the same to the channel's delivering
+//! side, with the consumer's tag; basic.cancel when the queue has gone.
+
+use super::deliver::Deliveries;
+use crate::outbox::{Stalled, Wakes};
+use crate::queue::entry::Entry;
+use crate::queue::subscriber::{Allowance, Subscriber};
+use leveret_amqp::method::BasicCancel;
+use leveret_amqp::{Method, ShortString, put_method_frame};
+use std::sync::Arc;
+
+/// One consumer of a channel.
+pub struct Subscription {
+    deliveries: Arc<Deliveries>,
+    source: u32,
+    tag: ShortString,
+    no_ack: bool,
+    cancel_notify: bool,
+}
+
+impl Subscription {
+    /// A consumer whose messages are noted under `source`. `cancel_notify`: the client understands basic.cancel from the broker.
+    pub fn new(deliveries: Arc<Deliveries>, source: u32, tag: ShortString, no_ack: bool, cancel_notify: bool) -> Self {
+        Self {
+            deliveries,
+            source,
+            tag,
+            no_ack,
+            cancel_notify,
+        }
+    }
+}
+
+impl Subscriber for Subscription {
+    fn allowance(&self) -> Allowance {
+        Allowance {
+            room: self.deliveries.outbox().room(),
+            shared_credit: self.deliveries.channel_credit().filter(|_| !self.no_ack),
+        }
+    }
+
+    fn deliver(&self, run: &[Entry], wakes: &mut Wakes) {
+        let tag = self.tag.as_bytes();
+        self.deliveries.deliver(wakes, self.source, tag, self.no_ack, run);
+    }
+
+    fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
+        self.deliveries.outbox().stall(queue)
+    }
+
+    /// RabbitMQ's consumer cancel notification.
+    fn cancelled(&self, wakes: &mut Wakes) {
+        if !self.cancel_notify {
+            return;
+        }
+        let channel = self.deliveries.channel();
+        let cancel = Method::BasicCancel(BasicCancel {
+            consumer_tag: self.tag.clone(),
+            no_wait: true,
+        });
+        self.deliveries
+            .outbox()
+            .append(wakes, |out| put_method_frame(out, channel, &cancel));
+    }
+}
