@@ -52,7 +52,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may go on before others have their turn: as long as nobody waits noticeably, with a batch at most on top.
 const TURN: Duration = Duration::from_micros(200);
 /// The shortest time that a publisher is left alone for: timers have no finer grain.
-const HOLD_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
@@ -92,9 +92,9 @@ struct Connection<S> {
     read_size: usize,
     /// Bytes asked for by the last read.
     asked: usize,
-    /// Whole frames that wait, and what for.
+    /// Whole frames that wait, and the position of the log that they wait for.
     rest: Bytes,
-    paused: Option<Lsn>,
+    awaits: Option<Lsn>,
     /// What is being written.
     write: Vec<u8>,
     written: usize,
@@ -110,8 +110,8 @@ struct Connection<S> {
     /// When the present turn on a thread of the runtime began.
     turn: Option<Instant>,
     pace: Pace,
-    /// It is not read before that: consumers are behind.
-    held: Option<Pin<Box<Sleep>>>,
+    /// The end of the time for which it is not read because consumers are behind.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// What woke the connection.
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_size: READ_MIN,
             asked: 0,
             rest: Bytes::new(),
-            paused: None,
+            awaits: None,
             write: Vec::new(),
             written: 0,
             tick,
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             close: None,
             turn: None,
             pace: Pace::new(std::time::Instant::now()),
-            held: None,
+            pause: None,
         }
     }
 
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Tick => self.tick()?,
             }
             self.work();
-            self.hold();
+            self.pause();
             if read && let Some(turn) = self.turn {
                 self.pace.has_read(turn.into_std(), self.session.streamed);
             }
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }));
             }
         }
-        self.held.take_if(|held| held.as_mut().poll(context).is_ready());
+        self.pause.take_if(|pause| pause.as_mut().poll(context).is_ready());
         if self.may_read() {
             self.make_room();
             let mut room = (&mut self.read).limit(self.asked);
@@ -232,17 +232,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn may_read(&self) -> bool {
         self.close.is_none()
             && self.rest.is_empty()
-            && self.paused.is_none()
-            && self.held.is_none()
+            && self.awaits.is_none()
+            && self.pause.is_none()
             && !self.told_blocked
             && self.session.peer.outbox.queued() < OUTBOX_LIMIT
     }
 
     /// Leaves the client alone for as long as the queues that it publishes to ask for, if that is worth a timer.
-    fn hold(&mut self) {
-        let hold = self.session.take_hold();
-        if hold >= HOLD_MIN {
-            self.held = Some(Box::pin(sleep(hold)));
+    fn pause(&mut self) {
+        let pause = self.session.take_pause();
+        if pause >= PAUSE_MIN {
+            self.pause = Some(Box::pin(sleep(pause)));
         }
     }
 
@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             self.session.advance();
             self.check_log();
-            if self.paused.is_some() || self.told_blocked {
+            if self.awaits.is_some() || self.told_blocked {
                 break;
             }
             if self.rest.is_empty() {
@@ -294,9 +294,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.session.feed(&self.rest) {
                 Flow::Done => self.rest = Bytes::new(),
-                Flow::Paused(at, lsn) => {
+                Flow::Waits(at, lsn) => {
                     self.rest.advance(at);
-                    self.paused = Some(lsn);
+                    self.awaits = Some(lsn);
                 }
             }
         }
@@ -345,18 +345,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn check_log(&mut self) {
         let node = &self.session.peer.node;
         let behind = self.session.log_is_behind();
-        if self.paused.is_none() && behind {
-            self.paused = Some(node.log.durable());
+        if self.awaits.is_none() && behind {
+            self.awaits = Some(node.log.durable());
         }
-        if self.paused.is_none() && !self.session.waits_for_log() {
+        if self.awaits.is_none() && !self.session.waits_for_log() {
             return;
         }
         node.durability.register(&self.session.peer.outbox);
         // It may have become durable before the registration.
         self.session.advance();
         let durable = self.session.peer.node.log.durable();
-        if self.paused.is_some_and(|lsn| lsn <= durable) && !self.session.log_is_behind() {
-            self.paused = None;
+        if self.awaits.is_some_and(|lsn| lsn <= durable) && !self.session.log_is_behind() {
+            self.awaits = None;
         }
     }
 

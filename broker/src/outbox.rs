@@ -5,6 +5,7 @@
 
 pub mod records;
 
+use leveret_store::{Batch, Error, Handle, Lsn, Urgency};
 use parking_lot::Mutex;
 use records::Records;
 use std::sync::Arc;
@@ -34,27 +35,79 @@ pub trait Stalled: Send + Sync {
     fn resume(self: Arc<Self>, work: &mut Work);
 }
 
-/// What one thread leaves to do while it goes through a batch of frames: records for the log and connections to wake at its end.
+/// Work that a batch leaves for its end, collected by the thread that goes through it: records for the log, connections to wake.
+/// Every batch ends with [`Work::finish`]: records that are dropped would be messages that come again after a crash.
 #[derive(Default)]
 pub struct Work {
     /// Connections that have something to write.
     pub wakes: Wakes,
-    /// Records that nobody waits for: acknowledgements, requeues, delivery marks.
-    pub records: Records,
-    /// How long the publisher of the batch should wait before it is read again.
-    pub hold: Duration,
+    /// Acknowledgements, requeues, delivery marks: records that no client waits for.
+    records: Records,
+    /// Time for which the publisher of the batch should not be read.
+    pub pause: Duration,
     now: Option<Instant>,
 }
 
+/// Bytes of records that are collected before they are passed to the log within a batch.
+const RECORDS_LIMIT: usize = 1024 * 1024;
+
 impl Work {
-    /// When the batch began: the clock is read once for all that it touches.
+    /// The batch's begin: the clock is read once for everything that it touches.
     pub fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
     }
 
-    /// The batch is through, but for what its wakes and records leave to do.
-    pub fn end_batch(&mut self) {
+    /// The records to add to. To be called before the lock of the queue is let go that they are about.
+    pub fn records(&mut self, log: &Handle) -> &mut Batch {
+        self.records.of(log)
+    }
+
+    /// Size of the records so far, bytes.
+    pub fn records_len(&self) -> usize {
+        self.records.len_bytes()
+    }
+
+    /// Appends the records amid a batch if they have become many.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn relieve(&mut self, log: &Handle) -> Result<(), Error> {
+        if self.records.len_bytes() > RECORDS_LIMIT {
+            self.records.append(log, Urgency::Soon)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the records for a client that waits for them, from the position that is returned on; `None` if there are none.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn append_now(&mut self, log: &Handle) -> Result<Option<Lsn>, Error> {
+        let appended = self.records.append(log, Urgency::Now)?;
+        Ok(appended.map(|appended| appended.lsn))
+    }
+
+    /// The end of a batch: appends the records and wakes the connections that got something.
+    ///
+    /// # Errors
+    /// The log has failed: the records are lost, as everything that it did not sync; connections are woken all the same.
+    pub fn finish(&mut self, log: &Handle) -> Result<(), Error> {
+        let appended = self.records.append(log, Urgency::Soon);
+        if appended.is_err() {
+            self.records = Records::default();
+        }
         self.now = None;
+        self.wakes.flush();
+        appended.map(|_| ())
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        debug_assert!(
+            self.records.len_bytes() == 0 || std::thread::panicking(),
+            "a batch was not finished"
+        );
     }
 }
 

@@ -208,7 +208,7 @@ impl Queue {
         }
         self.dispatch_locked(&mut state, work);
         let now = work.now();
-        work.hold = work.hold.max(state.ease(count, now));
+        work.pause = work.pause.max(state.ease(count, now));
     }
 
     /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are skipped.
@@ -240,8 +240,8 @@ impl Queue {
         if !logged.is_empty() || !returned.is_empty() {
             logged.reverse();
             returned.reverse();
-            self.log_mark(state, &mut work.records);
-            let records = work.records.of(&self.log);
+            self.log_mark(state, work);
+            let records = work.records(&self.log);
             records.settle(self.id, &logged);
             records.returned(self.id, &returned);
         }
@@ -297,15 +297,13 @@ impl Queue {
         if no_ack {
             state.totals.got_no_ack += 1;
             if entry.durable {
-                work.records
-                    .of(&self.log)
-                    .settle(self.id, &[(entry.id, entry.location)]);
+                work.records(&self.log).settle(self.id, &[(entry.id, entry.location)]);
             }
         } else {
             state.totals.got += 1;
             state.delivered_mark = state.delivered_mark.max(if entry.durable { entry.id } else { 0 });
             state.unsettled.insert(entry);
-            self.log_mark(state, &mut work.records);
+            self.log_mark(state, work);
         }
         true
     }
@@ -316,7 +314,7 @@ impl Queue {
         let cleared = state.ready.clear();
         state.totals.touch(work.now());
         if !cleared.loose.is_empty() {
-            work.records.of(&self.log).settle(self.id, &cleared.loose);
+            work.records(&self.log).settle(self.id, &cleared.loose);
         }
         self.log.discard(self.id, cleared.pages);
         cleared.messages
@@ -382,7 +380,7 @@ impl Queue {
     /// Messages that the log can't give back are settled, so that they don't come again.
     fn drop_lost(&self, lost: &[(MessageId, Location)], work: &mut Work) {
         if !lost.is_empty() {
-            work.records.of(&self.log).settle(self.id, lost);
+            work.records(&self.log).settle(self.id, lost);
         }
     }
 }

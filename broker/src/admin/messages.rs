@@ -9,10 +9,10 @@ use super::json::Object;
 use super::names::{self, from_url};
 use super::{Gate, Login, json, ok, vhost_of_change};
 use crate::channel::publish::check;
-use crate::channel::state::Desk;
+use crate::channel::stage::Stage;
 use crate::message::Message;
+use crate::outbox::Work;
 use crate::queue::Outcome;
-use crate::vhost::Vhost;
 use crate::vhost::route::NoExchange;
 use axum::Router;
 use axum::body::Bytes;
@@ -22,7 +22,6 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_amqp::{BasicProperties, ShortString};
-use leveret_store::Urgency;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
@@ -63,22 +62,16 @@ async fn publish(
     }
     let mut lsn = None;
     if routed {
-        let mut desk = Desk::default();
-        desk.stage.push(0, route, message, Some(1));
-        lsn = desk.stage.flush(vhost.log(), &mut desk.work)?;
-        finish(&vhost, &mut desk)?;
+        let (mut work, mut stage) = (Work::default(), Stage::default());
+        stage.push(0, route, message, Some(1));
+        lsn = stage.flush(vhost.log(), &mut work)?;
+        work.finish(vhost.log())?;
     } else {
         // Like a mandatory message: the client is told that it led nowhere.
         totals.unroutable(true);
     }
     admin.node.wait_durable(lsn).await;
     Ok(ok(json::object(None, |o| o.bool("routed", routed))))
-}
-
-/// Appends what nobody waits for; clients are woken when the desk goes.
-fn finish(vhost: &Vhost, desk: &mut Desk) -> Result<()> {
-    desk.work.records.append(vhost.log(), Urgency::Soon)?;
-    Ok(())
 }
 
 fn message(exchange: &ShortString, fields: &Fields) -> Result<Message> {
@@ -186,10 +179,10 @@ async fn take(
     };
     let truncate = fields.number("truncate")?.map_or(usize::MAX, |bytes| bytes as usize);
     let count = fields.number("count")?.unwrap_or_default();
-    let mut desk = Desk::default();
+    let mut work = Work::default();
     let (mut fetched, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        let found = queue.get(false, &mut desk.work, |entry, remaining| {
+        let found = queue.get(false, &mut work, |entry, remaining| {
             ids.push(entry.id);
             if let Some(message) = &entry.message {
                 fetched.push(Fetched {
@@ -207,8 +200,8 @@ async fn take(
         After::Back => Outcome::Requeued,
         After::Gone(outcome) => outcome,
     };
-    queue.settle(0, &ids, outcome, &mut desk.work);
-    finish(&vhost, &mut desk)?;
+    queue.settle(0, &ids, outcome, &mut work);
+    work.finish(vhost.log())?;
     Ok(ok(json::array(None, |list| {
         for one in &fetched {
             list.object(|o| describe(one, base64, truncate, o));

@@ -10,9 +10,8 @@ use super::names::queue as queue_named;
 use super::overview::{delivery_stats, depth};
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
-use crate::channel::state::Desk;
 use crate::metrics::rates::{Backlog, QueueRates};
-use crate::outbox::Wakes;
+use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
 use crate::queue::consumers::cancelled;
 use crate::queue::totals::Snapshot;
@@ -24,7 +23,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{delete, get};
 use leveret_amqp::method::QueueDeclare;
-use leveret_store::Urgency;
 use std::sync::Arc;
 
 /// Queues.
@@ -131,10 +129,14 @@ async fn purge(Login { admin, actor }: Login, Path((vhost, name)): Path<(String,
     let vhost = admin.vhost(&vhost)?;
     queue_named(&vhost, &name)?;
     let queue = vhost.queue(&short(&name)?, &actor)?;
-    let mut desk = Desk::default();
-    queue.purge(&mut desk.work);
-    let appended = desk.work.records.append(vhost.log(), Urgency::Now)?;
-    admin.node.wait_durable(appended.map(|appended| appended.lsn)).await;
+    let lsn = {
+        let mut work = Work::default();
+        queue.purge(&mut work);
+        let lsn = work.append_now(vhost.log())?;
+        work.finish(vhost.log())?;
+        lsn
+    };
+    admin.node.wait_durable(lsn).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::queue::Outcome;
 use crate::vhost::names::is_reply_queue;
 use leveret_amqp::method::{TxCommitOk, TxRollbackOk, TxSelectOk};
-use leveret_store::{Lsn, Urgency};
+use leveret_store::Lsn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -141,18 +141,17 @@ impl Channel {
     }
 
     fn settle_held(&self, peer: &Peer, desk: &mut Desk, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
-        let before = desk.work.records.len_bytes();
+        let before = desk.work.records_len();
         for Settlement { outcome, mut tags } in settlements {
             tags.sort_unstable();
             let mut settled = Vec::new();
             self.deliveries.settle_held(&tags, &mut settled);
             self.pass_on(desk, &settled, outcome);
         }
-        if desk.work.records.len_bytes() == before {
+        if desk.work.records_len() == before {
             return Ok(None);
         }
-        let appended = desk.work.records.append(&peer.node.log, Urgency::Now)?;
-        Ok(appended.map(|appended| appended.lsn))
+        Ok(desk.work.append_now(&peer.node.log)?)
     }
 
     fn count_uncommitted(&self) {

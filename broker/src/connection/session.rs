@@ -16,14 +16,12 @@ use leveret_amqp::method::{
     ChannelClose, ChannelCloseOk, ChannelOpenOk, ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
 use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_ack, parse_publish, put_method_frame};
-use leveret_store::{Lsn, Urgency};
+use leveret_store::Lsn;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Records collected before they are passed to the log within a batch.
-const RECORDS_LIMIT: usize = 1024 * 1024;
 /// Bytes that the log may have to catch up with before a publisher is not read.
 const LOG_BACKLOG: u64 = 32 * 1024 * 1024;
 
@@ -33,7 +31,7 @@ pub enum Flow {
     /// All frames are through.
     Done,
     /// The frame at this offset has to wait until the log is durable up to there.
-    Paused(usize, Lsn),
+    Waits(usize, Lsn),
 }
 
 /// Where the closing of the connection stands.
@@ -91,7 +89,7 @@ impl Session {
             match self.frame(frames, at, rest) {
                 Ok(Step::Read(len)) => at += len,
                 Ok(Step::Wait(lsn)) => {
-                    flow = Flow::Paused(at, lsn);
+                    flow = Flow::Waits(at, lsn);
                     break;
                 }
                 Err((channel, error @ Error::Frame(_), id)) => {
@@ -336,6 +334,8 @@ impl Session {
         let (reply_code, reply_text) = (error.reply_code().number(), error.reply_text());
         if error.closes_connection() || channel == 0 {
             tracing::info!(connection = %self.peer.info.name(), channel, "closing the connection: {}", reply_text.to_str_lossy());
+            // Before the end: that fails too if the log has failed, and then there is no more to tell.
+            self.closing = Closing::Sent;
             self.end();
             let close = Method::ConnectionClose(ConnectionClose {
                 reply_code,
@@ -346,7 +346,6 @@ impl Session {
             self.peer
                 .outbox
                 .append(&mut self.desk.work.wakes, |out| put_method_frame(out, 0, &close));
-            self.closing = Closing::Sent;
             return;
         }
         tracing::info!(connection = %self.peer.info.name(), channel, "closing the channel: {}", reply_text.to_str_lossy());
@@ -417,23 +416,21 @@ impl Session {
                 self.confirming.push(number);
             }
         }
-        if self.desk.work.records.len_bytes() > RECORDS_LIMIT {
-            self.desk.work.records.append(log, Urgency::Soon)?;
-        }
-        Ok(())
+        Ok(self.desk.work.relieve(log)?)
     }
 
-    /// Enqueues and appends what is left, confirms what is safe, wakes who has something to write.
+    /// The end of a batch: enqueues the messages that are left, confirms those that are safe, finishes the work.
     pub fn flush(&mut self) {
-        if let Err(error) = self.enqueue().and_then(|()| self.append_records())
+        let enqueued = self.enqueue();
+        self.count();
+        self.advance();
+        let finished = self.desk.work.finish(&self.peer.node.log);
+        if let Err(error) = enqueued.and(finished.map_err(Error::from))
             && self.closing == Closing::No
         {
             self.fail(0, &error, (0, 0));
+            self.wake_others();
         }
-        self.count();
-        self.advance();
-        self.desk.work.end_batch();
-        self.desk.work.wakes.flush();
     }
 
     fn count(&mut self) {
@@ -444,11 +441,6 @@ impl Session {
             totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
             self.streamed += received - to_confirm;
         }
-    }
-
-    fn append_records(&mut self) -> Result<()> {
-        self.desk.work.records.append(&self.peer.node.log, Urgency::Soon)?;
-        Ok(())
     }
 
     /// Sends the confirms and replies for which the log has come far enough.
@@ -493,9 +485,9 @@ impl Session {
         }
     }
 
-    /// How long the client should not be read, since it publishes faster than consumers that could keep up can take.
-    pub fn take_hold(&mut self) -> Duration {
-        std::mem::take(&mut self.desk.work.hold)
+    /// Time for which the client should not be read, since it publishes faster than consumers that could keep up can take.
+    pub fn take_pause(&mut self) -> Duration {
+        std::mem::take(&mut self.desk.work.pause)
     }
 
     /// Wakes the connections that got something.

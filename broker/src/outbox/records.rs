@@ -1,4 +1,4 @@
-//! Records that queues leave behind while a batch of frames is gone through, on their way to the log.
+//! Records that queues leave behind while a batch is gone through, on their way to the log.
 //!
 //! Comes in: acknowledgements, requeues, delivery marks, written under the lock of the queue that they change. Goes out: one append.
 //! From the first record to the append a checkpoint waits: it may have seen the queue as it is already.
@@ -6,7 +6,7 @@
 
 use leveret_store::{Appended, Batch, Error, Handle, UnderWay, Urgency};
 
-/// Records that nobody waits for.
+/// Records that no client waits for.
 #[derive(Default)]
 pub struct Records {
     batch: Batch,

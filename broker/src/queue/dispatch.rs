@@ -6,7 +6,6 @@
 
 use super::consumers::{Consumer, Pick};
 use super::{Queue, State};
-use crate::outbox::records::Records;
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
 
@@ -96,7 +95,7 @@ impl Queue {
                     .map(|e| (e.id, e.location))
                     .collect();
                 if !settled.is_empty() {
-                    work.records.of(&self.log).settle(self.id, &settled);
+                    work.records(&self.log).settle(self.id, &settled);
                 }
             } else {
                 totals.delivered += batch.len() as u64;
@@ -109,14 +108,14 @@ impl Queue {
             }
             consumer.batch = batch;
         }
-        self.log_mark(state, &mut work.records);
+        self.log_mark(state, work);
     }
 
     /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
-    pub(super) fn log_mark(&self, state: &mut State, records: &mut Records) {
+    pub(super) fn log_mark(&self, state: &mut State, work: &mut Work) {
         if state.delivered_mark > state.logged_mark {
             state.logged_mark = state.delivered_mark;
-            records.of(&self.log).delivered(self.id, state.delivered_mark);
+            work.records(&self.log).delivered(self.id, state.delivered_mark);
         }
     }
 }

@@ -25,6 +25,12 @@ struct Bench {
     _folder: TempDir,
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = self.work.finish(&self.store.handle());
+    }
+}
+
 impl Bench {
     fn new() -> Self {
         let folder = TempDir::new().expect("a folder");

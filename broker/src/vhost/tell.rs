@@ -1,13 +1,12 @@
-//! Events to the listeners on the event exchange of a vhost.
+//! Events, for the queues that are bound to the event exchange of a vhost.
 //!
-//! Comes in: what has been created and deleted, and by which user. Goes out: transient messages in the queues that are bound there. Events are not
-//! logged: who misses some lists the topology anew.
+//! Comes in: the objects created and deleted, and the user who did it. Goes out: transient messages in the queues that
+//! are bound there. Events are not logged: a client that has missed some lists the topology again.
 
 use super::state::Vhost;
 use crate::events::{EXCHANGE, Event};
 use crate::outbox::Work;
 use crate::queue::entry::{Entry, NOWHERE};
-use leveret_store::Urgency;
 
 impl Vhost {
     /// Publishes events of what `user` did. Costs a look while no queue is bound. Call it without any lock held.
@@ -34,6 +33,6 @@ impl Vhost {
             }
         }
         // Nothing waits for these records; a failed log is noticed by whoever appends next.
-        let _ = work.records.append(self.log(), Urgency::Soon);
+        let _ = work.finish(self.log());
     }
 }
