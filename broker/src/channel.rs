@@ -24,10 +24,6 @@ pub mod state;
 
 pub mod content;
 
-pub mod stage;
-
-pub mod confirm;
-
 pub mod hold;
 
 pub mod uncommitted;
@@ -39,9 +35,9 @@ pub mod subscription;
 pub mod deliver;
 
 use crate::error::{Error, Result};
+use crate::publish::confirm::Confirms;
 use crate::queue::Outcome;
 use crate::queue::consumers::cancelled;
-use confirm::Confirms;
 use leveret_amqp::Method;
 use leveret_amqp::method::{AccessRequestOk, ChannelFlowOk, ConfirmSelectOk};
 use state::{Channel, Desk, Peer};

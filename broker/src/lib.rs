@@ -3,7 +3,7 @@
 //! The modules from the outside in, which is the order of a message's way: accepted and read, taken apart by a channel, routed by a
 //! vhost, kept by a queue and the log, delivered back through a channel to a connection. Each uses only what stands below it.
 //!
-//! server > listener > connection > channel > node > vhost > exchange > queue > store
+//! server > listener > connection > channel > publish > node > vhost > exchange > queue > store
 
 #![warn(missing_docs)]
 
@@ -33,6 +33,9 @@ pub mod connection;
 
 /// One channel: methods, content, confirms, transactions, deliveries.
 pub mod channel;
+
+/// The way of a published message, whichever protocol it came by.
+pub mod publish;
 
 /// Everything that connections share.
 pub mod node;

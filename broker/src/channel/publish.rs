@@ -1,15 +1,17 @@
-//! basic.publish: checks a message and finds its queues.
+//! AMQP's part of publishing: the tags of a channel with confirms, basic.return, and the turn-off to transactions.
 //!
-//! Comes in: whole messages. Goes out: to the stage with their routes, or to the channel's transaction; basic.return for what is
-//! mandatory and leads nowhere.
+//! Comes in: whole messages; how far the log has come. Goes out: messages to `publish` or to the channel's transaction; basic.return
+//! for a mandatory message that leads nowhere, basic.ack for those that are safe.
 
 use super::state::{Channel, Desk, Peer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::message::{BASIC, Message};
-use crate::vhost::route::{NoExchange, has_extra_keys};
+use crate::node::Totals;
+use crate::publish::check::check;
+use crate::publish::confirm::Confirms;
 use leveret_amqp::method::BasicReturn;
-use leveret_amqp::properties::raw;
-use leveret_amqp::{BasicProperties, Method, ReplyCode, ShortString, put_content, put_method_frame};
+use leveret_amqp::{Method, ReplyCode, ShortString, put_ack, put_content, put_method_frame};
+use leveret_store::Lsn;
 use std::sync::atomic::Ordering;
 
 impl Channel {
@@ -25,24 +27,22 @@ impl Channel {
         if self.transaction.is_some() {
             return self.hold_publish(peer, desk, (message, changed), mandatory);
         }
-        let confirm = self.confirms.as_mut().map(super::confirm::Confirms::next_tag);
-        desk.received.0 += 1;
-        desk.received.1 += u64::from(confirm.is_some());
+        let tag = self.confirms.as_mut().map(Confirms::next_tag);
         self.info.published.fetch_add(1, Ordering::Relaxed);
         let route = desk
-            .routes
-            .route(&peer.vhost, &peer.actor, &message)
-            .map_err(|reason| no_exchange(reason, peer, &message))?;
+            .publisher
+            .route(&peer.vhost, &peer.actor, &message, tag.is_some())?;
         if route.queues.is_empty() {
             peer.node.totals.unroutable(mandatory);
             if mandatory {
                 self.give_back(peer, desk, &message);
             }
+            if tag.is_none() {
+                return Ok(());
+            }
         }
-        if route.queues.is_empty() && confirm.is_none() {
-            return Ok(());
-        }
-        desk.stage.push(self.number, route, changed.unwrap_or(message), confirm);
+        let message = changed.unwrap_or(message);
+        desk.publisher.stage.push(self.number, route, message, tag);
         Ok(())
     }
 
@@ -66,78 +66,18 @@ impl Channel {
             );
         });
     }
-}
 
-/// Checks the properties that mean something to the broker. Gives the message as it is delivered, if that is another one.
-///
-/// # Errors
-/// 406 wrong user-id, expiration, CC or BCC.
-pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
-    let properties = message.properties();
-    if let Some(claimed) = raw::user_id(properties)
-        && claimed != user.as_bytes()
-    {
-        let claimed = String::from_utf8_lossy(claimed);
-        let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
-        return Err(Error::Precondition(text.into()));
-    }
-    if let Some(expiration) = raw::expiration(properties) {
-        check_expiration(expiration)?;
-    }
-    if has_extra_keys(message) {
-        return check_extra_keys(message);
-    }
-    Ok(None)
-}
-
-/// What a client is told that publishes to an exchange that isn't there, or isn't for clients.
-pub fn no_exchange(reason: NoExchange, peer: &Peer, message: &Message) -> Error {
-    let name = ShortString::try_from(message.exchange()).unwrap_or_default();
-    match reason {
-        NoExchange::Missing => Error::missing("exchange", &name, &peer.vhost.name),
-        NoExchange::Internal => {
-            let (name, vhost) = (name.to_str_lossy(), &peer.vhost.name);
-            Error::AccessRefused(format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'").into())
+    /// basic.ack of the messages that are safe now that the log is durable up to `durable`. True while others wait.
+    pub fn confirm(&mut self, totals: &Totals, durable: Lsn, frames: &mut Vec<u8>) -> bool {
+        let Some(confirms) = self.confirms.as_mut().filter(|_| !self.closing) else {
+            return false;
+        };
+        if let Some(confirmed) = confirms.take(durable) {
+            put_ack(frames, self.number, confirmed.up_to, confirmed.messages > 1);
+            totals.confirmed.fetch_add(confirmed.messages, Ordering::Relaxed);
         }
-        NoExchange::Denied(error) => *error,
+        let unconfirmed = confirms.unconfirmed();
+        self.info.unconfirmed.store(unconfirmed, Ordering::Relaxed);
+        confirms.waits()
     }
-}
-
-/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this version, so a
-/// right one is refused too, rather than kept for ever in silence.
-fn check_expiration(expiration: &[u8]) -> Result<()> {
-    let text = String::from_utf8_lossy(expiration);
-    if text.parse::<u32>().is_err() {
-        return Err(Error::Precondition(
-            format!("invalid expiration '{text}': not a number of milliseconds").into(),
-        ));
-    }
-    let why = "message expiration is not supported by this version of the broker; publish without it";
-    Err(Error::Precondition(
-        format!("invalid expiration '{text}': {why}").into(),
-    ))
-}
-
-/// CC and BCC must be arrays of text (RabbitMQ). Gives the message without BCC, if it has one: that isn't delivered.
-fn check_extra_keys(message: &Message) -> Result<Option<Message>> {
-    let Ok(mut properties) = BasicProperties::parse(message.properties()) else {
-        return Ok(None);
-    };
-    let Some(headers) = &mut properties.headers else {
-        return Ok(None);
-    };
-    for name in ["CC", "BCC"] {
-        let Some(value) = headers.get(name) else { continue };
-        let keys = value.as_array();
-        if !keys.is_some_and(|keys| keys.iter().all(|key| key.as_bytes().is_some())) {
-            let text = format!(
-                "invalid message: header '{name}' must be an array of text, is {}",
-                value.type_name()
-            );
-            return Err(Error::Precondition(text.into()));
-        }
-    }
-    Ok(headers
-        .remove("BCC")
-        .map(|_| message.with_properties(&properties.to_bytes())))
 }

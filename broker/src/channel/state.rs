@@ -1,19 +1,18 @@
 //! What a channel holds, and what the connection lends it: imported by all files of this folder, importing none of them.
 
-use super::confirm::Confirms;
 use super::content::Content;
 use super::deliver::Deliveries;
 use super::hold::Held;
 use super::sources::Sources;
-use super::stage::Stage;
 use super::uncommitted::Uncommitted;
 use crate::access::Actor;
 use crate::clients::{ChannelInfo, ConnectionInfo};
 use crate::node::Node;
 use crate::outbox::{Outbox, Work};
+use crate::publish::Publisher;
+use crate::publish::confirm::Confirms;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
-use crate::vhost::route::RouteCache;
 use leveret_amqp::{Method, ShortString, put_method_frame};
 use leveret_store::Lsn;
 use std::collections::HashMap;
@@ -43,14 +42,10 @@ pub struct Peer {
 pub struct Desk {
     /// Records and wake-ups.
     pub work: Work,
-    /// Messages read but not yet enqueued.
-    pub stage: Stage,
-    /// Routes by exchange and key.
-    pub routes: RouteCache,
+    /// Messages on their way to queues.
+    pub publisher: Publisher,
     /// Replies that wait for the log.
     pub held: Held,
-    /// Messages received since the node's counters were last added to: all, and those to be confirmed.
-    pub received: (u64, u64),
 }
 
 /// One channel.

@@ -5,7 +5,6 @@
 //! they are published and returned at the commit, as RabbitMQ does it.
 
 use super::deliver::UnknownDeliveryTag;
-use super::publish::no_exchange;
 use super::state::{Channel, Desk, Peer};
 use super::uncommitted::{Publish, Settlement, Uncommitted};
 use crate::error::{Error, Result};
@@ -48,13 +47,8 @@ impl Channel {
         (message, changed): (Message, Option<Message>),
         mandatory: bool,
     ) -> Result<()> {
-        desk.received.0 += 1;
         // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
-        desk.received.1 += 1;
-        let route = desk
-            .routes
-            .route(&peer.vhost, &peer.actor, &message)
-            .map_err(|reason| no_exchange(reason, peer, &message))?;
+        let route = desk.publisher.route(&peer.vhost, &peer.actor, &message, true)?;
         // What is returned is what came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
         let message = if message.body_len() <= COPIED {
@@ -134,10 +128,10 @@ impl Channel {
                     self.give_back(peer, desk, &held.message);
                 }
             } else {
-                desk.stage.push(self.number, held.route, held.message, None);
+                desk.publisher.stage.push(self.number, held.route, held.message, None);
             }
         }
-        desk.stage.flush_now(&peer.node.log, &mut desk.work)
+        desk.publisher.stage.flush_now(&peer.node.log, &mut desk.work)
     }
 
     fn settle_held(&self, peer: &Peer, desk: &mut Desk, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {

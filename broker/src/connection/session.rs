@@ -403,15 +403,17 @@ impl Session {
     /// Enqueues what is staged.
     fn enqueue(&mut self) -> Result<()> {
         let log = &self.peer.node.log;
-        self.desk.stage.flush(log, &mut self.desk.work)?;
-        for (number, tag, lsn) in self.desk.stage.confirms.drain(..) {
-            let Some(channel) = self.channels.get_mut(&number) else {
+        self.desk.publisher.stage.flush(log, &mut self.desk.work)?;
+        for handed_on in self.desk.publisher.stage.take_handed_on() {
+            let number = handed_on.channel;
+            let Some(confirms) = self
+                .channels
+                .get_mut(&number)
+                .and_then(|channel| channel.confirms.as_mut())
+            else {
                 continue;
             };
-            let Some(confirms) = &mut channel.confirms else {
-                continue;
-            };
-            confirms.note(tag, lsn);
+            confirms.note(&handed_on);
             if !self.confirming.contains(&number) {
                 self.confirming.push(number);
             }
@@ -422,7 +424,7 @@ impl Session {
     /// The end of a batch: enqueues the messages that are left, confirms those that are safe, finishes the work.
     pub fn flush(&mut self) {
         let enqueued = self.enqueue();
-        self.count();
+        self.streamed += self.desk.publisher.count(&self.peer.node.totals);
         self.advance();
         let finished = self.desk.work.finish(&self.peer.node.log);
         if let Err(error) = enqueued.and(finished.map_err(Error::from))
@@ -430,16 +432,6 @@ impl Session {
         {
             self.fail(0, &error, (0, 0));
             self.wake_others();
-        }
-    }
-
-    fn count(&mut self) {
-        let (received, to_confirm) = std::mem::take(&mut self.desk.received);
-        if received > 0 {
-            let totals = &self.peer.node.totals;
-            totals.published.fetch_add(received, Ordering::Relaxed);
-            totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
-            self.streamed += received - to_confirm;
         }
     }
 
@@ -459,25 +451,8 @@ impl Session {
         let mut frames = Vec::new();
         desk.held.take(durable, &mut frames);
         confirming.retain(|number| {
-            let Some(channel) = channels.get_mut(number) else {
-                return false;
-            };
-            let Some(confirms) = &mut channel.confirms else {
-                return false;
-            };
-            if !channel.closing {
-                let before = confirms.unconfirmed();
-                confirms.take(*number, durable, &mut frames);
-                peer.node
-                    .totals
-                    .confirmed
-                    .fetch_add(before - confirms.unconfirmed(), Ordering::Relaxed);
-                channel
-                    .info
-                    .unconfirmed
-                    .store(confirms.unconfirmed(), Ordering::Relaxed);
-            }
-            confirms.waits() && !channel.closing
+            let channel = channels.get_mut(number);
+            channel.is_some_and(|channel| channel.confirm(&peer.node.totals, durable, &mut frames))
         });
         if !frames.is_empty() {
             peer.outbox

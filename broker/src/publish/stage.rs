@@ -1,14 +1,16 @@
-//! Messages that one read brought, enqueued in one go: one append to the log, one lock per run of messages with the same route.
+//! Messages of one batch, enqueued in one go: one append to the log, one lock per run of messages with the same route.
 //!
-//! Comes in: checked messages with their routes. Goes out: entries to queues, records to the log, and what a confirm waits for.
+//! Comes in: checked messages with their routes. Goes out: entries to queues, records to the log, and the position of the log that
+//! each confirm waits for.
 //! Does not know about exchanges or frames.
 
 use crate::error::Result;
 use crate::message::Message;
 use crate::outbox::Work;
+use crate::queue::Queue;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::vhost::route::Route;
-use leveret_store::{Batch, Destination, Handle, Lsn, Relative, Urgency};
+use leveret_store::{Appended, Batch, Destination, Handle, Lsn, Relative, Urgency};
 use std::sync::Arc;
 
 /// Messages that have been read and routed and are enqueued together.
@@ -21,8 +23,18 @@ pub struct Stage {
     entries: Vec<Entry>,
     destinations: Vec<Destination>,
     spare: Vec<Vec<Message>>,
-    /// How far each channel has published and what that waits for: for the connection to pass on after a flush.
-    pub confirms: Vec<(u16, u64, Option<Lsn>)>,
+    /// Messages handed on by the last flush, for whoever confirms them.
+    handed_on: Vec<HandedOn>,
+}
+
+/// Messages of a channel up to a tag that have been appended, if they must survive, and enqueued.
+#[derive(Clone, Copy, Debug)]
+pub struct HandedOn {
+    /// The channel.
+    pub channel: u16,
+    pub(super) tag: u64,
+    /// The position of the log that makes them safe; `None` if they need none.
+    pub(super) lsn: Option<Lsn>,
 }
 
 /// Messages of one channel, one after the other, that go to the same queues.
@@ -35,11 +47,6 @@ struct Run {
 }
 
 impl Stage {
-    /// Whether there is nothing to enqueue.
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// Adds a message that goes to the queues of `route`. `confirm`: its tag on the channel.
     pub fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
         self.messages += 1;
@@ -61,7 +68,7 @@ impl Stage {
         });
     }
 
-    /// Appends to the log what must survive, then enqueues everything. Fills [`Stage::confirms`].
+    /// Appends to the log the messages that must survive, then enqueues all of them.
     ///
     /// # Errors
     /// The log has failed: nothing is enqueued.
@@ -69,7 +76,7 @@ impl Stage {
         self.flush_waited(false, log, work)
     }
 
-    /// [`Stage::flush`] where somebody waits although nothing is to be confirmed: tx.commit.
+    /// [`Stage::flush`] where a client waits although nothing is to be confirmed: tx.commit.
     ///
     /// # Errors
     /// The log has failed: nothing is enqueued.
@@ -89,12 +96,19 @@ impl Stage {
             let waited = waited || self.runs.iter().any(|run| run.confirm.is_some());
             Some(log.append(&mut self.records, if waited { Urgency::Now } else { Urgency::Soon })?)
         };
+        self.messages = 0;
+        self.hand_on(first_id, appended.as_ref(), work);
+        Ok(appended.map(|appended| appended.lsn))
+    }
+
+    /// Enqueues everything, now that the log has it.
+    fn hand_on(&mut self, first_id: u64, appended: Option<&Appended>, work: &mut Work) {
         let mut places = self.places.drain(..);
         let mut id = first_id;
         for mut run in self.runs.drain(..) {
             let mut lsn = None;
             for message in run.messages.drain(..) {
-                let location = match (places.next().flatten(), &appended) {
+                let location = match (places.next().flatten(), appended) {
                     (Some(place), Some(appended)) => {
                         lsn = Some(appended.lsn);
                         appended.location(place)
@@ -104,31 +118,21 @@ impl Stage {
                 self.entries.push(Entry::new(id, location, message));
                 id += 1;
             }
-            if let Some((last, others)) = run.route.queues.split_last() {
-                for queue in others {
-                    let mut copies = self
-                        .entries
-                        .iter()
-                        .map(|entry| entry.copy_for(queue.logged()))
-                        .collect();
-                    queue.enqueue(&mut copies, work);
-                }
-                if !last.logged() {
-                    self.entries.iter_mut().for_each(|entry| entry.durable = false);
-                }
-                last.enqueue(&mut self.entries, work);
-            }
-            self.entries.clear();
+            enqueue(&run.route.queues, &mut self.entries, work);
             if let Some(tag) = run.confirm {
-                self.confirms.push((run.channel, tag, lsn));
+                let channel = run.channel;
+                self.handed_on.push(HandedOn { channel, tag, lsn });
             }
             self.spare.push(run.messages);
         }
-        self.messages = 0;
-        Ok(appended.map(|appended| appended.lsn))
     }
 
-    /// Writes the records of what must survive; notes where each message's record lies.
+    /// The messages with tags that were handed on since the last call.
+    pub fn take_handed_on(&mut self) -> std::vec::Drain<'_, HandedOn> {
+        self.handed_on.drain(..)
+    }
+
+    /// Writes the records of messages that must survive; notes where each one's record lies.
     fn encode(&mut self, first_id: u64) {
         let mut id = first_id;
         for run in &self.runs {
@@ -153,4 +157,19 @@ impl Stage {
             }
         }
     }
+}
+
+/// Adds a run of messages to each of its queues. Empties `entries`.
+fn enqueue(queues: &[Arc<Queue>], entries: &mut Vec<Entry>, work: &mut Work) {
+    if let Some((last, others)) = queues.split_last() {
+        for queue in others {
+            let mut copies = entries.iter().map(|entry| entry.copy_for(queue.logged())).collect();
+            queue.enqueue(&mut copies, work);
+        }
+        if !last.logged() {
+            entries.iter_mut().for_each(|entry| entry.durable = false);
+        }
+        last.enqueue(entries, work);
+    }
+    entries.clear();
 }

@@ -1,0 +1,77 @@
+//! The way of a published message, whichever protocol it came by: checked, routed, staged, logged, enqueued, confirmed.
+//!
+//! Comes in: whole messages, with a tag where the client awaits a confirm. Goes out: messages to queues and the log, one append per
+//! batch; for each channel, the tag up to which its messages were handed on and the position of the log that they wait for.
+//! Does not know about frames, channels' states or transactions.
+
+/// Properties that mean something to the broker.
+pub mod check;
+
+/// Messages that a client awaits confirms for.
+pub mod confirm;
+
+/// Messages of one batch, enqueued together.
+pub mod stage;
+
+use crate::access::Actor;
+use crate::error::{Error, Result};
+use crate::message::Message;
+use crate::node::Totals;
+use crate::vhost::Vhost;
+use crate::vhost::route::{NoExchange, Route, RouteCache};
+use leveret_amqp::ShortString;
+use stage::Stage;
+use std::sync::atomic::Ordering;
+
+/// The publishing side of one connection, over all of its channels.
+#[derive(Default)]
+pub struct Publisher {
+    /// Messages routed but not yet enqueued.
+    pub stage: Stage,
+    routes: RouteCache,
+    received: Received,
+}
+
+/// Messages received since the node's counters were last added to.
+#[derive(Debug, Default)]
+struct Received {
+    messages: u64,
+    to_confirm: u64,
+}
+
+impl Publisher {
+    /// The queues that a message goes to, if `actor` may publish it. `to_confirm`: the client awaits an answer to it.
+    ///
+    /// # Errors
+    /// 404 no such exchange, 403 internal exchange or no right to it.
+    pub fn route(&mut self, vhost: &Vhost, actor: &Actor, message: &Message, to_confirm: bool) -> Result<Route> {
+        self.received.messages += 1;
+        self.received.to_confirm += u64::from(to_confirm);
+        let route = self.routes.route(vhost, actor, message);
+        route.map_err(|reason| no_exchange(reason, vhost, message))
+    }
+
+    /// Adds the messages received since the last call to the node's counters. Gives those for which the client awaits no answer.
+    pub fn count(&mut self, totals: &Totals) -> u64 {
+        let Received { messages, to_confirm } = std::mem::take(&mut self.received);
+        if messages > 0 {
+            totals.published.fetch_add(messages, Ordering::Relaxed);
+            totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
+        }
+        messages - to_confirm
+    }
+}
+
+/// The error of a client that publishes to an exchange that isn't there, or isn't for clients.
+#[cold]
+fn no_exchange(reason: NoExchange, vhost: &Vhost, message: &Message) -> Error {
+    let name = ShortString::try_from(message.exchange()).unwrap_or_default();
+    match reason {
+        NoExchange::Missing => Error::missing("exchange", &name, &vhost.name),
+        NoExchange::Internal => {
+            let (name, vhost) = (name.to_str_lossy(), &vhost.name);
+            Error::AccessRefused(format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'").into())
+        }
+        NoExchange::Denied(error) => *error,
+    }
+}

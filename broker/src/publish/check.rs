@@ -1,0 +1,70 @@
+//! Properties of a message that mean something to the broker.
+//!
+//! Comes in: a message and its user. Goes out: the message as it is delivered, if that is another one, or the error. Pure.
+
+use crate::error::{Error, Result};
+use crate::message::Message;
+use crate::vhost::route::has_extra_keys;
+use leveret_amqp::BasicProperties;
+use leveret_amqp::properties::raw;
+
+/// Checks user-id, expiration, CC and BCC. Gives the message as it is delivered, if that is another one.
+///
+/// # Errors
+/// 406 for one of them.
+pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
+    let properties = message.properties();
+    if let Some(claimed) = raw::user_id(properties)
+        && claimed != user.as_bytes()
+    {
+        let claimed = String::from_utf8_lossy(claimed);
+        let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+        return Err(Error::Precondition(text.into()));
+    }
+    if let Some(expiration) = raw::expiration(properties) {
+        check_expiration(expiration)?;
+    }
+    if has_extra_keys(message) {
+        return check_extra_keys(message);
+    }
+    Ok(None)
+}
+
+/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this version, so a
+/// right one is refused too, rather than kept for ever in silence.
+fn check_expiration(expiration: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(expiration);
+    if text.parse::<u32>().is_err() {
+        return Err(Error::Precondition(
+            format!("invalid expiration '{text}': not a number of milliseconds").into(),
+        ));
+    }
+    let why = "message expiration is not supported by this version of the broker; publish without it";
+    Err(Error::Precondition(
+        format!("invalid expiration '{text}': {why}").into(),
+    ))
+}
+
+/// CC and BCC must be arrays of text (RabbitMQ). Gives the message without BCC, if it has one: that isn't delivered.
+fn check_extra_keys(message: &Message) -> Result<Option<Message>> {
+    let Ok(mut properties) = BasicProperties::parse(message.properties()) else {
+        return Ok(None);
+    };
+    let Some(headers) = &mut properties.headers else {
+        return Ok(None);
+    };
+    for name in ["CC", "BCC"] {
+        let Some(value) = headers.get(name) else { continue };
+        let keys = value.as_array();
+        if !keys.is_some_and(|keys| keys.iter().all(|key| key.as_bytes().is_some())) {
+            let text = format!(
+                "invalid message: header '{name}' must be an array of text, is {}",
+                value.type_name()
+            );
+            return Err(Error::Precondition(text.into()));
+        }
+    }
+    Ok(headers
+        .remove("BCC")
+        .map(|_| message.with_properties(&properties.to_bytes())))
+}
