@@ -24,7 +24,7 @@ pub mod state;
 
 pub mod content;
 
-pub mod hold;
+pub mod replies;
 
 pub mod uncommitted;
 
@@ -40,66 +40,66 @@ use crate::queue::Outcome;
 use crate::queue::consumers::cancelled;
 use leveret_amqp::Method;
 use leveret_amqp::method::{AccessRequestOk, ChannelFlowOk, ConfirmSelectOk};
-use state::{Channel, Desk, Peer};
+use state::{Channel, Peer, Turn};
 
 impl Channel {
     /// Carries out a method. The messages staged before it have been enqueued.
     ///
     /// # Errors
     /// What closes the channel, or the connection.
-    pub fn handle(&mut self, peer: &Peer, desk: &mut Desk, method: Method) -> Result<()> {
+    pub fn handle(&mut self, peer: &Peer, turn: &mut Turn, method: Method) -> Result<()> {
         match method {
-            Method::BasicAck(ack) => self.settle(desk, ack.delivery_tag, ack.multiple, Outcome::Acked),
-            Method::BasicNack(nack) => self.settle(desk, nack.delivery_tag, nack.multiple, rejected(nack.requeue)),
-            Method::BasicReject(reject) => self.settle(desk, reject.delivery_tag, false, rejected(reject.requeue)),
-            Method::BasicRecover(recover) => self.basic_recover(peer, desk, recover.requeue, true),
-            Method::BasicRecoverAsync(recover) => self.basic_recover(peer, desk, recover.requeue, false),
-            Method::BasicConsume(consume) => self.basic_consume(peer, desk, &consume),
-            Method::BasicCancel(cancel) => self.basic_cancel(peer, desk, &cancel),
+            Method::BasicAck(ack) => self.settle(turn, ack.delivery_tag, ack.multiple, Outcome::Acked),
+            Method::BasicNack(nack) => self.settle(turn, nack.delivery_tag, nack.multiple, rejected(nack.requeue)),
+            Method::BasicReject(reject) => self.settle(turn, reject.delivery_tag, false, rejected(reject.requeue)),
+            Method::BasicRecover(recover) => self.basic_recover(peer, turn, recover.requeue, true),
+            Method::BasicRecoverAsync(recover) => self.basic_recover(peer, turn, recover.requeue, false),
+            Method::BasicConsume(consume) => self.basic_consume(peer, turn, &consume),
+            Method::BasicCancel(cancel) => self.basic_cancel(peer, turn, &cancel),
             Method::BasicCancelOk(_) => Ok(()),
-            Method::BasicGet(get) => self.basic_get(peer, desk, &get),
-            Method::BasicQos(qos) => self.basic_qos(peer, desk, &qos),
-            Method::QueueDeclare(declare) => self.queue_declare(peer, desk, &declare),
-            Method::QueueBind(bind) => self.queue_bind(peer, desk, bind),
-            Method::QueueUnbind(unbind) => self.queue_unbind(peer, desk, unbind),
-            Method::QueuePurge(purge) => self.queue_purge(peer, desk, &purge),
-            Method::QueueDelete(delete) => self.queue_delete(peer, desk, &delete),
-            Method::ExchangeDeclare(declare) => self.exchange_declare(peer, desk, &declare),
-            Method::ExchangeDelete(delete) => self.exchange_delete(peer, desk, &delete),
-            Method::ExchangeBind(bind) => self.exchange_bind(peer, desk, bind),
-            Method::ExchangeUnbind(unbind) => self.exchange_unbind(peer, desk, unbind),
-            Method::ConfirmSelect(select) => self.confirm_select(peer, desk, select.no_wait),
+            Method::BasicGet(get) => self.basic_get(peer, turn, &get),
+            Method::BasicQos(qos) => self.basic_qos(peer, turn, &qos),
+            Method::QueueDeclare(declare) => self.queue_declare(peer, turn, &declare),
+            Method::QueueBind(bind) => self.queue_bind(peer, turn, bind),
+            Method::QueueUnbind(unbind) => self.queue_unbind(peer, turn, unbind),
+            Method::QueuePurge(purge) => self.queue_purge(peer, turn, &purge),
+            Method::QueueDelete(delete) => self.queue_delete(peer, turn, &delete),
+            Method::ExchangeDeclare(declare) => self.exchange_declare(peer, turn, &declare),
+            Method::ExchangeDelete(delete) => self.exchange_delete(peer, turn, &delete),
+            Method::ExchangeBind(bind) => self.exchange_bind(peer, turn, bind),
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(peer, turn, unbind),
+            Method::ConfirmSelect(select) => self.confirm_select(peer, turn, select.no_wait),
             Method::ChannelFlow(flow) if flow.active => {
-                self.reply(peer, desk, ChannelFlowOk { active: true });
+                self.reply(peer, turn, ChannelFlowOk { active: true });
                 Ok(())
             }
             Method::ChannelFlow(_) => Err(Error::NotImplemented("active=false".into())),
             Method::AccessRequest(_) => {
-                self.reply(peer, desk, AccessRequestOk { ticket: 1 });
+                self.reply(peer, turn, AccessRequestOk { ticket: 1 });
                 Ok(())
             }
-            Method::TxSelect(_) => self.tx_select(peer, desk),
-            Method::TxCommit(_) => self.tx_commit(peer, desk),
-            Method::TxRollback(_) => self.tx_rollback(peer, desk),
+            Method::TxSelect(_) => self.tx_select(peer, turn),
+            Method::TxCommit(_) => self.tx_commit(peer, turn),
+            Method::TxRollback(_) => self.tx_rollback(peer, turn),
             _ => Err(Error::CommandInvalid("unimplemented method".into())),
         }
     }
 
     /// confirm.select. Selecting again changes nothing.
-    fn confirm_select(&mut self, peer: &Peer, desk: &mut Desk, no_wait: bool) -> Result<()> {
+    fn confirm_select(&mut self, peer: &Peer, turn: &mut Turn, no_wait: bool) -> Result<()> {
         if self.transaction.is_some() {
             return Err(Error::Precondition("cannot switch from tx to confirm mode".into()));
         }
         self.confirms.get_or_insert_with(Confirms::default);
         self.publish_info();
         if !no_wait {
-            self.reply(peer, desk, ConfirmSelectOk {});
+            self.reply(peer, turn, ConfirmSelectOk {});
         }
         Ok(())
     }
 
     /// The end of the channel: its consumers go, and what it has unacknowledged goes back, as what a transaction holds does.
-    pub fn close(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+    pub fn close(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         peer.info.channels.lock().remove(&self.number);
         let consumers = std::mem::take(&mut self.consumers);
         let mut last = Vec::new();
@@ -110,10 +110,10 @@ impl Channel {
             }
         }
         self.drop_transaction();
-        self.requeue_all(desk);
+        self.requeue_all(turn);
         for queue in last {
             let told = peer.vhost.expire_queue(&queue, true)?;
-            cancelled(&told, &mut desk.work.wakes);
+            cancelled(&told, &mut turn.work.wakes);
         }
         Ok(())
     }

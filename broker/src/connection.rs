@@ -8,6 +8,10 @@ pub mod handshake;
 
 pub mod sasl;
 
+pub mod dispatch;
+
+pub mod closing;
+
 pub mod session;
 
 pub mod cut;
@@ -23,7 +27,7 @@ use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
 use leveret_amqp::{Method, ShortString, next_frame, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
 use pace::Pace;
-use session::{Closing, Flow, Session};
+use session::{Closing, Failure, Flow, Session};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -49,8 +53,8 @@ const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 const KEEP_BUFFER: usize = 16 * 1024;
 /// How long connection.close-ok may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection may go on before others have their turn: as long as nobody waits noticeably, with a batch at most on top.
-const TURN: Duration = Duration::from_micros(200);
+/// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most on top.
+const TIME_SLICE: Duration = Duration::from_micros(200);
 /// The shortest time that a publisher is left alone for: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How often a connection without heartbeats looks after itself.
@@ -107,8 +111,8 @@ struct Connection<S> {
     deadline: Option<Instant>,
     /// Why somebody wants it closed; done once what was published is confirmed.
     close: Option<String>,
-    /// When the present turn on a thread of the runtime began.
-    turn: Option<Instant>,
+    /// The begin of the present time slice on a thread of the runtime.
+    slice: Option<Instant>,
     pace: Pace,
     /// The end of the time for which it is not read because consumers are behind.
     pause: Option<Pin<Box<Sleep>>>,
@@ -150,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tells_blocked: opened.tells_blocked,
             deadline: None,
             close: None,
-            turn: None,
+            slice: None,
             pace: Pace::new(std::time::Instant::now()),
             pause: None,
         }
@@ -173,11 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.work();
             self.pause();
-            if read && let Some(turn) = self.turn {
-                self.pace.has_read(turn.into_std(), self.session.streamed);
+            if read && let Some(begun) = self.slice {
+                self.pace.has_read(begun.into_std(), self.session.streamed);
             }
-            if self.turn.is_some_and(|begun| begun.elapsed() > TURN) {
-                self.turn = None;
+            if self.slice.is_some_and(|begun| begun.elapsed() > TIME_SLICE) {
+                self.slice = None;
                 tokio::task::yield_now().await;
             }
         }
@@ -185,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What can be done now: writing first, so that buffers don't grow, then reading.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
-        self.turn.get_or_insert_with(Instant::now);
+        self.slice.get_or_insert_with(Instant::now);
         if self.write.is_empty()
             && let Poll::Ready(stalled) = self.session.peer.outbox.poll_take(context, &mut self.write)
         {
@@ -215,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let tick = self.tick.poll_tick(context).map(|_| Ok(Event::Tick));
         if tick.is_pending() {
-            self.turn = None;
+            self.slice = None;
         }
         tick
     }
@@ -304,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && !self.session.waits_for_log()
             && let Some(reason) = self.close.take()
         {
-            self.session.fail(0, &Error::Forced(reason.into()), (0, 0));
+            self.session.fail(Failure::of_connection(Error::Forced(reason.into())));
             self.session.flush();
         }
         if self.session.closing == Closing::Sent && self.deadline.is_none() {

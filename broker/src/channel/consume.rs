@@ -2,7 +2,7 @@
 //!
 //! Comes in: these methods. Goes out: consumers, handed to their queues; their end.
 
-use super::state::{Channel, Consuming, Desk, Peer};
+use super::state::{Channel, Consuming, Peer, Turn};
 use super::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::queue::Refused;
@@ -16,7 +16,7 @@ impl Channel {
     ///
     /// # Errors
     /// 404, 405 for the queue; 530 the tag is in use; 403 exclusive use; 406 a priority that isn't a number.
-    pub fn basic_consume(&mut self, peer: &Peer, desk: &mut Desk, consume: &BasicConsume) -> Result<()> {
+    pub fn basic_consume(&mut self, peer: &Peer, turn: &mut Turn, consume: &BasicConsume) -> Result<()> {
         let tag = if consume.consumer_tag.is_empty() {
             generated_tag()
         } else {
@@ -63,13 +63,13 @@ impl Channel {
         if !consume.no_wait {
             self.reply(
                 peer,
-                desk,
+                turn,
                 BasicConsumeOk {
                     consumer_tag: tag.clone(),
                 },
             );
         }
-        match queue.consume(consumer, &mut desk.work) {
+        match queue.consume(consumer, &mut turn.work) {
             Ok(()) => {
                 self.consumers.insert(tag, Consuming { id, queue, source });
                 self.publish_info();
@@ -96,17 +96,17 @@ impl Channel {
     ///
     /// # Errors
     /// The log has failed.
-    pub fn basic_cancel(&mut self, peer: &Peer, desk: &mut Desk, cancel: &BasicCancel) -> Result<()> {
+    pub fn basic_cancel(&mut self, peer: &Peer, turn: &mut Turn, cancel: &BasicCancel) -> Result<()> {
         if let Some(consuming) = self.consumers.remove(&cancel.consumer_tag) {
             self.direct_reply
                 .take_if(|reply| reply.consumer_tag == cancel.consumer_tag);
-            self.end_consumer(peer, desk, &consuming)?;
+            self.end_consumer(peer, turn, &consuming)?;
             self.publish_info();
         }
         if !cancel.no_wait {
             self.reply(
                 peer,
-                desk,
+                turn,
                 BasicCancelOk {
                     consumer_tag: cancel.consumer_tag.clone(),
                 },
@@ -116,11 +116,11 @@ impl Channel {
     }
 
     /// Takes a consumer from its queue; an auto-delete queue goes with its last one.
-    pub fn end_consumer(&self, peer: &Peer, desk: &mut Desk, consuming: &Consuming) -> Result<()> {
+    pub fn end_consumer(&self, peer: &Peer, turn: &mut Turn, consuming: &Consuming) -> Result<()> {
         self.deliveries.retire_source(consuming.source);
         if consuming.queue.cancel(consuming.id) {
             let told = peer.vhost.expire_queue(&consuming.queue, true)?;
-            cancelled(&told, &mut desk.work.wakes);
+            cancelled(&told, &mut turn.work.wakes);
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Channel {
     ///
     /// # Errors
     /// 540 for a prefetch size.
-    pub fn basic_qos(&mut self, peer: &Peer, desk: &mut Desk, qos: &BasicQos) -> Result<()> {
+    pub fn basic_qos(&mut self, peer: &Peer, turn: &mut Turn, qos: &BasicQos) -> Result<()> {
         if qos.prefetch_size != 0 {
             return Err(Error::NotImplemented(
                 format!("prefetch_size!=0 ({})", qos.prefetch_size).into(),
@@ -137,19 +137,19 @@ impl Channel {
         }
         if qos.global {
             self.deliveries.set_channel_prefetch(u32::from(qos.prefetch_count));
-            self.wake_consumed_queues(desk);
+            self.wake_consumed_queues(turn);
         } else {
             self.prefetch = qos.prefetch_count;
         }
         self.publish_info();
-        self.reply(peer, desk, BasicQosOk {});
+        self.reply(peer, turn, BasicQosOk {});
         Ok(())
     }
 
     /// The channel-wide limit leaves room again: its queues may have something.
-    pub fn wake_consumed_queues(&self, desk: &mut Desk) {
+    pub fn wake_consumed_queues(&self, turn: &mut Turn) {
         for consuming in self.consumers.values() {
-            consuming.queue.dispatch(&mut desk.work);
+            consuming.queue.dispatch(&mut turn.work);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! exchange.declare, delete, bind, unbind.
 
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use leveret_amqp::method::{
@@ -13,10 +13,10 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::declare_exchange`].
-    pub fn exchange_declare(&mut self, peer: &Peer, desk: &mut Desk, declare: &ExchangeDeclare) -> Result<()> {
+    pub fn exchange_declare(&mut self, peer: &Peer, turn: &mut Turn, declare: &ExchangeDeclare) -> Result<()> {
         let change = peer.vhost.declare_exchange(declare, &peer.actor)?;
         if !declare.no_wait {
-            self.reply_when(peer, desk, change.lsn, ExchangeDeclareOk {});
+            self.reply_when(peer, turn, change.lsn, ExchangeDeclareOk {});
         }
         Ok(())
     }
@@ -25,12 +25,12 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::delete_exchange`].
-    pub fn exchange_delete(&mut self, peer: &Peer, desk: &mut Desk, delete: &ExchangeDelete) -> Result<()> {
+    pub fn exchange_delete(&mut self, peer: &Peer, turn: &mut Turn, delete: &ExchangeDelete) -> Result<()> {
         let change = peer
             .vhost
             .delete_exchange(&delete.exchange, delete.if_unused, &peer.actor)?;
         if !delete.no_wait {
-            self.reply_when(peer, desk, change.lsn, ExchangeDeleteOk {});
+            self.reply_when(peer, turn, change.lsn, ExchangeDeleteOk {});
         }
         Ok(())
     }
@@ -39,7 +39,7 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::bind`].
-    pub fn exchange_bind(&mut self, peer: &Peer, desk: &mut Desk, bind: ExchangeBind) -> Result<()> {
+    pub fn exchange_bind(&mut self, peer: &Peer, turn: &mut Turn, bind: ExchangeBind) -> Result<()> {
         let binding = Binding {
             source: bind.source,
             destination_kind: DestinationKind::Exchange,
@@ -49,7 +49,7 @@ impl Channel {
         };
         let change = peer.vhost.bind(binding, &peer.actor)?;
         if !bind.no_wait {
-            self.reply_when(peer, desk, change.lsn, ExchangeBindOk {});
+            self.reply_when(peer, turn, change.lsn, ExchangeBindOk {});
         }
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::unbind`].
-    pub fn exchange_unbind(&mut self, peer: &Peer, desk: &mut Desk, unbind: ExchangeUnbind) -> Result<()> {
+    pub fn exchange_unbind(&mut self, peer: &Peer, turn: &mut Turn, unbind: ExchangeUnbind) -> Result<()> {
         let binding = Binding {
             source: unbind.source,
             destination_kind: DestinationKind::Exchange,
@@ -68,7 +68,7 @@ impl Channel {
         };
         let change = missing_is_done(peer.vhost.unbind(&binding, &peer.actor))?;
         if !unbind.no_wait {
-            self.reply_when(peer, desk, change.lsn, ExchangeUnbindOk {});
+            self.reply_when(peer, turn, change.lsn, ExchangeUnbindOk {});
         }
         Ok(())
     }

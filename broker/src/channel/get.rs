@@ -1,6 +1,6 @@
 //! basic.get: one message, asked for.
 
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
 use crate::message::BASIC;
 use leveret_amqp::method::{BasicGet, BasicGetEmpty, BasicGetOk};
@@ -11,13 +11,13 @@ impl Channel {
     ///
     /// # Errors
     /// 404, 405 for the queue.
-    pub fn basic_get(&mut self, peer: &Peer, desk: &mut Desk, get: &BasicGet) -> Result<()> {
+    pub fn basic_get(&mut self, peer: &Peer, turn: &mut Turn, get: &BasicGet) -> Result<()> {
         let name = self.queue_name(&get.queue)?;
         let queue = peer.vhost.queue(&name, &peer.actor)?;
         let deliveries = self.deliveries.clone();
         let source = self.sources.get(&deliveries, &queue);
         let mut frames = Vec::new();
-        let found = queue.get(get.no_ack, &mut desk.work, |entry, remaining| {
+        let found = queue.get(get.no_ack, &mut turn.work, |entry, remaining| {
             let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);
             let Some(message) = &entry.message else { return };
             let method = Method::BasicGetOk(BasicGetOk {
@@ -39,9 +39,9 @@ impl Channel {
         });
         if found {
             peer.outbox
-                .append(&mut desk.work.wakes, |out| out.extend_from_slice(&frames));
+                .append(&mut turn.work.wakes, |out| out.extend_from_slice(&frames));
         } else {
-            self.reply(peer, desk, BasicGetEmpty {});
+            self.reply(peer, turn, BasicGetEmpty {});
         }
         Ok(())
     }

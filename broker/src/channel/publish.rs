@@ -3,7 +3,7 @@
 //! Comes in: whole messages; how far the log has come. Goes out: messages to `publish` or to the channel's transaction; basic.return
 //! for a mandatory message that leads nowhere, basic.ack for those that are safe.
 
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
 use crate::message::{BASIC, Message};
 use crate::node::Totals;
@@ -19,42 +19,42 @@ impl Channel {
     ///
     /// # Errors
     /// 404 no such exchange, 403 internal exchange or without the right, 406 wrong user-id or expiration.
-    pub fn publish(&mut self, peer: &Peer, desk: &mut Desk, message: Message, mandatory: bool) -> Result<()> {
+    pub fn publish(&mut self, peer: &Peer, turn: &mut Turn, message: Message, mandatory: bool) -> Result<()> {
         let mut changed = check(&peer.actor.user, &message)?;
         if let Some(request) = self.with_reply_queue(changed.as_ref().unwrap_or(&message))? {
             changed = Some(request);
         }
         if self.transaction.is_some() {
-            return self.hold_publish(peer, desk, (message, changed), mandatory);
+            return self.hold_publish(peer, turn, (message, changed), mandatory);
         }
         let tag = self.confirms.as_mut().map(Confirms::next_tag);
         self.info.published.fetch_add(1, Ordering::Relaxed);
-        let route = desk
+        let route = turn
             .publisher
             .route(&peer.vhost, &peer.actor, &message, tag.is_some())?;
         if route.queues.is_empty() {
             peer.node.totals.unroutable(mandatory);
             if mandatory {
-                self.give_back(peer, desk, &message);
+                self.give_back(peer, turn, &message);
             }
             if tag.is_none() {
                 return Ok(());
             }
         }
         let message = changed.unwrap_or(message);
-        desk.publisher.stage.push(self.number, route, message, tag);
+        turn.publisher.stage.push(self.number, route, message, tag);
         Ok(())
     }
 
     /// basic.return of a message that no queue got.
-    pub fn give_back(&self, peer: &Peer, desk: &mut Desk, message: &Message) {
+    pub fn give_back(&self, peer: &Peer, turn: &mut Turn, message: &Message) {
         let method = Method::BasicReturn(BasicReturn {
             reply_code: ReplyCode::NoRoute.number(),
             reply_text: ShortString::from_static("NO_ROUTE"),
             exchange: ShortString::try_from(message.exchange()).unwrap_or_default(),
             routing_key: ShortString::try_from(message.routing_key()).unwrap_or_default(),
         });
-        peer.outbox.append(&mut desk.work.wakes, |out| {
+        peer.outbox.append(&mut turn.work.wakes, |out| {
             put_method_frame(out, self.number, &method);
             put_content(
                 out,

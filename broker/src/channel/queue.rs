@@ -1,7 +1,7 @@
 //! queue.declare, bind, unbind, purge, delete.
 
 use super::exchange::missing_is_done;
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::queue::consumers::cancelled;
@@ -17,7 +17,7 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::declare_queue`].
-    pub fn queue_declare(&mut self, peer: &Peer, desk: &mut Desk, declare: &QueueDeclare) -> Result<()> {
+    pub fn queue_declare(&mut self, peer: &Peer, turn: &mut Turn, declare: &QueueDeclare) -> Result<()> {
         if declare.queue.as_bytes() == REPLY_TO.as_bytes() {
             // RabbitMQ lets clients declare the pseudo-queue; there is nothing to it.
             let reply = QueueDeclareOk {
@@ -26,7 +26,7 @@ impl Channel {
                 consumer_count: 1,
             };
             if !declare.no_wait {
-                self.reply(peer, desk, reply);
+                self.reply(peer, turn, reply);
             }
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl Channel {
                 message_count,
                 consumer_count,
             };
-            self.reply_when(peer, desk, change.lsn, reply);
+            self.reply_when(peer, turn, change.lsn, reply);
         }
         Ok(())
     }
@@ -59,11 +59,11 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::bind`].
-    pub fn queue_bind(&mut self, peer: &Peer, desk: &mut Desk, bind: QueueBind) -> Result<()> {
+    pub fn queue_bind(&mut self, peer: &Peer, turn: &mut Turn, bind: QueueBind) -> Result<()> {
         let binding = self.queue_binding(&bind.queue, bind.exchange, bind.routing_key, bind.arguments)?;
         let change = peer.vhost.bind(binding, &peer.actor)?;
         if !bind.no_wait {
-            self.reply_when(peer, desk, change.lsn, QueueBindOk {});
+            self.reply_when(peer, turn, change.lsn, QueueBindOk {});
         }
         Ok(())
     }
@@ -72,10 +72,10 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::unbind`].
-    pub fn queue_unbind(&mut self, peer: &Peer, desk: &mut Desk, unbind: QueueUnbind) -> Result<()> {
+    pub fn queue_unbind(&mut self, peer: &Peer, turn: &mut Turn, unbind: QueueUnbind) -> Result<()> {
         let binding = self.queue_binding(&unbind.queue, unbind.exchange, unbind.routing_key, unbind.arguments)?;
         let change = missing_is_done(peer.vhost.unbind(&binding, &peer.actor))?;
-        self.reply_when(peer, desk, change.lsn, QueueUnbindOk {});
+        self.reply_when(peer, turn, change.lsn, QueueUnbindOk {});
         Ok(())
     }
 
@@ -105,11 +105,11 @@ impl Channel {
     ///
     /// # Errors
     /// 404, 405.
-    pub fn queue_purge(&mut self, peer: &Peer, desk: &mut Desk, purge: &QueuePurge) -> Result<()> {
+    pub fn queue_purge(&mut self, peer: &Peer, turn: &mut Turn, purge: &QueuePurge) -> Result<()> {
         let queue = peer.vhost.queue(&self.queue_name(&purge.queue)?, &peer.actor)?;
-        let message_count = queue.purge(&mut desk.work) as u32;
+        let message_count = queue.purge(&mut turn.work) as u32;
         if !purge.no_wait {
-            self.reply(peer, desk, QueuePurgeOk { message_count });
+            self.reply(peer, turn, QueuePurgeOk { message_count });
         }
         Ok(())
     }
@@ -118,19 +118,19 @@ impl Channel {
     ///
     /// # Errors
     /// See [`crate::vhost::Vhost::delete_queue`].
-    pub fn queue_delete(&mut self, peer: &Peer, desk: &mut Desk, delete: &QueueDelete) -> Result<()> {
+    pub fn queue_delete(&mut self, peer: &Peer, turn: &mut Turn, delete: &QueueDelete) -> Result<()> {
         let name = self.queue_name(&delete.queue)?;
         let deleted = peer
             .vhost
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
         self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
         self.publish_info();
-        cancelled(&deleted.consumers, &mut desk.work.wakes);
+        cancelled(&deleted.consumers, &mut turn.work.wakes);
         peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
         if !delete.no_wait {
             self.reply_when(
                 peer,
-                desk,
+                turn,
                 deleted.change.lsn,
                 QueueDeleteOk {
                     message_count: deleted.messages as u32,

@@ -3,7 +3,7 @@
 //! Comes in: delivery tags. Goes out: settlements, one run per queue; within a transaction they are held.
 
 use super::deliver::{Settled, UnknownDeliveryTag};
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::queue::Outcome;
 use leveret_amqp::method::BasicRecoverOk;
@@ -13,7 +13,7 @@ impl Channel {
     ///
     /// # Errors
     /// 406 `unknown delivery tag`.
-    pub fn settle(&mut self, desk: &mut Desk, tag: u64, multiple: bool, outcome: Outcome) -> Result<()> {
+    pub fn settle(&mut self, turn: &mut Turn, tag: u64, multiple: bool, outcome: Outcome) -> Result<()> {
         if self.transaction.is_some() {
             return self.hold_settlement(tag, multiple, outcome);
         }
@@ -21,7 +21,7 @@ impl Channel {
         self.deliveries
             .settle(tag, multiple, &mut settled)
             .map_err(|UnknownDeliveryTag(tag)| Error::UnknownDeliveryTag(tag))?;
-        self.pass_on(desk, &settled, outcome);
+        self.pass_on(turn, &settled, outcome);
         Ok(())
     }
 
@@ -30,33 +30,33 @@ impl Channel {
     ///
     /// # Errors
     /// 540 without requeue.
-    pub fn basic_recover(&mut self, peer: &Peer, desk: &mut Desk, requeue: bool, reply: bool) -> Result<()> {
+    pub fn basic_recover(&mut self, peer: &Peer, turn: &mut Turn, requeue: bool, reply: bool) -> Result<()> {
         if !requeue {
             return Err(Error::NotImplemented("requeue=false".into()));
         }
-        self.requeue_all(desk);
+        self.requeue_all(turn);
         if reply {
-            self.reply(peer, desk, BasicRecoverOk {});
+            self.reply(peer, turn, BasicRecoverOk {});
         }
         Ok(())
     }
 
     /// Puts everything unacknowledged back: basic.recover, or the channel's end.
-    pub fn requeue_all(&mut self, desk: &mut Desk) {
+    pub fn requeue_all(&mut self, turn: &mut Turn) {
         let mut settled = Vec::new();
         self.deliveries.settle_all(&mut settled);
-        self.pass_on(desk, &settled, Outcome::Requeued);
+        self.pass_on(turn, &settled, Outcome::Requeued);
     }
 
     /// Hands settlements to their queues.
-    pub fn pass_on(&self, desk: &mut Desk, settled: &[Settled], outcome: Outcome) {
+    pub fn pass_on(&self, turn: &mut Turn, settled: &[Settled], outcome: Outcome) {
         for run in settled {
             if let Some((queue, consumer)) = self.sources.find(run.source) {
-                queue.settle(*consumer, &run.ids, outcome, &mut desk.work);
+                queue.settle(*consumer, &run.ids, outcome, &mut turn.work);
             }
         }
         if self.deliveries.channel_prefetch() > 0 {
-            self.wake_consumed_queues(desk);
+            self.wake_consumed_queues(turn);
         }
     }
 }

@@ -1,8 +1,10 @@
-//! What a channel holds, and what the connection lends it: imported by all files of this folder, importing none of them.
+//! The state of a channel, and the things that its connection lends it.
+//!
+//! The files of this folder with methods on [`Channel`] import it; it imports those that hold a part of the state.
 
 use super::content::Content;
 use super::deliver::Deliveries;
-use super::hold::Held;
+use super::replies::Replies;
 use super::sources::Sources;
 use super::uncommitted::Uncommitted;
 use crate::access::Actor;
@@ -37,15 +39,15 @@ pub struct Peer {
     pub info: Arc<ConnectionInfo>,
 }
 
-/// What one connection works with, over all of its channels, while it goes through a batch of frames.
+/// The tools of one connection, for all of its channels, while it goes through a batch of frames.
 #[derive(Default)]
-pub struct Desk {
+pub struct Turn {
     /// Records and wake-ups.
     pub work: Work,
     /// Messages on their way to queues.
     pub publisher: Publisher,
     /// Replies that wait for the log.
-    pub held: Held,
+    pub replies: Replies,
 }
 
 /// One channel.
@@ -58,7 +60,7 @@ pub struct Channel {
     pub content: Content,
     /// Publisher confirms, after confirm.select.
     pub confirms: Option<Confirms>,
-    /// What is held until tx.commit, after tx.select. Never beside confirms.
+    /// Messages and settlements held until tx.commit, after tx.select. Never beside confirms.
     pub transaction: Option<Box<Uncommitted>>,
     /// Consumers by tag.
     pub consumers: HashMap<ShortString, Consuming>,
@@ -117,21 +119,21 @@ impl Channel {
     }
 
     /// Replies at once, or once what was asked before is durable.
-    pub fn reply(&self, peer: &Peer, desk: &mut Desk, method: impl Into<Method>) {
-        self.reply_when(peer, desk, None, method);
+    pub fn reply(&self, peer: &Peer, turn: &mut Turn, method: impl Into<Method>) {
+        self.reply_when(peer, turn, None, method);
     }
 
     /// Replies once the log is durable up to `lsn`, and after everything else that waits on this channel.
-    pub fn reply_when(&self, peer: &Peer, desk: &mut Desk, lsn: Option<Lsn>, method: impl Into<Method>) {
+    pub fn reply_when(&self, peer: &Peer, turn: &mut Turn, lsn: Option<Lsn>, method: impl Into<Method>) {
         let method = method.into();
         let durable = peer.vhost.log().durable();
         let lsn = lsn.filter(|lsn| *lsn > durable);
-        if let Some(lsn) = lsn.or_else(|| desk.held.last_of(self.number)) {
-            desk.held
+        if let Some(lsn) = lsn.or_else(|| turn.replies.last_of(self.number)) {
+            turn.replies
                 .push(lsn, self.number, |out| put_method_frame(out, self.number, &method));
         } else {
             peer.outbox
-                .append(&mut desk.work.wakes, |out| put_method_frame(out, self.number, &method));
+                .append(&mut turn.work.wakes, |out| put_method_frame(out, self.number, &method));
         }
     }
 

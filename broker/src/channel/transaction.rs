@@ -5,7 +5,7 @@
 //! they are published and returned at the commit, as RabbitMQ does it.
 
 use super::deliver::UnknownDeliveryTag;
-use super::state::{Channel, Desk, Peer};
+use super::state::{Channel, Peer, Turn};
 use super::uncommitted::{Publish, Settlement, Uncommitted};
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -25,14 +25,14 @@ impl Channel {
     ///
     /// # Errors
     /// 406 on a channel with confirms.
-    pub fn tx_select(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+    pub fn tx_select(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         if self.confirms.is_some() {
             return Err(Error::Precondition("cannot switch from confirm to tx mode".into()));
         }
         self.transaction
             .get_or_insert_with(|| Box::new(Uncommitted::new(peer.node.memory.clone())));
         self.info.transactional.store(true, Ordering::Relaxed);
-        self.reply(peer, desk, TxSelectOk {});
+        self.reply(peer, turn, TxSelectOk {});
         Ok(())
     }
 
@@ -43,12 +43,12 @@ impl Channel {
     pub fn hold_publish(
         &mut self,
         peer: &Peer,
-        desk: &mut Desk,
+        turn: &mut Turn,
         (message, changed): (Message, Option<Message>),
         mandatory: bool,
     ) -> Result<()> {
         // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
-        let route = desk.publisher.route(&peer.vhost, &peer.actor, &message, true)?;
+        let route = turn.publisher.route(&peer.vhost, &peer.actor, &message, true)?;
         // What is returned is what came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
         let message = if message.body_len() <= COPIED {
@@ -86,16 +86,16 @@ impl Channel {
     /// # Errors
     /// 406 without tx.select; 406 after everything else has been done, if a queue of a message has gone since it was published
     /// (RabbitMQ); 541 the log has failed.
-    pub fn tx_commit(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+    pub fn tx_commit(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         let (publishes, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
         self.count_uncommitted();
         let partial = miss_a_queue(&publishes);
-        let published = self.enqueue_held(peer, desk, publishes)?;
-        let settled = self.settle_held(peer, desk, settlements)?;
+        let published = self.enqueue_held(peer, turn, publishes)?;
+        let settled = self.settle_held(peer, turn, settlements)?;
         if partial {
             return Err(Error::Precondition("partial tx completion".into()));
         }
-        self.reply_when(peer, desk, published.max(settled), TxCommitOk {});
+        self.reply_when(peer, turn, published.max(settled), TxCommitOk {});
         Ok(())
     }
 
@@ -103,11 +103,11 @@ impl Channel {
     ///
     /// # Errors
     /// 406 without tx.select.
-    pub fn tx_rollback(&mut self, peer: &Peer, desk: &mut Desk) -> Result<()> {
+    pub fn tx_rollback(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         self.transaction.as_mut().ok_or_else(not_transactional)?.take();
         self.deliveries.release();
         self.count_uncommitted();
-        self.reply(peer, desk, TxRollbackOk {});
+        self.reply(peer, turn, TxRollbackOk {});
         Ok(())
     }
 
@@ -119,33 +119,33 @@ impl Channel {
     }
 
     /// All messages in one append to the log: after a crash they are all there or none. Gives what the commit waits for.
-    fn enqueue_held(&self, peer: &Peer, desk: &mut Desk, publishes: Vec<Publish>) -> Result<Option<Lsn>> {
+    fn enqueue_held(&self, peer: &Peer, turn: &mut Turn, publishes: Vec<Publish>) -> Result<Option<Lsn>> {
         self.info.published.fetch_add(publishes.len() as u64, Ordering::Relaxed);
         for held in publishes {
             if held.route.queues.is_empty() {
                 peer.node.totals.unroutable(held.mandatory);
                 if held.mandatory {
-                    self.give_back(peer, desk, &held.message);
+                    self.give_back(peer, turn, &held.message);
                 }
             } else {
-                desk.publisher.stage.push(self.number, held.route, held.message, None);
+                turn.publisher.stage.push(self.number, held.route, held.message, None);
             }
         }
-        desk.publisher.stage.flush_now(&peer.node.log, &mut desk.work)
+        turn.publisher.stage.flush_now(&peer.node.log, &mut turn.work)
     }
 
-    fn settle_held(&self, peer: &Peer, desk: &mut Desk, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
-        let before = desk.work.records_len();
+    fn settle_held(&self, peer: &Peer, turn: &mut Turn, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
+        let before = turn.work.records_len();
         for Settlement { outcome, mut tags } in settlements {
             tags.sort_unstable();
             let mut settled = Vec::new();
             self.deliveries.settle_held(&tags, &mut settled);
-            self.pass_on(desk, &settled, outcome);
+            self.pass_on(turn, &settled, outcome);
         }
-        if desk.work.records_len() == before {
+        if turn.work.records_len() == before {
             return Ok(None);
         }
-        Ok(desk.work.append_now(&peer.node.log)?)
+        Ok(turn.work.append_now(&peer.node.log)?)
     }
 
     fn count_uncommitted(&self) {
