@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// One connection.
 pub struct ConnectionInfo {
@@ -43,11 +43,47 @@ pub struct ConnectionInfo {
     pub exclusive_queues: Mutex<Vec<Arc<Queue>>>,
     /// Bytes read from it and written to it.
     pub octets: (AtomicU64, AtomicU64),
-    /// Whether it is not read because memory or disk space is short.
+    /// Set while it is not read because memory or disk space is short.
     pub blocked: AtomicBool,
+    /// Pauses because consumers of queues that it publishes to are behind.
+    pub pauses: Pauses,
     /// Why somebody wants it closed.
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
+}
+
+/// Pauses of publishers.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    count: AtomicU64,
+    micros: AtomicU64,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Pauses {
+    /// Time for which a connection shows that it was paused (RabbitMQ's `flow`).
+    const SHOWN: Duration = Duration::from_secs(5);
+
+    /// Takes note of a pause that begins.
+    pub fn note(&self, pause: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(pause.as_micros() as u64, Ordering::Relaxed);
+        *self.last.lock() = Some(Instant::now());
+    }
+
+    /// Number of pauses.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Their sum.
+    pub fn total(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    fn is_recent(&self) -> bool {
+        self.last.lock().is_some_and(|last| last.elapsed() < Self::SHOWN)
+    }
 }
 
 /// One channel.
@@ -112,7 +148,17 @@ impl ChannelInfo {
     }
 }
 
-/// What a connection is registered with.
+impl ChannelInfo {
+    /// RabbitMQ's `state`: `flow` on a channel that publishes, while its connection is paused again and again.
+    pub fn state(&self, connection: &ConnectionInfo) -> &'static str {
+        match connection.state() {
+            "flow" if self.published.load(Ordering::Relaxed) > 0 => "flow",
+            _ => "running",
+        }
+    }
+}
+
+/// Particulars of a connection that opens.
 pub struct Opened {
     /// The client's address and the one that it connected to.
     pub addresses: (SocketAddr, SocketAddr),
@@ -130,6 +176,18 @@ impl ConnectionInfo {
     /// `127.0.0.1:50000 -> 127.0.0.1:5672`, RabbitMQ's name of a connection.
     pub fn name(&self) -> String {
         format!("{} -> {}", self.peer, self.local)
+    }
+
+    /// RabbitMQ's `state`: `blocked` while memory or disk space is short, `flow` while it is paused again and again because consumers
+    /// are behind.
+    pub fn state(&self) -> &'static str {
+        if self.blocked.load(Ordering::Relaxed) {
+            "blocked"
+        } else if self.pauses.is_recent() {
+            "flow"
+        } else {
+            "running"
+        }
     }
 
     /// From now on a queue goes with this connection.
@@ -180,6 +238,7 @@ impl Registry {
             exclusive_queues: Mutex::default(),
             octets: Default::default(),
             blocked: AtomicBool::new(false),
+            pauses: Pauses::default(),
             close: Mutex::new(self.draining.lock().clone()),
             outbox,
         });

@@ -16,17 +16,18 @@ pub mod session;
 
 pub mod cut;
 
-pub mod pace;
+pub mod coalesce;
 
+use crate::channel::state::Peer;
 use crate::error::Error;
 use crate::node::{Limits, Node};
 use crate::outbox::Stalled;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use coalesce::Coalescing;
 use handshake::Handshake;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
 use leveret_amqp::{Method, ShortString, next_frame, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
-use pace::Pace;
 use session::{Closing, Failure, Flow, Session};
 use std::future::poll_fn;
 use std::io;
@@ -55,7 +56,7 @@ const KEEP_BUFFER: usize = 16 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most on top.
 const TIME_SLICE: Duration = Duration::from_micros(200);
-/// The shortest time that a publisher is left alone for: timers have no finer grain.
+/// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How often a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
@@ -113,7 +114,7 @@ struct Connection<S> {
     close: Option<String>,
     /// The begin of the present time slice on a thread of the runtime.
     slice: Option<Instant>,
-    pace: Pace,
+    coalescing: Coalescing,
     /// The end of the time for which it is not read because consumers are behind.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -155,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadline: None,
             close: None,
             slice: None,
-            pace: Pace::new(std::time::Instant::now()),
+            coalescing: Coalescing::new(std::time::Instant::now()),
             pause: None,
         }
     }
@@ -178,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.work();
             self.pause();
             if read && let Some(begun) = self.slice {
-                self.pace.has_read(begun.into_std(), self.session.streamed);
+                self.coalescing.has_read(begun.into_std(), self.session.streamed);
             }
             if self.slice.is_some_and(|begun| begun.elapsed() > TIME_SLICE) {
                 self.slice = None;
@@ -247,6 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let pause = self.session.take_pause();
         if pause >= PAUSE_MIN {
             self.pause = Some(Box::pin(sleep(pause)));
+            let Peer { info, node, .. } = &self.session.peer;
+            info.pauses.note(pause);
+            node.totals.pauses.note(pause);
         }
     }
 

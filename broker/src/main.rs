@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use leveret_broker::config::Flags;
-use leveret_broker::connection::pace;
+use leveret_broker::connection::coalesce;
 use leveret_broker::reload::{self, Live};
 use leveret_broker::{check, server, telemetry};
 use std::process::ExitCode;
@@ -46,7 +46,7 @@ fn run() -> anyhow::Result<()> {
         .event_interval(EVENT_INTERVAL)
         .on_thread_park(|| {
             leveret_alloc::give_back();
-            pace::nap();
+            coalesce::nap();
         })
         .enable_all();
     #[cfg(tokio_unstable)]

@@ -45,6 +45,7 @@ pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     process(node, &Usage::now(data_dir), &mut text);
     received(node, &sum, &mut text);
     delivered(&sum, &mut text);
+    flow(node, &mut text);
     log(node, &mut text);
     text.finish()
 }
@@ -282,6 +283,17 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
         text.family(name, Kind::Counter, help);
         text.sample(&[PROTOCOL], value);
     }
+}
+
+fn flow(node: &Node, text: &mut Text) {
+    let pauses = &node.totals.pauses;
+    let (name, help) = (
+        "leveret_publisher_pauses_total",
+        "Pauses of publishers while consumers are behind",
+    );
+    text.counter(name, help, pauses.count());
+    let (name, help) = ("leveret_publisher_pause_seconds_total", "Time of these pauses");
+    text.counter(name, help, pauses.total().as_secs_f64());
 }
 
 fn delivered(sum: &Snapshot, text: &mut Text) {

@@ -4,7 +4,7 @@
 //! messages that queues still need. Does not know about sockets, frames, channels or the HTTP API.
 
 use crate::access::users::Users;
-use crate::clients::Registry;
+use crate::clients::{Pauses, Registry};
 use crate::limits::{Alarms, Memory, disk::Disk};
 use crate::outbox::Outbox;
 use crate::queue::Queue;
@@ -73,6 +73,8 @@ pub struct Totals {
     pub to_confirm: AtomicU64,
     /// Messages confirmed to publishers.
     pub confirmed: AtomicU64,
+    /// Pauses of publishers because consumers are behind.
+    pub pauses: Pauses,
     /// Connections opened and closed.
     pub connections: (AtomicU64, AtomicU64),
     /// Channels opened and closed.

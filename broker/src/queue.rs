@@ -8,7 +8,7 @@ pub mod dispatch;
 
 pub mod consumers;
 
-pub mod ease;
+pub mod flow;
 
 pub mod totals;
 
@@ -25,8 +25,8 @@ pub mod entry;
 use crate::limits::Memory;
 use crate::outbox::Work;
 use consumers::{Consumer, Consumers};
-use ease::Ease;
 use entry::Entry;
+use flow::ConsumerFlow;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
 use parking_lot::{Mutex, MutexGuard};
@@ -90,8 +90,8 @@ struct State {
     logged_mark: MessageId,
     deleted: bool,
     had_consumer: bool,
-    /// While consumers are behind, or may be.
-    ease: Option<Box<Ease>>,
+    /// Flow control, while consumers are behind, or may be.
+    flow: Option<Box<ConsumerFlow>>,
 }
 
 /// How a delivered message ended.
@@ -208,7 +208,7 @@ impl Queue {
         }
         self.dispatch_locked(&mut state, work);
         let now = work.now();
-        work.pause = work.pause.max(state.ease(count, now));
+        work.pause = work.pause.max(state.pause(count, now));
     }
 
     /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are skipped.
@@ -417,20 +417,20 @@ impl State {
         self.ready.resident() + self.unsettled.resident()
     }
 
-    /// How long the publisher of the last `count` messages should wait.
-    fn ease(&mut self, count: usize, now: Instant) -> Duration {
+    /// The pause that the publisher of the last `count` messages should make.
+    fn pause(&mut self, count: usize, now: Instant) -> Duration {
         if self.consumers.is_empty() {
-            self.ease = None;
+            self.flow = None;
             return Duration::ZERO;
         }
         let (published, taken, ready) = (self.totals.published, self.totals.handed_out(), self.ready.len());
-        if self.ease.is_none() && ready < LONG {
+        if self.flow.is_none() && ready < LONG {
             return Duration::ZERO;
         }
-        let ease = self
-            .ease
-            .get_or_insert_with(|| Box::new(Ease::new(now, published, taken)));
-        ease.admit(now, count, published, taken, ready)
+        let flow = self
+            .flow
+            .get_or_insert_with(|| Box::new(ConsumerFlow::new(now, published, taken)));
+        flow.admit(now, count, published, taken, ready)
     }
 
     fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {

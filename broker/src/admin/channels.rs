@@ -121,7 +121,7 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
     o.text("vhost", &connection.vhost);
     o.text("user", &connection.user);
     o.text("user_who_performed_action", &connection.user);
-    o.text("state", "running");
+    o.text("state", channel.state(connection));
     o.bool("transactional", channel.transactional.load(Ordering::Relaxed));
     o.bool("confirm", channel.confirm.load(Ordering::Relaxed));
     o.number("prefetch_count", channel.prefetch.load(Ordering::Relaxed).into());

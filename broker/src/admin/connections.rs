@@ -115,11 +115,10 @@ fn find(admin: &Admin, name: &str) -> Result<Arc<ConnectionInfo>> {
 }
 
 fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
-    let blocked = connection.blocked.load(Ordering::Relaxed);
     let name = connection.name();
     o.text("name", &name);
     o.text("node", &admin.node.name);
-    o.text("state", if blocked { "blocked" } else { "running" });
+    o.text("state", connection.state());
     o.text("type", "network");
     o.text("protocol", "AMQP 0-9-1");
     o.text("vhost", &connection.vhost);

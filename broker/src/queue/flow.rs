@@ -1,52 +1,52 @@
-//! How fast publishers may go while consumers are behind.
+//! Flow control between the publishers and the consumers of a queue: the rate that publishers may have while consumers are behind.
 //!
 //! Publishers and consumers of a queue share the broker's processors, and where publishers are many they take most: the queue grows
-//! although its consumers could be faster. So when consumers that take much are behind, publishers are held to the consumers' rate for a
-//! trial, and for longer if consumers are faster for it by enough. Consumers that are slow for reasons of their own don't become faster, and
+//! although its consumers could be faster. So when consumers that take much are behind, publishers are throttled to the consumers' rate
+//! for a trial, and for longer if consumers become faster by enough. Consumers that are slow for other reasons don't become faster, and
 //! their publishers are left alone.
 //!
-//! Comes in: what was published and handed out so far. Goes out: how long a publisher should wait before it is read again.
+//! Comes in: counts of messages published and handed out. Goes out: pauses before the publisher is read again.
 //! Does not know about connections or clients.
 
 use std::time::{Duration, Instant};
 
-/// What is looked at together.
+/// The time that is looked at together.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Messages handed out in a second from which it is looked at all: with fewer the processors are hardly what consumers wait for.
+/// Messages handed out in a second from which it is looked at all: with fewer, consumers hardly wait for the processors.
 const FAST: f64 = 20_000.0;
-/// Consumers that have so much before them are behind, seconds.
+/// Work from which consumers are behind, seconds.
 const BEHIND: f64 = 0.1;
-/// What they are to have before them instead, so that they never wait, seconds.
+/// Work that they should have instead, so that they never wait, seconds.
 const TARGET: f64 = 0.04;
 /// Windows in which consumers were behind before a trial, which their rate in a trial is compared with.
 const BEFORE: u32 = 4;
 /// Windows of a trial, and those at its end that count.
 const TRIAL: u32 = 12;
 const COUNTED: u32 = 4;
-/// A message more for consumers may cost publishers so many.
+/// Messages that one more for consumers may cost publishers.
 const PRICE: f64 = 3.0;
-/// Less than this is no gain, as a part of the consumers' rate.
+/// The least gain that counts, as a part of the consumers' rate.
 const LEAST: f64 = 0.05;
-/// How much a window says of the rate over some.
+/// The weight of one window in the rate over several.
 const SHARE: f64 = 0.2;
-/// A publisher waits no longer than this at a time.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_millis(25);
-/// For so long publishers are held after a trial that was a success, before another is made.
-const HELD: Duration = Duration::from_secs(30);
-/// For so long nothing is tried after one that was none: twice as long after each, up to the second.
+/// Time for which publishers are throttled after a trial that was a success, before another is made.
+const THROTTLED: Duration = Duration::from_secs(30);
+/// Time without a trial after one that was none: twice as long after each, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(64));
 
-/// Follows one queue.
+/// Flow control of one queue.
 #[derive(Debug)]
-pub struct Ease {
-    /// The window's begin, and what was published and handed out until then.
+pub struct ConsumerFlow {
+    /// The window's begin, and the messages published and handed out until then.
     since: Instant,
     published: u64,
     taken: u64,
     mode: Mode,
-    /// Messages a second that publishers may bring, while they are held.
+    /// Messages a second that publishers may bring, while they are throttled.
     rate: f64,
-    /// What was admitted fills the time until then, at that rate.
+    /// The messages admitted fill the time until then, at that rate.
     filled: Instant,
     not_before: Instant,
     backoff: Duration,
@@ -75,7 +75,7 @@ impl Rates {
         self.combine(self, |a, _| a / f64::from(windows))
     }
 
-    /// Whether consumers have gained from `before` to now what publishers have paid for.
+    /// Whether consumers have gained enough from `before` to now for what publishers have lost.
     fn is_worth_it(self, before: Self) -> bool {
         let gain = self.went - before.went;
         gain >= before.went * LEAST && gain * PRICE >= before.came - self.came
@@ -84,18 +84,19 @@ impl Rates {
 
 #[derive(Clone, Copy, Debug)]
 enum Mode {
-    /// As fast as they can. With the windows in which consumers were behind, one after the other, and the sum of their rates.
+    /// Publishers go as fast as they can. With the windows in which consumers were behind, one after the other, and the sum of their
+    /// rates.
     Free(u32, Rates),
-    /// Held, to see what comes of it: the rates before, windows, sum of the rates that count.
+    /// Publishers are throttled for a trial: the rates before, windows, sum of the rates that count.
     Trial(Rates, u32, Rates),
-    /// Held: the rates before, the rates now over some windows, and until when.
-    Held(Rates, Rates, Instant),
+    /// Publishers are throttled: the rates before, the rates now over some windows, and the end.
+    Throttled(Rates, Rates, Instant),
 }
 
 const FREE: Mode = Mode::Free(0, Rates { came: 0.0, went: 0.0 });
 
-impl Ease {
-    /// For a queue that has just become long, after so many messages in and out.
+impl ConsumerFlow {
+    /// Flow control of a queue that has just become long, with the counts of messages published and handed out.
     pub fn new(now: Instant, published: u64, taken: u64) -> Self {
         Self {
             since: now,
@@ -109,12 +110,12 @@ impl Ease {
         }
     }
 
-    /// Whether publishers are held.
-    pub fn holds(&self) -> bool {
+    /// Whether publishers are throttled.
+    pub fn throttles(&self) -> bool {
         !matches!(self.mode, Mode::Free(..))
     }
 
-    /// Admits `count` messages that have just been published; gives the time that their publisher should wait. `published`, `taken`:
+    /// Admits `count` messages that have just been published; gives the pause that their publisher should make. `published`, `taken`:
     /// messages that came in and went out so far, these included; `ready`: those that wait.
     pub fn admit(&mut self, now: Instant, count: usize, published: u64, taken: u64, ready: usize) -> Duration {
         let elapsed = now.saturating_duration_since(self.since);
@@ -126,13 +127,13 @@ impl Ease {
             };
             (self.since, self.published, self.taken) = (now, published, taken);
             if elapsed > 4 * WINDOW {
-                // Nobody published for a while: there is nothing to go by.
+                // Nothing was published for a while: there is nothing to go by.
                 self.mode = FREE;
             } else {
                 self.look(now, rates, ready as f64 / rates.went.max(1.0));
             }
         }
-        if !self.holds() {
+        if !self.throttles() {
             return Duration::ZERO;
         }
         let took = Duration::from_secs_f64(count as f64 / self.rate.max(FAST));
@@ -140,9 +141,9 @@ impl Ease {
         self.filled - now
     }
 
-    /// A window has ended, in which consumers had work for so many seconds before them.
+    /// A window has ended, in which consumers had this much work before them, seconds.
     fn look(&mut self, now: Instant, rates: Rates, work: f64) {
-        // What is short is filled, and what is long drained, without haste.
+        // A short queue is filled, and a long one drained, without haste.
         self.rate = rates.went * (1.5 - 0.5 * work / TARGET).clamp(0.8, 1.5);
         self.mode = match self.mode {
             Mode::Free(behind, sum) => {
@@ -159,20 +160,20 @@ impl Ease {
                 Mode::Trial(before, windows + 1, if counts { sum.plus(rates) } else { sum })
             }
             Mode::Trial(before, _, sum) => {
-                let held = sum.plus(rates).over(COUNTED);
-                if held.is_worth_it(before) {
+                let throttled = sum.plus(rates).over(COUNTED);
+                if throttled.is_worth_it(before) {
                     self.backoff = BACKOFF.0;
-                    Mode::Held(before, held, now + HELD)
+                    Mode::Throttled(before, throttled, now + THROTTLED)
                 } else {
                     self.give_up(now)
                 }
             }
             // Where they have little to do, they take what comes.
-            Mode::Held(before, usual, _) if work > TARGET && !usual.is_worth_it(before) => self.give_up(now),
-            Mode::Held(.., until) if now >= until => FREE,
-            Mode::Held(before, usual, until) => {
+            Mode::Throttled(before, usual, _) if work > TARGET && !usual.is_worth_it(before) => self.give_up(now),
+            Mode::Throttled(.., until) if now >= until => FREE,
+            Mode::Throttled(before, usual, until) => {
                 let usual = usual.combine(rates, |usual, now| usual + (now - usual) * SHARE);
-                Mode::Held(before, usual, until)
+                Mode::Throttled(before, usual, until)
             }
         };
     }
@@ -190,29 +191,30 @@ mod tests {
 
     /// Publishers and consumers of one queue, a millisecond at a time.
     struct Load {
-        ease: Ease,
+        flow: ConsumerFlow,
         now: Instant,
         published: u64,
         taken: u64,
-        /// Milliseconds that publishers were held.
-        held: u32,
+        /// Milliseconds for which publishers were throttled.
+        throttled: u32,
     }
 
     impl Load {
         fn new() -> Self {
             let now = Instant::now();
-            let (published, taken, held) = (0, 0, 0);
-            let ease = Ease::new(now, 0, 0);
+            let (published, taken, throttled) = (0, 0, 0);
+            let flow = ConsumerFlow::new(now, 0, 0);
             Self {
-                ease,
+                flow,
                 now,
                 published,
                 taken,
-                held,
+                throttled,
             }
         }
 
-        /// Publishers bring `offered` messages a millisecond while they may; consumers take what `can_take` says when so many came.
+        /// Publishers bring `offered` messages a millisecond while they may; consumers take
+        /// as many as `can_take` says for those that came.
         fn runs(&mut self, millis: u32, offered: u64, can_take: impl Fn(u64) -> u64) -> (u64, u64) {
             let before = (self.published, self.taken);
             let mut free_at = self.now;
@@ -225,10 +227,10 @@ mod tests {
                 if came > 0 {
                     free_at = self.now
                         + self
-                            .ease
+                            .flow
                             .admit(self.now, came as usize, self.published, self.taken, ready);
                 }
-                self.held += u32::from(self.ease.holds());
+                self.throttled += u32::from(self.flow.throttles());
             }
             let per_second = |count: u64| count * 1000 / u64::from(millis);
             (per_second(self.published - before.0), per_second(self.taken - before.1))
@@ -236,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn consumers_that_publishers_hold_up_get_their_share() {
+    fn consumers_that_publishers_crowd_out_get_their_share() {
         let mut load = Load::new();
-        // What publishers leave of 1000 messages' worth of processor time: a message costs both the same.
+        // The rest that publishers leave of 1000 messages' worth of processor time: a message costs both the same.
         let share = |came: u64| 1000 - came.min(700);
         let (came, went) = load.runs(150, 700, share);
         assert!(came > 2 * went, "{came} {went}");
@@ -255,15 +257,15 @@ mod tests {
             let (came, _) = load.runs(60_000, 700, |_| slow);
             assert!(came > 640_000, "{came} where consumers take {slow}");
             assert!(
-                load.held < 6000,
-                "held for {} ms where consumers take {slow}",
-                load.held
+                load.throttled < 6000,
+                "throttled for {} ms where consumers take {slow}",
+                load.throttled
             );
         }
     }
 
     #[test]
-    fn what_consumers_gain_must_be_worth_it() {
+    fn the_gain_of_consumers_must_be_worth_it() {
         let mut load = Load::new();
         // They wait for answers most of the time, and get them a little sooner.
         let (came, _) = load.runs(60_000, 700, |came| 90 - came.min(700) / 20);
@@ -274,16 +276,16 @@ mod tests {
     fn consumers_that_keep_up_change_nothing() {
         let mut load = Load::new();
         let (came, went) = load.runs(10_000, 300, |_| 310);
-        assert_eq!((came, went, load.held), (300_000, 300_000, 0));
+        assert_eq!((came, went, load.throttled), (300_000, 300_000, 0));
     }
 
     #[test]
-    fn consumers_that_become_slow_hold_nobody_up() {
+    fn consumers_that_become_slow_throttle_no_publisher() {
         let mut load = Load::new();
         load.runs(3000, 700, |came| 1000 - came.min(700));
-        assert!(load.ease.holds());
+        assert!(load.flow.throttles());
         load.runs(1000, 700, |_| 50);
-        assert!(!load.ease.holds());
+        assert!(!load.flow.throttles());
         let (came, _) = load.runs(20_000, 700, |_| 50);
         assert!(came > 600_000, "{came}");
     }

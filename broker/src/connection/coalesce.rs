@@ -1,18 +1,18 @@
-//! How eagerly a connection looks for more.
+//! Wake-ups of a connection that streams small messages, coalesced.
 //!
 //! A client that writes one small message after the other, waiting for no answer, wakes the broker for every few of them, and the wake-up
 //! costs both sides more than the message does. As network cards moderate their interrupts: while a connection streams like that, the
-//! thread that serves it naps before it waits for events, and then finds a batch. Nobody waits longer than the nap for anything, and only
-//! on a thread that had nothing else to do.
+//! thread that serves it naps before it waits for events, and then finds a batch. No client waits longer than the nap for anything, and
+//! only on a thread that had nothing else to do.
 //!
-//! Comes in: how many messages each read brought. Goes out: whether the thread may nap. Does not know about sockets or queues.
+//! Comes in: the messages that each read brought. Goes out: whether the thread may nap. Does not know about sockets or queues.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// How long a thread naps; the system adds 50 µs to most sleeps.
+/// The length of a nap; the system adds 50 µs to most sleeps.
 const NAP: Duration = Duration::from_micros(150);
-/// What is looked at together: long enough for a client that the system makes wait for some milliseconds.
+/// The time that is looked at together: long enough for a client that the system makes wait for some milliseconds.
 const WINDOW: Duration = Duration::from_millis(50);
 /// Messages a second from which a connection streams.
 const STREAM: f64 = 20_000.0;
@@ -21,7 +21,7 @@ const FEW: f64 = 1.5;
 const MANY: f64 = 100.0;
 /// A client that becomes slower than this part of its rate by the naps waits for something after all.
 const SLOWER: f64 = 0.75;
-/// For how long it is not tried again then: twice as long after each failure, up to the second.
+/// Time without another trial then: twice as long after each failure, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32));
 
 thread_local! {
@@ -35,9 +35,9 @@ pub fn nap() {
     }
 }
 
-/// The pace of one connection.
+/// Reads of one connection, and the mode that follows from them.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Coalescing {
     since: Instant,
     reads: u32,
     /// Messages received when the window began.
@@ -57,8 +57,8 @@ enum Mode {
     Moderate,
 }
 
-impl Pace {
-    /// The pace of a connection that begins.
+impl Coalescing {
+    /// A connection that begins.
     pub fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -111,7 +111,7 @@ mod tests {
 
     /// A client, and the time as it goes by.
     struct Client {
-        pace: Pace,
+        coalescing: Coalescing,
         now: Instant,
         streamed: u64,
     }
@@ -119,23 +119,27 @@ mod tests {
     impl Client {
         fn new() -> Self {
             let now = Instant::now();
-            let pace = Pace::new(now);
-            Self { pace, now, streamed: 0 }
+            let coalescing = Coalescing::new(now);
+            Self {
+                coalescing,
+                now,
+                streamed: 0,
+            }
         }
 
-        /// Reads of so many messages for that long, one every `micros`; whether the thread may nap afterwards.
+        /// Reads of `messages` each for `millis`, one every `micros`; whether the thread may nap afterwards.
         fn sends(&mut self, millis: u64, micros: u64, messages: u64) -> bool {
             for _ in 0..millis * 1000 / micros {
                 self.now += Duration::from_micros(micros);
                 self.streamed += messages;
-                self.pace.has_read(self.now, self.streamed);
+                self.coalescing.has_read(self.now, self.streamed);
             }
             MAY_NAP.take();
-            self.pace.has_read(self.now, self.streamed);
+            self.coalescing.has_read(self.now, self.streamed);
             MAY_NAP.take()
         }
 
-        /// 80,000 messages a second, four per read, for so many milliseconds at most.
+        /// 80,000 messages a second, four per read, for `most` milliseconds at most.
         fn streams_until_it_naps(&mut self, most: u64) {
             assert!((0..most).any(|_| self.sends(1, 50, 4)), "no nap in {most} ms");
         }
