@@ -21,15 +21,15 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
-    /// Who logged in.
+    /// The user.
     pub user: String,
-    /// How: `PLAIN` and the like.
+    /// The mechanism of the login: `PLAIN` and the like.
     pub mechanism: String,
-    /// Where it works.
+    /// Its vhost.
     pub vhost: String,
     /// When it was opened.
     pub connected_at: SystemTime,
-    /// What the client says of itself.
+    /// The client's description of itself.
     pub client_properties: FieldTable,
     /// As agreed at connection.tune.
     pub frame_max: u32,
@@ -41,15 +41,33 @@ pub struct ConnectionInfo {
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
     /// Queues that go with it.
     pub exclusive_queues: Mutex<Vec<Arc<Queue>>>,
-    /// Bytes read from it and written to it.
-    pub octets: (AtomicU64, AtomicU64),
+    /// Traffic.
+    pub octets: Octets,
     /// Set while it is not read because memory or disk space is short.
     pub blocked: AtomicBool,
     /// Pauses because consumers of queues that it publishes to are behind.
     pub pauses: Pauses,
-    /// Why somebody wants it closed.
+    /// The reason to close it, once there is one.
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
+}
+
+/// Bytes read from a connection and written to it.
+#[derive(Debug, Default)]
+pub struct Octets {
+    /// Read.
+    pub received: AtomicU64,
+    /// Written.
+    pub sent: AtomicU64,
+}
+
+/// An open transaction in figures.
+#[derive(Debug, Default)]
+pub struct UncommittedFigures {
+    /// Messages published.
+    pub publishes: AtomicU64,
+    /// Deliveries acknowledged.
+    pub acks: AtomicU64,
 }
 
 /// Pauses of publishers.
@@ -100,8 +118,8 @@ pub struct ChannelInfo {
     pub confirm: AtomicBool,
     /// Whether it has selected transactions.
     pub transactional: AtomicBool,
-    /// Messages published, and deliveries acknowledged, in the open transaction.
-    pub uncommitted: (AtomicU64, AtomicU64),
+    /// The open transaction.
+    pub uncommitted: UncommittedFigures,
     /// Messages published and not yet confirmed.
     pub unconfirmed: AtomicU64,
     /// Messages published.
@@ -141,7 +159,7 @@ impl ChannelInfo {
             consumers: AtomicU32::new(0),
             confirm: AtomicBool::new(false),
             transactional: AtomicBool::new(false),
-            uncommitted: Default::default(),
+            uncommitted: UncommittedFigures::default(),
             unconfirmed: AtomicU64::new(0),
             published: AtomicU64::new(0),
         }
@@ -203,7 +221,7 @@ impl ConnectionInfo {
         self.outbox.nudge();
     }
 
-    /// Whether somebody wants it closed, and why.
+    /// The reason to close it, if there is one.
     pub fn take_close(&self) -> Option<String> {
         self.close.lock().take()
     }
@@ -236,7 +254,7 @@ impl Registry {
             heartbeat_seconds: opened.tuned.2,
             channels: Mutex::default(),
             exclusive_queues: Mutex::default(),
-            octets: Default::default(),
+            octets: Octets::default(),
             blocked: AtomicBool::new(false),
             pauses: Pauses::default(),
             close: Mutex::new(self.draining.lock().clone()),
@@ -282,5 +300,23 @@ impl Registry {
         for connection in self.list() {
             connection.close(reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_counted_and_shown_for_a_while() {
+        let pauses = Pauses::default();
+        assert!(!pauses.is_recent());
+        pauses.note(Duration::from_millis(3));
+        pauses.note(Duration::from_millis(20));
+        assert!(pauses.is_recent());
+        assert_eq!((pauses.count(), pauses.total()), (2, Duration::from_millis(23)));
+        let before = Instant::now().checked_sub(Pauses::SHOWN * 2);
+        *pauses.last.lock() = before;
+        assert!(!pauses.is_recent());
     }
 }

@@ -52,13 +52,13 @@ const COPIED: usize = 4 * 1024;
 const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 /// Memory of a write buffer that an idle connection keeps.
 const KEEP_BUFFER: usize = 16 * 1024;
-/// How long connection.close-ok may take.
+/// Time that connection.close-ok may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most on top.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// How often a connection without heartbeats looks after itself.
+/// Time after which a connection without heartbeats looks after itself.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
 /// Serves one client from the first byte to the last, with the limits that it is offered.
@@ -67,17 +67,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut handshake = Handshake::new(stream, addresses, node.clone(), offer);
-    // What happens once is not part of the task: thousands of idle connections would hold the room for it.
+    // The handshake is not part of the task: thousands of idle connections would keep the room for it.
     match Box::pin(handshake.run()).await {
         Ok(Some(opened)) => {
-            node.totals.connections.0.fetch_add(1, Ordering::Relaxed);
+            node.totals.connections.opened.fetch_add(1, Ordering::Relaxed);
             let (stream, read) = handshake.into_parts();
             let mut connection = Connection::new(stream, read, opened);
             let ended = connection.run().await;
             connection.session.end();
             let info = &connection.session.peer.info;
             node.connections.closed(info.id);
-            node.totals.connections.1.fetch_add(1, Ordering::Relaxed);
+            node.totals.connections.closed.fetch_add(1, Ordering::Relaxed);
             match ended {
                 Ok(()) => tracing::debug!(connection = %info.name(), "closed"),
                 Err(error) => tracing::info!(connection = %info.name(), %error, "lost"),
@@ -92,7 +92,7 @@ where
 struct Connection<S> {
     stream: S,
     session: Session,
-    /// What has been read and isn't a whole frame yet.
+    /// Bytes read that aren't a whole frame yet.
     read: BytesMut,
     read_size: usize,
     /// Bytes asked for by the last read.
@@ -100,17 +100,19 @@ struct Connection<S> {
     /// Whole frames that wait, and the position of the log that they wait for.
     rest: Bytes,
     awaits: Option<Lsn>,
-    /// What is being written.
+    /// Bytes that are being written.
     write: Vec<u8>,
     written: usize,
     tick: Interval,
     heartbeat: bool,
-    seen: (bool, u32),
+    /// Set when something was read since the last tick; ticks since then.
+    heard: bool,
+    silent_ticks: u32,
     sent: bool,
     told_blocked: bool,
     tells_blocked: bool,
     deadline: Option<Instant>,
-    /// Why somebody wants it closed; done once what was published is confirmed.
+    /// The reason to close it; done once all messages published are confirmed.
     close: Option<String>,
     /// The begin of the present time slice on a thread of the runtime.
     slice: Option<Instant>,
@@ -119,7 +121,7 @@ struct Connection<S> {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// What woke the connection.
+/// An event that wakes the connection.
 enum Event {
     Read(usize),
     Wrote(usize),
@@ -149,7 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             written: 0,
             tick,
             heartbeat: seconds > 0,
-            seen: (true, 0),
+            heard: true,
+            silent_ticks: 0,
             sent: false,
             told_blocked: false,
             tells_blocked: opened.tells_blocked,
@@ -188,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// What can be done now: writing first, so that buffers don't grow, then reading.
+    /// The next thing that can be done: writing first, so that buffers don't grow, then reading.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
         self.slice.get_or_insert_with(Instant::now);
         if self.write.is_empty()
@@ -214,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(count.map(Event::Read));
             }
             if self.read.is_empty() && self.read_size == READ_MIN {
-                // Nobody knows how long the client is silent: thousands of idle connections shouldn't hold buffers.
+                // The client may be silent for long: thousands of idle connections shouldn't keep buffers.
                 self.read = BytesMut::new();
             }
         }
@@ -225,8 +228,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tick
     }
 
-    /// Memory for the next read. Messages are slices of these buffers and hold them: what is left of one is used as long as it is
-    /// good for a read of some size, so that messages that stay don't hold much that is empty.
+    /// Memory for the next read. Messages are slices of these buffers and keep them: the rest of one is used as long as it is
+    /// good for a read of some size, so that messages that stay don't keep much that is empty.
     fn make_room(&mut self) {
         if self.read.capacity() - self.read.len() < (self.read_size / 4).max(READ_MIN) {
             self.read.reserve(self.read_size);
@@ -255,12 +258,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn has_read(&mut self, count: usize) {
-        self.seen.0 = true;
+        self.heard = true;
         self.session
             .peer
             .info
             .octets
-            .0
+            .received
             .fetch_add(count as u64, Ordering::Relaxed);
         if count == self.asked {
             self.read_size = (self.read_size * 2).min(READ_MAX);
@@ -275,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .peer
             .info
             .octets
-            .1
+            .sent
             .fetch_add(count as u64, Ordering::Relaxed);
         self.written += count;
         if self.written >= self.write.len() {
@@ -284,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Works through what has been read, as far as nothing stops it.
+    /// Works through the bytes read, as far as nothing stops it.
     fn work(&mut self) {
         self.close = self.session.peer.info.take_close().or(self.close.take());
         self.check_alarms();
@@ -322,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.wake_others();
     }
 
-    /// The whole frames at the start of what has been read. A frame that can't be read ends them and counts as whole, so that the
+    /// The whole frames at the start of the bytes read. A frame that can't be read ends them and counts as whole, so that the
     /// session meets it and answers.
     fn whole_frames(&mut self) -> Bytes {
         let mut end = 0;
@@ -341,7 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Bytes::new();
         }
         if end <= COPIED {
-            // Messages may stay for long: they shouldn't hold a buffer that is mostly empty. And the buffer can be read into again.
+            // Messages may stay for long: they shouldn't keep a buffer that is mostly empty. And the buffer can be read into again.
             let frames = Bytes::copy_from_slice(self.read.get(..end).unwrap_or_default());
             self.read.advance(end);
             return frames;
@@ -405,14 +408,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ));
         }
         if self.heartbeat && self.deadline.is_none() {
-            self.seen.1 = if self.seen.0 || !self.may_read() {
+            self.silent_ticks = if self.heard || !self.may_read() {
                 0
             } else {
-                self.seen.1 + 1
+                self.silent_ticks + 1
             };
-            self.seen.0 = false;
+            self.heard = false;
             // A tick is half an interval.
-            if self.seen.1 >= 4 {
+            if self.silent_ticks >= 4 {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
             }
             if !self.sent && self.write.is_empty() {
@@ -427,7 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Writes what is left and says goodbye.
+    /// Writes the rest and says goodbye.
     async fn finish(&mut self) -> io::Result<()> {
         let farewell = async {
             let left = self.write.split_off(self.written.min(self.write.len()));

@@ -1,14 +1,14 @@
-//! What can go wrong for a client, and which reply code that is: one table, used by channel and connection only.
+//! Errors of a client, and the reply code of each: one table for all that clients ask for, by AMQP or by HTTP.
 //!
 //! The texts are RabbitMQ's, because clients and tools match on them. Display is what stands behind `CODE_NAME - `.
 
 use leveret_amqp::{FrameError, HeaderError, MethodError, ReplyCode, ShortString};
 use std::borrow::Cow;
 
-/// `result` of what a client asks for.
+/// Result of a client's request.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong for a client.
+/// An error of a client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,8 +1,8 @@
-//! A message on its way through the broker: where it was published to, its properties and its body, all slices of one buffer.
+//! A message on its way through the broker: exchange and key, its properties and its body, all slices of one buffer.
 //!
-//! Comes in from `channel/publish.rs` (a slice of the socket's read buffer, nothing copied), from the store (`decode`) or from the
-//! HTTP API; goes out to `channel/deliver.rs` as wire frames and to the store as a payload.
-//! Does not know about queues, exchanges or connections.
+//! Comes in: a slice of the socket's read buffer with the places of the parts (nothing is copied), the parts one by one, or the
+//! payload of a record. Goes out: the parts, for routing and delivery, and a payload for the log.
+//! Does not know about queues, exchanges, connections or frames.
 
 use bytes::Bytes;
 use leveret_amqp::properties::raw;
@@ -10,15 +10,24 @@ use leveret_amqp::properties::raw;
 /// AMQP 0-9-1 class id of basic: the class whose methods carry messages.
 pub const BASIC: u16 = 60;
 
-/// Where the parts of a message lie in its buffer.
+/// A stretch of a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// Its offset.
+    pub at: u32,
+    /// Its length.
+    pub len: u32,
+}
+
+/// Places of the parts of a message in its buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// Offset of the exchange's short string (its length octet); the routing key's short string follows it.
     pub routing: u32,
-    /// Offset and length of the raw property flags and list.
-    pub properties: (u32, u32),
-    /// Offset and length of the body.
-    pub body: (u32, u32),
+    /// The raw property flags and list.
+    pub properties: Span,
+    /// The body.
+    pub body: Span,
 }
 
 /// One message. A clone shares the buffer.
@@ -78,13 +87,13 @@ impl Message {
 
     /// Bytes that the message counts for in statistics and limits: the body, as RabbitMQ's `message_bytes`.
     pub fn body_len(&self) -> u32 {
-        self.layout.body.1
+        self.layout.body.len
     }
 
     /// Bytes that holding the message in memory costs, roughly.
     pub fn footprint(&self) -> u64 {
         const ENTRY: u64 = 128;
-        u64::from(self.layout.body.1) + u64::from(self.layout.properties.1) + ENTRY
+        u64::from(self.layout.body.len) + u64::from(self.layout.properties.len) + ENTRY
     }
 
     /// The same message with other properties.
@@ -103,7 +112,7 @@ impl Message {
     /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties (u32, big
     /// endian; written to `length`), properties, body.
     pub fn record<'a>(&'a self, length: &'a mut [u8; 4]) -> [&'a [u8]; 4] {
-        *length = self.layout.properties.1.to_be_bytes();
+        *length = self.layout.properties.len.to_be_bytes();
         let routing = self.layout.routing as usize;
         let routing_len = 2 + self.exchange().len() + self.routing_key().len();
         let routing = self.buffer.get(routing..routing + routing_len).unwrap_or(&[0, 0]);
@@ -122,8 +131,14 @@ impl Message {
         let body_len = u32::try_from(payload.len()).ok()?.checked_sub(body_at)?;
         let layout = Layout {
             routing: 0,
-            properties: (properties_at, properties_len),
-            body: (body_at, body_len),
+            properties: Span {
+                at: properties_at,
+                len: properties_len,
+            },
+            body: Span {
+                at: body_at,
+                len: body_len,
+            },
         };
         Some(Self::from_slices(payload, layout))
     }
@@ -133,7 +148,7 @@ impl Message {
 #[derive(Debug)]
 pub struct Growing {
     buffer: Vec<u8>,
-    properties: (u32, u32),
+    properties: Span,
     /// Bytes of body that it will have.
     size: usize,
 }
@@ -152,13 +167,16 @@ impl Growing {
         buffer.extend_from_slice(properties);
         Self {
             buffer,
-            properties: (properties_at, properties.len() as u32),
+            properties: Span {
+                at: properties_at,
+                len: properties.len() as u32,
+            },
             size,
         }
     }
 
     fn body_at(&self) -> u32 {
-        self.properties.0 + self.properties.1
+        self.properties.at + self.properties.len
     }
 
     /// Bytes of body so far.
@@ -186,13 +204,16 @@ impl Growing {
         let layout = Layout {
             routing: 0,
             properties: self.properties,
-            body: (self.body_at(), self.body_len() as u32),
+            body: Span {
+                at: self.body_at(),
+                len: self.body_len() as u32,
+            },
         };
         Message::from_slices(self.buffer.into(), layout)
     }
 }
 
-fn part(buffer: &[u8], (at, len): (u32, u32)) -> &[u8] {
+fn part(buffer: &[u8], Span { at, len }: Span) -> &[u8] {
     let at = at as usize;
     buffer.get(at..at + len as usize).unwrap_or_default()
 }

@@ -159,7 +159,7 @@ fn objects(node: &Node, sum: &Snapshot, text: &mut Text) {
         (
             "rabbitmq_queue_messages_persistent",
             "Waiting messages that are in the log",
-            sum.persistent.0 as u64,
+            sum.persistent as u64,
         ),
     ] {
         text.gauge(name, help, value);

@@ -35,13 +35,13 @@ pub struct Node {
     pub name: String,
     /// Largest message body, bytes.
     max_message_bytes: AtomicU64,
-    /// Who may log in.
+    /// Users that may log in.
     pub users: Users,
     /// The durable log.
     pub log: Handle,
     /// Virtual hosts by name.
     vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
-    /// Who is connected.
+    /// Clients that are connected.
     pub connections: Registry,
     /// Connections that wait for the log.
     pub durability: Arc<Durability>,
@@ -55,7 +55,7 @@ pub struct Node {
     pub totals: Totals,
     /// When the broker started.
     pub started: (Instant, SystemTime),
-    /// What the log said at start.
+    /// The log's report of the start.
     pub recovery: leveret_store::RecoveryReport,
     next_consumer: AtomicU64,
 }
@@ -75,10 +75,19 @@ pub struct Totals {
     pub confirmed: AtomicU64,
     /// Pauses of publishers because consumers are behind.
     pub pauses: Pauses,
-    /// Connections opened and closed.
-    pub connections: (AtomicU64, AtomicU64),
-    /// Channels opened and closed.
-    pub channels: (AtomicU64, AtomicU64),
+    /// Connections.
+    pub connections: Openings,
+    /// Channels.
+    pub channels: Openings,
+}
+
+/// Things opened and closed since the broker started.
+#[derive(Debug, Default)]
+pub struct Openings {
+    /// Opened.
+    pub opened: AtomicU64,
+    /// Closed.
+    pub closed: AtomicU64,
 }
 
 impl Totals {

@@ -35,7 +35,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tail::Source;
-use totals::Totals;
+use totals::{Snapshot, Totals};
 use unsettled::Unsettled;
 
 /// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues together have come half
@@ -372,6 +372,11 @@ impl Queue {
         state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.source())
     }
 
+    /// The queue in figures.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.lock().snapshot()
+    }
+
     /// Calls `visit` for each consumer, under the lock: keep it short.
     pub fn each_consumer(&self, visit: impl FnMut(&Consumer)) {
         self.state.lock().consumers.iter().for_each(visit);
@@ -415,6 +420,21 @@ impl Drop for Changing<'_> {
 impl State {
     fn resident(&self) -> u64 {
         self.ready.resident() + self.unsettled.resident()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (persistent, persistent_bytes) = self.ready.durable();
+        Snapshot {
+            totals: self.totals,
+            ready: self.ready.len(),
+            unacked: self.unsettled.len(),
+            ready_bytes: self.ready.body_bytes(),
+            unacked_bytes: self.unsettled.body_bytes(),
+            persistent,
+            persistent_bytes,
+            memory: self.ready.resident() + self.unsettled.resident(),
+            consumers: self.consumers.len(),
+        }
     }
 
     /// The pause that the publisher of the last `count` messages should make.

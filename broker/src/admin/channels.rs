@@ -132,8 +132,11 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
     o.number("consumer_count", channel.consumers.load(Ordering::Relaxed).into());
     o.number("messages_unacknowledged", channel.deliveries.unacked().into());
     o.number("messages_unconfirmed", channel.unconfirmed.load(Ordering::Relaxed));
-    o.number("messages_uncommitted", channel.uncommitted.0.load(Ordering::Relaxed));
-    o.number("acks_uncommitted", channel.uncommitted.1.load(Ordering::Relaxed));
+    o.number(
+        "messages_uncommitted",
+        channel.uncommitted.publishes.load(Ordering::Relaxed),
+    );
+    o.number("acks_uncommitted", channel.uncommitted.acks.load(Ordering::Relaxed));
     o.object("connection_details", |o| {
         o.text("name", &connection.name());
         o.text("peer_host", &connection.peer.ip().to_string());

@@ -148,13 +148,13 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.counted(
         "recv_oct",
         "recv_oct_details",
-        octets.0.load(Ordering::Relaxed),
+        octets.received.load(Ordering::Relaxed),
         rates.0,
     );
     o.counted(
         "send_oct",
         "send_oct_details",
-        octets.1.load(Ordering::Relaxed),
+        octets.sent.load(Ordering::Relaxed),
         rates.1,
     );
 }

@@ -178,11 +178,11 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
 fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
     let now = queue.snapshot();
     depth(&now, rates, o);
-    o.number("messages_persistent", now.persistent.0 as u64);
+    o.number("messages_persistent", now.persistent as u64);
     o.number("message_bytes", now.ready_bytes + now.unacked_bytes);
     o.number("message_bytes_ready", now.ready_bytes);
     o.number("message_bytes_unacknowledged", now.unacked_bytes);
-    o.number("message_bytes_persistent", now.persistent.1);
+    o.number("message_bytes_persistent", now.persistent_bytes);
     o.number("memory", now.memory);
     o.number("consumers", now.consumers as u64);
     o.null("single_active_consumer_tag");

@@ -1,7 +1,7 @@
 //! The frames that follow basic.publish, gathered into a message.
 //!
 //! Comes in: a method, then a header, then body frames, as they were read. Goes out: a whole message. A message that lies in one
-//! piece in the read buffer doesn't pass here: `connection/session.rs` cuts it out where it is.
+//! piece in the read buffer doesn't pass here: `connection/cut.rs` cuts it out where it is.
 
 use crate::error::{Error, Result};
 use crate::message::{BASIC, Growing, Message};
@@ -11,7 +11,7 @@ use leveret_amqp::{PublishView, parse_header};
 /// Bytes of a body above which RabbitMQ takes a header for a broken one.
 const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;
 
-/// What of a message has arrived.
+/// The part of a message that has arrived.
 #[derive(Default)]
 pub enum Content {
     /// Nothing: a method is expected.
@@ -19,11 +19,11 @@ pub enum Content {
     None,
     /// basic.publish: its header is expected.
     Publish(Publish),
-    /// Method and header: so much of the body is expected.
+    /// Method and header: the rest of the body is expected.
     Body(Body),
 }
 
-/// What basic.publish says.
+/// The arguments of basic.publish.
 pub struct Publish {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,

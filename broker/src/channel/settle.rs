@@ -1,4 +1,4 @@
-//! What becomes of delivered messages: basic.ack, nack, reject, recover, and the end of the channel.
+//! Settlements of delivered messages: basic.ack, nack, reject, recover, and the end of the channel.
 //!
 //! Comes in: delivery tags. Goes out: settlements, one run per queue; within a transaction they are held.
 
@@ -51,8 +51,8 @@ impl Channel {
     /// Hands settlements to their queues.
     pub fn pass_on(&self, turn: &mut Turn, settled: &[Settled], outcome: Outcome) {
         for run in settled {
-            if let Some((queue, consumer)) = self.sources.find(run.source) {
-                queue.settle(*consumer, &run.ids, outcome, &mut turn.work);
+            if let Some(origin) = self.sources.find(run.source) {
+                origin.queue.settle(origin.consumer, &run.ids, outcome, &mut turn.work);
             }
         }
         if self.deliveries.channel_prefetch() > 0 {

@@ -1,4 +1,4 @@
-//! What the deliveries of a channel come from: which queue and consumer a source's number stands for.
+//! Origins of a channel's deliveries: the queue and consumer that a source's number stands for.
 //!
 //! Comes in: consumers and queues as they are first used. Goes out: the queue to settle with. Does not know about delivery tags.
 
@@ -8,11 +8,19 @@ use leveret_store::QueueId;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Queue and consumer by source. A consumer's number is 0 for basic.get.
+/// Origins of deliveries, by the number of their source.
 #[derive(Default)]
 pub struct Sources {
-    known: Vec<Option<(Arc<Queue>, u64)>>,
+    known: Vec<Option<Origin>>,
     gets: HashMap<QueueId, u32>,
+}
+
+/// The consumer that a delivery is for.
+pub struct Origin {
+    /// Its queue.
+    pub queue: Arc<Queue>,
+    /// Its number; 0 for basic.get.
+    pub consumer: u64,
 }
 
 impl Sources {
@@ -24,7 +32,10 @@ impl Sources {
             self.known.resize_with(at + 1, || None);
         }
         if let Some(slot) = self.known.get_mut(at) {
-            *slot = Some((queue.clone(), consumer));
+            *slot = Some(Origin {
+                queue: queue.clone(),
+                consumer,
+            });
         }
         source
     }
@@ -39,8 +50,8 @@ impl Sources {
         source
     }
 
-    /// What a number stands for.
-    pub fn find(&self, source: u32) -> Option<&(Arc<Queue>, u64)> {
+    /// The origin that a number stands for.
+    pub fn find(&self, source: u32) -> Option<&Origin> {
         self.known.get(source as usize)?.as_ref()
     }
 }

@@ -150,8 +150,8 @@ impl Channel {
 
     fn count_uncommitted(&self) {
         let (publishes, acks) = self.transaction.as_ref().map_or((0, 0), |held| held.counts());
-        self.info.uncommitted.0.store(publishes, Ordering::Relaxed);
-        self.info.uncommitted.1.store(acks, Ordering::Relaxed);
+        self.info.uncommitted.publishes.store(publishes, Ordering::Relaxed);
+        self.info.uncommitted.acks.store(acks, Ordering::Relaxed);
     }
 }
 

@@ -45,7 +45,7 @@ impl Session {
         if let Err(error) = closing.close(&self.peer, &mut self.turn) {
             return self.fail(Failure::of_connection(error));
         }
-        self.peer.node.totals.channels.1.fetch_add(1, Ordering::Relaxed);
+        self.peer.node.totals.channels.closed.fetch_add(1, Ordering::Relaxed);
         let Some(closing) = self.channels.get(&channel) else {
             return;
         };
@@ -58,7 +58,7 @@ impl Session {
             return Ok(());
         };
         if !channel.closing {
-            self.peer.node.totals.channels.1.fetch_add(1, Ordering::Relaxed);
+            self.peer.node.totals.channels.closed.fetch_add(1, Ordering::Relaxed);
             channel.close(&self.peer, &mut self.turn)?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use crate::channel::content::check_header;
 use crate::error::Result;
-use crate::message::{Layout, Message};
+use crate::message::{Layout, Message, Span};
 use bytes::Bytes;
 use leveret_amqp::{FrameKind, FrameView, next_frame};
 
@@ -49,11 +49,14 @@ pub fn cut_out(
     debug_assert!(exchange_len + key_len + 2 < method.payload.len());
     let layout = Layout {
         routing: 0,
-        properties: (
-            (header_at - at + HEAD + HEADER_PREFIX - skip) as u32,
-            properties.len() as u32,
-        ),
-        body: (body.0.saturating_sub(skip) as u32, body.1 as u32),
+        properties: Span {
+            at: (header_at - at + HEAD + HEADER_PREFIX - skip) as u32,
+            len: properties.len() as u32,
+        },
+        body: Span {
+            at: body.0.saturating_sub(skip) as u32,
+            len: body.1 as u32,
+        },
     };
     Ok(Some((Message::from_slices(slice, layout), len)))
 }

@@ -171,7 +171,7 @@ impl Session {
             return Err(Error::NotAllowed(text.into()));
         }
         let channel = Channel::new(number, &self.peer);
-        self.peer.node.totals.channels.0.fetch_add(1, Ordering::Relaxed);
+        self.peer.node.totals.channels.opened.fetch_add(1, Ordering::Relaxed);
         channel.reply(&self.peer, &mut self.turn, ChannelOpenOk {});
         self.channels.insert(number, Box::new(channel));
         Ok(())

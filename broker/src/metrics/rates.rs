@@ -159,10 +159,10 @@ pub fn churn(node: &Node) -> [u64; 7] {
     let totals = &node.totals;
     let mut churn = [0; 7];
     for (count, counter) in churn.iter_mut().zip([
-        &totals.connections.0,
-        &totals.connections.1,
-        &totals.channels.0,
-        &totals.channels.1,
+        &totals.connections.opened,
+        &totals.connections.closed,
+        &totals.channels.opened,
+        &totals.channels.closed,
     ]) {
         *count = counter.load(Ordering::Relaxed);
     }
@@ -248,7 +248,10 @@ impl Rates {
         new.sum = (all, QueueRates::between(&old.sum.0, &all, seconds));
         for connection in node.connections.list() {
             let octets = &connection.octets;
-            let now = (octets.0.load(Ordering::Relaxed), octets.1.load(Ordering::Relaxed));
+            let now = (
+                octets.received.load(Ordering::Relaxed),
+                octets.sent.load(Ordering::Relaxed),
+            );
             let before = old
                 .connections
                 .get(&connection.id)

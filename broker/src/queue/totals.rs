@@ -1,8 +1,7 @@
-//! Counters of one queue, and what can be said from them: rates, depth, memory.
+//! Counters of one queue, and its state in figures.
 //!
-//! Comes in: increments under the queue's lock. Goes out: a snapshot for the HTTP API and the metrics.
+//! Comes in: increments under the queue's lock. Goes out: snapshots, and sums of them, for the HTTP API and the metrics.
 
-use super::{Queue, State};
 use std::time::Instant;
 
 /// Counts since the queue was declared or the broker started.
@@ -65,8 +64,10 @@ pub struct Snapshot {
     pub ready_bytes: u64,
     /// Bodies of the unacknowledged messages, bytes.
     pub unacked_bytes: u64,
-    /// Waiting messages that the log holds, and their bodies in bytes.
-    pub persistent: (usize, u64),
+    /// Waiting messages that the log has.
+    pub persistent: usize,
+    /// Bodies of these messages, bytes.
+    pub persistent_bytes: u64,
     /// Memory that messages take, bytes.
     pub memory: u64,
     /// Consumers.
@@ -81,31 +82,9 @@ impl Snapshot {
         self.unacked += other.unacked;
         self.ready_bytes += other.ready_bytes;
         self.unacked_bytes += other.unacked_bytes;
-        self.persistent.0 += other.persistent.0;
-        self.persistent.1 += other.persistent.1;
+        self.persistent += other.persistent;
+        self.persistent_bytes += other.persistent_bytes;
         self.memory += other.memory;
         self.consumers += other.consumers;
-    }
-}
-
-impl Queue {
-    /// The queue as it is now.
-    pub fn snapshot(&self) -> Snapshot {
-        self.state.lock().snapshot()
-    }
-}
-
-impl State {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            totals: self.totals,
-            ready: self.ready.len(),
-            unacked: self.unsettled.len(),
-            ready_bytes: self.ready.body_bytes(),
-            unacked_bytes: self.unsettled.body_bytes(),
-            persistent: self.ready.durable(),
-            memory: self.ready.resident() + self.unsettled.resident(),
-            consumers: self.consumers.len(),
-        }
     }
 }
