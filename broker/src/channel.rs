@@ -1,8 +1,7 @@
 //! One channel: its methods, each sent to the file that carries it out.
 //!
-//! Comes in: methods of an open channel, whole messages. Goes out: replies in the connection's outbox, or the error that closes the
-//! channel or the connection.
-//! Does not know about sockets, or how frames are found in what is read.
+//! Comes in: methods of an open channel, whole messages. Goes out: replies in the connection's outbox, or the error
+//! that closes the channel or the connection. Does not know about sockets, or how frames are found in what is read.
 
 pub mod transaction;
 
@@ -46,7 +45,7 @@ impl Channel {
     /// Carries out a method. The messages staged before it have been enqueued.
     ///
     /// # Errors
-    /// What closes the channel, or the connection.
+    /// One that closes the channel, or the connection.
     pub fn handle(&mut self, peer: &Peer, turn: &mut Turn, method: Method) -> Result<()> {
         match method {
             Method::BasicAck(ack) => self.settle(turn, ack.delivery_tag, ack.multiple, Outcome::Acked),
@@ -98,7 +97,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The end of the channel: its consumers go, and what it has unacknowledged goes back, as what a transaction holds does.
+    /// The end of the channel: its consumers go, and what it has unacknowledged goes back, as what a transaction holds
+    /// does.
     pub fn close(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         peer.info.channels.lock().remove(&self.number);
         let consumers = std::mem::take(&mut self.consumers);

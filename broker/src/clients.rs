@@ -27,7 +27,7 @@ pub struct ConnectionInfo {
     pub mechanism: String,
     /// Its vhost.
     pub vhost: String,
-    /// When it was opened.
+    /// Time of its opening.
     pub connected_at: SystemTime,
     /// The client's description of itself.
     pub client_properties: FieldTable,
@@ -114,9 +114,9 @@ pub struct ChannelInfo {
     pub prefetch: AtomicU32,
     /// Consumers.
     pub consumers: AtomicU32,
-    /// Whether it is in confirm mode.
+    /// True if it is in confirm mode.
     pub confirm: AtomicBool,
-    /// Whether it has selected transactions.
+    /// True if it has selected transactions.
     pub transactional: AtomicBool,
     /// The open transaction.
     pub uncommitted: UncommittedFigures,
@@ -184,7 +184,7 @@ pub struct Opened {
     pub login: (String, String),
     /// Its vhost.
     pub vhost: String,
-    /// What the client says of itself.
+    /// The client's description of itself.
     pub client_properties: FieldTable,
     /// Frame size, channels, heartbeat as agreed.
     pub tuned: (u32, u16, u16),
@@ -196,8 +196,8 @@ impl ConnectionInfo {
         format!("{} -> {}", self.peer, self.local)
     }
 
-    /// RabbitMQ's `state`: `blocked` while memory or disk space is short, `flow` while it is paused again and again because consumers
-    /// are behind.
+    /// RabbitMQ's `state`: `blocked` while memory or disk space is short, `flow` while it is paused again and again
+    /// because consumers are behind.
     pub fn state(&self) -> &'static str {
         if self.blocked.load(Ordering::Relaxed) {
             "blocked"
@@ -279,17 +279,17 @@ impl Registry {
         self.open.read().values().cloned().collect()
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.open.read().len()
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.open.read().is_empty()
     }
 
-    /// Whether the broker is stopping.
+    /// True if the broker is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.lock().is_some()
     }

@@ -1,8 +1,8 @@
 //! One client: its socket, and the loop that reads, works and writes.
 //!
-//! Comes in: a socket. Goes out: batches of frames to `session`, what the outbox has to the socket. One task a connection; it reads
-//! as much as there is, works through all whole frames, and writes everything that has gathered in one call.
-//! Does not know what the frames mean.
+//! Comes in: a socket. Goes out: batches of frames to `session`, what the outbox has to the socket. One task a
+//! connection; it reads as much as there is, works through all whole frames, and writes everything that has gathered in
+//! one call. Does not know what the frames mean.
 
 pub mod handshake;
 
@@ -54,7 +54,8 @@ const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 const KEEP_BUFFER: usize = 16 * 1024;
 /// Time that connection.close-ok may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most on top.
+/// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most
+/// on top.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -228,8 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tick
     }
 
-    /// Memory for the next read. Messages are slices of these buffers and keep them: the rest of one is used as long as it is
-    /// good for a read of some size, so that messages that stay don't keep much that is empty.
+    /// Memory for the next read. Messages are slices of these buffers and keep them: the rest of one is used as long as
+    /// it is good for a read of some size, so that messages that stay don't keep much that is empty.
     fn make_room(&mut self) {
         if self.read.capacity() - self.read.len() < (self.read_size / 4).max(READ_MIN) {
             self.read.reserve(self.read_size);
@@ -325,8 +326,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.wake_others();
     }
 
-    /// The whole frames at the start of the bytes read. A frame that can't be read ends them and counts as whole, so that the
-    /// session meets it and answers.
+    /// The whole frames at the start of the bytes read. A frame that can't be read ends them and counts as whole, so
+    /// that the session meets it and answers.
     fn whole_frames(&mut self) -> Bytes {
         let mut end = 0;
         loop {
@@ -344,7 +345,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Bytes::new();
         }
         if end <= COPIED {
-            // Messages may stay for long: they shouldn't keep a buffer that is mostly empty. And the buffer can be read into again.
+            // Messages may stay for long: they shouldn't keep a buffer that is mostly empty. And the buffer can be read
+            // into again.
             let frames = Bytes::copy_from_slice(self.read.get(..end).unwrap_or_default());
             self.read.advance(end);
             return frames;
@@ -371,8 +373,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Stops a publisher while memory or disk space is short and lets it go on when nothing is short any more; tells it if it
-    /// wants to know: once, with the reason that it was stopped for.
+    /// Stops a publisher while memory or disk space is short and lets it go on when nothing is short any more; tells it
+    /// if it wants to know: once, with the reason that it was stopped for.
     fn check_alarms(&mut self) {
         let peer = &self.session.peer;
         let alarms = &peer.node.alarms;
@@ -398,8 +400,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Heartbeats both ways (AMQP 0-9-1, 4.2.7): one is sent when nothing else was; a client that was silent for two intervals is
-    /// gone. Also gives memory back.
+    /// Heartbeats both ways (AMQP 0-9-1, 4.2.7): one is sent when nothing else was; a client that was silent for two
+    /// intervals is gone. Also gives memory back.
     fn tick(&mut self) -> io::Result<()> {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(io::Error::new(

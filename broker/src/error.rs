@@ -40,7 +40,7 @@ pub enum Error {
         name: String,
         /// The vhost.
         vhost: String,
-        /// What is wrong and what is allowed.
+        /// The reason, and the values allowed.
         reason: String,
     },
     /// An exclusive queue of another connection.
@@ -70,7 +70,7 @@ pub enum Error {
         name: String,
         /// The vhost.
         vhost: String,
-        /// How many messages wait in it.
+        /// Number of messages that wait in it.
         messages: usize,
     },
     /// Another consumer has the queue for itself.
@@ -119,7 +119,7 @@ pub enum Error {
     Internal(Cow<'static, str>),
 }
 
-/// What a declaration says differently from what exists.
+/// A difference between a declaration and the existing object.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "inequivalent arg '{arg}' for {kind} '{name}' in vhost '{vhost}': received {received} but current is {current}"
@@ -133,9 +133,9 @@ pub struct Inequivalent {
     pub name: String,
     /// The vhost.
     pub vhost: String,
-    /// What the declaration says.
+    /// The declared value.
     pub received: String,
-    /// What it is.
+    /// The existing value.
     pub current: String,
 }
 
@@ -173,7 +173,7 @@ impl Error {
         }
     }
 
-    /// Whether the connection goes, not only the channel.
+    /// True if the connection goes, not only the channel.
     pub fn closes_connection(&self) -> bool {
         !self.reply_code().is_soft()
     }

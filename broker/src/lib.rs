@@ -1,7 +1,8 @@
 //! An AMQP 0-9-1 broker in RabbitMQ's dialect.
 //!
-//! The modules from the outside in, which is the order of a message's way: accepted and read, taken apart by a channel, routed by a
-//! vhost, kept by a queue and the log, delivered back through a channel to a connection. Each uses only what stands below it.
+//! The modules from the outside in, which is the order of a message's way: accepted and read, taken apart by a channel,
+//! routed by a vhost, kept by a queue and the log, delivered back through a channel to a connection. Each uses only
+//! what stands below it.
 //!
 //! server > listener > connection > channel > publish > node > vhost > exchange > queue > store
 

@@ -1,8 +1,8 @@
 //! A message on its way through the broker: exchange and key, its properties and its body, all slices of one buffer.
 //!
-//! Comes in: a slice of the socket's read buffer with the places of the parts (nothing is copied), the parts one by one, or the
-//! payload of a record. Goes out: the parts, for routing and delivery, and a payload for the log.
-//! Does not know about queues, exchanges, connections or frames.
+//! Comes in: a slice of the socket's read buffer with the places of the parts (nothing is copied), the parts one by
+//! one, or the payload of a record. Goes out: the parts, for routing and delivery, and a payload for the log. Does not
+//! know about queues, exchanges, connections or frames.
 
 use bytes::Bytes;
 use leveret_amqp::properties::raw;
@@ -39,8 +39,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message whose parts lie in `buffer` as `layout` says. The parts must have been checked by the parser that found them:
-    /// a part outside of the buffer reads as empty.
+    /// A message whose parts lie in `buffer` as `layout` says. The parts must have been checked by the parser that
+    /// found them: a part outside of the buffer reads as empty.
     pub fn from_slices(buffer: Bytes, layout: Layout) -> Self {
         let list = part(&buffer, layout.properties);
         let persistent = raw::delivery_mode(list) == Some(2);
@@ -51,8 +51,8 @@ impl Message {
         }
     }
 
-    /// A message put together from its parts in a new buffer. `exchange` and `routing_key` are short strings: at most 255 bytes,
-    /// longer ones are cut.
+    /// A message put together from its parts in a new buffer. `exchange` and `routing_key` are short strings: at most
+    /// 255 bytes, longer ones are cut.
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
         let mut parts = Growing::new(exchange, routing_key, properties, body.len());
         parts.push(body);
@@ -80,7 +80,7 @@ impl Message {
         part(&self.buffer, self.layout.body)
     }
 
-    /// Whether delivery-mode is 2 (AMQP 0-9-1, basic class properties).
+    /// True if delivery-mode is 2 (AMQP 0-9-1, basic class properties).
     pub fn persistent(&self) -> bool {
         self.persistent
     }
@@ -101,7 +101,7 @@ impl Message {
         Self::new(self.exchange(), self.routing_key(), properties, self.body())
     }
 
-    /// The same message in a buffer of its own, without what was read along with it.
+    /// The same message in a separate buffer, without the bytes that were read along with it.
     pub fn detached(&self) -> Self {
         Self {
             buffer: Bytes::copy_from_slice(&self.buffer),
@@ -109,8 +109,8 @@ impl Message {
         }
     }
 
-    /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties (u32, big
-    /// endian; written to `length`), properties, body.
+    /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties
+    /// (u32, big endian; written to `length`), properties, body.
     pub fn record<'a>(&'a self, length: &'a mut [u8; 4]) -> [&'a [u8]; 4] {
         *length = self.layout.properties.len.to_be_bytes();
         let routing = self.layout.routing as usize;

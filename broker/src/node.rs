@@ -1,7 +1,7 @@
 //! Everything that connections share: vhosts, the log's handle, the clients, limits, counters.
 //!
-//! Comes in: vhosts and clients as they come and go, syncs of the log. Goes out: references to each of them; for the log, the
-//! messages that queues still need. Does not know about sockets, frames, channels or the HTTP API.
+//! Comes in: vhosts and clients as they come and go, syncs of the log. Goes out: references to each of them; for the
+//! log, the messages that queues still need. Does not know about sockets, frames, channels or the HTTP API.
 
 use crate::access::users::Users;
 use crate::clients::{Pauses, Registry};
@@ -49,11 +49,11 @@ pub struct Node {
     pub memory: Arc<Memory>,
     /// Free disk space.
     pub disk: Arc<Disk>,
-    /// Whether publishers must wait for memory or disk space.
+    /// True if publishers must wait for memory or disk space.
     pub alarms: Arc<Alarms>,
     /// Counters over all queues.
     pub totals: Totals,
-    /// When the broker started.
+    /// Start of the broker.
     pub started: (Instant, SystemTime),
     /// The log's report of the start.
     pub recovery: leveret_store::RecoveryReport,
@@ -212,7 +212,8 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// Wakes the connection after the next sync. Look at the durable position again after this call: it may have moved before.
+    /// Wakes the connection after the next sync. Look at the durable position again after this call: it may have moved
+    /// before.
     pub fn register(&self, outbox: &Arc<Outbox>) {
         if !outbox.set_waiting(true) {
             self.waiting.lock().push(outbox.clone());

@@ -1,4 +1,5 @@
-//! What waits to be written to one client: encoded frames, appended by whoever has something for it, written by its connection.
+//! What waits to be written to one client: encoded frames, appended by whoever has something for it, written by its
+//! connection.
 //!
 //! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
 //! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
@@ -13,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands of small
-/// messages, small enough that a client that doesn't read costs little.
+/// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands
+/// of small messages, small enough that a client that doesn't read costs little.
 pub const ROOM_BYTES: usize = 512 * 1024;
 
 /// The outgoing buffer of one connection. Shared by its channels and by the queues that they consume from.
@@ -35,8 +36,9 @@ pub trait Stalled: Send + Sync {
     fn resume(self: Arc<Self>, work: &mut Work);
 }
 
-/// Work that a batch leaves for its end, collected by the thread that goes through it: records for the log, connections to wake.
-/// Every batch ends with [`Work::finish`]: records that are dropped would be messages that come again after a crash.
+/// Work that a batch leaves for its end, collected by the thread that goes through it: records for the log, connections
+/// to wake. Every batch ends with [`Work::finish`]: records that are dropped would be messages that come again after a
+/// crash.
 #[derive(Default)]
 pub struct Work {
     /// Connections that have something to write.
@@ -78,7 +80,8 @@ impl Work {
         Ok(())
     }
 
-    /// Appends the records for a client that waits for them, from the position that is returned on; `None` if there are none.
+    /// Appends the records for a client that waits for them, from the position that is returned on; `None` if there are
+    /// none.
     ///
     /// # Errors
     /// The log has failed.
@@ -90,7 +93,8 @@ impl Work {
     /// The end of a batch: appends the records and wakes the connections that got something.
     ///
     /// # Errors
-    /// The log has failed: the records are lost, as everything that it did not sync; connections are woken all the same.
+    /// The log has failed: the records are lost, as everything that it did not sync; connections are woken all the
+    /// same.
     pub fn finish(&mut self, log: &Handle) -> Result<(), Error> {
         let appended = self.records.append(log, Urgency::Soon);
         if appended.is_err() {
@@ -122,8 +126,8 @@ struct State {
 }
 
 impl Outbox {
-    /// Appends through `encode`, which gets the buffer. Nothing happens once the connection has gone. The caller owes a wake-up:
-    /// see [`Wakes`].
+    /// Appends through `encode`, which gets the buffer. Nothing happens once the connection has gone. The caller owes a
+    /// wake-up: see [`Wakes`].
     pub fn append(self: &Arc<Self>, wakes: &mut Wakes, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         if state.closed {
@@ -171,8 +175,8 @@ impl Outbox {
         true
     }
 
-    /// Swaps the buffer against the empty `buffer` and returns the queues that waited for room. Pending: nothing to write; the
-    /// task is woken at the next append or nudge.
+    /// Swaps the buffer against the empty `buffer` and returns the queues that waited for room. Pending: nothing to
+    /// write; the task is woken at the next append or nudge.
     pub fn poll_take(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Vec<Arc<dyn Stalled>>> {
         let mut state = self.state.lock();
         self.wake_pending.store(false, Ordering::Release);
@@ -189,7 +193,8 @@ impl Outbox {
         Poll::Ready(std::mem::take(&mut state.stalled))
     }
 
-    /// Wakes the connection although there may be nothing to write (something became durable, memory is free again, it shall close).
+    /// Wakes the connection although there may be nothing to write (something became durable, memory is free again, it
+    /// is to close).
     pub fn nudge(&self) {
         let waker = {
             let mut state = self.state.lock();

@@ -1,8 +1,8 @@
 //! The way of a published message, whichever protocol it came by: checked, routed, staged, logged, enqueued, confirmed.
 //!
-//! Comes in: whole messages, with a tag where the client awaits a confirm. Goes out: messages to queues and the log, one append per
-//! batch; for each channel, the tag up to which its messages were handed on and the position of the log that they wait for.
-//! Does not know about frames, channels' states or transactions.
+//! Comes in: whole messages, with a tag where the client awaits a confirm. Goes out: messages to queues and the log,
+//! one append per batch; for each channel, the tag up to which its messages were handed on and the position of the log
+//! that they wait for. Does not know about frames, channels' states or transactions.
 
 /// Properties that mean something to the broker.
 pub mod check;
@@ -51,7 +51,8 @@ impl Publisher {
         route.map_err(|reason| no_exchange(reason, vhost, message))
     }
 
-    /// Adds the messages received since the last call to the node's counters. Gives those for which the client awaits no answer.
+    /// Adds the messages received since the last call to the node's counters. Gives those for which the client awaits
+    /// no answer.
     pub fn count(&mut self, totals: &Totals) -> u64 {
         let Received { messages, to_confirm } = std::mem::take(&mut self.received);
         if messages > 0 {

@@ -1,8 +1,8 @@
 //! One queue: waiting messages, delivered ones, consumers, all behind one short lock.
 //!
-//! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to the consumers' subscribers, and records for
-//! the log. An idle queue is this struct and nothing else: no task, no timer, no file.
-//! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
+//! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to the consumers' subscribers,
+//! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file. Does not know
+//! about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
 pub mod dispatch;
 
@@ -38,14 +38,15 @@ use tail::Source;
 use totals::{Snapshot, Totals};
 use unsettled::Unsettled;
 
-/// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues together have come half
-/// way to the watermark. What is in the log is dropped from memory rather than have publishers wait.
+/// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues
+/// together have come half way to the watermark. What is in the log is dropped from memory rather than have publishers
+/// wait.
 const BUDGET: u64 = 8 << 20;
 const TIGHT_BUDGET: u64 = 128 << 10;
 /// Waiting messages from which consumers may be behind.
 const LONG: usize = 4096;
 
-/// What a declare says about a queue.
+/// A queue as declared.
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// Its name.
@@ -61,8 +62,8 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Whether the log knows it: durable, and not exclusive to a connection, which it would never outlive (RabbitMQ ignores the
-    /// durability of exclusive queues too).
+    /// True if the log knows it: durable, and not exclusive to a connection, which it would never outlive (RabbitMQ
+    /// ignores the durability of exclusive queues too).
     pub fn logged(&self) -> bool {
         self.durable && self.owner.is_none()
     }
@@ -70,7 +71,7 @@ impl Definition {
 
 /// One queue.
 pub struct Queue {
-    /// What it was declared as.
+    /// Its declaration.
     pub definition: Definition,
     /// Its number in the log.
     pub id: QueueId,
@@ -94,7 +95,7 @@ struct State {
     flow: Option<Box<ConsumerFlow>>,
 }
 
-/// How a delivered message ended.
+/// The end of a delivered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Acknowledged.
@@ -105,7 +106,7 @@ pub enum Outcome {
     Requeued,
 }
 
-/// Why a queue can't be deleted, consumed from or read.
+/// A reason for which a queue can't be deleted, consumed from or read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     /// It has consumers.
@@ -118,7 +119,7 @@ pub enum Refused {
     Gone,
 }
 
-/// What deleting a queue leaves for its vhost to do.
+/// Remains of a deleted queue, for its vhost to deal with.
 pub struct Deleted {
     /// Messages that were waiting.
     pub messages: usize,
@@ -138,7 +139,8 @@ impl Queue {
         }
     }
 
-    /// The state, for a change that may add or free messages: what it takes in memory is accounted for when the lock goes.
+    /// The state, for a change that may add or free messages: what it takes in memory is accounted for when the lock
+    /// goes.
     fn change(&self) -> Changing<'_> {
         let state = self.state.lock();
         let before = state.resident();
@@ -154,7 +156,7 @@ impl Queue {
         &self.definition.name
     }
 
-    /// Whether the log knows it.
+    /// True if the log knows it.
     pub fn logged(&self) -> bool {
         self.definition.logged()
     }
@@ -164,7 +166,7 @@ impl Queue {
         self.change().ready.restore(backlog, self.source());
     }
 
-    /// What the log holds of its messages, for a checkpoint. `None` if nothing.
+    /// Its messages that the log has, for a checkpoint. `None` if there are none.
     pub fn capture(&self) -> Option<Backlog> {
         if !self.logged() {
             return None;
@@ -211,7 +213,8 @@ impl Queue {
         work.pause = work.pause.max(state.pause(count, now));
     }
 
-    /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are skipped.
+    /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are
+    /// skipped.
     pub fn settle(self: &Arc<Self>, consumer: u64, ids: &[MessageId], outcome: Outcome, work: &mut Work) {
         let mut guard = self.change();
         let state = &mut *guard;
@@ -250,7 +253,7 @@ impl Queue {
         self.dispatch_locked(state, work);
     }
 
-    /// Whether a consumer would be taken now.
+    /// True if a consumer would be taken now.
     ///
     /// # Errors
     /// As [`Queue::consume`].
@@ -348,7 +351,7 @@ impl Queue {
         Ok(Deleted { messages, consumers })
     }
 
-    /// Whether it has been deleted: whoever still holds it can let go.
+    /// True if it has been deleted: references to it can be dropped.
     pub fn is_deleted(&self) -> bool {
         self.state.lock().deleted
     }

@@ -54,8 +54,8 @@ impl Channel {
             peer.cancel_notify,
         );
         let consumer = Consumer::new(id, tag.clone(), channel, terms, Arc::new(subscription));
-        // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer: so the
-        // reply goes first and the consumer is added only if the queue will take it.
+        // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer:
+        // so the reply goes first and the consumer is added only if the queue will take it.
         if let Err(refused) = queue.may_consume(consume.exclusive) {
             self.deliveries.retire_source(source);
             return Err(self.consume_refused(peer, &name, &refused));
@@ -92,7 +92,8 @@ impl Channel {
         }
     }
 
-    /// basic.cancel. Cancelling a consumer that isn't there succeeds, as RabbitMQ has it. What it has unacknowledged stays so.
+    /// basic.cancel. Cancelling a consumer that isn't there succeeds, as RabbitMQ has it. What it has unacknowledged
+    /// stays so.
     ///
     /// # Errors
     /// The log has failed.

@@ -1,7 +1,7 @@
 //! The frames that follow basic.publish, gathered into a message.
 //!
-//! Comes in: a method, then a header, then body frames, as they were read. Goes out: a whole message. A message that lies in one
-//! piece in the read buffer doesn't pass here: `connection/cut.rs` cuts it out where it is.
+//! Comes in: a method, then a header, then body frames, as they were read. Goes out: a whole message. A message that
+//! lies in one piece in the read buffer doesn't pass here: `connection/cut.rs` cuts it out where it is.
 
 use crate::error::{Error, Result};
 use crate::message::{BASIC, Growing, Message};
@@ -27,7 +27,7 @@ pub enum Content {
 pub struct Publish {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
-    /// Whether the message must be returned if no queue gets it.
+    /// True if the message must be returned if no queue gets it.
     pub mandatory: bool,
 }
 
@@ -81,12 +81,12 @@ pub fn check_header(payload: &[u8], max_size: u64) -> Result<(&[u8], usize)> {
 }
 
 impl Content {
-    /// Whether a method may come now.
+    /// True if a method may come now.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// What RabbitMQ says to any other frame than the one that is due.
+    /// RabbitMQ's text about any other frame than the one that is due.
     pub fn expected(&self) -> &'static str {
         match self {
             Self::None => "expected method frame, got non method frame instead",

@@ -1,8 +1,9 @@
-//! The delivering side of a channel: gives delivery tags to messages, writes them as frames and remembers what must be acknowledged.
+//! The delivering side of a channel: gives delivery tags to messages, writes them as frames and remembers what must be
+//! acknowledged.
 //!
-//! Comes in: entries from a queue, on whatever thread published or settled. Goes out: basic.deliver frames in the connection's
-//! outbox; and, by delivery tag, which message of which queue was meant when the client settles.
-//! Does not know about exchanges, the log, or which queue a source stands for.
+//! Comes in: entries from a queue, on whatever thread published or settled. Goes out: basic.deliver frames in the
+//! connection's outbox; and, by delivery tag, which message of which queue was meant when the client settles. Does not
+//! know about exchanges, the log, or which queue a source stands for.
 
 use crate::clients::DeliveryFigures;
 use crate::message::BASIC;
@@ -115,8 +116,8 @@ impl Deliveries {
         }
     }
 
-    /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what it stands
-    /// for; here it goes with each delivery.
+    /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what
+    /// it stands for; here it goes with each delivery.
     pub fn add_source(&self) -> u32 {
         let mut state = self.state.lock();
         if let Some(at) = state.sources.iter().position(|s| s.retired && s.outstanding == 0) {
@@ -182,10 +183,10 @@ impl Deliveries {
         tag
     }
 
-    /// Takes out what a client settles: one tag, all up to a tag (`multiple`), or all (`multiple` and tag 0), as AMQP 0-9-1
-    /// basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source.
+    /// Takes out what a client settles: one tag, all up to a tag (`multiple`), or all (`multiple` and tag 0), as AMQP
+    /// 0-9-1 basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source.
     ///
-    /// What a transaction holds is passed over.
+    /// Deliveries that a transaction holds are passed over.
     ///
     /// # Errors
     /// The tag isn't outstanding; nothing is taken then.
@@ -205,8 +206,8 @@ impl Deliveries {
         state.trim();
     }
 
-    /// Puts aside for [`Deliveries::settle_held`] what a client settles within a transaction; adds the tags to `held`. Prefetch
-    /// limits count these messages as before.
+    /// Puts aside for [`Deliveries::settle_held`] what a client settles within a transaction; adds the tags to `held`.
+    /// Prefetch limits count these messages as before.
     ///
     /// # Errors
     /// The tag isn't outstanding; nothing is put aside then.
@@ -277,7 +278,8 @@ impl State {
         Ok(if multiple { 0 } else { end - 1 }..end)
     }
 
-    /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside, else 0.
+    /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside,
+    /// else 0.
     fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> bool {
         let Some(unacked) = self.unacked.get_mut(at) else {
             return false;

@@ -1,7 +1,8 @@
 //! Direct reply-to: answers to requests without a queue that anybody declares (RabbitMQ's `amq.rabbitmq.reply-to`).
 //!
-//! Comes in: basic.consume of that name, messages whose reply-to is that name. Goes out: a queue that belongs to the channel's
-//! consumer alone, and messages that name it instead. Who answers publishes to the default exchange with that name as routing key.
+//! Comes in: basic.consume of that name, messages whose reply-to is that name. Goes out: a queue that belongs to the
+//! channel's consumer alone, and messages that name it instead. Who answers publishes to the default exchange with that
+//! name as routing key.
 
 use super::state::{Channel, DirectReply, Peer};
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ impl Channel {
         Ok(queue)
     }
 
-    /// A request whose answers shall come directly, with the name that they can come to. `None` for any other message.
+    /// A request whose answers are to come directly, with the name that they can come to. `None` for any other message.
     ///
     /// # Errors
     /// 406 if the channel has no consumer for them.

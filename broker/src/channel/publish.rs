@@ -1,7 +1,7 @@
 //! AMQP's part of publishing: the tags of a channel with confirms, basic.return, and the turn-off to transactions.
 //!
-//! Comes in: whole messages; how far the log has come. Goes out: messages to `publish` or to the channel's transaction; basic.return
-//! for a mandatory message that leads nowhere, basic.ack for those that are safe.
+//! Comes in: whole messages; how far the log has come. Goes out: messages to `publish` or to the channel's transaction;
+//! basic.return for a mandatory message that leads nowhere, basic.ack for those that are safe.
 
 use super::state::{Channel, Peer, Turn};
 use crate::error::Result;

@@ -1,4 +1,5 @@
-//! Replies that must not be sent before the log is durable up to some point: queue.declare-ok of a durable queue and the like.
+//! Replies that must not be sent before the log is durable up to some point: queue.declare-ok of a durable queue and
+//! the like.
 //!
 //! Comes in: encoded replies with a position. Goes out: those whose position has been reached, in order. Nothing
 //! waits here but the reply: so pipelined declarations share a sync.
@@ -37,7 +38,7 @@ impl Replies {
             .map(|reply| reply.lsn)
     }
 
-    /// Whether none waits.
+    /// True if none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

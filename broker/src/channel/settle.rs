@@ -25,8 +25,8 @@ impl Channel {
         Ok(())
     }
 
-    /// basic.recover: everything unacknowledged goes back to its queues, but for what a transaction holds. `requeue` false is not done
-    /// by RabbitMQ either.
+    /// basic.recover: everything unacknowledged goes back to its queues, but for what a transaction holds. `requeue`
+    /// false is not done by RabbitMQ either.
     ///
     /// # Errors
     /// 540 without requeue.

@@ -23,17 +23,17 @@ use std::sync::atomic::Ordering;
 
 /// The client at the other end, as its channels see it. Doesn't change while the connection lasts.
 pub struct Peer {
-    /// Who logged in, on which connection.
+    /// The user that it acts for, with the number of the connection.
     pub actor: Actor,
-    /// What all connections share.
+    /// Everything that connections share.
     pub node: Arc<Node>,
-    /// Where it works.
+    /// Its vhost.
     pub vhost: Arc<Vhost>,
-    /// What is to be written to it.
+    /// Bytes that wait to be written to it.
     pub outbox: Arc<Outbox>,
     /// Largest frame that was agreed, bytes; 0 is no limit.
     pub frame_max: u32,
-    /// Whether it understands basic.cancel from the broker.
+    /// True if it understands basic.cancel from the broker.
     pub cancel_notify: bool,
     /// For the HTTP API.
     pub info: Arc<ConnectionInfo>,
@@ -64,11 +64,11 @@ pub struct Channel {
     pub transaction: Option<Box<Uncommitted>>,
     /// Consumers by tag.
     pub consumers: HashMap<ShortString, Consuming>,
-    /// What deliveries come from.
+    /// Origins of deliveries.
     pub sources: Sources,
-    /// What direct replies come to, if a consumer waits for them.
+    /// The queue of direct replies, if a consumer waits for them.
     pub direct_reply: Option<DirectReply>,
-    /// What an empty queue name stands for.
+    /// The queue that an empty name stands for.
     pub last_queue: ShortString,
     /// Prefetch count of consumers to come; 0 is no limit.
     pub prefetch: u16,
@@ -90,7 +90,7 @@ pub struct DirectReply {
 pub struct Consuming {
     /// Its number.
     pub id: u64,
-    /// What it consumes from.
+    /// Its queue.
     pub queue: Arc<Queue>,
     /// Its number at [`Deliveries`].
     pub source: u32,

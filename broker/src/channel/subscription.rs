@@ -1,7 +1,7 @@
 //! A consumer of a channel, as its queue sees it.
 //!
-//! Comes in: runs of messages from the queue, on whatever thread published or settled. Goes out: the same to the channel's delivering
-//! side, with the consumer's tag; basic.cancel when the queue has gone.
+//! Comes in: runs of messages from the queue, on whatever thread published or settled. Goes out: the same to the
+//! channel's delivering side, with the consumer's tag; basic.cancel when the queue has gone.
 
 use super::deliver::Deliveries;
 use crate::outbox::{Stalled, Wakes};
@@ -21,7 +21,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A consumer whose messages are noted under `source`. `cancel_notify`: the client understands basic.cancel from the broker.
+    /// A consumer whose messages are noted under `source`. `cancel_notify`: the client understands basic.cancel from
+    /// the broker.
     pub fn new(deliveries: Arc<Deliveries>, source: u32, tag: ShortString, no_ack: bool, cancel_notify: bool) -> Self {
         Self {
             deliveries,

@@ -1,8 +1,8 @@
 //! tx.select, tx.commit, tx.rollback: publishes and settlements of a channel that take effect together.
 //!
-//! Comes in: these methods; on a channel that has selected, whole messages and delivery tags. Goes out: on commit, messages to the
-//! stage, then settlements, then commit-ok once the log has synced what of both is durable. Messages are checked and routed when
-//! they are published and returned at the commit, as RabbitMQ does it.
+//! Comes in: these methods; on a channel that has selected, whole messages and delivery tags. Goes out: on commit,
+//! messages to the stage, then settlements, then commit-ok once the log has synced what of both is durable. Messages
+//! are checked and routed when they are published and returned at the commit, as RabbitMQ does it.
 
 use super::deliver::UnknownDeliveryTag;
 use super::state::{Channel, Peer, Turn};
@@ -16,8 +16,8 @@ use leveret_store::Lsn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Messages up to this size are copied out of the read buffer: a transaction may stay open for long, and shouldn't hold more than
-/// it counts for.
+/// Messages up to this size are copied out of the read buffer: a transaction may stay open for long, and shouldn't hold
+/// more than it counts for.
 const COPIED: u32 = 64 * 1024;
 
 impl Channel {
@@ -49,7 +49,7 @@ impl Channel {
     ) -> Result<()> {
         // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
         let route = turn.publisher.route(&peer.vhost, &peer.actor, &message, true)?;
-        // What is returned is what came.
+        // A message is returned as it came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
         let message = if message.body_len() <= COPIED {
             message.detached()
@@ -67,7 +67,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Holds the end of the deliveries that a tag means. They can't be settled again, and count for prefetch limits until the commit.
+    /// Holds the end of the deliveries that a tag means. They can't be settled again, and count for prefetch limits
+    /// until the commit.
     ///
     /// # Errors
     /// 406 `unknown delivery tag`.
@@ -84,8 +85,8 @@ impl Channel {
     /// tx.commit: publishes first, so that a crash amid a commit repeats messages rather than losing them.
     ///
     /// # Errors
-    /// 406 without tx.select; 406 after everything else has been done, if a queue of a message has gone since it was published
-    /// (RabbitMQ); 541 the log has failed.
+    /// 406 without tx.select; 406 after everything else has been done, if a queue of a message has gone since it was
+    /// published (RabbitMQ); 541 the log has failed.
     pub fn tx_commit(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         let (publishes, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
         self.count_uncommitted();
@@ -118,7 +119,8 @@ impl Channel {
         }
     }
 
-    /// All messages in one append to the log: after a crash they are all there or none. Gives what the commit waits for.
+    /// All messages in one append to the log: after a crash they are all there or none. Gives what the commit waits
+    /// for.
     fn enqueue_held(&self, peer: &Peer, turn: &mut Turn, publishes: Vec<Publish>) -> Result<Option<Lsn>> {
         self.info.published.fetch_add(publishes.len() as u64, Ordering::Relaxed);
         for held in publishes {
@@ -155,7 +157,7 @@ impl Channel {
     }
 }
 
-/// Whether one of the queues that messages go to has been deleted. Who waits for a direct reply may go at any time.
+/// True if one of the queues that messages go to has been deleted. Queues of direct replies may go at any time.
 fn miss_a_queue(publishes: &[Publish]) -> bool {
     publishes
         .chunk_by(|one, next| Arc::ptr_eq(&one.route.queues, &next.route.queues))

@@ -1,7 +1,8 @@
-//! What a transaction holds until it is committed or rolled back: published messages with their routes, and settlements.
+//! What a transaction holds until it is committed or rolled back: published messages with their routes, and
+//! settlements.
 //!
-//! Comes in: routed messages; delivery tags that were put aside. Goes out: both, in their order, once. What the messages take
-//! counts as that of queued ones does. Does not know about channels, deliveries or the log.
+//! Comes in: routed messages; delivery tags that were put aside. Goes out: both, in their order, once. What the
+//! messages take counts as that of queued ones does. Does not know about channels, deliveries or the log.
 
 use crate::error::{Error, Result};
 use crate::limits::Memory;
@@ -23,24 +24,24 @@ pub struct Uncommitted {
     settlements: Vec<Settlement>,
     /// Deliveries that are acknowledged. Rejections don't count (RabbitMQ's `acks_uncommitted`).
     acks: u64,
-    /// What the messages take, bytes.
+    /// Memory of the messages, bytes.
     bytes: u64,
     memory: Arc<Memory>,
 }
 
 /// A message that has been routed.
 pub struct Publish {
-    /// Where it goes; its queues may have been deleted by the time of the commit.
+    /// Its route; queues may have been deleted by the time of the commit.
     pub route: Route,
     /// The message.
     pub message: Message,
-    /// Whether it is given back if it leads nowhere.
+    /// True if it is given back if it leads nowhere.
     pub mandatory: bool,
 }
 
 /// Deliveries that end in the same way.
 pub struct Settlement {
-    /// How they end.
+    /// The way in which they end.
     pub outcome: Outcome,
     /// Their tags.
     pub tags: Vec<u64>,
@@ -84,7 +85,7 @@ impl Uncommitted {
     /// Adds deliveries that end with `outcome`: those whose tags `put` adds to the list that it is given.
     ///
     /// # Errors
-    /// What `put` returns.
+    /// That of `put`.
     pub fn settle<E>(
         &mut self,
         outcome: Outcome,
@@ -129,7 +130,7 @@ impl Drop for Uncommitted {
 }
 
 impl Publish {
-    /// What it takes in memory, and at most in the log.
+    /// Bytes that it takes in memory, and at most in the log.
     fn bytes(&self) -> u64 {
         let name = self.message.exchange().len() + self.message.routing_key().len();
         self.message.footprint() + name as u64 + PER_QUEUE * self.route.queues.len() as u64

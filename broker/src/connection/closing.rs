@@ -1,7 +1,7 @@
 //! The ends of channels and of the connection.
 //!
-//! Comes in: errors, and the wish of either side to close. Goes out: channel.close or connection.close with the reason; consumers,
-//! unacknowledged messages and exclusive queues taken back.
+//! Comes in: errors, and the wish of either side to close. Goes out: channel.close or connection.close with the reason;
+//! consumers, unacknowledged messages and exclusive queues taken back.
 
 use super::session::{Closing, Failure, Session};
 use crate::channel::content::Content;

@@ -1,11 +1,12 @@
 //! Wake-ups of a connection that streams small messages, coalesced.
 //!
-//! A client that writes one small message after the other, waiting for no answer, wakes the broker for every few of them, and the wake-up
-//! costs both sides more than the message does. As network cards moderate their interrupts: while a connection streams like that, the
-//! thread that serves it naps before it waits for events, and then finds a batch. No client waits longer than the nap for anything, and
-//! only on a thread that had nothing else to do.
+//! A client that writes one small message after the other, waiting for no answer, wakes the broker for every few of
+//! them, and the wake-up costs both sides more than the message does. As network cards moderate their interrupts: while
+//! a connection streams like that, the thread that serves it naps before it waits for events, and then finds a batch.
+//! No client waits longer than the nap for anything, and only on a thread that had nothing else to do.
 //!
-//! Comes in: the messages that each read brought. Goes out: whether the thread may nap. Does not know about sockets or queues.
+//! Comes in: the messages that each read brought. Goes out: whether the thread may nap. Does not know about sockets or
+//! queues.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ const NAP: Duration = Duration::from_micros(150);
 const WINDOW: Duration = Duration::from_millis(50);
 /// Messages a second from which a connection streams.
 const STREAM: f64 = 20_000.0;
-/// Messages per read: with fewer the client may be waiting for an answer to each, with more there is nothing to be gained.
+/// Messages per read: with fewer the client may be waiting for an answer to each, with more there is nothing to be
+/// gained.
 const FEW: f64 = 1.5;
 const MANY: f64 = 100.0;
 /// A client that becomes slower than this part of its rate by the naps waits for something after all.
@@ -28,7 +30,8 @@ thread_local! {
     static MAY_NAP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Naps if a connection that this thread has served since the last call streams. To be called when the thread is about to wait.
+/// Naps if a connection that this thread has served since the last call streams. To be called when the thread is about
+/// to wait.
 pub fn nap() {
     if MAY_NAP.take() {
         std::thread::sleep(NAP);
@@ -154,7 +157,7 @@ mod tests {
         assert!(!client.sends(200, 1000, 15), "15,000 a second");
         assert!(
             !client.sends(200, 1000, 2000),
-            "so much per read that naps would change nothing"
+            "reads so large that naps would change nothing"
         );
     }
 

@@ -1,7 +1,7 @@
 //! Messages as slices of what was read.
 //!
-//! Comes in: the read buffer with the place of a basic.publish in it. Goes out: the message, if its frames follow one another, without a
-//! copy. Does not know about channels or sessions.
+//! Comes in: the read buffer with the place of a basic.publish in it. Goes out: the message, if its frames follow one
+//! another, without a copy. Does not know about channels or sessions.
 
 use crate::channel::content::check_header;
 use crate::error::Result;
@@ -42,7 +42,8 @@ pub fn cut_out(
         body = (HEAD + body_at - at, body_size);
         len += piece.wire_len();
     }
-    // The method's payload: class, method, ticket, then exchange and key; nothing of the frames before the exchange is kept.
+    // The method's payload: class, method, ticket, then exchange and key; nothing of the frames before the exchange is
+    // kept.
     let routing = at + HEAD + 6;
     let slice = frames.slice(routing..at + len);
     let skip = routing - at;

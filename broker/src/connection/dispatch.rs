@@ -1,8 +1,8 @@
 //! Frames of an open connection: each to its channel, or to the connection itself.
 //!
-//! Comes in: whole frames, one after the other. Goes out: messages and methods to channels, answers of the connection, or the error
-//! that closes one of them. A frame that must not overtake replies that wait for the log has to wait with them.
-//! Does not know about batches.
+//! Comes in: whole frames, one after the other. Goes out: messages and methods to channels, answers of the connection,
+//! or the error that closes one of them. A frame that must not overtake replies that wait for the log has to wait with
+//! them. Does not know about batches.
 
 use super::cut::cut_out;
 use super::session::{Closing, Failure, MethodId, Session, Step};
@@ -25,7 +25,7 @@ impl Session {
     /// Carries out the frame at the start of `rest`, which lies at `at` in `frames`.
     ///
     /// # Errors
-    /// What closes the channel, or the connection.
+    /// One that closes the channel, or the connection.
     pub(super) fn frame(&mut self, frames: &Bytes, at: usize, rest: &[u8]) -> std::result::Result<Step, Failure> {
         let frame = match next_frame(rest, self.peer.frame_max) {
             Ok(Some(frame)) => frame,
@@ -62,8 +62,8 @@ impl Session {
         Ok(Step::Read(len))
     }
 
-    /// basic.publish. If header and body follow in one piece, the message is cut out of the read buffer; else its frames are
-    /// gathered. Returns the bytes that are done with.
+    /// basic.publish. If header and body follow in one piece, the message is cut out of the read buffer; else its
+    /// frames are gathered. Returns the bytes that are done with.
     fn publish(&mut self, frames: &Bytes, at: usize, frame: &FrameView<'_>, view: PublishView<'_>) -> Result<usize> {
         self.publishes = true;
         let max_size = self.peer.node.max_message_bytes();

@@ -1,7 +1,7 @@
 //! From the protocol header to connection.open-ok.
 //!
-//! Comes in: a new socket. Goes out: who it is, where it works and what was agreed; or nothing, after the client has been told why.
-//! Rules and texts are RabbitMQ's (`rabbit_reader`).
+//! Comes in: a new socket. Goes out: who it is, where it works and what was agreed; or nothing, after the client has
+//! been told why. Rules and texts are RabbitMQ's (`rabbit_reader`).
 
 use super::sasl;
 use crate::access::Actor;
@@ -27,14 +27,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// How long the whole of it may take (RabbitMQ's handshake_timeout).
+/// Time for the whole of it (RabbitMQ's handshake_timeout).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client that doesn't understand connection.close is kept waiting after a failed login (RabbitMQ's SILENT_CLOSE_DELAY).
+/// Time for which a client that doesn't understand connection.close is kept waiting after a failed login (RabbitMQ's
+/// SILENT_CLOSE_DELAY).
 const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 /// Largest frame before tuning.
 const HANDSHAKE_FRAME_MAX: u32 = 131_072;
 
-/// What was agreed.
+/// An opened connection, and the terms agreed.
 pub struct Opened {
     /// The client.
     pub peer: Peer,
@@ -42,7 +43,7 @@ pub struct Opened {
     pub channel_max: u16,
     /// Seconds between heartbeats; 0 is none.
     pub heartbeat_seconds: u16,
-    /// Whether it wants to know when it is blocked.
+    /// True if it wants to know when it is blocked.
     pub tells_blocked: bool,
 }
 
@@ -298,7 +299,7 @@ fn unexpected(method: &Method) -> Stop {
     )
 }
 
-/// What a client asks for must not be more than was offered, and not too little.
+/// A client must not ask for more than was offered, and not for too little.
 fn check_tuned(tuned: &ConnectionTuneOk, channel_max: u16, frame_max: u32) -> Result<()> {
     let refuse = |field: &str, value: u32, side: (&str, &str), limit: u32| {
         let value = if value == 0 {
@@ -334,7 +335,8 @@ fn capability(client_properties: &FieldTable, name: &str) -> bool {
         .unwrap_or_default()
 }
 
-/// What connection.start says of this broker. Clients switch behaviour on the capabilities, so each of them is true.
+/// Properties of this broker in connection.start. Clients switch behaviour on the capabilities, so each of them is
+/// true.
 fn server_properties() -> FieldTable {
     let text = |value: &str| FieldValue::LongString(value.to_owned().into());
     let field = |name: &'static str, value| (ShortString::from_static(name), value);

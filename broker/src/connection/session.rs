@@ -1,9 +1,9 @@
 //! An open connection without its socket: batches of frames, and what each leaves to do.
 //!
-//! Comes in: whole frames, as one slice of the read buffer; how far the log has come. Goes out: everything that follows from them,
-//! in batches: publishes are staged and enqueued together before anything else happens, records appended, other connections
-//! woken once. The frames themselves are `dispatch`'s, the ends of channels and of the connection `closing`'s.
-//! Does not know about sockets or timers.
+//! Comes in: whole frames, as one slice of the read buffer; how far the log has come. Goes out: everything that follows
+//! from them, in batches: publishes are staged and enqueued together before anything else happens, records appended,
+//! other connections woken once. The frames themselves are `dispatch`'s, the ends of channels and of the connection
+//! `closing`'s. Does not know about sockets or timers.
 
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
@@ -124,8 +124,8 @@ impl Session {
         }
     }
 
-    /// Works through whole frames. Everything that they change is enqueued and appended at the end; no connection is woken for
-    /// single frames before.
+    /// Works through whole frames. Everything that they change is enqueued and appended at the end; no connection is
+    /// woken for single frames before.
     pub fn feed(&mut self, frames: &Bytes) -> Flow {
         let mut at = 0;
         let mut flow = Flow::Done;
@@ -218,7 +218,8 @@ impl Session {
         }
     }
 
-    /// Time for which the client should not be read, since it publishes faster than consumers that could keep up can take.
+    /// Time for which the client should not be read, since it publishes faster than consumers that could keep up can
+    /// take.
     pub fn take_pause(&mut self) -> Duration {
         std::mem::take(&mut self.turn.work.pause)
     }
@@ -237,12 +238,12 @@ impl Session {
         self.turn.work.wakes.flush();
     }
 
-    /// Whether a confirm or reply waits for the log.
+    /// True if a confirm or reply waits for the log.
     pub fn waits_for_log(&self) -> bool {
         !self.confirming.is_empty() || !self.turn.replies.is_empty()
     }
 
-    /// Whether this publisher is to be read again only when the log has caught up, with writing or with cleaning up.
+    /// True if this publisher is to be read again only when the log has caught up, with writing or with cleaning up.
     pub fn log_is_behind(&self) -> bool {
         let log = &self.peer.node.log;
         self.publishes && (log.pending_bytes() > LOG_BACKLOG || log.is_crowded())

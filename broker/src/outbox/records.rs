@@ -1,8 +1,8 @@
 //! Records that queues leave behind while a batch is gone through, on their way to the log.
 //!
-//! Comes in: acknowledgements, requeues, delivery marks, written under the lock of the queue that they change. Goes out: one append.
-//! From the first record to the append a checkpoint waits: it may have seen the queue as it is already.
-//! Does not know what the records say.
+//! Comes in: acknowledgements, requeues, delivery marks, written under the lock of the queue that they change. Goes
+//! out: one append. From the first record to the append a checkpoint waits: it may have seen the queue as it is
+//! already. Does not know what the records say.
 
 use leveret_store::{Appended, Batch, Error, Handle, UnderWay, Urgency};
 

@@ -1,6 +1,7 @@
 //! Properties of a message that mean something to the broker.
 //!
-//! Comes in: a message and its user. Goes out: the message as it is delivered, if that is another one, or the error. Pure.
+//! Comes in: a message and its user. Goes out: the message as it is delivered, if that is another one, or the error.
+//! Pure.
 
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -30,8 +31,8 @@ pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
     Ok(None)
 }
 
-/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this version, so a
-/// right one is refused too, rather than kept for ever in silence.
+/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this
+/// version, so a right one is refused too, rather than kept for ever in silence.
 fn check_expiration(expiration: &[u8]) -> Result<()> {
     let text = String::from_utf8_lossy(expiration);
     if text.parse::<u32>().is_err() {

@@ -1,9 +1,8 @@
 //! Publisher confirms: each message is acknowledged once the broker is responsible for it.
 //!
-//! Comes in: messages that were handed on, and how far the log has come. Goes out: the tag up to which all messages are safe. A
-//! persistent message in a durable queue is safe when it has been synced; any other one at once, but never before those published
-//! earlier on the channel.
-//! Does not know how a confirm looks on the wire.
+//! Comes in: messages that were handed on, and how far the log has come. Goes out: the tag up to which all messages are
+//! safe. A persistent message in a durable queue is safe when it has been synced; any other one at once, but never
+//! before those published earlier on the channel. Does not know how a confirm looks on the wire.
 
 use super::stage::HandedOn;
 use leveret_store::Lsn;
@@ -42,7 +41,8 @@ impl Confirms {
         self.published
     }
 
-    /// Takes note of messages that have been handed on: they are safe once the log is durable up to their position, or already.
+    /// Takes note of messages that have been handed on: they are safe once the log is durable up to their position, or
+    /// already.
     pub fn note(&mut self, &HandedOn { tag, lsn, .. }: &HandedOn) {
         let lsn = lsn
             .or_else(|| self.pending.back().map(|last| last.lsn))
@@ -64,7 +64,7 @@ impl Confirms {
         (messages > 0).then_some(Confirmed { up_to, messages })
     }
 
-    /// Whether a message waits for the log.
+    /// True if a message waits for the log.
     pub fn waits(&self) -> bool {
         !self.pending.is_empty()
     }

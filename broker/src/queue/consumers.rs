@@ -1,5 +1,5 @@
-//! The consumers of a queue, and the one that gets the next message: among those with credit and room, highest priority first, in
-//! turn within a priority.
+//! The consumers of a queue, and the one that gets the next message: among those with credit and room, highest priority
+//! first, in turn within a priority.
 //!
 //! Comes in: consumers, messages to be assigned, credit. Goes out: the index of the consumer whose turn it is.
 //! Does not know about channels: a consumer's client is a [`Subscriber`].
@@ -115,12 +115,12 @@ impl Consumers {
         self.list.iter()
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -229,8 +229,8 @@ impl Consumers {
         stalled
     }
 
-    /// Gives the consumer a message of this round. True if the round must end here: its client has a limit that other consumers
-    /// share, so the delivery must be counted before the next look.
+    /// Gives the consumer a message of this round. True if the round must end here: its client has a limit that other
+    /// consumers share, so the delivery must be counted before the next look.
     pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
         /// Bytes of a delivery beside body and properties.
         const ENVELOPE: usize = 64;

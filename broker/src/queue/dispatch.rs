@@ -1,4 +1,5 @@
-//! Hands waiting messages to consumers, in rounds: whoever has credit takes one in turn, then each gets its run in one go.
+//! Hands waiting messages to consumers, in rounds: whoever has credit takes one in turn, then each gets its run in one
+//! go.
 //!
 //! Comes in: a queue with something new (messages, consumers, credit, room). Goes out: runs of messages to their
 //! subscribers, and to `unsettled` those that must be acknowledged.

@@ -17,17 +17,17 @@ pub const NOWHERE: Location = Location {
 pub struct Entry {
     /// Ascending over the whole broker: the order in the queue, and what a requeue restores.
     pub id: MessageId,
-    /// Where its record lies in the log; [`NOWHERE`] unless `durable`.
+    /// Place of its record in the log; [`NOWHERE`] unless `durable`.
     pub location: Location,
     /// Length of the body, bytes.
     pub body_len: u32,
-    /// How often it came back: requeues, and a delivery that a restart interrupted.
+    /// Number of times that it came back: requeues, and a delivery that a restart interrupted.
     pub delivery_count: u32,
-    /// Whether it had been delivered before (AMQP 0-9-1 `redelivered`).
+    /// True if it had been delivered before (AMQP 0-9-1 `redelivered`).
     pub redelivered: bool,
     /// The queue's number for it, kept by the log; 0: none.
     pub stamp: u64,
-    /// Whether the log holds it for this queue: a persistent message in a durable queue.
+    /// True if the log has it for this queue: a persistent message in a durable queue.
     pub durable: bool,
     /// The message; `None` when only the log has it.
     pub message: Option<Message>,

@@ -1,9 +1,10 @@
-//! Flow control between the publishers and the consumers of a queue: the rate that publishers may have while consumers are behind.
+//! Flow control between the publishers and the consumers of a queue: the rate that publishers may have while consumers
+//! are behind.
 //!
-//! Publishers and consumers of a queue share the broker's processors, and where publishers are many they take most: the queue grows
-//! although its consumers could be faster. So when consumers that take much are behind, publishers are throttled to the consumers' rate
-//! for a trial, and for longer if consumers become faster by enough. Consumers that are slow for other reasons don't become faster, and
-//! their publishers are left alone.
+//! Publishers and consumers of a queue share the broker's processors, and where publishers are many they take most: the
+//! queue grows although its consumers could be faster. So when consumers that take much are behind, publishers are
+//! throttled to the consumers' rate for a trial, and for longer if consumers become faster by enough. Consumers that
+//! are slow for other reasons don't become faster, and their publishers are left alone.
 //!
 //! Comes in: counts of messages published and handed out. Goes out: pauses before the publisher is read again.
 //! Does not know about connections or clients.
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The time that is looked at together.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Messages handed out in a second from which it is looked at all: with fewer, consumers hardly wait for the processors.
+/// Messages handed out in a second from which it is looked at all: with fewer, consumers hardly wait for the
+/// processors.
 const FAST: f64 = 20_000.0;
 /// Work from which consumers are behind, seconds.
 const BEHIND: f64 = 0.1;
@@ -75,7 +77,7 @@ impl Rates {
         self.combine(self, |a, _| a / f64::from(windows))
     }
 
-    /// Whether consumers have gained enough from `before` to now for what publishers have lost.
+    /// True if consumers have gained enough from `before` to now for what publishers have lost.
     fn is_worth_it(self, before: Self) -> bool {
         let gain = self.went - before.went;
         gain >= before.went * LEAST && gain * PRICE >= before.came - self.came
@@ -84,8 +86,8 @@ impl Rates {
 
 #[derive(Clone, Copy, Debug)]
 enum Mode {
-    /// Publishers go as fast as they can. With the windows in which consumers were behind, one after the other, and the sum of their
-    /// rates.
+    /// Publishers go as fast as they can. With the windows in which consumers were behind, one after the other, and the
+    /// sum of their rates.
     Free(u32, Rates),
     /// Publishers are throttled for a trial: the rates before, windows, sum of the rates that count.
     Trial(Rates, u32, Rates),
@@ -110,13 +112,13 @@ impl ConsumerFlow {
         }
     }
 
-    /// Whether publishers are throttled.
+    /// True if publishers are throttled.
     pub fn throttles(&self) -> bool {
         !matches!(self.mode, Mode::Free(..))
     }
 
-    /// Admits `count` messages that have just been published; gives the pause that their publisher should make. `published`, `taken`:
-    /// messages that came in and went out so far, these included; `ready`: those that wait.
+    /// Admits `count` messages that have just been published; gives the pause that their publisher should make.
+    /// `published`, `taken`: messages that came in and went out so far, these included; `ready`: those that wait.
     pub fn admit(&mut self, now: Instant, count: usize, published: u64, taken: u64, ready: usize) -> Duration {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {
@@ -168,7 +170,7 @@ impl ConsumerFlow {
                     self.give_up(now)
                 }
             }
-            // Where they have little to do, they take what comes.
+            // Consumers with little to do take everything that comes.
             Mode::Throttled(before, usual, _) if work > TARGET && !usual.is_worth_it(before) => self.give_up(now),
             Mode::Throttled(.., until) if now >= until => FREE,
             Mode::Throttled(before, usual, until) => {

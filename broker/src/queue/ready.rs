@@ -1,8 +1,8 @@
 //! The messages of a queue that wait for a consumer, in order.
 //!
-//! Comes in: new entries at the end, requeued ones at their old position. Goes out: the next one. The front is kept in memory;
-//! beyond a budget the durable messages behind it are only pointers into the log, read back in runs when their turn comes.
-//! Does not know about consumers or channels.
+//! Comes in: new entries at the end, requeued ones at their old position. Goes out: the next one. The front is kept in
+//! memory; beyond a budget the durable messages behind it are only pointers into the log, read back in runs when their
+//! turn comes. Does not know about consumers or channels.
 
 use super::entry::Entry;
 use super::tail::{Cold, Source, Tail};
@@ -11,11 +11,11 @@ use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page};
 use std::collections::VecDeque;
 use tracing::error;
 
-/// A queue that has run empty keeps room for so many messages; a burst's is given back.
+/// Messages for which a queue that has run empty keeps room; the rest of a burst's is given back.
 pub(super) const KEPT: usize = 4096;
 
-/// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays holds that
-/// much.
+/// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays
+/// holds that much.
 const REFILL_RUN: usize = 1024;
 const REFILL_BYTES: u64 = 128 * 1024;
 
@@ -31,12 +31,12 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// How many messages wait.
+    /// Number of messages that wait.
     pub fn len(&self) -> usize {
         self.head.len() + self.tail.len()
     }
 
-    /// Whether none waits.
+    /// True if none waits.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.tail.is_empty()
     }
@@ -63,8 +63,8 @@ impl Ready {
         (self.durable_bytes, self.body_bytes) = (bytes, bytes);
     }
 
-    /// Adds a new message at the end. Two publishers that took their ids at once may come in the other order: then it goes to
-    /// where its id belongs.
+    /// Adds a new message at the end. Two publishers that took their ids at once may come in the other order: then it
+    /// goes to where its id belongs.
     pub fn push(&mut self, entry: Entry, source: Source<'_>) {
         let last = self.tail.last().or_else(|| self.head.back().map(|entry| entry.id));
         if last.is_some_and(|last| last > entry.id) {
@@ -95,7 +95,8 @@ impl Ready {
         }
     }
 
-    /// Takes the first message, in memory. Messages that the log can't give back any more are handed to `lost` and skipped.
+    /// Takes the first message, in memory. Messages that the log can't give back any more are handed to `lost` and
+    /// skipped.
     pub fn pop(&mut self, source: Source<'_>, lost: &mut Vec<(MessageId, Location)>) -> Option<Entry> {
         loop {
             if self.head.is_empty() {
@@ -169,7 +170,8 @@ impl Ready {
         }
     }
 
-    /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it is popped.
+    /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it
+    /// is popped.
     fn warm(&mut self, source: Source<'_>) {
         let run = self.tail.take(REFILL_RUN, REFILL_BYTES, source);
         let in_memory: u64 = run.iter().map(Cold::resident).sum();
@@ -187,9 +189,9 @@ impl Ready {
     }
 }
 
-/// What was in a queue that was emptied.
+/// Contents of a queue that was emptied.
 pub struct Cleared {
-    /// How many messages.
+    /// Number of messages.
     pub messages: usize,
     /// Those of them that the log holds, except the ones in pages.
     pub loose: Vec<(MessageId, Location)>,

@@ -1,13 +1,14 @@
 //! The far end of a consumer, as its queue sees it.
 //!
-//! Comes in: runs of messages, and the end of the queue. Goes out: how much the client takes at the moment.
-//! Does not know about channels, protocols or how a delivery looks on the wire: each protocol implements it for its consumers.
+//! Comes in: runs of messages, and the end of the queue. Goes out: how much the client takes at the moment. Does not
+//! know about channels, protocols or how a delivery looks on the wire: each protocol implements it for its consumers.
 
 use super::entry::Entry;
 use crate::outbox::{Stalled, Wakes};
 use std::sync::Arc;
 
-/// A client's side of one consumer. Called under the queue's lock, but for [`Subscriber::cancelled`]: nothing may wait here.
+/// A client's side of one consumer. Called under the queue's lock, but for [`Subscriber::cancelled`]: nothing may wait
+/// here.
 pub trait Subscriber: Send + Sync {
     /// Limits of the next round of deliveries.
     fn allowance(&self) -> Allowance;
@@ -15,7 +16,8 @@ pub trait Subscriber: Send + Sync {
     /// Writes a run of messages for the client, in the queue's order.
     fn deliver(&self, run: &[Entry], wakes: &mut Wakes);
 
-    /// Has `queue` resumed as soon as the client has room again. False if it has room after all (the caller tries again).
+    /// Has `queue` resumed as soon as the client has room again. False if it has room after all (the caller tries
+    /// again).
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool;
 
     /// Tells the client that the queue has gone, and the consumer with it.
@@ -27,6 +29,7 @@ pub trait Subscriber: Send + Sync {
 pub struct Allowance {
     /// Bytes that may be written for it.
     pub room: usize,
-    /// Messages to be acknowledged that it may get, if there is a limit that it shares with other consumers of its client.
+    /// Messages to be acknowledged that it may get, if there is a limit that it shares with other consumers of its
+    /// client.
     pub shared_credit: Option<u32>,
 }

@@ -1,8 +1,8 @@
 //! The waiting messages behind the front of a long queue: pointers into the log, packed in pages where there are many.
 //!
-//! Comes in: messages at the end, seldom one in between. Goes out: runs from the front. A page takes a few bytes per message and, once a
-//! checkpoint has put it on disk, none; the memory of a queue does not grow with its length.
-//! Does not know about consumers, or what a message says.
+//! Comes in: messages at the end, seldom one in between. Goes out: runs from the front. A page takes a few bytes per
+//! message and, once a checkpoint has put it on disk, none; the memory of a queue does not grow with its length. Does
+//! not know about consumers, or what a message says.
 
 use super::entry::{Entry, NOWHERE};
 use crate::message::Message;
@@ -17,11 +17,11 @@ const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
 /// So many stretches at the end are not packed: a message that two publishers' race has delayed still finds its place.
 const OPEN: usize = 2;
 
-/// What remains of an entry behind the front: the message is in the log, or in `message` if the log doesn't have it.
+/// Remains of an entry behind the front: the message is in the log, or in `message` if the log doesn't have it.
 pub struct Cold {
     /// Its id.
     pub id: MessageId,
-    /// Where its record lies.
+    /// Place of its record.
     pub location: Location,
     /// Length of the body, bytes.
     pub body_len: u32,
@@ -38,14 +38,15 @@ enum Chunk {
     Loose(VecDeque<Cold>),
 }
 
-/// Where pages are unpacked from, for one queue.
+/// Access to the log for one queue: pages are unpacked from there.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The log.
     pub log: &'a Handle,
     /// The queue.
     pub queue: QueueId,
-    /// Memory that the messages at the queue's front may take before further durable ones are left in the log alone, bytes.
+    /// Memory that the messages at the queue's front may take before further durable ones are left in the log alone,
+    /// bytes.
     pub budget: u64,
 }
 
@@ -56,18 +57,18 @@ pub struct Tail {
     len: usize,
     /// Everything at or below was delivered before the last start.
     delivered: MessageId,
-    /// An id of the stretch that was last looked into. Who looks into one after the other (the log, when it moves records) should
-    /// not leave all of them unpacked.
+    /// An id of the stretch that was last looked into. Who looks into one after the other (the log, when it moves
+    /// records) should not leave all of them unpacked.
     looked_into: Option<MessageId>,
 }
 
 impl Tail {
-    /// How many messages there are.
+    /// Number of messages.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -137,7 +138,7 @@ impl Tail {
         run
     }
 
-    /// Where the stretch is that an id belongs to.
+    /// Place of the stretch that an id belongs to.
     fn chunk_of(&self, id: MessageId) -> usize {
         self.chunks
             .partition_point(|chunk| chunk.last().is_some_and(|last| last < id))
@@ -300,7 +301,7 @@ impl Cold {
         }
     }
 
-    /// Whether the log holds it.
+    /// True if the log holds it.
     pub fn durable(&self) -> bool {
         self.flags & 1 != 0
     }
@@ -309,7 +310,7 @@ impl Cold {
         self.flags & 2 != 0
     }
 
-    /// How often it came back.
+    /// Number of times that it came back.
     fn delivery_count(&self) -> u32 {
         self.flags >> 2
     }

@@ -1,6 +1,7 @@
 //! Counters of one queue, and its state in figures.
 //!
-//! Comes in: increments under the queue's lock. Goes out: snapshots, and sums of them, for the HTTP API and the metrics.
+//! Comes in: increments under the queue's lock. Goes out: snapshots, and sums of them, for the HTTP API and the
+//! metrics.
 
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ pub struct Totals {
     pub acked: u64,
     /// Delivered or fetched again.
     pub redelivered: u64,
-    /// When something last happened.
+    /// Time of the last change.
     pub last_active: Option<Instant>,
 }
 

@@ -1,7 +1,7 @@
 //! The messages of a queue that have been delivered and wait for an acknowledgement, ascending by id.
 //!
-//! Comes in: what `dispatch` handed to a channel that must acknowledge. Goes out: entries by id, to be forgotten or requeued.
-//! Does not know who holds which message: the channel's list of delivery tags does.
+//! Comes in: what `dispatch` handed to a channel that must acknowledge. Goes out: entries by id, to be forgotten or
+//! requeued. Does not know who holds which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
 use super::ready::KEPT;
@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 /// Memory that delivered messages may take before durable ones are only kept in the log.
 const RESIDENT_BUDGET: u64 = 16 * 1024 * 1024;
 
-/// Delivered messages by id. Deliveries come mostly in ascending order and are mostly settled from the front, so a ring with
-/// holes does the work of a map.
+/// Delivered messages by id. Deliveries come mostly in ascending order and are mostly settled from the front, so a ring
+/// with holes does the work of a map.
 #[derive(Default)]
 pub struct Unsettled {
     ring: VecDeque<(MessageId, Option<Entry>)>,
@@ -22,12 +22,12 @@ pub struct Unsettled {
 }
 
 impl Unsettled {
-    /// How many messages wait for an acknowledgement.
+    /// Number of messages that wait for an acknowledgement.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none does.
+    /// True if none does.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
