@@ -84,11 +84,6 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("admin::scrape", "admin"),
             ("admin::users", "admin"),
             ("admin::vhosts", "admin"),
-            // channel
-            ("channel::deliver", "connection::outbox"),
-            ("channel::stage", "connection::outbox"),
-            ("channel::state", "connection::outbox"),
-            ("channel::state", "connection::registry"),
             // config
             ("config::values", "config"),
             // exchange
@@ -96,20 +91,6 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("exchange::fanout", "exchange"),
             ("exchange::headers", "exchange"),
             ("exchange::topic", "exchange"),
-            // limits
-            ("limits::alarms", "connection::outbox"),
-            // node
-            ("node", "connection::outbox"),
-            ("node", "connection::registry"),
-            // queue
-            ("queue", "connection::outbox"),
-            ("queue::consumers", "channel::deliver"),
-            ("queue::dispatch", "connection::outbox"),
-            ("queue::dispatch", "connection::records"),
-            ("queue::dispatch", "queue"),
-            ("queue::totals", "queue"),
-            // vhost
-            ("vhost::tell", "connection::outbox"),
         ],
     ),
     (

@@ -6,7 +6,7 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, Pick};
-use super::{Queue, State};
+use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
 
@@ -110,13 +110,5 @@ impl Queue {
             consumer.batch = batch;
         }
         self.log_mark(state, work);
-    }
-
-    /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
-    pub(super) fn log_mark(&self, state: &mut State, work: &mut Work) {
-        if state.delivered_mark > state.logged_mark {
-            state.logged_mark = state.delivered_mark;
-            work.records(&self.log).delivered(self.id, state.delivered_mark);
-        }
     }
 }

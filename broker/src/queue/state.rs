@@ -1,0 +1,459 @@
+//! One queue: waiting messages, delivered ones, consumers, all behind one short lock.
+//!
+//! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to the consumers' subscribers, and
+//! records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
+//! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
+
+use super::consumers::{Consumer, Consumers};
+use super::entry::Entry;
+use super::flow::ConsumerFlow;
+use super::ready::Ready;
+use super::tail::Source;
+use super::totals::{Snapshot, Totals};
+use super::unsettled::Unsettled;
+use crate::limits::Memory;
+use crate::outbox::Work;
+use leveret_amqp::{FieldTable, ShortString};
+use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
+use parking_lot::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Memory that the messages at the front of a queue may take, bytes: while there is plenty, and when all queues
+/// together have come half way to the watermark. What is in the log is dropped from memory rather than have publishers
+/// wait.
+const BUDGET: u64 = 8 << 20;
+const TIGHT_BUDGET: u64 = 128 << 10;
+/// Waiting messages from which consumers may be behind.
+const LONG: usize = 4096;
+
+/// A queue as declared.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Its name.
+    pub name: ShortString,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes when its last consumer goes.
+    pub auto_delete: bool,
+    /// The connection that it belongs to and goes with.
+    pub owner: Option<u64>,
+    /// `x-arguments` as declared.
+    pub arguments: FieldTable,
+}
+
+impl Definition {
+    /// True if the log knows it: durable, and not exclusive to a connection, which it would never outlive (RabbitMQ
+    /// ignores the durability of exclusive queues too).
+    pub fn logged(&self) -> bool {
+        self.durable && self.owner.is_none()
+    }
+}
+
+/// One queue.
+pub struct Queue {
+    /// Its declaration.
+    pub definition: Definition,
+    /// Its number in the log.
+    pub id: QueueId,
+    pub(super) log: Handle,
+    memory: Arc<Memory>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) ready: Ready,
+    pub(super) unsettled: Unsettled,
+    pub(super) consumers: Consumers,
+    pub(super) totals: Totals,
+    /// Highest id that was handed to a consumer that acknowledges, and the highest that the log knows of.
+    pub(super) delivered_mark: MessageId,
+    logged_mark: MessageId,
+    deleted: bool,
+    had_consumer: bool,
+    /// Flow control, while consumers are behind, or may be.
+    flow: Option<Box<ConsumerFlow>>,
+}
+
+/// The end of a delivered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Acknowledged.
+    Acked,
+    /// Rejected for good.
+    Rejected,
+    /// Back to its place.
+    Requeued,
+}
+
+/// A reason for which a queue can't be deleted, consumed from or read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It has consumers.
+    InUse,
+    /// It has messages: how many.
+    NotEmpty(usize),
+    /// One consumer has it for itself, or would and there are others.
+    ExclusiveUse,
+    /// It has been deleted meanwhile.
+    Gone,
+}
+
+/// Remains of a deleted queue, for its vhost to deal with.
+pub struct Deleted {
+    /// Messages that were waiting.
+    pub messages: usize,
+    /// To be told (basic.cancel).
+    pub consumers: Vec<Consumer>,
+}
+
+impl Queue {
+    /// A queue without messages or consumers.
+    pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>) -> Self {
+        Self {
+            definition,
+            id,
+            log,
+            memory,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The state, for a change that may add or free messages: what it takes in memory is accounted for when the lock
+    /// goes.
+    pub(super) fn change(&self) -> Changing<'_> {
+        let state = self.state.lock();
+        let before = state.resident();
+        Changing {
+            state,
+            before,
+            memory: &self.memory,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ShortString {
+        &self.definition.name
+    }
+
+    /// True if the log knows it.
+    pub fn logged(&self) -> bool {
+        self.definition.logged()
+    }
+
+    /// Puts back what the log had at start, before anything else is done with the queue.
+    pub fn restore(&self, backlog: Backlog) {
+        self.change().ready.restore(backlog, self.source());
+    }
+
+    /// Its messages that the log has, for a checkpoint. `None` if there are none.
+    pub fn capture(&self) -> Option<Backlog> {
+        if !self.logged() {
+            return None;
+        }
+        let mut backlog = Backlog::default();
+        let mut state = self.state.lock();
+        state.unsettled.capture(&mut backlog);
+        state.ready.capture(&mut backlog);
+        drop(state);
+        if !backlog.loose.is_sorted_by_key(|message| message.id) {
+            backlog.loose.sort_by_key(|message| message.id);
+        }
+        (!backlog.is_empty()).then_some(backlog)
+    }
+
+    pub(super) fn source(&self) -> Source<'_> {
+        let memory = &self.memory;
+        let tight = memory.resident() > memory.watermark() / 2;
+        Source {
+            log: &self.log,
+            queue: self.id,
+            budget: if tight { TIGHT_BUDGET } else { BUDGET },
+        }
+    }
+
+    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`.
+    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) {
+        let mut state = self.change();
+        if state.deleted {
+            drop(state);
+            let durable: Vec<Location> = entries.drain(..).filter(|e| e.durable).map(|e| e.location).collect();
+            self.log.release(&durable);
+            return;
+        }
+        let count = entries.len();
+        state.totals.published += count as u64;
+        state.totals.touch(work.now());
+        let source = self.source();
+        for entry in entries.drain(..) {
+            state.ready.push(entry, source);
+        }
+        self.dispatch_locked(&mut state, work);
+        let now = work.now();
+        work.pause = work.pause.max(state.pause(count, now));
+    }
+
+    /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are
+    /// skipped.
+    pub fn settle(self: &Arc<Self>, consumer: u64, ids: &[MessageId], outcome: Outcome, work: &mut Work) {
+        let mut guard = self.change();
+        let state = &mut *guard;
+        let mut logged: Vec<(MessageId, Location)> = Vec::new();
+        let mut returned: Vec<Returned> = Vec::new();
+        let source = self.source();
+        // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
+        for &id in ids.iter().rev() {
+            let Some(mut entry) = state.unsettled.remove(id) else {
+                continue;
+            };
+            if outcome == Outcome::Requeued {
+                entry.redelivered = true;
+                entry.delivery_count = entry.delivery_count.saturating_add(1);
+                if entry.durable {
+                    returned.push(entry.returned());
+                }
+                state.ready.insert(entry, source);
+            } else {
+                if entry.durable {
+                    logged.push((id, entry.location));
+                }
+                state.totals.acked += u64::from(outcome == Outcome::Acked);
+            }
+        }
+        if !logged.is_empty() || !returned.is_empty() {
+            logged.reverse();
+            returned.reverse();
+            self.log_mark(state, work);
+            let records = work.records(&self.log);
+            records.settle(self.id, &logged);
+            records.returned(self.id, &returned);
+        }
+        state.totals.touch(work.now());
+        state.consumers.credit(consumer, ids.len() as u32);
+        self.dispatch_locked(state, work);
+    }
+
+    /// True if a consumer would be taken now.
+    ///
+    /// # Errors
+    /// As [`Queue::consume`].
+    pub fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {
+        self.state.lock().may_consume(exclusive)
+    }
+
+    /// Adds a consumer and hands it what it can take.
+    ///
+    /// # Errors
+    /// [`Refused::ExclusiveUse`] as RabbitMQ has it for exclusive consumers; [`Refused::Gone`].
+    pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
+        let mut state = self.change();
+        state.may_consume(consumer.terms.exclusive)?;
+        state.had_consumer = true;
+        state.consumers.add(consumer);
+        state.totals.touch(work.now());
+        self.dispatch_locked(&mut state, work);
+        Ok(())
+    }
+
+    /// Removes a consumer. True if it was the last one of an auto-delete queue: the queue must go.
+    pub fn cancel(&self, consumer: u64) -> bool {
+        let mut state = self.state.lock();
+        let removed = state.consumers.remove(consumer).is_some();
+        state.totals.touch(Instant::now());
+        removed && self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
+    }
+
+    /// Takes the first waiting message for basic.get, with the number of those that remain.
+    pub fn get(&self, no_ack: bool, work: &mut Work, deliver: impl FnOnce(&Entry, usize)) -> bool {
+        let mut guard = self.change();
+        let state = &mut *guard;
+        let mut lost = Vec::new();
+        let entry = state.ready.pop(self.source(), &mut lost);
+        self.drop_lost(&lost, work);
+        state.totals.touch(work.now());
+        let Some(entry) = entry else {
+            state.totals.get_empty += 1;
+            return false;
+        };
+        state.totals.redelivered += u64::from(entry.redelivered);
+        deliver(&entry, state.ready.len());
+        if no_ack {
+            state.totals.got_no_ack += 1;
+            if entry.durable {
+                work.records(&self.log).settle(self.id, &[(entry.id, entry.location)]);
+            }
+        } else {
+            state.totals.got += 1;
+            state.delivered_mark = state.delivered_mark.max(if entry.durable { entry.id } else { 0 });
+            state.unsettled.insert(entry);
+            self.log_mark(state, work);
+        }
+        true
+    }
+
+    /// Drops the waiting messages; returns how many (queue.purge).
+    pub fn purge(&self, work: &mut Work) -> usize {
+        let mut state = self.change();
+        let cleared = state.ready.clear();
+        state.totals.touch(work.now());
+        if !cleared.loose.is_empty() {
+            work.records(&self.log).settle(self.id, &cleared.loose);
+        }
+        self.log.discard(self.id, cleared.pages);
+        cleared.messages
+    }
+
+    /// Marks the queue as gone, if the conditions hold: from now on nothing can be added, atomically with the check.
+    ///
+    /// # Errors
+    /// [`Refused::InUse`], [`Refused::NotEmpty`], [`Refused::Gone`].
+    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<Deleted, Refused> {
+        let mut state = self.change();
+        if state.deleted {
+            return Err(Refused::Gone);
+        }
+        if if_unused && !state.consumers.is_empty() {
+            return Err(Refused::InUse);
+        }
+        if if_empty && !state.ready.is_empty() {
+            return Err(Refused::NotEmpty(state.ready.len()));
+        }
+        state.deleted = true;
+        let consumers = state.consumers.drain();
+        let ready = state.ready.clear();
+        let unsettled = state.unsettled.clear();
+        drop(state);
+        let loose = ready.loose.into_iter().chain(unsettled);
+        let locations: Vec<Location> = loose.map(|(_, location)| location).collect();
+        self.log.release(&locations);
+        self.log.release_pages(&ready.pages);
+        let messages = ready.messages;
+        Ok(Deleted { messages, consumers })
+    }
+
+    /// True if it has been deleted: references to it can be dropped.
+    pub fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
+    }
+
+    /// Waiting messages and consumers, as queue.declare-ok tells them.
+    pub fn counts(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (state.ready.len() as u32, state.consumers.len() as u32)
+    }
+
+    /// The delivery count and the stamp of a message that lives here, for the log's compaction.
+    pub fn live(&self, id: MessageId) -> Option<Live> {
+        let mut state = self.state.lock();
+        let unsettled = state.unsettled.live(id);
+        unsettled.or_else(|| state.ready.live(id, self.source()))
+    }
+
+    /// A message's record has been moved. False if it doesn't live here any more.
+    pub fn relocate(&self, id: MessageId, to: Location) -> bool {
+        let mut state = self.state.lock();
+        state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.source())
+    }
+
+    /// The queue in figures.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.lock().snapshot()
+    }
+
+    /// Calls `visit` for each consumer, under the lock: keep it short.
+    pub fn each_consumer(&self, visit: impl FnMut(&Consumer)) {
+        self.state.lock().consumers.iter().for_each(visit);
+    }
+
+    /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
+    pub(super) fn log_mark(&self, state: &mut State, work: &mut Work) {
+        if state.delivered_mark > state.logged_mark {
+            state.logged_mark = state.delivered_mark;
+            work.records(&self.log).delivered(self.id, state.delivered_mark);
+        }
+    }
+
+    /// Messages that the log can't give back are settled, so that they don't come again.
+    pub(super) fn drop_lost(&self, lost: &[(MessageId, Location)], work: &mut Work) {
+        if !lost.is_empty() {
+            work.records(&self.log).settle(self.id, lost);
+        }
+    }
+}
+
+/// The lock of a queue, and what its messages took in memory when it was taken.
+pub(super) struct Changing<'a> {
+    state: MutexGuard<'a, State>,
+    before: u64,
+    memory: &'a Memory,
+}
+
+impl Deref for Changing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.memory.add(self.state.resident() as i64 - self.before as i64);
+    }
+}
+
+impl State {
+    fn resident(&self) -> u64 {
+        self.ready.resident() + self.unsettled.resident()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (persistent, persistent_bytes) = self.ready.durable();
+        Snapshot {
+            totals: self.totals,
+            ready: self.ready.len(),
+            unacked: self.unsettled.len(),
+            ready_bytes: self.ready.body_bytes(),
+            unacked_bytes: self.unsettled.body_bytes(),
+            persistent,
+            persistent_bytes,
+            memory: self.ready.resident() + self.unsettled.resident(),
+            consumers: self.consumers.len(),
+        }
+    }
+
+    /// The pause that the publisher of the last `count` messages should make.
+    fn pause(&mut self, count: usize, now: Instant) -> Duration {
+        if self.consumers.is_empty() {
+            self.flow = None;
+            return Duration::ZERO;
+        }
+        let (published, taken, ready) = (self.totals.published, self.totals.handed_out(), self.ready.len());
+        if self.flow.is_none() && ready < LONG {
+            return Duration::ZERO;
+        }
+        let flow = self
+            .flow
+            .get_or_insert_with(|| Box::new(ConsumerFlow::new(now, published, taken)));
+        flow.admit(now, count, published, taken, ready)
+    }
+
+    fn may_consume(&self, exclusive: bool) -> Result<(), Refused> {
+        if self.deleted {
+            return Err(Refused::Gone);
+        }
+        let taken = self.consumers.iter().any(|other| other.terms.exclusive);
+        if taken || (exclusive && !self.consumers.is_empty()) {
+            return Err(Refused::ExclusiveUse);
+        }
+        Ok(())
+    }
+}
