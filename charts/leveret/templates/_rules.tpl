@@ -1,13 +1,22 @@
+{{/* The kinds of leveret.dev as a list for YAML, out of crds/: their plurals, with "suffix" after each. */}}
+{{- define "leveret.kinds" -}}
+{{- $all := list }}
+{{- range $path, $_ := .root.Files.Glob "crds/*.yaml" }}
+{{- $all = append $all (printf "%s%s" (trimSuffix ".yaml" (base $path)) (default "" $.suffix)) }}
+{{- end }}
+{{- join ", " $all }}
+{{- end }}
+
 {{/* What the operator may do in a namespace that it watches. Each verb says what for. */}}
 {{- define "leveret.rules" -}}
 # The resources themselves. list and watch: to know them all and each change; get: to read one again after a conflict;
 # patch: the finalizer. Never create or delete: they are the users'.
 - apiGroups: [leveret.dev]
-  resources: [brokers, exchanges, queues, bindings]
+  resources: [{{ include "leveret.kinds" (dict "root" .) }}]
   verbs: [get, list, watch, patch]
 # patch: status, by server-side apply.
 - apiGroups: [leveret.dev]
-  resources: [brokers/status, exchanges/status, queues/status, bindings/status]
+  resources: [{{ include "leveret.kinds" (dict "root" . "suffix" "/status") }}]
   verbs: [patch]
 # update: an owner reference to a Broker that blocks its foreground deletion, where the cluster demands this right for
 # it.
@@ -84,6 +93,6 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- define "leveret.retireRules" -}}
 # list: to find those that have the finalizer; patch: to take it away.
 - apiGroups: [leveret.dev]
-  resources: [brokers, exchanges, queues, bindings]
+  resources: [{{ include "leveret.kinds" (dict "root" .) }}]
   verbs: [list, patch]
 {{- end }}
