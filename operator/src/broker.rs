@@ -7,8 +7,6 @@ pub mod connect;
 
 pub mod http;
 
-pub mod backlog;
-
 pub mod events;
 
 pub mod amqp;
@@ -24,8 +22,8 @@ use tokio::sync::mpsc;
 
 use crate::object::{Connection, Usage};
 pub use crate::topology::Operation;
+use crate::topology::backlog::Backlog;
 use crate::topology::{Name, Topology};
-use backlog::Backlog;
 
 /// Why an operation, or a whole call, did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +100,7 @@ pub struct About {
 pub trait Client: Send + Sync + 'static {
     fn about(&self) -> &About;
 
-    /// Everything on the broker, all virtual hosts, in three bulk calls.
+    /// Everything on the broker, all virtual hosts, in one bulk call for each kind.
     fn list(&self) -> impl Future<Output = Result<Topology, Error>> + Send;
 
     /// How full the broker was when it was last listed.

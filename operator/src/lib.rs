@@ -1,4 +1,4 @@
-//! Keeps AMQP brokers in step with Queue, Exchange and Binding resources.
+//! Keeps AMQP brokers in step with Vhost, Exchange, Queue and Binding resources.
 //!
 //! A resource's way: a source reads it, the one sync loop of its broker takes it through the steps and asks the broker for
 //! what is missing, and its status goes back to the source. A module names only modules that stand below it here.
@@ -24,13 +24,13 @@ pub mod keep;
 /// Where resources come from and where their status goes: a cluster, or a folder.
 pub mod source;
 
-/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP, events.
+/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP or HTTP, events.
 pub mod broker;
 
 /// The objects made for a broker that the operator runs itself: manifests, names, pods.
 pub mod engine;
 
-/// Plain types for what stands on a broker.
+/// What stands on a broker: a file for each kind, and what is put together from them.
 pub mod topology;
 
 /// What the operator counts.

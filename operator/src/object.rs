@@ -4,7 +4,7 @@
 //! Does not know about sources, brokers, or the pipeline's steps.
 
 /// All resources at one time.
-pub mod world;
+pub mod snapshot;
 
 /// A resource: metadata and spec.
 pub mod meta;
@@ -24,6 +24,6 @@ pub mod key;
 pub use connection::{Connection, ConnectionError};
 pub use key::{Kind, ObjectKey};
 pub use meta::{AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, Object, PAUSED};
-pub use reason::{Reason, Tri};
+pub use reason::{ConditionStatus, Reason};
 pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};
-pub use world::{EngineState, Objects, World};
+pub use snapshot::{AnyObject, EngineState, Kinded, Snapshot};

@@ -1,106 +1,203 @@
 //! The custom resources as a user writes them: Rust types, their CRDs, and the rules the API server enforces.
 //!
 //! In: YAML or JSON of the group `leveret.dev`. Out: typed specs for the pipeline, and the CRDs themselves.
-//! Does not know about brokers, the pipeline, or a Kubernetes client.
+//! Does not know about brokers, the pipeline, or a Kubernetes client. Each kind stands once, in the list below: that makes
+//! [`Kind`], [`Spec`] and the CRDs here, and elsewhere whatever has one part for each kind.
 
-pub mod broker;
-
-pub mod workload;
-
-pub mod secret;
-
-pub mod exchange;
-
-pub mod queue;
-
-pub mod binding;
-
-pub mod condition;
-
+/// Manifests checked as the API server checks them.
 pub mod admission;
 
+/// `Broker`.
+pub mod broker;
+
+/// `Vhost`.
+pub mod vhost;
+
+/// `Exchange`.
+pub mod exchange;
+
+/// `Queue`.
+pub mod queue;
+
+/// `Binding`.
+pub mod binding;
+
+/// A part of `Broker`: the way in which the operator runs it.
+pub mod workload;
+
+/// Status and conditions.
+pub mod condition;
+
+/// CEL rules and schemas that several kinds share.
 pub mod schema;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+/// References to Secrets.
+pub mod secret;
 
-pub use binding::{Binding, BindingSpec, Destination};
+/// Parts of a spec that several kinds share.
+pub mod common;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use kube::api::ApiResource;
+use serde_json::Value;
+
+pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
 pub use broker::{
     AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
 };
+pub use common::{AdoptionPolicy, BrokerRef, GROUP, Specifies, UpdatePolicy, VERSION};
 pub use condition::{Condition, ObjectStatus};
-pub use exchange::{Exchange, ExchangeSpec};
-pub use queue::{DeadLetter, Deduplication, Overflow, Period, PeriodError, Queue, QueueSpec, QueueType};
-pub use schema::{crd_yaml, crds};
+pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
+pub use queue::{DeadLetter, Deduplication, Overflow, Period, PeriodError, QueueDeletionPolicy, QueueSpec, QueueType};
 pub use secret::SecretRef;
+pub use vhost::{VhostDeletionPolicy, VhostSpec};
 
-/// API group of all kinds.
-pub const GROUP: &str = "leveret.dev";
-/// API version of all kinds.
-pub const VERSION: &str = "v1alpha1";
-
-/// Which `Broker` an object belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BrokerRef {
-    /// Name of the Broker.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Namespace of the Broker; default: the namespace of this object. Another namespace needs the Broker's
-    /// `allowedNamespaces`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub namespace: Option<String>,
+/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its plural.
+/// They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is first.
+macro_rules! each_kind {
+    ($then:ident) => {
+        $then! {
+            Broker(BrokerSpec) broker brokers;
+            Vhost(VhostSpec) vhost vhosts;
+            Exchange(ExchangeSpec) exchange exchanges;
+            Queue(QueueSpec) queue queues;
+            Binding(BindingSpec) binding bindings;
+        }
+    };
 }
 
-/// What happens to the object on the broker when the Queue is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum QueueDeletionPolicy {
-    #[default]
-    DeleteIfEmpty,
-    Delete,
-    Retain,
+pub(crate) use each_kind;
+
+macro_rules! assemble {
+    ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
+        /// The kinds of the group `leveret.dev`, in the order in which they are created.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($Kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: [Kind; [$(stringify!($Kind)),*].len()] = [$(Kind::$Kind),*];
+
+            /// The name as it stands in a manifest.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => stringify!($Kind),)*
+                }
+            }
+
+            /// The word of messages for such an object on a broker.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => stringify!($word),)*
+                }
+            }
+
+            /// The name in paths of the API server.
+            pub fn plural(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => stringify!($plural),)*
+                }
+            }
+
+            /// Group, version and plural, as a Kubernetes client wants them.
+            pub fn api_resource(self) -> ApiResource {
+                match self {
+                    $(Kind::$Kind => ApiResource::erase::<$word::$Kind>(&()),)*
+                }
+            }
+
+            /// The definition to install.
+            pub fn crd(self) -> CustomResourceDefinition {
+                match self {
+                    $(Kind::$Kind => schema::finish($word::$Kind::crd(), $word::$Spec::RULES),)*
+                }
+            }
+        }
+
+        /// The spec of a resource of any kind.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Spec {
+            $($Kind(Box<$word::$Spec>),)*
+        }
+
+        impl Spec {
+            /// Reads the spec of a manifest.
+            ///
+            /// # Errors
+            /// It does not have the form of its kind.
+            pub fn parse(kind: Kind, spec: Value) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $(Kind::$Kind => serde_json::from_value(spec).map(Box::new).map(Spec::$Kind),)*
+                }
+            }
+
+            /// See [`Specifies::broker_ref`].
+            pub fn broker_ref(&self) -> Option<&BrokerRef> {
+                match self {
+                    $(Spec::$Kind(spec) => spec.broker_ref(),)*
+                }
+            }
+
+            /// See [`Specifies::broker_ref_mut`].
+            pub fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+                match self {
+                    $(Spec::$Kind(spec) => spec.broker_ref_mut(),)*
+                }
+            }
+        }
+    };
+}
+each_kind!(assemble);
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
-/// What happens to the object on the broker when the Exchange is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ExchangeDeletionPolicy {
-    #[default]
-    Delete,
-    DeleteIfUnused,
-    Retain,
+/// The CRDs of all kinds, in the order in which objects are created.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    Kind::ALL.into_iter().map(Kind::crd).collect()
 }
 
-/// What happens to the binding on the broker when the Binding is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum BindingDeletionPolicy {
-    #[default]
-    Delete,
-    Retain,
+/// All CRDs as one YAML stream, for `kubectl apply -f -`.
+///
+/// # Errors
+/// None in practice: the CRDs are constant.
+pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
+    crds().iter().map(schema::one_yaml).collect()
 }
 
-/// Whether an object that was on the broker before the resource is taken over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AdoptionPolicy {
-    #[default]
-    IfEqual,
-    Always,
-    Never,
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-/// What to do when a field changes that a broker cannot change in place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum UpdatePolicy {
-    #[default]
-    Refuse,
-    Recreate,
-    Migrate,
-}
+    use super::*;
 
-pub(crate) fn default_vhost() -> String {
-    "/".to_owned()
-}
+    #[test]
+    fn committed_crds_are_up_to_date() {
+        for crd in crds() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crds/{}.yaml", crd.spec.names.plural));
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                committed,
+                schema::one_yaml(&crd).expect("yaml"),
+                "{} is out of date: run `cargo run -p leveret-operator -- crd --output crds`",
+                path.display()
+            );
+        }
+    }
 
-pub(crate) fn default_true() -> bool {
-    true
+    #[test]
+    fn the_list_of_kinds_says_what_their_crds_say() {
+        for kind in Kind::ALL {
+            let names = kind.crd().spec.names;
+            assert_eq!(
+                (names.kind.as_str(), names.plural.as_str()),
+                (kind.as_str(), kind.plural())
+            );
+        }
+    }
 }

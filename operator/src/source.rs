@@ -1,6 +1,6 @@
 //! The seam between where resources come from (Kubernetes, a folder) and the pipeline that reconciles them.
 //!
-//! In: whatever a source reads. Out: [`World`], a cheap snapshot of all resources, and [`StatusReport`]s that go back.
+//! In: whatever a source reads. Out: [`Snapshot`], a cheap snapshot of all resources, and [`StatusReport`]s that go back.
 //! Does not know about brokers, the wire, or the pipeline's steps.
 //!
 //! What comes from the API server has passed the schema and CEL rules of the CRDs; what comes from files must pass
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::object::{Connection, ConnectionError, Object, ObjectKey, StatusReport, World};
+use crate::object::{Connection, ConnectionError, Object, ObjectKey, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 
 /// A write to the source failed; it is tried again with back-off.
@@ -31,9 +31,9 @@ pub struct SourceError(pub String);
 /// Where resources come from and where their status goes.
 pub trait Source: Send + Sync + 'static {
     /// The resources as they stand now. Before the first complete read the source is not given to the pipeline.
-    fn world(&self) -> Arc<World>;
+    fn snapshot(&self) -> Arc<Snapshot>;
 
-    /// A number that grows, coalesced, whenever [`Source::world`] or anything a connection depends on has changed.
+    /// A number that grows, coalesced, whenever [`Source::snapshot`] or anything a connection depends on has changed.
     fn changed(&self) -> watch::Receiver<u64>;
 
     /// Dereferences a broker: its address, credentials and CA. Called before each connection attempt and whenever the

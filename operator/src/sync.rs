@@ -86,7 +86,7 @@ pub async fn run<S: Source, N: Connector>(
     let mut loops: BTreeMap<ObjectKey, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
     loop {
         changed.mark_unchanged();
-        let needed = desired::broker_keys(&source.world());
+        let needed = desired::broker_keys(&source.snapshot());
         loops.retain(|key, (token, _)| {
             let keep = needed.contains(key);
             if !keep {

@@ -1,349 +1,419 @@
-//! Plain types for what stands on a broker: exchanges, queues and bindings by name, with their definitions.
+//! What stands on a broker, and what changes it: exchanges, queues, bindings by their names, with their definitions.
 //!
-//! In: nothing. Out: the vocabulary that the sync steps and the broker edge share.
-//! Does not know about resources, sources, or the wire.
+//! In: specs of resources, rows of the management API. Out: the vocabulary that the sync steps, the commands and the
+//! broker edge share. Does not know about sources, the pipeline, or the wire.
+//! All that is peculiar to a kind stands in its module; here the kinds are put together from the list in `resource`.
 
-use std::collections::{BTreeMap, BTreeSet};
+/// `Vhost`.
+pub mod vhost;
+
+/// `Exchange`.
+pub mod exchange;
+
+/// `Queue`.
+pub mod queue;
+
+/// `Binding`.
+pub mod binding;
+
+/// Kinds with a name: what they have in common.
+pub mod named;
+
+/// Questions that every kind answers.
+pub mod declaration;
+
+/// Messages that wait in a queue, and their rates.
+pub mod backlog;
+
+/// Arguments of declarations.
+pub mod arguments;
+
+/// Names, and the words for them.
+pub mod name;
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde_json::{Map, Value};
 
-/// The arguments of a declaration, in a canonical form: two tables that mean the same are equal.
-///
-/// AMQP has eight integer types and brokers do not tell them apart when they compare declarations, so an integer is an
-/// integer here, and `1.0` is `1` (JSON has only one number type and some brokers list integers as floats).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
-pub struct Arguments {
-    /// Argument to its value as canonical JSON text.
-    values: BTreeMap<String, String>,
-}
+pub use arguments::Arguments;
+pub use binding::{BindingDefinition, End};
+pub use declaration::{Deletion, Need, Policies, Reference, Request, Verb, escaped};
+pub use exchange::ExchangeDefinition;
+pub use name::{Name, Target};
+pub use named::Named;
+pub use queue::QueueDefinition;
 
-impl Arguments {
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
+use crate::object::{AnyObject, LastStatus};
+use crate::resource::{Kind, each_kind};
+use declaration::Declare;
 
-    pub fn get(&self, name: &str) -> Option<Value> {
-        self.values.get(name).map(|text| parse(text))
-    }
-
-    pub fn insert(&mut self, name: &str, value: &Value) {
-        self.values.insert(name.to_owned(), canonical(value));
-    }
-
-    pub fn remove(&mut self, name: &str) {
-        self.values.remove(name);
-    }
-
-    /// Arguments with their values, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Value)> {
-        self.values.iter().map(|(name, text)| (name.as_str(), parse(text)))
-    }
-}
-
-impl From<BTreeMap<String, Value>> for Arguments {
-    fn from(values: BTreeMap<String, Value>) -> Self {
-        Self {
-            values: values
-                .into_iter()
-                .map(|(name, value)| (name, canonical(&value)))
-                .collect(),
+macro_rules! assemble {
+    (Broker(BrokerSpec) broker brokers; $($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
+        /// An object as a resource wants it.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Declared {
+            $($Kind($kind::Declaration),)*
         }
-    }
-}
 
-impl From<Arguments> for BTreeMap<String, Value> {
-    fn from(arguments: Arguments) -> Self {
-        arguments
-            .values
-            .into_iter()
-            .map(|(name, text)| (name, parse(&text)))
-            .collect()
-    }
-}
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
-}
-
-fn canonical(value: &Value) -> String {
-    normal(value).to_string()
-}
-
-/// Integers written as floats become integers; the keys of tables are sorted.
-fn normal(value: &Value) -> Value {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(number) if number.is_f64() => match number.as_f64() {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53: exact")]
-            Some(float) if float.fract() == 0.0 && float.abs() < EXACT => Value::Number(Number::from(float as i64)),
-            _ => value.clone(),
-        },
-        Value::Array(items) => Value::Array(items.iter().map(normal).collect()),
-        Value::Object(map) => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            Value::Object(
-                sorted
-                    .into_iter()
-                    .map(|(key, value)| (key.clone(), normal(value)))
-                    .collect(),
-            )
+        /// The identity of an object on the broker, as a resource owns it.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Identity {
+            $($Kind(<$kind::Declaration as Declare>::Identity),)*
         }
-        other => other.clone(),
-    }
-}
 
-/// A queue or an exchange by its name on the broker.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
-    pub vhost: String,
-    pub name: String,
-}
-
-impl Name {
-    pub fn new(vhost: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            vhost: vhost.into(),
-            name: name.into(),
+        /// Everything that is known to stand on a broker.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Topology {
+            $(pub $plural: <$kind::Declaration as Declare>::All,)*
         }
-    }
 
-    /// The broker's own: the default exchange and everything called `amq.*` (AMQP 0-9-1, 3.1.3.1).
-    pub fn is_reserved(&self) -> bool {
-        self.name.is_empty() || self.name.starts_with("amq.")
-    }
-}
-
-/// What a queue is declared with. Two definitions are equal when a broker takes them for the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueDefinition {
-    pub durable: bool,
-    pub auto_delete: bool,
-    /// Belongs to one connection; resources never ask for it.
-    pub exclusive: bool,
-    arguments: Arguments,
-}
-
-impl QueueDefinition {
-    /// The type `classic` is left out of the arguments: it is what a queue without `x-queue-type` is, and an
-    /// application that declares the queue without arguments must find it equal (RabbitMQ before 4.0 does not).
-    pub fn new(durable: bool, auto_delete: bool, exclusive: bool, mut arguments: Arguments) -> Self {
-        if arguments.get("x-queue-type").is_some_and(|value| value == "classic") {
-            arguments.remove("x-queue-type");
+        /// The lists of the management API.
+        pub struct Rows {
+            $(pub $plural: Vec<<$kind::Declaration as Declare>::Row>,)*
         }
-        Self {
-            durable,
-            auto_delete,
-            exclusive,
-            arguments,
+
+        /// The wish of a resource; `None`: nothing on a broker.
+        pub fn wish(object: &AnyObject) -> Option<Wish> {
+            match object {
+                AnyObject::Broker(_) => None,
+                $(AnyObject::$Kind(object) => Some(Wish {
+                    declared: $kind::Declaration::wanted(&object.spec, &object.meta.key.name).map(Declared::$Kind),
+                    policies: $kind::Declaration::policies(&object.spec),
+                }),)*
+            }
         }
-    }
 
-    pub fn arguments(&self) -> &Arguments {
-        &self.arguments
-    }
-}
+        impl Declared {
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Declared::$Kind(_) => Kind::$Kind,)*
+                }
+            }
 
-/// What an exchange is declared with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExchangeDefinition {
-    pub kind: String,
-    pub durable: bool,
-    pub auto_delete: bool,
-    pub internal: bool,
-    pub arguments: Arguments,
-}
+            /// See [`Identity::vhost`].
+            pub fn vhost(&self) -> &str {
+                match self {
+                    $(Declared::$Kind(object) => $kind::Declaration::vhost(object.identity()),)*
+                }
+            }
 
-/// What a binding leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum End {
-    Exchange,
-    Queue,
-}
+            pub fn identity(&self) -> Identity {
+                match self {
+                    $(Declared::$Kind(object) => Identity::$Kind(object.identity().clone()),)*
+                }
+            }
 
-impl End {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            End::Exchange => "exchange",
-            End::Queue => "queue",
+            /// See [`Declare::MOVES`].
+            pub fn moves(&self) -> bool {
+                match self {
+                    $(Declared::$Kind(_) => $kind::Declaration::MOVES,)*
+                }
+            }
+
+            /// See [`Declare::MUTABLE`].
+            pub fn is_mutable(&self) -> bool {
+                match self {
+                    $(Declared::$Kind(_) => $kind::Declaration::MUTABLE,)*
+                }
+            }
+
+            /// See [`Declare::references`].
+            pub fn references(&self) -> Vec<Reference> {
+                match self {
+                    $(Declared::$Kind(object) => object.references(),)*
+                }
+            }
+
+            /// See [`Declare::differences`].
+            pub fn differences(&self, topology: &Topology) -> Option<Vec<String>> {
+                match self {
+                    $(Declared::$Kind(object) => object.differences(&topology.$plural),)*
+                }
+            }
+
+            /// See [`Declare::spec`].
+            pub fn spec(&self) -> Map<String, Value> {
+                match self {
+                    $(Declared::$Kind(object) => object.spec(),)*
+                }
+            }
+
+            fn label(&self) -> &'static str {
+                match self {
+                    $(Declared::$Kind(_) => $kind::Declaration::LABELS.declare,)*
+                }
+            }
+
+            fn words(&self) -> String {
+                match self {
+                    $(Declared::$Kind(object) => object.declaring(),)*
+                }
+            }
+
+            fn request(&self) -> Option<Request> {
+                match self {
+                    $(Declared::$Kind(object) => object.put(),)*
+                }
+            }
         }
-    }
-}
 
-/// A binding: its definition is its identity.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BindingDefinition {
-    pub vhost: String,
-    pub source: String,
-    pub end: End,
-    pub destination: String,
-    pub routing_key: String,
-    #[serde(default)]
-    pub arguments: Arguments,
-}
+        impl Identity {
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Identity::$Kind(_) => Kind::$Kind,)*
+                }
+            }
 
-impl BindingDefinition {
-    pub fn source_name(&self) -> Name {
-        Name::new(&self.vhost, &self.source)
-    }
+            /// The object by its name; `None` for a binding, which has none.
+            pub fn target(&self) -> Option<Target> {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::target(identity),)*
+                }
+            }
 
-    pub fn destination_name(&self) -> Name {
-        Name::new(&self.vhost, &self.destination)
-    }
-}
+            /// The virtual host in which it stands; empty where it stands in none.
+            pub fn vhost(&self) -> &str {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::vhost(identity),)*
+                }
+            }
 
-impl fmt::Display for BindingDefinition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "exchange '{}' to {} '{}'",
-            self.source,
-            self.end.as_str(),
-            self.destination
-        )?;
-        if !self.routing_key.is_empty() {
-            write!(f, " by '{}'", self.routing_key)?;
+            /// The broker's own, which is never removed.
+            pub fn is_reserved(&self) -> bool {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::is_reserved(identity),)*
+                }
+            }
+
+            /// See [`Declare::needs`].
+            pub fn needs(&self) -> Vec<Need> {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::needs(identity),)*
+                }
+            }
+
+            /// Notes in a status that the resource owns this.
+            pub fn remember(&self, last: &mut LastStatus) {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::remember(identity, last),)*
+                }
+            }
+
+            /// Everything that a resource owned when its status was last written.
+            pub fn recall(kind: Kind, last: &LastStatus) -> BTreeSet<Identity> {
+                match kind {
+                    Kind::Broker => BTreeSet::new(),
+                    $(Kind::$Kind => $kind::Declaration::recall(last).into_iter().map(Identity::$Kind).collect(),)*
+                }
+            }
+
+            fn label(&self) -> &'static str {
+                match self {
+                    $(Identity::$Kind(_) => $kind::Declaration::LABELS.remove,)*
+                }
+            }
+
+            fn removing(&self, if_free: bool) -> String {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::removing(identity, if_free),)*
+                }
+            }
+
+            fn request(&self) -> Option<Request> {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::delete(identity),)*
+                }
+            }
         }
-        Ok(())
+
+        /// As messages call it.
+        impl fmt::Display for Identity {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Identity::$Kind(identity) => f.write_str(&$kind::Declaration::describe(identity)),)*
+                }
+            }
+        }
+
+        impl Topology {
+            pub fn contains(&self, identity: &Identity) -> bool {
+                match identity {
+                    $(Identity::$Kind(identity) => $kind::Declaration::contains(&self.$plural, identity),)*
+                }
+            }
+
+            /// True when an object of that name stands.
+            pub fn has(&self, target: &Target) -> bool {
+                match target.kind {
+                    Kind::Broker => false,
+                    $(Kind::$Kind => $kind::Declaration::has(&self.$plural, &target.name),)*
+                }
+            }
+
+            pub fn insert(&mut self, declared: Declared) {
+                match declared {
+                    $(Declared::$Kind(object) => object.insert(&mut self.$plural),)*
+                }
+            }
+
+            /// Everything, kind by kind.
+            pub fn each(&self) -> impl Iterator<Item = Declared> {
+                std::iter::empty()
+                    $(.chain($kind::Declaration::each(&self.$plural).map(Declared::$Kind)))*
+            }
+
+            /// Takes something away, and what goes with it; whether it was there.
+            pub fn remove(&mut self, identity: &Identity) -> bool {
+                let known = match identity {
+                    $(Identity::$Kind(identity) => $kind::Declaration::remove(&mut self.$plural, identity),)*
+                };
+                if let Some(gone) = identity.target() {
+                    $($kind::Declaration::forsake(&mut self.$plural, &gone);)*
+                }
+                known
+            }
+        }
+
+        impl From<Rows> for Topology {
+            fn from(rows: Rows) -> Self {
+                let mut topology = Self::default();
+                $(for object in rows.$plural.into_iter().filter_map($kind::Declaration::listed) {
+                    object.insert(&mut topology.$plural);
+                })*
+                topology
+            }
+        }
+    };
+}
+each_kind!(assemble);
+
+impl Topology {
+    /// Something that stands in a virtual host, beside the broker's own.
+    pub fn inside(&self, vhost: &Name) -> Option<Identity> {
+        let mut all = self.each().map(|object| object.identity());
+        all.find(|identity| identity.vhost() == vhost.name && !identity.is_reserved())
     }
 }
 
-/// What one resource owns on the broker.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Identity {
-    Exchange(Name),
-    Queue(Name),
-    Binding(BindingDefinition),
+/// The wish of a resource.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The object, or why there can be none.
+    pub declared: Result<Declared, String>,
+    pub policies: Policies,
 }
 
 /// One thing to do on a broker. Each is idempotent, so that it may be repeated when its answer got lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    DeclareExchange(Name, ExchangeDefinition),
-    DeclareQueue(Name, QueueDefinition),
-    Bind(BindingDefinition),
-    Unbind(BindingDefinition),
-    /// `if_empty` is checked by the broker together with the deletion, so no message can slip in between.
-    DeleteQueue {
-        name: Name,
-        if_empty: bool,
-    },
-    DeleteExchange {
-        name: Name,
-        if_unused: bool,
+    Declare(Declared),
+    /// `if_free` is checked by the broker together with the removal, so that no message can slip in between: a queue
+    /// must be empty, an exchange unused.
+    Remove {
+        identity: Identity,
+        if_free: bool,
     },
 }
 
+/// The object that stands after an operation, or is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    pub identity: Identity,
+    pub stands: bool,
+}
+
+/// Parts of a plan; all operations of one phase may go at once, the next phase needs the one before. Kinds are declared
+/// in their order and removed in the opposite one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Declare(Kind),
+    Remove(Reverse<Kind>),
+}
+
 impl Operation {
-    pub fn vhost(&self) -> &str {
+    pub fn declares(&self) -> bool {
+        matches!(self, Operation::Declare(_))
+    }
+
+    pub fn identity(&self) -> Identity {
         match self {
-            Operation::DeclareExchange(name, _)
-            | Operation::DeclareQueue(name, _)
-            | Operation::DeleteQueue { name, .. }
-            | Operation::DeleteExchange { name, .. } => &name.vhost,
-            Operation::Bind(binding) | Operation::Unbind(binding) => &binding.vhost,
+            Operation::Declare(declared) => declared.identity(),
+            Operation::Remove { identity, .. } => identity.clone(),
         }
     }
 
-    /// What stands after it (`true`) or is gone (`false`).
-    pub fn effect(&self) -> (Identity, bool) {
+    /// The virtual host in which it happens; empty where it happens in none.
+    pub fn vhost(&self) -> &str {
         match self {
-            Operation::DeclareExchange(name, _) => (Identity::Exchange(name.clone()), true),
-            Operation::DeclareQueue(name, _) => (Identity::Queue(name.clone()), true),
-            Operation::Bind(binding) => (Identity::Binding(binding.clone()), true),
-            Operation::Unbind(binding) => (Identity::Binding(binding.clone()), false),
-            Operation::DeleteQueue { name, .. } => (Identity::Queue(name.clone()), false),
-            Operation::DeleteExchange { name, .. } => (Identity::Exchange(name.clone()), false),
+            Operation::Declare(declared) => declared.vhost(),
+            Operation::Remove { identity, .. } => identity.vhost(),
+        }
+    }
+
+    pub fn effect(&self) -> Effect {
+        Effect {
+            identity: self.identity(),
+            stands: self.declares(),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self {
+            Operation::Declare(declared) => Phase::Declare(declared.kind()),
+            Operation::Remove { identity, .. } => Phase::Remove(Reverse(identity.kind())),
         }
     }
 
     /// For metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Operation::DeclareExchange(..) => "declare_exchange",
-            Operation::DeclareQueue(..) => "declare_queue",
-            Operation::Bind(_) => "bind",
-            Operation::Unbind(_) => "unbind",
-            Operation::DeleteQueue { .. } => "delete_queue",
-            Operation::DeleteExchange { .. } => "delete_exchange",
+            Operation::Declare(declared) => declared.label(),
+            Operation::Remove { identity, .. } => identity.label(),
         }
     }
-}
 
-/// Everything that is known to stand on a broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topology {
-    pub exchanges: BTreeMap<Name, ExchangeDefinition>,
-    pub queues: BTreeMap<Name, QueueDefinition>,
-    /// Without those of the default exchange, which come and go with their queues.
-    pub bindings: BTreeSet<BindingDefinition>,
-}
-
-impl Topology {
-    /// Takes a queue away, and what goes with it.
-    pub fn remove_queue(&mut self, name: &Name) -> bool {
-        let known = self.queues.remove(name).is_some();
-        self.bindings
-            .retain(|binding| binding.end != End::Queue || &binding.destination_name() != name);
-        known
+    /// As a plan tells it.
+    pub fn words(&self) -> String {
+        match self {
+            Operation::Declare(declared) => declared.words(),
+            Operation::Remove { identity, if_free } => identity.removing(*if_free),
+        }
     }
 
-    /// Takes an exchange away, and what goes with it.
-    pub fn remove_exchange(&mut self, name: &Name) -> bool {
-        let known = self.exchanges.remove(name).is_some();
-        self.bindings.retain(|binding| {
-            &binding.source_name() != name && (binding.end != End::Exchange || &binding.destination_name() != name)
-        });
-        known
+    /// The first of what it needs that does not stand.
+    pub fn missing(&self, topology: &Topology) -> Option<Need> {
+        let Operation::Declare(declared) = self else {
+            return None;
+        };
+        declared
+            .identity()
+            .needs()
+            .into_iter()
+            .find(|need| !topology.has(&need.target))
     }
 
-    /// Whether a binding can be made: the names of its ends stand.
-    pub fn has_end(&self, end: End, name: &Name) -> bool {
-        match end {
-            End::Exchange => self.exchanges.contains_key(name),
-            End::Queue => self.queues.contains_key(name),
+    /// The request to the management API that does it; `None`: it goes by AMQP.
+    pub fn request(&self) -> Option<Request> {
+        match self {
+            Operation::Declare(declared) => declared.request(),
+            Operation::Remove { identity, .. } => identity.request(),
+        }
+    }
+
+    /// Does it to what is known to stand.
+    pub fn apply(&self, topology: &mut Topology) {
+        match self {
+            Operation::Declare(declared) => topology.insert(declared.clone()),
+            Operation::Remove { identity, .. } => drop(topology.remove(identity)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn arguments(value: Value) -> Arguments {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn arguments_compare_by_meaning() {
-        assert_eq!(arguments(json!({"a": 1, "b": 2.0})), arguments(json!({"b": 2, "a": 1})));
-        assert_eq!(
-            arguments(json!({"t": {"x": 1, "y": [1.0]}})),
-            arguments(json!({"t": {"y": [1], "x": 1}}))
-        );
-        assert_ne!(arguments(json!({"a": 1})), arguments(json!({"a": "1"})));
-        assert_ne!(arguments(json!({"a": 1.5})), arguments(json!({"a": 1})));
-        assert_ne!(arguments(json!({"a": null})), arguments(json!({})));
-    }
-
-    #[test]
-    fn arguments_keep_their_values() {
-        let value = json!({"i": 9_007_199_254_740_993_i64, "u": u64::MAX, "f": 1.5, "s": "x", "b": true, "n": null});
-        assert_eq!(serde_json::to_value(arguments(value.clone())).unwrap(), value);
-    }
-
-    #[test]
-    fn classic_is_the_type_of_a_queue_without_type() {
-        let queue = |value| QueueDefinition::new(true, false, false, arguments(value));
-        assert_eq!(queue(json!({"x-queue-type": "classic"})), queue(json!({})));
-        assert_ne!(queue(json!({"x-queue-type": "quorum"})), queue(json!({})));
-    }
 
     #[test]
     fn removing_an_end_takes_its_bindings_along() {
@@ -364,10 +434,10 @@ mod tests {
         topology.queues.insert(Name::new("/", "x"), QueueDefinition::default());
         topology.bindings.insert(binding("y", End::Queue, "x"));
         topology.bindings.insert(binding("y", End::Exchange, "x"));
-        assert!(topology.remove_queue(&Name::new("/", "x")));
+        assert!(topology.remove(&Identity::Queue(Name::new("/", "x"))));
         assert_eq!(topology.bindings, BTreeSet::from([binding("y", End::Exchange, "x")]));
-        assert!(!topology.remove_exchange(&Name::new("other", "x")));
-        assert!(topology.remove_exchange(&Name::new("/", "x")));
+        assert!(!topology.remove(&Identity::Exchange(Name::new("other", "x"))));
+        assert!(topology.remove(&Identity::Exchange(Name::new("/", "x"))));
         assert!(topology.bindings.is_empty());
     }
 }

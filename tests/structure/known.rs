@@ -108,10 +108,6 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("engine::statefulset", "engine"),
             // resource
             ("resource::admission", "resource"),
-            ("resource::binding", "resource"),
-            ("resource::exchange", "resource"),
-            ("resource::queue", "resource"),
-            ("resource::schema", "resource"),
             // source
             ("source::folder", "source"),
             ("source::kubernetes", "source"),

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use super::{Error, Operation};
 use crate::object::Connection;
-use crate::topology::{Arguments, End, Name};
+use crate::topology::{Arguments, BindingDefinition, Declared, End, Identity, Name, exchange, queue};
 
 /// Longest wait for a connection to be open.
 const CONNECT: Duration = Duration::from_secs(8);
@@ -331,82 +331,96 @@ impl<'a> Lane<'a> {
 /// Sends one operation at the first poll.
 async fn send(channel: &Channel, operation: &Operation) -> Result<(), lapin::Error> {
     match operation {
-        Operation::DeclareExchange(name, exchange) => {
-            let options = ExchangeDeclareOptions {
-                durable: exchange.durable,
-                auto_delete: exchange.auto_delete,
-                internal: exchange.internal,
-                ..ExchangeDeclareOptions::default()
-            };
-            let kind = match exchange.kind.as_str() {
-                "direct" => ExchangeKind::Direct,
-                "fanout" => ExchangeKind::Fanout,
-                "topic" => ExchangeKind::Topic,
-                "headers" => ExchangeKind::Headers,
-                other => ExchangeKind::Custom(other.to_owned()),
-            };
-            let arguments = field_table(&exchange.arguments)?;
+        Operation::Declare(Declared::Exchange(exchange)) => declare_exchange(channel, exchange).await,
+        Operation::Declare(Declared::Queue(queue)) => declare_queue(channel, queue).await,
+        Operation::Declare(Declared::Binding(binding)) => bind(channel, binding).await,
+        Operation::Remove { identity, if_free } => match identity {
+            Identity::Exchange(name) => {
+                let options = ExchangeDeleteOptions {
+                    if_unused: *if_free,
+                    ..ExchangeDeleteOptions::default()
+                };
+                channel.exchange_delete(short(&name.name)?, options).await
+            }
+            Identity::Queue(name) => {
+                let options = QueueDeleteOptions {
+                    if_empty: *if_free,
+                    ..QueueDeleteOptions::default()
+                };
+                channel.queue_delete(short(&name.name)?, options).await.map(drop)
+            }
+            Identity::Binding(binding) => unbind(channel, binding).await,
+            other => Err(unencodable(format!("{other} cannot be removed by AMQP"))),
+        },
+        Operation::Declare(other) => Err(unencodable(format!("{} cannot be declared by AMQP", other.identity()))),
+    }
+}
+
+async fn declare_exchange(channel: &Channel, exchange: &exchange::Declaration) -> Result<(), lapin::Error> {
+    let exchange::Declaration { name, definition } = exchange;
+    let options = ExchangeDeclareOptions {
+        durable: definition.durable,
+        auto_delete: definition.auto_delete,
+        internal: definition.internal,
+        ..ExchangeDeclareOptions::default()
+    };
+    let kind = match definition.kind.as_str() {
+        "direct" => ExchangeKind::Direct,
+        "fanout" => ExchangeKind::Fanout,
+        "topic" => ExchangeKind::Topic,
+        "headers" => ExchangeKind::Headers,
+        other => ExchangeKind::Custom(other.to_owned()),
+    };
+    let arguments = field_table(&definition.arguments)?;
+    channel
+        .exchange_declare(short(&name.name)?, kind, options, arguments)
+        .await
+}
+
+async fn declare_queue(channel: &Channel, queue: &queue::Declaration) -> Result<(), lapin::Error> {
+    let queue::Declaration { name, definition } = queue;
+    let options = QueueDeclareOptions {
+        durable: definition.durable,
+        auto_delete: definition.auto_delete,
+        exclusive: definition.exclusive,
+        ..QueueDeclareOptions::default()
+    };
+    let arguments = field_table(definition.arguments())?;
+    channel
+        .queue_declare(short(&name.name)?, options, arguments)
+        .await
+        .map(drop)
+}
+
+async fn bind(channel: &Channel, binding: &BindingDefinition) -> Result<(), lapin::Error> {
+    let destination = short(&binding.destination)?;
+    let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
+    let arguments = field_table(&binding.arguments)?;
+    match binding.end {
+        End::Queue => {
+            let options = QueueBindOptions::default();
+            channel.queue_bind(destination, source, key, options, arguments).await
+        }
+        End::Exchange => {
+            let options = ExchangeBindOptions::default();
             channel
-                .exchange_declare(short(&name.name)?, kind, options, arguments)
+                .exchange_bind(destination, source, key, options, arguments)
                 .await
         }
-        Operation::DeclareQueue(name, queue) => {
-            let options = QueueDeclareOptions {
-                durable: queue.durable,
-                auto_delete: queue.auto_delete,
-                exclusive: queue.exclusive,
-                ..QueueDeclareOptions::default()
-            };
-            let arguments = field_table(queue.arguments())?;
+    }
+}
+
+async fn unbind(channel: &Channel, binding: &BindingDefinition) -> Result<(), lapin::Error> {
+    let destination = short(&binding.destination)?;
+    let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
+    let arguments = field_table(&binding.arguments)?;
+    match binding.end {
+        End::Queue => channel.queue_unbind(destination, source, key, arguments).await,
+        End::Exchange => {
+            let options = ExchangeUnbindOptions::default();
             channel
-                .queue_declare(short(&name.name)?, options, arguments)
+                .exchange_unbind(destination, source, key, options, arguments)
                 .await
-                .map(drop)
-        }
-        Operation::Bind(binding) => {
-            let destination = short(&binding.destination)?;
-            let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
-            let arguments = field_table(&binding.arguments)?;
-            match binding.end {
-                End::Queue => {
-                    let options = QueueBindOptions::default();
-                    channel.queue_bind(destination, source, key, options, arguments).await
-                }
-                End::Exchange => {
-                    let options = ExchangeBindOptions::default();
-                    channel
-                        .exchange_bind(destination, source, key, options, arguments)
-                        .await
-                }
-            }
-        }
-        Operation::Unbind(binding) => {
-            let destination = short(&binding.destination)?;
-            let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
-            let arguments = field_table(&binding.arguments)?;
-            match binding.end {
-                End::Queue => channel.queue_unbind(destination, source, key, arguments).await,
-                End::Exchange => {
-                    let options = ExchangeUnbindOptions::default();
-                    channel
-                        .exchange_unbind(destination, source, key, options, arguments)
-                        .await
-                }
-            }
-        }
-        Operation::DeleteQueue { name, if_empty } => {
-            let options = QueueDeleteOptions {
-                if_empty: *if_empty,
-                ..QueueDeleteOptions::default()
-            };
-            channel.queue_delete(short(&name.name)?, options).await.map(drop)
-        }
-        Operation::DeleteExchange { name, if_unused } => {
-            let options = ExchangeDeleteOptions {
-                if_unused: *if_unused,
-                ..ExchangeDeleteOptions::default()
-            };
-            channel.exchange_delete(short(&name.name)?, options).await
         }
     }
 }

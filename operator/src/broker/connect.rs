@@ -11,7 +11,7 @@ use super::amqp::Amqp;
 use super::http::Management;
 use super::{About, Backlogs, Client, Connector, Error, Event, Operation, events};
 use crate::object::{Connection, Usage};
-use crate::topology::{Name, Topology};
+use crate::topology::{Name, Request, Topology};
 
 /// Where brokers tell of their events, unless they are told otherwise.
 const DEFAULT_VHOST: &str = "/";
@@ -87,7 +87,20 @@ impl Client for Live {
     }
 
     async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
-        self.amqp.execute(&operations).await
+        let requests: Vec<Option<Request>> = operations.iter().map(Operation::request).collect();
+        let by_amqp: Vec<Operation> = (operations.into_iter().zip(&requests))
+            .filter_map(|(operation, request)| request.is_none().then_some(operation))
+            .collect();
+        let by_http: Vec<bool> = requests.iter().map(Option::is_some).collect();
+        let (amqp, http) = tokio::join!(
+            self.amqp.execute(&by_amqp),
+            self.management.execute(requests.into_iter().flatten().collect())
+        );
+        let (mut amqp, mut http) = (amqp.into_iter(), http.into_iter());
+        let mut next = |by_http| if by_http { http.next() } else { amqp.next() };
+        let missing = || Err(Error::Unreachable("no answer".to_owned()));
+        let results = by_http.into_iter().map(|by_http| next(by_http).unwrap_or_else(missing));
+        results.collect()
     }
 
     async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {

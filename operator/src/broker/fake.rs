@@ -8,10 +8,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::backlog::Backlog;
 use super::{About, Backlogs, BindingEvent, Client, Connector, Error, Event, Operation};
 use crate::object::Connection;
-use crate::topology::{End, ExchangeDefinition, Name, Topology};
+use crate::topology::backlog::Backlog;
+use crate::topology::{Declared, End, ExchangeDefinition, Identity, Name, Topology};
 
 /// Brokers by AMQP URI. Cheap to clone: all clones are the same brokers.
 #[derive(Clone, Default)]
@@ -97,74 +97,71 @@ impl Broker {
 
     fn answer(&mut self, operation: &Operation) -> Result<(), Error> {
         self.operations.push(operation.clone());
-        let name = match operation {
-            Operation::DeclareExchange(name, _)
-            | Operation::DeclareQueue(name, _)
-            | Operation::DeleteQueue { name, .. }
-            | Operation::DeleteExchange { name, .. } => &name.name,
-            Operation::Bind(binding) | Operation::Unbind(binding) => &binding.routing_key,
+        let name = match operation.identity() {
+            Identity::Binding(binding) => binding.routing_key,
+            other => other.target().map(|target| target.name.name).unwrap_or_default(),
         };
-        if let Some((code, text)) = self.refusals.get(name) {
+        if let Some((code, text)) = self.refusals.get(&name) {
             return Err(refused(*code, text));
         }
         self.by_hand(operation)
     }
 
     fn perform(&mut self, operation: &Operation) -> Result<(), Error> {
-        let topology = &mut self.topology;
+        let topology = &self.topology;
         match operation {
-            Operation::DeclareExchange(name, wanted) => match topology.exchanges.get(name) {
-                Some(found) if found != wanted => return Err(refused(406, "inequivalent arg")),
-                _ => {
-                    topology.exchanges.insert(name.clone(), wanted.clone());
+            Operation::Declare(declared) => {
+                if let Declared::Binding(binding) = declared {
+                    if !topology.has(&binding.from()) {
+                        let text = format!("NOT_FOUND - no exchange '{}' in vhost '/'", binding.source);
+                        return Err(refused(404, &text));
+                    }
+                    if !topology.has(&binding.to()) {
+                        return Err(refused(404, &format!("NOT_FOUND - no queue '{}'", binding.destination)));
+                    }
                 }
-            },
-            Operation::DeclareQueue(name, wanted) => match topology.queues.get(name) {
-                Some(found) if found != wanted => return Err(refused(406, "inequivalent arg")),
-                _ => {
-                    topology.queues.insert(name.clone(), wanted.clone());
+                let differs = declared.differences(topology).is_some_and(|list| !list.is_empty());
+                if differs && !declared.is_mutable() {
+                    return Err(refused(406, "inequivalent arg"));
                 }
-            },
-            Operation::Bind(binding) => {
-                if !topology.has_end(End::Exchange, &binding.source_name()) {
-                    return Err(refused(
-                        404,
-                        &format!("NOT_FOUND - no exchange '{}' in vhost '/'", binding.source),
-                    ));
-                }
-                if !topology.has_end(binding.end, &binding.destination_name()) {
-                    return Err(refused(404, &format!("NOT_FOUND - no queue '{}'", binding.destination)));
-                }
-                topology.bindings.insert(binding.clone());
             }
-            Operation::Unbind(binding) => {
-                topology.bindings.remove(binding);
-            }
-            Operation::DeleteQueue { name, if_empty } => {
+            Operation::Remove {
+                identity: Identity::Queue(name),
+                if_free: true,
+            } => {
                 // RabbitMQ 4.3: a condition is for classic queues only; a stream does not even answer so.
                 let type_ = topology
                     .queues
                     .get(name)
                     .and_then(|queue| queue.arguments().get("x-queue-type"));
-                if *if_empty && type_.is_some() {
+                if type_.is_some() {
                     return Err(refused(540, "NOT_IMPLEMENTED - if-empty"));
                 }
-                if *if_empty && self.messages.get(name).is_some_and(|count| *count > 0) {
+                if self.messages.get(name).is_some_and(|count| *count > 0) {
                     return Err(refused(406, "PRECONDITION_FAILED - queue not empty"));
                 }
-                topology.remove_queue(name);
-                self.messages.remove(name);
             }
-            Operation::DeleteExchange { name, if_unused } => {
+            Operation::Remove {
+                identity: Identity::Exchange(name),
+                if_free: true,
+            } => {
                 let used = topology.bindings.iter().any(|binding| &binding.source_name() == name);
-                if *if_unused && used {
+                if used {
                     return Err(refused(
                         406,
                         &format!("PRECONDITION_FAILED - exchange '{}' in use", name.name),
                     ));
                 }
-                topology.remove_exchange(name);
             }
+            Operation::Remove { .. } => {}
+        }
+        operation.apply(&mut self.topology);
+        if let Operation::Remove {
+            identity: Identity::Queue(name),
+            ..
+        } = operation
+        {
+            self.messages.remove(name);
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! Lists what stands on a broker, by RabbitMQ's management HTTP API.
+//! Lists what stands on a broker, and changes what AMQP cannot, by RabbitMQ's management HTTP API.
 //!
-//! In: the address, user and password. Out: [`Topology`], [`About`]. AMQP itself cannot list anything.
+//! In: the address, user and password; [`Request`]s. Out: [`Topology`], [`About`], and whether the broker did it.
 //! Does not know about AMQP, resources, or what is wanted.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use hyper::{Request, StatusCode, Uri};
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request as HttpRequest, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,25 +20,30 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::timeout;
 
-use super::backlog::{Backlog, COLUMNS, Counters};
 use super::{About, Backlogs, Error};
 use crate::object::{Connection, Usage};
-use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition, Topology};
+use crate::resource::each_kind;
+use crate::topology::declaration::Declare;
+use crate::topology::{self, Name, Request, Rows, Topology, Verb, escaped, queue};
 
 /// Longest wait for an answer. RabbitMQ needs 1.6 s to list 10,000 queues.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Longest wait for a TCP connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Most requests that change something, under way at the same time.
+const AT_ONCE: usize = 8;
+/// Most characters of the broker's words when it refuses.
+const MOST_WORDS: usize = 300;
+const JSON: &str = "application/json";
 /// Most bytes of one answer: a million queues with their arguments.
 const MOST_BYTES: usize = 512 * 1024 * 1024;
 
 /// The management API of one broker. Connections are kept alive between calls.
 #[derive(Clone)]
 pub struct Management {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     authorization: HeaderValue,
 }
@@ -75,7 +80,7 @@ impl Management {
         })
     }
 
-    /// What the broker says of itself.
+    /// The broker's name and version, as it says.
     ///
     /// # Errors
     /// See [`Management::get`].
@@ -93,7 +98,7 @@ impl Management {
         })
     }
 
-    /// How full the broker is; what it does not say stays unknown.
+    /// The fill of the broker; what it does not say stays unknown.
     pub async fn usage(&self) -> Usage {
         let (overview, nodes) = tokio::join!(
             self.get::<Totals>("/api/overview?columns=queue_totals"),
@@ -106,28 +111,14 @@ impl Management {
         }
     }
 
-    /// Everything on the broker in three calls, and what waits in its queues.
+    /// Everything on the broker in one call for each kind, and what waits in its queues.
     ///
     /// # Errors
     /// See [`Management::get`].
     pub async fn list(&self) -> Result<(Topology, Backlogs), Error> {
-        let queues = format!("/api/queues?columns=vhost,name,durable,auto_delete,exclusive,arguments,{COLUMNS}");
-        let (exchanges, queues, bindings) = futures::try_join!(
-            self.get::<Vec<ExchangeRow>>(
-                "/api/exchanges?columns=vhost,name,type,durable,auto_delete,internal,arguments&disable_stats=true"
-            ),
-            self.get::<Vec<QueueRow>>(&queues),
-            self.get::<Vec<BindingRow>>(
-                "/api/bindings?columns=vhost,source,destination,destination_type,routing_key,arguments"
-            ),
-        )?;
-        let backlogs = queues.iter().filter_map(QueueRow::backlog).collect();
-        let topology = Topology {
-            exchanges: exchanges.into_iter().map(ExchangeRow::split).collect(),
-            queues: queues.into_iter().map(QueueRow::split).collect(),
-            bindings: bindings.into_iter().filter_map(BindingRow::into_binding).collect(),
-        };
-        Ok((topology, backlogs))
+        let rows = self.rows().await?;
+        let backlogs = rows.queues.iter().filter_map(queue::Row::backlog).collect();
+        Ok((Topology::from(rows), backlogs))
     }
 
     /// Messages in a queue, those that consumers hold included; RabbitMQ says it some seconds late. `None` when it says
@@ -151,50 +142,138 @@ impl Management {
         }
     }
 
+    async fn get_list<D: Declare>(&self) -> Result<Vec<D::Row>, Error> {
+        match self.get(&D::list()).await {
+            Err(Error::Refused { .. } | Error::Credentials(_)) if D::GUARDED => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
     /// Reads one JSON document. `path` begins with `/`.
     ///
     /// # Errors
     /// [`Error::Credentials`] for 401, [`Error::Refused`] for any other status that is no success,
     /// [`Error::Unreachable`] without an answer in time or with one that is no such document.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let away = |what: String| Error::Unreachable(format!("management API {}: {what}", self.base));
-        match timeout(ANSWER, self.fetch(path)).await {
-            Err(_) => Err(away(format!("no answer within {} s", ANSWER.as_secs()))),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok((StatusCode::UNAUTHORIZED, _))) => Err(Error::Credentials(format!(
+        let answer = self.answer(Method::GET, path, Bytes::new()).await?;
+        let unexpected = |error| self.away(format!("unexpected answer to {path}: {error}"));
+        match answer.refusal() {
+            None => serde_json::from_slice(&answer.body).map_err(unexpected),
+            Some(Error::Refused { code: 401, .. }) => Err(Error::Credentials(format!(
                 "management API {}: user and password are not accepted (401)",
                 self.base
             ))),
-            Ok(Ok((status, body))) if !status.is_success() => Err(Error::Refused {
-                code: status.as_u16(),
-                text: String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or_default()).into_owned(),
-            }),
-            Ok(Ok((_, body))) => {
-                serde_json::from_slice(&body).map_err(|error| away(format!("unexpected answer to {path}: {error}")))
-            }
+            Some(refused) => Err(refused),
         }
     }
 
-    async fn fetch(&self, path: &str) -> Result<(StatusCode, Bytes), Error> {
-        let away = |what: String| Error::Unreachable(format!("management API {}: {what}", self.base));
-        let request = Request::get(format!("{}{path}", self.base))
+    /// Carries out requests that change something, some at the same time. The answer has one result for each, in their
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Management::get`], but 401 is [`Error::Refused`]: RabbitMQ says so to a user who may read and not write.
+    pub async fn execute(&self, requests: Vec<Request>) -> Vec<Result<(), Error>> {
+        let answers = requests.into_iter().map(|request| self.write(request));
+        stream::iter(answers).buffered(AT_ONCE).collect().await
+    }
+
+    async fn write(&self, request: Request) -> Result<(), Error> {
+        let Request { verb, path, body } = request;
+        let method = match verb {
+            Verb::Put => Method::PUT,
+            Verb::Delete => Method::DELETE,
+        };
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        match self.answer(method, &path, body).await?.refusal() {
+            None => Ok(()),
+            // Gone already is as gone as it should be.
+            Some(Error::Refused { code: 404, .. }) if verb == Verb::Delete => Ok(()),
+            Some(refused) => Err(refused),
+        }
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
+        let late = |_| self.away(format!("no answer within {} s", ANSWER.as_secs()));
+        timeout(ANSWER, self.ask(method, path, body)).await.map_err(late)?
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
+        let mut request = HttpRequest::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, self.authorization.clone())
-            .header(ACCEPT, "application/json")
-            .body(Empty::new())
+            .header(ACCEPT, JSON);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, JSON);
+        }
+        let request = request
+            .body(Full::new(body))
             .map_err(|error| Error::Unencodable(error.to_string()))?;
         let response = self
             .client
             .request(request)
             .await
-            .map_err(|error| away(chain(&error)))?;
+            .map_err(|error| self.away(chain(&error)))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MOST_BYTES)
             .collect()
             .await
-            .map_err(|error| away(error.to_string()))?;
-        Ok((status, body.to_bytes()))
+            .map_err(|error| self.away(error.to_string()))?;
+        Ok(Answer {
+            status,
+            body: body.to_bytes(),
+        })
+    }
+
+    fn away(&self, what: String) -> Error {
+        Error::Unreachable(format!("management API {}: {what}", self.base))
     }
 }
+
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The refusal with the broker's own words; `None` for a success.
+    fn refusal(&self) -> Option<Error> {
+        (!self.status.is_success()).then(|| Error::Refused {
+            code: self.status.as_u16(),
+            text: self.words(),
+        })
+    }
+
+    /// The `reason` of RabbitMQ's `{"error": ..., "reason": ...}`, or whatever else the body says, or what the status is
+    /// called.
+    fn words(&self) -> String {
+        let told: Result<Words, _> = serde_json::from_slice(&self.body);
+        let start = self.body.get(..self.body.len().min(4 * MOST_WORDS)).unwrap_or_default();
+        let text = told.map_or_else(|_| String::from_utf8_lossy(start).into_owned(), |told| told.reason);
+        match text.trim() {
+            "" => self.status.canonical_reason().unwrap_or_default().to_owned(),
+            text => text.chars().take(MOST_WORDS).collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Words {
+    reason: String,
+}
+
+macro_rules! rows {
+    (Broker(BrokerSpec) broker brokers; $($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
+        impl Management {
+            /// The lists of all kinds, asked for at the same time.
+            async fn rows(&self) -> Result<Rows, Error> {
+                let ($($plural,)*) = futures::try_join!($(self.get_list::<topology::$kind::Declaration>(),)*)?;
+                Ok(Rows { $($plural,)* })
+            }
+        }
+    };
+}
+each_kind!(rows);
 
 /// An error with its causes, innermost last: hyper's own text is only "client error (Connect)".
 fn chain(error: &dyn std::error::Error) -> String {
@@ -229,19 +308,6 @@ fn tls(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
     Ok(config)
 }
 
-/// A segment of a path (RFC 3986, 3.3).
-fn escaped(text: &str) -> String {
-    let mut path = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
-            // A dot too: a segment of dots alone means another folder.
-            byte => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
-}
-
 #[derive(Deserialize)]
 struct Held {
     #[serde(rename = "type")]
@@ -272,166 +338,75 @@ struct Overview {
     rabbitmq_version: Option<String>,
 }
 
-/// Erlang cannot tell an empty table from an empty list: RabbitMQ sometimes writes `[]`.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Table {
-    Map(BTreeMap<String, Value>),
-    #[default]
-    #[serde(deserialize_with = "anything")]
-    Other,
-}
-
-fn anything<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    serde::de::IgnoredAny::deserialize(deserializer).map(|_| ())
-}
-
-impl From<Table> for Arguments {
-    fn from(table: Table) -> Self {
-        match table {
-            Table::Map(map) => map.into(),
-            Table::Other => Arguments::default(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ExchangeRow {
-    vhost: String,
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    durable: bool,
-    #[serde(default)]
-    auto_delete: bool,
-    #[serde(default)]
-    internal: bool,
-    #[serde(default)]
-    arguments: Table,
-}
-
-impl ExchangeRow {
-    fn split(self) -> (Name, ExchangeDefinition) {
-        let definition = ExchangeDefinition {
-            kind: self.kind,
-            durable: self.durable,
-            auto_delete: self.auto_delete,
-            internal: self.internal,
-            arguments: self.arguments.into(),
-        };
-        (Name::new(self.vhost, self.name), definition)
-    }
-}
-
-#[derive(Deserialize)]
-struct QueueRow {
-    vhost: String,
-    name: String,
-    #[serde(default)]
-    durable: bool,
-    #[serde(default)]
-    auto_delete: bool,
-    #[serde(default)]
-    exclusive: bool,
-    #[serde(default)]
-    arguments: Table,
-    #[serde(flatten)]
-    counters: Counters,
-}
-
-impl QueueRow {
-    fn backlog(&self) -> Option<(Name, Backlog)> {
-        let backlog = self.counters.backlog()?;
-        Some((Name::new(&self.vhost, &self.name), backlog))
-    }
-
-    fn split(self) -> (Name, QueueDefinition) {
-        let definition = QueueDefinition::new(self.durable, self.auto_delete, self.exclusive, self.arguments.into());
-        (Name::new(self.vhost, self.name), definition)
-    }
-}
-
-#[derive(Deserialize)]
-struct BindingRow {
-    vhost: String,
-    #[serde(default)]
-    source: String,
-    destination: String,
-    destination_type: String,
-    #[serde(default)]
-    routing_key: String,
-    #[serde(default)]
-    arguments: Table,
-}
-
-impl BindingRow {
-    /// `None` for what the default exchange has: those bindings are not made by anybody.
-    fn into_binding(self) -> Option<BindingDefinition> {
-        let end = match self.destination_type.as_str() {
-            "queue" => End::Queue,
-            "exchange" => End::Exchange,
-            _ => return None,
-        };
-        (!self.source.is_empty()).then(|| BindingDefinition {
-            vhost: self.vhost,
-            source: self.source,
-            end,
-            destination: self.destination,
-            routing_key: self.routing_key,
-            arguments: self.arguments.into(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::http::{Method as AskedBy, StatusCode as Status, Uri as Asked};
+    use parking_lot::Mutex;
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
 
-    #[test]
-    fn names_in_paths() {
-        for (name, path) in [
-            ("/", "%2F"),
-            ("a b", "a%20b"),
-            ("..", "%2E%2E"),
-            ("é", "%C3%A9"),
-            ("a-b_c", "a-b_c"),
-        ] {
-            assert_eq!(escaped(name), path);
-        }
+    /// A management API that answers each path by the status in its last segment, and keeps what it was asked.
+    async fn api() -> (Management, Arc<Mutex<Vec<String>>>) {
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&asked);
+        let answer = move |method: AskedBy, target: Asked, body: String| async move {
+            let status = target.path().rsplit('/').next().and_then(|last| last.parse().ok());
+            heard.lock().push(format!("{method} {target} {body}"));
+            let status = status
+                .and_then(|status: u16| Status::from_u16(status).ok())
+                .unwrap_or(Status::CREATED);
+            (status, r#"{"error":"bad_request","reason":"no"}"#)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let connection = Connection {
+            amqp_uri: String::new(),
+            management_uri: format!("http://{address}"),
+            user: "guest".to_owned(),
+            password: "guest".to_owned(),
+            ca: None,
+        };
+        (Management::new(&connection).unwrap(), asked)
     }
 
-    #[test]
-    fn rows_as_rabbitmq_writes_them() {
-        let queue: QueueRow = serde_json::from_value(json!({
-            "arguments": {"x-max-length": 5, "x-queue-type": "classic"}, "auto_delete": false, "durable": true,
-            "exclusive": false, "name": "invoices", "type": "classic", "vhost": "/"
-        }))
-        .unwrap();
-        let (name, definition) = queue.split();
-        assert_eq!(name, Name::new("/", "invoices"));
-        assert_eq!(
-            definition,
-            QueueDefinition::new(
-                true,
-                false,
-                false,
-                serde_json::from_value(json!({"x-max-length": 5})).unwrap()
-            )
+    #[tokio::test]
+    async fn each_write_has_its_own_answer() {
+        let (management, asked) = api().await;
+        let request = |verb, name: &str, body| Request {
+            verb,
+            path: format!("/api/vhosts/{name}"),
+            body,
+        };
+        let results = management
+            .execute(vec![
+                request(Verb::Put, "shop", Some(json!({"tags": "a"}))),
+                request(Verb::Put, "405", Some(json!({}))),
+                request(Verb::Put, "401", None),
+                request(Verb::Delete, "404", None),
+                request(Verb::Delete, "503", None),
+            ])
+            .await;
+        let codes: Vec<Option<u16>> = results
+            .iter()
+            .map(|result| match result {
+                Err(Error::Refused { code, .. }) => Some(*code),
+                Err(other) => panic!("{other}"),
+                Ok(()) => None,
+            })
+            .collect();
+        assert_eq!(codes, [None, Some(405), Some(401), None, Some(503)]);
+        assert!(
+            asked
+                .lock()
+                .contains(&r#"PUT /api/vhosts/shop {"tags":"a"}"#.to_owned())
         );
-
-        let rows: Vec<BindingRow> = serde_json::from_value(json!([
-            {"source": "", "vhost": "/", "destination": "q", "destination_type": "queue", "routing_key": "q",
-             "arguments": {}, "properties_key": "q"},
-            {"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue", "routing_key": "a.b",
-             "arguments": [], "properties_key": "a.b"}
-        ]))
-        .unwrap();
-        let bindings: Vec<_> = rows.into_iter().filter_map(BindingRow::into_binding).collect();
-        assert_eq!(bindings.len(), 1);
-        assert_eq!(bindings[0].to_string(), "exchange 'x' to queue 'q' by 'a.b'");
-        assert!(bindings[0].arguments.is_empty());
+        let refused = management.get::<serde_json::Value>("/api/401").await;
+        assert!(matches!(refused, Err(Error::Credentials(_))), "{refused:?}");
     }
 }

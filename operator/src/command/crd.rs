@@ -16,7 +16,8 @@ use tracing::info;
 
 use super::api_server::{self, client, request};
 use super::task::{Run, once};
-use crate::resource::schema::{crd_yaml, crds, one_yaml};
+use crate::resource::schema::one_yaml;
+use crate::resource::{crd_yaml, crds};
 
 /// Helm installs the definitions under this name; under another one a later `helm install` would meet a conflict.
 const MANAGER: &str = "helm";

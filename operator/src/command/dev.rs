@@ -22,7 +22,7 @@ use super::terminal::{self, Watched};
 use crate::broker::connect::Network;
 use crate::broker::http::Management;
 use crate::metrics::Metrics;
-use crate::object::{Connection, Tri};
+use crate::object::{ConditionStatus, Connection};
 use crate::resource::Period;
 use crate::source::folder::read::Problem;
 use crate::source::folder::{Folder, Shown};
@@ -230,10 +230,8 @@ enum Judgement {
 
 /// It is decided when every resource has an answer for the generation that stands in its file.
 fn judge(shown: &Shown) -> Judgement {
-    let world = &shown.world;
-    let metas = (world.exchanges.values().map(|object| &object.meta))
-        .chain(world.queues.values().map(|object| &object.meta))
-        .chain(world.bindings.values().map(|object| &object.meta));
+    let snapshot = &shown.snapshot;
+    let metas = snapshot.on_brokers().filter_map(|key| snapshot.meta(key));
     let (mut open, mut stalled) = (Vec::new(), Vec::new());
     for meta in metas {
         match shown
@@ -242,10 +240,10 @@ fn judge(shown: &Shown) -> Judgement {
             .filter(|status| status.generation == meta.generation)
         {
             None => open.push(format!("{}: not reconciled yet", meta.key)),
-            Some(status) if status.ready == Tri::True => {}
+            Some(status) if status.ready == ConditionStatus::True => {}
             Some(status) => {
                 let line = format!("{}: {}: {}", meta.key, status.reason, status.message);
-                if status.stalled == Tri::True {
+                if status.stalled == ConditionStatus::True {
                     stalled.push(line);
                 } else {
                     open.push(line);

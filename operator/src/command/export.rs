@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::live::{FileError, LiveArgs, look};
 use super::task::{Run, on_a_runtime, print};
@@ -14,9 +14,7 @@ use crate::broker;
 use crate::object::Kind;
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, VERSION};
-use crate::topology::{
-    Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition, Topology,
-};
+use crate::topology::{Declared, Identity, Target, Topology};
 
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
@@ -97,29 +95,32 @@ pub fn export(topology: &Topology, args: &ExportArgs) -> Export {
         names: BTreeSet::new(),
         export: Export::default(),
     };
-    let wanted = |vhost: &String| args.vhost.is_empty() || args.vhost.contains(vhost);
-    let kept = |name: &&Name| wanted(&name.vhost) && !name.is_reserved();
-    for (name, exchange) in topology.exchanges.iter().filter(|(name, _)| kept(name)) {
-        let what = Identity::Exchange(name.clone());
-        writer.put(Kind::Exchange, &what, &name.vhost, &name.name, exchange_spec(exchange));
-    }
-    for (name, queue) in topology.queues.iter().filter(|(name, _)| kept(name)) {
-        if !queue.exclusive {
-            let what = Identity::Queue(name.clone());
-            writer.put(Kind::Queue, &what, &name.vhost, &name.name, queue_spec(queue));
-        }
-    }
-    for binding in topology.bindings.iter().filter(|binding| wanted(&binding.vhost)) {
-        let destination = binding.destination_name();
-        let fleeting = binding.end == End::Queue
-            && (destination.is_reserved() || topology.queues.get(&destination).is_none_or(|queue| queue.exclusive));
-        if !fleeting {
-            let what = Identity::Binding(binding.clone());
-            let name = format!("{}-to-{}", binding.source, binding.destination);
-            writer.put(Kind::Binding, &what, &binding.vhost, &name, binding_spec(binding));
+    let wanted = |vhost: &str| args.vhost.is_empty() || args.vhost.iter().any(|name| name == vhost);
+    for object in topology.each().filter(|object| wanted(place(object))) {
+        let fleeting = match &object {
+            Declared::Queue(queue) => queue.definition.exclusive,
+            Declared::Binding(binding) => is_fleeting(topology, &binding.to()),
+            _ => false,
+        };
+        if !fleeting && !object.identity().is_reserved() {
+            writer.put(&object);
         }
     }
     writer.export
+}
+
+/// The virtual host that an object stands in, or is.
+fn place(object: &Declared) -> &str {
+    match object {
+        Declared::Vhost(vhost) => &vhost.name.name,
+        other => other.vhost(),
+    }
+}
+
+/// True when the end of a binding is a queue that goes with its connection, or was made by the broker.
+fn is_fleeting(topology: &Topology, end: &Target) -> bool {
+    end.kind == Kind::Queue
+        && (end.name.is_reserved() || topology.queues.get(&end.name).is_none_or(|queue| queue.exclusive))
 }
 
 struct Writer<'a> {
@@ -129,12 +130,20 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn put(&mut self, kind: Kind, what: &Identity, vhost: &str, name: &str, mut spec: Map<String, Value>) {
-        let metadata_name = self.metadata_name(kind, what, vhost, name);
-        if kind != Kind::Binding && metadata_name != name {
+    fn put(&mut self, object: &Declared) {
+        let (kind, vhost, what) = (object.kind(), object.vhost(), object.identity());
+        let target = what.target();
+        let name = match (object, &target) {
+            (_, Some(target)) => target.name.name.clone(),
+            (Declared::Binding(binding), None) => format!("{}-to-{}", binding.source, binding.destination),
+            (_, None) => String::new(),
+        };
+        let metadata_name = self.metadata_name(&what, &name);
+        let mut spec = object.spec();
+        if target.is_some() && metadata_name != name {
             spec.insert("name".to_owned(), json!(name));
         }
-        if vhost != "/" {
+        if !matches!(vhost, "" | "/") {
             spec.insert("vhost".to_owned(), json!(vhost));
         }
         spec.insert("brokerRef".to_owned(), json!({ "name": self.args.broker }));
@@ -152,14 +161,13 @@ impl Writer<'_> {
             Ok(_) => self.export.manifests.push(manifest),
             Err(refusals) => {
                 let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-                let what = crate::sync::desired::describe(what);
                 self.export.left_out.push(format!("{what}: {}", reasons.join("; ")));
             }
         }
     }
 
     /// The name on the broker where Kubernetes allows it; otherwise something like it that stays the same every time.
-    fn metadata_name(&mut self, kind: Kind, what: &Identity, vhost: &str, name: &str) -> String {
+    fn metadata_name(&mut self, what: &Identity, name: &str) -> String {
         /// Kubernetes allows 253; a name must also fit on a line.
         const MOST: usize = 100;
         let slug: String = name
@@ -174,13 +182,13 @@ impl Writer<'_> {
             .filter(|label| !label.is_empty())
             .collect::<Vec<_>>()
             .join(".");
-        let exact = slug == name && vhost == "/" && kind != Kind::Binding;
+        let exact = slug == name && matches!(what.vhost(), "" | "/") && what.target().is_some();
         let mut candidate = match (exact, slug.is_empty()) {
             (true, _) => slug.clone(),
             (false, true) => format!("{:08x}", hash(&format!("{what:?}"))),
             (false, false) => format!("{slug}-{:08x}", hash(&format!("{what:?}"))),
         };
-        while !self.names.insert((kind, candidate.clone())) {
+        while !self.names.insert((what.kind(), candidate.clone())) {
             candidate = format!("{slug}-{:08x}", hash(&format!("{what:?}{candidate}")));
         }
         candidate
@@ -192,117 +200,6 @@ fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
-}
-
-fn exchange_spec(exchange: &ExchangeDefinition) -> Map<String, Value> {
-    let mut spec = Map::new();
-    let mut arguments = exchange.arguments.clone();
-    if exchange.kind != "direct" {
-        spec.insert("type".to_owned(), json!(exchange.kind));
-    }
-    flags(&mut spec, exchange.durable, exchange.auto_delete);
-    if exchange.internal {
-        spec.insert("internal".to_owned(), json!(true));
-    }
-    if let Some(Value::String(alternate)) = arguments.get("alternate-exchange").filter(|value| *value != "") {
-        arguments.remove("alternate-exchange");
-        spec.insert("alternateExchange".to_owned(), json!(alternate));
-    }
-    rest(&mut spec, &arguments);
-    spec
-}
-
-/// Arguments that have a field of their own with the same value.
-const PLAIN: [(&str, &str); 6] = [
-    ("x-max-length", "maxLength"),
-    ("x-max-length-bytes", "maxLengthBytes"),
-    ("x-overflow", "overflow"),
-    ("x-max-priority", "maxPriority"),
-    ("x-delivery-limit", "deliveryLimit"),
-    ("x-single-active-consumer", "singleActiveConsumer"),
-];
-/// Arguments in milliseconds that have a field with a unit.
-const PERIODS: [(&str, &str); 3] = [
-    ("x-message-ttl", "messageTtl"),
-    ("x-expires", "expires"),
-    ("x-consumer-timeout", "consumerTimeout"),
-];
-
-fn queue_spec(queue: &QueueDefinition) -> Map<String, Value> {
-    let mut spec = Map::new();
-    let mut arguments = queue.arguments().clone();
-    flags(&mut spec, queue.durable, queue.auto_delete);
-    if let Some(Value::String(kind)) = arguments.get("x-queue-type") {
-        arguments.remove("x-queue-type");
-        spec.insert("type".to_owned(), json!(kind));
-    }
-    for (argument, field) in PLAIN {
-        if let Some(value) = arguments.get(argument).filter(|value| !value.is_null()) {
-            arguments.remove(argument);
-            spec.insert(field.to_owned(), value);
-        }
-    }
-    for (argument, field) in PERIODS {
-        if let Some(millis) = arguments.get(argument).and_then(|value| value.as_u64()) {
-            arguments.remove(argument);
-            spec.insert(field.to_owned(), json!(period(millis)));
-        }
-    }
-    if let Some(Value::String(exchange)) = arguments.get("x-dead-letter-exchange") {
-        let mut dead = json!({ "exchange": exchange });
-        arguments.remove("x-dead-letter-exchange");
-        if let (Some(Value::String(key)), Some(dead)) =
-            (arguments.get("x-dead-letter-routing-key"), dead.as_object_mut())
-        {
-            arguments.remove("x-dead-letter-routing-key");
-            dead.insert("routingKey".to_owned(), json!(key));
-        }
-        spec.insert("deadLetter".to_owned(), dead);
-    }
-    rest(&mut spec, &arguments);
-    spec
-}
-
-fn binding_spec(binding: &BindingDefinition) -> Map<String, Value> {
-    let mut spec = Map::new();
-    spec.insert("source".to_owned(), json!(binding.source));
-    spec.insert(
-        "destination".to_owned(),
-        json!({ binding.end.as_str(): binding.destination }),
-    );
-    if !binding.routing_key.is_empty() {
-        spec.insert("routingKey".to_owned(), json!(binding.routing_key));
-    }
-    rest(&mut spec, &binding.arguments);
-    spec
-}
-
-fn flags(spec: &mut Map<String, Value>, durable: bool, auto_delete: bool) {
-    if !durable {
-        spec.insert("durable".to_owned(), json!(false));
-    }
-    if auto_delete {
-        spec.insert("autoDelete".to_owned(), json!(true));
-    }
-}
-
-fn rest(spec: &mut Map<String, Value>, arguments: &Arguments) {
-    if !arguments.is_empty() {
-        let map: Map<String, Value> = arguments.iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        spec.insert("arguments".to_owned(), Value::Object(map));
-    }
-}
-
-/// The largest unit that holds it exactly.
-fn period(millis: u64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let fitting = units
-        .into_iter()
-        .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
-    fitting.map_or_else(
-        || format!("{millis}ms"),
-        |(unit, name)| format!("{}{name}", millis / unit),
-    )
 }
 
 #[cfg(test)]

@@ -6,17 +6,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::task::{Run, print};
-use crate::object::{LastStatus, Meta, Object, ObjectKey, Objects, Reason, World};
-use crate::resource::NamespacesFrom;
-use crate::source::folder::read::{Manifest, Manifests, Problem, Spec, read_once};
-use crate::sync::desired::{Desired, Standing, Thing, broker_keys, describe, desired};
-use crate::topology::{End, Identity, Name};
+use crate::object::{AnyObject, Kind, LastStatus, Meta, ObjectKey, Reason, Snapshot};
+use crate::resource::{BrokerSpec, NamespacesFrom};
+use crate::source::folder::read::{Manifest, Manifests, Problem, read_once};
+use crate::sync::desired::{Desired, Standing, broker_keys, desired};
+use crate::topology::{Identity, Reference, Target};
 
 #[derive(Clone, Debug, Args)]
 pub struct LintArgs {
@@ -61,22 +59,21 @@ fn natural(place: &str) -> (&str, usize) {
     (file, line.parse().unwrap_or_default())
 }
 
-/// What is wrong with manifests that each are well formed.
+/// Everything that is wrong with manifests that each are well formed.
 pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
-    let world = world(manifests);
+    let snapshot = snapshot(manifests);
     let mut linter = Linter {
         manifests,
         problems: Vec::new(),
     };
-    for broker in broker_keys(&world) {
-        let wanted = desired(&world, &broker);
-        let by_labels = world
-            .brokers
-            .get(&broker)
+    for broker in broker_keys(&snapshot) {
+        let wanted = desired(&snapshot, &broker);
+        let by_labels = snapshot
+            .get::<BrokerSpec>(&broker)
             .is_some_and(|broker| broker.spec.allowed_namespaces.from == NamespacesFrom::Selector);
         linter.standings(&wanted, by_labels);
         if !partial {
-            linter.broker(&world, &wanted, &broker);
+            linter.broker(&snapshot, &wanted, &broker);
             linter.references(&wanted);
         }
     }
@@ -84,8 +81,8 @@ pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
 }
 
 /// The manifests as if they had just been applied, all at once.
-pub fn world(manifests: &Manifests) -> World {
-    let mut world = World::default();
+pub fn snapshot(manifests: &Manifests) -> Snapshot {
+    let mut snapshot = Snapshot::default();
     for (key, manifest) in &manifests.objects {
         let meta = Meta {
             key: key.clone(),
@@ -97,23 +94,14 @@ pub fn world(manifests: &Manifests) -> World {
             finalized: false,
             status: LastStatus::default(),
         };
-        put(&mut world, meta, manifest);
+        put(&mut snapshot, meta, manifest);
     }
-    world
+    snapshot
 }
 
-/// Puts a manifest into a world.
-pub fn put(world: &mut World, meta: Meta, manifest: &Manifest) {
-    fn insert<S: Clone>(objects: &mut Objects<S>, meta: Meta, spec: &S) {
-        let spec = spec.clone();
-        objects.insert(meta.key.clone(), Arc::new(Object { meta, spec }));
-    }
-    match &manifest.spec {
-        Spec::Broker(spec) => insert(&mut world.brokers, meta, spec.as_ref()),
-        Spec::Exchange(spec) => insert(&mut world.exchanges, meta, spec),
-        Spec::Queue(spec) => insert(&mut world.queues, meta, spec),
-        Spec::Binding(spec) => insert(&mut world.bindings, meta, spec),
-    }
+/// Puts a manifest into a snapshot.
+pub fn put(snapshot: &mut Snapshot, meta: Meta, manifest: &Manifest) {
+    snapshot.insert(AnyObject::new(meta, manifest.spec.clone()));
 }
 
 struct Linter<'a> {
@@ -146,8 +134,8 @@ impl Linter<'_> {
     }
 
     /// A folder with Brokers has all that it needs; one without leaves them to others.
-    fn broker(&mut self, world: &World, wanted: &Desired, broker: &ObjectKey) {
-        if world.brokers.is_empty() || world.brokers.contains_key(broker) {
+    fn broker(&mut self, snapshot: &Snapshot, wanted: &Desired, broker: &ObjectKey) {
+        if snapshot.iter::<BrokerSpec>().next().is_none() || snapshot.contains(broker) {
             return;
         }
         for item in &wanted.items {
@@ -160,36 +148,16 @@ impl Linter<'_> {
     }
 
     fn references(&mut self, wanted: &Desired) {
-        let names: BTreeSet<&Identity> = wanted.claims.keys().collect();
+        let names: BTreeSet<Target> = wanted.claims.keys().filter_map(Identity::target).collect();
         for item in &wanted.items {
-            let Standing::Wanted(thing) = &item.standing else {
+            let Standing::Wanted(declared) = &item.standing else {
                 continue;
             };
-            let mut missing = |field: &str, end: End, name: Name| {
-                let identity = match end {
-                    End::Exchange => Identity::Exchange(name.clone()),
-                    End::Queue => Identity::Queue(name.clone()),
-                };
-                let is_brokers = end == End::Exchange && name.is_reserved();
-                if !is_brokers && !names.contains(&identity) {
-                    let message = format!("{} is not declared in this folder", describe(&identity));
+            for Reference { field, target } in declared.references() {
+                let is_brokers = target.kind == Kind::Exchange && target.name.is_reserved();
+                if !is_brokers && !names.contains(&target) {
+                    let message = format!("{target} is not declared in this folder");
                     self.fault(&item.key, field, &message);
-                }
-            };
-            match thing {
-                Thing::Binding(binding) => {
-                    missing("source", End::Exchange, binding.source_name());
-                    missing("destination", binding.end, binding.destination_name());
-                }
-                Thing::Queue(name, queue) => {
-                    if let Some(Value::String(exchange)) = queue.arguments().get("x-dead-letter-exchange") {
-                        missing("deadLetter", End::Exchange, Name::new(&name.vhost, exchange));
-                    }
-                }
-                Thing::Exchange(name, exchange) => {
-                    if let Some(Value::String(other)) = exchange.arguments.get("alternate-exchange") {
-                        missing("alternateExchange", End::Exchange, Name::new(&name.vhost, other));
-                    }
                 }
             }
         }

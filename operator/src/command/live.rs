@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
 
 use crate::broker::http::Management;
 use crate::broker::{Backlogs, Error};
@@ -113,11 +112,6 @@ pub struct Live {
     pub vhosts: Option<BTreeSet<String>>,
 }
 
-#[derive(Deserialize)]
-struct VhostRow {
-    name: String,
-}
-
 /// Looks at a broker.
 ///
 /// # Errors
@@ -125,11 +119,12 @@ struct VhostRow {
 pub async fn look(connection: &Connection) -> Result<Live, Error> {
     let management = Management::new(connection)?;
     let (about, listed) = tokio::try_join!(management.about(), management.list())?;
-    let vhosts = management.get::<Vec<VhostRow>>("/api/vhosts?columns=name").await;
+    let (topology, backlogs) = listed;
+    let vhosts: BTreeSet<String> = topology.vhosts.keys().map(|vhost| vhost.name.clone()).collect();
     Ok(Live {
         version: about.version,
-        topology: listed.0,
-        backlogs: listed.1,
-        vhosts: vhosts.ok().map(|rows| rows.into_iter().map(|row| row.name).collect()),
+        topology,
+        backlogs,
+        vhosts: (!vhosts.is_empty()).then_some(vhosts),
     })
 }

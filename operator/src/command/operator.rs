@@ -16,7 +16,7 @@ use super::task::{Run, commands, exit};
 #[command(
     name = "leveret-operator",
     version,
-    about = "Keeps AMQP brokers in step with Broker, Queue, Exchange and Binding resources"
+    about = "Keeps AMQP brokers in step with Broker, Vhost, Exchange, Queue and Binding resources"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -10,7 +10,7 @@ mod cluster;
 pub mod changes;
 
 /// The resources after an apply.
-mod world;
+mod after;
 
 /// Flags.
 pub mod args;
@@ -22,9 +22,9 @@ use super::task::{Run, on_a_runtime, print};
 use crate::command::lint;
 use crate::object::{Kind, ObjectKey};
 use crate::source::folder::read::read_once;
+use after::lead_to;
 pub use args::{Error, PlanArgs};
 use changes::{Changes, changes};
-use world::lead_to;
 
 impl Run for PlanArgs {
     fn run(self) -> anyhow::Result<ExitCode> {
@@ -50,10 +50,10 @@ pub async fn run(args: &PlanArgs) -> Result<Changes, Error> {
     }
     let manifests = read_once(&args.folder, args.namespace.as_deref()).map_err(Error::Manifests)?;
     let broker = ObjectKey::new(Kind::Broker, "default", "main");
-    let world = lead_to(&broker, lint::world(&manifests));
+    let snapshot = lead_to(&broker, lint::snapshot(&manifests));
     let live = look(&args.live.connection()?).await?;
     let everything = manifests.objects.keys().cloned().collect();
-    Ok(changes(&world, &broker, &live, &everything))
+    Ok(changes(&snapshot, &broker, &live, &everything))
 }
 
 #[cfg(test)]

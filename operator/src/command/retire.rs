@@ -18,7 +18,7 @@ use super::api_server::{self, client, request};
 use super::task::{Run, once};
 use super::values::{namespace, up_to_an_hour};
 use crate::object::FINALIZER;
-use crate::resource::{Binding, Broker, Exchange, Queue};
+use crate::resource::Kind;
 
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -128,23 +128,17 @@ async fn stop(client: &Client, args: &RetireArgs) -> Result<(), Error> {
 
 /// Removes the finalizer from all objects that have it; how many did.
 async fn release_all(client: &Client, namespaces: &[String]) -> Result<usize, Error> {
-    let kinds = [
-        ApiResource::erase::<Binding>(&()),
-        ApiResource::erase::<Queue>(&()),
-        ApiResource::erase::<Exchange>(&()),
-        ApiResource::erase::<Broker>(&()),
-    ];
     let mut freed = 0;
-    for kind in &kinds {
+    for kind in Kind::ALL.into_iter().rev().map(Kind::api_resource) {
         let mut scopes: Vec<Api<DynamicObject>> = namespaces
             .iter()
-            .map(|namespace| Api::namespaced_with(client.clone(), namespace, kind))
+            .map(|namespace| Api::namespaced_with(client.clone(), namespace, &kind))
             .collect();
         if scopes.is_empty() {
-            scopes.push(Api::all_with(client.clone(), kind));
+            scopes.push(Api::all_with(client.clone(), &kind));
         }
         for api in scopes {
-            freed += release_kind(client, kind, &api).await?;
+            freed += release_kind(client, &kind, &api).await?;
         }
     }
     Ok(freed)

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::backlog::Backlog;
 use crate::broker::http::Management;
 use crate::object::{Kind, ObjectKey, Reason};
 use crate::source::folder::{Folder, Shown};
+use crate::topology::backlog::Backlog;
 use screen::{Picture, Size};
 
 /// Between two readings of the broker's counters.
@@ -119,7 +119,7 @@ impl Lines {
         let gone = self
             .said
             .keys()
-            .filter(|key| key.kind != Kind::Broker && shown.world.meta(key).is_none());
+            .filter(|key| key.kind != Kind::Broker && shown.snapshot.meta(key).is_none());
         for key in gone.cloned().collect::<Vec<_>>() {
             news.push(format!("{}: gone", screen::name(&key)));
             self.said.remove(&key);

@@ -118,8 +118,8 @@ async fn until(due: Option<Instant>) {
 }
 
 fn brokers(source: &Kubernetes) -> impl Iterator<Item = Arc<Object<BrokerSpec>>> {
-    let world = source.world();
-    let all: Vec<_> = world.brokers.values().cloned().collect();
+    let snapshot = source.snapshot();
+    let all: Vec<_> = snapshot.iter::<BrokerSpec>().cloned().collect();
     all.into_iter()
         .filter(|broker| broker.spec.engine == Engine::Leveret && broker.meta.deleting.is_none())
 }
@@ -171,10 +171,9 @@ async fn drop_others(
         kept.remove(&key);
         source.set_engine(&key, None);
     }
-    let world = source.world();
-    for broker in world
-        .brokers
-        .values()
+    let snapshot = source.snapshot();
+    for broker in snapshot
+        .iter::<BrokerSpec>()
         .filter(|broker| broker.spec.engine != Engine::Leveret)
     {
         let there = children.of(&broker.meta.key);

@@ -5,34 +5,7 @@
 
 use std::fmt;
 
-/// The kinds of the group `leveret.dev`, in the order in which they are created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Broker,
-    Exchange,
-    Queue,
-    Binding,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Broker, Kind::Exchange, Kind::Queue, Kind::Binding];
-
-    /// The name as it stands in a manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Broker => "Broker",
-            Kind::Exchange => "Exchange",
-            Kind::Queue => "Queue",
-            Kind::Binding => "Binding",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use crate::resource::Kind;
 
 /// Names one resource. Shown as `Queue shop/invoices`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

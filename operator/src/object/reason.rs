@@ -1,30 +1,34 @@
 //! The words of conditions and events: a status, and the closed list of reasons.
 //!
-//! In: nothing. Out: [`Tri`] and [`Reason`]. Does not know about what led to them.
+//! In: nothing. Out: [`ConditionStatus`] and [`Reason`]. Does not know about what led to them.
 
 use std::fmt;
 
 /// `metav1.ConditionStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tri {
+pub enum ConditionStatus {
     True,
     False,
     Unknown,
 }
 
-impl Tri {
+impl ConditionStatus {
     pub fn as_str(self) -> &'static str {
         match self {
-            Tri::True => "True",
-            Tri::False => "False",
-            Tri::Unknown => "Unknown",
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
         }
     }
 }
 
-impl From<bool> for Tri {
+impl From<bool> for ConditionStatus {
     fn from(value: bool) -> Self {
-        if value { Tri::True } else { Tri::False }
+        if value {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        }
     }
 }
 

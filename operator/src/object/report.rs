@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::key::ObjectKey;
-use super::reason::{Reason, Tri};
+use super::reason::{ConditionStatus, Reason};
 
 /// The fields that only a `Broker`'s status has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct BrokerFacts {
     pub endpoint: Option<String>,
     pub management: Option<String>,
     /// Whether there is a connection; `None`: nothing is said about it.
-    pub reachable: Option<Tri>,
+    pub reachable: Option<ConditionStatus>,
     /// Only of a broker that the operator runs: whether messages outlive the pod, and the Secret for clients.
     pub persistent: Option<bool>,
     pub credentials: Option<String>,
@@ -69,9 +69,9 @@ pub struct StatusReport {
     pub uid: String,
     /// The generation that was looked at: `observedGeneration` of the status and of every condition.
     pub generation: i64,
-    pub ready: Tri,
-    pub reconciling: Tri,
-    pub stalled: Tri,
+    pub ready: ConditionStatus,
+    pub reconciling: ConditionStatus,
+    pub stalled: ConditionStatus,
     pub reason: Reason,
     pub message: String,
     /// What the resource owns on the broker; see [`LastStatus`]. `None` while it owns nothing.

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::{Map, Value};
 
-use super::schema::crds;
-use super::{GROUP, VERSION};
+use super::common::{GROUP, VERSION};
+use super::crds;
 
 /// One thing that is wrong: where (`spec.maxLength`; empty for the whole manifest) and what.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

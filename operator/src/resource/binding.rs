@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::common::{BrokerRef, Rule, Specifies, default_vhost};
+use super::condition::ObjectStatus;
 use super::schema::{self, rules};
-use super::{BindingDeletionPolicy, BrokerRef, ObjectStatus, default_vhost};
 
 /// Routes messages from an exchange to a queue or to another exchange.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +65,24 @@ pub struct BindingSpec {
     pub deletion_policy: BindingDeletionPolicy,
 }
 
+impl Specifies for BindingSpec {
+    fn broker_ref(&self) -> Option<&BrokerRef> {
+        Some(&self.broker_ref)
+    }
+
+    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+        Some(&mut self.broker_ref)
+    }
+}
+
+/// What happens to the binding on the broker when the Binding is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BindingDeletionPolicy {
+    #[default]
+    Delete,
+    Retain,
+}
+
 /// Where a binding leads; exactly one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -78,12 +97,12 @@ pub struct Destination {
     pub exchange: Option<String>,
 }
 
-const SOURCE: (&str, &str) = (
+const SOURCE: Rule = (
     "self != ''",
     "source must name an exchange: every queue is bound to the default exchange already, by its own name",
 );
 
-const ONE_DESTINATION: (&str, &str) = (
+const ONE_DESTINATION: Rule = (
     "has(self.queue) != has(self.exchange)",
     "destination must have exactly one of queue and exchange",
 );

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::common::{BrokerRef, Rule, Specifies};
 use super::condition::Condition;
 use super::schema::rules;
 use super::secret::{SecretKeyRef, SecretRef};
@@ -104,11 +105,28 @@ pub struct BrokerSpec {
     pub allowed_namespaces: AllowedNamespaces,
 }
 
-const NEEDS_EXTERNAL: (&str, &str) = (
+impl Specifies for BrokerSpec {
+    const RULES: &'static [Rule] = &[NAME];
+
+    fn broker_ref(&self) -> Option<&BrokerRef> {
+        None
+    }
+
+    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+        None
+    }
+}
+
+/// The names of a Service, and of a StatefulSet whose pods carry its name and a hash in a label (RFC 1035, 63 bytes).
+const NAME: Rule = (
+    "self.spec.engine != 'Leveret' || (size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+    "with engine Leveret the name has at most 50 small letters, digits and dashes, and begins with a letter",
+);
+const NEEDS_EXTERNAL: Rule = (
     "self.engine != 'External' || has(self.external)",
     "engine External needs external: uri, managementUri and credentialsSecretRef",
 );
-const ONLY_EXTERNAL: (&str, &str) = (
+const ONLY_EXTERNAL: Rule = (
     "self.engine == 'External' || !has(self.external)",
     "external is only for engine External",
 );
@@ -145,11 +163,11 @@ pub struct External {
     pub ca_secret_ref: Option<SecretKeyRef>,
 }
 
-const AMQP_URI: (&str, &str) = (
+const AMQP_URI: Rule = (
     r"self.matches('^amqps?://[^@/?#\\s]+/?$')",
     "uri must be amqp://HOST[:PORT] or amqps://HOST[:PORT]: no user, password or vhost in it (credentials come from credentialsSecretRef)",
 );
-const MANAGEMENT_URI: (&str, &str) = (
+const MANAGEMENT_URI: Rule = (
     r"self.matches('^https?://[^@/?#\\s]+(/[^@?#\\s]*)?$')",
     "managementUri must be http://HOST[:PORT][/PREFIX] or https://...: no user or password in it (credentials come from credentialsSecretRef)",
 );
@@ -167,7 +185,7 @@ pub struct AllowedNamespaces {
     pub selector: Option<LabelSelector>,
 }
 
-const SELECTOR: (&str, &str) = (
+const SELECTOR: Rule = (
     "(self.from == 'Selector') == has(self.selector)",
     "allowedNamespaces: from Selector and selector go together",
 );

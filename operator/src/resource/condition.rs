@@ -1,4 +1,4 @@
-//! Status of Queue, Exchange and Binding, and the conditions in it, in the shape of `metav1.Condition`.
+//! Status of everything that stands on a broker, and the conditions in it, in the shape of `metav1.Condition`.
 //!
 //! In: what was written before. Out: typed status. Does not know about reasons; those are the pipeline's.
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::schema;
 
-/// What the operator made of a Queue, Exchange or Binding.
+/// What the operator made of an object on a broker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus {

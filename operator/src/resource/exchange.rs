@@ -9,10 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::common::{AdoptionPolicy, BrokerRef, Rule, Specifies, UpdatePolicy, default_true, default_vhost};
+use super::condition::ObjectStatus;
 use super::schema::{self, rules};
-use super::{
-    AdoptionPolicy, BrokerRef, ExchangeDeletionPolicy, ObjectStatus, UpdatePolicy, default_true, default_vhost,
-};
 
 /// An exchange on a broker.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,7 +90,28 @@ impl ExchangeSpec {
     }
 }
 
-const TYPE: (&str, &str) = (
+impl Specifies for ExchangeSpec {
+    const RULES: &'static [Rule] = &schema::NAMED;
+
+    fn broker_ref(&self) -> Option<&BrokerRef> {
+        Some(&self.broker_ref)
+    }
+
+    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+        Some(&mut self.broker_ref)
+    }
+}
+
+/// What happens to the object on the broker when the Exchange is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExchangeDeletionPolicy {
+    #[default]
+    Delete,
+    DeleteIfUnused,
+    Retain,
+}
+
+const TYPE: Rule = (
     "self in ['direct', 'fanout', 'topic', 'headers'] || self.startsWith('x-')",
     "type must be direct, fanout, topic, headers, or begin with x-",
 );

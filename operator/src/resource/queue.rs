@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::common::{AdoptionPolicy, BrokerRef, Rule, Specifies, UpdatePolicy, default_true, default_vhost};
+use super::condition::ObjectStatus;
 use super::schema::{self, rules};
-use super::{AdoptionPolicy, BrokerRef, ObjectStatus, QueueDeletionPolicy, UpdatePolicy, default_true, default_vhost};
 
 /// A queue on a broker.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -121,6 +122,27 @@ impl QueueSpec {
     pub fn broker_name<'a>(&'a self, metadata_name: &'a str) -> &'a str {
         self.name.as_deref().unwrap_or(metadata_name)
     }
+}
+
+impl Specifies for QueueSpec {
+    const RULES: &'static [Rule] = &schema::NAMED;
+
+    fn broker_ref(&self) -> Option<&BrokerRef> {
+        Some(&self.broker_ref)
+    }
+
+    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+        Some(&mut self.broker_ref)
+    }
+}
+
+/// What happens to the object on the broker when the Queue is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum QueueDeletionPolicy {
+    #[default]
+    DeleteIfEmpty,
+    Delete,
+    Retain,
 }
 
 /// What the operator made of a Queue, and what waits in it. The numbers are some seconds old, and for people: metrics

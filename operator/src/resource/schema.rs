@@ -3,68 +3,45 @@
 //! In: the derived CRDs. Out: the CRDs as they are installed. Does not know about what the fields mean on a broker.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::{Binding, Broker, Exchange, Queue};
+use super::common::Rule;
 
-pub(super) const FIXED_BROKER: (&str, &str) = (
+pub(super) const FIXED_BROKER: Rule = (
     "self == oldSelf",
-    "brokerRef cannot be changed: delete the object and create it anew",
+    "brokerRef cannot be changed: delete the object and create it again",
 );
-pub(super) const SHORT_STRING: (&str, &str) = (
+pub(super) const SHORT_STRING: Rule = (
     r"size(bytes(self)) <= 255 && !self.contains('\n') && !self.contains('\r')",
     "must be at most 255 bytes of UTF-8, without line breaks",
 );
-pub(super) const PERIOD: (&str, &str) = (
+pub(super) const PERIOD: Rule = (
     "self.matches('^([0-9]{1,12}(ms|s|m|h|d))+$')",
     "must be a duration like 500ms, 10s, 90m, 24h or 7d",
 );
-pub(super) const ONLY_REFUSE: (&str, &str) = (
+pub(super) const ONLY_REFUSE: Rule = (
     "self == 'Refuse'",
     "updatePolicy Recreate and Migrate are not supported in this version: use Refuse",
 );
-const FIXED_VHOST: (&str, &str) = (
+const FIXED_VHOST: Rule = (
     "self == oldSelf",
-    "vhost cannot be changed: delete the object and create it anew",
+    "vhost cannot be changed: delete the object and create it again",
 );
-const NOT_RESERVED: (&str, &str) = (
+const NOT_RESERVED: Rule = (
     "!self.startsWith('amq.')",
     "names that begin with amq. are reserved by the broker",
 );
-const FIXED_NAME: (&str, &str) = (
+pub(super) const FIXED_NAME: Rule = (
     "(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)",
-    "name cannot be changed: delete the object and create it anew",
+    "name cannot be changed: delete the object and create it again",
 );
-const DEFAULT_NAME_NOT_RESERVED: (&str, &str) = (
+const DEFAULT_NAME_NOT_RESERVED: Rule = (
     "has(self.spec.name) || !self.metadata.name.startsWith('amq.')",
     "names that begin with amq. are reserved by the broker: give another metadata.name or spec.name",
 );
 
-/// The names of a Service, and of a StatefulSet whose pods carry its name and a hash in a label (RFC 1035, 63 bytes).
-const BROKER_NAME: (&str, &str) = (
-    "self.spec.engine != 'Leveret' || (size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
-    "with engine Leveret the name has at most 50 small letters, digits and dashes, and begins with a letter",
-);
-
-/// The CRDs of all kinds, in the order in which objects are created.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    let named = [FIXED_NAME, DEFAULT_NAME_NOT_RESERVED];
-    vec![
-        finish(Broker::crd(), &[BROKER_NAME]),
-        finish(Exchange::crd(), &named),
-        finish(Queue::crd(), &named),
-        finish(Binding::crd(), &[]),
-    ]
-}
-
-/// All CRDs as one YAML stream, for `kubectl apply -f -`.
-///
-/// # Errors
-/// None in practice: the CRDs are constant.
-pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
-    crds().iter().map(one_yaml).collect()
-}
+/// Rules of a kind that has a name on the broker.
+pub(super) const NAMED: [Rule; 2] = [FIXED_NAME, DEFAULT_NAME_NOT_RESERVED];
 
 /// One CRD as a YAML document, beginning with `---`.
 ///
@@ -74,8 +51,8 @@ pub fn one_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml::Er
     Ok(format!("---\n{}", serde_yaml::to_string(crd)?))
 }
 
-/// Adds rules that see `metadata.name` and a status for what nobody has looked at, and turns `null` into "not given".
-fn finish(mut crd: CustomResourceDefinition, root_rules: &[(&str, &str)]) -> CustomResourceDefinition {
+/// Adds rules that see `metadata.name` and a status for what has not been looked at, and turns `null` into "not given".
+pub(super) fn finish(mut crd: CustomResourceDefinition, root_rules: &[Rule]) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(validation) = &mut version.schema else {
             continue;
@@ -123,7 +100,7 @@ pub(super) fn rule(rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message })
 }
 
-pub(super) fn rules(all: &[(&str, &str)]) -> Value {
+pub(super) fn rules(all: &[Rule]) -> Value {
     Value::Array(all.iter().map(|(text, message)| rule(text, message)).collect())
 }
 
@@ -181,26 +158,5 @@ pub(super) fn object(value: Value) -> schemars::Schema {
     match value {
         Value::Object(map) => schemars::Schema::from(map),
         _ => schemars::Schema::default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn committed_crds_are_up_to_date() {
-        for crd in crds() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crds/{}.yaml", crd.spec.names.plural));
-            let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(
-                committed,
-                one_yaml(&crd).expect("yaml"),
-                "{} is out of date: run `cargo run -p leveret-operator -- crd --output crds`",
-                path.display()
-            );
-        }
     }
 }

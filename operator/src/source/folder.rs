@@ -1,6 +1,6 @@
 //! A folder of manifests as the source of resources, and a place in memory for their status.
 //!
-//! In: YAML files, read again when they change. Out: the same [`World`] that a cluster would give.
+//! In: YAML files, read again when they change. Out: the same [`Snapshot`] that a cluster would give.
 //! Does not know about brokers beyond the one address that all resources lead to, nor how statuses are shown.
 
 pub mod read;
@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Source, SourceError};
 use crate::object::{
-    Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Objects, StatusReport, World,
+    AnyObject, Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Snapshot, StatusReport,
 };
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
-use read::{Fingerprint, Manifest, Manifests, Problem, Spec, files, read};
+use read::{Fingerprint, Manifest, Manifests, Problem, files, read};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -41,7 +41,7 @@ pub struct Folder {
 #[derive(Default)]
 struct State {
     fingerprint: Fingerprint,
-    world: Arc<World>,
+    snapshot: Arc<Snapshot>,
     next_uid: u64,
     statuses: BTreeMap<ObjectKey, StatusReport>,
     problems: Vec<Problem>,
@@ -52,7 +52,7 @@ struct State {
 /// What there is to show.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
-    pub world: Arc<World>,
+    pub snapshot: Arc<Snapshot>,
     pub statuses: BTreeMap<ObjectKey, StatusReport>,
     /// Why the files as they stand now are not what is reconciled.
     pub problems: Vec<Problem>,
@@ -136,7 +136,7 @@ impl Folder {
     pub fn shown(&self) -> Shown {
         let state = self.state.lock();
         Shown {
-            world: Arc::clone(&state.world),
+            snapshot: Arc::clone(&state.snapshot),
             statuses: state.statuses.clone(),
             problems: state.problems.clone(),
             skipped: state.skipped.clone(),
@@ -162,54 +162,43 @@ fn now() -> i64 {
 }
 
 impl State {
-    /// Moves from the world as it was to what the files say now. What is no longer in them is deleted, that is, marked
+    /// Moves from the snapshot as it was to what the files say now. What is no longer in them is deleted, that is, marked
     /// so until the pipeline lets it go; what comes back before that stays.
     fn take(&mut self, manifests: Manifests) {
-        let old = Arc::clone(&self.world);
-        let mut world = World::default();
+        let old = Arc::clone(&self.snapshot);
+        let mut snapshot = Snapshot::default();
         let broker = broker_key(&manifests);
-        for (key, manifest) in manifests.objects {
-            let Manifest { annotations, spec } = manifest;
-            let meta = |state: &mut Self, same| state.meta(&old, &key, annotations.clone(), same);
-            match spec {
-                Spec::Broker(_) => {}
-                Spec::Exchange(mut spec) => {
-                    spec.broker_ref = reference(&broker);
-                    let same = old.exchanges.get(&key).is_some_and(|object| object.spec == spec);
-                    put(&mut world.exchanges, meta(self, same), spec);
-                }
-                Spec::Queue(mut spec) => {
-                    spec.broker_ref = reference(&broker);
-                    let same = old.queues.get(&key).is_some_and(|object| object.spec == spec);
-                    put(&mut world.queues, meta(self, same), spec);
-                }
-                Spec::Binding(mut spec) => {
-                    spec.broker_ref = reference(&broker);
-                    let same = old.bindings.get(&key).is_some_and(|object| object.spec == spec);
-                    put(&mut world.bindings, meta(self, same), spec);
-                }
+        let reference = reference(&broker);
+        for (key, Manifest { annotations, spec }) in manifests.objects {
+            if key.kind == Kind::Broker {
+                continue;
             }
+            let mut object = AnyObject::new(self.meta(&old, &key, annotations), spec);
+            object.lead(&reference);
+            if old.any(&key).is_some_and(|before| !before.has_spec_of(&object)) {
+                object.meta_mut().generation += 1;
+            }
+            snapshot.insert(object);
         }
         let leaving = now();
-        keep_leaving(&old.exchanges, &mut world.exchanges, leaving, |spec| {
-            spec.broker_ref = reference(&broker)
-        });
-        keep_leaving(&old.queues, &mut world.queues, leaving, |spec| {
-            spec.broker_ref = reference(&broker)
-        });
-        keep_leaving(&old.bindings, &mut world.bindings, leaving, |spec| {
-            spec.broker_ref = reference(&broker)
-        });
-        let meta = self.meta(&old, &broker, BTreeMap::new(), old.brokers.contains_key(&broker));
-        put(&mut world.brokers, meta, companion());
-        self.statuses.retain(|key, _| world.meta(key).is_some());
-        self.world = Arc::new(world);
+        for object in old.objects() {
+            let key = &object.meta().key;
+            if key.kind != Kind::Broker && !snapshot.contains(key) {
+                let mut object = object.clone();
+                object.meta_mut().deleting.get_or_insert(leaving);
+                object.lead(&reference);
+                snapshot.insert(object);
+            }
+        }
+        let meta = self.meta(&old, &broker, BTreeMap::new());
+        snapshot.put(meta, companion());
+        self.statuses.retain(|key, _| snapshot.meta(key).is_some());
+        self.snapshot = Arc::new(snapshot);
         self.skipped = manifests.skipped;
     }
 
-    fn meta(&mut self, old: &World, key: &ObjectKey, annotations: BTreeMap<String, String>, same: bool) -> Meta {
+    fn meta(&mut self, old: &Snapshot, key: &ObjectKey, annotations: BTreeMap<String, String>) -> Meta {
         let before = old.meta(key);
-        let generation = before.map_or(1, |before| before.generation + i64::from(!same));
         let uid = before.map(|before| before.uid.clone()).unwrap_or_else(|| {
             self.next_uid += 1;
             self.next_uid.to_string()
@@ -217,7 +206,7 @@ impl State {
         Meta {
             key: key.clone(),
             uid,
-            generation,
+            generation: before.map_or(1, |before| before.generation),
             created: before.map_or_else(now, |before| before.created),
             deleting: None,
             annotations,
@@ -227,32 +216,12 @@ impl State {
     }
 }
 
-fn put<S>(objects: &mut Objects<S>, meta: Meta, spec: S) {
-    objects.insert(meta.key.clone(), Arc::new(Object { meta, spec }));
-}
-
-fn keep_leaving<S: Clone>(old: &Objects<S>, new: &mut Objects<S>, leaving: i64, lead: impl Fn(&mut S)) {
-    for (key, object) in old {
-        if !new.contains_key(key) {
-            let mut object = Object::clone(object);
-            object.meta.deleting.get_or_insert(leaving);
-            lead(&mut object.spec);
-            new.insert(key.clone(), Arc::new(object));
-        }
-    }
-}
-
 /// The broker by the name that the resources use: that of the first Broker, or of the first reference.
 fn broker_key(manifests: &Manifests) -> ObjectKey {
     let named = manifests.objects.keys().find(|key| key.kind == Kind::Broker).cloned();
     let referred = || {
         manifests.objects.iter().find_map(|(key, manifest)| {
-            let reference = match &manifest.spec {
-                Spec::Broker(_) => return None,
-                Spec::Exchange(spec) => &spec.broker_ref,
-                Spec::Queue(spec) => &spec.broker_ref,
-                Spec::Binding(spec) => &spec.broker_ref,
-            };
+            let reference = manifest.spec.broker_ref()?;
             let namespace = reference.namespace.as_ref().unwrap_or(&key.namespace);
             Some(ObjectKey::new(Kind::Broker, namespace, &reference.name))
         })
@@ -280,8 +249,8 @@ fn companion() -> BrokerSpec {
 }
 
 impl Source for Folder {
-    fn world(&self) -> Arc<World> {
-        Arc::clone(&self.state.lock().world)
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock().snapshot)
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -297,7 +266,11 @@ impl Source for Folder {
         for mut report in reports {
             // The live view asks for these itself, every second.
             report.queue = None;
-            if state.world.meta(&report.key).is_some_and(|meta| meta.uid == report.uid) {
+            if state
+                .snapshot
+                .meta(&report.key)
+                .is_some_and(|meta| meta.uid == report.uid)
+            {
                 state.statuses.insert(report.key.clone(), report);
             }
         }
@@ -305,7 +278,7 @@ impl Source for Folder {
         bump(&self.told);
     }
 
-    /// Files carry no finalizers: what was in them stays in the world until it is let go.
+    /// Files carry no finalizers: what was in them stays in the snapshot until it is let go.
     async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
         Ok(())
     }
@@ -313,15 +286,10 @@ impl Source for Folder {
     async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
         let mut state = self.state.lock();
         // It may have come back meanwhile.
-        if state.world.meta(key).is_some_and(|meta| meta.deleting.is_some()) {
-            let mut world = World::clone(&state.world);
-            match key.kind {
-                Kind::Broker => drop(world.brokers.remove(key)),
-                Kind::Exchange => drop(world.exchanges.remove(key)),
-                Kind::Queue => drop(world.queues.remove(key)),
-                Kind::Binding => drop(world.bindings.remove(key)),
-            }
-            state.world = Arc::new(world);
+        if state.snapshot.meta(key).is_some_and(|meta| meta.deleting.is_some()) {
+            let mut snapshot = Snapshot::clone(&state.snapshot);
+            snapshot.remove(key);
+            state.snapshot = Arc::new(snapshot);
             state.statuses.remove(key);
         }
         drop(state);

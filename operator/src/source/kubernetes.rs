@@ -1,6 +1,6 @@
 //! (client) Source "Kubernetes": the custom resources of a cluster, or of some of its namespaces.
 //!
-//! In: watches of the API server. Out: the [`World`], and writes of status and finalizers.
+//! In: watches of the API server. Out: the [`Snapshot`], and writes of status and finalizers.
 //! Does not know about brokers or the pipeline.
 
 /// One reading, for `leveret plan`.
@@ -30,7 +30,7 @@ mod status;
 /// A watch that fails.
 mod pauses;
 
-/// The API of each kind.
+/// The name of the operator.
 mod api;
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, StatusReport, World};
+use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::{self, SecretData, dereference};
 use crate::source::{Source, SourceError};
@@ -94,7 +94,7 @@ impl Kubernetes {
         self.progress.iter().all(|kind| *kind.borrow() == Progress::Read)
     }
 
-    /// Waits until the world is known: every kind has been read completely once, or does not exist. Not waiting for a
+    /// Waits until the snapshot is known: every kind has been read completely once, or does not exist. Not waiting for a
     /// kind that does not exist lets the last objects go when the CRDs are being deleted.
     pub async fn completed(&self) {
         for kind in &self.progress {
@@ -108,7 +108,7 @@ impl Kubernetes {
     /// Takes in how far a broker is that the operator runs itself; `None`: it does not run it any more.
     pub fn set_engine(&self, key: &ObjectKey, state: Option<EngineState>) {
         let change = self.shared.cache.lock().engine(key, state);
-        if change == Change::World {
+        if change == Change::Relevant {
             self.shared.bump();
         }
     }
@@ -121,8 +121,8 @@ impl dereference::Secrets for Kubernetes {
 }
 
 impl Source for Kubernetes {
-    fn world(&self) -> Arc<World> {
-        self.shared.cache.lock().world()
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.cache.lock().snapshot()
     }
 
     fn changed(&self) -> channel::Receiver<u64> {

@@ -6,22 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{Either, join_all};
 
-use super::desired::describe;
 use super::difference::{Plan, Step};
 use super::observe::Observed;
 use crate::broker::{Client, Error, Operation};
 use crate::metrics::Metrics;
 use crate::object::{ObjectKey, Reason};
-use crate::topology::{End, Identity, Name, Topology};
+use crate::topology::{Effect, Identity, Name, Need, Topology};
 
 /// Queues whose messages are counted at the same time.
 const COUNTS: usize = 16;
 
-/// How a plan came out.
+/// The outcome of a plan.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// What a resource came to own (`true`) or gave up (`false`).
-    pub moved: Vec<(ObjectKey, Identity, bool)>,
+    /// Objects that resources came to own, or gave up.
+    pub moved: Vec<Moved>,
     /// The first failure of each resource, and what failed.
     pub failed: BTreeMap<ObjectKey, Failure>,
     /// Resources for which something was done.
@@ -30,7 +29,14 @@ pub struct Applied {
     pub lost: Option<String>,
 }
 
-/// Why a step did not succeed.
+/// The effect of a step for its resource: it owns what stands now, and gave up what is gone.
+#[derive(Debug)]
+pub struct Moved {
+    pub key: ObjectKey,
+    pub effect: Effect,
+}
+
+/// A step that did not succeed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
@@ -38,7 +44,7 @@ pub struct Failure {
     pub retry: Retry,
 }
 
-/// When a failed step is worth another try, beside a change of the resource.
+/// The time after which a failed step is worth another try, beside a change of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// With back-off: it may work soon.
@@ -55,6 +61,10 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
         let phase = first.phase();
         let (steps, later) = rest.split_at(rest.partition_point(|step| step.phase() <= phase));
         rest = later;
+        if let Err(error) = look_again(client, steps, observed).await {
+            applied.lost = Some(error.to_string());
+            break;
+        }
         let ready: Vec<&Step> = steps
             .iter()
             .filter(|step| is_ready(step, observed, &mut applied))
@@ -80,54 +90,74 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
     applied
 }
 
-/// Whether a step still makes sense after the phases before it.
+/// Lists the broker again before virtual hosts go that must be empty: the broker would take along whatever stands in
+/// them.
+async fn look_again<C: Client>(client: &C, steps: &[Step], observed: &mut Observed) -> Result<(), Error> {
+    if steps.iter().any(|step| must_be_empty(&step.operation).is_some()) {
+        *observed = Observed::listed(client.list().await?);
+    }
+    Ok(())
+}
+
+fn must_be_empty(operation: &Operation) -> Option<&Name> {
+    match operation {
+        Operation::Remove {
+            identity: Identity::Vhost(name),
+            if_free: true,
+        } => Some(name),
+        _ => None,
+    }
+}
+
+/// True when a step still makes sense after the phases before it.
 fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
     if applied.failed.contains_key(&step.key) {
         return false;
     }
-    let Operation::Bind(binding) = &step.operation else {
-        return true;
-    };
     let topology = &observed.topology;
-    let missing = if !topology.has_end(End::Exchange, &binding.source_name()) {
-        Some((Reason::WaitingForSource, Identity::Exchange(binding.source_name())))
-    } else if !topology.has_end(binding.end, &binding.destination_name()) {
-        let end = match binding.end {
-            End::Exchange => Identity::Exchange(binding.destination_name()),
-            End::Queue => Identity::Queue(binding.destination_name()),
-        };
-        Some((Reason::WaitingForDestination, end))
-    } else {
-        None
-    };
-    let Some((reason, end)) = missing else { return true };
-    let failure = Failure {
-        reason,
-        message: format!("{} does not exist", describe(&end)),
-        retry: Retry::Soon,
+    let inside = must_be_empty(&step.operation).and_then(|name| topology.inside(name));
+    let failure = match (step.operation.missing(topology), inside) {
+        (None, None) => return true,
+        (Some(need), _) => Failure {
+            reason: need.reason,
+            message: format!("{} does not exist", need.target),
+            retry: Retry::Soon,
+        },
+        (None, Some(inside)) => Failure {
+            reason: Reason::DeletionBlocked,
+            message: format!(
+                "{} is not empty, there is {inside}; set deletionPolicy to Delete or Retain, or empty it",
+                step.operation.identity()
+            ),
+            retry: Retry::Soon,
+        },
     };
     applied.failed.insert(step.key.clone(), failure);
     false
 }
 
-/// The queue that the broker would not spare when it holds messages, so that somebody must count them first.
+/// The queue that the broker would not spare when it holds messages, so that they must be counted first.
 ///
 /// RabbitMQ 4.3 deletes only classic queues on condition: a quorum queue answers `if-empty` with 540 and closes the
 /// connection, a stream ignores it and is deleted with all it holds.
 fn uncounted<'a>(operation: &'a Operation, topology: &Topology) -> Option<&'a Name> {
-    let Operation::DeleteQueue { name, if_empty: true } = operation else {
+    let Operation::Remove {
+        identity: Identity::Queue(name),
+        if_free: true,
+    } = operation
+    else {
         return None;
     };
     let type_ = topology.queues.get(name)?.arguments().get("x-queue-type")?;
     (type_ != "classic").then_some(name)
 }
 
-/// What goes to the broker for an operation: without a condition where the messages were counted.
+/// The operation as it goes to the broker: without a condition where the messages were counted.
 fn sent(operation: &Operation, topology: &Topology) -> Operation {
     match uncounted(operation, topology) {
-        Some(name) => Operation::DeleteQueue {
-            name: name.clone(),
-            if_empty: false,
+        Some(name) => Operation::Remove {
+            identity: Identity::Queue(name.clone()),
+            if_free: false,
         },
         None => operation.clone(),
     }
@@ -155,13 +185,12 @@ async fn count_first<'a, C: Client>(
         counted.extend(some.iter().copied().zip(join_all(counts).await));
     }
     for (step, count) in counted {
-        let (identity, _) = step.operation.effect();
         let failure = match count {
             Ok(None | Some(0)) => {
                 empty.push(step);
                 continue;
             }
-            Ok(Some(count)) => blocked(&describe(&identity), count, ""),
+            Ok(Some(count)) => blocked(&step.operation.identity(), count, ""),
             Err(error) if error.is_away() => {
                 applied.lost = Some(error.to_string());
                 return Vec::new();
@@ -176,8 +205,10 @@ async fn count_first<'a, C: Client>(
 fn succeed(step: &Step, observed: &mut Observed, applied: &mut Applied) {
     observed.done(&step.operation);
     applied.touched.insert(step.key.clone());
-    let (identity, gained) = step.operation.effect();
-    applied.moved.push((step.key.clone(), identity, gained));
+    applied.moved.push(Moved {
+        key: step.key.clone(),
+        effect: step.operation.effect(),
+    });
 }
 
 async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut Observed, applied: &mut Applied) {
@@ -186,9 +217,15 @@ async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut O
         return;
     }
     let failure = match (&step.operation, &error) {
-        (Operation::DeleteQueue { name, if_empty: true }, Error::Refused { code: 406, text }) => {
+        (
+            Operation::Remove {
+                identity: identity @ Identity::Queue(name),
+                if_free: true,
+            },
+            Error::Refused { code: 406, text },
+        ) => {
             let count = client.message_count(name).await.ok().flatten().unwrap_or_default();
-            blocked(&describe(&Identity::Queue(name.clone())), count, text)
+            blocked(identity, count, text)
         }
         (operation, error) => judge(operation, error),
     };
@@ -202,7 +239,7 @@ async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut O
     applied.failed.insert(step.key.clone(), failure);
 }
 
-fn blocked(what: &str, count: u32, text: &str) -> Failure {
+fn blocked(what: &Identity, count: u32, text: &str) -> Failure {
     let message = match count {
         0 => format!("{what} holds messages ({text}); set deletionPolicy to Delete or Retain, or empty it"),
         1 => format!("{what} holds 1 message; set deletionPolicy to Delete or Retain, or empty it"),
@@ -215,23 +252,39 @@ fn blocked(what: &str, count: u32, text: &str) -> Failure {
     }
 }
 
-/// The meaning of a broker's answer, by reply code (AMQP 0-9-1, 1.2) and RabbitMQ's texts.
+/// The meaning of a broker's answer.
 pub fn judge(operation: &Operation, error: &Error) -> Failure {
-    let deletes = matches!(
-        operation,
-        Operation::DeleteQueue { .. } | Operation::DeleteExchange { .. }
-    );
     let (reason, retry) = match error {
+        Error::Refused { code, .. } if operation.request().is_some() => judge_http(*code),
+        error => judge_amqp(operation, error),
+    };
+    let message = match error {
+        Error::Refused {
+            code: code @ (405 | 501),
+            text,
+        } if operation.request().is_some() => format!("the broker cannot do this: it answered {code} {text}"),
+        Error::Refused { code, text } => format!("the broker answered {code} {text}"),
+        other => other.to_string(),
+    };
+    Failure { reason, message, retry }
+}
+
+/// By reply code (AMQP 0-9-1, 1.2) and RabbitMQ's texts.
+fn judge_amqp(operation: &Operation, error: &Error) -> (Reason, Retry) {
+    let (needs, deletes) = match operation {
+        Operation::Declare(declared) => (declared.identity().needs(), false),
+        Operation::Remove { identity, .. } => (Vec::new(), identity.target().is_some()),
+    };
+    match error {
         Error::Vhost(_) => (Reason::WaitingForVhost, Retry::Soon),
         Error::Unencodable(_) => (Reason::InvalidArgument, Retry::Rarely),
         Error::Refused { code: 406, .. } if deletes => (Reason::DeletionBlocked, Retry::Soon),
-        Error::Refused { code: 404, text } => match operation {
-            Operation::Bind(binding) if text.contains(&format!("no exchange '{}'", binding.source)) => {
-                (Reason::WaitingForSource, Retry::Soon)
-            }
-            Operation::Bind(_) => (Reason::WaitingForDestination, Retry::Soon),
-            _ => (Reason::BrokerError, Retry::Soon),
-        },
+        Error::Refused { code: 404, text } => {
+            let named =
+                |need: &&Need| text.contains(&format!("no {} '{}'", need.target.kind.word(), need.target.name.name));
+            let need = needs.iter().find(named).or(needs.last());
+            (need.map_or(Reason::BrokerError, |need| need.reason), Retry::Soon)
+        }
         Error::Refused { code: 406, text } if text.contains("inequivalent arg") => (Reason::Mismatch, Retry::Soon),
         Error::Refused { code: 403 | 530, .. } => (Reason::NotAllowed, Retry::Rarely),
         Error::Refused {
@@ -241,22 +294,28 @@ pub fn judge(operation: &Operation, error: &Error) -> Failure {
         // RabbitMQ 4.3 answers so to a feature that is off, such as a queue that is neither durable nor exclusive.
         Error::Refused { code: 541, text } if text.contains("deprecated") => (Reason::InvalidArgument, Retry::Rarely),
         Error::Refused { .. } | Error::Credentials(_) | Error::Unreachable(_) => (Reason::BrokerError, Retry::Soon),
-    };
-    let message = match error {
-        Error::Refused { code, text } => format!("the broker answered {code} {text}"),
-        other => other.to_string(),
-    };
-    Failure { reason, message, retry }
+    }
+}
+
+/// By status code. 401: the user may read and not write; 405 and 501: the broker cannot do such a thing.
+fn judge_http(code: u16) -> (Reason, Retry) {
+    match code {
+        401 | 403 => (Reason::NotAllowed, Retry::Rarely),
+        400 | 405 | 409 | 413 | 414 | 422 | 501 => (Reason::InvalidArgument, Retry::Rarely),
+        _ => (Reason::BrokerError, Retry::Soon),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{Name, QueueDefinition};
+    use crate::topology::vhost::VhostDefinition;
+    use crate::topology::{Declared, Named, QueueDefinition};
 
     #[test]
     fn answers_have_a_meaning() {
-        let declare = Operation::DeclareQueue(Name::new("/", "q"), QueueDefinition::default());
+        let queue = Named::new(Name::new("/", "q"), QueueDefinition::default());
+        let declare = Operation::Declare(Declared::Queue(queue));
         let refused = |code, text: &str| Error::Refused {
             code,
             text: text.to_owned(),
@@ -302,6 +361,16 @@ mod tests {
         ] {
             let failure = judge(&declare, &error);
             assert_eq!((failure.reason, failure.retry), (reason, retry), "{error}");
+        }
+        let vhost = Named::new(Name::new("", "shop"), VhostDefinition::default());
+        let put = Operation::Declare(Declared::Vhost(vhost));
+        for (code, reason, retry) in [
+            (401, Reason::NotAllowed, Retry::Rarely),
+            (405, Reason::InvalidArgument, Retry::Rarely),
+            (503, Reason::BrokerError, Retry::Soon),
+        ] {
+            let failure = judge(&put, &refused(code, ""));
+            assert_eq!((failure.reason, failure.retry), (reason, retry), "{code}");
         }
         let failure = judge(&declare, &refused(406, "PRECONDITION_FAILED - invalid arg"));
         assert_eq!(

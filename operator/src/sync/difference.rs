@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::desired::{Deletion, Desired, Item, Standing, Thing, describe};
+use super::desired::{Desired, Item, Standing};
 use crate::object::{ObjectKey, Reason};
 use crate::resource::AdoptionPolicy;
-use crate::topology::{
-    Arguments, BindingDefinition, End, ExchangeDefinition, Identity, Name, Operation, QueueDefinition, Topology,
-};
+use crate::topology::{Declared, Deletion, Identity, Need, Operation, Phase, Target, Topology};
 
-/// What resources own on the broker, as far as they own anything. A binding that is being edited owns two for a while.
+/// Objects on the broker by the resource that owns them. A binding that is being edited owns two for a while.
 pub type Owned = BTreeMap<ObjectKey, BTreeSet<Identity>>;
 
 /// One operation, and for which resource it is.
@@ -22,36 +20,18 @@ pub struct Step {
     pub operation: Operation,
 }
 
-/// Parts of a plan; all steps of one phase may go at once, the next phase needs the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    Exchanges,
-    Queues,
-    Binds,
-    Unbinds,
-    QueueDeletions,
-    ExchangeDeletions,
-}
-
 impl Step {
     pub fn phase(&self) -> Phase {
-        match self.operation {
-            Operation::DeclareExchange(..) => Phase::Exchanges,
-            Operation::DeclareQueue(..) => Phase::Queues,
-            Operation::Bind(_) => Phase::Binds,
-            Operation::Unbind(_) => Phase::Unbinds,
-            Operation::DeleteQueue { .. } => Phase::QueueDeletions,
-            Operation::DeleteExchange { .. } => Phase::ExchangeDeletions,
-        }
+        self.operation.phase()
     }
 
     /// Creates rather than takes away: needs the finalizer first.
     pub fn creates(&self) -> bool {
-        self.phase() <= Phase::Binds
+        self.operation.declares()
     }
 }
 
-/// What is to be said of a resource, unless a step for it fails.
+/// The verdict on a resource, unless a step for it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The broker has (after the steps) what the resource wants, and the resource owns it.
@@ -64,7 +44,7 @@ pub enum Verdict {
     Released(Option<String>),
 }
 
-/// What to do, in order, and what to say.
+/// Things to do, in order, and things to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Sorted by [`Phase`].
@@ -85,7 +65,7 @@ pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan
     for item in &desired.items {
         let mine = owned.get(&item.key).unwrap_or(&nothing);
         let verdict = match &item.standing {
-            Standing::Wanted(thing) => context.wanted(item, thing, mine, &mut plan.steps),
+            Standing::Wanted(declared) => context.wanted(item, declared, mine, &mut plan.steps),
             Standing::Leaving { .. } => context.leaving(item, mine, &mut plan.steps),
             Standing::Paused => Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
             Standing::Refused(Reason::Conflict, message) => Verdict::Disowned(Reason::Conflict, message.clone()),
@@ -97,198 +77,106 @@ pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan
     plan
 }
 
-/// Queues and exchanges that this plan creates: a binding to them can follow in the same plan.
-fn coming<'a>(desired: &'a Desired, observed: &Topology) -> BTreeSet<(End, &'a Name)> {
+/// Objects that this plan makes: what needs them can follow in the same plan.
+fn coming(desired: &Desired, observed: &Topology) -> BTreeSet<Target> {
     let wanted = desired.items.iter().filter_map(|item| match &item.standing {
-        Standing::Wanted(Thing::Exchange(name, _)) => Some((End::Exchange, name)),
-        Standing::Wanted(Thing::Queue(name, _)) => Some((End::Queue, name)),
+        Standing::Wanted(declared) => declared.identity().target(),
         _ => None,
     });
-    wanted.filter(|(end, name)| !observed.has_end(*end, name)).collect()
+    wanted.filter(|target| !observed.has(target)).collect()
 }
 
 struct Context<'a> {
     desired: &'a Desired,
     observed: &'a Topology,
-    coming: &'a BTreeSet<(End, &'a Name)>,
+    coming: &'a BTreeSet<Target>,
 }
 
 impl Context<'_> {
-    fn wanted(&self, item: &Item, thing: &Thing, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
-        let identity = thing.identity();
+    fn wanted(&self, item: &Item, declared: &Declared, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
+        let identity = declared.identity();
         let owns = mine.contains(&identity);
-        if let Thing::Binding(binding) = thing {
-            return self.wanted_binding(item, binding, mine, steps);
-        }
-        if let (false, Some(other)) = (owns, mine.first()) {
-            let message = format!(
-                "it is {} and cannot become {}: the name cannot change, make a new resource",
-                describe(other),
-                describe(&identity)
-            );
+        let others = || mine.iter().filter(|other| **other != identity);
+        if let (false, false, Some(other)) = (declared.moves(), owns, others().next()) {
+            let message =
+                format!("it is {other} and cannot become {identity}: the name cannot change, make a new resource");
             return Verdict::Not(Reason::Immutable, message);
         }
-        let (found, differences, operation) = match thing {
-            Thing::Exchange(name, wanted) => {
-                let found = self.observed.exchanges.get(name);
-                let differences = found.map(|found| exchange_differences(wanted, found));
-                let operation = Operation::DeclareExchange(name.clone(), wanted.clone());
-                (found.is_some(), differences.unwrap_or_default(), operation)
-            }
-            Thing::Queue(name, wanted) => {
-                let found = self.observed.queues.get(name);
-                let differences = found.map(|found| queue_differences(wanted, found));
-                let operation = Operation::DeclareQueue(name.clone(), wanted.clone());
-                (found.is_some(), differences.unwrap_or_default(), operation)
-            }
-            Thing::Binding(_) => return Verdict::Synced(identity),
+        let differences = declared.differences(self.observed);
+        let makes = match &differences {
+            None => true,
+            Some(differences) => declared.is_mutable() && !differences.is_empty(),
         };
-        if !found {
+        let verdict = match differences {
+            None => match self.missing(&identity) {
+                Some(need) => Verdict::Not(need.reason, format!("{} does not exist", need.target)),
+                None => Verdict::Synced(identity.clone()),
+            },
+            Some(differences) => settle(item.adoption, owns, &differences, declared),
+        };
+        if !matches!(verdict, Verdict::Synced(_)) {
+            return verdict;
+        }
+        if makes {
             steps.push(Step {
                 key: item.key.clone(),
-                operation,
+                operation: Operation::Declare(declared.clone()),
             });
-            return Verdict::Synced(identity);
         }
-        settle(item.adoption, owns, differences, identity)
+        // An edited binding: the new one is added, then the old one taken away.
+        if declared.moves() {
+            steps.extend(others().filter_map(|old| self.removal(item, old)));
+        }
+        verdict
     }
 
-    /// A binding has no properties beside its identity: an edit adds the new one, then takes the old one away.
-    fn wanted_binding(
-        &self,
-        item: &Item,
-        binding: &BindingDefinition,
-        mine: &BTreeSet<Identity>,
-        steps: &mut Vec<Step>,
-    ) -> Verdict {
-        let identity = Identity::Binding(binding.clone());
-        if !self.observed.bindings.contains(binding) {
-            let source = binding.source_name();
-            let destination = binding.destination_name();
-            let stands = |end, name| self.observed.has_end(end, name) || self.coming.contains(&(end, name));
-            if !stands(End::Exchange, &source) {
-                return Verdict::Not(
-                    Reason::WaitingForSource,
-                    format!("{} does not exist", describe(&Identity::Exchange(source))),
-                );
-            }
-            if !stands(binding.end, &destination) {
-                let end = match binding.end {
-                    End::Exchange => Identity::Exchange(destination),
-                    End::Queue => Identity::Queue(destination),
-                };
-                return Verdict::Not(
-                    Reason::WaitingForDestination,
-                    format!("{} does not exist", describe(&end)),
-                );
-            }
-            steps.push(Step {
-                key: item.key.clone(),
-                operation: Operation::Bind(binding.clone()),
-            });
-        }
-        for old in mine.iter().filter(|old| **old != identity) {
-            steps.extend(self.removal(item, old));
-        }
-        Verdict::Synced(identity)
+    /// The first of what an object needs that neither stands nor is about to be made.
+    fn missing(&self, identity: &Identity) -> Option<Need> {
+        let stands = |target: &Target| self.observed.has(target) || self.coming.contains(target);
+        identity.needs().into_iter().find(|need| !stands(&need.target))
     }
 
     fn leaving(&self, item: &Item, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
         if item.deletion != Deletion::Retain {
-            for owned in mine {
-                steps.extend(self.removal(item, owned));
-            }
+            steps.extend(mine.iter().filter_map(|owned| self.removal(item, owned)));
         }
         Verdict::Released(None)
     }
 
-    /// How something owned is taken away; `None` when it is gone already, when another resource has claimed it
+    /// The step that takes something owned away; `None` when it is gone already, when another resource has claimed it
     /// meanwhile (and takes it over), or when it is the broker's own.
     fn removal(&self, item: &Item, owned: &Identity) -> Option<Step> {
         if self.desired.claims.get(owned).is_some_and(|owner| *owner != item.key) {
             return None;
         }
-        let free = item.deletion == Deletion::DeleteIfFree;
-        let operation = match owned {
-            Identity::Queue(name) => {
-                (self.observed.queues.contains_key(name) && !name.is_reserved()).then(|| Operation::DeleteQueue {
-                    name: name.clone(),
-                    if_empty: free,
-                })
-            }
-            Identity::Exchange(name) => {
-                (self.observed.exchanges.contains_key(name) && !name.is_reserved()).then(|| Operation::DeleteExchange {
-                    name: name.clone(),
-                    if_unused: free,
-                })
-            }
-            Identity::Binding(binding) => self
-                .observed
-                .bindings
-                .contains(binding)
-                .then(|| Operation::Unbind(binding.clone())),
-        };
-        operation.map(|operation| Step {
+        (self.observed.contains(owned) && !owned.is_reserved()).then(|| Step {
             key: item.key.clone(),
-            operation,
+            operation: Operation::Remove {
+                identity: owned.clone(),
+                if_free: item.deletion == Deletion::DeleteIfFree,
+            },
         })
     }
 }
 
-/// A queue or exchange that stands: whose is it, and is it as wanted?
-fn settle(adoption: AdoptionPolicy, owns: bool, differences: Vec<String>, identity: Identity) -> Verdict {
-    let what = describe(&identity);
+/// The verdict on an object that stands: whose is it, and is it as wanted?
+fn settle(adoption: AdoptionPolicy, owns: bool, differences: &[String], declared: &Declared) -> Verdict {
+    let identity = declared.identity();
     match (owns, adoption, differences.is_empty()) {
         (true, _, true) | (false, AdoptionPolicy::IfEqual | AdoptionPolicy::Always, true) => Verdict::Synced(identity),
+        (true, ..) | (false, AdoptionPolicy::Always, false) if declared.is_mutable() => Verdict::Synced(identity),
         (true, ..) | (false, AdoptionPolicy::Always, false) => Verdict::Not(
             Reason::Immutable,
-            format!("{what} cannot be changed in place: {}", differences.join("; ")),
+            format!("{identity} cannot be changed in place: {}", differences.join("; ")),
         ),
         (false, AdoptionPolicy::IfEqual, false) => Verdict::Disowned(
             Reason::Mismatch,
-            format!("{what} exists and differs: {}", differences.join("; ")),
+            format!("{identity} exists and differs: {}", differences.join("; ")),
         ),
         (false, AdoptionPolicy::Never, _) => Verdict::Disowned(
             Reason::Mismatch,
-            format!("{what} exists already, and adoptionPolicy is Never"),
+            format!("{identity} exists already, and adoptionPolicy is Never"),
         ),
-    }
-}
-
-fn queue_differences(wanted: &QueueDefinition, found: &QueueDefinition) -> Vec<String> {
-    let mut list = Vec::new();
-    compare(&mut list, "durable", &wanted.durable, &found.durable);
-    compare(&mut list, "autoDelete", &wanted.auto_delete, &found.auto_delete);
-    compare(&mut list, "exclusive", &wanted.exclusive, &found.exclusive);
-    compare_arguments(&mut list, wanted.arguments(), found.arguments());
-    list
-}
-
-fn exchange_differences(wanted: &ExchangeDefinition, found: &ExchangeDefinition) -> Vec<String> {
-    let mut list = Vec::new();
-    compare(&mut list, "type", &wanted.kind, &found.kind);
-    compare(&mut list, "durable", &wanted.durable, &found.durable);
-    compare(&mut list, "autoDelete", &wanted.auto_delete, &found.auto_delete);
-    compare(&mut list, "internal", &wanted.internal, &found.internal);
-    compare_arguments(&mut list, &wanted.arguments, &found.arguments);
-    list
-}
-
-fn compare<T: PartialEq + std::fmt::Display>(list: &mut Vec<String>, field: &str, wanted: &T, found: &T) {
-    if wanted != found {
-        list.push(format!("{field} is {found} on the broker, wanted {wanted}"));
-    }
-}
-
-fn compare_arguments(list: &mut Vec<String>, wanted: &Arguments, found: &Arguments) {
-    let names: BTreeSet<&str> = wanted.iter().chain(found.iter()).map(|(name, _)| name).collect();
-    for name in names {
-        let show = |arguments: &Arguments| match arguments.get(name) {
-            None if name == "x-queue-type" => "\"classic\"".to_owned(),
-            None => "not set".to_owned(),
-            Some(value) => value.to_string(),
-        };
-        compare(list, name, &show(wanted), &show(found));
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
 use crate::broker::Operation;
-use crate::object::{Meta, QueueNumbers, Reason, StatusReport, Tri};
+use crate::object::{ConditionStatus, Meta, QueueNumbers, Reason, StatusReport};
 
 /// What is known of one resource.
 #[derive(Debug)]
@@ -50,7 +50,9 @@ impl Memory {
 
     /// Was last reported as Ready.
     pub(super) fn is_ready(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.ready == Tri::True)
+        self.last
+            .as_ref()
+            .is_some_and(|last| last.ready == ConditionStatus::True)
     }
 
     /// The failure that still stands: the same steps have failed, and it is not yet time to try again.
@@ -105,7 +107,7 @@ fn jitter(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{Name, QueueDefinition};
+    use crate::topology::{Declared, Name, Named, QueueDefinition};
 
     #[test]
     fn backoff_grows_to_its_limit() {
@@ -118,7 +120,12 @@ mod tests {
 
     #[test]
     fn a_failure_stands_until_it_is_due_or_something_else_is_wanted() {
-        let operation = |name: &str| Operation::DeclareQueue(Name::new("/", name), QueueDefinition::default());
+        let operation = |name: &str| {
+            Operation::Declare(Declared::Queue(Named::new(
+                Name::new("/", name),
+                QueueDefinition::default(),
+            )))
+        };
         let mut memory = Memory {
             uid: String::new(),
             finalized: false,

@@ -6,31 +6,33 @@ use std::collections::BTreeSet;
 
 use super::desired::Relevant;
 use crate::broker::{BindingEvent, Event, Operation};
-use crate::topology::{Arguments, BindingDefinition, End, Name, Topology};
+use crate::object::Kind;
+use crate::topology::{Arguments, BindingDefinition, End, Identity, Name, Target, Topology};
 
 /// Most names that are remembered as created since the last list; beyond that the next pass lists again.
 const MOST_UNLISTED: usize = 10_000;
 
-/// Whether an event is about something that resources depend on. On a shared broker most are not.
+/// True when an event is about something that resources depend on. On a shared broker most are not.
 pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
-    let has = |end, vhost: &str, name: &str| relevant.contains(&(end, Name::new(vhost, name)));
+    let has = |kind, name: Name| relevant.contains(&Target::new(kind, name));
     match event {
-        Event::QueueCreated(name) | Event::QueueDeleted(name) => has(End::Queue, &name.vhost, &name.name),
-        Event::ExchangeCreated(name) | Event::ExchangeDeleted(name) => has(End::Exchange, &name.vhost, &name.name),
+        Event::QueueCreated(name) | Event::QueueDeleted(name) => has(Kind::Queue, name.clone()),
+        Event::ExchangeCreated(name) | Event::ExchangeDeleted(name) => has(Kind::Exchange, name.clone()),
         Event::BindingCreated(binding) | Event::BindingDeleted(binding) => {
-            let end = if binding.to_queue { End::Queue } else { End::Exchange };
-            has(End::Exchange, &binding.vhost, &binding.source) && has(end, &binding.vhost, &binding.destination)
+            let end = if binding.to_queue { Kind::Queue } else { Kind::Exchange };
+            has(Kind::Exchange, Name::new(&binding.vhost, &binding.source))
+                && has(end, Name::new(&binding.vhost, &binding.destination))
         }
         Event::Lost(_) => true,
     }
 }
 
-/// What is known of a broker.
+/// Knowledge of a broker.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     pub topology: Topology,
     /// Created by others since the last list; an event does not say their definition exactly.
-    unlisted: BTreeSet<(End, Name)>,
+    unlisted: BTreeSet<Target>,
     /// Something is known to be unknown: list before the next difference.
     stale: bool,
 }
@@ -44,7 +46,7 @@ impl Observed {
         }
     }
 
-    /// Whether something that is asked for was changed in a way that only a list can show.
+    /// True when something that is asked for was changed in a way that only a list can show.
     pub fn needs_list(&self, relevant: &Relevant) -> bool {
         self.stale || self.unlisted.len() > MOST_UNLISTED || !self.unlisted.is_disjoint(relevant)
     }
@@ -63,15 +65,15 @@ impl Observed {
     /// changes are known already, so their echo changes nothing.
     pub fn hear(&mut self, event: &Event) -> bool {
         match event {
-            Event::QueueCreated(name) => self.appeared(End::Queue, name),
-            Event::ExchangeCreated(name) => self.appeared(End::Exchange, name),
+            Event::QueueCreated(name) => self.appeared(Kind::Queue, name),
+            Event::ExchangeCreated(name) => self.appeared(Kind::Exchange, name),
             Event::QueueDeleted(name) => {
-                self.unlisted.remove(&(End::Queue, name.clone()));
-                self.topology.remove_queue(name)
+                self.unlisted.remove(&Target::new(Kind::Queue, name.clone()));
+                self.topology.remove(&Identity::Queue(name.clone()))
             }
             Event::ExchangeDeleted(name) => {
-                self.unlisted.remove(&(End::Exchange, name.clone()));
-                self.topology.remove_exchange(name)
+                self.unlisted.remove(&Target::new(Kind::Exchange, name.clone()));
+                self.topology.remove(&Identity::Exchange(name.clone()))
             }
             Event::BindingCreated(event) => match definition(event) {
                 Some(binding) => self.topology.bindings.insert(binding),
@@ -82,8 +84,9 @@ impl Observed {
         }
     }
 
-    fn appeared(&mut self, end: End, name: &Name) -> bool {
-        !self.topology.has_end(end, name) && self.unlisted.insert((end, name.clone()))
+    fn appeared(&mut self, kind: Kind, name: &Name) -> bool {
+        let target = Target::new(kind, name.clone());
+        !self.topology.has(&target) && self.unlisted.insert(target)
     }
 
     /// With arguments, all bindings that it could be are taken for gone: making one again that stands is harmless.
@@ -102,32 +105,12 @@ impl Observed {
 
     /// Takes in an operation that the broker has done for us.
     pub fn done(&mut self, operation: &Operation) {
-        let topology = &mut self.topology;
-        match operation {
-            Operation::DeclareExchange(name, definition) => {
-                topology.exchanges.insert(name.clone(), definition.clone());
-            }
-            Operation::DeclareQueue(name, definition) => {
-                topology.queues.insert(name.clone(), definition.clone());
-            }
-            Operation::Bind(binding) => {
-                topology.bindings.insert(binding.clone());
-            }
-            Operation::Unbind(binding) => {
-                topology.bindings.remove(binding);
-            }
-            Operation::DeleteQueue { name, .. } => {
-                topology.remove_queue(name);
-            }
-            Operation::DeleteExchange { name, .. } => {
-                topology.remove_exchange(name);
-            }
-        }
+        operation.apply(&mut self.topology);
     }
 }
 
 /// The binding that an event tells of; `None` with arguments, which an event does not tell exactly, and for the default
-/// exchange, whose bindings nobody makes.
+/// exchange, whose bindings are not made.
 fn definition(event: &BindingEvent) -> Option<BindingDefinition> {
     (!event.has_arguments && !event.source.is_empty()).then(|| BindingDefinition {
         vhost: event.vhost.clone(),
@@ -144,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::topology::QueueDefinition;
+    use crate::topology::{Declared, Named, QueueDefinition};
 
     fn binding(key: &str, arguments: serde_json::Value) -> BindingDefinition {
         BindingDefinition {
@@ -172,13 +155,14 @@ mod tests {
     fn our_own_changes_are_known_already() {
         let mut observed = Observed::default();
         let name = Name::new("/", "invoices");
-        observed.done(&Operation::DeclareQueue(name.clone(), QueueDefinition::default()));
+        let queue = Named::new(name.clone(), QueueDefinition::default());
+        observed.done(&Operation::Declare(Declared::Queue(queue)));
         assert!(!observed.hear(&Event::QueueCreated(name.clone())));
-        observed.done(&Operation::Bind(binding("a", json!({}))));
+        observed.done(&Operation::Declare(Declared::Binding(binding("a", json!({})))));
         assert!(!observed.hear(&Event::BindingCreated(event("a", false))));
-        observed.done(&Operation::DeleteQueue {
-            name: name.clone(),
-            if_empty: true,
+        observed.done(&Operation::Remove {
+            identity: Identity::Queue(name.clone()),
+            if_free: true,
         });
         assert!(!observed.hear(&Event::QueueDeleted(name)));
     }
@@ -190,7 +174,7 @@ mod tests {
         let event = Event::QueueCreated(name.clone());
         assert!(observed.hear(&event));
         assert!(!observed.needs_list(&BTreeSet::new()) && !concerns(&event, &BTreeSet::new()));
-        let relevant = BTreeSet::from([(End::Queue, name.clone())]);
+        let relevant = BTreeSet::from([Target::new(Kind::Queue, name.clone())]);
         assert!(concerns(&event, &relevant));
         assert!(observed.needs_list(&relevant));
         observed.hear(&Event::QueueDeleted(name));

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::apply::{Applied, Failure, Retry, apply};
+use super::apply::{Applied, Failure, Moved, Retry, apply};
 use super::away::Away;
-use super::desired::{Desired, Relevant, Standing, describe, desired};
+use super::desired::{Desired, Relevant, Standing, desired};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
 use super::link::{Link, Up};
@@ -21,8 +21,10 @@ use super::report::{offline, recall, report};
 use super::shared::Shared;
 use super::tell::{FIRST_ATTEMPT, Teller};
 use crate::broker::{Client, Connector, Error, Operation};
-use crate::object::{ObjectKey, Reason, World};
+use crate::object::{ObjectKey, Reason, Snapshot};
+use crate::resource::BrokerSpec;
 use crate::source::Source;
+use crate::topology::Effect;
 
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
@@ -60,14 +62,14 @@ impl<S: Source, N: Connector> Pass<S, N> {
     /// Cancelling it loses nothing that the next pass does not find out again.
     pub(super) async fn run(&mut self, link: &mut Link<N::Client>, changed: bool) -> Option<Instant> {
         self.wake = None;
-        let world = self.shared.source.world();
-        let broker = world.brokers.get(&self.key);
-        let mut desired = desired(&world, &self.key);
-        self.remember(&world, &mut desired);
+        let snapshot = self.shared.source.snapshot();
+        let broker = snapshot.get::<BrokerSpec>(&self.key);
+        let mut desired = desired(&snapshot, &self.key);
+        self.remember(&snapshot, &mut desired);
         let mended = link.is_mended(self.shared.source.as_ref(), changed, broker).await;
         match broker {
             Some(broker) => {
-                let engine = world.engines.get(&self.key).map(Arc::as_ref);
+                let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
                 let due = link.tend(&self.shared, broker, engine, mended);
                 self.wake_by(due);
             }
@@ -90,7 +92,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             self.go_without(link, &desired).await;
         }
         if let Some(broker) = broker {
-            self.tell.broker(broker, &world, &desired, &self.memory, link);
+            self.tell.broker(broker, &snapshot, &desired, &self.memory, link);
         }
         self.tell.count(&desired, &self.memory);
         let resync = link.up().map(|up| up.listed + self.resync(up));
@@ -105,14 +107,14 @@ impl<S: Source, N: Connector> Pass<S, N> {
 
     /// Recalls what resources own that were not known before, forgets those that are gone, and leaves those alone that
     /// are only waiting to vanish.
-    fn remember(&mut self, world: &World, desired: &mut Desired) {
+    fn remember(&mut self, snapshot: &Snapshot, desired: &mut Desired) {
         for item in &desired.items {
             let leaving = matches!(item.standing, Standing::Leaving { .. });
             let known = self
                 .memory
                 .get(&item.key)
                 .is_some_and(|memory| memory.uid == item.uid && (leaving || !memory.released));
-            if let (false, Some(meta)) = (known, world.meta(&item.key)) {
+            if let (false, Some(meta)) = (known, snapshot.meta(&item.key)) {
                 self.memory.insert(item.key.clone(), Memory::new(meta));
                 self.owned.insert(item.key.clone(), recall(meta));
             }
@@ -137,7 +139,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let mut plan = difference(desired, &observed.topology, &self.owned);
         let mut failed = self.hold_back(&mut plan);
         self.finalize(desired, &mut plan, &mut failed).await;
-        self.count_repairs(&plan);
+        self.count_repairs(&plan, observed);
         let applied = apply(&up.client, &plan, observed, &self.shared.metrics).await;
         let doubtful = observed.is_doubted();
         self.absorb(link, desired, &plan, applied, failed).await;
@@ -216,11 +218,12 @@ impl<S: Source, N: Connector> Pass<S, N> {
         plan.steps.retain(|step| !failed.contains_key(&step.key));
     }
 
-    fn count_repairs(&self, plan: &Plan) {
+    fn count_repairs(&self, plan: &Plan, observed: &Observed) {
         for step in plan.steps.iter().filter(|step| step.creates()) {
-            let (identity, _) = step.operation.effect();
-            if self.owned.get(&step.key).is_some_and(|owned| owned.contains(&identity)) {
-                tracing::info!("{}: {} was gone, putting it back", step.key, describe(&identity));
+            let identity = step.operation.identity();
+            let owns = self.owned.get(&step.key).is_some_and(|owned| owned.contains(&identity));
+            if owns && !observed.topology.contains(&identity) {
+                tracing::info!("{}: {identity} was gone, putting it back", step.key);
                 self.shared.metrics.repaired(step.key.kind);
             }
         }
@@ -235,9 +238,10 @@ impl<S: Source, N: Connector> Pass<S, N> {
         applied: Applied,
         mut failed: BTreeMap<ObjectKey, Failure>,
     ) {
-        for (key, identity, gained) in applied.moved {
+        for Moved { key, effect } in applied.moved {
+            let Effect { identity, stands } = effect;
             let owned = self.owned.entry(key).or_default();
-            if gained {
+            if stands {
                 owned.insert(identity);
             } else {
                 owned.remove(&identity);

@@ -5,38 +5,49 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::apply::Failure;
 use super::away::{Away, Endpoint};
-use super::desired::{Deletion, Item, Standing, describe, is_set};
+use super::desired::{Item, Standing, is_set};
 use super::difference::Verdict;
 use crate::object::{
-    BrokerFacts, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Tri, Usage,
+    BrokerFacts, ConditionStatus, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Usage,
 };
 use crate::resource::BrokerSpec;
-use crate::topology::{BindingDefinition, Identity, Name};
+use crate::topology::{Deletion, Identity};
 
-/// The three kstatus conditions that belong to a reason: Ready, Reconciling, Stalled.
-pub fn conditions(reason: Reason) -> (Tri, Tri, Tri) {
-    match reason {
-        Reason::Synced => (Tri::True, Tri::False, Tri::False),
+/// The three kstatus conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    pub ready: ConditionStatus,
+    pub reconciling: ConditionStatus,
+    pub stalled: ConditionStatus,
+}
+
+/// The conditions that belong to a reason.
+pub fn conditions(reason: Reason) -> Conditions {
+    let (ready, reconciling, stalled) = match reason {
+        Reason::Synced => (ConditionStatus::True, ConditionStatus::False, ConditionStatus::False),
         Reason::WaitingForBroker
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
-        | Reason::WaitingForVhost => (Tri::Unknown, Tri::True, Tri::False),
+        | Reason::WaitingForVhost => (ConditionStatus::Unknown, ConditionStatus::True, ConditionStatus::False),
         Reason::BrokerError
         | Reason::DeletionBlocked
         | Reason::Starting
         | Reason::Unschedulable
-        | Reason::ImagePull => (Tri::False, Tri::True, Tri::False),
-        Reason::Paused => (Tri::Unknown, Tri::False, Tri::False),
+        | Reason::ImagePull => (ConditionStatus::False, ConditionStatus::True, ConditionStatus::False),
+        Reason::Paused => (ConditionStatus::Unknown, ConditionStatus::False, ConditionStatus::False),
         Reason::Conflict
         | Reason::Mismatch
         | Reason::Immutable
         | Reason::InvalidArgument
         | Reason::NotAllowed
-        | Reason::Crashed => (Tri::False, Tri::False, Tri::True),
+        | Reason::Crashed => (ConditionStatus::False, ConditionStatus::False, ConditionStatus::True),
+    };
+    Conditions {
+        ready,
+        reconciling,
+        stalled,
     }
 }
 
@@ -50,11 +61,15 @@ pub fn report(
 ) -> Option<StatusReport> {
     let (reason, message) = match (failure, verdict) {
         (Some(failure), _) => (failure.reason, failure.message.clone()),
-        (None, Verdict::Synced(identity)) => (Reason::Synced, format!("{} is as declared", describe(identity))),
+        (None, Verdict::Synced(identity)) => (Reason::Synced, format!("{identity} is as declared")),
         (None, Verdict::Not(reason, message) | Verdict::Disowned(reason, message)) => (*reason, message.clone()),
         (None, Verdict::Released(_)) => return None,
     };
-    let (ready, reconciling, stalled) = conditions(reason);
+    let Conditions {
+        ready,
+        reconciling,
+        stalled,
+    } = conditions(reason);
     let last = remember(owned);
     Some(StatusReport {
         key: item.key.clone(),
@@ -74,19 +89,26 @@ pub fn report(
     })
 }
 
-/// What a connected broker says.
+/// Facts that a connected broker tells.
 pub struct Connected<'a> {
     pub version: &'a str,
     pub endpoint: &'a Endpoint,
     pub usage: Usage,
 }
 
-/// The report on the broker itself. `counted`: resources that refer to it, and how many of them are not Ready.
+/// Resources that refer to a broker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    pub all: usize,
+    pub not_ready: usize,
+}
+
+/// The report on the broker itself.
 pub fn broker_report(
     broker: &Object<BrokerSpec>,
     state: Result<Connected<'_>, &Away>,
     engine: Option<&EngineState>,
-    counted: (usize, usize),
+    counted: Counted,
 ) -> StatusReport {
     let meta = &broker.meta;
     let paused = is_set(&meta.annotations, PAUSED);
@@ -101,14 +123,18 @@ pub fn broker_report(
         (Err(Away::NoBroker), None) => (Reason::WaitingForBroker, "not connected".to_owned()),
         (Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)), None) => (*reason, text.clone()),
     };
-    let (ready, reconciling, stalled) = conditions(reason);
+    let Conditions {
+        ready,
+        reconciling,
+        stalled,
+    } = conditions(reason);
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut facts = BrokerFacts {
         reachable: Some(state.is_ok().into()),
         persistent: engine.map(|engine| engine.persistent),
         credentials: engine.and_then(|engine| engine.credentials.clone()),
-        objects: number(counted.0),
-        not_ready: number(counted.1),
+        objects: number(counted.all),
+        not_ready: number(counted.not_ready),
         ..BrokerFacts::default()
     };
     if let Ok(connected) = state {
@@ -135,7 +161,7 @@ pub fn broker_report(
     }
 }
 
-/// What is wrong with a broker that the operator runs. It may answer and not be as declared yet.
+/// Trouble of a broker that the operator runs. It may answer and not be as declared yet.
 fn trouble(engine: &EngineState, meta: &Meta) -> Option<(Reason, String)> {
     if engine.generation < meta.generation {
         return Some((Reason::Starting, "the change is being applied".to_owned()));
@@ -143,7 +169,7 @@ fn trouble(engine: &EngineState, meta: &Meta) -> Option<(Reason, String)> {
     engine.problem.as_ref().or(engine.pending.as_ref()).cloned()
 }
 
-/// What is said of an item while its broker is away, and when (Unix seconds) that will change by itself.
+/// The verdict on an item while its broker is away, and when (Unix seconds) that will change by itself.
 ///
 /// Deletion is never stuck: what cannot be reached any more counts as gone, what does not answer is waited for
 /// `patience_seconds` from the beginning of the deletion.
@@ -169,7 +195,7 @@ pub fn offline(
         }
         Standing::Leaving { since, forced } => {
             let deadline = since.saturating_add(patience_seconds);
-            let stays: Vec<String> = owned.iter().map(describe).collect();
+            let stays: Vec<String> = owned.iter().map(Identity::to_string).collect();
             let left = |why: String| Verdict::Released(Some(format!("{} may be left behind: {why}", stays.join(", "))));
             match away {
                 Away::NoBroker | Away::Unusable(..) => (left(away.explain(broker)), None),
@@ -194,49 +220,16 @@ pub fn offline(
     }
 }
 
-/// What a status must hold so that [`recall`] finds it again.
+/// The part of a status from which [`recall`] finds again what is owned.
 pub fn remember(owned: &BTreeSet<Identity>) -> LastStatus {
     let mut last = LastStatus::default();
-    let mut bindings = Vec::new();
-    for identity in owned {
-        match identity {
-            Identity::Exchange(name) | Identity::Queue(name) => {
-                last.name = Some(name.name.clone());
-                last.vhost = Some(name.vhost.clone());
-            }
-            Identity::Binding(binding) => {
-                last.vhost = Some(binding.vhost.clone());
-                bindings.extend(serde_json::to_value(binding).ok());
-            }
-        }
-    }
-    if !bindings.is_empty() {
-        last.applied = Some(Value::Array(bindings));
-    }
+    owned.iter().for_each(|identity| identity.remember(&mut last));
     last
 }
 
-/// What the resource owned when its status was last written.
+/// Everything that the resource owned when its status was last written.
 pub fn recall(meta: &Meta) -> BTreeSet<Identity> {
-    use crate::object::Kind;
-    let status = &meta.status;
-    let name = match (&status.vhost, &status.name) {
-        (Some(vhost), Some(name)) => Some(Name::new(vhost, name)),
-        _ => None,
-    };
-    match meta.key.kind {
-        Kind::Broker => BTreeSet::new(),
-        Kind::Exchange => name.map(Identity::Exchange).into_iter().collect(),
-        Kind::Queue => name.map(Identity::Queue).into_iter().collect(),
-        Kind::Binding => {
-            let bindings = status
-                .applied
-                .clone()
-                .and_then(|applied| serde_json::from_value(applied).ok());
-            let bindings: Vec<BindingDefinition> = bindings.unwrap_or_default();
-            bindings.into_iter().map(Identity::Binding).collect()
-        }
-    }
+    Identity::recall(meta.key.kind, &meta.status)
 }
 
 #[cfg(test)]

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::desired::{Desired, Item, Standing, Thing};
+use super::desired::{Desired, Item, Standing};
 use super::link::{Link, Up};
 use super::memory::Memory;
 use super::pace::Pace;
-use super::report::{Connected, broker_report};
+use super::report::{Connected, Counted, broker_report};
 use super::shared::Shared;
 use super::writer::Writer;
-use crate::broker::backlog::{Backlog, Outlook, span};
 use crate::broker::{Backlogs, Client, Connector};
-use crate::object::{Kind, Object, ObjectKey, QueueNumbers, StatusReport, Tri, World};
+use crate::object::{ConditionStatus, Kind, Object, ObjectKey, QueueNumbers, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::Source;
-use crate::topology::Name;
+use crate::topology::backlog::{Backlog, Outlook, span};
+use crate::topology::{Declared, Name};
 
 /// How long a first attempt may take before resources are told that they wait.
 pub(super) const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
                 self.shared.metrics.reconciled(report.key.kind, report.reason);
                 memory.last = Some(quiet);
                 // The first numbers go with a report that is written anyway.
-                if report.key.kind == Kind::Queue && report.ready == Tri::True && memory.numbers.is_none() {
+                if report.key.kind == Kind::Queue && report.ready == ConditionStatus::True && memory.numbers.is_none() {
                     memory.numbers = Some(first_numbers(&backlogs, &report));
                     report.queue.clone_from(&memory.numbers);
                 }
@@ -87,10 +87,10 @@ impl<S: Source, N: Connector> Teller<S, N> {
             let backlogs = up.client.backlogs();
             let mut changed = BTreeMap::new();
             for item in &desired.items {
-                let Standing::Wanted(Thing::Queue(name, _)) = &item.standing else {
+                let Standing::Wanted(Declared::Queue(queue)) = &item.standing else {
                     continue;
                 };
-                let (Some(memory), Some(backlog)) = (memory.get(&item.key), backlogs.get(name)) else {
+                let (Some(memory), Some(backlog)) = (memory.get(&item.key), backlogs.get(&queue.name)) else {
                     continue;
                 };
                 let numbers = numbers(backlog);
@@ -120,7 +120,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
     pub(super) fn broker(
         &mut self,
         broker: &Object<BrokerSpec>,
-        world: &World,
+        snapshot: &Snapshot,
         desired: &Desired,
         memory: &Memories,
         link: &Link<N::Client>,
@@ -140,8 +140,16 @@ impl<S: Source, N: Connector> Teller<S, N> {
             }),
             None => Err(link.away()),
         };
-        let engine = world.engines.get(&self.key).map(Arc::as_ref);
-        let report = broker_report(broker, state, engine, (desired.items.len(), not_ready));
+        let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
+        let report = broker_report(
+            broker,
+            state,
+            engine,
+            Counted {
+                all: desired.items.len(),
+                not_ready,
+            },
+        );
         if self.broker_last.as_ref() != Some(&report) {
             self.shared.metrics.reconciled(Kind::Broker, report.reason);
             self.broker_last = Some(report.clone());
@@ -154,7 +162,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
         let broker = self
             .broker_last
             .iter()
-            .map(|last| (Kind::Broker, last.ready == Tri::True));
+            .map(|last| (Kind::Broker, last.ready == ConditionStatus::True));
         let items = desired.items.iter().map(|item| (item.key.kind, is_ready(memory, item)));
         self.shared.count(&self.key, broker.chain(items));
     }

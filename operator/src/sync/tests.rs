@@ -10,14 +10,17 @@ mod bad_moments;
 
 mod pod;
 
+mod vhost;
+
 mod stage;
 
-use super::desired::tests::{add, world};
+use super::desired::tests::{add, snapshot};
 use super::*;
 use crate::broker::Operation;
 use crate::broker::fake::{Fake, State};
-use crate::object::{FORCE_DELETE, Kind, LastStatus, Meta, PAUSED, Reason, World};
-use crate::topology::{End, Name, QueueDefinition};
+use crate::object::{AnyObject, FORCE_DELETE, Kind, LastStatus, Meta, PAUSED, Reason, Snapshot};
+use crate::resource::{BrokerSpec, QueueSpec};
+use crate::topology::{Declared, Identity, Name, Named, QueueDefinition};
 use stage::Stage;
 
 const URI: &str = "amqp://one";
@@ -41,8 +44,8 @@ fn queue(name: &str) -> ObjectKey {
     key(Kind::Queue, name)
 }
 
-fn orders() -> World {
-    world(&[
+fn orders() -> Snapshot {
+    snapshot(&[
         (Kind::Broker, "shop", "main", 0, broker(URI)),
         (Kind::Exchange, "shop", "orders", 0, to_main(json!({"type": "topic"}))),
         (Kind::Queue, "shop", "invoices", 0, to_main(json!({}))),
@@ -65,9 +68,9 @@ fn all_orders() -> [ObjectKey; 3] {
 }
 
 fn delete_invoices() -> Operation {
-    Operation::DeleteQueue {
-        name: Name::new("/", "invoices"),
-        if_empty: false,
+    Operation::Remove {
+        identity: Identity::Queue(Name::new("/", "invoices")),
+        if_free: false,
     }
 }
 
@@ -110,11 +113,14 @@ async fn what_is_deleted_by_hand_comes_back_with_its_bindings() {
     let lists = stage.fake.with(URI, |broker| broker.lists);
     for operation in [
         delete_invoices(),
-        Operation::DeleteExchange {
-            name: Name::new("/", "orders"),
-            if_unused: false,
+        Operation::Remove {
+            identity: Identity::Exchange(Name::new("/", "orders")),
+            if_free: false,
         },
-        Operation::Unbind(full.bindings.first().cloned().expect("a binding")),
+        Operation::Remove {
+            identity: Identity::Binding(full.bindings.first().cloned().expect("a binding")),
+            if_free: false,
+        },
     ] {
         stage.fake.with(URI, |broker| broker.by_hand(&operation)).expect("done");
         let started = Instant::now();
@@ -164,32 +170,35 @@ async fn a_broker_that_lost_everything_gets_it_again() {
 
 #[tokio::test]
 async fn a_binding_wakes_when_its_ends_appear() {
-    let mut world = orders();
-    let exchange = world.exchanges.clone();
-    world.exchanges.clear();
-    let stage = Stage::start(world);
+    let mut snapshot = orders();
+    let exchanges: Vec<AnyObject> = snapshot.of(Kind::Exchange).cloned().collect();
+    snapshot.clear(Kind::Exchange);
+    let stage = Stage::start(snapshot);
     let binding = key(Kind::Binding, "b");
     stage
         .until("waiting", |stage| {
             stage.reason(&binding) == Some(Reason::WaitingForSource)
         })
         .await;
-    stage.change(|world| world.exchanges = exchange);
+    stage.change(|snapshot| exchanges.into_iter().for_each(|object| snapshot.insert(object)));
     stage.until_synced(&all_orders()).await;
 }
 
 #[tokio::test]
 async fn a_binding_wakes_when_somebody_else_makes_its_ends() {
-    let mut world = orders();
-    world.queues.clear();
-    let stage = Stage::start(world);
+    let mut snapshot = orders();
+    snapshot.clear(Kind::Queue);
+    let stage = Stage::start(snapshot);
     let binding = key(Kind::Binding, "b");
     stage
         .until("waiting", |stage| {
             stage.reason(&binding) == Some(Reason::WaitingForDestination)
         })
         .await;
-    let by_hand = Operation::DeclareQueue(Name::new("/", "invoices"), QueueDefinition::default());
+    let by_hand = Operation::Declare(Declared::Queue(Named::new(
+        Name::new("/", "invoices"),
+        QueueDefinition::default(),
+    )));
     stage.fake.with(URI, |broker| broker.by_hand(&by_hand)).expect("done");
     stage.until_synced(&[binding]).await;
 }
@@ -214,14 +223,16 @@ async fn a_queue_with_messages_stays_until_it_is_empty() {
     assert!(
         stage
             .fake
-            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+            .with(URI, |broker| broker.topology.queues.contains_key(&name))
     );
     stage.fake.with(URI, |broker| broker.messages.clear());
-    stage.until("gone", |stage| stage.shelf.world().queues.is_empty()).await;
+    stage
+        .until("gone", |stage| stage.shelf.snapshot().of(Kind::Queue).next().is_none())
+        .await;
     assert!(
         !stage
             .fake
-            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+            .with(URI, |broker| broker.topology.queues.contains_key(&name))
     );
 }
 
@@ -233,12 +244,14 @@ async fn an_annotation_lets_a_blocked_queue_go_and_leaves_its_messages() {
     stage.fake.with(URI, |broker| broker.messages.insert(name.clone(), 3));
     stage.delete(&queue("invoices"), now(), Some(FORCE_DELETE));
     stage
-        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .until("let go", |stage| {
+            stage.shelf.snapshot().of(Kind::Queue).next().is_none()
+        })
         .await;
     assert!(
         stage
             .fake
-            .with(URI, |broker| broker.topology.has_end(End::Queue, &name))
+            .with(URI, |broker| broker.topology.queues.contains_key(&name))
     );
     assert!(
         stage
@@ -252,7 +265,7 @@ async fn an_annotation_lets_a_blocked_queue_go_and_leaves_its_messages() {
 
 #[tokio::test]
 async fn the_second_resource_takes_over_when_the_first_goes() {
-    let mut world = orders();
+    let mut snapshot = orders();
     let second = to_main(json!({"name": "invoices"}));
     let meta = Meta {
         key: queue("second"),
@@ -264,8 +277,8 @@ async fn the_second_resource_takes_over_when_the_first_goes() {
         finalized: false,
         status: LastStatus::default(),
     };
-    add(&mut world, meta, second);
-    let stage = Stage::start(world);
+    add(&mut snapshot, meta, second);
+    let stage = Stage::start(snapshot);
     stage.until_synced(&all_orders()).await;
     stage
         .until("in conflict", |stage| {
@@ -276,16 +289,18 @@ async fn the_second_resource_takes_over_when_the_first_goes() {
     assert_eq!(stage.shelf.finalizers.load(Ordering::SeqCst), 0, "it owns nothing yet");
     stage.delete(&queue("invoices"), now(), None);
     stage.until_synced(&[queue("second")]).await;
-    stage.until("gone", |stage| stage.shelf.world().queues.len() == 1).await;
+    stage
+        .until("gone", |stage| stage.shelf.snapshot().of(Kind::Queue).count() == 1)
+        .await;
     assert!(stage.fake.with(URI, |broker| {
-        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+        broker.topology.queues.contains_key(&Name::new("/", "invoices"))
     }));
     assert_eq!(stage.shelf.finalizers.load(Ordering::SeqCst), 1);
     let deletes = stage.fake.with(URI, |broker| {
         broker
             .operations
             .iter()
-            .filter(|operation| matches!(operation, Operation::DeleteQueue { .. }))
+            .filter(|operation| operation.label() == "delete_queue")
             .count()
     });
     assert_eq!(deletes, 0, "handed over, not deleted and made again");
@@ -318,7 +333,7 @@ async fn a_refused_queue_is_not_asked_for_again_and_again() {
         broker
             .operations
             .iter()
-            .filter(|operation| matches!(operation, Operation::DeclareQueue(..)))
+            .filter(|operation| operation.label() == "declare_queue")
             .count()
     });
     assert_eq!(asked, 1);
@@ -326,7 +341,7 @@ async fn a_refused_queue_is_not_asked_for_again_and_again() {
 
 #[tokio::test]
 async fn a_black_hole_delays_nobody_else() {
-    let mut world = orders();
+    let mut snapshot = orders();
     let (kind, hole) = (Kind::Broker, broker("amqp://hole"));
     let meta = |key: ObjectKey| Meta {
         uid: key.to_string(),
@@ -338,12 +353,16 @@ async fn a_black_hole_delays_nobody_else() {
         finalized: true,
         status: LastStatus::default(),
     };
-    add(&mut world, meta(key(kind, "hole")), hole);
-    add(&mut world, meta(queue("lost")), json!({"brokerRef": {"name": "hole"}}));
+    add(&mut snapshot, meta(key(kind, "hole")), hole);
+    add(
+        &mut snapshot,
+        meta(queue("lost")),
+        json!({"brokerRef": {"name": "hole"}}),
+    );
     let fake = Fake::default();
     fake.with("amqp://hole", |broker| broker.state = State::BlackHole);
     let started = Instant::now();
-    let stage = Stage::start_with(world, fake, Settings::default());
+    let stage = Stage::start_with(snapshot, fake, Settings::default());
     stage.until_synced(&all_orders()).await;
     assert!(started.elapsed() < Duration::from_secs(1));
     stage
@@ -371,12 +390,16 @@ async fn deletion_is_never_stuck() {
     assert!(stage.message(&key(Kind::Binding, "b")).contains("60 s at most"));
     stage.delete(&key(Kind::Binding, "b"), now(), Some(FORCE_DELETE));
     stage
-        .until("forced", |stage| stage.shelf.world().bindings.is_empty())
+        .until("forced", |stage| {
+            stage.shelf.snapshot().of(Kind::Binding).next().is_none()
+        })
         .await;
     // Long ago: patience is over.
     stage.delete(&queue("invoices"), now() - 61, None);
     stage
-        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .until("let go", |stage| {
+            stage.shelf.snapshot().of(Kind::Queue).next().is_none()
+        })
         .await;
     assert_eq!(stage.shelf.warnings.lock().len(), 2);
 }
@@ -384,12 +407,12 @@ async fn deletion_is_never_stuck() {
 #[tokio::test]
 async fn a_missing_broker_or_secret_holds_nothing() {
     for without_broker in [true, false] {
-        let mut world = orders();
+        let mut snapshot = orders();
         if without_broker {
-            world.brokers.clear();
+            snapshot.clear(Kind::Broker);
         } else {
-            let broker = world.brokers.get_mut(&key(Kind::Broker, "main")).expect("the broker");
-            Arc::make_mut(broker).spec.external = None;
+            let broker = snapshot.get_mut::<BrokerSpec>(&key(Kind::Broker, "main"));
+            broker.expect("the broker").spec.external = None;
         }
         let status = LastStatus {
             name: Some("invoices".to_owned()),
@@ -397,9 +420,9 @@ async fn a_missing_broker_or_secret_holds_nothing() {
             applied: None,
             queue: None,
         };
-        let object = world.queues.get_mut(&queue("invoices")).expect("the queue");
-        Arc::make_mut(object).meta.status = status;
-        let stage = Stage::start(world);
+        let object = snapshot.any_mut(&queue("invoices")).expect("the queue");
+        object.meta_mut().status = status;
+        let stage = Stage::start(snapshot);
         stage
             .until("told", |stage| {
                 stage.reason(&key(Kind::Exchange, "orders")) == Some(Reason::WaitingForBroker)
@@ -407,7 +430,9 @@ async fn a_missing_broker_or_secret_holds_nothing() {
             .await;
         stage.delete(&queue("invoices"), now(), None);
         stage
-            .until("let go", |stage| stage.shelf.world().queues.is_empty())
+            .until("let go", |stage| {
+                stage.shelf.snapshot().of(Kind::Queue).next().is_none()
+            })
             .await;
         assert_eq!(stage.shelf.warnings.lock().len(), 1);
     }
@@ -417,17 +442,18 @@ async fn a_missing_broker_or_secret_holds_nothing() {
 async fn when_the_broker_resource_goes_first_the_rest_is_still_cleaned_up() {
     let stage = Stage::start(orders());
     stage.until_synced(&all_orders()).await;
-    stage.change(|world| {
-        world.brokers.clear();
-        for object in world.queues.values_mut() {
-            Arc::make_mut(object).meta.deleting = Some(now());
-        }
+    stage.change(|snapshot| {
+        snapshot.clear(Kind::Broker);
+        let object = snapshot.any_mut(&queue("invoices")).expect("the queue");
+        object.meta_mut().deleting = Some(now());
     });
     stage
-        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .until("let go", |stage| {
+            stage.shelf.snapshot().of(Kind::Queue).next().is_none()
+        })
         .await;
     assert!(!stage.fake.with(URI, |broker| {
-        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+        broker.topology.queues.contains_key(&Name::new("/", "invoices"))
     }));
 }
 
@@ -435,10 +461,10 @@ async fn when_the_broker_resource_goes_first_the_rest_is_still_cleaned_up() {
 async fn paused_means_hands_off() {
     let stage = Stage::start(orders());
     stage.until_synced(&all_orders()).await;
-    stage.change(|world| {
-        let object = world.queues.get_mut(&queue("invoices")).expect("the queue");
-        Arc::make_mut(object)
-            .meta
+    stage.change(|snapshot| {
+        let object = snapshot.any_mut(&queue("invoices")).expect("the queue");
+        object
+            .meta_mut()
             .annotations
             .insert(PAUSED.to_owned(), "true".to_owned());
     });
@@ -458,11 +484,13 @@ async fn paused_means_hands_off() {
         })
         .await;
     assert!(!stage.fake.with(URI, |broker| {
-        broker.topology.has_end(End::Queue, &Name::new("/", "invoices"))
+        broker.topology.queues.contains_key(&Name::new("/", "invoices"))
     }));
     stage.delete(&queue("invoices"), now(), None);
     stage
-        .until("let go", |stage| stage.shelf.world().queues.is_empty())
+        .until("let go", |stage| {
+            stage.shelf.snapshot().of(Kind::Queue).next().is_none()
+        })
         .await;
 }
 
@@ -471,8 +499,8 @@ async fn an_edit_that_no_broker_can_follow_is_immutable_and_comes_back_when_undo
     let stage = Stage::start(orders());
     stage.until_synced(&all_orders()).await;
     let set_length = |length: Option<i64>| {
-        stage.change(|world| {
-            let object = Arc::make_mut(world.queues.get_mut(&queue("invoices")).expect("the queue"));
+        stage.change(|snapshot| {
+            let object = snapshot.get_mut::<QueueSpec>(&queue("invoices")).expect("the queue");
             object.spec.max_length = length;
             object.meta.generation += 1;
         });
@@ -494,11 +522,11 @@ async fn an_edit_that_no_broker_can_follow_is_immutable_and_comes_back_when_undo
 
 #[tokio::test]
 async fn a_quorum_queue_is_counted_before_it_is_deleted() {
-    let mut world = orders();
+    let mut snapshot = orders();
     let spec = to_main(json!({"type": "quorum"}));
-    let quorum = self::world(&[(Kind::Queue, "shop", "ledger", 0, spec)]);
-    world.queues.extend(quorum.queues);
-    let stage = Stage::start(world);
+    let quorum = self::snapshot(&[(Kind::Queue, "shop", "ledger", 0, spec)]);
+    quorum.objects().for_each(|object| snapshot.insert(object.clone()));
+    let stage = Stage::start(snapshot);
     stage.until_synced(&[queue("ledger")]).await;
     let name = Name::new("/", "ledger");
     stage.fake.with(URI, |broker| broker.messages.insert(name.clone(), 2));

@@ -7,7 +7,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::*;
-use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, QueueDefinition};
+use crate::topology::{
+    Arguments, BindingDefinition, Declared, End, ExchangeDefinition, Identity, Named, QueueDefinition,
+};
 
 fn connection() -> Option<Connection> {
     let (Ok(amqp_uri), Ok(management_uri)) = (
@@ -35,16 +37,16 @@ async fn connect(connection: Connection) -> (Live, mpsc::Receiver<Event>) {
 
 fn queue(name: &str, arguments: serde_json::Value) -> Operation {
     let arguments: Arguments = serde_json::from_value(arguments).expect("arguments");
-    Operation::DeclareQueue(
+    Operation::Declare(Declared::Queue(Named::new(
         Name::new("/", name),
         QueueDefinition::new(true, false, false, arguments),
-    )
+    )))
 }
 
 fn delete(name: &str) -> Operation {
-    Operation::DeleteQueue {
-        name: Name::new("/", name),
-        if_empty: true,
+    Operation::Remove {
+        identity: Identity::Queue(Name::new("/", name)),
+        if_free: true,
     }
 }
 
@@ -110,9 +112,9 @@ async fn what_is_declared_is_listed_and_told() {
             .expect("arguments"),
     };
     for operation in [
-        Operation::DeclareExchange(exchange.clone(), definition.clone()),
+        Operation::Declare(Declared::Exchange(Named::new(exchange.clone(), definition.clone()))),
         queue("leveret-test-q", json!({})),
-        Operation::Bind(binding.clone()),
+        Operation::Declare(Declared::Binding(binding.clone())),
     ] {
         assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
     }
@@ -129,11 +131,14 @@ async fn what_is_declared_is_listed_and_told() {
         Ok(None)
     );
     for operation in [
-        Operation::Unbind(binding),
+        Operation::Remove {
+            identity: Identity::Binding(binding),
+            if_free: false,
+        },
         delete("leveret-test-q"),
-        Operation::DeleteExchange {
-            name: exchange.clone(),
-            if_unused: true,
+        Operation::Remove {
+            identity: Identity::Exchange(exchange.clone()),
+            if_free: true,
         },
     ] {
         assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
@@ -168,7 +173,10 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
     let error = Network.connect("test", nobody).await.err();
     assert!(matches!(error, Some(Error::Unreachable(_))), "{error:?}");
     let (client, _events) = connect(good).await;
-    let elsewhere = Operation::DeclareQueue(Name::new("leveret-test-nowhere", "q"), QueueDefinition::default());
+    let elsewhere = Operation::Declare(Declared::Queue(Named::new(
+        Name::new("leveret-test-nowhere", "q"),
+        QueueDefinition::default(),
+    )));
     let results = client.execute(vec![elsewhere]).await;
     assert!(matches!(results.as_slice(), [Err(Error::Vhost(_))]), "{results:?}");
     client.close().await;
@@ -201,9 +209,9 @@ async fn messages_are_counted_in_queues_of_every_type() {
             }
         };
         timeout(Duration::from_secs(20), counted).await.expect(type_);
-        let all = Operation::DeleteQueue {
-            name: name.clone(),
-            if_empty: false,
+        let all = Operation::Remove {
+            identity: Identity::Queue(name.clone()),
+            if_free: false,
         };
         assert_eq!(client.execute(vec![all]).await, [Ok(())]);
         assert_eq!(client.message_count(&name).await, Ok(None), "{type_}");

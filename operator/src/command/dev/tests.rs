@@ -4,18 +4,22 @@ use serde_json::json;
 
 use super::*;
 use crate::object::{Kind, ObjectKey, Reason, StatusReport};
-use crate::sync::desired::tests::world;
-use crate::sync::report::conditions;
+use crate::sync::desired::tests::snapshot;
+use crate::sync::report::{Conditions, conditions};
 
 fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
     let spec = || json!({"brokerRef": {"name": "main"}});
-    let world = world(&[
+    let snapshot = snapshot(&[
         (Kind::Queue, "default", "a", 0, spec()),
         (Kind::Queue, "default", "b", 0, spec()),
     ]);
     let report = |(name, reason, generation): &(&str, Reason, i64)| {
         let key = ObjectKey::new(Kind::Queue, "default", *name);
-        let (ready, reconciling, stalled) = conditions(*reason);
+        let Conditions {
+            ready,
+            reconciling,
+            stalled,
+        } = conditions(*reason);
         let report = StatusReport {
             key: key.clone(),
             uid: String::new(),
@@ -35,7 +39,7 @@ fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
         (key, report)
     };
     Shown {
-        world: Arc::new(world),
+        snapshot: Arc::new(snapshot),
         statuses: statuses.iter().map(report).collect(),
         ..Shown::default()
     }

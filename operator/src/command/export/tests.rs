@@ -7,6 +7,7 @@ use crate::command::plan::changes::changes;
 use crate::command::{lint, live::Live};
 use crate::object::{Kind, ObjectKey};
 use crate::source::folder::read::read_once;
+use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition};
 
 fn args() -> ExportArgs {
     ExportArgs {
@@ -27,7 +28,7 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("all.yaml"), export.yaml().expect("yaml")).expect("a file");
     let manifests = read_once(folder.path(), None).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let mut world = lint::world(&manifests);
+    let mut snapshot = lint::snapshot(&manifests);
     let broker = ObjectKey::new(Kind::Broker, "default", "main");
     let meta = crate::object::Meta {
         key: broker.clone(),
@@ -40,14 +41,13 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
         status: Default::default(),
     };
     let spec = crate::resource::BrokerSpec::default();
-    let object = std::sync::Arc::new(crate::object::Object { meta, spec });
-    world.brokers.insert(broker.clone(), object);
+    snapshot.put(meta, spec);
     let live = Live {
         topology: topology.clone(),
         ..Live::default()
     };
     let asked = manifests.objects.keys().cloned().collect();
-    let found = changes(&world, &broker, &live, &asked);
+    let found = changes(&snapshot, &broker, &live, &asked);
     (export, found.to_string().lines().map(str::to_owned).collect())
 }
 
@@ -165,20 +165,6 @@ fn what_no_manifest_can_say_is_left_out_with_a_reason() {
         "{:?}",
         found.left_out
     );
-}
-
-#[test]
-fn periods_are_exact() {
-    for (millis, text) in [
-        (0, "0ms"),
-        (1, "1ms"),
-        (1_000, "1s"),
-        (90_000, "90s"),
-        (7_200_000, "2h"),
-        (86_400_000, "1d"),
-    ] {
-        assert_eq!(period(millis), text);
-    }
 }
 
 proptest! {

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::command::live::Live;
-use crate::object::{ObjectKey, Reason, World};
-use crate::sync::desired::{Desired, Item, Standing, broker_keys, describe, desired};
+use crate::object::{Kind, ObjectKey, Reason, Snapshot};
+use crate::sync::desired::{Desired, Item, Standing, broker_keys, desired};
 use crate::sync::difference::{Owned, Step, Verdict, difference};
 use crate::sync::report::recall;
-use crate::topology::Operation;
+use crate::topology::{Identity, Name, Operation, Target};
 
 /// What would become of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,28 +77,33 @@ impl fmt::Display for Changes {
 }
 
 /// What would change on one broker for the resources in `asked`; all others only matter for what they own.
-pub fn changes(world: &World, broker: &ObjectKey, live: &Live, asked: &BTreeSet<ObjectKey>) -> Changes {
-    let mut wanted = desired(world, broker);
-    if !world.brokers.contains_key(broker) {
+pub fn changes(snapshot: &Snapshot, broker: &ObjectKey, live: &Live, asked: &BTreeSet<ObjectKey>) -> Changes {
+    let mut wanted = desired(snapshot, broker);
+    if !snapshot.contains(broker) {
         wanted.lose_broker(&format!("{broker} does not exist"));
     }
     let owned: Owned = wanted
         .items
         .iter()
-        .filter_map(|item| Some((item.key.clone(), recall(world.meta(&item.key)?))))
+        .filter_map(|item| Some((item.key.clone(), recall(snapshot.meta(&item.key)?))))
         .collect();
     let plan = difference(&wanted, &live.topology, &owned);
     let mut steps: BTreeMap<&ObjectKey, Vec<&Step>> = BTreeMap::new();
     for step in &plan.steps {
         steps.entry(&step.key).or_default().push(step);
     }
+    let declared = plan.steps.iter().filter(|step| step.creates());
+    let ground = Ground {
+        live,
+        coming: declared.filter_map(|step| step.operation.identity().target()).collect(),
+    };
     let mut changes = Changes::default();
     for item in wanted.items.iter().filter(|item| asked.contains(&item.key)) {
         let steps = steps.remove(&item.key).unwrap_or_default();
         let Some(verdict) = plan.verdicts.get(&item.key) else {
             continue;
         };
-        match change(item, verdict, &steps, live) {
+        match change(item, verdict, &steps, &ground) {
             None => changes.same += 1,
             Some((change, text)) => changes.lines.push(Line {
                 change,
@@ -110,8 +115,24 @@ pub fn changes(world: &World, broker: &ObjectKey, live: &Live, asked: &BTreeSet<
     changes
 }
 
+/// The ground that a step can build on.
+struct Ground<'a> {
+    live: &'a Live,
+    /// Made by the same plan.
+    coming: BTreeSet<Target>,
+}
+
+impl Ground<'_> {
+    /// True when a virtual host is known to be missing.
+    fn lacks_vhost(&self, vhost: &str) -> bool {
+        let coming = Target::new(Kind::Vhost, Name::new("", vhost));
+        let listed = self.live.vhosts.as_ref();
+        !vhost.is_empty() && listed.is_some_and(|vhosts| !vhosts.contains(vhost)) && !self.coming.contains(&coming)
+    }
+}
+
 /// `None`: nothing.
-fn change(item: &Item, verdict: &Verdict, steps: &[&Step], live: &Live) -> Option<(Change, String)> {
+fn change(item: &Item, verdict: &Verdict, steps: &[&Step], ground: &Ground<'_>) -> Option<(Change, String)> {
     match verdict {
         Verdict::Not(Reason::Paused, _) => return None,
         Verdict::Not(reason, message) | Verdict::Disowned(reason, message) => {
@@ -119,12 +140,14 @@ fn change(item: &Item, verdict: &Verdict, steps: &[&Step], live: &Live) -> Optio
         }
         Verdict::Synced(_) | Verdict::Released(_) => {}
     }
-    if let Some(refused) = steps.iter().find_map(|step| refusal(&step.operation, live)) {
+    if let Some(refused) = steps.iter().find_map(|step| refusal(&step.operation, ground)) {
         return Some(refused);
     }
-    let texts: Vec<String> = steps.iter().map(|step| tell(&step.operation)).collect();
+    let texts: Vec<String> = steps.iter().map(|step| step.operation.words()).collect();
     let leaving = matches!(item.standing, Standing::Leaving { .. });
-    let change = match (leaving, steps.iter().any(|step| step.creates())) {
+    let is_new = |step: &&Step| step.creates() && !ground.live.topology.contains(&step.operation.identity());
+    let creates = steps.iter().any(is_new);
+    let change = match (leaving, creates) {
         (true, _) if steps.is_empty() => {
             return Some((Change::Delete, "nothing on the broker goes with it".to_owned()));
         }
@@ -137,44 +160,33 @@ fn change(item: &Item, verdict: &Verdict, steps: &[&Step], live: &Live) -> Optio
 }
 
 /// Why the broker would not do it, as far as it shows from here.
-fn refusal(operation: &Operation, live: &Live) -> Option<(Change, String)> {
+fn refusal(operation: &Operation, ground: &Ground<'_>) -> Option<(Change, String)> {
     let vhost = operation.vhost();
-    if live.vhosts.as_ref().is_some_and(|vhosts| !vhosts.contains(vhost)) {
+    if ground.lacks_vhost(vhost) {
         let message = format!("vhost '{vhost}' does not exist");
         return Some((Change::Refuse(Reason::WaitingForVhost), message));
     }
-    let Operation::DeleteQueue { name, if_empty: true } = operation else {
+    let Operation::Remove {
+        identity: identity @ Identity::Queue(name),
+        if_free: true,
+    } = operation
+    else {
         return None;
     };
-    let messages = live.backlogs.get(name)?.messages();
+    let messages = ground.live.backlogs.get(name)?.messages();
     (messages > 0).then(|| {
-        let what = describe(&operation.effect().0);
         (
             Change::Refuse(Reason::DeletionBlocked),
-            format!("{what} holds {messages} messages"),
+            format!("{identity} holds {messages} messages"),
         )
     })
 }
 
-fn tell(operation: &Operation) -> String {
-    let what = describe(&operation.effect().0);
-    match operation {
-        Operation::DeclareExchange(_, exchange) => format!("declare {what} ({})", exchange.kind),
-        Operation::DeclareQueue(..) => format!("declare {what}"),
-        Operation::Bind(_) => format!("add {what}"),
-        Operation::Unbind(_) => format!("remove {what}"),
-        Operation::DeleteQueue { if_empty: true, .. } => format!("delete {what} if it is empty"),
-        Operation::DeleteExchange { if_unused: true, .. } => format!("delete {what} if nothing is bound to it"),
-        Operation::DeleteQueue { .. } => format!("delete {what} with all its messages"),
-        Operation::DeleteExchange { .. } => format!("delete {what}"),
-    }
-}
-
 /// Brokers that the resources in `asked` lead to.
-pub(super) fn brokers_of(world: &World, asked: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+pub(super) fn brokers_of(snapshot: &Snapshot, asked: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
     let concerned = |wanted: &Desired| wanted.items.iter().any(|item| asked.contains(&item.key));
-    broker_keys(world)
+    broker_keys(snapshot)
         .into_iter()
-        .filter(|key| concerned(&desired(world, key)))
+        .filter(|key| concerned(&desired(snapshot, key)))
         .collect()
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
+use super::after::applied;
 use super::args::{Error, PlanArgs};
 use super::changes::{Change, Changes, Line, brokers_of, changes};
-use super::world::applied;
 use crate::command::lint;
 use crate::command::live::{Live, look};
-use crate::object::{Kind, ObjectKey, World};
-use crate::resource::Engine;
+use crate::object::{ObjectKey, Snapshot};
+use crate::resource::{BrokerSpec, Engine};
 use crate::source::folder::read::{Manifests, read_once};
 use crate::source::kubernetes::snapshot::{connection, snapshot};
 use crate::sync::desired::broker_keys;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &PlanArgs, context: &str) -> Result<Changes, Error
     let manifests = read_once(&args.folder, Some(namespace)).map_err(Error::Manifests)?;
     let client = Client::try_from(config.clone()).map_err(|error| failed(error.to_string()))?;
     let namespaces: BTreeSet<String> = manifests.objects.keys().map(|key| key.namespace.clone()).collect();
-    let brokers = broker_keys(&lint::world(&manifests));
+    let brokers = broker_keys(&lint::snapshot(&manifests));
     let before = snapshot(&client, &namespaces, &brokers)
         .await
         .map_err(|error| failed(error.to_string()))?;
@@ -55,11 +55,17 @@ pub(super) async fn run(args: &PlanArgs, context: &str) -> Result<Changes, Error
 }
 
 /// What stands on a broker. On one that does not exist, or will only be started, nothing does.
-async fn see(args: &PlanArgs, client: &Client, before: &World, after: &World, key: &ObjectKey) -> Result<Live, Error> {
-    let Some(broker) = after.brokers.get(key) else {
+async fn see(
+    args: &PlanArgs,
+    client: &Client,
+    before: &Snapshot,
+    after: &Snapshot,
+    key: &ObjectKey,
+) -> Result<Live, Error> {
+    let Some(broker) = after.get::<BrokerSpec>(key) else {
         return Ok(Live::default());
     };
-    if broker.spec.engine == Engine::Leveret && !before.brokers.contains_key(key) {
+    if broker.spec.engine == Engine::Leveret && !before.contains(key) {
         return Ok(Live::default());
     }
     let mut connection = connection(client, broker)
@@ -69,11 +75,12 @@ async fn see(args: &PlanArgs, client: &Client, before: &World, after: &World, ke
     Ok(look(&connection).await?)
 }
 
-fn brokers_that_change(before: &World, manifests: &Manifests) -> Changes {
-    let after = lint::world(manifests);
+fn brokers_that_change(before: &Snapshot, manifests: &Manifests) -> Changes {
+    let after = lint::snapshot(manifests);
     let mut changes = Changes::default();
-    for (key, broker) in &after.brokers {
-        let (change, text) = match before.brokers.get(key) {
+    for broker in after.iter::<BrokerSpec>() {
+        let key = &broker.meta.key;
+        let (change, text) = match before.get::<BrokerSpec>(key) {
             Some(old) if old.spec == broker.spec => {
                 changes.same += 1;
                 continue;
@@ -92,34 +99,16 @@ fn brokers_that_change(before: &World, manifests: &Manifests) -> Changes {
 }
 
 /// Marks as being deleted what is in the folder's namespaces and not in the folder.
-fn prune(world: &mut World, manifests: &Manifests, namespaces: &BTreeSet<String>) -> BTreeSet<ObjectKey> {
-    let keys = (world.exchanges.keys())
-        .chain(world.queues.keys())
-        .chain(world.bindings.keys());
-    let gone: BTreeSet<ObjectKey> = keys
+fn prune(snapshot: &mut Snapshot, manifests: &Manifests, namespaces: &BTreeSet<String>) -> BTreeSet<ObjectKey> {
+    let gone: BTreeSet<ObjectKey> = snapshot
+        .on_brokers()
         .filter(|key| namespaces.contains(&key.namespace) && !manifests.objects.contains_key(key))
         .cloned()
         .collect();
     for key in &gone {
-        let delete = |meta: &mut crate::object::Meta| {
-            meta.deleting.get_or_insert(0);
-        };
-        match key.kind {
-            Kind::Exchange => edit(&mut world.exchanges, key, delete),
-            Kind::Queue => edit(&mut world.queues, key, delete),
-            Kind::Binding => edit(&mut world.bindings, key, delete),
-            Kind::Broker => {}
+        if let Some(object) = snapshot.any_mut(key) {
+            object.meta_mut().deleting.get_or_insert(0);
         }
     }
     gone
-}
-
-fn edit<S: Clone>(
-    objects: &mut crate::object::Objects<S>,
-    key: &ObjectKey,
-    change: impl FnOnce(&mut crate::object::Meta),
-) {
-    if let Some(object) = objects.get_mut(key) {
-        change(&mut std::sync::Arc::make_mut(object).meta);
-    }
 }

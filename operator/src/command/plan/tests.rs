@@ -1,13 +1,12 @@
 //! What an apply would change, on topologies in memory.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::*;
-use crate::broker::backlog::Backlog;
 use crate::command::live::Live;
-use crate::object::World;
+use crate::object::Snapshot;
 use crate::source::folder::read::Manifests;
+use crate::topology::backlog::Backlog;
 use crate::topology::{BindingDefinition, End, ExchangeDefinition, Identity, Name, QueueDefinition, Topology};
 
 const FOLDER: &str = "
@@ -37,13 +36,9 @@ fn main_broker() -> ObjectKey {
     ObjectKey::new(Kind::Broker, "default", "main")
 }
 
-fn plan(world: World, live: &Live) -> Vec<String> {
-    let asked: BTreeSet<ObjectKey> = (world.exchanges.keys())
-        .chain(world.queues.keys())
-        .chain(world.bindings.keys())
-        .cloned()
-        .collect();
-    let found = changes(&lead_to(&main_broker(), world), &main_broker(), live, &asked);
+fn plan(snapshot: Snapshot, live: &Live) -> Vec<String> {
+    let asked: BTreeSet<ObjectKey> = snapshot.on_brokers().cloned().collect();
+    let found = changes(&lead_to(&main_broker(), snapshot), &main_broker(), live, &asked);
     found.to_string().lines().map(str::to_owned).collect()
 }
 
@@ -77,7 +72,7 @@ fn as_declared() -> Live {
 
 #[test]
 fn everything_is_new_on_an_empty_broker() {
-    let found = plan(lint::world(&manifests(FOLDER)), &Live::default());
+    let found = plan(lint::snapshot(&manifests(FOLDER)), &Live::default());
     assert_eq!(
         found,
         [
@@ -91,7 +86,7 @@ fn everything_is_new_on_an_empty_broker() {
 
 #[test]
 fn nothing_where_all_stands() {
-    let found = plan(lint::world(&manifests(FOLDER)), &as_declared());
+    let found = plan(lint::snapshot(&manifests(FOLDER)), &as_declared());
     assert_eq!(
         found,
         ["0 to create, 0 to update, 0 to delete, 0 refused, 3 as declared"]
@@ -105,13 +100,12 @@ fn what_differs_is_refused_and_what_is_edited_is_updated() {
     if let Some(queue) = live.topology.queues.get_mut(&Name::new("/", "invoices")) {
         queue.durable = false;
     }
-    let mut world = lint::world(&manifests(FOLDER));
+    let mut snapshot = lint::snapshot(&manifests(FOLDER));
     let owned = BTreeSet::from([Identity::Binding(binding("old"))]);
-    for object in world.bindings.values_mut() {
-        Arc::make_mut(object).meta.status = crate::sync::report::remember(&owned);
-    }
+    let edited = snapshot.any_mut(&ObjectKey::new(Kind::Binding, "default", "b"));
+    edited.expect("the binding").meta_mut().status = crate::sync::report::remember(&owned);
     assert_eq!(
-        plan(world, &live),
+        plan(snapshot, &live),
         [
             "! Queue default/invoices: Mismatch: queue 'invoices' exists and differs: durable is false on the broker, \
              wanted true",
@@ -134,15 +128,14 @@ fn deletions_and_vhosts_that_the_broker_would_refuse() {
     live.backlogs.insert(name.clone(), backlog);
     live.vhosts = Some(BTreeSet::from(["/".to_owned()]));
     let text = FOLDER.replace("type: topic", "type: topic, vhost: shop, name: orders");
-    let mut world = lint::world(&manifests(&text));
-    world.bindings.clear();
-    for object in world.queues.values_mut() {
-        let meta = &mut Arc::make_mut(object).meta;
-        meta.deleting = Some(0);
-        meta.status = crate::sync::report::remember(&BTreeSet::from([Identity::Queue(name.clone())]));
-    }
+    let mut snapshot = lint::snapshot(&manifests(&text));
+    snapshot.clear(Kind::Binding);
+    let leaving = snapshot.any_mut(&ObjectKey::new(Kind::Queue, "default", "invoices"));
+    let meta = leaving.expect("the queue").meta_mut();
+    meta.deleting = Some(0);
+    meta.status = crate::sync::report::remember(&BTreeSet::from([Identity::Queue(name.clone())]));
     assert_eq!(
-        plan(world, &live),
+        plan(snapshot, &live),
         [
             "! Exchange default/orders: WaitingForVhost: vhost 'shop' does not exist",
             "! Queue default/invoices: DeletionBlocked: queue 'invoices' holds 3 messages",

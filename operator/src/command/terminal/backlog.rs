@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::broker::Error;
-use crate::broker::backlog::{Backlog, COLUMNS, Counters};
 use crate::broker::http::Management;
+use crate::topology::backlog::{Backlog, COLUMNS, Counters};
 
 /// Reads the counters of all queues, by virtual host and name.
 ///

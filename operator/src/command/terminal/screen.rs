@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::broker::backlog::{Backlog, Outlook, span};
-use crate::object::{Kind, ObjectKey, StatusReport, Tri};
+use crate::object::{ConditionStatus, Kind, ObjectKey, StatusReport};
 use crate::source::folder::Shown;
+use crate::topology::backlog::{Backlog, Outlook, span};
 
 /// Of the terminal, in characters.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ impl Picture<'_> {
             .values()
             .find(|status| status.key.kind == Kind::Broker);
         let (colour, state) = match broker {
-            Some(status) if status.ready == Tri::True => (GREEN, "up".to_owned()),
+            Some(status) if status.ready == ConditionStatus::True => (GREEN, "up".to_owned()),
             Some(status) => (RED, status.message.clone()),
             None => (YELLOW, "starting".to_owned()),
         };
@@ -107,14 +107,10 @@ impl Picture<'_> {
 
     /// All resources but the broker, those that are not Ready first.
     fn objects(&self) -> Vec<(&ObjectKey, Option<&StatusReport>)> {
-        let world = &self.shown.world;
-        let keys = world
-            .exchanges
-            .keys()
-            .chain(world.queues.keys())
-            .chain(world.bindings.keys());
+        let snapshot = &self.shown.snapshot;
+        let keys = snapshot.on_brokers();
         let mut objects: Vec<_> = keys.map(|key| (key, self.shown.statuses.get(key))).collect();
-        objects.sort_by_key(|(_, status)| status.is_some_and(|status| status.ready == Tri::True));
+        objects.sort_by_key(|(_, status)| status.is_some_and(|status| status.ready == ConditionStatus::True));
         objects
     }
 
@@ -137,8 +133,8 @@ impl Picture<'_> {
     fn row(&self, key: &ObjectKey, status: Option<&StatusReport>, widths: &Widths, columns: usize) -> String {
         let ready = status.map_or("Unknown", |status| status.ready.as_str());
         let colour = match status {
-            Some(status) if status.ready == Tri::True => GREEN,
-            Some(status) if status.stalled == Tri::True => RED,
+            Some(status) if status.ready == ConditionStatus::True => GREEN,
+            Some(status) if status.stalled == ConditionStatus::True => RED,
             _ => YELLOW,
         };
         let mut text = format!(
@@ -150,7 +146,7 @@ impl Picture<'_> {
             reason = widths.reason
         );
         match status {
-            Some(status) if status.ready != Tri::True => text.push_str(&format!("  {}", status.message)),
+            Some(status) if status.ready != ConditionStatus::True => text.push_str(&format!("  {}", status.message)),
             Some(status) if key.kind == Kind::Queue => {
                 let queue = (
                     status.vhost.clone().unwrap_or_default(),
@@ -205,12 +201,12 @@ impl Picture<'_> {
 
 /// Resources that are Ready, of how many.
 pub fn ready(shown: &Shown) -> (usize, usize) {
-    let world = &shown.world;
-    let total = world.exchanges.len() + world.queues.len() + world.bindings.len();
+    let snapshot = &shown.snapshot;
+    let total = snapshot.on_brokers().count();
     let ready = shown
         .statuses
         .values()
-        .filter(|status| status.key.kind != Kind::Broker && status.ready == Tri::True);
+        .filter(|status| status.key.kind != Kind::Broker && status.ready == ConditionStatus::True);
     (ready.count(), total)
 }
 

@@ -156,7 +156,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Brocker",
             json!({}),
-            "kind: unknown kind 'Brocker' in leveret.dev; there are Broker, Exchange, Queue, Binding",
+            "kind: unknown kind 'Brocker' in leveret.dev; there are Broker, Vhost, Exchange, Queue, Binding",
         ),
     ];
     for (kind, spec, words) in cases {

@@ -215,6 +215,11 @@ fn evaluate(rule: &str, value: &Value) -> Option<bool> {
         "self.matches('^([0-9]{1,12}(ms|s|m|h|d))+$')" => is_period(text),
         "self == 'Refuse'" => text == "Refuse",
         "self != ''" => !text.is_empty(),
+        "self != '/'" => text != "/",
+        "self.all(tag, tag.matches('^[^,\\\\s]+$'))" => {
+            let bad = |tag: &Value| tag.as_str().is_none_or(|tag| tag.contains([',', ' ', '\t', '\n']));
+            !value.as_array().into_iter().flatten().any(bad)
+        }
         "!self.startsWith('amq.')" => !text.starts_with("amq."),
         "has(self.spec.name) || !self.metadata.name.startsWith('amq.')" => {
             let name = value

@@ -10,12 +10,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::check::{check, unknown};
 use crate::object::{Kind, ObjectKey};
-use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, GROUP, QueueSpec, VERSION, crds};
+use crate::resource::{GROUP, Spec, VERSION, crds};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -47,15 +46,6 @@ pub struct Problem {
     /// `FILE`, `FILE:LINE` or `FILE:LINE:COLUMN`.
     pub place: String,
     pub message: String,
-}
-
-/// The spec of a resource of any kind.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Spec {
-    Broker(Box<BrokerSpec>),
-    Exchange(ExchangeSpec),
-    Queue(QueueSpec),
-    Binding(BindingSpec),
 }
 
 /// One resource as it stands in a file.
@@ -329,15 +319,9 @@ impl<'a> Reader<'a> {
             return;
         };
         let spec = value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
-        let spec = match kind {
-            Kind::Broker => typed(spec).map(Box::new).map(Spec::Broker),
-            Kind::Exchange => typed(spec).map(Spec::Exchange),
-            Kind::Queue => typed(spec).map(Spec::Queue),
-            Kind::Binding => typed(spec).map(Spec::Binding),
-        };
-        let spec = match spec {
+        let spec = match Spec::parse(kind, spec) {
             Ok(spec) => spec,
-            Err(message) => return self.fault(path, document, &["spec".to_owned()], &message),
+            Err(error) => return self.fault(path, document, &["spec".to_owned()], &error.to_string()),
         };
         let metadata = |name: &str| value.pointer(&format!("/metadata/{name}"));
         let namespace = metadata("namespace").and_then(Value::as_str).unwrap_or(self.namespace);
@@ -367,10 +351,6 @@ impl<'a> Reader<'a> {
         };
         self.manifests.objects.insert(key, manifest);
     }
-}
-
-fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, String> {
-    serde_json::from_value(spec).map_err(|error| error.to_string())
 }
 
 /// The API server drops an explicit `null` before it looks at anything else.

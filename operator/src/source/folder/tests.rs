@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::object::{Reason, Tri};
+use crate::object::{ConditionStatus, Reason};
 
 const QUEUE: &str = "---\napiVersion: leveret.dev/v1alpha1\nkind: Queue\nmetadata: { name: NAME }\nspec: { brokerRef: { name: main }, maxLength: 5 }\n";
 
@@ -44,17 +44,17 @@ impl Edited {
     }
 
     fn meta(&self, name: &str) -> Meta {
-        self.folder.world().meta(&queue(name)).expect("the queue").clone()
+        self.folder.snapshot().meta(&queue(name)).expect("the queue").clone()
     }
 }
 
 #[test]
 fn all_lead_to_one_broker() {
     let edited = Edited::new(&queues(&["a"]));
-    let world = edited.folder.world();
+    let snapshot = edited.folder.snapshot();
     let broker = ObjectKey::new(Kind::Broker, "default", "main");
-    assert!(world.brokers.contains_key(&broker));
-    assert_eq!(crate::sync::desired::broker_keys(&world).len(), 1);
+    assert!(snapshot.contains(&broker));
+    assert_eq!(crate::sync::desired::broker_keys(&snapshot).len(), 1);
 }
 
 #[tokio::test]
@@ -69,30 +69,30 @@ async fn edits_and_deletions() {
     assert_eq!(edited.meta("b"), b, "it came back in time");
     edited.folder.remove_finalizer(&queue("b")).await.expect("done");
     assert!(
-        edited.folder.world().meta(&queue("b")).is_some(),
+        edited.folder.snapshot().meta(&queue("b")).is_some(),
         "what came back is not let go"
     );
 
     edited.edit(&queues(&["a"]));
     edited.folder.remove_finalizer(&queue("b")).await.expect("done");
-    assert!(edited.folder.world().meta(&queue("b")).is_none());
+    assert!(edited.folder.snapshot().meta(&queue("b")).is_none());
 }
 
 #[test]
 fn bad_files_change_nothing() {
     let edited = Edited::new(&queues(&["a"]));
-    let before = edited.folder.world();
+    let before = edited.folder.snapshot();
     for bad in ["x: [", "", "apiVersion: leveret.dev/v1alpha1\nkind: Topic\n"] {
         edited.edit(bad);
         assert_eq!(edited.folder.shown().problems.len(), 1, "{bad}");
-        assert!(Arc::ptr_eq(&before, &edited.folder.world()), "{bad}");
+        assert!(Arc::ptr_eq(&before, &edited.folder.snapshot()), "{bad}");
     }
     fs::remove_file(edited.dir.path().join("a.yaml")).expect("removed");
     edited.folder.look();
     assert!(edited.folder.shown().problems[0].message.contains("no manifests"));
     edited.edit(&queues(&["a", "c"]));
     assert!(edited.folder.shown().problems.is_empty());
-    assert!(edited.folder.world().meta(&queue("c")).is_some());
+    assert!(edited.folder.snapshot().meta(&queue("c")).is_some());
 }
 
 #[tokio::test]
@@ -102,9 +102,9 @@ async fn statuses_of_what_is_there() {
         key: queue(name),
         uid: uid.to_owned(),
         generation: 1,
-        ready: Tri::True,
-        reconciling: Tri::False,
-        stalled: Tri::False,
+        ready: ConditionStatus::True,
+        reconciling: ConditionStatus::False,
+        stalled: ConditionStatus::False,
         reason: Reason::Synced,
         message: String::new(),
         name: None,

@@ -1,17 +1,16 @@
 //! What the API server has, as far as it matters here: specs for the pipeline, and what a write needs.
 //!
-//! In: objects as watches and writes give them. Out: the [`World`], and whether it changed.
+//! In: objects as watches and writes give them. Out: the [`Snapshot`], and whether it changed.
 //! Does not know about a Kubernetes client.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::core::DynamicObject;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::object::{EngineState, FINALIZER, Kind, Meta, Object, ObjectKey, Objects, World};
-use crate::resource::{BindingSpec, BrokerSpec, ExchangeSpec, QueueSpec};
+use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Snapshot};
+use crate::resource::Spec;
 use crate::source::kubernetes::status::Status;
 
 /// What a write needs to know about an object besides what the pipeline sees.
@@ -31,7 +30,7 @@ pub(super) enum Change {
     /// Only what the operator itself writes: status and finalizer. The pipeline need not run for that.
     Own,
     /// Something that the pipeline must look at.
-    World,
+    Relevant,
 }
 
 /// An object whose spec does not have the expected form: another version of the CRDs is installed.
@@ -46,13 +45,13 @@ pub(super) struct Unreadable {
 
 #[derive(Default)]
 pub(super) struct Cache {
-    world: Arc<World>,
+    snapshot: Arc<Snapshot>,
     written: HashMap<ObjectKey, Written>,
 }
 
 impl Cache {
-    pub(super) fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world)
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
     }
 
     pub(super) fn written(&self, key: &ObjectKey) -> Option<&Written> {
@@ -63,13 +62,36 @@ impl Cache {
     ///
     /// # Errors
     /// The spec cannot be read. The last readable spec stays.
-    pub(super) fn observe(&mut self, kind: Kind, object: DynamicObject) -> Result<Change, Box<Unreadable>> {
-        match kind {
-            Kind::Broker => self.take::<BrokerSpec>(kind, object),
-            Kind::Exchange => self.take::<ExchangeSpec>(kind, object),
-            Kind::Queue => self.take::<QueueSpec>(kind, object),
-            Kind::Binding => self.take::<BindingSpec>(kind, object),
+    pub(super) fn observe(&mut self, kind: Kind, mut object: DynamicObject) -> Result<Change, Box<Unreadable>> {
+        let key = key_of(kind, &object);
+        let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
+        let written = Written {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
+            status: serde_json::from_value(status).unwrap_or_default(),
+        };
+        if self.written.get(&key).is_some_and(|known| is_older(&written, known)) {
+            return Ok(Change::None);
         }
+        let meta = meta_of(key.clone(), &object, &written);
+        self.written.insert(key.clone(), written.clone());
+        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
+        let spec = Spec::parse(kind, spec).map_err(|error| {
+            Box::new(Unreadable {
+                key: key.clone(),
+                generation: meta.generation,
+                deleting: meta.deleting.is_some(),
+                written,
+                why: error.to_string(),
+            })
+        })?;
+        let object = AnyObject::new(meta, spec);
+        let change = change(self.snapshot.any(&key), &object);
+        if change != Change::None {
+            Arc::make_mut(&mut self.snapshot).insert(object);
+        }
+        Ok(change)
     }
 
     /// Takes in an object that a write answered with, unless a watch has already said that it is gone.
@@ -85,14 +107,8 @@ impl Cache {
     /// The object is gone.
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Change {
         self.written.remove(key);
-        let world = Arc::make_mut(&mut self.world);
-        let was_there = match key.kind {
-            Kind::Broker => world.brokers.remove(key).is_some(),
-            Kind::Exchange => world.exchanges.remove(key).is_some(),
-            Kind::Queue => world.queues.remove(key).is_some(),
-            Kind::Binding => world.bindings.remove(key).is_some(),
-        };
-        if was_there { Change::World } else { Change::None }
+        let was_there = Arc::make_mut(&mut self.snapshot).remove(key);
+        if was_there { Change::Relevant } else { Change::None }
     }
 
     /// Forgets the objects of a kind that a complete list (of one namespace, or all) did not have.
@@ -112,77 +128,45 @@ impl Cache {
 
     /// Labels of a namespace; `None` when it is gone.
     pub(super) fn namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) -> Change {
-        if self.world.namespaces.get(name) == labels.as_ref() {
+        if self.snapshot.namespaces.get(name) == labels.as_ref() {
             return Change::None;
         }
-        let namespaces = &mut Arc::make_mut(&mut self.world).namespaces;
+        let namespaces = &mut Arc::make_mut(&mut self.snapshot).namespaces;
         match labels {
             Some(labels) => namespaces.insert(name.to_owned(), labels),
             None => namespaces.remove(name),
         };
-        Change::World
+        Change::Relevant
     }
 
     /// How far a broker is that the operator runs itself; `None` when it does not.
     pub(super) fn engine(&mut self, key: &ObjectKey, state: Option<EngineState>) -> Change {
-        if self.world.engines.get(key).map(Arc::as_ref) == state.as_ref() {
+        if self.snapshot.engines.get(key).map(Arc::as_ref) == state.as_ref() {
             return Change::None;
         }
-        let engines = &mut Arc::make_mut(&mut self.world).engines;
+        let engines = &mut Arc::make_mut(&mut self.snapshot).engines;
         match state {
             Some(state) => engines.insert(key.clone(), Arc::new(state)),
             None => engines.remove(key),
         };
-        Change::World
-    }
-
-    fn take<S: Spec>(&mut self, kind: Kind, mut object: DynamicObject) -> Result<Change, Box<Unreadable>> {
-        let key = key_of(kind, &object);
-        let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
-        let written = Written {
-            uid: object.metadata.uid.clone().unwrap_or_default(),
-            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-            finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
-            status: serde_json::from_value(status).unwrap_or_default(),
-        };
-        if self.written.get(&key).is_some_and(|known| is_older(&written, known)) {
-            return Ok(Change::None);
-        }
-        let meta = meta_of(key.clone(), &object, &written);
-        self.written.insert(key.clone(), written.clone());
-        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
-        let spec: S = serde_json::from_value(spec).map_err(|error| {
-            Box::new(Unreadable {
-                key: key.clone(),
-                generation: meta.generation,
-                deleting: meta.deleting.is_some(),
-                written,
-                why: error.to_string(),
-            })
-        })?;
-        let object = Object { meta, spec };
-        let change = change(S::objects(&self.world).get(&key).map(Arc::as_ref), &object);
-        if change != Change::None {
-            S::objects_mut(Arc::make_mut(&mut self.world)).insert(key, Arc::new(object));
-        }
-        Ok(change)
+        Change::Relevant
     }
 }
 
-fn change<S: PartialEq + Clone>(old: Option<&Object<S>>, new: &Object<S>) -> Change {
-    let Some(old) = old else { return Change::World };
+fn change(old: Option<&AnyObject>, new: &AnyObject) -> Change {
+    let Some(old) = old else { return Change::Relevant };
     if old == new {
         return Change::None;
     }
     let own_aside = Meta {
-        finalized: new.meta.finalized,
-        status: new.meta.status.clone(),
-        ..old.meta.clone()
+        finalized: new.meta().finalized,
+        status: new.meta().status.clone(),
+        ..old.meta().clone()
     };
-    if old.spec == new.spec && own_aside == new.meta {
+    if old.has_spec_of(new) && own_aside == *new.meta() {
         Change::Own
     } else {
-        Change::World
+        Change::Relevant
     }
 }
 
@@ -226,34 +210,12 @@ fn meta_of(key: ObjectKey, object: &DynamicObject, written: &Written) -> Meta {
     }
 }
 
-/// A kind's place in the world.
-trait Spec: DeserializeOwned + PartialEq + Clone {
-    fn objects(world: &World) -> &Objects<Self>;
-    fn objects_mut(world: &mut World) -> &mut Objects<Self>;
-}
-
-macro_rules! place {
-    ($spec:ty, $field:ident) => {
-        impl Spec for $spec {
-            fn objects(world: &World) -> &Objects<Self> {
-                &world.$field
-            }
-            fn objects_mut(world: &mut World) -> &mut Objects<Self> {
-                &mut world.$field
-            }
-        }
-    };
-}
-place!(BrokerSpec, brokers);
-place!(ExchangeSpec, exchanges);
-place!(QueueSpec, queues);
-place!(BindingSpec, bindings);
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::resource::QueueSpec;
 
     fn queue(version: u64, spec: Value) -> DynamicObject {
         serde_json::from_value(json!({
@@ -269,6 +231,10 @@ mod tests {
         .expect("object")
     }
 
+    fn key() -> ObjectKey {
+        ObjectKey::new(Kind::Queue, "shop", "invoices")
+    }
+
     fn good() -> Value {
         json!({"brokerRef": {"name": "main"}})
     }
@@ -276,7 +242,7 @@ mod tests {
     #[test]
     fn only_what_matters_is_a_change() {
         let mut cache = Cache::default();
-        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::World));
+        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::Relevant));
         assert_eq!(cache.observe(Kind::Queue, queue(6, good())), Ok(Change::None));
         let mut labelled = queue(7, good());
         labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
@@ -285,13 +251,13 @@ mod tests {
         finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         finalized.data["status"] = json!({"name": "invoices", "vhost": "/"});
         assert_eq!(cache.observe(Kind::Queue, finalized), Ok(Change::Own));
-        let world = cache.world();
-        let object = world.queues.values().next().expect("queue");
+        let snapshot = cache.snapshot();
+        let object = snapshot.iter::<QueueSpec>().next().expect("queue");
         assert!(object.meta.finalized);
         assert_eq!(object.meta.status.name.as_deref(), Some("invoices"));
         assert_eq!(object.meta.annotations.len(), 1);
         let longer = json!({"brokerRef": {"name": "main"}, "maxLength": 3});
-        assert_eq!(cache.observe(Kind::Queue, queue(9, longer)), Ok(Change::World));
+        assert_eq!(cache.observe(Kind::Queue, queue(9, longer)), Ok(Change::Relevant));
         assert_eq!(
             cache.observe(Kind::Queue, queue(8, good())),
             Ok(Change::None),
@@ -299,9 +265,8 @@ mod tests {
         );
         assert!(
             cache
-                .world()
-                .queues
-                .values()
+                .snapshot()
+                .iter::<QueueSpec>()
                 .all(|queue| queue.spec.max_length == Some(3))
         );
     }
@@ -310,12 +275,11 @@ mod tests {
     fn an_answer_does_not_bring_back_what_is_gone() {
         let mut cache = Cache::default();
         assert_eq!(cache.answered(Kind::Queue, queue(5, good())), Change::None);
-        assert!(cache.world().queues.is_empty());
-        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::World));
-        let key = ObjectKey::new(Kind::Queue, "shop", "invoices");
-        assert_eq!(cache.remove(&key), Change::World);
-        assert_eq!(cache.remove(&key), Change::None);
-        assert_eq!(cache.written(&key), None);
+        assert!(!cache.snapshot().contains(&key()));
+        assert_eq!(cache.observe(Kind::Queue, queue(5, good())), Ok(Change::Relevant));
+        assert_eq!(cache.remove(&key()), Change::Relevant);
+        assert_eq!(cache.remove(&key()), Change::None);
+        assert_eq!(cache.written(&key()), None);
     }
 
     #[test]
@@ -325,8 +289,8 @@ mod tests {
         let nothing = HashSet::new();
         assert_eq!(cache.retain(Kind::Queue, Some("other"), &nothing), Change::None);
         assert_eq!(cache.retain(Kind::Exchange, None, &nothing), Change::None);
-        assert_eq!(cache.retain(Kind::Queue, None, &nothing), Change::World);
-        assert!(cache.world().queues.is_empty());
+        assert_eq!(cache.retain(Kind::Queue, None, &nothing), Change::Relevant);
+        assert!(!cache.snapshot().contains(&key()));
     }
 
     #[test]
@@ -337,17 +301,17 @@ mod tests {
             .observe(Kind::Queue, queue(6, json!({"brokerRef": 7})))
             .expect_err("unreadable");
         assert_eq!(error.key.to_string(), "Queue shop/invoices");
-        assert_eq!(cache.world().queues.len(), 1);
+        assert!(cache.snapshot().contains(&key()));
     }
 
     #[test]
     fn snapshots_do_not_change() {
         let mut cache = Cache::default();
-        let before = cache.world();
+        let before = cache.snapshot();
         assert!(cache.observe(Kind::Queue, queue(5, good())).is_ok());
-        assert!(before.queues.is_empty());
-        assert_eq!(cache.namespace("shop", Some(BTreeMap::new())), Change::World);
+        assert!(!before.contains(&key()));
+        assert_eq!(cache.namespace("shop", Some(BTreeMap::new())), Change::Relevant);
         assert_eq!(cache.namespace("shop", Some(BTreeMap::new())), Change::None);
-        assert_eq!(cache.namespace("shop", None), Change::World);
+        assert_eq!(cache.namespace("shop", None), Change::Relevant);
     }
 }

@@ -1,7 +1,7 @@
 //! The resources of some namespaces as they stand now, without following them.
 //!
-//! In: a client, and what to look at. Out: a [`World`], and connections of its brokers.
-//! Does not know about watches, or what the world is for.
+//! In: a client, and what to look at. Out: a [`Snapshot`], and connections of its brokers.
+//! Does not know about watches, or what the snapshot is for.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,9 @@ use kube::core::DynamicObject;
 use kube::{Api, Client};
 use tokio::sync::watch as channel;
 
-use super::api::api_resource;
 use super::cache::Cache;
 use super::secrets::Secrets;
-use crate::object::{Connection, ConnectionError, Kind, Object, ObjectKey, World};
+use crate::object::{Connection, ConnectionError, Kind, Object, ObjectKey, Snapshot};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::dereference;
 
@@ -29,14 +28,18 @@ pub async fn snapshot(
     client: &Client,
     namespaces: &BTreeSet<String>,
     brokers: &BTreeSet<ObjectKey>,
-) -> Result<World, kube::Error> {
+) -> Result<Snapshot, kube::Error> {
     let mut cache = Cache::default();
     for namespace in namespaces {
         for kind in Kind::ALL {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &api_resource(kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
             let mut page = ListParams::default().limit(PAGE);
             loop {
-                let list = api.list(&page).await?;
+                let list = match api.list(&page).await {
+                    // A kind that is not installed has no objects.
+                    Err(kube::Error::Api(status)) if status.code == 404 => break,
+                    listed => listed?,
+                };
                 for object in list.items {
                     take(&mut cache, kind, object);
                 }
@@ -53,13 +56,13 @@ pub async fn snapshot(
         }
     }
     for key in brokers.iter().filter(|key| !namespaces.contains(&key.namespace)) {
-        let resource = api_resource(Kind::Broker);
+        let resource = Kind::Broker.api_resource();
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
         if let Some(object) = api.get_opt(&key.name).await? {
             take(&mut cache, Kind::Broker, object);
         }
     }
-    Ok((*cache.world()).clone())
+    Ok((*cache.snapshot()).clone())
 }
 
 fn take(cache: &mut Cache, kind: Kind, object: DynamicObject) {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::object::{BrokerFacts, Kind, LastStatus, QueueNumbers, Reason, StatusReport, Tri};
+use crate::object::{BrokerFacts, ConditionStatus, Kind, LastStatus, QueueNumbers, Reason, StatusReport};
 use crate::resource::{Condition, SecretRef};
 
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
@@ -57,7 +57,7 @@ impl Status {
         self.conditions.iter().find(|condition| condition.type_ == type_)
     }
 
-    /// What deletion needs to know.
+    /// The part that deletion needs to know.
     pub(super) fn last(&self) -> LastStatus {
         LastStatus {
             name: self.name.clone(),
@@ -82,7 +82,7 @@ impl Status {
 /// `lastTransitionTime` moves only with the condition's status (Kubernetes API conventions), `lastSyncTime` only when
 /// something was done on the broker. `now` is RFC 3339.
 pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status {
-    let because = |type_: &str, status: Tri, reason: &str, message: &str| {
+    let because = |type_: &str, status: ConditionStatus, reason: &str, message: &str| {
         let since = before
             .condition(type_)
             .filter(|old| old.status == status.as_str())
@@ -96,9 +96,10 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
             last_transition_time: since.to_owned(),
         }
     };
-    let condition = |type_: &str, status: Tri, message: &str| because(type_, status, report.reason.as_str(), message);
+    let condition =
+        |type_: &str, status: ConditionStatus, message: &str| because(type_, status, report.reason.as_str(), message);
     let message = shortened(&report.message);
-    let only_if_true = |status: Tri| if status == Tri::True { message } else { "" };
+    let only_if_true = |status: ConditionStatus| if status == ConditionStatus::True { message } else { "" };
     let facts = report.broker.as_ref();
     let did_something = report.did_something && report.key.kind != Kind::Broker;
     // What a queue no longer owns says nothing of it.
@@ -114,7 +115,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
         condition("Stalled", report.stalled, only_if_true(report.stalled)),
     ];
     let more = facts.into_iter().flat_map(broker_conditions);
-    conditions.extend(more.map(|(type_, status, reason, message)| because(type_, status, reason, message)));
+    conditions.extend(more.map(|more| because(more.type_, more.status, more.reason, more.message)));
     Status {
         observed_generation: Some(report.generation),
         conditions,
@@ -142,24 +143,32 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
     }
 }
 
-/// What only a broker has: type, status, reason, message.
-fn broker_conditions(facts: &BrokerFacts) -> Vec<(&'static str, Tri, &'static str, &'static str)> {
-    let reachable = facts.reachable.map(|reachable| {
-        let reason = if reachable == Tri::True {
-            "Connected"
-        } else {
-            "NotConnected"
-        };
-        ("Reachable", reachable, reason, "")
+/// A condition that only a broker has.
+struct More {
+    type_: &'static str,
+    status: ConditionStatus,
+    reason: &'static str,
+    message: &'static str,
+}
+
+fn broker_conditions(facts: &BrokerFacts) -> Vec<More> {
+    let reachable = facts.reachable.map(|status| More {
+        type_: "Reachable",
+        status,
+        reason: match status {
+            ConditionStatus::True => "Connected",
+            ConditionStatus::False | ConditionStatus::Unknown => "NotConnected",
+        },
+        message: "",
     });
-    let persistent = facts.persistent.map(|persistent| match persistent {
-        true => ("Persistent", Tri::True, "Volume", ""),
-        false => (
-            "Persistent",
-            Tri::False,
-            "EmptyDir",
-            "no storage is given: messages and definitions go with the pod",
-        ),
+    let persistent = facts.persistent.map(|persistent| More {
+        type_: "Persistent",
+        status: persistent.into(),
+        reason: if persistent { "Volume" } else { "EmptyDir" },
+        message: match persistent {
+            true => "",
+            false => "no storage is given: messages and definitions go with the pod",
+        },
     });
     reachable.into_iter().chain(persistent).collect()
 }
@@ -184,7 +193,7 @@ pub(super) struct Transition {
     pub(super) message: String,
 }
 
-/// What to tell: one event when Ready's status or reason changes. A resource that waits right after its creation is
+/// The event to tell: one when Ready's status or reason changes. A resource that waits right after its creation is
 /// nothing to tell about.
 pub(super) fn transition(report: &StatusReport, before: &Status) -> Option<Transition> {
     let old = before.condition("Ready");
@@ -192,7 +201,7 @@ pub(super) fn transition(report: &StatusReport, before: &Status) -> Option<Trans
     if same || (old.is_none() && is_waiting(report.reason)) {
         return None;
     }
-    let calm = report.ready == Tri::True || is_waiting(report.reason) || report.reason == Reason::Paused;
+    let calm = report.ready == ConditionStatus::True || is_waiting(report.reason) || report.reason == Reason::Paused;
     Some(Transition {
         warning: !calm,
         reason: report.reason,
@@ -235,14 +244,14 @@ mod tests {
     use super::*;
     use crate::object::{ObjectKey, Usage};
 
-    fn report(ready: Tri, reason: Reason) -> StatusReport {
+    fn report(ready: ConditionStatus, reason: Reason) -> StatusReport {
         StatusReport {
             key: ObjectKey::new(Kind::Queue, "shop", "invoices"),
             uid: "u".to_owned(),
             generation: 3,
             ready,
-            reconciling: Tri::False,
-            stalled: Tri::False,
+            reconciling: ConditionStatus::False,
+            stalled: ConditionStatus::False,
             reason,
             message: "text".to_owned(),
             name: Some("invoices".to_owned()),
@@ -257,12 +266,12 @@ mod tests {
     #[test]
     fn transition_time_moves_only_with_the_status() {
         let first = next(
-            &report(Tri::Unknown, Reason::WaitingForBroker),
+            &report(ConditionStatus::Unknown, Reason::WaitingForBroker),
             &Status::default(),
             "t1",
         );
         assert_eq!(first.last_sync_time, None);
-        let again = next(&report(Tri::Unknown, Reason::WaitingForVhost), &first, "t2");
+        let again = next(&report(ConditionStatus::Unknown, Reason::WaitingForVhost), &first, "t2");
         assert!(
             again
                 .conditions
@@ -275,7 +284,7 @@ mod tests {
                 .iter()
                 .all(|condition| condition.reason == "WaitingForVhost")
         );
-        let mut done = report(Tri::True, Reason::Synced);
+        let mut done = report(ConditionStatus::True, Reason::Synced);
         done.did_something = true;
         let ready = next(&done, &again, "t3");
         let times: Vec<&str> = ready
@@ -286,7 +295,7 @@ mod tests {
         assert_eq!(times, ["t3", "t1", "t1"]);
         assert_eq!(ready.last_sync_time.as_deref(), Some("t3"));
         assert_eq!(
-            next(&report(Tri::True, Reason::Synced), &ready, "t4"),
+            next(&report(ConditionStatus::True, Reason::Synced), &ready, "t4"),
             ready,
             "nothing to write"
         );
@@ -294,12 +303,12 @@ mod tests {
 
     #[test]
     fn written_and_read_back_is_equal() {
-        let mut full = report(Tri::True, Reason::Synced);
+        let mut full = report(ConditionStatus::True, Reason::Synced);
         full.applied = Some(serde_json::json!({"key": "a"}));
         full.broker = Some(BrokerFacts {
             version: Some("x".to_owned()),
             objects: 3,
-            reachable: Some(Tri::True),
+            reachable: Some(ConditionStatus::True),
             persistent: Some(false),
             credentials: Some("main-admin".to_owned()),
             ..BrokerFacts::default()
@@ -323,12 +332,12 @@ mod tests {
             consumers: 1,
             drain: "4s".to_owned(),
         };
-        let mut told = report(Tri::True, Reason::Synced);
+        let mut told = report(ConditionStatus::True, Reason::Synced);
         told.queue = Some(numbers.clone());
         let first = next(&told, &Status::default(), "t1");
-        let later = next(&report(Tri::True, Reason::Synced), &first, "t2");
+        let later = next(&report(ConditionStatus::True, Reason::Synced), &first, "t2");
         assert_eq!((later.last().queue, &later), (Some(numbers), &first));
-        let mut lost = report(Tri::False, Reason::Conflict);
+        let mut lost = report(ConditionStatus::False, Reason::Conflict);
         lost.name = None;
         assert_eq!(next(&lost, &first, "t3").last().queue, None);
     }
@@ -358,21 +367,21 @@ mod tests {
     #[test]
     fn events_tell_transitions_once() {
         let none = Status::default();
-        let waiting = report(Tri::Unknown, Reason::WaitingForBroker);
+        let waiting = report(ConditionStatus::Unknown, Reason::WaitingForBroker);
         assert_eq!(transition(&waiting, &none), None);
-        let synced = report(Tri::True, Reason::Synced);
+        let synced = report(ConditionStatus::True, Reason::Synced);
         let after_waiting = next(&waiting, &none, "t1");
         assert!(transition(&synced, &after_waiting).is_some_and(|told| !told.warning));
         let after_synced = next(&synced, &after_waiting, "t2");
         assert_eq!(transition(&synced, &after_synced), None);
-        let refused = report(Tri::False, Reason::InvalidArgument);
+        let refused = report(ConditionStatus::False, Reason::InvalidArgument);
         assert!(transition(&refused, &after_synced).is_some_and(|told| told.warning));
         assert!(transition(&waiting, &after_synced).is_some_and(|told| !told.warning));
     }
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
-        let mut long = report(Tri::False, Reason::BrokerError);
+        let mut long = report(ConditionStatus::False, Reason::BrokerError);
         long.message = format!("a{}", "é".repeat(4000));
         let status = next(&long, &Status::default(), "t");
         assert!(

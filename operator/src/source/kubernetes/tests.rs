@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 
 use super::Kubernetes;
 use crate::metrics::Metrics;
-use crate::object::{FINALIZER, Kind, ObjectKey, Reason, StatusReport, Tri};
+use crate::object::{ConditionStatus, FINALIZER, Kind, ObjectKey, Reason, StatusReport};
+use crate::resource::QueueSpec;
 use crate::source::Source;
 
 /// Objects by plural and `namespace/name`, what was written, and how often writing fails first.
@@ -138,9 +139,9 @@ fn report(reason: Reason) -> StatusReport {
         key: key(),
         uid: "u1".to_owned(),
         generation: 1,
-        ready: Tri::from(reason == Reason::Synced),
-        reconciling: Tri::False,
-        stalled: Tri::False,
+        ready: ConditionStatus::from(reason == Reason::Synced),
+        reconciling: ConditionStatus::False,
+        stalled: ConditionStatus::False,
         reason,
         message: String::new(),
         name: Some("invoices".to_owned()),
@@ -206,7 +207,7 @@ async fn the_same_is_not_written_twice() {
         json!(["example.com/other", FINALIZER])
     );
     assert_eq!(stored["status"]["conditions"][0]["reason"], "Synced");
-    let meta = source.world().queues.values().next().expect("queue").meta.clone();
+    let meta = source.snapshot().of(Kind::Queue).next().expect("queue").meta().clone();
     assert!(meta.finalized);
     assert_eq!(meta.status.name.as_deref(), Some("invoices"));
     source.remove_finalizer(&key()).await.expect("finalizer");
@@ -232,9 +233,8 @@ async fn its_own_writes_do_not_wake_the_pipeline() {
     assert!(waited.is_ok(), "not woken by an edit");
     assert_eq!(
         source
-            .world()
-            .queues
-            .values()
+            .snapshot()
+            .iter::<QueueSpec>()
             .next()
             .and_then(|queue| queue.spec.max_length),
         Some(3)
@@ -288,7 +288,7 @@ async fn an_object_that_cannot_be_read_says_so() {
     let mut odd = queue("u1");
     odd["spec"] = json!({"brokerRef": 7});
     let (server, source) = start(vec![odd]).await;
-    assert!(source.world().queues.is_empty());
+    assert!(source.snapshot().of(Kind::Queue).next().is_none());
     for _ in 0..100 {
         if writes(&server) > 0 {
             break;

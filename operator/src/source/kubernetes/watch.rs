@@ -16,12 +16,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::api::api_resource;
 use super::cache::{Change, Unreadable, key_of};
 use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
 use super::write;
-use crate::object::{Kind, Object, ObjectKey, Reason, StatusReport, Tri};
+use crate::object::{ConditionStatus, Kind, Object, ObjectKey, Reason, StatusReport};
 use crate::resource::{BrokerSpec, NamespacesFrom};
 use crate::source::dereference::referenced;
 
@@ -46,7 +45,7 @@ pub(super) async fn follow_kind(
     namespace: Option<String>,
     progress: watch::Sender<Progress>,
 ) {
-    let resource = api_resource(kind);
+    let resource = kind.api_resource();
     let client = shared.client.clone();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -152,9 +151,9 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
         key: unreadable.key.clone(),
         uid: unreadable.written.uid.clone(),
         generation: unreadable.generation,
-        ready: Tri::False,
-        reconciling: Tri::False,
-        stalled: Tri::True,
+        ready: ConditionStatus::False,
+        reconciling: ConditionStatus::False,
+        stalled: ConditionStatus::True,
         reason: Reason::InvalidArgument,
         message: format!(
             "spec cannot be read by this version of the operator: {}",
@@ -170,7 +169,7 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
 }
 
 fn after(shared: &Arc<Shared>, kind: Kind, change: Change) {
-    if change != Change::World {
+    if change != Change::Relevant {
         return;
     }
     if kind == Kind::Broker {
@@ -180,16 +179,14 @@ fn after(shared: &Arc<Shared>, kind: Kind, change: Change) {
 }
 
 fn follow_what_brokers_need(shared: &Arc<Shared>) {
-    let world = || shared.cache.lock().world();
+    let snapshot = || shared.cache.lock().snapshot();
     shared.secrets.keep_only(|| {
-        let brokers = &world().brokers;
         let needs = |broker: &Arc<Object<BrokerSpec>>| referenced(&broker.meta.key, &broker.spec);
-        brokers.values().flat_map(needs).collect()
+        snapshot().iter::<BrokerSpec>().flat_map(needs).collect()
     });
     let selects = |broker: &NamespacesFrom| *broker == NamespacesFrom::Selector;
-    let needs_namespaces = world()
-        .brokers
-        .values()
+    let needs_namespaces = snapshot()
+        .iter::<BrokerSpec>()
         .any(|broker| selects(&broker.spec.allowed_namespaces.from));
     if needs_namespaces {
         shared.namespaces.call_once(|| {
@@ -218,7 +215,7 @@ async fn follow_namespaces(shared: Arc<Shared>) {
             Ok(Event::InitDone) => {
                 let mut cache = shared.cache.lock();
                 let gone: Vec<String> = cache
-                    .world()
+                    .snapshot()
                     .namespaces
                     .keys()
                     .filter(|name| !listed.contains(*name))
@@ -227,7 +224,7 @@ async fn follow_namespaces(shared: Arc<Shared>) {
                 gone.iter().for_each(|name| {
                     cache.namespace(name, None);
                 });
-                Change::World
+                Change::Relevant
             }
             Ok(Event::Apply(namespace)) => {
                 let labels = namespace.meta().labels.clone().unwrap_or_default();
@@ -239,7 +236,7 @@ async fn follow_namespaces(shared: Arc<Shared>) {
                 Change::None
             }
         };
-        if change == Change::World {
+        if change == Change::Relevant {
             shared.bump();
         }
     }

@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
-use super::api::{MANAGER, api_resource};
+use super::api::MANAGER;
 use super::cache::{Change, Written};
 use super::events::Told;
 use super::shared::Shared;
@@ -34,7 +34,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const CONFLICTS: usize = 5;
 
 fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
-    Api::namespaced_with(shared.client.clone(), &key.namespace, &api_resource(key.kind))
+    Api::namespaced_with(shared.client.clone(), &key.namespace, &key.kind.api_resource())
 }
 
 /// What came of a request.
@@ -59,7 +59,7 @@ async fn patch(
     match answer {
         Ok(Ok(object)) => {
             let change = shared.cache.lock().answered(key.kind, object);
-            if change == Change::World {
+            if change == Change::Relevant {
                 shared.bump();
             }
             Answer::Done
@@ -80,7 +80,7 @@ async fn refresh(shared: &Shared, key: &ObjectKey) {
     let answer = tokio::time::timeout(REQUEST, api(shared, key).get_opt(&key.name)).await;
     match answer {
         Ok(Ok(Some(object))) => {
-            if shared.cache.lock().answered(key.kind, object) == Change::World {
+            if shared.cache.lock().answered(key.kind, object) == Change::Relevant {
                 shared.bump();
             }
         }

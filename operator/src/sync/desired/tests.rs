@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::object::LastStatus;
+use crate::object::{AnyObject, LastStatus};
+use crate::resource::Spec;
+use crate::topology::{Arguments, Name, Named, QueueDefinition};
 
-/// A world out of manifests: (kind, namespace, name, created, spec).
-pub(crate) fn world(objects: &[(Kind, &str, &str, i64, Value)]) -> World {
-    let mut world = World::default();
+/// A snapshot out of manifests: (kind, namespace, name, created, spec).
+pub(crate) fn snapshot(objects: &[(Kind, &str, &str, i64, Value)]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
     for (kind, namespace, name, created, spec) in objects {
         let meta = Meta {
             key: ObjectKey::new(*kind, *namespace, *name),
@@ -19,31 +21,14 @@ pub(crate) fn world(objects: &[(Kind, &str, &str, i64, Value)]) -> World {
             finalized: true,
             status: LastStatus::default(),
         };
-        add(&mut world, meta, spec.clone());
+        add(&mut snapshot, meta, spec.clone());
     }
-    world
+    snapshot
 }
 
-pub(crate) fn add(world: &mut World, meta: Meta, spec: Value) {
-    let key = meta.key.clone();
-    match key.kind {
-        Kind::Broker => {
-            let spec = serde_json::from_value(spec).unwrap();
-            world.brokers.insert(key, Arc::new(Object { meta, spec }));
-        }
-        Kind::Exchange => {
-            let spec = serde_json::from_value(spec).unwrap();
-            world.exchanges.insert(key, Arc::new(Object { meta, spec }));
-        }
-        Kind::Queue => {
-            let spec = serde_json::from_value(spec).unwrap();
-            world.queues.insert(key, Arc::new(Object { meta, spec }));
-        }
-        Kind::Binding => {
-            let spec = serde_json::from_value(spec).unwrap();
-            world.bindings.insert(key, Arc::new(Object { meta, spec }));
-        }
-    }
+pub(crate) fn add(snapshot: &mut Snapshot, meta: Meta, spec: Value) {
+    let spec = Spec::parse(meta.key.kind, spec).unwrap();
+    snapshot.insert(AnyObject::new(meta, spec));
 }
 
 fn main_broker() -> ObjectKey {
@@ -55,20 +40,14 @@ fn standing(desired: &Desired, name: &str) -> Standing {
     item.expect("the item").standing.clone()
 }
 
-fn with_annotation(world: &mut World, key: &ObjectKey, name: &str) {
-    if let Some(object) = world.queues.get_mut(key) {
-        let object = Arc::make_mut(object);
-        object.meta.annotations.insert(name.to_owned(), "true".to_owned());
-    }
-    if let Some(object) = world.brokers.get_mut(key) {
-        let object = Arc::make_mut(object);
-        object.meta.annotations.insert(name.to_owned(), "true".to_owned());
-    }
+fn with_annotation(snapshot: &mut Snapshot, key: &ObjectKey, name: &str) {
+    let object = snapshot.any_mut(key).unwrap();
+    object.meta_mut().annotations.insert(name.to_owned(), "true".to_owned());
 }
 
 #[test]
 fn shorthands_become_arguments() {
-    let world = world(&[(
+    let snapshot = snapshot(&[(
         Kind::Queue,
         "shop",
         "q",
@@ -82,9 +61,10 @@ fn shorthands_become_arguments() {
             "arguments": {"x-own": [1, "a"]}
         }),
     )]);
-    let Standing::Wanted(Thing::Queue(name, definition)) = standing(&desired(&world, &main_broker()), "q") else {
+    let Standing::Wanted(Declared::Queue(queue)) = standing(&desired(&snapshot, &main_broker()), "q") else {
         panic!("not wanted");
     };
+    let Named { name, definition } = queue;
     assert_eq!(name, Name::new("/", "q"));
     assert_eq!(
         serde_json::to_value(definition.arguments()).unwrap(),
@@ -101,13 +81,13 @@ fn shorthands_become_arguments() {
 #[test]
 fn a_plain_queue_has_no_arguments() {
     let spec = json!({"brokerRef": {"name": "main"}, "name": "theirs", "vhost": "v"});
-    let world = world(&[(Kind::Queue, "shop", "q", 0, spec)]);
-    let expected = Thing::Queue(
+    let snapshot = snapshot(&[(Kind::Queue, "shop", "q", 0, spec)]);
+    let expected = Declared::Queue(Named::new(
         Name::new("v", "theirs"),
         QueueDefinition::new(true, false, false, Arguments::default()),
-    );
+    ));
     assert_eq!(
-        standing(&desired(&world, &main_broker()), "q"),
+        standing(&desired(&snapshot, &main_broker()), "q"),
         Standing::Wanted(expected)
     );
 }
@@ -115,13 +95,13 @@ fn a_plain_queue_has_no_arguments() {
 #[test]
 fn the_oldest_owns() {
     let spec = |name: &str| json!({"brokerRef": {"name": "main"}, "name": name});
-    let mut world = world(&[
+    let mut snapshot = snapshot(&[
         (Kind::Queue, "shop", "young", 20, spec("q")),
         (Kind::Queue, "shop", "old", 10, spec("q")),
         (Kind::Queue, "shop", "b-same-age", 5, spec("r")),
         (Kind::Queue, "shop", "a-same-age", 5, spec("r")),
     ]);
-    let result = desired(&world, &main_broker());
+    let result = desired(&snapshot, &main_broker());
     assert!(matches!(standing(&result, "old"), Standing::Wanted(_)));
     assert_eq!(
         standing(&result, "young"),
@@ -136,12 +116,9 @@ fn the_oldest_owns() {
         Standing::Refused(Reason::Conflict, _)
     ));
 
-    let old = world
-        .queues
-        .get_mut(&ObjectKey::new(Kind::Queue, "shop", "old"))
-        .unwrap();
-    Arc::make_mut(old).meta.deleting = Some(30);
-    let result = desired(&world, &main_broker());
+    let old = snapshot.any_mut(&ObjectKey::new(Kind::Queue, "shop", "old")).unwrap();
+    old.meta_mut().deleting = Some(30);
+    let result = desired(&snapshot, &main_broker());
     assert!(
         matches!(standing(&result, "young"), Standing::Wanted(_)),
         "what leaves claims nothing"
@@ -167,7 +144,7 @@ fn only_allowed_namespaces_come_in() {
             false,
         ),
     ] {
-        let mut world = world(&[
+        let mut snapshot = snapshot(&[
             (
                 Kind::Broker,
                 "shop",
@@ -177,11 +154,11 @@ fn only_allowed_namespaces_come_in() {
             ),
             (Kind::Queue, "other", "q", 0, reference.clone()),
         ]);
-        world.namespaces.insert(
+        snapshot.namespaces.insert(
             "other".to_owned(),
             BTreeMap::from([("team".to_owned(), "a".to_owned())]),
         );
-        let standing = standing(&desired(&world, &main_broker()), "q");
+        let standing = standing(&desired(&snapshot, &main_broker()), "q");
         assert_eq!(matches!(standing, Standing::Wanted(_)), expected, "{allowed}");
         assert_eq!(
             matches!(standing, Standing::Refused(Reason::NotAllowed, _)),
@@ -199,7 +176,7 @@ fn pausing_one_or_all() {
         (Kind::Queue, "shop", "a", 0, reference.clone()),
         (Kind::Queue, "shop", "b", 0, reference),
     ];
-    let mut one = world(&objects);
+    let mut one = snapshot(&objects);
     with_annotation(&mut one, &ObjectKey::new(Kind::Queue, "shop", "a"), PAUSED);
     let result = desired(&one, &main_broker());
     assert_eq!(standing(&result, "a"), Standing::Paused);
@@ -209,7 +186,7 @@ fn pausing_one_or_all() {
         "it keeps what it owns"
     );
 
-    let mut all = world(&objects);
+    let mut all = snapshot(&objects);
     with_annotation(&mut all, &main_broker(), PAUSED);
     let result = desired(&all, &main_broker());
     assert_eq!(
@@ -223,11 +200,11 @@ fn what_cannot_be_meant_is_refused_here() {
     let bad_period = json!({"brokerRef": {"name": "main"}, "messageTtl": "soon"});
     let two_ends =
         json!({"brokerRef": {"name": "main"}, "source": "x", "destination": {"queue": "a", "exchange": "b"}});
-    let world = world(&[
+    let snapshot = snapshot(&[
         (Kind::Queue, "shop", "q", 0, bad_period),
         (Kind::Binding, "shop", "b", 0, two_ends),
     ]);
-    let result = desired(&world, &main_broker());
+    let result = desired(&snapshot, &main_broker());
     for name in ["q", "b"] {
         assert!(
             matches!(standing(&result, name), Standing::Refused(Reason::InvalidArgument, _)),
@@ -238,7 +215,7 @@ fn what_cannot_be_meant_is_refused_here() {
 
 #[test]
 fn brokers_that_exist_or_are_meant() {
-    let world = world(&[
+    let snapshot = snapshot(&[
         (Kind::Broker, "shop", "main", 0, json!({})),
         (
             Kind::Queue,
@@ -249,6 +226,6 @@ fn brokers_that_exist_or_are_meant() {
         ),
         (Kind::Queue, "b", "q", 0, json!({"brokerRef": {"name": "gone"}})),
     ]);
-    let keys: Vec<String> = broker_keys(&world).iter().map(ToString::to_string).collect();
+    let keys: Vec<String> = broker_keys(&snapshot).iter().map(ToString::to_string).collect();
     assert_eq!(keys, ["Broker b/gone", "Broker shop/main"]);
 }

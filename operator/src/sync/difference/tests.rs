@@ -1,11 +1,14 @@
 //! Plans: tables, and the property that a plan leads to what is desired.
 
+use std::cmp::Reverse;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::object::Kind;
 use crate::sync::observe::Observed;
+use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, Named, QueueDefinition};
 
 fn key(kind: Kind, name: &str) -> ObjectKey {
     ObjectKey::new(kind, "shop", name)
@@ -71,13 +74,17 @@ fn steps_come_in_order() {
         item(
             Kind::Binding,
             "b",
-            Standing::Wanted(Thing::Binding(binding("x", "q", "k"))),
+            Standing::Wanted(Declared::Binding(binding("x", "q", "k"))),
         ),
-        item(Kind::Queue, "q", Standing::Wanted(Thing::Queue(name("q"), queue(None)))),
+        item(
+            Kind::Queue,
+            "q",
+            Standing::Wanted(Declared::Queue(Named::new(name("q"), queue(None)))),
+        ),
         item(
             Kind::Exchange,
             "x",
-            Standing::Wanted(Thing::Exchange(name("x"), ExchangeDefinition::default())),
+            Standing::Wanted(Declared::Exchange(Named::new(name("x"), ExchangeDefinition::default()))),
         ),
         item(Kind::Exchange, "old", leaving_standing()),
         item(Kind::Queue, "old", leaving_standing()),
@@ -96,12 +103,12 @@ fn steps_come_in_order() {
     assert_eq!(
         phases,
         [
-            Phase::Exchanges,
-            Phase::Queues,
-            Phase::Binds,
-            Phase::Unbinds,
-            Phase::QueueDeletions,
-            Phase::ExchangeDeletions
+            Phase::Declare(Kind::Exchange),
+            Phase::Declare(Kind::Queue),
+            Phase::Declare(Kind::Binding),
+            Phase::Remove(Reverse(Kind::Binding)),
+            Phase::Remove(Reverse(Kind::Queue)),
+            Phase::Remove(Reverse(Kind::Exchange)),
         ]
     );
 }
@@ -119,7 +126,11 @@ fn what_stands_already() {
         (Never, true, None, None),
         (IfEqual, true, Some(5), Some(Reason::Immutable)),
     ] {
-        let mut item = item(Kind::Queue, "q", Standing::Wanted(Thing::Queue(name("q"), queue(None))));
+        let mut item = item(
+            Kind::Queue,
+            "q",
+            Standing::Wanted(Declared::Queue(Named::new(name("q"), queue(None)))),
+        );
         item.adoption = adoption;
         let mut observed = Topology::default();
         observed.queues.insert(name("q"), queue(found));
@@ -152,7 +163,7 @@ fn differences_name_the_fields() {
     let item = item(
         Kind::Queue,
         "q",
-        Standing::Wanted(Thing::Queue(name("q"), queue(Some(5)))),
+        Standing::Wanted(Declared::Queue(Named::new(name("q"), queue(Some(5))))),
     );
     let mut observed = Topology::default();
     let arguments = serde_json::from_value(json!({"x-max-length": 7, "x-queue-type": "quorum"})).unwrap();
@@ -175,7 +186,7 @@ fn a_binding_waits_for_its_ends() {
     let item = item(
         Kind::Binding,
         "b",
-        Standing::Wanted(Thing::Binding(binding("x", "q", "k"))),
+        Standing::Wanted(Declared::Binding(binding("x", "q", "k"))),
     );
     let mut observed = Topology::default();
     let reason = |observed: &Topology| {
@@ -201,7 +212,7 @@ fn a_binding_waits_for_its_ends() {
 #[test]
 fn an_edited_binding_is_added_before_the_old_one_goes() {
     let (old, new) = (binding("x", "q", "old"), binding("x", "q", "new"));
-    let item = item(Kind::Binding, "b", Standing::Wanted(Thing::Binding(new.clone())));
+    let item = item(Kind::Binding, "b", Standing::Wanted(Declared::Binding(new.clone())));
     let mut observed = Topology::default();
     observed.exchanges.insert(name("x"), ExchangeDefinition::default());
     observed.queues.insert(name("q"), queue(None));
@@ -214,13 +225,22 @@ fn an_edited_binding_is_added_before_the_old_one_goes() {
     let mut desired = wanted(vec![item]);
     assert_eq!(
         operations(&desired, &observed),
-        [Operation::Bind(new.clone()), Operation::Unbind(old.clone())]
+        [
+            Operation::Declare(Declared::Binding(new.clone())),
+            Operation::Remove {
+                identity: Identity::Binding(old.clone()),
+                if_free: false
+            }
+        ]
     );
     // Somebody else wants the old one: it stays.
     desired
         .claims
         .insert(Identity::Binding(old.clone()), key(Kind::Binding, "other"));
-    assert_eq!(operations(&desired, &observed), [Operation::Bind(new.clone())]);
+    assert_eq!(
+        operations(&desired, &observed),
+        [Operation::Declare(Declared::Binding(new.clone()))]
+    );
     // As long as the new one cannot be made, the old one stays too.
     let mut waiting = desired.clone();
     waiting.claims.clear();
@@ -261,7 +281,7 @@ fn what_leaves_takes_along_what_it_owns() {
         let found: Vec<bool> = plan
             .steps
             .iter()
-            .map(|step| matches!(step.operation, Operation::DeleteQueue { if_empty: true, .. }))
+            .map(|step| matches!(step.operation, Operation::Remove { if_free: true, .. }))
             .collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{deletion:?}");
         assert_eq!(plan.verdicts[&key], Verdict::Released(None));
@@ -284,7 +304,7 @@ fn a_name_cannot_change() {
     let item = item(
         Kind::Queue,
         "q",
-        Standing::Wanted(Thing::Queue(name("new"), queue(None))),
+        Standing::Wanted(Declared::Queue(Named::new(name("new"), queue(None)))),
     );
     let owned = owns(&item.key, &[Identity::Queue(name("old"))]);
     let plan = difference(&wanted(vec![item]), &Topology::default(), &owned);
@@ -307,11 +327,12 @@ fn names() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned)
 }
 
-fn things() -> impl Strategy<Value = Thing> {
+fn things() -> impl Strategy<Value = Declared> {
     prop_oneof![
-        names().prop_map(|it| Thing::Exchange(name(&it), ExchangeDefinition::default())),
-        (names(), prop::option::of(1..3_i64)).prop_map(|(it, length)| Thing::Queue(name(&it), queue(length))),
-        (names(), names(), names()).prop_map(|(x, q, k)| Thing::Binding(binding(&x, &q, &k))),
+        names().prop_map(|it| Declared::Exchange(Named::new(name(&it), ExchangeDefinition::default()))),
+        (names(), prop::option::of(1..3_i64))
+            .prop_map(|(it, length)| Declared::Queue(Named::new(name(&it), queue(length)))),
+        (names(), names(), names()).prop_map(|(x, q, k)| Declared::Binding(binding(&x, &q, &k))),
     ]
 }
 
@@ -320,28 +341,19 @@ fn topologies() -> impl Strategy<Value = Topology> {
         let mut observed = Observed::default();
         for thing in things {
             let stands = |topology: &Topology, binding: &BindingDefinition| {
-                topology.has_end(End::Exchange, &binding.source_name())
-                    && topology.has_end(binding.end, &binding.destination_name())
+                topology.has(&binding.from()) && topology.has(&binding.to())
             };
             match thing {
-                Thing::Binding(binding) if !stands(&observed.topology, &binding) => {}
-                thing => observed.done(&creation(&thing)),
+                Declared::Binding(binding) if !stands(&observed.topology, &binding) => {}
+                thing => observed.done(&Operation::Declare(thing)),
             }
         }
         observed.topology
     })
 }
 
-fn creation(thing: &Thing) -> Operation {
-    match thing.clone() {
-        Thing::Exchange(name, definition) => Operation::DeclareExchange(name, definition),
-        Thing::Queue(name, definition) => Operation::DeclareQueue(name, definition),
-        Thing::Binding(binding) => Operation::Bind(binding),
-    }
-}
-
 /// Items with distinct claims; a few are leaving and own what they would have wanted.
-fn worlds() -> impl Strategy<Value = (Desired, Owned)> {
+fn resources() -> impl Strategy<Value = (Desired, Owned)> {
     prop::collection::vec((things(), any::<bool>(), any::<bool>()), 0..12).prop_map(|list| {
         let mut seen = BTreeSet::new();
         let mut owned = Owned::new();
@@ -350,11 +362,7 @@ fn worlds() -> impl Strategy<Value = (Desired, Owned)> {
             if !seen.insert(thing.identity()) {
                 continue;
             }
-            let kind = match thing {
-                Thing::Exchange(..) => Kind::Exchange,
-                Thing::Queue(..) => Kind::Queue,
-                Thing::Binding(_) => Kind::Binding,
-            };
+            let kind = thing.kind();
             let identity = thing.identity();
             let standing = if leaves {
                 leaving_standing()
@@ -375,14 +383,14 @@ proptest! {
     /// Carrying out the steps gives everything that was called Synced, takes away everything that was owned and let go,
     /// touches nothing else, and leaves nothing to do.
     #[test]
-    fn a_plan_leads_to_what_is_desired((desired, mut owned) in worlds(), before in topologies()) {
+    fn a_plan_leads_to_what_is_desired((desired, mut owned) in resources(), before in topologies()) {
         let plan = difference(&desired, &before, &owned);
         let mut after = Observed::listed(before.clone());
         let mut touched = BTreeSet::new();
         for step in &plan.steps {
-            if let Operation::Bind(binding) = &step.operation {
-                prop_assert!(after.topology.has_end(End::Exchange, &binding.source_name()));
-                prop_assert!(after.topology.has_end(binding.end, &binding.destination_name()));
+            if let Operation::Declare(Declared::Binding(binding)) = &step.operation {
+                prop_assert!(after.topology.has(&binding.from()));
+                prop_assert!(after.topology.has(&binding.to()));
             }
             after.done(&step.operation);
             touched.insert(step.key.clone());
@@ -392,25 +400,20 @@ proptest! {
                 (Verdict::Synced(identity), Standing::Wanted(thing)) => {
                     prop_assert_eq!(identity, &thing.identity());
                     let stands = match thing {
-                        Thing::Exchange(name, wanted) => after.topology.exchanges.get(name) == Some(wanted),
-                        Thing::Queue(name, wanted) => after.topology.queues.get(name) == Some(wanted),
                         // A removal in the same plan may have taken an end away; the next plan says so.
-                        Thing::Binding(binding) => {
+                        Declared::Binding(binding) => {
                             after.topology.bindings.contains(binding)
-                                || !after.topology.has_end(End::Exchange, &binding.source_name())
-                                || !after.topology.has_end(binding.end, &binding.destination_name())
+                                || !after.topology.has(&binding.from())
+                                || !after.topology.has(&binding.to())
                         }
+                        thing => thing.differences(&after.topology) == Some(vec![]),
                     };
                     prop_assert!(stands, "{:?} in {:?}", thing, after);
                     owned.entry(item.key.clone()).or_default().insert(identity.clone());
                 }
                 (Verdict::Released(_), Standing::Leaving { .. }) => {
                     for identity in owned.remove(&item.key).unwrap_or_default() {
-                        let gone = match &identity {
-                            Identity::Exchange(name) => !after.topology.exchanges.contains_key(name),
-                            Identity::Queue(name) => !after.topology.queues.contains_key(name),
-                            Identity::Binding(binding) => !after.topology.bindings.contains(binding),
-                        };
+                        let gone = !after.topology.contains(&identity);
                         prop_assert!(gone || desired.claims.contains_key(&identity));
                     }
                 }
@@ -419,7 +422,7 @@ proptest! {
         }
         for name in before.queues.keys().filter(|name| !after.topology.queues.contains_key(*name)) {
             let deleted = plan.steps.iter().any(|step| {
-                matches!(&step.operation, Operation::DeleteQueue { name: deleted, .. } if deleted == name)
+                matches!(&step.operation, Operation::Remove { identity: Identity::Queue(deleted), .. } if deleted == name)
             });
             prop_assert!(deleted, "only what is owned goes");
         }

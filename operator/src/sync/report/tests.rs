@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::object::Kind;
 use crate::resource::AdoptionPolicy;
-use crate::sync::desired::Thing;
-use crate::topology::{Arguments, End, QueueDefinition};
+use crate::topology::{Arguments, BindingDefinition, Declared, End, Name, Named, QueueDefinition};
 
 fn item(standing: Standing) -> Item {
     Item {
@@ -39,10 +38,14 @@ fn leaving(forced: bool) -> Standing {
 #[test]
 fn every_reason_has_conditions_that_kstatus_understands() {
     for reason in Reason::ALL {
-        let (ready, reconciling, stalled) = conditions(reason);
-        let both = reconciling == Tri::True && stalled == Tri::True;
+        let Conditions {
+            ready,
+            reconciling,
+            stalled,
+        } = conditions(reason);
+        let both = reconciling == ConditionStatus::True && stalled == ConditionStatus::True;
         assert!(!both, "{reason}: kstatus cannot tell InProgress from Failed");
-        assert_eq!(ready == Tri::True, reason == Reason::Synced, "{reason}");
+        assert_eq!(ready == ConditionStatus::True, reason == Reason::Synced, "{reason}");
     }
 }
 
@@ -84,13 +87,13 @@ fn deletion_without_broker() {
 
 #[test]
 fn a_wanted_queue_waits_for_its_broker() {
-    let thing = Thing::Queue(Name::new("/", "q"), QueueDefinition::default());
+    let thing = Declared::Queue(Named::new(Name::new("/", "q"), QueueDefinition::default()));
     let item = item(Standing::Wanted(thing));
     let (verdict, _) = offline(&item, &owned(), &unreachable(), &broker(), 0, 60);
     let report = report(&item, &verdict, None, &owned(), false).expect("a report");
     assert_eq!(report.reason, Reason::WaitingForBroker);
     assert_eq!(report.message, "Broker shop/main is not connected; its status says why");
-    assert_eq!((report.ready, report.generation), (Tri::Unknown, 3));
+    assert_eq!((report.ready, report.generation), (ConditionStatus::Unknown, 3));
     assert_eq!(report.name.as_deref(), Some("q"), "it is still known what it owns");
 }
 
@@ -157,7 +160,7 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
             endpoint: &endpoint,
             usage: Usage::default(),
         };
-        let report = broker_report(&object, Ok(connected), engine, (2, 1));
+        let report = broker_report(&object, Ok(connected), engine, Counted { all: 2, not_ready: 1 });
         (report.ready, report.reason, report.message)
     };
     let up = EngineState {
@@ -166,9 +169,13 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
     };
     assert_eq!(
         told(Some(&up)),
-        (Tri::True, Reason::Synced, "connected to Leveret 1".to_owned())
+        (
+            ConditionStatus::True,
+            Reason::Synced,
+            "connected to Leveret 1".to_owned()
+        )
     );
-    assert_eq!(told(None).1, Reason::Synced, "somebody else runs it");
+    assert_eq!(told(None).1, Reason::Synced, "another runs it");
     let unseen = EngineState {
         generation: 2,
         ..up.clone()
@@ -180,7 +187,7 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
     };
     assert_eq!(
         told(Some(&replaced)),
-        (Tri::False, Reason::Starting, "is ending".to_owned())
+        (ConditionStatus::False, Reason::Starting, "is ending".to_owned())
     );
     let wrong = EngineState {
         problem: Some((Reason::Immutable, "no".to_owned())),

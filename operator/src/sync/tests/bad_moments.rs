@@ -11,8 +11,8 @@ use crate::broker::Operation;
 use crate::broker::fake::Fake;
 use crate::object::Kind;
 use crate::sync::Settings;
-use crate::sync::desired::tests::world;
-use crate::topology::Name;
+use crate::sync::desired::tests::snapshot;
+use crate::topology::{Identity, Name};
 
 /// Long enough that a test meets it for certain.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -66,13 +66,13 @@ async fn a_queue_declared_between_an_event_and_the_pass_after_it_is_kept_from_th
     // The loop has heard of it, and pauses.
     tokio::time::sleep(PAUSE / 4).await;
     stage.change(|there| {
-        let late = world(&[(Kind::Queue, "shop", "late", 0, to_main(json!({})))]);
-        there.queues.extend(late.queues);
+        let late = snapshot(&[(Kind::Queue, "shop", "late", 0, to_main(json!({})))]);
+        late.objects().for_each(|object| there.insert(object.clone()));
     });
     stage.until_synced(&[queue("late"), queue("invoices")]).await;
-    by_hand(&Operation::DeleteQueue {
-        name: Name::new("/", "late"),
-        if_empty: false,
+    by_hand(&Operation::Remove {
+        identity: Identity::Queue(Name::new("/", "late")),
+        if_free: false,
     });
     stage
         .until("it is back", |stage| {

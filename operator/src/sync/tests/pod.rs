@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::stage::Stage;
 use super::{URI, all_orders, key, orders};
-use crate::object::{AMQP_URI, EngineState, Kind, Reason, World};
+use crate::object::{AMQP_URI, EngineState, Kind, Reason, Snapshot};
 
-fn pod(world: &mut World, up: bool) {
+fn pod(snapshot: &mut Snapshot, up: bool) {
     let state = EngineState {
         generation: 0,
         problem: None,
@@ -17,7 +17,7 @@ fn pod(world: &mut World, up: bool) {
         persistent: true,
         credentials: None,
     };
-    world.engines.insert(key(Kind::Broker, "main"), Arc::new(state));
+    snapshot.engines.insert(key(Kind::Broker, "main"), Arc::new(state));
 }
 
 fn attempts(stage: &Stage) -> usize {
@@ -26,15 +26,15 @@ fn attempts(stage: &Stage) -> usize {
 
 #[tokio::test]
 async fn a_pod_that_is_not_up_is_not_asked_for_and_then_at_once() {
-    let mut world = orders();
-    pod(&mut world, false);
-    let stage = Stage::start(world);
+    let mut snapshot = orders();
+    pod(&mut snapshot, false);
+    let stage = Stage::start(snapshot);
     stage
         .until("the Broker says why", |stage| {
             stage.reason(&key(Kind::Broker, "main")) == Some(Reason::Starting)
         })
         .await;
-    stage.change(|world| pod(world, false));
+    stage.change(|snapshot| pod(snapshot, false));
     stage
         .until("the others wait", |stage| {
             all_orders()
@@ -43,16 +43,16 @@ async fn a_pod_that_is_not_up_is_not_asked_for_and_then_at_once() {
         })
         .await;
     assert_eq!(attempts(&stage), 0);
-    stage.change(|world| pod(world, true));
+    stage.change(|snapshot| pod(snapshot, true));
     stage.until_synced(&all_orders()).await;
     assert_eq!(attempts(&stage), 1);
     // Lost with its pod, and not asked for before there is another one.
-    stage.change(|world| pod(world, false));
+    stage.change(|snapshot| pod(snapshot, false));
     tokio::time::sleep(Duration::from_millis(100)).await;
     stage.fake.with(URI, |broker| broker.restart_empty());
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(attempts(&stage), 1);
-    stage.change(|world| pod(world, true));
+    stage.change(|snapshot| pod(snapshot, true));
     stage
         .until("everything is declared again", |stage| {
             stage.fake.with(URI, |broker| broker.topology.queues.len()) == 1
@@ -63,11 +63,11 @@ async fn a_pod_that_is_not_up_is_not_asked_for_and_then_at_once() {
 
 #[tokio::test]
 async fn a_broker_that_is_reached_in_another_way_is_asked_at_once() {
-    let mut world = orders();
-    pod(&mut world, false);
-    let broker = world.brokers.get_mut(&key(Kind::Broker, "main")).expect("the Broker");
-    let annotations = &mut Arc::make_mut(broker).meta.annotations;
+    let mut snapshot = orders();
+    pod(&mut snapshot, false);
+    let broker = snapshot.any_mut(&key(Kind::Broker, "main")).expect("the Broker");
+    let annotations = &mut broker.meta_mut().annotations;
     annotations.insert(AMQP_URI.to_owned(), json!("amqp://elsewhere").to_string());
-    let stage = Stage::start(world);
+    let stage = Stage::start(snapshot);
     stage.until_synced(&all_orders()).await;
 }

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::fake::Fake;
 use crate::metrics::Metrics;
-use crate::object::{Connection, ConnectionError, Meta, Object, ObjectKey, Reason, StatusReport, World};
+use crate::object::{Connection, ConnectionError, Object, ObjectKey, Reason, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
 use crate::sync::{Settings, run};
 
 /// Resources in memory.
 pub(super) struct Shelf {
-    pub(super) world: Mutex<World>,
+    pub(super) snapshot: Mutex<Snapshot>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) statuses: Mutex<BTreeMap<ObjectKey, StatusReport>>,
     pub(super) warnings: Mutex<Vec<String>>,
@@ -33,8 +33,8 @@ pub(super) struct Shelf {
 }
 
 impl Source for Shelf {
-    fn world(&self) -> Arc<World> {
-        Arc::new(self.world.lock().clone())
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::new(self.snapshot.lock().clone())
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -73,11 +73,7 @@ impl Source for Shelf {
     }
 
     async fn remove_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
-        let mut world = self.world.lock();
-        world.queues.remove(key);
-        world.exchanges.remove(key);
-        world.bindings.remove(key);
-        drop(world);
+        self.snapshot.lock().remove(key);
         self.statuses.lock().remove(key);
         self.changed.send_modify(|number| *number += 1);
         Ok(())
@@ -97,13 +93,13 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn start(world: World) -> Self {
-        Self::start_with(world, Fake::default(), Settings::default())
+    pub(super) fn start(snapshot: Snapshot) -> Self {
+        Self::start_with(snapshot, Fake::default(), Settings::default())
     }
 
-    pub(super) fn start_with(world: World, fake: Fake, settings: Settings) -> Self {
+    pub(super) fn start_with(snapshot: Snapshot, fake: Fake, settings: Settings) -> Self {
         let shelf = Arc::new(Shelf {
-            world: Mutex::new(world),
+            snapshot: Mutex::new(snapshot),
             changed: watch::Sender::new(0),
             statuses: Mutex::default(),
             warnings: Mutex::default(),
@@ -123,24 +119,18 @@ impl Stage {
         }
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut World)) {
-        change(&mut self.shelf.world.lock());
+    pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.shelf.snapshot.lock());
         self.shelf.changed.send_modify(|number| *number += 1);
     }
 
     pub(super) fn delete(&self, key: &ObjectKey, since: i64, annotation: Option<&str>) {
-        self.change(|world| {
-            let edit = |meta: &mut Meta| {
-                meta.deleting = Some(since);
-                if let Some(name) = annotation {
-                    meta.annotations.insert(name.to_owned(), "true".to_owned());
-                }
-            };
-            if let Some(object) = world.queues.get_mut(key) {
-                edit(&mut Arc::make_mut(object).meta);
-            }
-            if let Some(object) = world.bindings.get_mut(key) {
-                edit(&mut Arc::make_mut(object).meta);
+        self.change(|snapshot| {
+            let Some(object) = snapshot.any_mut(key) else { return };
+            let meta = object.meta_mut();
+            meta.deleting = Some(since);
+            if let Some(name) = annotation {
+                meta.annotations.insert(name.to_owned(), "true".to_owned());
             }
         });
     }

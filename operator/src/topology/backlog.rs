@@ -18,11 +18,11 @@ pub struct Backlog {
     pub unacked: u64,
     pub consumers: u64,
     pub publish_rate: f64,
-    /// What leaves the queue for good: acknowledged, or delivered without need of it.
+    /// Messages that leave the queue for good: acknowledged, or delivered without need of it.
     pub leave_rate: f64,
 }
 
-/// What becomes of a backlog when the rates stay as they are: Q(t) = Q(0) + (P - C) t.
+/// The future of a backlog when the rates stay as they are: Q(t) = Q(0) + (P - C) t.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outlook {
     Empty,

@@ -1,0 +1,200 @@
+//! All resources at one time.
+//!
+//! In: the objects that a source has read. Out: [`Snapshot`], cheap to clone and to look things up in.
+//! Does not know about where they were read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::key::{Kind, ObjectKey};
+use super::meta::{Meta, Object};
+use super::reason::Reason;
+use crate::resource::{self, BrokerRef, Spec, Specifies, each_kind};
+
+/// The spec of a kind, in a typed look-up.
+pub trait Kinded: Specifies + Clone + PartialEq + Sized + 'static {
+    const KIND: Kind;
+
+    fn wrap(object: Arc<Object<Self>>) -> AnyObject;
+
+    fn unwrap(object: &AnyObject) -> Option<&Arc<Object<Self>>>;
+
+    fn unwrap_mut(object: &mut AnyObject) -> Option<&mut Arc<Object<Self>>>;
+}
+
+macro_rules! assemble {
+    ($($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
+        /// A resource of any kind. Cheap to clone.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum AnyObject {
+            $($Kind(Arc<Object<resource::$kind::$Spec>>),)*
+        }
+
+        $(impl Kinded for resource::$kind::$Spec {
+            const KIND: Kind = Kind::$Kind;
+
+            fn wrap(object: Arc<Object<Self>>) -> AnyObject {
+                AnyObject::$Kind(object)
+            }
+
+            fn unwrap(object: &AnyObject) -> Option<&Arc<Object<Self>>> {
+                match object {
+                    AnyObject::$Kind(object) => Some(object),
+                    _ => None,
+                }
+            }
+
+            fn unwrap_mut(object: &mut AnyObject) -> Option<&mut Arc<Object<Self>>> {
+                match object {
+                    AnyObject::$Kind(object) => Some(object),
+                    _ => None,
+                }
+            }
+        })*
+
+        impl AnyObject {
+            pub fn new(meta: Meta, spec: Spec) -> Self {
+                match spec {
+                    $(Spec::$Kind(spec) => AnyObject::$Kind(Arc::new(Object { meta, spec: *spec })),)*
+                }
+            }
+
+            /// Everything about it that is not its spec.
+            pub fn meta(&self) -> &Meta {
+                match self {
+                    $(AnyObject::$Kind(object) => &object.meta,)*
+                }
+            }
+
+            pub fn meta_mut(&mut self) -> &mut Meta {
+                match self {
+                    $(AnyObject::$Kind(object) => &mut Arc::make_mut(object).meta,)*
+                }
+            }
+
+            /// The Broker that it refers to; `None` for a Broker itself.
+            pub fn broker_ref(&self) -> Option<&BrokerRef> {
+                match self {
+                    $(AnyObject::$Kind(object) => object.spec.broker_ref(),)*
+                }
+            }
+
+            /// Leads it to another Broker; nothing for a Broker itself.
+            pub fn lead(&mut self, to: &BrokerRef) {
+                let reference = match self {
+                    $(AnyObject::$Kind(object) => Arc::make_mut(object).spec.broker_ref_mut(),)*
+                };
+                if let Some(reference) = reference {
+                    reference.clone_from(to);
+                }
+            }
+
+            /// True when the spec is the same as another object's.
+            pub fn has_spec_of(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((AnyObject::$Kind(one), AnyObject::$Kind(other)) => one.spec == other.spec,)*
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+each_kind!(assemble);
+
+/// A snapshot of all resources the source knows. Cheap to clone: the objects are shared.
+///
+/// A resource that is being deleted stays in the snapshot, with `deleting` set, until its finalizer is removed.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    objects: BTreeMap<ObjectKey, AnyObject>,
+    /// Labels by namespace, for `allowedNamespaces: { from: Selector }`. An absent namespace matches no selector.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Of the brokers that the operator runs itself: how far their pods are.
+    pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
+}
+
+impl Snapshot {
+    pub fn get<S: Kinded>(&self, key: &ObjectKey) -> Option<&Arc<Object<S>>> {
+        self.objects.get(key).and_then(S::unwrap)
+    }
+
+    pub fn get_mut<S: Kinded>(&mut self, key: &ObjectKey) -> Option<&mut Object<S>> {
+        self.objects.get_mut(key).and_then(S::unwrap_mut).map(Arc::make_mut)
+    }
+
+    /// All resources of one kind, in the order of their keys.
+    pub fn iter<S: Kinded>(&self) -> impl Iterator<Item = &Arc<Object<S>>> {
+        self.of(S::KIND).filter_map(S::unwrap)
+    }
+
+    /// As [`Snapshot::iter`], where the kind is a value.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &AnyObject> {
+        let first = ObjectKey::new(kind, "", "");
+        let same = self.objects.range(first..).take_while(move |(key, _)| key.kind == kind);
+        same.map(|(_, object)| object)
+    }
+
+    pub fn any(&self, key: &ObjectKey) -> Option<&AnyObject> {
+        self.objects.get(key)
+    }
+
+    pub fn any_mut(&mut self, key: &ObjectKey) -> Option<&mut AnyObject> {
+        self.objects.get_mut(key)
+    }
+
+    /// All resources, kind by kind.
+    pub fn objects(&self) -> impl Iterator<Item = &AnyObject> {
+        self.objects.values()
+    }
+
+    pub fn objects_mut(&mut self) -> impl Iterator<Item = &mut AnyObject> {
+        self.objects.values_mut()
+    }
+
+    /// The keys of everything that is on a broker: all resources but Brokers.
+    pub fn on_brokers(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.objects.keys().filter(|key| key.kind != Kind::Broker)
+    }
+
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    /// Everything about a resource that is not its spec.
+    pub fn meta(&self, key: &ObjectKey) -> Option<&Meta> {
+        self.objects.get(key).map(AnyObject::meta)
+    }
+
+    pub fn insert(&mut self, object: AnyObject) {
+        self.objects.insert(object.meta().key.clone(), object);
+    }
+
+    pub fn put<S: Kinded>(&mut self, meta: Meta, spec: S) {
+        self.insert(S::wrap(Arc::new(Object { meta, spec })));
+    }
+
+    /// Takes a resource away; whether it was there.
+    pub fn remove(&mut self, key: &ObjectKey) -> bool {
+        self.objects.remove(key).is_some()
+    }
+
+    /// Takes all resources of one kind away.
+    pub fn clear(&mut self, kind: Kind) {
+        self.objects.retain(|key, _| key.kind != kind);
+    }
+}
+
+/// What is known of a broker that the operator runs itself, besides what the broker says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineState {
+    /// The generation of the Broker that this is about.
+    pub generation: i64,
+    /// Why it cannot be run as declared; it counts although the broker may answer.
+    pub problem: Option<(Reason, String)>,
+    /// Why its pod is not up, or is about to be replaced.
+    pub pending: Option<(Reason, String)>,
+    /// Whether messages outlive the pod.
+    pub persistent: bool,
+    /// The Secret with everything a client needs, once it is there.
+    pub credentials: Option<String>,
+}

@@ -1,0 +1,228 @@
+//! Everything that is asked of one kind of object on a broker: by the steps of the pipeline, and by the commands.
+//!
+//! In: a spec, or a row of the management API. Out: identity, differences, requests and words, by [`Declare`].
+//! Does not know about the kinds.
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::arguments::Arguments;
+use super::name::{Name, Target};
+use crate::object::{LastStatus, Reason};
+use crate::resource::{AdoptionPolicy, Kind};
+
+/// An object of one kind, as a resource wants it or as the broker lists it.
+pub trait Declare: Clone + Debug + PartialEq + Eq {
+    const KIND: Kind;
+    /// Its operations as metrics call them.
+    const LABELS: Labels;
+    /// A resource may go over to another object: the new one is declared, then the old one removed.
+    const MOVES: bool = false;
+    /// The broker changes it in place when it is declared with other properties.
+    const MUTABLE: bool = false;
+    /// Not every user may list them: who may not sees none.
+    const GUARDED: bool = false;
+
+    /// The spec of the resources that want it.
+    type Spec;
+    /// A row of the list.
+    type Row: DeserializeOwned + Send;
+    /// The part that tells it from all others of its kind.
+    type Identity;
+    /// All objects of the kind on one broker.
+    type All: Default;
+
+    /// The object that the resource called `metadata_name` wants.
+    ///
+    /// # Errors
+    /// There can be no such object, and why.
+    fn wanted(spec: &Self::Spec, metadata_name: &str) -> Result<Self, String>;
+
+    fn policies(spec: &Self::Spec) -> Policies;
+
+    /// Path of the list of all such objects in the management API.
+    fn list() -> String;
+
+    /// The object in a row of the list; `None` for one that is not made by declaring it.
+    fn listed(row: Self::Row) -> Option<Self>;
+
+    /// The fields of a spec that asks for this object; those for name, virtual host and broker aside.
+    fn spec(&self) -> Map<String, Value>;
+
+    fn identity(&self) -> &Self::Identity;
+
+    /// The object by its name; `None` where it has none.
+    fn target(identity: &Self::Identity) -> Option<Target>;
+
+    /// The virtual host in which it stands; empty where it stands in none.
+    fn vhost(identity: &Self::Identity) -> &str;
+
+    /// The broker's own, which is never removed.
+    fn is_reserved(identity: &Self::Identity) -> bool;
+
+    /// The object as messages call it.
+    fn describe(identity: &Self::Identity) -> String;
+
+    /// Notes in a status that the resource owns the object.
+    fn remember(identity: &Self::Identity, last: &mut LastStatus);
+
+    /// The opposite of [`Declare::remember`].
+    fn recall(last: &LastStatus) -> Vec<Self::Identity>;
+
+    /// Objects that must stand before this one can be made, and with which it goes.
+    fn needs(_identity: &Self::Identity) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// Objects that the spec names; `lint` looks for them.
+    fn references(&self) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    fn contains(all: &Self::All, identity: &Self::Identity) -> bool;
+
+    /// True when an object of that name stands.
+    fn has(all: &Self::All, name: &Name) -> bool;
+
+    /// Properties of the object that stands which are not as in this one; `None` when it does not stand.
+    fn differences(&self, all: &Self::All) -> Option<Vec<String>>;
+
+    fn insert(self, all: &mut Self::All);
+
+    /// Takes it away; whether it was there.
+    fn remove(all: &mut Self::All, identity: &Self::Identity) -> bool;
+
+    /// Takes away what goes with `gone`.
+    fn forsake(all: &mut Self::All, gone: &Target);
+
+    fn each(all: &Self::All) -> impl Iterator<Item = Self>;
+
+    /// The words of a plan for declaring it.
+    fn declaring(&self) -> String;
+
+    /// The words of a plan for removing it.
+    fn removing(identity: &Self::Identity, if_free: bool) -> String;
+
+    /// The request that declares it; `None`: it goes by AMQP.
+    fn put(&self) -> Option<Request> {
+        None
+    }
+
+    /// The request that removes it; `None`: it goes by AMQP.
+    fn delete(_identity: &Self::Identity) -> Option<Request> {
+        None
+    }
+}
+
+/// The names of a kind's operations in metrics.
+pub struct Labels {
+    pub declare: &'static str,
+    pub remove: &'static str,
+}
+
+/// The fate of the object on the broker when the resource goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    Delete,
+    /// Only when nothing depends on it: the queue is empty, the exchange unused.
+    DeleteIfFree,
+    Retain,
+}
+
+/// The policies by which a resource treats its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policies {
+    pub deletion: Deletion,
+    pub adoption: AdoptionPolicy,
+}
+
+/// An object that must stand first, and the reason that is told while it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub target: Target,
+    pub reason: Reason,
+}
+
+/// An object that a field of a spec names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub field: &'static str,
+    pub target: Target,
+}
+
+/// A request to the management API that changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub verb: Verb,
+    /// Begins with `/api/`.
+    pub path: String,
+    pub body: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Put,
+    Delete,
+}
+
+/// A segment of a path (RFC 3986, 3.3).
+pub fn escaped(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
+            // A dot too: a segment of dots alone means another folder.
+            byte => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+/// Adds a line when a property is not as wanted.
+pub(super) fn compare<T: PartialEq + Display>(list: &mut Vec<String>, field: &str, wanted: &T, found: &T) {
+    if wanted != found {
+        list.push(format!("{field} is {found} on the broker, wanted {wanted}"));
+    }
+}
+
+/// Adds a line for each argument that is not as wanted.
+pub(super) fn compare_arguments(list: &mut Vec<String>, wanted: &Arguments, found: &Arguments) {
+    let names: BTreeSet<&str> = wanted.iter().chain(found.iter()).map(|(name, _)| name).collect();
+    for name in names {
+        let show = |arguments: &Arguments| match arguments.get(name) {
+            None if name == "x-queue-type" => "\"classic\"".to_owned(),
+            None => "not set".to_owned(),
+            Some(value) => value.to_string(),
+        };
+        compare(list, name, &show(wanted), &show(found));
+    }
+}
+
+/// Adds the arguments that no field of a spec stands for.
+pub(super) fn rest(spec: &mut Map<String, Value>, arguments: &Arguments) {
+    if !arguments.is_empty() {
+        let map: Map<String, Value> = arguments.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        spec.insert("arguments".to_owned(), Value::Object(map));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths() {
+        for (name, path) in [
+            ("/", "%2F"),
+            ("a b", "a%20b"),
+            ("..", "%2E%2E"),
+            ("é", "%C3%A9"),
+            ("a-b_c", "a-b_c"),
+        ] {
+            assert_eq!(escaped(name), path);
+        }
+    }
+}
