@@ -3,68 +3,6 @@
 /// For each crate, who names a module that stands above it.
 pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
     (
-        "broker/amqp/src",
-        &[
-            // field
-            ("field::compare", "field"),
-            ("field::read", "field"),
-        ],
-    ),
-    (
-        "broker/store/src",
-        &[
-            // backlog
-            ("backlog", "crate"),
-            // batch
-            ("batch", "crate"),
-            // check
-            ("check", "crate"),
-            // checkpoint
-            ("checkpoint", "crate"),
-            ("checkpoint::codec", "checkpoint"),
-            ("checkpoint::codec", "crate"),
-            ("checkpoint::take", "checkpoint"),
-            ("checkpoint::take", "crate"),
-            // fs
-            ("fs::dry", "fs"),
-            // index
-            ("index", "crate"),
-            // ledger
-            ("ledger", "crate"),
-            // options
-            ("options", "shared"),
-            // owner
-            ("owner", "crate"),
-            // page
-            ("page", "crate"),
-            // reader
-            ("reader", "crate"),
-            // reclaim
-            ("reclaim", "crate"),
-            ("reclaim::evacuate", "crate"),
-            ("reclaim::evacuate", "reclaim"),
-            ("reclaim::relocate", "crate"),
-            ("reclaim::retire", "crate"),
-            ("reclaim::retire", "reclaim"),
-            // record
-            ("record", "crate"),
-            // recovered
-            ("recovered", "crate"),
-            // recovery
-            ("recovery", "checkpoint"),
-            ("recovery", "crate"),
-            ("recovery::apply", "recovery"),
-            ("recovery::identity", "recovery"),
-            ("recovery::quarantine", "recovery"),
-            // shared
-            ("shared", "crate"),
-            // store
-            ("store", "crate"),
-            // stored
-            ("stored", "crate"),
-        ],
-    ),
-    (
         "broker/src",
         &[
             // access

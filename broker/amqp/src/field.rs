@@ -11,57 +11,19 @@ use crate::error::DecodeError;
 use crate::short_string::{ShortString, ShortStringTooLong};
 use crate::wire::{Reader, put_long, put_short, put_with_length};
 
-/// Tables and arrays within tables, at most. RabbitMQ has no limit of its own; frame-max is one.
-pub const MAX_DEPTH: usize = 64;
+/// Equality and hash.
+mod compare;
 
-/// Pairs of name and value; order and duplicates are kept, as RabbitMQ keeps them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct FieldTable(pub Vec<(ShortString, FieldValue)>);
+/// Octets to values, or only whether they are some.
+mod read;
 
-/// A value with its type. Equality is that of the type and the octets: a NaN equals itself, 0.0 is not -0.0, and
-/// 1 as `s` is not 1 as `I`.
-#[derive(Debug, Clone)]
-pub enum FieldValue {
-    /// `t`
-    Bool(bool),
-    /// `b`
-    Byte(i8),
-    /// `B`
-    UnsignedByte(u8),
-    /// `s`
-    Short(i16),
-    /// `u`
-    UnsignedShort(u16),
-    /// `I`
-    Int(i32),
-    /// `i`
-    UnsignedInt(u32),
-    /// `l`; `L` is read as this too
-    Long(i64),
-    /// `f`
-    Float(f32),
-    /// `d`
-    Double(f64),
-    /// `D`
-    Decimal {
-        /// Digits after the decimal point.
-        scale: u8,
-        /// The digits.
-        value: u32,
-    },
-    /// `S`
-    LongString(Bytes),
-    /// `x`
-    ByteArray(Bytes),
-    /// `A`
-    Array(Vec<FieldValue>),
-    /// `F`
-    Table(FieldTable),
-    /// `T`, seconds since 1970
-    Timestamp(u64),
-    /// `V`
-    Void,
-}
+/// The types themselves.
+mod value;
+
+use read::read_table;
+pub(crate) use read::skip_table;
+pub use read::validate_table;
+pub use value::{FieldTable, FieldValue, MAX_DEPTH};
 
 impl FieldTable {
     /// A table without fields.
@@ -363,13 +325,6 @@ impl TryFrom<&FieldValue> for ShortString {
         Self::try_from(bytes.clone()).map_err(Some)
     }
 }
-
-mod compare;
-mod read;
-
-use read::read_table;
-pub(crate) use read::skip_table;
-pub use read::validate_table;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //!
 //! In: pages and single messages. Out: all of them in order, and where their records lie. Does not know about files or threads.
 
-use crate::MessageId;
 use crate::error::Error;
+use crate::ids::MessageId;
 use crate::page::{Page, Share};
 use crate::stored::StoredMessage;
 

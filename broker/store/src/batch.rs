@@ -3,10 +3,10 @@
 //! In: messages, settlements, table changes. Out: bytes ready for the log and a tally for the ledger.
 //! Does not know about segments' files or the writer.
 
+use crate::ids::{MessageId, QueueId};
 use crate::location::{Location, Lsn, Relative};
 use crate::record::{self, Count, HEAD, Holder, Run, RunWriter, Tag};
 use crate::stored::{Destination, Live, Returned};
-use crate::{MessageId, QueueId};
 
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,16 @@
 
 use crate::batch::Batch;
 use crate::checkpoint;
+use crate::dry::DryFs;
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::fs::dry::DryFs;
+use crate::ids::QueueId;
 use crate::location::{Relative, Urgency};
+use crate::options::Options;
+use crate::recovered::Recovered;
 use crate::recovery::identity;
 use crate::store::{Handle, Store};
 use crate::stored::{Destination, Returned, StoredMessage};
-use crate::{Options, QueueId, Recovered};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

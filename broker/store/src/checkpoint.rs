@@ -6,35 +6,19 @@
 
 use crate::error::Error;
 use crate::fs::{self, Fs};
-use crate::ledger::Ledger;
-use crate::location::Lsn;
-use crate::page::Page;
 use crate::pages::PageFile;
-use crate::{Backlog, MessageId, QueueId};
 use std::path::Path;
-use std::sync::Arc;
 
-pub(crate) mod take;
-
+/// The file's bytes.
 mod codec;
+
 #[cfg(test)]
 mod tests;
 
+pub(crate) use codec::{Captured, Loaded, Parts, table};
+
 pub(crate) const FILE: &str = "checkpoint";
 const NEW_FILE: &str = "checkpoint.new";
-
-/// What a checkpoint says.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    /// Everything before is in what follows; the log is read from here on.
-    pub(crate) position: Lsn,
-    /// The log was synced up to here.
-    pub(crate) synced: Lsn,
-    pub(crate) next_id: MessageId,
-    pub(crate) ledger: Ledger,
-    pub(crate) queues: Vec<(QueueId, Backlog)>,
-    pub(crate) pages: Arc<PageFile>,
-}
 
 /// Reads the checkpoint of the directory with this id. `None` when there is none that can be used.
 ///
@@ -69,6 +53,16 @@ pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<O
     Ok(loaded)
 }
 
+/// Writes a checkpoint in place of the one before, durably. Returns its size in bytes.
+///
+/// # Errors
+/// What the system reports. The file may have got its name all the same.
+pub(crate) fn replace(fs: &dyn Fs, directory: &Path, parts: &Parts<'_>) -> Result<u64, Error> {
+    let bytes = codec::encode(parts);
+    fs::replace(fs, directory, (FILE, NEW_FILE), &bytes)?;
+    Ok(bytes.len() as u64)
+}
+
 /// Removes the checkpoint.
 ///
 /// # Errors
@@ -79,14 +73,4 @@ pub(crate) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
             .map_err(|source| Error::io("sync directory", directory, source))?;
     }
     Ok(())
-}
-
-/// One queue in a checkpoint that is being written.
-#[derive(Debug)]
-pub(crate) struct Captured {
-    pub(crate) queue: QueueId,
-    /// Pages as the owner has them.
-    pub(crate) pages: Vec<Page>,
-    /// Single messages, packed in order to be written.
-    pub(crate) loose: Vec<Page>,
 }

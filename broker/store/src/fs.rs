@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub mod dry;
+/// A file system in memory that fails and crashes on demand.
 #[cfg(any(test, feature = "test-util"))]
 pub mod faulty;
 

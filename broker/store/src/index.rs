@@ -2,10 +2,11 @@
 //!
 //! In: what records say. Out: the live messages of each queue, sorted. Does not know about files.
 
+use crate::backlog::Backlog;
+use crate::ids::{MessageId, QueueId};
 use crate::location::Location;
 use crate::page::Page;
-use crate::stored::Live;
-use crate::{Backlog, MessageId, QueueId, StoredMessage};
+use crate::stored::{Live, StoredMessage};
 use std::collections::{BTreeMap, HashMap};
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! In: tallies of appended batches, settlements. Out: which segments are dead, which nearly so.
 //! Does not know about single messages (their owner does), files or threads.
 
+use crate::backlog::Backlog;
 use crate::batch::Tally;
+use crate::ids::{MessageId, QueueId};
 use crate::location::Location;
 use crate::page::Page;
-use crate::{Backlog, MessageId, QueueId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

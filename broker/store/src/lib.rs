@@ -3,14 +3,20 @@
 //! Queues are numbers, messages are bytes. [`Batch`] encodes, [`Handle::append`] queues, one writer thread writes and syncs
 //! everything that is queued at once, and [`Handle::durable`] tells how far it has come. `README.md` has the files byte by byte.
 //!
-//! The modules in the order of an append's way, then of the way back, then of what keeps the directory small:
+//! The modules from the whole to the single byte: each uses only what stands below it, and its own children.
 #![warn(missing_docs)]
 
-/// A directory that nobody has open: verified, copied.
+/// A directory that no process has open: verified, copied.
 pub mod check;
 
-/// Open, close, handles.
+/// A file system of which nothing is changed.
+mod dry;
+
+/// The store: open, close, handles.
 mod store;
+
+/// Figures of a running store.
+mod stats;
 
 /// The single writer: one write, one sync, many appends.
 mod writer;
@@ -18,26 +24,26 @@ mod writer;
 /// Zeros of the next segment, ahead of time.
 mod prepare;
 
-/// Drops dead segments, empties nearly dead ones.
+/// A small directory: dead segments dropped, nearly dead ones emptied.
 mod reclaim;
+
+/// A checkpoint taken while the work goes on.
+mod checkpointer;
 
 /// A payload by its location.
 mod reader;
 
-/// What a start from a checkpoint has not read, verified.
+/// Segments that a start from a checkpoint has not read, verified.
 mod verify;
 
-/// What the log came to, so that a start need not read all of it.
-mod checkpoint;
-
-/// What threads and handles share.
+/// Positions, wake-ups and counters that threads and handles share.
 mod shared;
 
 /// Start: torn tail, damage, everything rebuilt.
 mod recovery;
 
-/// Settings and figures.
-mod options;
+/// The file `checkpoint`: an index over the log, so that a start need not read all of it.
+mod checkpoint;
 
 /// The end of the log in memory.
 mod log;
@@ -45,22 +51,22 @@ mod log;
 /// Counters per segment; newest places of table keys.
 mod ledger;
 
-/// Encodes records outside any lock.
+/// Records encoded outside any lock.
 mod batch;
 
 /// Records of a file in order, over damage.
 mod scan;
 
-/// Whether those who append have to wait for reclaim.
-mod crowd;
+/// Backpressure: publishers wait while reclaim catches up.
+mod backpressure;
 
 /// Messages of each queue during recovery.
 mod index;
 
-/// Who holds the messages, as the store asks them.
+/// The owner of the messages, as the store asks it.
 mod owner;
 
-/// What a directory held.
+/// The contents of a directory, as its opening found them.
 mod recovered;
 
 /// The messages of one queue.
@@ -68,6 +74,9 @@ mod backlog;
 
 /// Stretches of a queue's messages, packed.
 mod page;
+
+/// The file that holds packed pages.
+mod pages;
 
 /// One segment file.
 mod segment;
@@ -81,8 +90,11 @@ mod stored;
 /// Places in the log.
 mod location;
 
-/// The file that holds packed pages.
-mod pages;
+/// Numbers of queues and messages.
+mod ids;
+
+/// Settings.
+mod options;
 
 /// One process per directory.
 mod lock;
@@ -90,7 +102,7 @@ mod lock;
 /// The seam to the file system.
 pub mod fs;
 
-/// What can go wrong.
+/// Errors, each with the place and the remedy.
 mod error;
 
 /// Crashes at random moments, checked against a model.
@@ -104,16 +116,12 @@ mod faults;
 pub use backlog::Backlog;
 pub use batch::Batch;
 pub use error::Error;
+pub use ids::{MessageId, QueueId};
 pub use location::{Appended, Location, Lsn, Relative, Urgency};
-pub use options::{Options, Stats};
+pub use options::Options;
 pub use owner::Owner;
 pub use page::Page;
 pub use recovered::{Corrupt, Recovered, RecoveryReport};
+pub use stats::Stats;
 pub use store::{Handle, Store, UnderWay};
 pub use stored::{Destination, Live, Returned, StoredMessage};
-
-/// Number of a queue. Never used for another queue again.
-pub type QueueId = u64;
-
-/// Number of a message: global, ascending, never used again.
-pub type MessageId = u64;

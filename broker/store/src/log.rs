@@ -3,8 +3,8 @@
 //! In: sealed batches. Out: groups for the writer; bytes for readers that come before the writer.
 //! Does not know about files or threads (its owner locks it).
 
+use crate::backpressure::Backpressure;
 use crate::batch::Batch;
-use crate::crowd::Crowd;
 use crate::ledger::Ledger;
 use crate::location::{Appended, Location, Lsn};
 use crate::record::{self, HEAD};
@@ -75,7 +75,7 @@ pub(crate) struct Log {
     buffers: Vec<Vec<u8>>,
     buffered: usize,
     pub(crate) ledger: Ledger,
-    pub(crate) crowd: Crowd,
+    pub(crate) backpressure: Backpressure,
     /// Somebody waits for what is queued.
     pub(crate) urgent: bool,
     /// When what is queued is due although nobody waits.
@@ -116,7 +116,7 @@ impl Log {
             buffers: Vec::new(),
             buffered: 0,
             ledger,
-            crowd: Crowd::default(),
+            backpressure: Backpressure::default(),
             urgent: false,
             due: None,
             unmarked: false,

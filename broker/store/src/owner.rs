@@ -3,9 +3,9 @@
 //! In: questions of the reclaim thread. Out: answers about single messages, or all of them. Does not know how they are kept.
 
 use crate::backlog::Backlog;
+use crate::ids::{MessageId, QueueId};
 use crate::location::Location;
 use crate::stored::Live;
-use crate::{MessageId, QueueId};
 
 /// Who holds the messages. Called from the reclaim thread, never with a lock of the store held.
 pub trait Owner: Send + Sync {

@@ -5,11 +5,12 @@
 //! Does not know which queue it belongs to, or when checkpoints are taken.
 
 use crate::error::Error;
+use crate::ids::MessageId;
 use crate::location::Location;
 use crate::pages::{PageFile, Slot};
 use crate::record::{self, put, take};
+use crate::segment;
 use crate::stored::StoredMessage;
-use crate::{MessageId, segment};
 use parking_lot::Mutex;
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -4,13 +4,14 @@
 
 use crate::error::Error;
 use crate::fs;
+use crate::ids::QueueId;
 use crate::location::Location;
 use crate::page::Page;
 use crate::record::{self, HEAD, Head, Record};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared};
-use crate::{QueueId, StoredMessage};
+use crate::stored::StoredMessage;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,10 +4,10 @@
 //! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
 //! it asks the owner. Does not know how the owner keeps its messages.
 
-use crate::QueueId;
 use crate::batch::Batch;
-use crate::checkpoint::take::Checkpoints;
+use crate::checkpointer::Checkpoints;
 use crate::error::Error;
+use crate::ids::QueueId;
 use crate::ledger::Ledger;
 use crate::location::Urgency;
 use crate::log::{Log, MARK};
@@ -21,17 +21,27 @@ use portion::Portion;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+/// Moves what is needed out of segments.
 mod evacuate;
 
-mod beside;
-
-mod portion;
-
+/// Tells the owner where its messages are now.
 mod relocate;
 
+/// A segment of moved messages, beside the log.
+mod beside;
+
+/// The end of segments: recycled, renamed, removed.
 mod retire;
 
+/// Disk space of files that are gone from the log, given back in steps.
 pub(crate) mod shrink;
+
+/// Patience with segments that the system does not let go.
+mod postpone;
+
+/// Bytes that go to the disk at once.
+mod portion;
+
 #[cfg(test)]
 mod tests;
 
@@ -92,24 +102,6 @@ pub(crate) fn run(shared: &Shared, owner: &dyn Owner) {
     }
 }
 
-/// Leaves segments alone for a while after an error of the system.
-///
-/// # Errors
-/// The store is closed or has failed.
-fn put_off(shared: &Shared, segments: &[u32], error: Error) -> Result<(), Error> {
-    if matches!(error, Error::Closed | Error::Failed(_)) {
-        return Err(error);
-    }
-    tracing::warn!(?segments, %error, "cannot reclaim segments; trying again later");
-    let mut log = shared.log.lock();
-    for &segment in segments {
-        let account = log.ledger.account(segment);
-        account.blocked = Some(Instant::now());
-        account.failing = true;
-    }
-    Ok(())
-}
-
 /// Settles the messages of a page.
 ///
 /// # Errors
@@ -158,9 +150,9 @@ impl Watch {
             }
             let plan = plan(&log.ledger, options.segment_bytes, idle);
             if plan.is_none() && shared.gone.lock().segments.is_empty() {
-                log.crowd.forget();
+                log.backpressure.forget();
             }
-            if shared.look_at_crowd(&mut log) {
+            if shared.look_at_backpressure(&mut log) {
                 MutexGuard::unlocked(&mut log, || (shared.on_durable)(shared.durable()));
             }
             if let Some(plan) = plan {

@@ -2,8 +2,8 @@
 //!
 //! In: the body of a record. Out: a borrowed [`Record`]. Does not know about files, batches or threads.
 
+use crate::ids::{MessageId, QueueId};
 use crate::stored::{Destination, Live};
-use crate::{MessageId, QueueId};
 
 /// Bytes before the body: length and flags, CRC of the body, check word.
 pub(crate) const HEAD: usize = 12;

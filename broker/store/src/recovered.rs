@@ -2,8 +2,8 @@
 //!
 //! In: the outcome of recovery. Out: plain values for the owner. Does not know how they were found.
 
-use crate::QueueId;
 use crate::backlog::Backlog;
+use crate::ids::QueueId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

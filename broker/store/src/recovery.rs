@@ -5,25 +5,31 @@
 
 use crate::checkpoint::{self, Loaded};
 use crate::error::Error;
-use crate::fs::{self, File, Fs};
-use crate::index::Index;
+use crate::fs::Fs;
+use crate::ids::{MessageId, QueueId};
 use crate::ledger::Ledger;
 use crate::location::{Location, Lsn};
 use crate::page::Page;
 use crate::pages::PageFile;
-use crate::record::{self, Record};
+use crate::record;
+use crate::recovered::{Corrupt, Recovered, RecoveryReport};
 use crate::scan::{Found, Scanner};
 use crate::segment::{self, HEADER, Header, HeaderRead, Segment};
-use crate::{Corrupt, MessageId, QueueId, Recovered, RecoveryReport, StoredMessage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Records to state, batch by batch.
 mod apply;
+
+/// The directory's id and its segments.
 pub(crate) mod identity;
+
+/// Damaged bytes, put aside.
 pub(crate) mod quarantine;
+
 #[cfg(test)]
 mod tests;
 

@@ -6,13 +6,15 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::fs::{File, Fs};
-use crate::location::{Appended, Lsn, Urgency};
+use crate::ids::{MessageId, QueueId};
+use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::log::Log;
+use crate::options::Options;
 use crate::page::Page;
 use crate::pages::PageFile;
+use crate::recovered::Corrupt;
 use crate::recovery::quarantine::Quarantine;
 use crate::segment::Segment;
-use crate::{Corrupt, MessageId, Options, QueueId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -205,7 +207,7 @@ impl Shared {
             return Err(Error::TooLarge(size));
         }
         if batch.is_empty() {
-            let base = crate::Location {
+            let base = Location {
                 segment: log.segment(),
                 offset: 0,
                 len: 0,
@@ -220,7 +222,7 @@ impl Shared {
         let segment = log.segment();
         let appended = log.append(batch, self.next_id.load(Ordering::Relaxed));
         if log.segment() != segment {
-            self.look_at_crowd(&mut log);
+            self.look_at_backpressure(&mut log);
         }
         self.pending.fetch_add(bytes, Ordering::Relaxed);
         let eager = urgency == Urgency::Now || log.queued() >= EAGER;
@@ -249,12 +251,12 @@ impl Shared {
     }
 
     /// Compares what the log takes with what is needed of it. True if nobody has to wait any more: the caller tells those who do.
-    pub(crate) fn look_at_crowd(&self, log: &mut Log) -> bool {
+    pub(crate) fn look_at_backpressure(&self, log: &mut Log) -> bool {
         let gone = self.gone.lock().bytes();
         let used: u64 = log.ledger.accounts.values().map(|account| account.used).sum();
         let total = used + gone + self.beside.load(Ordering::Relaxed);
         let live = log.ledger.live();
-        let crowded = log.crowd.look(total, live, self.options.segment_bytes);
+        let crowded = log.backpressure.look(total, live, self.options.segment_bytes);
         let before = self.crowded.swap(crowded, Ordering::AcqRel);
         if crowded && !before {
             Counters::add(&self.counters.crowded, 1);

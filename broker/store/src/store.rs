@@ -5,17 +5,20 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::ids::{MessageId, QueueId};
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
 use crate::log::Log;
+use crate::options::Options;
 use crate::owner::Owner;
 use crate::page::Page;
 use crate::reclaim::{self, shrink};
 use crate::record::Run;
+use crate::recovered::{Corrupt, Recovered};
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
-use crate::{
-    Corrupt, MessageId, Options, QueueId, Recovered, Stats, StoredMessage, prepare, reader, recovery, verify, writer,
-};
+use crate::stats::Stats;
+use crate::stored::StoredMessage;
+use crate::{prepare, reader, recovery, verify, writer};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //! A *stamp* is a number per message and queue that the store keeps and does not understand: a deadline, a priority, a delay, as the
 //! owner sees fit. 0 is the stamp of a message that has none, and takes no space.
 
+use crate::ids::{MessageId, QueueId};
 use crate::location::Location;
-use crate::{MessageId, QueueId};
 
 /// A message that is still in its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::FieldValue;
+use super::value::FieldValue;
 
 impl PartialEq for FieldValue {
     fn eq(&self, other: &Self) -> bool {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{FieldTable, FieldValue, MAX_DEPTH};
+use super::value::{FieldTable, FieldValue, MAX_DEPTH};
 use crate::error::{DecodeError, Reason};
 use crate::short_string::ShortString;
 use crate::wire::{Argument, Reader, Writer};

@@ -2,13 +2,13 @@
 //!
 //! In: values. Out: bytes, and back; bytes that are not whole give nothing. Does not know about files.
 
-use super::{Captured, Loaded};
+use crate::backlog::Backlog;
+use crate::ids::{MessageId, QueueId};
 use crate::ledger::{Account, Entry, Ledger, Table};
 use crate::location::{Location, Lsn};
 use crate::page::{Page, Share, Summary};
 use crate::pages::{PageFile, Slot};
 use crate::record::{put, take};
-use crate::{Backlog, MessageId, QueueId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -28,23 +28,46 @@ const LOOSE: u64 = 0;
 const SMALL: u64 = 1;
 const STORED: u64 = 2;
 
+/// What a checkpoint says.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// Everything before is in what follows; the log is read from here on.
+    pub(crate) position: Lsn,
+    /// The log was synced up to here.
+    pub(crate) synced: Lsn,
+    pub(crate) next_id: MessageId,
+    pub(crate) ledger: Ledger,
+    pub(crate) queues: Vec<(QueueId, Backlog)>,
+    pub(crate) pages: Arc<PageFile>,
+}
+
+/// One queue in a checkpoint that is being written.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) queue: QueueId,
+    /// Pages as the owner has them.
+    pub(crate) pages: Vec<Page>,
+    /// Single messages, packed in order to be written.
+    pub(crate) loose: Vec<Page>,
+}
+
 /// What a checkpoint consists of, in the order of its bytes.
-pub(super) struct Parts<'a> {
-    pub(super) directory_id: u64,
-    pub(super) position: Lsn,
-    pub(super) synced: Lsn,
-    pub(super) next_id: MessageId,
-    pub(super) accounts: &'a BTreeMap<u32, Account>,
-    pub(super) marks: &'a HashMap<QueueId, (MessageId, u32)>,
+pub(crate) struct Parts<'a> {
+    pub(crate) directory_id: u64,
+    pub(crate) position: Lsn,
+    pub(crate) synced: Lsn,
+    pub(crate) next_id: MessageId,
+    pub(crate) accounts: &'a BTreeMap<u32, Account>,
+    pub(crate) marks: &'a HashMap<QueueId, (MessageId, u32)>,
     /// As [`table`] encodes it.
-    pub(super) table: &'a [u8],
-    pub(super) queues: &'a [Captured],
+    pub(crate) table: &'a [u8],
+    pub(crate) queues: &'a [Captured],
     /// Where a page that is in memory has been written to.
-    pub(super) written: &'a HashMap<(QueueId, MessageId), Slot>,
+    pub(crate) written: &'a HashMap<(QueueId, MessageId), Slot>,
 }
 
 /// The bytes of the file.
-pub(super) fn encode(parts: &Parts<'_>) -> Vec<u8> {
+pub(crate) fn encode(parts: &Parts<'_>) -> Vec<u8> {
     let mut out = vec![0; HEAD];
     put(&mut out, parts.position.0);
     put(&mut out, parts.synced.0);
@@ -87,7 +110,7 @@ fn fill<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// The bytes of the table.
-pub(super) fn table(table: &Table) -> Vec<u8> {
+pub(crate) fn table(table: &Table) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, table.len() as u64);
     for (key, entry) in table {
@@ -176,7 +199,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Reads what [`encode`] wrote for the directory with this id. `None` for anything else.
-pub(super) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> Option<Loaded> {
+pub(crate) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> Option<Loaded> {
     let (head, body) = bytes.split_at_checked(CRC_END)?;
     let rest = body.get(8..)?;
     let [m @ .., f0, f1, f2, f3, c0, c1, c2, c3] = head else {

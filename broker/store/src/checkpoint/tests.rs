@@ -1,4 +1,4 @@
-use super::take::Checkpoints;
+use crate::checkpointer::Checkpoints;
 use crate::fs::Fs;
 use crate::fs::faulty::{FaultyFs, Random, Survival};
 use crate::owner::Owner;

@@ -6,9 +6,11 @@
 //! marks stay; tombstones stay while an older segment exists. Does not know which segments to choose.
 
 use super::beside::Beside;
-use super::{put_off, relocate, retire};
+use super::postpone::put_off;
+use super::{relocate, retire};
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::ids::{MessageId, QueueId};
 use crate::location::Urgency;
 use crate::log::Log;
 use crate::owner::Owner;
@@ -16,7 +18,6 @@ use crate::record::{Count, Holder, Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared, settled_down};
-use crate::{MessageId, QueueId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;

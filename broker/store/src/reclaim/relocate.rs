@@ -5,13 +5,13 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::ids::{MessageId, QueueId};
 use crate::location::{Location, Urgency};
 use crate::owner::Owner;
 use crate::record::{Count, Holder, Record};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::{MessageId, QueueId};
 use std::collections::BTreeMap;
 
 /// Copies after which the ledger is told: it is locked for them together.

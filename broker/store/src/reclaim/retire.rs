@@ -2,9 +2,10 @@
 //!
 //! In: segments without anything that is needed. Out: their disk space. Does not know about records.
 
-use super::{put_off, shrink};
-use crate::Error;
+use super::postpone::put_off;
+use super::shrink;
 use crate::batch::Batch;
+use crate::error::Error;
 use crate::location::Urgency;
 use crate::segment::{SPARE, Segment};
 use crate::shared::{Counters, Shared};

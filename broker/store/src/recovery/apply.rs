@@ -2,9 +2,13 @@
 //!
 //! In: records in log order. Out: the state at the end of the log. Does not know about files.
 
-use super::*;
-use crate::record::Holder;
-use crate::stored::{Destination, Live};
+use crate::ids::{MessageId, QueueId};
+use crate::index::Index;
+use crate::ledger::Ledger;
+use crate::location::Location;
+use crate::record::{self, Holder, Record};
+use crate::stored::{Destination, Live, StoredMessage};
+use std::collections::BTreeSet;
 
 /// A record kept until its batch is complete: the body's bytes but for the payload, in a buffer that all share.
 #[derive(Debug)]

@@ -2,8 +2,11 @@
 //!
 //! In: a directory. Out: its id and its segment files in order. Does not know about records.
 
-use super::*;
+use crate::error::Error;
+use crate::fs::{self, Fs};
+use crate::segment::{self, Header, HeaderRead};
 use std::hash::{BuildHasher, Hasher};
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "STORE";
 const NEW_FILE: &str = "STORE.new";

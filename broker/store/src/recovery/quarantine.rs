@@ -3,7 +3,9 @@
 //! In: a segment and a stretch. Out: a file in `quarantine/`. A failure here never keeps the store from starting.
 //! Does not know about records.
 
-use super::*;
+use crate::fs::{self, File, Fs};
+use crate::segment::{self, Segment};
+use std::path::{Path, PathBuf};
 
 /// The folder `quarantine` of a data directory.
 pub(crate) struct Quarantine<'a> {

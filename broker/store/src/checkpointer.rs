@@ -12,15 +12,16 @@
 //!
 //! Runs on the reclaim thread, so that no message is being moved meanwhile. Does not know how the owner keeps its messages.
 
-use super::{Captured, FILE, NEW_FILE, codec};
+use crate::backlog::Backlog;
+use crate::checkpoint::{self, Captured, Parts};
 use crate::error::Error;
-use crate::fs;
+use crate::ids::{MessageId, QueueId};
 use crate::location::Lsn;
 use crate::owner::Owner;
 use crate::page::Page;
 use crate::pages::Slot;
 use crate::shared::{Counters, Shared, settled_down};
-use crate::{Backlog, MessageId, QueueId, StoredMessage};
+use crate::stored::StoredMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,9 +82,9 @@ impl Checkpoints {
         };
         shared.wait_durable(shown)?;
         if let Some((changes, table)) = start.table {
-            self.table = Some((changes, codec::table(&table)));
+            self.table = Some((changes, checkpoint::table(&table)));
         }
-        let parts = codec::Parts {
+        let parts = Parts {
             directory_id: shared.directory_id,
             position: start.position,
             synced: shown.max(start.position),
@@ -167,16 +168,15 @@ fn pack(messages: &[StoredMessage]) -> Vec<Page> {
 }
 
 /// Writes the pages that are in memory, then the checkpoint. Returns the bytes written.
-fn store(shared: &Shared, parts: codec::Parts<'_>) -> Result<u64, Error> {
+fn store(shared: &Shared, parts: Parts<'_>) -> Result<u64, Error> {
     let mut written: HashMap<(QueueId, MessageId), Slot> = HashMap::new();
     let mut moved = Vec::new();
     let stored = write_pages(shared, parts.queues, &mut written, &mut moved).and_then(|()| {
-        let bytes = codec::encode(&codec::Parts {
+        let parts = Parts {
             written: &written,
             ..parts
-        });
-        fs::replace(&*shared.fs, &shared.options.directory, (FILE, NEW_FILE), &bytes)?;
-        Ok(bytes.len() as u64)
+        };
+        checkpoint::replace(&*shared.fs, &shared.options.directory, &parts)
     });
     let pages: u64 = written.values().map(|slot| u64::from(slot.len)).sum();
     match stored {

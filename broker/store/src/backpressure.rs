@@ -12,12 +12,12 @@ const MARGIN: u64 = 2;
 
 /// Follows the size of the log. All sizes in bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Crowd {
+pub(crate) struct Backpressure {
     /// How far the log may grow while it takes too much.
     ceiling: Option<u64>,
 }
 
-impl Crowd {
+impl Backpressure {
     /// Whether appending has to wait. `total`: all that the log takes; `live`: what is needed of it.
     pub(crate) fn look(&mut self, total: u64, live: u64, segment_bytes: u64) -> bool {
         let allowed = (live / 100).saturating_mul(MOST) + BASE * segment_bytes;
@@ -45,36 +45,36 @@ mod tests {
 
     #[test]
     fn a_log_within_its_bounds_grows_freely() {
-        let mut crowd = Crowd::default();
+        let mut pressure = Backpressure::default();
         for live in 0..100 {
-            assert!(!crowd.look(live * 1900 + 6 * SEGMENT, live * 1000, SEGMENT));
+            assert!(!pressure.look(live * 1900 + 6 * SEGMENT, live * 1000, SEGMENT));
         }
     }
 
     #[test]
     fn beyond_them_it_grows_by_a_margin_and_waits_until_it_has_shrunk() {
-        let mut crowd = Crowd::default();
-        assert!(!crowd.look(26_000, 10_000, SEGMENT));
-        assert!(!crowd.look(28_000, 10_000, SEGMENT));
-        assert!(crowd.look(28_001, 10_000, SEGMENT));
-        assert!(!crowd.look(25_500, 10_000, SEGMENT));
+        let mut pressure = Backpressure::default();
+        assert!(!pressure.look(26_000, 10_000, SEGMENT));
+        assert!(!pressure.look(28_000, 10_000, SEGMENT));
+        assert!(pressure.look(28_001, 10_000, SEGMENT));
+        assert!(!pressure.look(25_500, 10_000, SEGMENT));
         assert!(
-            crowd.look(27_600, 10_000, SEGMENT),
+            pressure.look(27_600, 10_000, SEGMENT),
             "what was won back is not lost again"
         );
-        assert!(!crowd.look(27_600, 12_000, SEGMENT), "more is needed");
-        assert!(!crowd.look(29_000, 12_000, SEGMENT));
+        assert!(!pressure.look(27_600, 12_000, SEGMENT), "more is needed");
+        assert!(!pressure.look(29_000, 12_000, SEGMENT));
     }
 
     #[test]
     fn what_dies_at_once_stops_nobody() {
-        let mut crowd = Crowd::default();
-        assert!(!crowd.look(1_000_000, 1_000_000, SEGMENT));
+        let mut pressure = Backpressure::default();
+        assert!(!pressure.look(1_000_000, 1_000_000, SEGMENT));
         for live in (0..100).rev() {
-            assert!(!crowd.look(1_000_900, live * 10_000, SEGMENT));
+            assert!(!pressure.look(1_000_900, live * 10_000, SEGMENT));
         }
-        assert!(crowd.look(1_003_000, 0, SEGMENT));
-        crowd.forget();
-        assert!(!crowd.look(1_003_000, 0, SEGMENT));
+        assert!(pressure.look(1_003_000, 0, SEGMENT));
+        pressure.forget();
+        assert!(!pressure.look(1_003_000, 0, SEGMENT));
     }
 }

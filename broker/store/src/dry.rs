@@ -4,7 +4,7 @@
 //! it serves those that read what was there and write what they will not read.
 //! Does not know about the log.
 
-use super::{File, Fs};
+use crate::fs::{File, Fs};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The file system over another one.
-pub struct DryFs {
+pub(crate) struct DryFs {
     behind: Arc<dyn Fs>,
     removed: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl DryFs {
     /// Reads from `behind`.
-    pub fn new(behind: Arc<dyn Fs>) -> DryFs {
+    pub(crate) fn new(behind: Arc<dyn Fs>) -> DryFs {
         DryFs {
             behind,
             removed: Mutex::default(),
