@@ -8,7 +8,7 @@ use harness::place;
 use tempfile::TempDir;
 
 /// A word that only one of the programs has in its help.
-const COMMAND_LINE: &str = "Run a broker of one's own";
+const COMMAND_LINE: &str = "Run a broker for a folder of manifests";
 const OPERATOR: &str = "Reconcile the resources of a cluster";
 
 fn said(output: &Output) -> String {
