@@ -16,17 +16,23 @@ pub mod session;
 
 pub mod cut;
 
+pub mod input;
+
+pub mod heartbeat;
+
 pub mod coalesce;
 
 use crate::channel::state::Peer;
 use crate::error::Error;
 use crate::node::{Limits, Node};
 use crate::outbox::Stalled;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use coalesce::Coalescing;
 use handshake::Handshake;
+use heartbeat::{Beat, Heartbeat};
+use input::Input;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
-use leveret_amqp::{Method, ShortString, next_frame, put_heartbeat, put_method_frame};
+use leveret_amqp::{Method, ShortString, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
 use session::{Closing, Failure, Flow, Session};
 use std::future::poll_fn;
@@ -39,15 +45,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, sleep, timeout};
-use tokio_util::io::poll_read_buf;
 
-/// Bytes asked for per read: grows while reads come back full, shrinks while they don't.
-const READ_MIN: usize = 8 * 1024;
-const READ_MAX: usize = 256 * 1024;
 /// Bytes written at a time: the system copies them, and others wait for the thread meanwhile.
 const WRITE_MAX: usize = 256 * 1024;
-/// Bytes of frames up to which they are copied out of the read buffer instead of being cut from it.
-const COPIED: usize = 4 * 1024;
 /// Bytes waiting for a client above which its requests are not read: it doesn't read the answers.
 const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 /// Memory of a write buffer that an idle connection keeps.
@@ -59,9 +59,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Time after which a connection without heartbeats looks after itself.
-const HOUSEKEEPING: Duration = Duration::from_secs(15);
-
 /// Serves one client from the first byte to the last, with the limits that it is offered.
 pub async fn serve<S>(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>, offer: Limits)
 where
@@ -93,11 +90,7 @@ where
 struct Connection<S> {
     stream: S,
     session: Session,
-    /// Bytes read that aren't a whole frame yet.
-    read: BytesMut,
-    read_size: usize,
-    /// Bytes asked for by the last read.
-    asked: usize,
+    input: Input,
     /// Whole frames that wait, and the position of the log that they wait for.
     rest: Bytes,
     awaits: Option<Lsn>,
@@ -105,11 +98,7 @@ struct Connection<S> {
     write: Vec<u8>,
     written: usize,
     tick: Interval,
-    heartbeat: bool,
-    /// Set when something was read since the last tick; ticks since then.
-    heard: bool,
-    silent_ticks: u32,
-    sent: bool,
+    heartbeat: Heartbeat,
     told_blocked: bool,
     tells_blocked: bool,
     deadline: Option<Instant>,
@@ -132,29 +121,20 @@ enum Event {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, read: BytesMut, opened: handshake::Opened) -> Self {
-        let seconds = u64::from(opened.heartbeat_seconds);
-        let period = if seconds == 0 {
-            HOUSEKEEPING
-        } else {
-            Duration::from_millis(seconds * 500)
-        };
+        let heartbeat = Heartbeat::new(opened.heartbeat_seconds);
+        let period = heartbeat.period();
         let mut tick = tokio::time::interval_at(Instant::now() + period, period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             stream,
             session: Session::new(opened.peer, opened.channel_max),
-            read,
-            read_size: READ_MIN,
-            asked: 0,
+            input: Input::new(read),
             rest: Bytes::new(),
             awaits: None,
             write: Vec::new(),
             written: 0,
             tick,
-            heartbeat: seconds > 0,
-            heard: true,
-            silent_ticks: 0,
-            sent: false,
+            heartbeat,
             told_blocked: false,
             tells_blocked: opened.tells_blocked,
             deadline: None,
@@ -212,14 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.pause.take_if(|pause| pause.as_mut().poll(context).is_ready());
         if self.may_read() {
-            self.make_room();
-            let mut room = (&mut self.read).limit(self.asked);
-            if let Poll::Ready(count) = poll_read_buf(Pin::new(&mut self.stream), context, &mut room) {
+            let read = self.input.poll_read(Pin::new(&mut self.stream), context);
+            if let Poll::Ready(count) = read {
                 return Poll::Ready(count.map(Event::Read));
-            }
-            if self.read.is_empty() && self.read_size == READ_MIN {
-                // The client may be silent for long: thousands of idle connections shouldn't keep buffers.
-                self.read = BytesMut::new();
             }
         }
         let tick = self.tick.poll_tick(context).map(|_| Ok(Event::Tick));
@@ -227,15 +202,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.slice = None;
         }
         tick
-    }
-
-    /// Memory for the next read. Messages are slices of these buffers and keep them: the rest of one is used as long as
-    /// it is good for a read of some size, so that messages that stay don't keep much that is empty.
-    fn make_room(&mut self) {
-        if self.read.capacity() - self.read.len() < (self.read_size / 4).max(READ_MIN) {
-            self.read.reserve(self.read_size);
-        }
-        self.asked = (self.read.capacity() - self.read.len()).min(self.read_size);
     }
 
     fn may_read(&self) -> bool {
@@ -259,22 +225,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn has_read(&mut self, count: usize) {
-        self.heard = true;
+        self.heartbeat.has_read();
         self.session
             .peer
             .info
             .octets
             .received
             .fetch_add(count as u64, Ordering::Relaxed);
-        if count == self.asked {
-            self.read_size = (self.read_size * 2).min(READ_MAX);
-        } else if count < self.read_size / 8 {
-            self.read_size = (self.read_size / 2).max(READ_MIN);
-        }
     }
 
     fn has_written(&mut self, count: usize) {
-        self.sent = true;
+        self.heartbeat.has_written();
         self.session
             .peer
             .info
@@ -299,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             if self.rest.is_empty() {
-                self.rest = self.whole_frames();
+                self.rest = self.input.whole_frames(self.session.peer.frame_max);
             }
             if self.rest.is_empty() {
                 break;
@@ -324,34 +285,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.tick.reset_after(CLOSE_TIMEOUT);
         }
         self.session.wake_others();
-    }
-
-    /// The whole frames at the start of the bytes read. A frame that can't be read ends them and counts as whole, so
-    /// that the session meets it and answers.
-    fn whole_frames(&mut self) -> Bytes {
-        let mut end = 0;
-        loop {
-            let rest = self.read.get(end..).unwrap_or_default();
-            match next_frame(rest, self.session.peer.frame_max) {
-                Ok(Some(frame)) => end += frame.wire_len(),
-                Ok(None) => break,
-                Err(_) => {
-                    end = self.read.len();
-                    break;
-                }
-            }
-        }
-        if end == 0 {
-            return Bytes::new();
-        }
-        if end <= COPIED {
-            // Messages may stay for long: they shouldn't keep a buffer that is mostly empty. And the buffer can be read
-            // into again.
-            let frames = Bytes::copy_from_slice(self.read.get(..end).unwrap_or_default());
-            self.read.advance(end);
-            return frames;
-        }
-        self.read.split_to(end).freeze()
     }
 
     /// Waits for the log where replies, confirms or the size of its backlog ask for it.
@@ -400,30 +333,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Heartbeats both ways (AMQP 0-9-1, 4.2.7): one is sent when nothing else was; a client that was silent for two
-    /// intervals is gone. Also gives memory back.
+    /// Looks after the connection: its end, heartbeats, memory to give back.
     fn tick(&mut self) -> io::Result<()> {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "connection.close-ok didn't come",
-            ));
-        }
-        if self.heartbeat && self.deadline.is_none() {
-            self.silent_ticks = if self.heard || !self.may_read() {
-                0
-            } else {
-                self.silent_ticks + 1
-            };
-            self.heard = false;
-            // A tick is half an interval.
-            if self.silent_ticks >= 4 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
-            }
-            if !self.sent && self.write.is_empty() {
-                put_heartbeat(&mut self.write);
-            }
-            self.sent = false;
+        let timed_out = |what| Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => return timed_out("connection.close-ok didn't come"),
+            Some(_) => {}
+            None => match self.heartbeat.tick(self.may_read()) {
+                Beat::Missed => return timed_out("missed heartbeats from client"),
+                Beat::Due if self.write.is_empty() => put_heartbeat(&mut self.write),
+                Beat::Due | Beat::Rest => {}
+            },
         }
         if self.write.is_empty() && self.write.capacity() > KEEP_BUFFER {
             self.write = Vec::new();

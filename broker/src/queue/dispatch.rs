@@ -36,7 +36,7 @@ impl Queue {
 
     /// One round. False when no consumer can take more.
     fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
-        let source = self.source();
+        let reader = self.reader();
         let mut lost = Vec::new();
         let mut handed_out = 0;
         let mut go_on = true;
@@ -44,7 +44,7 @@ impl Queue {
         while handed_out < ROUND && !state.ready.is_empty() {
             match state.consumers.pick() {
                 Pick::Consumer(index) => {
-                    let Some(entry) = state.ready.pop(source, &mut lost) else {
+                    let Some(entry) = state.ready.pop(reader, &mut lost) else {
                         break;
                     };
                     handed_out += 1;

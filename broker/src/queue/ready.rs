@@ -5,7 +5,7 @@
 //! turn comes. Does not know about consumers or channels.
 
 use super::entry::Entry;
-use super::tail::{Cold, Source, Tail};
+use super::tail::{Cold, Reader, Tail};
 use crate::message::Message;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page};
 use std::collections::VecDeque;
@@ -57,21 +57,21 @@ impl Ready {
     }
 
     /// Puts in what a start found. Nothing must be waiting yet.
-    pub fn restore(&mut self, backlog: Backlog, source: Source<'_>) {
-        let (count, bytes) = self.tail.restore(backlog, source);
+    pub fn restore(&mut self, backlog: Backlog, reader: Reader<'_>) {
+        let (count, bytes) = self.tail.restore(backlog, reader);
         self.durable = count;
         (self.durable_bytes, self.body_bytes) = (bytes, bytes);
     }
 
     /// Adds a new message at the end. Two publishers that took their ids at once may come in the other order: then it
     /// goes to where its id belongs.
-    pub fn push(&mut self, entry: Entry, source: Source<'_>) {
+    pub fn push(&mut self, entry: Entry, reader: Reader<'_>) {
         let last = self.tail.last().or_else(|| self.head.back().map(|entry| entry.id));
         if last.is_some_and(|last| last > entry.id) {
-            return self.insert(entry, source);
+            return self.insert(entry, reader);
         }
         self.count(&entry);
-        if self.tail.is_empty() && self.resident < source.budget {
+        if self.tail.is_empty() && self.resident < reader.budget {
             self.resident += entry.resident();
             self.head.push_back(entry);
         } else {
@@ -82,7 +82,7 @@ impl Ready {
     }
 
     /// Puts a message back to its old position (or where its id belongs, if others were requeued meanwhile).
-    pub fn insert(&mut self, entry: Entry, source: Source<'_>) {
+    pub fn insert(&mut self, entry: Entry, reader: Reader<'_>) {
         self.count(&entry);
         if self.tail.first().is_none_or(|first| entry.id < first) {
             self.resident += entry.resident();
@@ -91,16 +91,16 @@ impl Ready {
         } else {
             let cold = Cold::from(entry);
             self.resident += cold.resident();
-            self.tail.insert(cold, source);
+            self.tail.insert(cold, reader);
         }
     }
 
     /// Takes the first message, in memory. Messages that the log can't give back any more are handed to `lost` and
     /// skipped.
-    pub fn pop(&mut self, source: Source<'_>, lost: &mut Vec<(MessageId, Location)>) -> Option<Entry> {
+    pub fn pop(&mut self, reader: Reader<'_>, lost: &mut Vec<(MessageId, Location)>) -> Option<Entry> {
         loop {
             if self.head.is_empty() {
-                self.warm(source);
+                self.warm(reader);
             }
             let mut entry = self.head.pop_front()?;
             if self.head.is_empty() && self.head.capacity() > KEPT {
@@ -109,7 +109,7 @@ impl Ready {
             self.resident = self.resident.saturating_sub(entry.resident());
             self.uncount(entry.body_len, entry.durable);
             if entry.message.is_none() {
-                match read(source.log, entry.location) {
+                match read(reader.log, entry.location) {
                     Some(message) => entry.message = Some(message),
                     None => {
                         lost.push((entry.id, entry.location));
@@ -132,19 +132,19 @@ impl Ready {
     }
 
     /// The delivery count and the stamp of a message that the log holds, if it waits here.
-    pub fn live(&mut self, id: MessageId, source: Source<'_>) -> Option<Live> {
+    pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
         if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
             return self.head.get(at).map(Entry::live);
         }
-        self.tail.find(id, source).map(|cold| cold.live())
+        self.tail.find(id, reader).map(|cold| cold.live())
     }
 
     /// Notes that a message's record has been moved. False if it doesn't wait here.
-    pub fn relocate(&mut self, id: MessageId, to: Location, source: Source<'_>) -> bool {
+    pub fn relocate(&mut self, id: MessageId, to: Location, reader: Reader<'_>) -> bool {
         if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
             return self.head.get_mut(at).map(|entry| entry.location = to).is_some();
         }
-        self.tail.find(id, source).map(|cold| cold.location = to).is_some()
+        self.tail.find(id, reader).map(|cold| cold.location = to).is_some()
     }
 
     /// Adds what the log holds.
@@ -172,14 +172,14 @@ impl Ready {
 
     /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it
     /// is popped.
-    fn warm(&mut self, source: Source<'_>) {
-        let run = self.tail.take(REFILL_RUN, REFILL_BYTES, source);
+    fn warm(&mut self, reader: Reader<'_>) {
+        let run = self.tail.take(REFILL_RUN, REFILL_BYTES, reader);
         let in_memory: u64 = run.iter().map(Cold::resident).sum();
         self.resident = self.resident.saturating_sub(in_memory);
         self.head.extend(run.into_iter().map(Entry::from));
         let missing = |entry: &&Entry| entry.durable && entry.message.is_none();
         let locations: Vec<Location> = self.head.iter().filter(missing).map(|entry| entry.location).collect();
-        let mut payloads = source.log.read_run(&locations).into_iter();
+        let mut payloads = reader.log.read_run(&locations).into_iter();
         for entry in &mut self.head {
             if entry.durable && entry.message.is_none() {
                 entry.message = payloads.next().and_then(Result::ok).and_then(Message::decode);

@@ -8,7 +8,7 @@ use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::ready::Ready;
-use super::tail::Source;
+use super::tail::Reader;
 use super::totals::{Snapshot, Totals};
 use super::unsettled::Unsettled;
 use crate::limits::Memory;
@@ -145,7 +145,7 @@ impl Queue {
 
     /// Puts back what the log had at start, before anything else is done with the queue.
     pub fn restore(&self, backlog: Backlog) {
-        self.change().ready.restore(backlog, self.source());
+        self.change().ready.restore(backlog, self.reader());
     }
 
     /// Its messages that the log has, for a checkpoint. `None` if there are none.
@@ -164,10 +164,10 @@ impl Queue {
         (!backlog.is_empty()).then_some(backlog)
     }
 
-    pub(super) fn source(&self) -> Source<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         let memory = &self.memory;
         let tight = memory.resident() > memory.watermark() / 2;
-        Source {
+        Reader {
             log: &self.log,
             queue: self.id,
             budget: if tight { TIGHT_BUDGET } else { BUDGET },
@@ -186,9 +186,9 @@ impl Queue {
         let count = entries.len();
         state.totals.published += count as u64;
         state.totals.touch(work.now());
-        let source = self.source();
+        let reader = self.reader();
         for entry in entries.drain(..) {
-            state.ready.push(entry, source);
+            state.ready.push(entry, reader);
         }
         self.dispatch_locked(&mut state, work);
         let now = work.now();
@@ -202,7 +202,7 @@ impl Queue {
         let state = &mut *guard;
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
         let mut returned: Vec<Returned> = Vec::new();
-        let source = self.source();
+        let reader = self.reader();
         // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
             let Some(mut entry) = state.unsettled.remove(id) else {
@@ -214,7 +214,7 @@ impl Queue {
                 if entry.durable {
                     returned.push(entry.returned());
                 }
-                state.ready.insert(entry, source);
+                state.ready.insert(entry, reader);
             } else {
                 if entry.durable {
                     logged.push((id, entry.location));
@@ -270,7 +270,7 @@ impl Queue {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut lost = Vec::new();
-        let entry = state.ready.pop(self.source(), &mut lost);
+        let entry = state.ready.pop(self.reader(), &mut lost);
         self.drop_lost(&lost, work);
         state.totals.touch(work.now());
         let Some(entry) = entry else {
@@ -348,13 +348,13 @@ impl Queue {
     pub fn live(&self, id: MessageId) -> Option<Live> {
         let mut state = self.state.lock();
         let unsettled = state.unsettled.live(id);
-        unsettled.or_else(|| state.ready.live(id, self.source()))
+        unsettled.or_else(|| state.ready.live(id, self.reader()))
     }
 
     /// A message's record has been moved. False if it doesn't live here any more.
     pub fn relocate(&self, id: MessageId, to: Location) -> bool {
         let mut state = self.state.lock();
-        state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.source())
+        state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.reader())
     }
 
     /// The queue in figures.

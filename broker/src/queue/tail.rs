@@ -40,7 +40,7 @@ enum Chunk {
 
 /// Access to the log for one queue: pages are unpacked from there.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct Reader<'a> {
     /// The log.
     pub log: &'a Handle,
     /// The queue.
@@ -104,7 +104,7 @@ impl Tail {
     }
 
     /// Adds a message where its id belongs.
-    pub fn insert(&mut self, cold: Cold, source: Source<'_>) {
+    pub fn insert(&mut self, cold: Cold, reader: Reader<'_>) {
         if self.last().is_none_or(|last| last < cold.id) {
             return self.push(cold);
         }
@@ -113,17 +113,17 @@ impl Tail {
             return self.push(cold);
         };
         self.len += 1;
-        let chunk = chunk.open(source, self.delivered);
+        let chunk = chunk.open(reader, self.delivered);
         let at = chunk.partition_point(|other| other.id < cold.id);
         chunk.insert(at, cold);
     }
 
     /// Takes messages from the front: up to `most`, and up to `bytes` of bodies, but at least one.
-    pub fn take(&mut self, most: usize, bytes: u64, source: Source<'_>) -> Vec<Cold> {
+    pub fn take(&mut self, most: usize, bytes: u64, reader: Reader<'_>) -> Vec<Cold> {
         let mut run = Vec::new();
         let mut taken = 0;
         while let Some(chunk) = self.chunks.front_mut() {
-            let chunk = chunk.open(source, self.delivered);
+            let chunk = chunk.open(reader, self.delivered);
             while let Some(cold) = chunk.front() {
                 taken += u64::from(cold.body_len);
                 if !run.is_empty() && (run.len() >= most || taken > bytes) {
@@ -145,7 +145,7 @@ impl Tail {
     }
 
     /// The message with this id, if it is here.
-    pub fn find(&mut self, id: MessageId, source: Source<'_>) -> Option<&mut Cold> {
+    pub fn find(&mut self, id: MessageId, reader: Reader<'_>) -> Option<&mut Cold> {
         let at = self.chunk_of(id);
         if let Some(before) = self.looked_into.take().map(|before| self.chunk_of(before))
             && before != at
@@ -159,7 +159,7 @@ impl Tail {
             .get_mut(at)
             .filter(|chunk| chunk.first().is_some_and(|first| first <= id))?;
         self.looked_into = Some(id);
-        let chunk = chunk.open(source, self.delivered);
+        let chunk = chunk.open(reader, self.delivered);
         let at = chunk.binary_search_by_key(&id, |cold| cold.id).ok()?;
         chunk.get_mut(at)
     }
@@ -199,7 +199,7 @@ impl Tail {
     }
 
     /// Puts in what a start found, into an empty tail. Returns the number of messages and the bytes of their payloads.
-    pub fn restore(&mut self, backlog: Backlog, source: Source<'_>) -> (usize, u64) {
+    pub fn restore(&mut self, backlog: Backlog, reader: Reader<'_>) -> (usize, u64) {
         let mut bytes: u64 = backlog.loose.iter().map(|message| u64::from(message.payload_len)).sum();
         self.delivered = backlog.delivered;
         let mut loose = backlog.loose.into_iter().peekable();
@@ -211,7 +211,7 @@ impl Tail {
             self.len += page.count() as usize;
             self.chunks.push_back(Chunk::Packed(page.clone()));
             while let Some(message) = loose.next_if(|message| message.id < page.last()) {
-                self.insert(Cold::of(&message, self.delivered), source);
+                self.insert(Cold::of(&message, self.delivered), reader);
             }
         }
         for message in loose {
@@ -256,12 +256,12 @@ impl Chunk {
         }
     }
 
-    fn open(&mut self, source: Source<'_>, delivered: MessageId) -> &mut VecDeque<Cold> {
+    fn open(&mut self, reader: Reader<'_>, delivered: MessageId) -> &mut VecDeque<Cold> {
         loop {
             match self {
                 Chunk::Loose(chunk) => return chunk,
                 Chunk::Packed(page) => {
-                    let messages = source.log.unpack(source.queue, page);
+                    let messages = reader.log.unpack(reader.queue, page);
                     *self = Chunk::Loose(messages.iter().map(|message| Cold::of(message, delivered)).collect());
                 }
             }

@@ -31,15 +31,27 @@ pub struct Totals {
 impl Totals {
     /// Adds another queue's counts.
     pub fn add(&mut self, other: &Self) {
-        self.published += other.published;
-        self.delivered += other.delivered;
-        self.delivered_no_ack += other.delivered_no_ack;
-        self.got += other.got;
-        self.got_no_ack += other.got_no_ack;
-        self.get_empty += other.get_empty;
-        self.acked += other.acked;
-        self.redelivered += other.redelivered;
-        self.last_active = self.last_active.max(other.last_active);
+        // All fields by name, so that none is forgotten.
+        let &Self {
+            published,
+            delivered,
+            delivered_no_ack,
+            got,
+            got_no_ack,
+            get_empty,
+            acked,
+            redelivered,
+            last_active,
+        } = other;
+        self.published += published;
+        self.delivered += delivered;
+        self.delivered_no_ack += delivered_no_ack;
+        self.got += got;
+        self.got_no_ack += got_no_ack;
+        self.get_empty += get_empty;
+        self.acked += acked;
+        self.redelivered += redelivered;
+        self.last_active = self.last_active.max(last_active);
     }
 
     /// Messages handed out in any way (RabbitMQ's `deliver_get`).
@@ -78,14 +90,25 @@ pub struct Snapshot {
 impl Snapshot {
     /// Adds another queue.
     pub fn add(&mut self, other: &Self) {
-        self.totals.add(&other.totals);
-        self.ready += other.ready;
-        self.unacked += other.unacked;
-        self.ready_bytes += other.ready_bytes;
-        self.unacked_bytes += other.unacked_bytes;
-        self.persistent += other.persistent;
-        self.persistent_bytes += other.persistent_bytes;
-        self.memory += other.memory;
-        self.consumers += other.consumers;
+        let &Self {
+            ref totals,
+            ready,
+            unacked,
+            ready_bytes,
+            unacked_bytes,
+            persistent,
+            persistent_bytes,
+            memory,
+            consumers,
+        } = other;
+        self.totals.add(totals);
+        self.ready += ready;
+        self.unacked += unacked;
+        self.ready_bytes += ready_bytes;
+        self.unacked_bytes += unacked_bytes;
+        self.persistent += persistent;
+        self.persistent_bytes += persistent_bytes;
+        self.memory += memory;
+        self.consumers += consumers;
     }
 }

@@ -79,7 +79,7 @@ proptest! {
         let (store, _) = Store::open(Options::new(folder.path()), std::sync::Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}))
             .expect("a log");
         let log = store.handle();
-        let source = Source { log: &log, queue: 1, budget: 0 };
+        let reader = Reader { log: &log, queue: 1, budget: 0 };
         let mut tail = Tail::default();
         let mut model: BTreeMap<u64, Known> = BTreeMap::new();
         let mut next = 100;
@@ -97,17 +97,17 @@ proptest! {
                 Step::Insert(id) => if !model.contains_key(&id) {
                     let cold = cold(id, true);
                     model.extend([known(&cold)]);
-                    tail.insert(cold, source);
+                    tail.insert(cold, reader);
                     next = next.max(id);
                 },
                 Step::Take(most) => {
-                    let run = tail.take(most, 10 * most as u64, source);
+                    let run = tail.take(most, 10 * most as u64, reader);
                     let expected: Vec<_> = model.iter().take(most).map(|(id, known)| (*id, *known)).collect();
                     prop_assert_eq!(run.iter().map(known).collect::<Vec<_>>(), expected);
                     model.retain(|id, _| run.iter().all(|cold| cold.id != *id));
                 }
                 Step::Relocate(id, segment) => {
-                    let found = tail.find(id, source);
+                    let found = tail.find(id, reader);
                     prop_assert_eq!(found.is_some(), model.contains_key(&id));
                     if let Some(cold) = found.filter(|cold| cold.durable()) {
                         cold.location.segment = segment;
@@ -120,7 +120,7 @@ proptest! {
                     tail.capture(&mut backlog);
                     tail = Tail::default();
                     model = durable(&model);
-                    let (count, bytes) = tail.restore(backlog, source);
+                    let (count, bytes) = tail.restore(backlog, reader);
                     prop_assert_eq!((count, bytes), (model.len(), 10 * model.len() as u64));
                 }
                 Step::Clear => {
@@ -144,7 +144,7 @@ fn what_was_delivered_before_a_start_is_redelivered() {
     let (store, _) =
         Store::open(options, std::sync::Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
     let log = store.handle();
-    let source = Source {
+    let reader = Reader {
         log: &log,
         queue: 1,
         budget: 0,
@@ -158,9 +158,9 @@ fn what_was_delivered_before_a_start_is_redelivered() {
     tail.capture(&mut backlog);
     assert!(!backlog.pages.is_empty());
     let mut tail = Tail::default();
-    tail.restore(backlog, source);
+    tail.restore(backlog, reader);
     let flags: Vec<bool> = tail
-        .take(40, u64::MAX, source)
+        .take(40, u64::MAX, reader)
         .into_iter()
         .map(|cold| Entry::from(cold).redelivered)
         .collect();
