@@ -42,25 +42,25 @@ pub mod error;
 
 pub mod json;
 
+pub mod sockets;
+
 use crate::access::Actor;
-use crate::listener::PlainListener;
-use crate::listener::tls::{Certificates, TlsListener};
+use crate::listener::Socket;
 use crate::metrics::rates::Rates;
 use crate::node::Node;
+use crate::protocol::Listener;
 use crate::vhost::Vhost;
 use axum::Router;
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use base64::Engine;
 use error::{Failure, Result};
-
+use sockets::{PeerAddress, PlainListener, TlsListener};
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -72,8 +72,8 @@ const BODY_MAX_BYTES: usize = 20_000_000;
 pub struct Admin {
     /// The broker.
     pub node: Arc<Node>,
-    /// Where it listens: protocol and address.
-    pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
     /// Where the data is.
     pub data_dir: PathBuf,
     /// How fast counters grow.
@@ -85,7 +85,7 @@ type Parameters = axum::extract::Query<HashMap<String, String>>;
 
 impl Admin {
     /// The API of a node that listens on these addresses.
-    pub fn new(node: Arc<Node>, listeners: Vec<(&'static str, SocketAddr)>, data_dir: PathBuf) -> Self {
+    pub fn new(node: Arc<Node>, listeners: Vec<Listener>, data_dir: PathBuf) -> Self {
         let rates = Arc::default();
         Self {
             node,
@@ -134,36 +134,13 @@ impl Gate {
     ///
     /// # Errors
     /// The socket can't be used.
-    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        let listener = PlainListener(tokio::net::TcpListener::from_std(listener)?);
+    pub async fn serve(self, socket: Socket) -> std::io::Result<()> {
         let app = router().with_state(self);
-        axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
-    }
-
-    /// The same over TLS.
-    ///
-    /// # Errors
-    /// The socket can't be used.
-    pub async fn serve_tls(self, listener: TcpListener, certificates: Arc<Certificates>) -> std::io::Result<()> {
-        let listener = TlsListener::new(listener, certificates)?;
-        let app = router().with_state(self);
-        axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
-    }
-}
-
-/// The address of a client, over TLS or not.
-#[derive(Clone, Copy)]
-pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, PlainListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, PlainListener>) -> Self {
-        Self(*stream.remote_addr())
+        let app = app.into_make_service_with_connect_info::<PeerAddress>();
+        match socket.certificates {
+            None => axum::serve(PlainListener::new(socket.socket)?, app).await,
+            Some(certificates) => axum::serve(TlsListener::new(socket.socket, certificates)?, app).await,
+        }
     }
 }
 
@@ -194,7 +171,7 @@ impl FromRequestParts<Gate> for Login {
 
     async fn from_request_parts(parts: &mut Parts, gate: &Gate) -> Result<Self> {
         let Open(admin) = Open::from_request_parts(parts, gate).await?;
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0);
+        let peer = parts.extensions.get::<ConnectInfo<PeerAddress>>().map(|info| info.0.0);
         let actor = log_in(&admin, peer, &parts.headers)?;
         Ok(Self { admin, actor })
     }

@@ -3,12 +3,12 @@
 //! Comes in: connections and channels as they open and close. Goes out: shared records of them, updated in place.
 //! Does not know about channels' work, sockets or the HTTP API.
 
+use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
 use leveret_amqp::FieldTable;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,10 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct ConnectionInfo {
     /// Its number, never used again.
     pub id: u64,
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// The address it connected to.
-    pub local: SocketAddr,
+    /// The client's address, the one it connected to, and whether it speaks over TLS.
+    pub client: Client,
     /// The user.
     pub user: String,
     /// The mechanism of the login: `PLAIN` and the like.
@@ -178,8 +176,8 @@ impl ChannelInfo {
 
 /// Particulars of a connection that opens.
 pub struct Opened {
-    /// The client's address and the one that it connected to.
-    pub addresses: (SocketAddr, SocketAddr),
+    /// The client.
+    pub client: Client,
     /// User and mechanism.
     pub login: (String, String),
     /// Its vhost.
@@ -193,7 +191,7 @@ pub struct Opened {
 impl ConnectionInfo {
     /// `127.0.0.1:50000 -> 127.0.0.1:5672`, RabbitMQ's name of a connection.
     pub fn name(&self) -> String {
-        format!("{} -> {}", self.peer, self.local)
+        format!("{} -> {}", self.client.peer, self.client.local)
     }
 
     /// RabbitMQ's `state`: `blocked` while memory or disk space is short, `flow` while it is paused again and again
@@ -242,8 +240,7 @@ impl Registry {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let info = Arc::new(ConnectionInfo {
             id,
-            peer: opened.addresses.0,
-            local: opened.addresses.1,
+            client: opened.client,
             user: opened.login.0,
             mechanism: opened.login.1,
             vhost: opened.vhost,

@@ -7,6 +7,7 @@ mod values;
 
 use crate::access::users::{self, Users};
 use crate::files;
+use crate::protocol::{SERVICES, Service};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -104,14 +105,8 @@ pub struct Flags {
 pub struct Config {
     /// Folder of the log.
     pub data_dir: PathBuf,
-    /// Addresses of AMQP clients; with the second field set, addresses that this machine doesn't have are skipped.
-    pub amqp_listen: (Vec<SocketAddr>, bool),
-    /// Addresses of the HTTP API, likewise.
-    pub http_listen: (Vec<SocketAddr>, bool),
-    /// Addresses of AMQP clients over TLS.
-    pub amqps_listen: Vec<SocketAddr>,
-    /// Addresses of the HTTP API over TLS.
-    pub https_listen: Vec<SocketAddr>,
+    /// What is listened for, and where.
+    pub listen: Vec<Listen>,
     /// Certificates, if there are addresses that need them.
     pub tls: Option<TlsFiles>,
     /// Who may log in.
@@ -138,6 +133,17 @@ pub struct Config {
     pub log: String,
     /// Whether log lines are JSON.
     pub log_json: bool,
+}
+
+/// The addresses of a service.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The service.
+    pub service: &'static Service,
+    /// Its addresses.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether they are only the defaults: those that this machine doesn't have are left out.
+    pub defaults: bool,
 }
 
 /// Files of TLS, in PEM.
@@ -346,10 +352,7 @@ impl Flags {
                 .filter(|dir| !dir.is_empty())
                 .ok_or(Error::NoDataDir)?
                 .into(),
-            amqp_listen: addresses("amqp_listen", &self.amqp_listen, 5672)?,
-            http_listen: addresses("http_listen", &self.http_listen, 15672)?,
-            amqps_listen: self.tls_addresses("amqps_listen", &self.amqps_listen, 5671)?,
-            https_listen: self.tls_addresses("https_listen", &self.https_listen, 15671)?,
+            listen: self.listen()?,
             tls: self.tls_files()?,
             users: self.users()?,
             limits,
@@ -375,19 +378,28 @@ impl Flags {
 }
 
 impl Flags {
-    /// Addresses over TLS, which need a certificate.
-    fn tls_addresses(&self, key: &str, texts: &[String], port: u16) -> Result<Vec<SocketAddr>, Error> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
+    /// The addresses of each service that has some. Those over TLS need a certificate.
+    fn listen(&self) -> Result<Vec<Listen>, Error> {
+        let mut given = self.clone();
+        let mut listens = Vec::new();
+        for service in &SERVICES {
+            let key = service.setting;
+            let texts = given.list(key).map(std::mem::take).unwrap_or_default();
+            if service.tls && texts.is_empty() {
+                continue;
+            }
+            if service.tls && self.tls_cert.is_none() {
+                let allowed = "an address only together with tls_cert and tls_key";
+                return Err(value(key, &texts.join(","), allowed));
+            }
+            let (addresses, defaults) = addresses(key, &texts, service.port)?;
+            listens.push(Listen {
+                service,
+                addresses,
+                defaults,
+            });
         }
-        if self.tls_cert.is_none() {
-            return Err(value(
-                key,
-                &texts.join(","),
-                "an address only together with tls_cert and tls_key",
-            ));
-        }
-        addresses(key, texts, port).map(|(addresses, _)| addresses)
+        Ok(listens)
     }
 
     fn tls_files(&self) -> Result<Option<TlsFiles>, Error> {

@@ -24,6 +24,7 @@ pub mod coalesce;
 
 use crate::channel::state::Peer;
 use crate::error::Error;
+use crate::listener::{Client, Serve};
 use crate::node::{Limits, Node};
 use crate::outbox::Stalled;
 use bytes::{Buf, Bytes, BytesMut};
@@ -34,10 +35,10 @@ use input::Input;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
 use leveret_amqp::{Method, ShortString, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
+use parking_lot::RwLock;
 use session::{Closing, Failure, Flow, Session};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,12 +60,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Serves one client from the first byte to the last, with the limits that it is offered.
-pub async fn serve<S>(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>, offer: Limits)
+
+/// AMQP 0-9-1 with one client after another. Each is offered the limits of that moment.
+#[derive(Clone)]
+pub struct Amqp {
+    /// The broker.
+    pub node: Arc<Node>,
+    /// What the next client is offered.
+    pub offer: Arc<RwLock<Limits>>,
+}
+
+impl Serve for Amqp {
+    async fn serve<S>(self, stream: S, client: Client)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let offer = self.offer.read().clone();
+        serve(stream, client, self.node, offer).await;
+    }
+}
+
+async fn serve<S>(stream: S, client: Client, node: Arc<Node>, offer: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut handshake = Handshake::new(stream, addresses, node.clone(), offer);
+    let mut handshake = Handshake::new(stream, client, node.clone(), offer);
     // The handshake is not part of the task: thousands of idle connections would keep the room for it.
     match Box::pin(handshake.run()).await {
         Ok(Some(opened)) => {
@@ -82,7 +102,7 @@ where
             }
         }
         Ok(None) => {}
-        Err(error) => tracing::info!(peer = %addresses.0, %error, "the connection was not opened"),
+        Err(error) => tracing::info!(peer = %client.peer, %error, "the connection was not opened"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! An AMQP 0-9-1 broker in RabbitMQ's dialect.
 //!
-//! The modules from the outside in, which is the order of a message's way: accepted and read, taken apart by a channel,
-//! routed by a vhost, kept by a queue and the log, delivered back through a channel to a connection. Each uses only
-//! what stands below it.
+//! The modules from the outside in, which is the order of a message's way: read from a connection, taken apart by a
+//! channel, routed by a vhost, kept by a queue and the log, delivered back through a channel to a connection. Each uses
+//! only what stands below it.
 //!
-//! server > listener > connection > channel > publish > node > vhost > exchange > queue > store
+//! server > connection > channel > publish > node > vhost > exchange > queue > store
 
 #![warn(missing_docs)]
 
@@ -14,9 +14,6 @@ pub mod server;
 /// The HTTP API.
 pub mod admin;
 
-/// Sockets that are accepted.
-pub mod listener;
-
 /// Settings that change while the broker runs.
 pub mod reload;
 
@@ -25,9 +22,6 @@ pub mod check;
 
 /// Figures that are measured, and their names.
 pub mod metrics;
-
-/// Settings: file, environment, flags.
-pub mod config;
 
 /// One client: socket, handshake, frames.
 pub mod connection;
@@ -56,7 +50,16 @@ pub mod exchange;
 /// Queues: waiting and delivered messages, consumers.
 pub mod queue;
 
-/// Memory and disk space.
+/// Sockets, and clients that connect to them.
+pub mod listener;
+
+/// Settings: file, environment, flags.
+pub mod config;
+
+/// The table of what is spoken.
+pub mod protocol;
+
+/// Memory limits.
 pub mod limits;
 
 /// Bytes that wait to be written to a client.

@@ -1,36 +1,76 @@
 //! Sockets that clients connect to.
 //!
-//! Comes in: addresses. Goes out: accepted sockets, each with a task of its own. Does not know what is spoken on them.
+//! Comes in: addresses, and certificates for those with TLS. Goes out: accepted clients, each with a task of its own, to whatever
+//! serves them. Does not know what is spoken on them.
 
 pub mod tls;
 
-use crate::connection;
-use crate::node::{Limits, Node};
+use crate::config::Listen;
+use crate::protocol::Listener;
 use anyhow::{Context, bail};
-use parking_lot::RwLock;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Socket as RawSocket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Certificates;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// The time until a failed accept is tried again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Binds all addresses of a service. With `defaults`, an address that this machine doesn't have (no IPv6) is left out.
+/// A socket that listens.
+pub struct Socket {
+    /// The socket.
+    pub socket: StdListener,
+    /// Its service and address.
+    pub listener: Listener,
+    /// For a service over TLS.
+    pub certificates: Option<Arc<Certificates>>,
+}
+
+/// A client that has connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// The address that it connected to.
+    pub local: SocketAddr,
+    /// Whether it speaks over TLS.
+    pub tls: bool,
+}
+
+/// A protocol that is spoken with one client after another.
+pub trait Serve: Clone + Send + 'static {
+    /// Serves one client from the first byte to the last.
+    fn serve<S>(self, stream: S, client: Client) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send;
+}
+
+/// Binds all addresses of a service. An address that is only a default and that this machine doesn't have (no IPv6) is left out.
 ///
 /// # Errors
 /// An address that is in use or not allowed, with its name and what to do.
-pub fn bind(service: &str, (addresses, defaults): &(Vec<SocketAddr>, bool)) -> anyhow::Result<Vec<StdListener>> {
+pub fn bind(listen: &Listen, certificates: Option<&Arc<Certificates>>) -> anyhow::Result<Vec<Socket>> {
+    let service = listen.service;
     let mut bound = Vec::new();
-    for address in addresses {
+    for address in &listen.addresses {
         match bind_one(*address) {
-            Ok(listener) => bound.push(listener),
-            Err(error) if *defaults && address.is_ipv6() && no_such_address(&error) => {}
+            Ok(socket) => bound.push(Socket {
+                listener: Listener {
+                    service,
+                    address: socket.local_addr()?,
+                },
+                socket,
+                certificates: certificates.filter(|_| service.tls).cloned(),
+            }),
+            Err(error) if listen.defaults && address.is_ipv6() && no_such_address(&error) => {}
             Err(error) => {
-                let flag = format!("--{service}-listen ADDR:PORT");
+                let (name, flag) = (service.name, format!("{} ADDR:PORT", service.flag()));
                 let why = match error.kind() {
                     io::ErrorKind::AddrInUse => {
                         format!("port in use; stop what listens there or choose another with {flag}")
@@ -41,18 +81,19 @@ pub fn bind(service: &str, (addresses, defaults): &(Vec<SocketAddr>, bool)) -> a
                     }
                     _ => error.to_string(),
                 };
-                bail!("cannot listen for {service} on {address}: {why}");
+                bail!("cannot listen for {name} on {address}: {why}");
             }
         }
     }
     if bound.is_empty() {
-        bail!("no address to listen on for {service}; name one with --{service}-listen ADDR:PORT");
+        let (name, flag) = (service.name, service.flag());
+        bail!("no address to listen on for {name}; name one with {flag} ADDR:PORT");
     }
     Ok(bound)
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -69,23 +110,18 @@ fn no_such_address(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_FAMILY)
 }
 
-/// Accepts AMQP clients, with certificates over TLS, until the task is dropped. Each is offered the limits of that moment.
+/// Accepts clients, over TLS if the socket has certificates, until the task is dropped.
 ///
 /// # Errors
-/// The listener can't be used at all.
-pub async fn accept(
-    listener: StdListener,
-    node: Arc<Node>,
-    offer: Arc<RwLock<Limits>>,
-    tls: Option<Arc<Certificates>>,
-) -> anyhow::Result<()> {
-    let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
+/// The socket can't be used at all.
+pub async fn accept(socket: Socket, server: impl Serve) -> anyhow::Result<()> {
+    let listener = TcpListener::from_std(socket.socket).context("cannot use the listening socket")?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (node, tls, offer) = (node.clone(), tls.clone(), offer.read().clone());
+                let (server, certificates) = (server.clone(), socket.certificates.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = start(stream, peer, node, offer, tls.as_deref()).await {
+                    if let Err(error) = start(stream, peer, server, certificates.as_deref()).await {
                         tracing::info!(%peer, %error, "a new connection could not be served");
                     }
                 });
@@ -93,7 +129,7 @@ pub async fn accept(
             Err(error) => {
                 // Out of file descriptors, most likely: waiting is better than a busy loop, and clients wait in the backlog.
                 tracing::error!(%error, "cannot accept connections; trying again in 100 ms");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
@@ -102,51 +138,35 @@ pub async fn accept(
 async fn start(
     stream: TcpStream,
     peer: SocketAddr,
-    node: Arc<Node>,
-    offer: Limits,
-    tls: Option<&Certificates>,
+    server: impl Serve,
+    certificates: Option<&Certificates>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let addresses = (canonical(peer), canonical(stream.local_addr()?));
-    match tls {
-        None => connection::serve(stream, addresses, node, offer).await,
-        // On its own, so that connections without TLS don't hold the room for it.
-        Some(certificates) => Box::pin(serve_tls(stream, addresses, node, offer, certificates)).await?,
+    let client = Client {
+        peer: canonical(peer),
+        local: canonical(stream.local_addr()?),
+        tls: certificates.is_some(),
+    };
+    match certificates {
+        None => server.serve(stream, client).await,
+        // In a future by itself, so that connections without TLS don't hold the room for it.
+        Some(certificates) => Box::pin(start_tls(stream, client, server, certificates)).await?,
     }
     Ok(())
 }
 
-async fn serve_tls(
+async fn start_tls(
     stream: TcpStream,
-    addresses: (SocketAddr, SocketAddr),
-    node: Arc<Node>,
-    offer: Limits,
+    client: Client,
+    server: impl Serve,
     certificates: &Certificates,
 ) -> io::Result<()> {
     let stream = certificates.accept(stream).await?;
-    connection::serve(stream, addresses, node, offer).await;
+    server.serve(stream, client).await;
     Ok(())
 }
 
 /// IPv4 clients of an IPv6 socket by their IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Sockets of the HTTP API. Answers are written in one piece; waiting to fill a packet would only delay them.
-pub struct PlainListener(pub TcpListener);
-
-impl axum::serve::Listener for PlainListener {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let accepted = axum::serve::Listener::accept(&mut self.0).await;
-        let _ = accepted.0.set_nodelay(true);
-        accepted
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
 }

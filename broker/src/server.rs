@@ -5,9 +5,12 @@
 
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
+use crate::connection::Amqp;
 use crate::limits::{self, Alarms, Memory, disk, disk::Disk};
-use crate::listener::{self, tls::Certificates};
+use crate::listener::tls::Certificates;
+use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
+use crate::protocol::{Listener, Protocol};
 use crate::reload::Live;
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
@@ -15,7 +18,6 @@ use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Options, Recovered, Store, Urgency};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,24 +37,15 @@ const DEFAULT_VHOST: &str = "/";
 pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let amqp = listener::bind("amqp", &config.amqp_listen)?;
-    let http = listener::bind("http", &config.http_listen)?;
-    let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
-    let amqps = bind_tls("amqps", &config.amqps_listen)?;
-    let https = bind_tls("https", &config.https_listen)?;
-    let mut listeners = Vec::new();
-    for (service, sockets) in [("amqp", &amqp), ("amqps", &amqps), ("http", &http), ("https", &https)] {
-        listeners.extend(addresses(service, sockets)?);
-    }
+    let Sockets {
+        listeners,
+        amqp,
+        management,
+    } = Sockets::bind(&config)?;
     // Probes are answered while the log is read.
     let gate = Gate::default();
-    let mut admin = Vec::new();
-    for socket in http {
-        admin.push(serve_http(gate.clone().serve(socket)));
-    }
-    for (socket, certificates) in https.into_iter().zip(certificates.iter().cycle()) {
-        admin.push(serve_http(gate.clone().serve_tls(socket, certificates.clone())));
-    }
+    let serve_http = |socket| tokio::spawn(serve_http(gate.clone(), socket));
+    let admin: Vec<_> = management.into_iter().map(serve_http).collect();
     let recovering = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
     let recovered = tokio::select! {
         recovered = recovering => recovered.context("recovering the log")?,
@@ -63,13 +56,15 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let (config, (store, node)) = recovered?;
     live.attach(node.clone());
     gate.open(Admin::new(node.clone(), listeners.clone(), config.data_dir.clone()));
-    for (service, address) in listeners {
-        say(&format!("listening {service} {address}"))?;
+    for Listener { service, address } in listeners {
+        say(&format!("listening {} {address}", service.name))?;
     }
-    let plain = amqp.into_iter().map(|socket| (socket, None));
-    let secure = amqps.into_iter().map(|socket| (socket, certificates.clone()));
-    let accept = |(socket, tls)| tokio::spawn(listener::accept(socket, node.clone(), live.offer.clone(), tls));
-    let tasks: Vec<_> = plain.chain(secure).map(accept).collect();
+    let clients = Amqp {
+        node: node.clone(),
+        offer: live.offer.clone(),
+    };
+    let accept = |socket| tokio::spawn(listener::accept(socket, clients.clone()));
+    let tasks: Vec<_> = amqp.into_iter().map(accept).collect();
     say("ready")?;
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
     tokio::select! {
@@ -82,25 +77,39 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     drained
 }
 
-fn addresses(service: &'static str, sockets: &[TcpListener]) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
-    let address = |socket: &TcpListener| Ok((service, socket.local_addr()?));
-    sockets.iter().map(address).collect()
+/// What is listened on, by protocol: the one place that says how each is served.
+struct Sockets {
+    listeners: Vec<Listener>,
+    /// Accepted when everything is recovered.
+    amqp: Vec<Socket>,
+    /// Served from the start.
+    management: Vec<Socket>,
 }
 
-/// Addresses that only somebody who named them gets.
-fn bind_tls(service: &str, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    if addresses.is_empty() {
-        return Ok(Vec::new());
-    }
-    listener::bind(service, &(addresses.to_vec(), false))
-}
-
-fn serve_http(serve: impl Future<Output = std::io::Result<()>> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(error) = serve.await {
-            error!(%error, "the HTTP API has stopped");
+impl Sockets {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
+        let mut sockets = Self {
+            listeners: Vec::new(),
+            amqp: Vec::new(),
+            management: Vec::new(),
+        };
+        for listen in &config.listen {
+            let bound = listener::bind(listen, certificates.as_ref())?;
+            sockets.listeners.extend(bound.iter().map(|socket| socket.listener));
+            match listen.service.protocol {
+                Protocol::Amqp => sockets.amqp.extend(bound),
+                Protocol::Management => sockets.management.extend(bound),
+            }
         }
-    })
+        Ok(sockets)
+    }
+}
+
+async fn serve_http(gate: Gate, socket: Socket) {
+    if let Err(error) = gate.serve(socket).await {
+        error!(%error, "the HTTP API has stopped");
+    }
 }
 
 fn stopped_early(signal: &str) -> anyhow::Result<()> {
@@ -215,7 +224,7 @@ fn report(recovered: &Recovered) {
     }
 }
 
-/// Closes clients with 320, then the log: what they published is on disk and confirmed as far as they waited for it.
+/// The clients are closed with 320, then the log is: what they published is on disk and confirmed as far as they waited for it.
 async fn drain<T>(patience: Duration, store: Store, node: &Node, tasks: Vec<JoinHandle<T>>) -> anyhow::Result<()> {
     tasks.iter().for_each(JoinHandle::abort);
     node.connections

@@ -15,6 +15,7 @@ use harness::http::Http;
 use harness::operator_process::free_address;
 use harness::wait::until;
 use leveret_amqp::PROTOCOL_HEADER;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A folder with an authority, and certificates of it for the broker and for a client.
@@ -141,6 +142,53 @@ fn amqp_and_http_are_spoken_over_tls() {
     );
     let answer = curl(folder.path(), https, &[]);
     assert!(String::from_utf8_lossy(&answer.stdout).contains("guest"), "{answer:?}");
+}
+
+#[test]
+fn the_api_says_what_is_spoken_over_tls() {
+    let folder = certificates();
+    let (broker, secure, https) = broker(folder.path(), &[]);
+    let http = Http::new(broker.http());
+    let listed: Vec<(String, u64, bool)> = http.get("/api/overview")["listeners"]
+        .as_array()
+        .expect("listeners")
+        .iter()
+        .map(|listener| {
+            let (name, port) = (listener["protocol"].as_str(), listener["port"].as_u64());
+            (
+                name.expect("a name").to_owned(),
+                port.expect("a port"),
+                listener["tls"] == true,
+            )
+        })
+        .collect();
+    let expected = [
+        ("amqp", broker.amqp(), false),
+        ("amqp/ssl", secure, true),
+        ("http", broker.http(), false),
+        ("https", https, true),
+    ];
+    assert_eq!(
+        listed,
+        expected.map(|(name, address, tls)| (name.to_owned(), u64::from(address.port()), tls))
+    );
+    for name in ["amqp%2Fssl", "amqps", "https"] {
+        http.get(&format!("/api/health/checks/protocol-listener/{name}"));
+    }
+    let node = &http.get("/api/nodes")[0];
+    let contexts: Vec<_> = node["contexts"]
+        .as_array()
+        .expect("contexts")
+        .iter()
+        .map(|context| (context["port"].clone(), context["ssl"].clone()))
+        .collect();
+    assert_eq!(
+        contexts,
+        [
+            (json!(broker.http().port().to_string()), Value::Null),
+            (json!(https.port().to_string()), json!("true")),
+        ]
+    );
 }
 
 #[test]

@@ -139,8 +139,8 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
     o.number("acks_uncommitted", channel.uncommitted.acks.load(Ordering::Relaxed));
     o.object("connection_details", |o| {
         o.text("name", &connection.name());
-        o.text("peer_host", &connection.peer.ip().to_string());
-        o.number("peer_port", connection.peer.port().into());
+        o.text("peer_host", &connection.client.peer.ip().to_string());
+        o.number("peer_port", connection.client.peer.port().into());
     });
     let deliveries = &channel.deliveries;
     o.object("message_stats", |o| {

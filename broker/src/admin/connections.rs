@@ -126,11 +126,11 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.text("user_who_performed_action", &connection.user);
     o.text("auth_mechanism", &connection.mechanism);
     o.number("connected_at", millis(connection.connected_at));
-    o.text("host", &connection.local.ip().to_string());
-    o.number("port", connection.local.port().into());
-    o.text("peer_host", &connection.peer.ip().to_string());
-    o.number("peer_port", connection.peer.port().into());
-    o.bool("ssl", false);
+    o.text("host", &connection.client.local.ip().to_string());
+    o.number("port", connection.client.local.port().into());
+    o.text("peer_host", &connection.client.peer.ip().to_string());
+    o.number("peer_port", connection.client.peer.port().into());
+    o.bool("ssl", connection.client.tls);
     o.number("channels", connection.channels.lock().len() as u64);
     o.number("channel_max", connection.channel_max.into());
     o.number("frame_max", connection.frame_max.into());

@@ -104,8 +104,8 @@ impl Row {
             if let Some(connection) = admin.node.connections.get(connection) {
                 o.text("connection_name", &connection.name());
                 o.text("name", &format!("{} ({number})", connection.name()));
-                o.text("peer_host", &connection.peer.ip().to_string());
-                o.number("peer_port", connection.peer.port().into());
+                o.text("peer_host", &connection.client.peer.ip().to_string());
+                o.number("peer_port", connection.client.peer.port().into());
                 o.text("user", &connection.user);
             }
             o.text("node", &admin.node.name);

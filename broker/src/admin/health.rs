@@ -4,6 +4,7 @@
 
 use super::error::{Failure, Result};
 use super::{Admin, Gate, Login, Open, json, ok, with_status};
+use crate::protocol::Service;
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -128,7 +129,7 @@ async fn alive(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<
 }
 
 async fn port(Login { admin, .. }: Login, Path(port): Path<u16>) -> Response {
-    let mut ports: Vec<u16> = admin.listeners.iter().map(|(_, address)| address.port()).collect();
+    let mut ports: Vec<u16> = admin.listeners.iter().map(|listener| listener.address.port()).collect();
     ports.dedup();
     if ports.contains(&port) {
         return ok(json::object(None, |o| {
@@ -148,14 +149,12 @@ async fn port(Login { admin, .. }: Login, Path(port): Path<u16>) -> Response {
 }
 
 async fn protocol(Login { admin, .. }: Login, Path(protocol): Path<String>) -> Response {
-    let mut protocols: Vec<&str> = admin.listeners.iter().map(|(protocol, _)| *protocol).collect();
+    let services = admin.listeners.iter().map(|listener| listener.service);
+    let found = services
+        .clone()
+        .any(|service| service.known_as.contains(&protocol.as_str()));
+    let mut protocols: Vec<&str> = services.map(Service::shown_as).collect();
     protocols.dedup();
-    // RabbitMQ's names for what this broker speaks.
-    let asked = match protocol.as_str() {
-        "amqp091" | "amqp0.9.1" => "amqp",
-        other => other,
-    };
-    let found = protocols.contains(&asked);
     let body = json::object(None, |o| {
         o.text("status", if found { "ok" } else { "failed" });
         if !found {

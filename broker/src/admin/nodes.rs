@@ -4,7 +4,7 @@
 
 use super::error::{Failure, Result};
 use super::json::Object;
-use super::overview::exchange_types;
+use super::overview::{contexts, exchange_types};
 use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, json, ok};
 use crate::metrics::RABBITMQ_VERSION;
@@ -112,7 +112,7 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
             });
         }
     });
-    o.array("contexts", |_| ());
+    contexts(admin, o);
     o.array("partitions", |_| ());
     o.array("cluster_links", |_| ());
     o.text("db_dir", &admin.data_dir.display().to_string());

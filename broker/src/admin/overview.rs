@@ -8,6 +8,7 @@ use super::page::Query;
 use super::{Admin, Gate, Login, Parameters, aside, json, ok};
 use crate::metrics::rates::{self, QueueRates};
 use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::protocol::Listener;
 use crate::queue::totals::{Snapshot, Totals};
 use axum::Router;
 use axum::extract;
@@ -58,7 +59,7 @@ fn about(admin: &Admin, o: &mut Object<'_>) {
     o.bool("enable_queue_totals", false);
     o.number("statistics_db_event_queue", 0);
     o.text("node", node);
-    o.array("contexts", |_| ());
+    contexts(admin, o);
 }
 
 /// The exchange types, for overview and nodes.
@@ -183,14 +184,36 @@ fn churn(admin: &Admin, o: &mut Object<'_>) {
 
 fn listeners(admin: &Admin, o: &mut Object<'_>) {
     o.array("listeners", |list| {
-        for (protocol, address) in &admin.listeners {
+        for Listener { service, address } in &admin.listeners {
             list.object(|o| {
                 o.text("node", &admin.node.name);
-                o.text("protocol", protocol);
+                o.text("protocol", service.shown_as());
                 o.text("ip_address", &address.ip().to_string());
                 o.number("port", address.port().into());
                 o.array("socket_opts", |_| ());
-                o.bool("tls", false);
+                o.bool("tls", service.tls);
+            });
+        }
+    });
+}
+
+/// What is served to browsers and HTTP clients, for overview and nodes.
+pub fn contexts(admin: &Admin, o: &mut Object<'_>) {
+    o.array("contexts", |list| {
+        for Listener { service, address } in &admin.listeners {
+            let Some(description) = service.protocol.context() else {
+                continue;
+            };
+            list.object(|o| {
+                o.array("ssl_opts", |_| ());
+                o.text("node", &admin.node.name);
+                o.text("description", description);
+                o.text("path", "/");
+                o.text("ip", &address.ip().to_string());
+                o.text("port", &address.port().to_string());
+                if service.tls {
+                    o.text("ssl", "true");
+                }
             });
         }
     });

@@ -230,8 +230,8 @@ fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
     {
         o.object("owner_pid_details", |o| {
             o.text("name", &connection.name());
-            o.text("peer_host", &connection.peer.ip().to_string());
-            o.number("peer_port", connection.peer.port().into());
+            o.text("peer_host", &connection.client.peer.ip().to_string());
+            o.number("peer_port", connection.client.peer.port().into());
         });
     }
     let mut exclusive = None;

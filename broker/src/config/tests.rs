@@ -16,11 +16,16 @@ fn refused(change: impl FnOnce(&mut Flags)) -> String {
 #[test]
 fn the_defaults_listen_on_both_loopbacks() {
     let config = flags().check().expect("defaults");
-    assert_eq!(
-        config.amqp_listen.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["127.0.0.1:5672", "[::1]:5672"]
-    );
-    assert!(config.amqp_listen.1);
+    let listens = config.listen.iter().map(|listen| {
+        let addresses: Vec<String> = listen.addresses.iter().map(ToString::to_string).collect();
+        (listen.service.name, addresses.join(","), listen.defaults)
+    });
+    let expected = [
+        ("amqp", "127.0.0.1:5672,[::1]:5672"),
+        ("http", "127.0.0.1:15672,[::1]:15672"),
+    ];
+    let expected = expected.map(|(name, addresses)| (name, addresses.to_owned(), true));
+    assert_eq!(listens.collect::<Vec<_>>(), expected);
     assert_eq!(config.limits.frame_max, 131_072);
     assert_eq!(config.segment_bytes, 64 << 20);
     assert_eq!(config.disk_free_limit_bytes, None);
@@ -55,7 +60,11 @@ fn the_file_fills_what_flags_leave_open() {
     given.fill(Path::new("x.toml"), file).expect("a right file");
     let config = given.check().expect("right values");
     assert_eq!((config.limits.heartbeat_seconds, config.limits.channel_max), (10, 10));
-    assert_eq!(config.amqp_listen, (vec!["0.0.0.0:1".parse().expect("address")], false));
+    let listen = config.listen.first().expect("AMQP");
+    assert_eq!(
+        (&listen.addresses, listen.defaults),
+        (&vec!["0.0.0.0:1".parse().expect("address")], false)
+    );
     assert!(matches!(config.users, Users::Guest { loopback_only: false }));
 }
 

@@ -8,6 +8,7 @@ use crate::access::Actor;
 use crate::channel::state::Peer;
 use crate::clients;
 use crate::error::{Error, Result};
+use crate::listener::Client;
 use crate::node::{Limits, Node};
 use crate::outbox::Outbox;
 use bytes::BytesMut;
@@ -21,7 +22,6 @@ use leveret_amqp::{
     put_method_frame,
 };
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -50,7 +50,7 @@ pub struct Opened {
 /// A connection that isn't open yet.
 pub struct Handshake<S> {
     stream: S,
-    addresses: (SocketAddr, SocketAddr),
+    client: Client,
     node: Arc<Node>,
     offer: Limits,
     read: BytesMut,
@@ -72,11 +72,11 @@ impl From<io::Error> for Stop {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
-    /// A socket that has just been accepted: the client's address and the one it connected to, and what it is offered.
-    pub fn new(stream: S, addresses: (SocketAddr, SocketAddr), node: Arc<Node>, offer: Limits) -> Self {
+    /// A socket that has just been accepted, and what its client is offered.
+    pub fn new(stream: S, client: Client, node: Arc<Node>, offer: Limits) -> Self {
         Self {
             stream,
-            addresses,
+            client,
             node,
             offer,
             read: BytesMut::with_capacity(1024),
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         match stop {
             Stop::Io(error) => Err(error),
             Stop::Close(error, method) => {
-                tracing::info!(peer = %self.addresses.0, "connection refused: {error}");
+                tracing::info!(peer = %self.client.peer, "connection refused: {error}");
                 self.close(&error, method).await.map(|()| None)
             }
             Stop::Silent(why) => {
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
         let outbox = Arc::new(Outbox::default());
         let opened = clients::Opened {
-            addresses: self.addresses,
+            client: self.client,
             login: (actor.user.clone(), start.mechanism.to_str_lossy().into_owned()),
             vhost: name,
             client_properties: start.client_properties,
@@ -207,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             let _ = self.read.split_to(8);
             return Ok(true);
         }
-        tracing::info!(peer = %self.addresses.0, "not the AMQP 0-9-1 protocol header; the client was told what is spoken here");
+        tracing::info!(peer = %self.client.peer, "not the AMQP 0-9-1 protocol header; the client was told what is spoken here");
         self.stream.write_all(&PROTOCOL_HEADER).await?;
         self.stream.shutdown().await?;
         Ok(false)
@@ -218,11 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let mechanism = start.mechanism.to_str_lossy();
         let (user, password) =
             sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
-        let refused = match self.node.users.login(&user, &password, self.addresses.0.ip()) {
+        let refused = match self.node.users.login(&user, &password, self.client.peer.ip()) {
             Ok(actor) => return Ok(actor),
             Err(refused) => refused,
         };
-        tracing::warn!(peer = %self.addresses.0, user, "login refused: {refused}");
+        tracing::warn!(peer = %self.client.peer, user, "login refused: {refused}");
         if capability(&start.client_properties, "authentication_failure_close") {
             let why = format!(
                 "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."

@@ -1,4 +1,4 @@
-//! TLS for AMQP and HTTP: certificate and key from files, taken anew when they change.
+//! TLS: certificate and key from files, read again when they change.
 //!
 //! Comes in: PEM files, as a `kubernetes.io/tls` Secret is mounted. Goes out: an acceptor for the next connection; open ones keep
 //! theirs. Does not know what is spoken inside.
@@ -11,13 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -75,76 +72,13 @@ impl Certificates {
         }
         TlsAcceptor::from(current.config.clone())
     }
-}
 
-impl Certificates {
     /// Agrees on TLS with a client.
     ///
     /// # Errors
     /// The client doesn't speak it, has no certificate that is asked for, or takes longer than 10 s.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         timeout(HANDSHAKE_TIMEOUT, self.acceptor().accept(stream)).await?
-    }
-}
-
-/// Sockets of the HTTP API over TLS. Handshakes run beside each other, so that a slow client holds up nobody.
-pub struct TlsListener {
-    local: SocketAddr,
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    accepting: JoinHandle<()>,
-}
-
-impl TlsListener {
-    /// Starts to accept.
-    ///
-    /// # Errors
-    /// The socket can't be used.
-    pub fn new(listener: StdListener, certificates: Arc<Certificates>) -> io::Result<Self> {
-        let local = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
-        let (sender, ready) = mpsc::channel(64);
-        let accepting = tokio::spawn(async move {
-            loop {
-                let Ok((stream, peer)) = listener.accept().await else {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    continue;
-                };
-                let (certificates, sender) = (certificates.clone(), sender.clone());
-                tokio::spawn(async move {
-                    match certificates.accept(stream).await {
-                        Ok(stream) => _ = sender.send((stream, peer)).await,
-                        Err(error) => tracing::debug!(%peer, %error, "no TLS with an HTTP client"),
-                    }
-                });
-            }
-        });
-        Ok(Self {
-            local,
-            ready,
-            accepting,
-        })
-    }
-}
-
-impl Drop for TlsListener {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
     }
 }
 

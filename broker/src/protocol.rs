@@ -1,0 +1,117 @@
+//! Protocols: the table of what is spoken, on which port and under which names.
+//!
+//! Comes in: nothing. Goes out: a line for each protocol on each transport, which settings, sockets and the HTTP API read. A leaf.
+//! Does not know how a protocol is served: `server` has that, in one place.
+
+use std::net::SocketAddr;
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// AMQP 0-9-1.
+    Amqp,
+    /// The management API, with probes and metrics.
+    Management,
+}
+
+/// A protocol on a transport: what a listening socket is there for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The name in messages.
+    pub name: &'static str,
+    /// The setting with its addresses.
+    pub setting: &'static str,
+    /// RabbitMQ's names: the first is shown, all are understood.
+    pub known_as: &'static [&'static str],
+    /// The usual port.
+    pub port: u16,
+    /// Whether it is spoken over TLS; such a service is only there where an address is set.
+    pub tls: bool,
+}
+
+/// Everything that is spoken.
+pub static SERVICES: [Service; 4] = [
+    Service {
+        protocol: Protocol::Amqp,
+        name: "amqp",
+        setting: "amqp_listen",
+        known_as: &["amqp", "amqp091", "amqp0.9.1"],
+        port: 5672,
+        tls: false,
+    },
+    Service {
+        protocol: Protocol::Amqp,
+        name: "amqps",
+        setting: "amqps_listen",
+        known_as: &["amqp/ssl", "amqps"],
+        port: 5671,
+        tls: true,
+    },
+    Service {
+        protocol: Protocol::Management,
+        name: "http",
+        setting: "http_listen",
+        known_as: &["http"],
+        port: 15672,
+        tls: false,
+    },
+    Service {
+        protocol: Protocol::Management,
+        name: "https",
+        setting: "https_listen",
+        known_as: &["https"],
+        port: 15671,
+        tls: true,
+    },
+];
+
+impl Protocol {
+    /// RabbitMQ's description of it among the web contexts; `None` for what browsers don't speak.
+    pub fn context(self) -> Option<&'static str> {
+        match self {
+            Self::Amqp => None,
+            Self::Management => Some("RabbitMQ Management"),
+        }
+    }
+}
+
+impl Service {
+    /// The flag of the setting with its addresses.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.setting.replace('_', "-"))
+    }
+
+    /// The name that RabbitMQ's API shows.
+    pub fn shown_as(&self) -> &'static str {
+        self.known_as.first().unwrap_or(&self.name)
+    }
+}
+
+/// An address that a service listens on.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// The service.
+    pub service: &'static Service,
+    /// The address, with the port that was chosen if any would do.
+    pub address: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_ports_mean_one_service_each() {
+        let (mut names, mut ports) = (HashSet::new(), HashSet::new());
+        for service in &SERVICES {
+            assert!(ports.insert(service.port), "{service:?}");
+            assert!(!service.known_as.is_empty(), "{service:?}");
+            for name in service.known_as {
+                assert!(names.insert(*name), "{service:?}");
+            }
+        }
+    }
+}
