@@ -23,9 +23,10 @@ pub mod heartbeat;
 pub mod coalesce;
 
 use crate::channel::state::Peer;
+use crate::config::Limits;
 use crate::error::Error;
 use crate::listener::{Client, Serve};
-use crate::node::{Limits, Node};
+use crate::node::Node;
 use crate::outbox::Stalled;
 use bytes::{Buf, Bytes, BytesMut};
 use coalesce::Coalescing;

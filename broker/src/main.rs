@@ -1,6 +1,6 @@
 //! `leveret-broker`: settings, log lines, then the server; or, with `check` as the first word, a look at a data directory.
 
-use clap::Parser;
+use clap::Parser as _;
 use leveret_broker::config::Flags;
 use leveret_broker::connection::coalesce;
 use leveret_broker::reload::{self, Live};

@@ -18,17 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
-/// Limits that are told to clients at connection.tune.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Largest frame, bytes; 0 is no limit.
-    pub frame_max: u32,
-    /// Highest channel number; 0 is no limit but that of the protocol.
-    pub channel_max: u16,
-    /// Heartbeat that the broker suggests, seconds; 0 is none.
-    pub heartbeat_seconds: u16,
-}
-
 /// The broker as its connections see it.
 pub struct Node {
     /// Its name in the HTTP API.

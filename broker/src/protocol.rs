@@ -25,6 +25,8 @@ pub struct Service {
     pub setting: &'static str,
     /// RabbitMQ's names: the first is shown, all are understood.
     pub known_as: &'static [&'static str],
+    /// The clients, as help and document call them.
+    pub clients: &'static str,
     /// The usual port.
     pub port: u16,
     /// Whether it is spoken over TLS; such a service is only there where an address is set.
@@ -38,6 +40,7 @@ pub static SERVICES: [Service; 4] = [
         name: "amqp",
         setting: "amqp_listen",
         known_as: &["amqp", "amqp091", "amqp0.9.1"],
+        clients: "AMQP clients",
         port: 5672,
         tls: false,
     },
@@ -46,6 +49,7 @@ pub static SERVICES: [Service; 4] = [
         name: "amqps",
         setting: "amqps_listen",
         known_as: &["amqp/ssl", "amqps"],
+        clients: "AMQP clients",
         port: 5671,
         tls: true,
     },
@@ -54,6 +58,7 @@ pub static SERVICES: [Service; 4] = [
         name: "http",
         setting: "http_listen",
         known_as: &["http"],
+        clients: "the HTTP API",
         port: 15672,
         tls: false,
     },
@@ -62,6 +67,7 @@ pub static SERVICES: [Service; 4] = [
         name: "https",
         setting: "https_listen",
         known_as: &["https"],
+        clients: "the HTTP API",
         port: 15671,
         tls: true,
     },

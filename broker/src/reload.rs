@@ -5,10 +5,10 @@
 //! for a restart.
 //! Does not know who writes the file.
 
-use crate::config::{Config, Flags, RELOADABLE};
+use crate::config::{self, Config, Flags, Limits};
 use crate::files;
 use crate::limits::disk;
-use crate::node::{Limits, Node};
+use crate::node::Node;
 use crate::telemetry::SetFilter;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -136,9 +136,9 @@ fn tell(before: &Flags, next: &Flags, started: &Flags) {
     let (live, restart): (Vec<_>, Vec<_>) = before
         .differences(next)
         .into_iter()
-        .partition(|key| RELOADABLE.contains(key));
+        .partition(|key| config::is_live(key));
     if !live.is_empty() {
-        info!(settings = live.join(","), "settings were read anew");
+        info!(settings = live.join(","), "settings were read again");
     }
     // What has been put back needs nothing.
     let waiting = started.differences(next);

@@ -47,7 +47,7 @@ fn a_changed_file_takes_effect_without_a_restart() {
         &file,
         "heartbeat = \"7s\"\nframe_max = \"8KiB\"\nchannel_max = 5\nlog = \"debug\"\nthreads = 3\n",
     );
-    says(&broker, "settings were read anew");
+    says(&broker, "settings were read again");
     let tune = tuned();
     assert_eq!((tune.heartbeat, tune.frame_max), (7, 8192));
     assert_eq!(
@@ -85,19 +85,18 @@ fn listed(source: &str, name: &str) -> BTreeSet<String> {
     keys.filter(|key| !key.is_empty()).collect()
 }
 
-/// Two programs that know nothing of each other, and a document: all three must mean the same settings.
+/// Two programs that know nothing of each other, and a document that both must agree with: the broker's own test holds its table
+/// against it.
 #[test]
-fn broker_operator_and_document_agree_on_what_is_read_anew() {
-    let broker = listed("broker/src/config.rs", "RELOADABLE");
+fn operator_and_document_agree_on_what_is_read_anew() {
     let operator = listed("operator/src/resource/workload.rs", "RELOADABLE_SETTINGS");
-    assert_eq!(broker, operator);
     let document = fs::read_to_string(place::repository().join("docs/settings.md")).expect("a document");
     let rows = document.lines().filter(|line| line.starts_with("| `"));
     let live = rows.filter(|row| row.trim_end().ends_with("| at once |"));
     let named: BTreeSet<String> = live
         .filter_map(|row| row.split('`').nth(1).map(str::to_owned))
         .collect();
-    assert_eq!(named, broker);
+    assert_eq!(named, operator);
 }
 
 #[test]

@@ -22,8 +22,6 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("admin::scrape", "admin"),
             ("admin::users", "admin"),
             ("admin::vhosts", "admin"),
-            // config
-            ("config::values", "config"),
             // exchange
             ("exchange::direct", "exchange"),
             ("exchange::fanout", "exchange"),

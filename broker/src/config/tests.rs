@@ -1,15 +1,16 @@
 use super::*;
+use std::path::Path;
 
 fn flags() -> Flags {
-    Flags {
-        data_dir: Some("/data".into()),
-        ..Flags::default()
-    }
+    let mut flags = Flags::default();
+    flags.set("data_dir", "/data");
+    flags
 }
 
-fn refused(change: impl FnOnce(&mut Flags)) -> String {
+/// The refusal of one setting with this text, beside a right `data_dir`.
+fn refused(key: &'static str, text: &str) -> String {
     let mut flags = flags();
-    change(&mut flags);
+    flags.set(key, text);
     flags.check().expect_err("refused").to_string()
 }
 
@@ -35,27 +36,29 @@ fn the_defaults_listen_on_both_loopbacks() {
 #[test]
 fn a_wrong_value_is_named_with_what_is_allowed() {
     assert_eq!(
-        refused(|flags| flags.heartbeat = Some("2h".into())),
+        refused("heartbeat", "2h"),
         "setting heartbeat: '2h' is not allowed; allowed is a time with a unit (ms, s, m, h) from 0s to 3600s"
     );
     assert_eq!(
-        refused(|flags| flags.channel_max = Some("0".into())),
+        refused("channel_max", "0"),
         "setting channel_max: '0' is not allowed; allowed is a whole number from 1 to 65535"
     );
-    assert!(refused(|flags| flags.frame_max = Some("1KiB".into())).contains("from 4KiB to 64MiB"));
-    assert!(refused(|flags| flags.amqp_listen = vec!["localhost".into()]).contains("127.0.0.1:5672"));
-    assert!(refused(|flags| flags.memory_watermark = Some("95%".into())).contains("1% to 90%"));
-    // Below that the log could fill the disk before anybody is stopped.
-    assert!(refused(|flags| flags.disk_free_limit = Some("100MiB".into())).contains("from 192MiB to 16TiB"));
-    assert!(refused(|flags| flags.data_dir = None).contains("--data-dir"));
+    assert!(refused("frame_max", "1KiB").contains("from 4KiB to 64MiB"));
+    assert!(refused("amqp_listen", "localhost").contains("127.0.0.1:5672"));
+    assert!(refused("memory_watermark", "95%").contains("1% to 90%"));
+    assert!(refused("log_format", "xml").contains("allowed is text or json"));
+    assert!(refused("guest_loopback_only", "perhaps").contains("allowed is true or false"));
+    // Below that the log could fill the disk before any publisher is stopped.
+    assert!(refused("disk_free_limit", "100MiB").contains("from 192MiB to 16TiB"));
+    let nothing = Flags::default().check().expect_err("refused").to_string();
+    assert!(nothing.contains("--data-dir"), "{nothing}");
+    assert!(refused("data_dir", "").contains("--data-dir"));
 }
 
 #[test]
 fn the_file_fills_what_flags_leave_open() {
-    let mut given = Flags {
-        heartbeat: Some("10s".into()),
-        ..flags()
-    };
+    let mut given = flags();
+    given.set("heartbeat", "10s");
     let file = "heartbeat = \"20s\"\nchannel_max = 10\namqp_listen = [\"0.0.0.0:1\"]\nguest_loopback_only = false\n";
     given.fill(Path::new("x.toml"), file).expect("a right file");
     let config = given.check().expect("right values");
@@ -69,35 +72,66 @@ fn the_file_fills_what_flags_leave_open() {
 }
 
 #[test]
+fn only_what_is_written_differently_is_a_difference() {
+    let (mut before, mut after) = (flags(), flags());
+    assert_eq!(before.differences(&after), [""; 0]);
+    before.set("heartbeat", "10s");
+    after.set("heartbeat", "11s");
+    after.set("log", "debug");
+    assert_eq!(before.differences(&after), ["heartbeat", "log"]);
+    assert!(is_live("heartbeat") && !is_live("threads") && !is_live("nothing"));
+}
+
+#[test]
 fn an_unknown_key_and_a_broken_file_are_refused() {
-    let unknown = flags()
-        .fill(Path::new("x.toml"), "heartbeats = 3")
-        .expect_err("unknown key")
-        .to_string();
+    let refused = |text: &str| {
+        let filled = flags().fill(Path::new("x.toml"), text);
+        filled.expect_err("refused").to_string()
+    };
+    let unknown = refused("heartbeats = 3");
     assert!(
         unknown.contains("heartbeats") && unknown.contains("x.toml") && unknown.contains("heartbeat,"),
         "{unknown}"
     );
-    let broken = flags()
-        .fill(Path::new("x.toml"), "heartbeat = ")
-        .expect_err("broken")
-        .to_string();
+    let broken = refused("heartbeat = ");
     assert!(
         broken.contains("x.toml") && broken.contains("line 1, column"),
         "{broken}"
     );
     assert!(!broken.contains('\n'));
+    assert!(refused("heartbeat = [\"1s\", \"2s\"]").contains("one value, not a list"));
 }
 
 #[test]
 fn files_that_belong_together_are_asked_for_together() {
-    assert!(refused(|flags| flags.tls_cert = Some("a.pem".into())).contains("tls_key"));
-    assert!(refused(|flags| flags.tls_ca = Some("ca.pem".into())).contains("tls_cert"));
-    assert!(refused(|flags| flags.amqps_listen = vec!["127.0.0.1:5671".into()]).contains("tls_cert"));
-    assert!(refused(|flags| flags.admin_user_file = Some("user".into())).contains("admin_password_file"));
-    let missing = refused(|flags| {
-        flags.admin_user_file = Some("/nowhere/user".into());
-        flags.admin_password_file = Some("/nowhere/password".into());
-    });
+    assert!(refused("tls_cert", "a.pem").contains("tls_key"));
+    assert!(refused("tls_ca", "ca.pem").contains("tls_cert"));
+    assert!(refused("amqps_listen", "127.0.0.1:5671").contains("tls_cert"));
+    assert!(refused("admin_user_file", "user").contains("admin_password_file"));
+    let mut flags = flags();
+    flags.set("admin_user_file", "/nowhere/user");
+    flags.set("admin_password_file", "/nowhere/password");
+    let missing = flags.check().expect_err("refused").to_string();
     assert!(missing.contains("/nowhere/user"), "{missing}");
+}
+
+/// A row of docs/settings.md.
+fn row(setting: &dyn Described) -> String {
+    let (repeatable, commas) = if setting.repeatable() {
+        (", repeatable", ", by commas")
+    } else {
+        ("", "")
+    };
+    let (key, flag, variable) = (setting.key(), setting.flag(), setting.variable());
+    let (about, default, range) = (setting.about(), setting.default_words(), setting.range());
+    let effect = if setting.live() { "at once" } else { "at the next start" };
+    format!("| `{key}` | `--{flag}`{repeatable} | `{variable}`{commas} | {about} | {default} | {range} | {effect} |")
+}
+
+#[test]
+fn the_document_has_the_table() {
+    let document = include_str!("../../../docs/settings.md");
+    let written: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    let stated: Vec<String> = table::all().map(row).collect();
+    assert_eq!(written, stated, "docs/settings.md should have:\n{}", stated.join("\n"));
 }

@@ -1,127 +1,309 @@
-//! Values of settings: text to numbers, sizes, times, addresses.
+//! Values of settings: text to numbers, sizes, times, files, addresses.
 //!
-//! Comes in: a key and what somebody wrote. Goes out: the value, or an error with what is allowed. Does not know which settings
-//! there are.
+//! Comes in: a key and what was written. Goes out: the value, or an error with what is allowed. Does not know which settings there
+//! are.
 
-use super::{Error, value};
+use super::error::Error;
 use crate::limits::disk;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) fn number(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
-    let parsed = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number));
-    parsed.ok_or_else(|| value(key, text, &format!("a whole number from {least} to {most}")))
+/// Values that a setting may have.
+pub(super) trait Kind: Copy + Sync {
+    /// The value.
+    type Value;
+    /// The placeholder of a value in help.
+    const VALUE_NAME: &'static str;
+
+    /// The allowed values in words.
+    fn range(&self) -> String;
+
+    /// The value in a text.
+    ///
+    /// # Errors
+    /// What is allowed.
+    fn parse(&self, key: &str, text: &str) -> Result<Self::Value, Error>;
 }
 
-pub(super) fn boolean(key: &str, text: &str) -> Result<bool, Error> {
-    text.trim().parse().map_err(|_| value(key, text, "true or false"))
+/// A whole number from the one to the other.
+#[derive(Clone, Copy)]
+pub(super) struct Count(pub u64, pub u64);
+
+impl Kind for Count {
+    type Value = u64;
+    const VALUE_NAME: &'static str = "COUNT";
+
+    fn range(&self) -> String {
+        format!("{} to {}", self.0, self.1)
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<u64, Error> {
+        let number = text.trim().parse().ok();
+        number
+            .filter(|number| (self.0..=self.1).contains(number))
+            .ok_or_else(|| Error::value(key, text, &format!("a whole number from {}", self.range())))
+    }
 }
 
-/// `64MiB`, `4 KiB`, `1000` (bytes), `10MB`.
-pub(super) fn size(key: &str, text: &str, (least, most): (u64, u64)) -> Result<u64, Error> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-        ("B", 1),
-    ];
-    let (digits, unit) = split_unit(text);
-    let factor = if unit.is_empty() {
-        Some(1)
+/// `true` or `false`.
+#[derive(Clone, Copy)]
+pub(super) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+    const VALUE_NAME: &'static str = "BOOL";
+
+    fn range(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<bool, Error> {
+        text.trim().parse().map_err(|_| Error::value(key, text, &self.range()))
+    }
+}
+
+/// Bytes from the one to the other: `64MiB`, `4 KiB`, `1000` (bytes), `10MB`.
+#[derive(Clone, Copy)]
+pub(super) struct Size(pub u64, pub u64);
+
+const SIZES: [(&str, u64); 9] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+impl Kind for Size {
+    type Value = u64;
+    const VALUE_NAME: &'static str = "SIZE";
+
+    fn range(&self) -> String {
+        format!("{} to {}", shown_size(self.0), shown_size(self.1))
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<u64, Error> {
+        let (digits, unit) = split_unit(text);
+        let factor = match unit {
+            "" => Some(1),
+            unit => SIZES.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor),
+        };
+        multiplied(digits, factor)
+            .filter(|bytes| (self.0..=self.1).contains(bytes))
+            .ok_or_else(|| {
+                let range = self.range();
+                let allowed = format!("a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) from {range}");
+                Error::value(key, text, &allowed)
+            })
+    }
+}
+
+/// With the largest binary unit that leaves a whole number.
+fn shown_size(bytes: u64) -> String {
+    let unit = SIZES
+        .iter()
+        .take(4)
+        .rev()
+        .find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes >= *factor);
+    unit.map_or_else(
+        || format!("{bytes}B"),
+        |(name, factor)| format!("{}{name}", bytes / factor),
+    )
+}
+
+/// Milliseconds from the one to the other: `50ms`, `10s`, `5m`, `1h`.
+#[derive(Clone, Copy)]
+pub(super) struct Time(pub u64, pub u64);
+
+impl Kind for Time {
+    type Value = Duration;
+    const VALUE_NAME: &'static str = "TIME";
+
+    fn range(&self) -> String {
+        format!("{} to {}", shown_time(self.0), shown_time(self.1))
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<Duration, Error> {
+        let (digits, unit) = split_unit(text);
+        let factor = match unit {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        multiplied(digits, factor)
+            .filter(|millis| (self.0..=self.1).contains(millis))
+            .map(Duration::from_millis)
+            .ok_or_else(|| {
+                let allowed = format!("a time with a unit (ms, s, m, h) from {}", self.range());
+                Error::value(key, text, &allowed)
+            })
+    }
+}
+
+fn shown_time(millis: u64) -> String {
+    if millis.is_multiple_of(1000) {
+        format!("{}s", millis / 1000)
     } else {
-        UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
-    };
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(digits, factor)| digits.checked_mul(factor));
-    let shown = |bytes: u64| {
-        let unit = UNITS
-            .iter()
-            .take(4)
-            .rev()
-            .find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes >= *factor);
-        unit.map_or_else(
-            || format!("{bytes}B"),
-            |(name, factor)| format!("{}{name}", bytes / factor),
-        )
-    };
-    bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| {
-        let range = format!(
-            "a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) from {} to {}",
-            shown(least),
-            shown(most)
-        );
-        value(key, text, &range)
-    })
+        format!("{millis}ms")
+    }
 }
 
-/// `50ms`, `10s`, `5m`, `1h`; the range is in milliseconds.
-pub(super) fn time(key: &str, text: &str, (least, most): (u64, u64)) -> Result<Duration, Error> {
-    let (digits, unit) = split_unit(text);
-    let factor = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let millis = digits
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(digits, factor)| digits.checked_mul(factor));
-    millis
-        .filter(|millis| (least..=most).contains(millis))
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            let shown = |millis: u64| {
-                if millis.is_multiple_of(1000) {
-                    format!("{}s", millis / 1000)
-                } else {
-                    format!("{millis}ms")
-                }
-            };
-            value(
-                key,
-                text,
-                &format!(
-                    "a time with a unit (ms, s, m, h) from {} to {}",
-                    shown(least),
-                    shown(most)
-                ),
-            )
-        })
+/// Bytes of memory, or a share of what there is.
+#[derive(Clone, Copy)]
+pub(super) struct Watermark;
+
+impl Kind for Watermark {
+    type Value = u64;
+    const VALUE_NAME: &'static str = "SIZE|PERCENT";
+
+    fn range(&self) -> String {
+        "1% to 90%, or 16MiB to 16TiB".to_owned()
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<u64, Error> {
+        let Some(percent) = text.trim().strip_suffix('%') else {
+            return Size(16 << 20, 16 << 40).parse(key, text);
+        };
+        let percent = Count(1, 90).parse(key, percent).map_err(|_| {
+            let allowed = "1% to 90% of the memory limit, or a size from 16MiB to 16TiB";
+            Error::value(key, text, allowed)
+        })?;
+        Ok(crate::limits::available::memory_limit() / 100 * percent)
+    }
 }
 
-pub(super) fn watermark(text: &str) -> Result<u64, Error> {
-    let Some(percent) = text.trim().strip_suffix('%') else {
-        return size("memory_watermark", text, (16 << 20, 16 << 40));
-    };
-    let percent = number("memory_watermark", percent, (1, 90)).map_err(|_| {
-        value(
-            "memory_watermark",
-            text,
-            "1% to 90% of the memory limit, or a size from 16MiB to 16TiB",
-        )
-    })?;
-    Ok(crate::limits::available::memory_limit() / 100 * percent)
+/// Bytes of free disk space; the least depends on the size of a segment.
+#[derive(Clone, Copy)]
+pub(super) struct DiskLimit;
+
+impl DiskLimit {
+    /// The sizes that are allowed with segments of a size, bytes.
+    pub(super) fn with_segments(segment_bytes: u64) -> Size {
+        Size(disk::least_limit(segment_bytes), 16 << 40)
+    }
 }
 
-pub(super) fn disk_limit(text: Option<&str>, segment_bytes: u64) -> Result<Option<u64>, Error> {
-    let least = disk::least_limit(segment_bytes);
-    text.map(|text| size("disk_free_limit", text, (least, 16 << 40)))
-        .transpose()
+impl Kind for DiskLimit {
+    type Value = u64;
+    const VALUE_NAME: &'static str = "SIZE";
+
+    fn range(&self) -> String {
+        "three segments to 16TiB".to_owned()
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<u64, Error> {
+        Self::with_segments(0).parse(key, text)
+    }
+}
+
+/// A folder.
+#[derive(Clone, Copy)]
+pub(super) struct Folder;
+
+impl Kind for Folder {
+    type Value = PathBuf;
+    const VALUE_NAME: &'static str = "DIR";
+
+    fn range(&self) -> String {
+        "a folder; made if it isn't there".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<PathBuf, Error> {
+        Ok(text.into())
+    }
+}
+
+/// A file of certificates or keys.
+#[derive(Clone, Copy)]
+pub(super) struct PemFile;
+
+impl Kind for PemFile {
+    type Value = PathBuf;
+    const VALUE_NAME: &'static str = "FILE";
+
+    fn range(&self) -> String {
+        "PEM file, read again when it changes".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<PathBuf, Error> {
+        Ok(text.into())
+    }
+}
+
+/// A file with one line, as a mounted Secret has them.
+#[derive(Clone, Copy)]
+pub(super) struct LineFile;
+
+impl Kind for LineFile {
+    type Value = PathBuf;
+    const VALUE_NAME: &'static str = "FILE";
+
+    fn range(&self) -> String {
+        "file with one line".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<PathBuf, Error> {
+        Ok(text.into())
+    }
+}
+
+/// A filter of log lines. What it means is known to the log alone.
+#[derive(Clone, Copy)]
+pub(super) struct Filter;
+
+impl Kind for Filter {
+    type Value = String;
+    const VALUE_NAME: &'static str = "FILTER";
+
+    fn range(&self) -> String {
+        "error, warn, info, debug, trace, or a tracing filter".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<String, Error> {
+        Ok(text.to_owned())
+    }
+}
+
+/// One of some words.
+#[derive(Clone, Copy)]
+pub(super) struct OneOf(pub &'static [&'static str]);
+
+impl Kind for OneOf {
+    type Value = &'static str;
+    const VALUE_NAME: &'static str = "FORMAT";
+
+    fn range(&self) -> String {
+        self.0.join(" or ")
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<&'static str, Error> {
+        let word = self.0.iter().copied().find(|word| *word == text);
+        word.ok_or_else(|| Error::value(key, text, &self.range()))
+    }
+}
+
+/// The addresses of a service with this usual port.
+pub(super) fn addresses(key: &str, texts: &[String], port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let parse = |text: &String| {
+        let allowed = format!("an address and port, e.g. 127.0.0.1:{port}, 0.0.0.0:{port} or [::1]:{port}");
+        text.trim().parse().map_err(|_| Error::value(key, text, &allowed))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Both loopbacks, for a service that no address is given for.
+pub(super) fn default_addresses(port: u16) -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::from(([127, 0, 0, 1], port)),
+        SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)),
+    ]
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -131,24 +313,6 @@ fn split_unit(text: &str) -> (&str, &str) {
     (digits, unit.trim())
 }
 
-/// Addresses, and whether they are only the defaults.
-pub(super) fn addresses(key: &str, texts: &[String], port: u16) -> Result<(Vec<SocketAddr>, bool), Error> {
-    if texts.is_empty() {
-        return Ok((
-            vec![
-                SocketAddr::from(([127, 0, 0, 1], port)),
-                SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)),
-            ],
-            true,
-        ));
-    }
-    let parse = |text: &String| {
-        let allowed = format!("an address and port, e.g. 127.0.0.1:{port}, 0.0.0.0:{port} or [::1]:{port}");
-        text.trim().parse().map_err(|_| value(key, text, &allowed))
-    };
-    texts
-        .iter()
-        .map(parse)
-        .collect::<Result<_, _>>()
-        .map(|list| (list, false))
+fn multiplied(digits: &str, factor: Option<u64>) -> Option<u64> {
+    digits.parse::<u64>().ok()?.checked_mul(factor?)
 }

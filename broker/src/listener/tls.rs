@@ -63,7 +63,7 @@ impl Certificates {
                 current.stamps = stamps;
                 match read(&self.files) {
                     Ok(config) => {
-                        info!(certificate = %self.files.certificate.display(), "the TLS certificate was read anew");
+                        info!(certificate = %self.files.certificate.display(), "the TLS certificate was read again");
                         current.config = Arc::new(config);
                     }
                     Err(error) => error!("the TLS files have changed and can't be used; the old ones stay: {error:#}"),
