@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ValidationDirective;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Request;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
@@ -200,6 +201,23 @@ impl Resources {
             }
         }
         self.api(kind).patch(name, &parameters, &Patch::Apply(manifest)).await
+    }
+
+    /// Tries to create an object, without keeping it; unknown fields are an error.
+    pub async fn create(&self, manifest: &Value) -> Result<DynamicObject, kube::Error> {
+        let kind = manifest["kind"].as_str().expect("a kind");
+        let url = self.api(kind).resource_url().to_owned();
+        let body = serde_json::to_vec(manifest).expect("JSON");
+        let parameters = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let mut request = Request::new(url)
+            .create(&parameters, body)
+            .map_err(kube::Error::BuildRequest)?;
+        let strict = format!("{}&fieldValidation=Strict", request.uri());
+        *request.uri_mut() = strict.parse().expect("an address");
+        self.client.request(request).await
     }
 
     /// Applies every document of a YAML text, in its order.

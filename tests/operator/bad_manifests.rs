@@ -1,6 +1,11 @@
 //! Manifests that cannot be meant: the API server refuses them, with words that help.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
 use harness::api_server::{Resources, api_server};
+use harness::place;
 use serde_json::{Value, json};
 
 use crate::manifest;
@@ -160,6 +165,88 @@ async fn each_is_refused_with_the_right_words() {
             Ok(_) => panic!("{what} was accepted: {manifest}"),
             Err(error) => assert!(error.to_string().contains(words), "{what}: {error}"),
         }
+    }
+}
+
+/// What the API server refuses about a manifest, a line for each thing, and whether it looked at everything.
+async fn refused_by_the_api_server(resources: &Resources, manifest: &Value) -> (BTreeSet<String>, bool) {
+    /// It says this when it has left out the CEL rules, and says the same twice about an integer that is none.
+    const BESIDE: [&str; 2] = [
+        "some validation rules were not checked",
+        "Checked value must be of type",
+    ];
+    let kube::Error::Api(status) = resources.create(manifest).await.expect_err("it is bad") else {
+        panic!("no answer to {manifest}");
+    };
+    if let Some((_, unknown)) = status.message.split_once("strict decoding error: ") {
+        return (unknown.split(", ").map(str::to_owned).collect(), false);
+    }
+    let causes = status.details.map(|details| details.causes).unwrap_or_default();
+    let lines = causes
+        .iter()
+        .filter(|cause| !BESIDE.iter().any(|words| cause.message.contains(words)))
+        .map(|cause| match cause.field.as_str() {
+            "<nil>" => cause.message.clone(),
+            field => format!("{field}: {}", cause.message),
+        });
+    (lines.collect(), true)
+}
+
+/// What `leveret lint` refuses, by `KIND NAME`.
+fn refused_by_lint(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(place::program("leveret", "LEVERET_BIN"))
+        .arg("lint")
+        .arg(folder)
+        .output()
+        .expect("leveret runs");
+    assert!(!output.status.success(), "the folder is bad");
+    let mut refused: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let (place, rest) = line.split_once(": Queue ").map_or_else(
+            || {
+                let kinds = ["Exchange", "Binding", "Broker", "Vhost"];
+                let found = kinds.iter().find_map(|kind| {
+                    let (place, rest) = line.split_once(&format!(": {kind} "))?;
+                    Some((place, format!("{kind} {rest}")))
+                });
+                found.unwrap_or_else(|| panic!("{line}"))
+            },
+            |(place, rest)| (place, format!("Queue {rest}")),
+        );
+        let line_number = place.rsplit(':').next().unwrap_or_default();
+        assert!(line_number.parse::<usize>().is_ok(), "no line in {line}");
+        let (who, what) = rest.split_once(": ").unwrap_or_else(|| panic!("{line}"));
+        let what = what.split("; did you mean ").next().unwrap_or(what);
+        refused.entry(who.to_owned()).or_default().insert(what.to_owned());
+    }
+    refused
+}
+
+/// The same manifest gets the same refusal, word for word, from a folder and from the API server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_refuses_what_the_api_server_refuses() {
+    let Some(resources) = resources("folder").await else {
+        return;
+    };
+    let folder = place::repository().join("tests/operator/bad");
+    let lint = refused_by_lint(&folder);
+    let manifests = harness::api_server::manifests(&folder);
+    assert!(manifests.len() > 50);
+    for manifest in manifests {
+        let text = |path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or("?");
+        let who = format!("{} {}", text("/kind"), text("/metadata/name"));
+        let (expected, is_all) = refused_by_the_api_server(&resources, &manifest).await;
+        let found = lint.get(&who).cloned().unwrap_or_default();
+        // An unknown field is all that the API server says; a folder says the rest, too.
+        let same = if is_all {
+            found == expected
+        } else {
+            found.is_superset(&expected)
+        };
+        assert!(
+            same,
+            "{who}\n    the API server: {expected:#?}\n    leveret lint: {found:#?}"
+        );
     }
 }
 

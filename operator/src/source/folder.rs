@@ -3,9 +3,8 @@
 //! In: YAML files, read again when they change. Out: the same [`Snapshot`] that a cluster would give.
 //! Does not know about brokers beyond the one address that all resources lead to, nor how statuses are shown.
 
+/// The manifests of a folder.
 pub mod read;
-
-pub mod check;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

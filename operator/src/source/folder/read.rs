@@ -12,32 +12,14 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::check::{check, unknown};
 use crate::object::{Kind, ObjectKey};
-use crate::resource::{GROUP, Spec, VERSION, crds};
+use crate::resource::admission::admit;
+use crate::resource::{GROUP, Spec, VERSION};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Where an object is that names no namespace; the same as kubectl's default.
 const DEFAULT_NAMESPACE: &str = "default";
-/// What Kubernetes allows in `metadata`.
-const METADATA: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// Something that is wrong with a folder of manifests, as one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,8 +129,7 @@ fn problem(path: &Path, message: impl Into<String>) -> Problem {
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>> {
-    let schemas = schemas();
-    let mut reader = Reader::new(&schemas, DEFAULT_NAMESPACE);
+    let mut reader = Reader::new(DEFAULT_NAMESPACE);
     reader.files(files);
     reader.finish(root)
 }
@@ -159,8 +140,7 @@ pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>>
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read_once(path: &Path, namespace: Option<&str>) -> Result<Manifests, Vec<Problem>> {
-    let schemas = schemas();
-    let mut reader = Reader::new(&schemas, namespace.unwrap_or(DEFAULT_NAMESPACE));
+    let mut reader = Reader::new(namespace.unwrap_or(DEFAULT_NAMESPACE));
     if path == Path::new("-") {
         let stdin = Path::new("stdin");
         let mut text = String::new();
@@ -173,28 +153,7 @@ pub fn read_once(path: &Path, namespace: Option<&str>) -> Result<Manifests, Vec<
     reader.finish(path)
 }
 
-/// Schema by kind.
-type Schemas = BTreeMap<String, Value>;
-
-fn schemas() -> Schemas {
-    let mut schemas = Schemas::new();
-    for crd in crds() {
-        let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
-        let schema = schema.and_then(|schema| serde_json::to_value(schema.open_api_v3_schema).ok());
-        let mut schema = schema.unwrap_or_default();
-        // Every object has these; a CRD does not repeat them.
-        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            for name in ["apiVersion", "kind", "metadata", "status"] {
-                properties.insert(name.to_owned(), Value::Object(Map::new()));
-            }
-        }
-        schemas.insert(crd.spec.names.kind, schema);
-    }
-    schemas
-}
-
 struct Reader<'a> {
-    schemas: &'a Schemas,
     /// Of objects that name none.
     namespace: &'a str,
     manifests: Manifests,
@@ -202,9 +161,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(schemas: &'a Schemas, namespace: &'a str) -> Self {
+    fn new(namespace: &'a str) -> Self {
         Self {
-            schemas,
             namespace,
             manifests: Manifests::default(),
             problems: Vec::new(),
@@ -247,9 +205,7 @@ impl<'a> Reader<'a> {
             let parsed: Result<serde_yaml::Value, _> = serde_yaml::from_str(&document.text);
             let value = match parsed {
                 Ok(serde_yaml::Value::Null) => continue,
-                Ok(value) => serde_json::to_value(value)
-                    .map(without_nulls)
-                    .map_err(|error| error.to_string()),
+                Ok(value) => serde_json::to_value(value).map_err(|error| error.to_string()),
                 Err(error) => {
                     self.problems.push(syntax(path, &document, &error));
                     continue;
@@ -289,27 +245,21 @@ impl<'a> Reader<'a> {
             self.manifests.skipped.push(skipped);
             return;
         }
-        if version != format!("{GROUP}/{VERSION}") {
-            let message = format!("{version} is not known, only {GROUP}/{VERSION}");
-            return self.fault(path, document, &["apiVersion".to_owned()], &message);
-        }
-        let Some(schema) = self.schemas.get(kind) else {
-            let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-            let message = format!("{kind} is not known, only {}", kinds.join(", "));
-            return self.fault(path, document, &["kind".to_owned()], &message);
+        let refusals = match admit(value) {
+            Ok(admitted) => return self.object(path, document, kind, &admitted),
+            Err(refusals) => refusals,
         };
-        let mut faults = check(schema, value);
-        faults.extend(metadata_faults(value));
-        if faults.is_empty() {
-            return self.object(path, document, kind, value);
-        }
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
-        for fault in faults {
-            let keys = fault.path.join(".");
-            let separator = if keys.is_empty() { "" } else { ": " };
+        for refusal in refusals {
+            let of_a_kind = !matches!(refusal.path.first().map(String::as_str), Some("apiVersion" | "kind"));
+            let who = if of_a_kind {
+                format!("{kind} {name}: ")
+            } else {
+                String::new()
+            };
             self.problems.push(Problem {
-                place: format!("{}:{}", path.display(), document.line_of(&fault.path)),
-                message: format!("{kind} {name}: {keys}{separator}{}", fault.message),
+                place: format!("{}:{}", path.display(), document.line_of(refusal.place())),
+                message: format!("{who}{refusal}"),
             });
         }
     }
@@ -351,72 +301,6 @@ impl<'a> Reader<'a> {
         };
         self.manifests.objects.insert(key, manifest);
     }
-}
-
-/// The API server drops an explicit `null` before it looks at anything else.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| (key, without_nulls(value)))
-                .collect(),
-        ),
-        other => other,
-    }
-}
-
-/// `metadata` is not part of a CRD's schema.
-fn metadata_faults(value: &Value) -> Vec<super::check::Fault> {
-    let fault = |keys: &[&str], message: String| super::check::Fault {
-        path: keys.iter().map(|key| (*key).to_owned()).collect(),
-        message,
-    };
-    let Some(metadata) = value.get("metadata").and_then(Value::as_object) else {
-        return vec![fault(&[], "metadata is missing".to_owned())];
-    };
-    let known: Vec<String> = METADATA.iter().map(|key| (*key).to_owned()).collect();
-    let mut faults: Vec<_> = metadata
-        .keys()
-        .filter(|key| !known.contains(key))
-        .map(|key| fault(&["metadata", key], unknown(key, known.iter())))
-        .collect();
-    match metadata.get("name").map(Value::as_str) {
-        None => faults.push(fault(&["metadata"], "name is missing".to_owned())),
-        Some(name) if !name.is_some_and(|name| is_dns_name(name, 253, true)) => {
-            let message = "must be lower case letters, digits, '-' and '.', at most 253 characters, and begin and end \
-                           with a letter or digit"
-                .to_owned();
-            faults.push(fault(&["metadata", "name"], message));
-        }
-        Some(_) => {}
-    }
-    if let Some(namespace) = metadata.get("namespace")
-        && !namespace.as_str().is_some_and(|name| is_dns_name(name, 63, false))
-    {
-        let message = "must be lower case letters, digits and '-', at most 63 characters".to_owned();
-        faults.push(fault(&["metadata", "namespace"], message));
-    }
-    for (key, value) in metadata
-        .get("annotations")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        if !value.is_string() {
-            let message = format!("must be a string: write \"{value}\" with quotes");
-            faults.push(fault(&["metadata", "annotations", key], message));
-        }
-    }
-    faults
-}
-
-/// RFC 1123 label or subdomain, as Kubernetes wants names.
-fn is_dns_name(name: &str, most: usize, with_dots: bool) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let any = |byte: u8| inner(byte) || byte == b'-' || (with_dots && byte == b'.');
-    let edges = [name.as_bytes().first(), name.as_bytes().last()];
-    name.len() <= most && name.bytes().all(any) && edges.into_iter().all(|edge| edge.is_some_and(|byte| inner(*byte)))
 }
 
 /// One document of a stream, and where it begins.
@@ -463,7 +347,7 @@ impl Document {
         let is_content = |line: &str| !(line.trim().is_empty() || line.trim().starts_with('#'));
         let first = self.text.lines().position(is_content).unwrap_or_default();
         let mut found = first;
-        for key in keys.iter().filter(|key| key.parse::<usize>().is_err()) {
+        for key in keys.iter().filter(|key| !key.starts_with('[')) {
             // The key may stand on the line of the one before: `brokerRef: { name: main }`.
             let has_key = |line: &str| holds_key(line, key);
             if self.text.lines().nth(found).is_some_and(has_key) {

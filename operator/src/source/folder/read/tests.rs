@@ -61,15 +61,15 @@ fn every_fault_is_one_line_with_its_place() {
         ),
         (
             QUEUE.replace("main } }", "main }, maxLenght: 5 }"),
-            "a.yaml:4: Queue q: spec.maxLenght: unknown key; did you mean maxLength?",
+            "a.yaml:4: Queue q: unknown field \"spec.maxLenght\"; did you mean maxLength?",
         ),
         (
             QUEUE.replace("{ name: q }", "{ name: q, label: {} }"),
-            "a.yaml:3: Queue q: metadata.label: unknown key; did you mean labels?",
+            "a.yaml:3: Queue q: unknown field \"metadata.label\"; did you mean labels?",
         ),
         (
             QUEUE.replace("{ name: q }", "{ name: Q_1 }"),
-            "a.yaml:3: Queue Q_1: metadata.name: must be lower case letters, digits, '-' and '.', at most 253 characters, and begin and end with a letter or digit",
+            "a.yaml:3: Queue Q_1: metadata.name: Invalid value: \"Q_1\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
         ),
         (
             QUEUE.replace("kind: Queue", "kind: Topic"),
@@ -85,19 +85,19 @@ fn every_fault_is_one_line_with_its_place() {
         ),
         (
             QUEUE.replace("{ brokerRef: { name: main } }", "{ maxLength: 5 }"),
-            "a.yaml:4: Queue q: spec: brokerRef is missing",
+            "a.yaml:4: Queue q: spec.brokerRef: Required value",
         ),
         (
             QUEUE.replace("main } }", "main }, messageTtl: soon }"),
-            "a.yaml:4: Queue q: spec.messageTtl: must be a duration like 500ms, 10s, 90m, 24h or 7d",
+            "a.yaml:4: Queue q: spec.messageTtl: Invalid value: \"soon\": must be a duration like 500ms, 10s, 90m, 24h or 7d",
         ),
         (
             QUEUE.replace("main } }", "main }, maxLength: 5, arguments: { x-max-length: 5 } }"),
-            "a.yaml:4: Queue q: spec: maxLength and arguments.x-max-length say the same thing: give only one of them",
+            "a.yaml:4: Queue q: spec: Invalid value: maxLength and arguments.x-max-length say the same thing: give only one of them",
         ),
         (
             QUEUE.replace("main } }", "main }, durable: yes please }"),
-            "a.yaml:4: Queue q: spec.durable: must be of type boolean, is string",
+            "a.yaml:4: Queue q: spec.durable: Invalid value: \"string\": spec.durable in body must be of type boolean: \"string\"",
         ),
         (
             QUEUE.replace("{ name: q }", "{ name: q, annotations: { a: true } }"),
