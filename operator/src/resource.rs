@@ -1,11 +1,13 @@
 //! The custom resources as a user writes them: Rust types, their CRDs, and the rules the API server enforces.
 //!
 //! In: YAML or JSON of the group `leveret.dev`. Out: typed specs for the pipeline, and the CRDs themselves.
-//! Does not know about brokers, the pipeline, or a Kubernetes client. Each kind stands once, in the list below: that makes
-//! [`Kind`], [`Spec`] and the CRDs here, and elsewhere whatever has one part for each kind.
+//! Does not know about brokers, the pipeline, or a Kubernetes client. Each kind stands once, in the list of `kind`.
 
 /// Manifests checked as the API server checks them.
 pub mod admission;
+
+/// The list of kinds.
+mod kind;
 
 /// `Broker`.
 pub mod broker;
@@ -37,11 +39,6 @@ pub mod secret;
 /// Parts of a spec that several kinds share.
 pub mod common;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
-use kube::api::ApiResource;
-use serde_json::Value;
-
 pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
 pub use broker::{
     AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
@@ -49,126 +46,11 @@ pub use broker::{
 pub use common::{AdoptionPolicy, BrokerRef, GROUP, Specifies, UpdatePolicy, VERSION};
 pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
+pub(crate) use kind::each_kind;
+pub use kind::{Kind, Spec, crd_yaml, crds};
 pub use queue::{DeadLetter, Deduplication, Overflow, Period, PeriodError, QueueDeletionPolicy, QueueSpec, QueueType};
 pub use secret::SecretRef;
 pub use vhost::{VhostDeletionPolicy, VhostSpec};
-
-/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its plural.
-/// They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is first.
-macro_rules! each_kind {
-    ($then:ident) => {
-        $then! {
-            Broker(BrokerSpec) broker brokers;
-            Vhost(VhostSpec) vhost vhosts;
-            Exchange(ExchangeSpec) exchange exchanges;
-            Queue(QueueSpec) queue queues;
-            Binding(BindingSpec) binding bindings;
-        }
-    };
-}
-
-pub(crate) use each_kind;
-
-macro_rules! assemble {
-    ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
-        /// The kinds of the group `leveret.dev`, in the order in which they are created.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Kind {
-            $($Kind,)*
-        }
-
-        impl Kind {
-            pub const ALL: [Kind; [$(stringify!($Kind)),*].len()] = [$(Kind::$Kind),*];
-
-            /// The name as it stands in a manifest.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => stringify!($Kind),)*
-                }
-            }
-
-            /// The word of messages for such an object on a broker.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => stringify!($word),)*
-                }
-            }
-
-            /// The name in paths of the API server.
-            pub fn plural(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => stringify!($plural),)*
-                }
-            }
-
-            /// Group, version and plural, as a Kubernetes client wants them.
-            pub fn api_resource(self) -> ApiResource {
-                match self {
-                    $(Kind::$Kind => ApiResource::erase::<$word::$Kind>(&()),)*
-                }
-            }
-
-            /// The definition to install.
-            pub fn crd(self) -> CustomResourceDefinition {
-                match self {
-                    $(Kind::$Kind => schema::finish($word::$Kind::crd(), $word::$Spec::RULES),)*
-                }
-            }
-        }
-
-        /// The spec of a resource of any kind.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum Spec {
-            $($Kind(Box<$word::$Spec>),)*
-        }
-
-        impl Spec {
-            /// Reads the spec of a manifest.
-            ///
-            /// # Errors
-            /// It does not have the form of its kind.
-            pub fn parse(kind: Kind, spec: Value) -> Result<Self, serde_json::Error> {
-                match kind {
-                    $(Kind::$Kind => serde_json::from_value(spec).map(Box::new).map(Spec::$Kind),)*
-                }
-            }
-
-            /// See [`Specifies::broker_ref`].
-            pub fn broker_ref(&self) -> Option<&BrokerRef> {
-                match self {
-                    $(Spec::$Kind(spec) => spec.broker_ref(),)*
-                }
-            }
-
-            /// See [`Specifies::broker_ref_mut`].
-            pub fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-                match self {
-                    $(Spec::$Kind(spec) => spec.broker_ref_mut(),)*
-                }
-            }
-        }
-    };
-}
-each_kind!(assemble);
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The CRDs of all kinds, in the order in which objects are created.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    Kind::ALL.into_iter().map(Kind::crd).collect()
-}
-
-/// All CRDs as one YAML stream, for `kubectl apply -f -`.
-///
-/// # Errors
-/// None in practice: the CRDs are constant.
-pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
-    crds().iter().map(schema::one_yaml).collect()
-}
 
 #[cfg(test)]
 mod tests {

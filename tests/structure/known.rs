@@ -29,25 +29,5 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("exchange::topic", "exchange"),
         ],
     ),
-    (
-        "operator/src",
-        &[
-            // broker
-            ("broker::amqp", "broker"),
-            ("broker::connect", "broker"),
-            ("broker::events", "broker"),
-            ("broker::http", "broker"),
-            // engine
-            ("engine::config", "engine"),
-            ("engine::network", "engine"),
-            ("engine::secret", "engine"),
-            ("engine::statefulset", "engine"),
-            // resource
-            ("resource::admission", "resource"),
-            // source
-            ("source::folder", "source"),
-            ("source::kubernetes", "source"),
-            ("source::kubernetes::write", "source"),
-        ],
-    ),
+    ("operator/src", &[]),
 ];

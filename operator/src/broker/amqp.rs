@@ -22,8 +22,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Error, Operation};
+use super::client::Error;
 use crate::object::Connection;
+use crate::topology::Operation;
 use crate::topology::{Arguments, BindingDefinition, Declared, End, Identity, Name, exchange, queue};
 
 /// Longest wait for a connection to be open.

@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
+use super::client::{About, Backlogs, Client, Connector, Error, Event};
+use super::events;
 use super::http::Management;
-use super::{About, Backlogs, Client, Connector, Error, Event, Operation, events};
 use crate::object::{Connection, Usage};
+use crate::topology::Operation;
 use crate::topology::{Name, Request, Topology};
 
 /// Where brokers tell of their events, unless they are told otherwise.

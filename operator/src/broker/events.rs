@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::amqp::wire_error;
-use super::{BindingEvent, Error, Event};
+use super::client::{BindingEvent, Error, Event};
 
 const EXCHANGE: &str = "amq.rabbitmq.event";
 const KEYS: [&str; 6] = [

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{About, Backlogs, BindingEvent, Client, Connector, Error, Event, Operation};
+use super::client::{About, Backlogs, BindingEvent, Client, Connector, Error, Event};
 use crate::object::Connection;
+use crate::topology::Operation;
 use crate::topology::backlog::Backlog;
 use crate::topology::{Declared, End, ExchangeDefinition, Identity, Name, Topology};
 

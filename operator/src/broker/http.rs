@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{About, Backlogs, Error};
+use super::client::{About, Backlogs, Error};
 use crate::object::{Connection, Usage};
 use crate::resource::each_kind;
 use crate::topology::declaration::Declare;

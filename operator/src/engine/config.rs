@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Child, ChildKind, names};
+use super::child::{Child, ChildKind};
+use super::names;
 use crate::object::Object;
 use crate::resource::BrokerSpec;
 use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS};

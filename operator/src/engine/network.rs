@@ -4,8 +4,9 @@
 
 use serde_json::{Value, json};
 
+use super::child::{Child, ChildKind};
 use super::config::{AMQP, AMQPS, HTTP, HTTPS, METRICS, is_plain};
-use super::{Child, ChildKind, names};
+use super::names;
 use crate::object::Object;
 use crate::resource::BrokerSpec;
 

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Secret;
 use rand::Rng as _;
 use serde_json::json;
 
+use super::child::{Child, ChildKind};
 use super::config::{AMQP, AMQPS, is_plain};
-use super::{Child, ChildKind, names};
+use super::names;
 use crate::object::Object;
 use crate::resource::BrokerSpec;
 

@@ -5,10 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::child::{Child, ChildKind, fingerprint};
 use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS};
+use super::names;
 use super::network::{container_ports, health_port};
 use super::patch::strategic_merge;
-use super::{Child, ChildKind, fingerprint, names};
 use crate::object::Object;
 use crate::resource::workload::{Storage, StorageDeletionPolicy};
 use crate::resource::{BrokerSpec, Period};

@@ -21,7 +21,7 @@ use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::Value;
 
 use super::common::{GROUP, VERSION};
-use super::crds;
+use super::kind::crds;
 use metadata::check_metadata;
 pub use refusal::Refusal;
 use refusal::shown;

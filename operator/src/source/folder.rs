@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use super::{Source, SourceError};
+use super::seam::{Source, SourceError};
 use crate::object::{
     AnyObject, Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Snapshot, StatusReport,
 };

@@ -45,7 +45,7 @@ use crate::metrics::Metrics;
 use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::{self, SecretData, dereference};
-use crate::source::{Source, SourceError};
+use crate::source::seam::{Source, SourceError};
 pub use api::MANAGER;
 use cache::Change;
 pub use pauses::said;

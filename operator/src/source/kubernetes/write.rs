@@ -24,7 +24,7 @@ use super::status::{self, Status};
 use crate::metrics::ApiWrite;
 use crate::object::{FINALIZER, ObjectKey, StatusReport};
 use crate::resource::{GROUP, VERSION};
-use crate::source::SourceError;
+use crate::source::seam::SourceError;
 
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);

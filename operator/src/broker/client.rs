@@ -1,0 +1,127 @@
+//! What the pipeline asks of a broker, whatever carries it: list everything, carry out operations, tell of changes.
+//!
+//! In: operations. Out: what stands there, events, and the broker's own words when it refuses.
+//! Does not know about protocols.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::object::{Connection, Usage};
+use crate::topology::Operation;
+use crate::topology::backlog::Backlog;
+use crate::topology::{Name, Topology};
+
+/// Why an operation, or a whole call, did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The broker answered with a reply code and a text (AMQP 0-9-1, 1.2 and RabbitMQ's texts). It would answer the
+    /// same again.
+    #[error("{code} {text}")]
+    Refused { code: u16, text: String },
+    /// The virtual host does not exist.
+    #[error("{0}")]
+    Vhost(String),
+    /// User and password are not accepted.
+    #[error("{0}")]
+    Credentials(String),
+    /// The request cannot be put on the wire: a name over 255 bytes, for example.
+    #[error("{0}")]
+    Unencodable(String),
+    /// No answer: connection refused, broken, timed out. Worth another try.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Error {
+    /// Whether the broker is away, so that nothing else needs to be tried on this connection.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Error::Unreachable(_) | Error::Credentials(_))
+    }
+
+    /// For metrics: `refused` is an answer, `failed` is none.
+    pub fn outcome(&self) -> &'static str {
+        if self.is_away() { "failed" } else { "refused" }
+    }
+}
+
+/// Something that somebody, perhaps we ourselves, has changed on the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    QueueCreated(Name),
+    QueueDeleted(Name),
+    ExchangeCreated(Name),
+    ExchangeDeleted(Name),
+    BindingCreated(BindingEvent),
+    BindingDeleted(BindingEvent),
+    /// The connection is gone; nothing follows.
+    Lost(String),
+}
+
+/// A binding as an event tells it. The arguments are only known to be there: brokers write them in the event as text
+/// that is not meant to be read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingEvent {
+    pub vhost: String,
+    pub source: String,
+    pub destination: String,
+    pub to_queue: bool,
+    pub routing_key: String,
+    pub has_arguments: bool,
+}
+
+/// What waits in each queue of which the broker says it.
+pub type Backlogs = BTreeMap<Name, Backlog>;
+
+/// What the broker says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// For example `RabbitMQ 4.3.6`.
+    pub version: String,
+    /// Changes come as events; otherwise only the next list shows them.
+    pub has_events: bool,
+}
+
+/// One live connection to a broker.
+pub trait Client: Send + Sync + 'static {
+    fn about(&self) -> &About;
+
+    /// Everything on the broker, all virtual hosts, in one bulk call for each kind.
+    fn list(&self) -> impl Future<Output = Result<Topology, Error>> + Send;
+
+    /// How full the broker was when it was last listed.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// What waited in the queues when they were last listed.
+    fn backlogs(&self) -> Arc<Backlogs> {
+        Arc::default()
+    }
+
+    /// Carries out operations of one kind, of any virtual hosts, pipelined and in no particular order. The answer has
+    /// one result for each operation, in the order of the operations.
+    fn execute(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
+
+    /// Messages in a queue, as far as the broker tells: at least those ready for delivery, and those that consumers hold
+    /// as of some seconds ago. `None` when there is no such queue.
+    fn message_count(&self, queue: &Name) -> impl Future<Output = Result<Option<u32>, Error>> + Send;
+
+    /// Says goodbye; bounded in time.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Makes connections.
+pub trait Connector: Send + Sync + 'static {
+    type Client: Client;
+
+    /// Connects to a broker; `name` is the connection's name as operators of the broker see it. Bounded in time.
+    fn connect(
+        &self,
+        name: &str,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(Self::Client, mpsc::Receiver<Event>), Error>> + Send;
+}
