@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::metrics::{ApiWrite, Metrics};
 
 const MANAGER: &str = "leveret-operator";
-/// How long the work has to end after the Lease is lost or the process shall stop.
+/// How long the work has to end after the Lease is lost or the process is told to stop.
 const WINDING_UP: Duration = Duration::from_secs(5);
 
 /// Which Lease, and who we are.
@@ -157,7 +157,7 @@ impl Election {
             return Ok(false);
         }
         let mut wanted = self.wanted(&spec);
-        // On condition that nobody was faster.
+        // On condition that no other operator was faster.
         wanted.metadata.resource_version = found.metadata.resource_version;
         let parameters = PatchParams::apply(MANAGER).force();
         let answer = self
@@ -186,7 +186,7 @@ impl Election {
         }
     }
 
-    /// Ours, nobody's, or not renewed for its whole duration while we watched.
+    /// Ours, free, or not renewed for its whole duration while we watched.
     fn may_take(&mut self, found: &LeaseSpec) -> bool {
         let holder = found.holder_identity.as_deref().unwrap_or_default();
         if holder.is_empty() || holder == self.candidate.identity {

@@ -83,7 +83,7 @@ impl Metrics {
         let repairs = Family::default();
         registry.register(
             "drift_repairs",
-            "Objects put back on a broker after somebody else had removed them",
+            "Objects put back on a broker after another client had removed them",
             Family::clone(&repairs),
         );
         let objects = Family::default();

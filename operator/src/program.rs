@@ -16,9 +16,9 @@ static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 const OPERATOR: &str = "leveret-operator";
 
 /// Runs the operator if it is called `leveret-operator`, and the command line `leveret` under every other name:
-/// `kubectl-leveret`, or what somebody has renamed it to.
+/// `kubectl-leveret`, or what a user has renamed it to.
 pub fn main() -> ExitCode {
-    // Several libraries speak TLS; all shall use the same provider.
+    // Several libraries speak TLS; all must use the same provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("leveret: a TLS provider is installed already");
         return ExitCode::FAILURE;

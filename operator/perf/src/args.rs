@@ -70,15 +70,15 @@ pub struct LoadArgs {
     #[arg(short = 'f', long = "flag", value_name = "FLAG")]
     pub flags: Vec<Flag>,
 
-    /// Publisher confirms: at most so many messages unconfirmed per producer
+    /// Publisher confirms: most messages that may be unconfirmed per producer
     #[arg(short = 'c', long, value_name = "N")]
     pub confirm: Option<usize>,
 
-    /// Prefetch: at most so many messages unacknowledged per consumer; 0 for no limit
+    /// Prefetch: most messages that may be unacknowledged per consumer; 0 for no limit
     #[arg(short = 'q', long, value_name = "N", default_value_t = 0)]
     pub qos: u16,
 
-    /// One acknowledgement for every so many messages
+    /// Messages per acknowledgement
     #[arg(short = 'A', long, value_name = "N", conflicts_with = "autoack", default_value_t = 1)]
     pub multi_ack_every: u64,
 

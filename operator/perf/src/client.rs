@@ -48,7 +48,7 @@ impl Client {
     /// Connects. `who` stands in errors.
     ///
     /// # Errors
-    /// Nobody listens, the broker refuses, or it speaks something else.
+    /// Nothing listens there, the broker refuses, or it speaks something else.
     pub fn open(address: &Address, who: &str) -> Result<Client, Error> {
         let failed = |source| Error::Connect {
             address: address.shown(),
@@ -291,7 +291,7 @@ impl Client {
         self.ask(ConfirmSelect::default(), "confirm.select-ok").map(drop)
     }
 
-    /// At most so many messages unacknowledged; 0 for no limit.
+    /// Most messages that may be unacknowledged; 0 for no limit.
     ///
     /// # Errors
     /// The broker refuses.
@@ -322,7 +322,7 @@ impl Client {
         self.write(&out)
     }
 
-    /// Says goodbye and waits for the answer. There is nobody to tell when that fails.
+    /// Says goodbye and waits for the answer. A failure is of no interest any more.
     pub fn close(mut self) {
         let goodbye = ConnectionClose {
             reply_code: 200,

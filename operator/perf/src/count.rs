@@ -106,7 +106,7 @@ impl Latencies {
     }
 }
 
-/// The latencies of one loop until somebody takes them.
+/// The latencies of one loop until they are taken.
 #[derive(Debug, Default)]
 pub struct Latest(pub Mutex<Latencies>);
 

@@ -1,6 +1,6 @@
 //! A load from start to end: the event loops run, this watches them.
 //!
-//! In: a load. Out: [`Figures`], and a line now and then. Ends by time, by counts, or when somebody says so.
+//! In: a load. Out: [`Figures`], and a line now and then. Ends by time, by counts, or when it is interrupted.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Running {
             running.latest.push(latest);
             let sender = sender.clone();
             running.threads.push(thread::spawn(move || {
-                // Nobody listens any more: then nobody needs to know.
+                // The receiver is gone: then none needs to know.
                 let _ = sender.send(worker.run());
             }));
         }

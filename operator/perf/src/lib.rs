@@ -86,7 +86,7 @@ pub async fn run(args: &PerfArgs) -> Result<(), Error> {
 
 async fn run_load(load: &Load) -> Result<(), Error> {
     let interrupted = async {
-        // A system without signals is one where nobody presses Ctrl-C.
+        // A system without signals is one where Ctrl-C is not pressed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

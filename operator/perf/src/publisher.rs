@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use crate::template::Form;
 
-    /// Takes so many octets, then no more.
+    /// Takes this number of octets, then no more.
     struct Socket(usize);
 
     impl Write for Socket {

@@ -16,7 +16,7 @@ const BASIC: u16 = 60;
 /// Octets of a time stamp at the start of a body.
 pub const STAMP: usize = 8;
 
-/// A publisher holds at most so many octets of messages.
+/// Most octets of messages that a publisher holds.
 const MOST: usize = 256 << 20;
 
 /// Delivery-mode alone among the properties; its value comes behind these flags.
@@ -58,7 +58,7 @@ impl Template {
     /// Encodes as many messages as a write holds, and at least each key with each size once.
     ///
     /// # Errors
-    /// There are so many keys of such a size that they would not fit into memory.
+    /// All keys at this size would not fit into memory.
     pub fn new(form: &Form<'_>) -> Result<Template, Error> {
         let cycle = least_common_multiple(form.keys.len(), form.sizes.len());
         let mut template = Template {

@@ -20,7 +20,7 @@ use super::error::Error;
 use super::link::{BUFFER, Link};
 use super::process::now;
 
-/// How long the loop may sleep, ns: after that it looks whether it shall stop.
+/// How long the loop may sleep, ns: after that it looks whether it was told to stop.
 const LONGEST_SLEEP: u64 = 20_000_000;
 
 /// How much later than asked the kernel may wake the thread, ns. Its default of 50 us would show in latencies.

@@ -152,7 +152,7 @@ impl Amqp {
     }
 
     /// Operations of one virtual host. A refusal closes the channel only, but some close the connection: with several
-    /// channels under way nobody can say which operation it was, so the rest is then tried on one channel.
+    /// channels under way it cannot be said which operation it was, so the rest is then tried on one channel.
     async fn execute_in(&self, vhost: &str, indexes: Vec<usize>, operations: &[Operation]) -> Done {
         let mut done = Done::new();
         let mut left = indexes;

@@ -48,7 +48,7 @@ impl Error {
     }
 }
 
-/// Something that somebody, perhaps we ourselves, has changed on the broker.
+/// A change on the broker, by anyone, perhaps by the operator itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     QueueCreated(Name),

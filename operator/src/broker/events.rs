@@ -58,7 +58,7 @@ pub async fn listen(connection: Connection) -> Result<(bool, mpsc::Receiver<Even
                 return;
             }
         };
-        // Nobody listens any more if this fails.
+        // The receiver is gone if this fails.
         let _ = sender.send(Event::Lost(end)).await;
     });
     Ok((has_events, receiver))
@@ -113,7 +113,7 @@ async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>) -> Strin
         if let Some(event) = event
             && sender.send(event).await.is_err()
         {
-            return "nobody listens".to_owned();
+            return "the receiver is gone".to_owned();
         }
         if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
             return error.to_string();

@@ -39,7 +39,7 @@ pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
     spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_none())
 }
 
-/// The settings file, as a whole and without what a running broker reads anew.
+/// The settings file, as a whole and without what a running broker reads again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub file: String,

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Conta
 use super::statefulset::CONTAINER;
 use crate::object::Reason;
 
-/// So many restarts are no accident.
+/// From this number on, restarts are no accident.
 const CRASHES: i32 = 3;
 /// A process that ran so long before it was killed has got through its start, in seconds.
 const HAD_STARTED: i64 = 10;

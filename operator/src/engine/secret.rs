@@ -1,7 +1,7 @@
 //! (pure) The administrator's credentials, in the form of the service binding specification: what a client needs, by key.
 //!
 //! In: a `Broker` and the Secret that is there. Out: the Secret to apply. A password that is there stays; one that has
-//! been deleted is made anew, which is how credentials are rotated. Does not know about a Kubernetes client.
+//! been deleted is made again, which is how credentials are rotated. Does not know about a Kubernetes client.
 
 use k8s_openapi::api::core::v1::Secret;
 use rand::Rng as _;

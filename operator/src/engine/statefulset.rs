@@ -25,10 +25,10 @@ const SHUTDOWN_SECONDS: i64 = 10;
 /// How long a new process waits for the one before it to leave the volume: a pod that was deleted by force may still be
 /// ending on its node.
 const LOCK_TIMEOUT: &str = "30s";
-/// A start may take so many probes, one a second: half an hour to recover a large log.
+/// Probes that a start may take, one a second: half an hour to recover a large log.
 const STARTUP_PROBES: u32 = 1800;
 
-/// The StatefulSet. `existing_size` is the volume size in the one that is there: the API server lets nobody change it,
+/// The StatefulSet. `existing_size` is the volume size in the one that is there: the API server refuses every change of it,
 /// so a volume grows by its claim.
 pub fn stateful_set(
     broker: &Object<BrokerSpec>,
@@ -91,7 +91,7 @@ fn template(broker: &Object<BrokerSpec>, default_image: &str, settings: &Setting
     let mut metadata = json!({
         "labels": names::labels(&broker.meta.key),
         // A change of what is only read at the start replaces the pod; other settings, certificates and credentials are
-        // read anew by the broker itself.
+        // read again by the broker itself.
         "annotations": { "leveret.dev/settings": fingerprint(&settings.fixed) },
     });
     names::add_annotations(&mut metadata, &spec.annotations);
@@ -208,7 +208,7 @@ fn mounts(spec: &BrokerSpec) -> Vec<Value> {
 
 fn volumes(broker: &Object<BrokerSpec>) -> Vec<Value> {
     let key = &broker.meta.key;
-    // Readable for the group, which is the process's by fsGroup, and nobody else.
+    // Readable for the group, which is the process's by fsGroup, and for no other.
     let secret = |volume: &str, name: &str, items: &[(&str, &str)]| {
         let items: Vec<Value> = items
             .iter()

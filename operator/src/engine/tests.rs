@@ -112,7 +112,7 @@ fn a_volume_is_kept_unless_it_shall_go() {
     let claim = &grown["spec"]["volumeClaimTemplates"][0];
     assert_eq!(
         claim["spec"]["resources"]["requests"]["storage"], "10Gi",
-        "nobody may change it"
+        "it must not change"
     );
 }
 
@@ -122,10 +122,10 @@ fn a_setting_replaces_the_pod_and_a_label_of_the_broker_does_not() {
     let before = hash(json!({}));
     assert_ne!(before, hash(json!({"settings": {"threads": 2}})));
     let live = json!({"settings": {"log": "debug", "heartbeat": "10s", "frame_max": "64KiB", "channel_max": 9}});
-    assert_eq!(before, hash(live), "read anew by the broker");
+    assert_eq!(before, hash(live), "read again by the broker");
     assert_eq!(before, hash(json!({"service": {"type": "NodePort"}})));
     let tls = |name: &str| hash(json!({"tls": {"secretRef": {"name": name}}}));
-    assert_eq!(tls("a"), tls("b"), "certificates are read anew by the broker");
+    assert_eq!(tls("a"), tls("b"), "certificates are read again by the broker");
     assert_eq!(fingerprint("leveret"), "8037a1517cf0cb92", "it must never change");
 }
 
@@ -252,7 +252,7 @@ fn credentials_are_made_once_and_kept() {
     there.data.as_mut().expect("data").remove("password");
     let rotated = credentials(Some(&there));
     assert_eq!(rotated.username, "admin");
-    assert!(rotated.password != made.password, "made anew");
+    assert!(rotated.password != made.password, "made again");
     there.type_ = Some("Opaque".to_owned());
     assert_eq!(
         secret::secret(&broker, &rotated, Some(&there)).manifest["type"],

@@ -160,7 +160,7 @@ impl Keeper {
         self.applied.get(&place)?.1.generation
     }
 
-    /// The Secret as it shall be. It is read anew each time: a password that is there must never be replaced.
+    /// The Secret as it should be. It is read again each time: a password that is there must never be replaced.
     async fn credentials(&self, tools: &Tools, broker: &Object<BrokerSpec>) -> Result<Child, Problem> {
         let key = &broker.meta.key;
         let name = names::admin(key);
@@ -258,7 +258,7 @@ fn is_same(applied: &Seen, there: Option<&Seen>) -> bool {
         && (there.version <= applied.version || (there.generation.is_some() && there.generation == applied.generation))
 }
 
-/// Nothing is taken over that somebody else has made.
+/// Nothing is taken over that others have made.
 fn owned(broker: &Object<BrokerSpec>, kind: ChildKind, metadata: &ObjectMeta) -> Result<(), Problem> {
     let what = kind.names().2;
     let name = metadata.name.as_deref().unwrap_or_default();
@@ -279,7 +279,7 @@ fn owned(broker: &Object<BrokerSpec>, kind: ChildKind, metadata: &ObjectMeta) ->
     }
 }
 
-/// Lets the volume grow. The StatefulSet's template stays as it is, since nobody may change it.
+/// Lets the volume grow. The StatefulSet's template stays as it is, since it cannot be changed.
 async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Result<Outcome, Problem> {
     let key = &broker.meta.key;
     let name = names::claim(key);
@@ -379,6 +379,6 @@ mod tests {
             uid: "v".to_owned(),
             ..state(1, Some(1))
         };
-        assert!(!is_same(&applied, Some(&other)), "made anew by somebody else");
+        assert!(!is_same(&applied, Some(&other)), "made again by another");
     }
 }

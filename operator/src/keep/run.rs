@@ -196,7 +196,7 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     };
     let set = children.set(key);
     if kept.made_for.is_none() {
-        // Before anything is made: nobody shall ask for a broker whose Service is not there yet.
+        // Before anything is made: no connection must be tried to a broker whose Service is not there yet.
         let pending = pods::pending(set.as_deref(), children.pod(key).as_deref());
         source.set_engine(key, Some(state(broker, None, pending)));
     }

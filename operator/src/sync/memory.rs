@@ -77,7 +77,7 @@ impl Memory {
     }
 }
 
-/// Back-off: from one second to a limit, doubling. Somebody waits for a deletion that only a consumer can end, or for
+/// Back-off: from one second to a limit, doubling. A user waits for a deletion that only a consumer can end, or for
 /// a virtual host, so these have a low limit.
 fn pause(failure: &Failure, attempts: u32) -> Duration {
     let limit = match (failure.retry, failure.reason) {

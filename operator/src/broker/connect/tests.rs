@@ -165,12 +165,12 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
     };
     let error = Network.connect("test", wrong_password).await.err();
     assert!(matches!(error, Some(Error::Credentials(_))), "{error:?}");
-    let nobody = Connection {
+    let stranger = Connection {
         amqp_uri: "amqp://127.0.0.1:1".to_owned(),
         management_uri: "http://127.0.0.1:1".to_owned(),
         ..good.clone()
     };
-    let error = Network.connect("test", nobody).await.err();
+    let error = Network.connect("test", stranger).await.err();
     assert!(matches!(error, Some(Error::Unreachable(_))), "{error:?}");
     let (client, _events) = connect(good).await;
     let elsewhere = Operation::Declare(Declared::Queue(Named::new(

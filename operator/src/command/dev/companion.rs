@@ -217,7 +217,7 @@ impl Drop for Companion {
     }
 }
 
-/// Best effort: a temporary folder that stays behind harms nobody.
+/// Best effort: a temporary folder that stays behind does no harm.
 fn remove(folder: Option<&Path>) {
     if let Some(folder) = folder {
         let _ = std::fs::remove_dir_all(folder);

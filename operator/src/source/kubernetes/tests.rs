@@ -259,7 +259,7 @@ async fn an_api_server_that_fails_is_asked_again() {
 async fn a_finalizer_survives_a_conflict() {
     let (server, source) = start(vec![queue("u1")]).await;
     {
-        // Somebody else writes, and no watch tells of it in time.
+        // Another client writes, and no watch tells of it in time.
         let mut server = server.lock();
         server.watchers.clear();
         let mut other = server.objects.values().next().cloned().expect("queue");

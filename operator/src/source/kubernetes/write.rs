@@ -30,7 +30,7 @@ use crate::source::seam::SourceError;
 const REQUEST: Duration = Duration::from_secs(10);
 /// First and longest pause before a status is written again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// How often a finalizer patch is repeated because somebody else has written in between.
+/// How often a finalizer patch is repeated because another client has written in between.
 const CONFLICTS: usize = 5;
 
 fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
@@ -42,7 +42,7 @@ enum Answer {
     Done,
     /// The object is gone, or another one has its name.
     Gone,
-    /// Somebody else has written in between.
+    /// Another client has written in between.
     Conflict,
     Refused(String),
     Failed(String),
@@ -75,7 +75,7 @@ async fn patch(
     }
 }
 
-/// Reads the object anew into the cache, after a conflict.
+/// Reads the object into the cache again, after a conflict.
 async fn refresh(shared: &Shared, key: &ObjectKey) {
     let answer = tokio::time::timeout(REQUEST, api(shared, key).get_opt(&key.name)).await;
     match answer {
@@ -114,7 +114,7 @@ pub(super) async fn remove_finalizer(shared: &Shared, key: &ObjectKey) -> Result
     .await
 }
 
-/// The smallest patch there is: the list of finalizers, on condition that nobody has written in between.
+/// The smallest patch there is: the list of finalizers, on condition that no other client has written in between.
 async fn set_finalizers(
     shared: &Shared,
     key: &ObjectKey,
@@ -150,7 +150,7 @@ async fn set_finalizers(
             Answer::Refused(why) | Answer::Failed(why) => return Err(SourceError(format!("{key}: {why}"))),
         }
     }
-    Err(SourceError(format!("{key}: somebody else keeps writing")))
+    Err(SourceError(format!("{key}: another client keeps writing")))
 }
 
 /// Writes one status, trying again until it stands, the object is gone, or a newer report has come.

@@ -233,7 +233,7 @@ fn an_edited_binding_is_added_before_the_old_one_goes() {
             }
         ]
     );
-    // Somebody else wants the old one: it stays.
+    // Another resource wants the old one: it stays.
     desired
         .claims
         .insert(Identity::Binding(old.clone()), key(Kind::Binding, "other"));
