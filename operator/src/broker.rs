@@ -19,7 +19,7 @@ pub mod amqp;
 #[cfg(test)]
 pub(crate) mod fake;
 
-/// What the pipeline asks of a broker.
+/// The calls of the pipeline to a broker.
 mod client;
 
 pub use crate::topology::Operation;

@@ -44,5 +44,5 @@ mod api_server;
 /// Values of flags.
 mod values;
 
-/// What the commands have in common.
+/// The part that all commands share.
 mod task;

@@ -1,9 +1,9 @@
 //! (pure) The broker that the operator runs itself: from a `Broker` with engine Leveret to the objects made for it.
 //!
-//! In: the `Broker`, and its pod as it stands. Out: the manifests of a StatefulSet and what belongs to it, and why a pod
-//! is not up. Does not know about an API server, nor about queues, exchanges and bindings.
+//! In: the `Broker`, and its pod as it stands. Out: the manifests of a StatefulSet and what belongs to it, and why a
+//! pod is not up. Does not know about an API server, nor about queues, exchanges and bindings.
 
-/// Why a pod is not up.
+/// Reasons why a pod is not up.
 pub mod pods;
 
 /// The StatefulSet with the pod and its volume.
@@ -12,7 +12,7 @@ pub mod statefulset;
 /// The user's patch over the pod template.
 pub mod patch;
 
-/// How the broker is reached, measured, protected.
+/// Services, metrics and protection of the broker.
 pub mod network;
 
 /// The administrator's credentials, in service-binding form.

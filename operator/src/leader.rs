@@ -17,10 +17,10 @@ use tracing::{debug, info, warn};
 use crate::metrics::{ApiWrite, Metrics};
 
 const MANAGER: &str = "leveret-operator";
-/// How long the work has to end after the Lease is lost or the process is told to stop.
+/// Time for the work to end after the Lease is lost or the process is told to stop.
 const WINDING_UP: Duration = Duration::from_secs(5);
 
-/// Which Lease, and who we are.
+/// The Lease, and the name of this process.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub namespace: String,
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// What came first.
+/// The event that came first.
 #[derive(PartialEq)]
 enum Ended {
     Work,

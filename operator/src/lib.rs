@@ -1,7 +1,7 @@
 //! Keeps AMQP brokers in step with Vhost, Exchange, Queue and Binding resources.
 //!
-//! A resource's way: a source reads it, the one sync loop of its broker takes it through the steps and asks the broker for
-//! what is missing, and its status goes back to the source. A module names only modules that stand below it here.
+//! A resource's way: a source reads it, the one sync loop of its broker takes it through the steps and asks the broker
+//! for what is missing, and its status goes back to the source. A module names only modules that stand below it here.
 
 /// One executable: `leveret-operator` or `leveret`, by the name it is called by.
 pub mod program;
@@ -21,19 +21,19 @@ pub mod sync;
 /// The brokers that the operator runs itself, kept as declared.
 pub mod keep;
 
-/// Where resources come from and where their status goes: a cluster, or a folder.
+/// The origin of resources and the destination of their status: a cluster, or a folder.
 pub mod source;
 
-/// What the pipeline asks of a broker: lists by HTTP, operations by AMQP or HTTP, events.
+/// The pipeline's broker: lists by HTTP, operations by AMQP or HTTP, events.
 pub mod broker;
 
 /// The objects made for a broker that the operator runs itself: manifests, names, pods.
 pub mod engine;
 
-/// What stands on a broker: a file for each kind, and what is put together from them.
+/// The objects on a broker: a file for each kind, and what is put together from them.
 pub mod topology;
 
-/// What the operator counts.
+/// Metrics.
 pub mod metrics;
 
 /// Resources as plain values, and the statuses that go back to them.
@@ -45,5 +45,5 @@ pub mod resource;
 /// The log.
 pub mod telemetry;
 
-/// What everything asynchronous runs on.
+/// The runtime that everything asynchronous runs on.
 pub mod runtime;

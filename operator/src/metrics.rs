@@ -151,7 +151,7 @@ impl Metrics {
         self.0.repairs.get_or_create(&[("kind", kind.as_str())]).inc();
     }
 
-    /// How many resources of a kind there are.
+    /// The number of resources of a kind.
     pub fn objects(&self, kind: Kind, ready: usize, not_ready: usize) {
         for (label, number) in [("true", ready), ("false", not_ready)] {
             let labels = [("kind", kind.as_str()), ("ready", label)];
@@ -171,7 +171,7 @@ impl Metrics {
         self.0.api_writes.get_or_create(&labels).inc();
     }
 
-    /// Whether this process reconciles.
+    /// Sets whether this process reconciles.
     pub fn leading(&self, yes: bool) {
         self.0.leader.set(i64::from(yes));
     }

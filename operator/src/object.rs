@@ -15,10 +15,10 @@ pub mod report;
 /// The reasons in conditions and events.
 pub mod reason;
 
-/// How a broker is reached.
+/// The way to a broker: addresses, credentials.
 pub mod connection;
 
-/// What a resource is called.
+/// The name of a resource.
 pub mod key;
 
 pub use connection::{Connection, ConnectionError};

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use crate::command::{leveret, operator};
 
-/// musl's own allocator asks the system for most blocks and has one lock: with it, reading ten thousand resources takes twice as long.
+/// musl's own allocator asks the system for most blocks and has one lock: with it, reading ten thousand resources takes
+/// twice as long.
 #[global_allocator]
 static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 

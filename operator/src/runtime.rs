@@ -1,7 +1,7 @@
 //! The runtime that everything asynchronous of both programs runs on.
 //!
-//! In: nothing. Out: a runtime whose threads give memory back before they wait: what reading ten thousand resources took would stay
-//! theirs. Does not know what runs on it.
+//! In: nothing. Out: a runtime whose threads give memory back before they wait: what reading ten thousand resources
+//! took would stay theirs. Does not know what runs on it.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! The seam between where resources come from (Kubernetes, a folder) and the pipeline that reconciles them.
 //!
-//! In: whatever a source reads. Out: [`Snapshot`], a cheap snapshot of all resources, and [`StatusReport`]s that go back.
-//! Does not know about brokers, the wire, or the pipeline's steps.
+//! In: whatever a source reads. Out: [`Snapshot`], a cheap snapshot of all resources, and [`StatusReport`]s that go
+//! back. Does not know about brokers, the wire, or the pipeline's steps.
 //!
 //! What comes from the API server has passed the schema and CEL rules of the CRDs; what comes from files passes
 //! [`crate::resource::admission::admit`] while it is read, which says the same.
@@ -15,7 +15,7 @@ pub mod folder;
 /// From a `Broker` and its Secrets to a connection.
 pub mod dereference;
 
-/// What the pipeline asks of a source.
+/// The calls of the pipeline to a source.
 mod seam;
 
 pub use seam::{Source, SourceError};

@@ -18,7 +18,7 @@ mod link;
 /// An attempt to connect.
 mod connect;
 
-/// What all loops share.
+/// The parts that all loops share.
 mod shared;
 
 /// Reports to the source, by a task.
@@ -30,13 +30,13 @@ mod finalizer;
 /// The numbers of queues, spread out.
 mod pace;
 
-/// What a loop remembers between two passes.
+/// The memory of a loop between two passes.
 mod memory;
 
 /// Step 6: what a user is told.
 pub mod report;
 
-/// Why there is no connection.
+/// Reasons why there is no connection.
 pub mod away;
 
 /// Step 5: a plan, carried out.
@@ -66,8 +66,8 @@ use reconcile::Reconciler;
 pub use shared::Settings;
 use shared::Shared;
 
-/// Runs the pipeline until `shutdown`: a loop for each broker that exists or is referred to. Returns when all loops have
-/// ended; each ends within seconds.
+/// Runs the pipeline until `shutdown`: a loop for each broker that exists or is referred to. Returns when all loops
+/// have ended; each ends within seconds.
 pub async fn run<S: Source, N: Connector>(
     source: Arc<S>,
     connector: N,

@@ -203,10 +203,10 @@ pub enum Measure {
     /// A broker that does nothing: what the generator itself can do
     #[command(hide = true)]
     Sink(Limit),
-    /// What loopback TCP can do
+    /// Throughput of loopback TCP
     #[command(hide = true)]
     Tcp(Limit),
-    /// What the disk can do
+    /// Throughput of the disk
     #[command(hide = true)]
     Disk(Limit),
 }

@@ -19,7 +19,7 @@ use leveret_amqp::{
 use super::address::Address;
 use super::error::Error;
 
-/// How long a broker may take to answer. RabbitMQ's declarations wait for its metadata store, which can take seconds.
+/// Longest time for an answer. RabbitMQ's declarations wait for its metadata store, which can take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most that is offered for a frame, octets; RabbitMQ's default.
@@ -375,7 +375,7 @@ pub fn short(flag: &'static str, text: &str) -> Result<ShortString, Error> {
     ShortString::try_from(text).map_err(|_| Error::flag(flag, text, "AMQP's names have at most 255 octets"))
 }
 
-/// Who this is, and what it understands.
+/// The client's name, and what it understands.
 fn introduction() -> FieldTable {
     let capabilities = [
         "publisher_confirms",

@@ -42,7 +42,7 @@ impl Run {
         self.count += 1;
     }
 
-    /// What is left at the end of a read.
+    /// The rest at the end of a read.
     pub fn end(&mut self, now: u64, latencies: &mut Latencies) {
         if self.count > 0 {
             // A stamp from the future is another clock's.
@@ -100,7 +100,7 @@ impl Consumer {
         }
     }
 
-    /// Whether it has taken all that it was to take.
+    /// True when it has taken all that it was to take.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.left == 0

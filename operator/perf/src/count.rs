@@ -111,7 +111,7 @@ impl Latencies {
 pub struct Latest(pub Mutex<Latencies>);
 
 impl Latest {
-    /// What came together since the last time.
+    /// The counts since the last time.
     #[must_use]
     pub fn take(&self) -> Latencies {
         let empty = Latencies::default();

@@ -20,10 +20,10 @@ use super::report::{Figures, Snapshot, Subject};
 use super::setup;
 use super::worker::Worker;
 
-/// How often counts are compared with what was wanted.
+/// Time between two comparisons of the counts with what was wanted.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// When nothing has moved for so long, counts will not be reached any more.
+/// Time without a movement after which counts will not be reached any more.
 const STALLED: Duration = Duration::from_secs(20);
 
 /// The event loops, and what they count.
@@ -67,7 +67,7 @@ pub async fn drive(
     }
 }
 
-/// Which connections share a loop.
+/// The connections that share a loop.
 fn spread(consumers: Vec<Link>, producers: Vec<Link>, threads: usize) -> Vec<Vec<Link>> {
     if threads == 2 {
         return vec![producers, consumers];
@@ -170,7 +170,7 @@ impl Running {
     }
 }
 
-/// How far a load with counts is.
+/// The progress of a load with counts.
 struct Progress {
     /// Messages to publish and to consume altogether, where there are counts.
     publish: Option<u64>,

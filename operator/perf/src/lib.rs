@@ -1,8 +1,8 @@
 //! `leveret perf`: puts a load on any AMQP 0-9-1 broker and measures what becomes of it.
 //!
-//! In: flags. Out: rates, latencies, CPU and memory, as lines while it runs, and as a table or JSON at the end. Speaks with
-//! the broker over a client of its own that encodes messages once and understands only what it must, so that the machine is
-//! left to the broker. Does not know about resources, nor about any broker's code.
+//! In: flags. Out: rates, latencies, CPU and memory, as lines while it runs, and as a table or JSON at the end. Speaks
+//! with the broker over a client of its own that encodes messages once and understands only what it must, so that the
+//! machine is left to the broker. Does not know about resources, nor about any broker's code.
 //!
 //! The modules stand with those that use others above those that are used.
 
@@ -12,7 +12,7 @@ pub mod drive;
 /// Small measurements: declarations, bindings, connections, restart.
 pub mod measure;
 
-/// What the machine and the generator can do without a broker.
+/// The limits of the machine and the generator, without a broker.
 pub mod limits;
 
 /// An event loop with many connections.
@@ -57,7 +57,7 @@ pub mod count;
 /// CPU and memory from the kernel.
 pub mod process;
 
-/// What can go wrong.
+/// Errors.
 pub mod error;
 
 use std::io::Write;

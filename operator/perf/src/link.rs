@@ -234,7 +234,8 @@ impl Link {
         matches!(&self.role, Role::Consume(consumer) if consumer.is_done() && consumer.out.is_empty())
     }
 
-    /// Acknowledges the last messages and says goodbye, unless a message is half written. `true` if an answer will come.
+    /// Acknowledges the last messages and says goodbye, unless a message is half written. `true` if an answer will
+    /// come.
     pub fn say_goodbye(&mut self) -> bool {
         let mut out = Vec::new();
         match &mut self.role {

@@ -17,7 +17,7 @@ use super::{process, setup, topic};
 /// Between two attempts to reach a broker that starts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What many of one thing took.
+/// The cost of many of one thing.
 #[derive(Debug, Serialize)]
 pub struct Cost {
     pub count: usize,
@@ -28,7 +28,7 @@ pub struct Cost {
     /// Memory of the broker before and after, KiB.
     pub rss_before_kib: u64,
     pub rss_after_kib: u64,
-    /// What one more takes, KiB.
+    /// Memory for one more, KiB.
     pub kib_each: f64,
 }
 

@@ -25,7 +25,7 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
-/// What a process has used since it started.
+/// The resources a process has used since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// CPU seconds outside the kernel.
@@ -42,7 +42,7 @@ pub struct Usage {
     pub written: u64,
 }
 
-/// What a process of this machine has used; `None` if there is none with this id.
+/// The resources a process of this machine has used; `None` if there is none with this id.
 #[must_use]
 pub fn usage(pid: u32) -> Option<Usage> {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
@@ -60,7 +60,8 @@ pub fn usage(pid: u32) -> Option<Usage> {
     })
 }
 
-/// User and system seconds from `/proc/PID/stat`: the 14th and 15th field, counted behind the name, which may hold spaces.
+/// User and system seconds from `/proc/PID/stat`: the 14th and 15th field, counted behind the name, which may hold
+/// spaces.
 fn cpu_of(stat: &str) -> Option<(f64, f64)> {
     let behind = stat.get(stat.rfind(')')? + 1..)?;
     let mut fields = behind.split_whitespace().skip(11);

@@ -35,7 +35,7 @@ impl Snapshot {
         }
     }
 
-    /// How long ago another one was, seconds.
+    /// Seconds since another one.
     #[must_use]
     pub fn since(&self, earlier: &Snapshot) -> f64 {
         self.at - earlier.at
@@ -102,7 +102,7 @@ pub struct BrokerUse {
     pub written_bytes: u64,
 }
 
-/// What happened between two moments.
+/// The difference between two moments.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     pub id: String,
@@ -114,7 +114,8 @@ pub struct Figures {
     pub consumed: Moved,
     pub nacked: u64,
     pub returned: u64,
-    /// Published and not returned, times the queues that each message reaches, and not consumed. From the start of the run.
+    /// Published and not returned, times the queues that each message reaches, and not consumed. From the start of the
+    /// run.
     pub backlog: u64,
     /// From sending to the broker until the consumer has it.
     pub deliver_ms: Option<Spread>,
@@ -126,7 +127,7 @@ pub struct Figures {
     pub other_cores: f64,
 }
 
-/// What stays the same during a run.
+/// The facts that stay the same during a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub id: &'a str,

@@ -96,7 +96,8 @@ impl Template {
         put_method_frame(&mut self.octets, CHANNEL, &publish.into());
         let [high, low] = DELIVERY_MODE;
         let properties = [high, low, if form.persistent { 2 } else { 1 }];
-        // A header frame has 7 octets of head, 12 of class and size, the properties, 1 of end; then a body frame's head.
+        // A header frame has 7 octets of head, 12 of class and size, the properties, 1 of end; then a body frame's
+        // head.
         let body = self.octets.len() + 7 + 12 + properties.len() + 1 + 7;
         put_content(
             &mut self.octets,

@@ -20,7 +20,7 @@ use super::error::Error;
 use super::link::{BUFFER, Link};
 use super::process::now;
 
-/// How long the loop may sleep, ns: after that it looks whether it was told to stop.
+/// Longest sleep of the loop, ns: after that it looks whether it was told to stop.
 const LONGEST_SLEEP: u64 = 20_000_000;
 
 /// How much later than asked the kernel may wake the thread, ns. Its default of 50 us would show in latencies.
@@ -29,16 +29,16 @@ const TIMER_SLACK: u64 = 1_000;
 /// Events that are taken at once.
 const EVENTS: usize = 256;
 
-/// How long goodbyes may take altogether.
+/// Longest time for all goodbyes.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A loop and its connections.
 #[derive(Debug)]
 pub struct Worker {
     links: Vec<Link>,
-    /// Which of them wait until they can be written to.
+    /// Those that wait until they can be written to.
     waiting: Vec<bool>,
-    /// When which of them has something to send.
+    /// Times at which each has something to send.
     due: BinaryHeap<Reverse<(u64, usize)>>,
     scheduled: Vec<bool>,
     epoll: OwnedFd,

@@ -241,7 +241,7 @@ struct LaneOutcome {
     done: Done,
     /// Not answered, in order.
     left: VecDeque<usize>,
-    /// Why nothing more could be done on this connection.
+    /// The reason why nothing more could be done on this connection.
     broken: Option<Error>,
 }
 
@@ -480,7 +480,7 @@ fn no_answer() -> Error {
     Error::Unreachable(format!("no answer by AMQP within {} s", ANSWER.as_secs()))
 }
 
-/// What lapin's error means for an operation.
+/// The meaning of lapin's error for an operation.
 pub(super) fn wire_error(error: &lapin::Error) -> Error {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => Error::Refused {

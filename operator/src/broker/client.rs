@@ -14,7 +14,7 @@ use crate::topology::Operation;
 use crate::topology::backlog::Backlog;
 use crate::topology::{Name, Topology};
 
-/// Why an operation, or a whole call, did not succeed.
+/// The failure of an operation, or of a whole call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,7 +37,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the broker is away, so that nothing else needs to be tried on this connection.
+    /// True when the broker is away, so that nothing else needs to be tried on this connection.
     pub fn is_away(&self) -> bool {
         matches!(self, Error::Unreachable(_) | Error::Credentials(_))
     }
@@ -73,10 +73,10 @@ pub struct BindingEvent {
     pub has_arguments: bool,
 }
 
-/// What waits in each queue of which the broker says it.
+/// The backlog of each queue of which the broker says it.
 pub type Backlogs = BTreeMap<Name, Backlog>;
 
-/// What the broker says of itself.
+/// The broker's words about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// For example `RabbitMQ 4.3.6`.
@@ -92,12 +92,12 @@ pub trait Client: Send + Sync + 'static {
     /// Everything on the broker, all virtual hosts, in one bulk call for each kind.
     fn list(&self) -> impl Future<Output = Result<Topology, Error>> + Send;
 
-    /// How full the broker was when it was last listed.
+    /// The load of the broker when it was last listed.
     fn usage(&self) -> Usage {
         Usage::default()
     }
 
-    /// What waited in the queues when they were last listed.
+    /// The backlogs of the queues when they were last listed.
     fn backlogs(&self) -> Arc<Backlogs> {
         Arc::default()
     }
@@ -106,8 +106,8 @@ pub trait Client: Send + Sync + 'static {
     /// one result for each operation, in the order of the operations.
     fn execute(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
 
-    /// Messages in a queue, as far as the broker tells: at least those ready for delivery, and those that consumers hold
-    /// as of some seconds ago. `None` when there is no such queue.
+    /// Messages in a queue, as far as the broker tells: at least those ready for delivery, and those that consumers
+    /// hold as of some seconds ago. `None` when there is no such queue.
     fn message_count(&self, queue: &Name) -> impl Future<Output = Result<Option<u32>, Error>> + Send;
 
     /// Says goodbye; bounded in time.

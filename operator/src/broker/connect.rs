@@ -15,7 +15,7 @@ use crate::object::{Connection, Usage};
 use crate::topology::Operation;
 use crate::topology::{Name, Request, Topology};
 
-/// Where brokers tell of their events, unless they are told otherwise.
+/// The exchange in which brokers tell of their events, unless they are told otherwise.
 const DEFAULT_VHOST: &str = "/";
 
 /// Connects over the network.

@@ -244,8 +244,8 @@ impl Answer {
         })
     }
 
-    /// The `reason` of RabbitMQ's `{"error": ..., "reason": ...}`, or whatever else the body says, or what the status is
-    /// called.
+    /// The `reason` of RabbitMQ's `{"error": ..., "reason": ...}`, or whatever else the body says, or what the status
+    /// is called.
     fn words(&self) -> String {
         let told: Result<Words, _> = serde_json::from_slice(&self.body);
         let start = self.body.get(..self.body.len().min(4 * MOST_WORDS)).unwrap_or_default();

@@ -15,7 +15,7 @@ use super::values::up_to_an_hour;
 
 /// Between two requests.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one answer may take.
+/// Longest time for one answer.
 const PROBE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Args)]
@@ -23,7 +23,7 @@ pub struct CheckArgs {
     /// For example http://leveret-metrics.leveret.svc:8080/readyz
     #[arg(long, value_name = "URL")]
     url: String,
-    /// How long to keep trying, 1s to 1h
+    /// Time to keep trying, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = up_to_an_hour)]
     timeout: Duration,
 }

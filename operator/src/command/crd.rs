@@ -21,7 +21,7 @@ use crate::resource::{crd_yaml, crds};
 
 /// Helm installs the definitions under this name; under another one a later `helm install` would meet a conflict.
 const MANAGER: &str = "helm";
-/// How long the API server has to serve a new definition.
+/// Longest time for the API server to serve a new definition.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Args)]

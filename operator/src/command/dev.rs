@@ -29,7 +29,7 @@ use crate::source::folder::{Folder, Shown};
 use crate::sync;
 use companion::Companion;
 
-/// How long the pipeline may take to end.
+/// Longest time for the pipeline to end.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, Args)]
@@ -42,11 +42,11 @@ pub struct DevArgs {
     #[arg(long, value_name = "FILE", env = "LEVERET_DEV_BROKER_BIN")]
     pub broker_bin: Option<PathBuf>,
 
-    /// Where the broker keeps its messages; default: a temporary folder, removed at the end
+    /// Data directory of the broker; default: a temporary folder, removed at the end
     #[arg(long, value_name = "DIR", env = "LEVERET_DEV_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// Where the broker listens for AMQP clients
+    /// Address on which the broker listens for AMQP clients
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -55,7 +55,7 @@ pub struct DevArgs {
     )]
     pub amqp_listen: SocketAddr,
 
-    /// Where the broker's management API listens
+    /// Address on which the broker's management API listens
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -98,7 +98,7 @@ impl Run for DevArgs {
     }
 }
 
-/// Why it ended early. Each is one clear line, or one for each problem.
+/// The reason for an early end. Each is one clear line, or one for each problem.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

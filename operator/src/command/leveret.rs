@@ -28,11 +28,11 @@ struct Cli {
 commands! {
     /// Run a broker for a folder of manifests and keep it in step with them while you edit
     Dev(DevArgs),
-    /// Show what applying a folder would change on a live broker; exit code 2 when anything would change, 0 when nothing would
+    /// Show what applying a folder would change on a live broker; exit code 2 for changes, 0 for none
     Plan(PlanArgs),
-    /// Check a folder without a broker: rules, references that lead nowhere, duplicates; exit code 1 with a line for each problem
+    /// Check a folder without a broker: rules, dangling references, duplicates; exit code 1 with a line for each
     Lint(LintArgs),
-    /// Write the queues, exchanges and bindings of a live broker (Leveret or RabbitMQ) as YAML that applies without a change
+    /// Write what is declared on a live broker (Leveret or RabbitMQ) as YAML that applies without a change
     Export(ExportArgs),
     /// Put load on any AMQP 0-9-1 broker and measure rates, latencies, CPU and memory
     Perf(Box<PerfArgs>),

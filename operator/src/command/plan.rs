@@ -1,12 +1,12 @@
 //! `leveret plan FOLDER`: what applying a folder would change on the live broker. Nothing is changed.
 //!
-//! In: a folder, and a broker by its address, or the Brokers of a kube context. Out: a line for each change, and whether
-//! there is any. Does not know about how changes are carried out.
+//! In: a folder, and a broker by its address, or the Brokers of a kube context. Out: a line for each change, and
+//! whether there is any. Does not know about how changes are carried out.
 
 /// Against the Brokers of a kube context.
 mod cluster;
 
-/// What would change, and how that is told.
+/// The changes, and how they are told.
 pub mod changes;
 
 /// The resources after an apply.
@@ -28,7 +28,8 @@ use changes::{Changes, changes};
 
 impl Run for PlanArgs {
     fn run(self) -> anyhow::Result<ExitCode> {
-        /// As `diff` and `terraform plan -detailed-exitcode` do, so that a pull-request check can tell it from a failure.
+        /// As `diff` and `terraform plan -detailed-exitcode` do, so that a pull-request check can tell it from a
+        /// failure.
         const DIFFERS: u8 = 2;
         let changes = on_a_runtime(run(&self))??;
         print(&format!("{changes}\n"))?;

@@ -41,7 +41,7 @@ pub struct RetireArgs {
     #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     pub watch_namespaces: Vec<String>,
 
-    /// How long each of the two steps may take, 1s to 1h
+    /// Longest time for each of the two steps, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = up_to_an_hour)]
     pub timeout: Duration,
 }

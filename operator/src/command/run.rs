@@ -27,7 +27,7 @@ use crate::source::kubernetes::Kubernetes;
 use crate::telemetry::{self, LogFormat};
 use crate::{runtime, sync};
 
-/// How long metrics and health are still served while the process ends.
+/// Time for which metrics and health are still served while the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Args)]
@@ -84,7 +84,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", env = "LEVERET_RESYNC", default_value = "30s", value_parser = up_to_an_hour)]
     pub resync: Duration,
 
-    /// How long a deleted resource waits for a broker that cannot be reached before its finalizer is removed, 0s to 24h
+    /// Longest wait of a deleted resource for a broker that cannot be reached before its finalizer is removed, 0s to 24h
     #[arg(long, value_name = "DURATION", env = "LEVERET_DELETION_TIMEOUT", default_value = "60s", value_parser = deletion_timeout)]
     pub deletion_timeout: Duration,
 
@@ -105,7 +105,7 @@ impl Run for RunArgs {
     }
 }
 
-/// Why the operator cannot start.
+/// The reason why the operator cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -28,7 +28,7 @@ const READ: Duration = Duration::from_secs(1);
 /// Shortest time between two drawings.
 const DRAW: Duration = Duration::from_millis(100);
 
-/// What is shown.
+/// The things that are shown.
 pub struct Watched {
     pub folder: Arc<Folder>,
     pub management: Management,
@@ -76,7 +76,7 @@ async fn show_lines(watched: Watched, shutdown: CancellationToken) {
     }
 }
 
-/// What was printed already.
+/// The lines that were printed already.
 #[derive(Default)]
 struct Lines {
     said: BTreeMap<ObjectKey, (Reason, String)>,

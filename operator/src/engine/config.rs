@@ -29,12 +29,12 @@ pub const HTTPS: u16 = 15671;
 /// Port of the Services for metrics alone, which RabbitMQ serves there; it leads to HTTP.
 pub const METRICS: u16 = 15692;
 
-/// Whether the ports without TLS are open to others than the pod itself.
+/// True when the ports without TLS are open to others than the pod itself.
 pub fn is_plain(spec: &BrokerSpec) -> bool {
     spec.tls.as_ref().is_none_or(|tls| tls.plain == Plain::Allowed)
 }
 
-/// Whether the operator itself uses TLS: where it can, which it cannot with client certificates.
+/// True when the operator itself uses TLS: where it can, which it cannot with client certificates.
 pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
     spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_none())
 }

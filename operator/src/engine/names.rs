@@ -46,7 +46,7 @@ pub fn claim(key: &ObjectKey) -> String {
     format!("data-{}-0", key.name)
 }
 
-/// How pods of the cluster reach the broker.
+/// The name by which pods of the cluster reach the broker.
 pub fn host(key: &ObjectKey) -> String {
     format!("{}.{}.svc", key.name, key.namespace)
 }

@@ -1,4 +1,5 @@
-//! (pure) How the broker is reached, measured and protected: Services, ServiceMonitor, NetworkPolicy, disruption budget.
+//! (pure) How the broker is reached, measured and protected: Services, ServiceMonitor, NetworkPolicy, disruption
+//! budget.
 //!
 //! In: a `Broker`. Out: objects. Does not know about the pod, apart from its labels and ports.
 

@@ -1,8 +1,8 @@
 //! (pure) Strategic merge: a partial pod template laid over a whole one.
 //!
-//! In: a template and a patch. Out: the template as patched. Lists of named things are merged by name (the merge keys of
-//! the Kubernetes API), other lists are replaced; `null` removes a field, `$patch: delete` an element, `$patch: replace`
-//! keeps only what the patch says. Does not know about what the fields mean.
+//! In: a template and a patch. Out: the template as patched. Lists of named things are merged by name (the merge keys
+//! of the Kubernetes API), other lists are replaced; `null` removes a field, `$patch: delete` an element, `$patch:
+//! replace` keeps only what the patch says. Does not know about what the fields mean.
 
 use serde_json::{Map, Value};
 

@@ -18,7 +18,7 @@ const FORGIVEN: i64 = 600;
 /// Longest last line of a log that is repeated, in characters.
 const LINE_MAX: usize = 300;
 
-/// Why the pod is not up, or not as declared; `None` when it is.
+/// The reason why the pod is not up, or not as declared; `None` when it is.
 pub fn pending(set: Option<&StatefulSet>, pod: Option<&Pod>) -> Option<(Reason, String)> {
     let Some(set) = set else {
         return Some((Reason::Starting, "the StatefulSet is being applied".to_owned()));
@@ -146,9 +146,9 @@ fn last_line(ended: &ContainerStateTerminated) -> String {
     }
 }
 
-/// The uid of a pod whose broker ran, was killed (by the memory limit, say) and is held back by the kubelet, which waits longer each
-/// time: 10 s, 20 s, up to five minutes. A pod in its place starts at once. One that ends by itself, or right after its
-/// start, is left to the kubelet: there the pause is what it is for.
+/// The uid of a pod whose broker ran, was killed (by the memory limit, say) and is held back by the kubelet, which
+/// waits longer each time: 10 s, 20 s, up to five minutes. A pod in its place starts at once. One that ends by itself,
+/// or right after its start, is left to the kubelet: there the pause is what it is for.
 pub fn held_back(pod: &Pod) -> Option<&str> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
@@ -170,7 +170,7 @@ pub fn held_back(pod: &Pod) -> Option<&str> {
     pod.metadata.uid.as_deref().filter(|_| held)
 }
 
-/// Whether the StatefulSet's newest revision is not this pod's.
+/// True when the StatefulSet's newest revision is not this pod's.
 fn is_outdated(set: &StatefulSet, pod: &Pod) -> bool {
     let status = set.status.as_ref();
     let seen = status.and_then(|status| status.observed_generation);

@@ -1,4 +1,5 @@
-//! (pure) The administrator's credentials, in the form of the service binding specification: what a client needs, by key.
+//! (pure) The administrator's credentials, in the form of the service binding specification: what a client needs, by
+//! key.
 //!
 //! In: a `Broker` and the Secret that is there. Out: the Secret to apply. A password that is there stays; one that has
 //! been deleted is made again, which is how credentials are rotated. Does not know about a Kubernetes client.
@@ -17,7 +18,7 @@ use crate::resource::BrokerSpec;
 const PASSWORD_LENGTH: usize = 32;
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Who logs in, and how.
+/// The user and the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub username: String,

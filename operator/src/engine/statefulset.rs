@@ -22,14 +22,14 @@ const USER: u32 = 65532;
 const GRACE_SECONDS: i64 = 20;
 /// The broker's default of `shutdown_timeout`.
 const SHUTDOWN_SECONDS: i64 = 10;
-/// How long a new process waits for the one before it to leave the volume: a pod that was deleted by force may still be
-/// ending on its node.
+/// Longest wait of a new process for the one before it to leave the volume: a pod that was deleted by force may still
+/// be ending on its node.
 const LOCK_TIMEOUT: &str = "30s";
 /// Probes that a start may take, one a second: half an hour to recover a large log.
 const STARTUP_PROBES: u32 = 1800;
 
-/// The StatefulSet. `existing_size` is the volume size in the one that is there: the API server refuses every change of it,
-/// so a volume grows by its claim.
+/// The StatefulSet. `existing_size` is the volume size in the one that is there: the API server refuses every change of
+/// it, so a volume grows by its claim.
 pub fn stateful_set(
     broker: &Object<BrokerSpec>,
     default_image: &str,

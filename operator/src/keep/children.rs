@@ -161,7 +161,7 @@ impl Children {
     }
 }
 
-/// What of an object's metadata matters.
+/// The part of an object's metadata that matters.
 pub fn seen(metadata: &kube::core::ObjectMeta) -> Seen {
     let version = metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
     Seen {

@@ -26,7 +26,7 @@ use crate::source::kubernetes::MANAGER;
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// Why the objects are not as declared: for the Broker's status.
+/// The reason why the objects are not as declared: for the Broker's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub reason: Reason,
@@ -47,7 +47,7 @@ impl Problem {
     }
 }
 
-/// What became of a pass without a problem.
+/// The outcome of a pass without a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything is as declared.
@@ -56,7 +56,7 @@ pub enum Outcome {
     GrowsLater,
 }
 
-/// What all keepers share.
+/// The parts that all keepers share.
 #[derive(Clone)]
 pub struct Tools {
     pub client: Client,
@@ -118,7 +118,7 @@ impl Keeper {
     /// StatefulSet says.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// The objects that could not be removed.
     pub async fn remove(
         &mut self,
         tools: &Tools,
@@ -248,7 +248,7 @@ impl Keeper {
     }
 }
 
-/// Whether the object stands as it was left. What the watch shows may be older than what was applied.
+/// True when the object stands as it was left. What the watch shows may be older than what was applied.
 fn is_same(applied: &Seen, there: Option<&Seen>) -> bool {
     let Some(there) = there else {
         // Not seen yet, or gone: the watch tells the difference, since an object that is gone has been seen before.
@@ -315,7 +315,8 @@ async fn grow(tools: &Tools, broker: &Object<BrokerSpec>, size: &Value) -> Resul
     let result = request(&what, api.patch(&name, &parameters, &Patch::Merge(&body))).await;
     tools.metrics.api_write(ApiWrite::Object, result.is_ok());
     result.map_err(|problem| match problem.reason {
-        // The API server's admission of volume sizes: the class says no. It is the same status as that of a missing right.
+        // The API server's admission of volume sizes: the class says no. It is the same status as that of a missing
+        // right.
         Reason::NotAllowed if problem.message.contains("must support resize") => Problem::new(
             Reason::Immutable,
             format!("storage.size: {what} has {} and its storage class '{class}' lets no volume grow (allowVolumeExpansion)", now.0),

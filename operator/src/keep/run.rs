@@ -25,11 +25,11 @@ use crate::source::Source;
 use crate::source::dereference::tls_problem;
 use crate::source::kubernetes::Kubernetes;
 
-/// How long the first answer of the API server is waited for.
+/// Longest wait for the first answer of the API server.
 const FIRST_READ: Duration = Duration::from_secs(10);
 /// Brokers that are worked on at the same time.
 const AT_ONCE: usize = 8;
-/// How long after a change others are waited for.
+/// Pause after a change, in which others come.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// First and longest pause after a problem.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -41,7 +41,7 @@ const UNBOUND: Duration = Duration::from_secs(5);
 /// One broker.
 struct Kept {
     keeper: Keeper,
-    /// What the last pass was made for; `None` when another one is due whatever happens.
+    /// The inputs of the last pass; `None` when another one is due whatever happens.
     made_for: Option<Inputs>,
     problem: Option<Problem>,
     attempts: u32,
@@ -124,8 +124,8 @@ fn brokers(source: &Kubernetes) -> impl Iterator<Item = Arc<Object<BrokerSpec>>>
         .filter(|broker| broker.spec.engine == Engine::Leveret && broker.meta.deleting.is_none())
 }
 
-/// Whether the cluster has the Prometheus operator's CRDs. Looked at once: they come before the operator, or at its next
-/// start.
+/// True when the cluster has the Prometheus operator's CRDs. Looked at once: they come before the operator, or at its
+/// next start.
 async fn has_monitors(client: &Client) -> bool {
     let (group, version, kind) = ChildKind::ServiceMonitor.names();
     let resources = client.list_api_group_resources(&format!("{group}/{version}")).await;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// How to reach a broker: the outcome of dereferencing a `Broker` and its Secrets.
+/// The way to a broker: the outcome of dereferencing a `Broker` and its Secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
     /// `amqp://host:port` or `amqps://...`, without credentials and vhost.
@@ -29,7 +29,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Why a `Broker` could not be turned into a [`Connection`].
+/// The reason why a `Broker` could not be turned into a [`Connection`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {

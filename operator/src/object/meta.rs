@@ -1,7 +1,7 @@
 //! A resource: its spec, and everything about it that is not its spec.
 //!
-//! In: what a source has read. Out: [`Object`] with its [`Meta`], and the finalizer and annotations that mean something.
-//! Does not know about the spec's type.
+//! In: what a source has read. Out: [`Object`] with its [`Meta`], and the finalizer and annotations that mean
+//! something. Does not know about the spec's type.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct LastStatus {
     pub vhost: Option<String>,
     /// A binding as last put on the broker; opaque to sources (in the CRD: `x-kubernetes-preserve-unknown-fields`).
     pub applied: Option<Value>,
-    /// What was last said of a queue. It has nothing to do with deletion.
+    /// The numbers of a queue that were last said. They have nothing to do with deletion.
     pub queue: Option<QueueNumbers>,
 }
 

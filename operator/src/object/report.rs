@@ -15,7 +15,7 @@ pub struct BrokerFacts {
     /// The AMQP URI and the address of the management API that are used, without credentials.
     pub endpoint: Option<String>,
     pub management: Option<String>,
-    /// Whether there is a connection; `None`: nothing is said about it.
+    /// The state of the connection; `None`: nothing is said about it.
     pub reachable: Option<ConditionStatus>,
     /// Only of a broker that the operator runs: whether messages outlive the pod, and the Secret for clients.
     pub persistent: Option<bool>,
@@ -26,7 +26,7 @@ pub struct BrokerFacts {
     pub not_ready: u32,
 }
 
-/// How full a broker is, as it last said.
+/// The load of a broker, as it last said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Messages in all queues.
@@ -48,14 +48,14 @@ impl Usage {
     }
 }
 
-/// What waits in a queue, as the broker last said; for people, who look at it in `kubectl get -o wide`.
+/// The backlog of a queue, as the broker last said; for people, who look at it in `kubectl get -o wide`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueNumbers {
     /// Ready, and with consumers.
     pub messages: u64,
     pub ready: u64,
     pub consumers: u64,
-    /// When it will be empty at the rates of now: `4s`, `grows`, or `-` for neither.
+    /// Time until it is empty at the rates of now: `4s`, `grows`, or `-` for neither.
     pub drain: String,
 }
 
@@ -74,7 +74,7 @@ pub struct StatusReport {
     pub stalled: ConditionStatus,
     pub reason: Reason,
     pub message: String,
-    /// What the resource owns on the broker; see [`LastStatus`]. `None` while it owns nothing.
+    /// The object that the resource owns on the broker; see [`LastStatus`]. `None` while it owns nothing.
     pub name: Option<String>,
     pub vhost: Option<String>,
     pub applied: Option<Value>,

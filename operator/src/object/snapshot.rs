@@ -184,16 +184,16 @@ impl Snapshot {
     }
 }
 
-/// What is known of a broker that the operator runs itself, besides what the broker says.
+/// The state of a broker that the operator runs itself, besides what the broker says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineState {
     /// The generation of the Broker that this is about.
     pub generation: i64,
-    /// Why it cannot be run as declared; it counts although the broker may answer.
+    /// The reason why it cannot be run as declared; it counts although the broker may answer.
     pub problem: Option<(Reason, String)>,
-    /// Why its pod is not up, or is about to be replaced.
+    /// The reason why its pod is not up, or is about to be replaced.
     pub pending: Option<(Reason, String)>,
-    /// Whether messages outlive the pod.
+    /// True when messages outlive the pod.
     pub persistent: bool,
     /// The Secret with everything a client needs, once it is there.
     pub credentials: Option<String>,

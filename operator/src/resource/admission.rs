@@ -3,8 +3,8 @@
 //! In: a manifest as it stands in a file. Out: the same with defaults, or everything that is wrong with it, in the API
 //! server's words. Does not know about files, nor about what is on a broker.
 //!
-//! Where the API server stops at the first kind of fault (an unknown field), this goes on; CEL rules are evaluated when it
-//! would evaluate them.
+//! Where the API server stops at the first kind of fault (an unknown field), this goes on; CEL rules are evaluated when
+//! it would evaluate them.
 
 /// `metadata`, which no CRD describes.
 mod metadata;
@@ -48,8 +48,8 @@ static KINDS: LazyLock<Vec<Admitted>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Checks a manifest of the group `leveret.dev` as the API server would on creation, unknown fields included, and fills in
-/// the defaults.
+/// Checks a manifest of the group `leveret.dev` as the API server would on creation, unknown fields included, and fills
+/// in the defaults.
 ///
 /// # Errors
 /// Everything that is wrong with it.

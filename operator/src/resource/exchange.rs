@@ -77,7 +77,8 @@ pub struct ExchangeSpec {
     /// Whether an exchange that was there before is taken over: IfEqual, Always (whatever its properties), Never.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// What happens when type, durable, autoDelete, internal or arguments change: Refuse (the only one in this version).
+    /// What happens when type, durable, autoDelete, internal or arguments change: Refuse (the only one in this
+    /// version).
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = rules(&[schema::ONLY_REFUSE])))]
     pub update_policy: UpdatePolicy,

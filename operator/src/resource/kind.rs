@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::common::{BrokerRef, Specifies};
 use super::{binding, broker, exchange, queue, schema, vhost};
 
-/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its plural.
-/// They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is first.
+/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its
+/// plural. They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is
+/// first.
 macro_rules! each_kind {
     ($then:ident) => {
         $then! {

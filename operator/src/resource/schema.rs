@@ -74,8 +74,8 @@ pub(super) fn finish(mut crd: CustomResourceDefinition, root_rules: &[Rule]) -> 
     crd
 }
 
-/// The status of an object that no operator has seen. To kstatus one without any is as good as ready, and Flux and Helm would go
-/// on before the first look; a generation that was never there says "in progress".
+/// The status of an object that no operator has seen. To kstatus one without any is as good as ready, and Flux and Helm
+/// would go on before the first look; a generation that was never there says "in progress".
 fn unseen() -> Value {
     json!({ "observedGeneration": -1 })
 }

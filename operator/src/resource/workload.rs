@@ -1,4 +1,5 @@
-//! The part of a `Broker` that says how the operator runs it: volume, resources, TLS, and what people override of a pod.
+//! The part of a `Broker` that says how the operator runs it: volume, resources, TLS, and what people override of a
+//! pod.
 //!
 //! In: the manifest. Out: typed fields and their schemas. Does not know about the objects that are made of it.
 

@@ -22,7 +22,7 @@ pub trait Secrets: Sync {
     fn secret(&self, namespace: &str, name: &str) -> impl Future<Output = Result<SecretData, ConnectionError>> + Send;
 }
 
-/// How to reach `broker`.
+/// The connection to `broker`.
 ///
 /// # Errors
 /// See [`ConnectionError`]; the text names the Secret and the key.
@@ -48,7 +48,7 @@ pub async fn dereference(broker: &Object<BrokerSpec>, secrets: &impl Secrets) ->
     })
 }
 
-/// How to reach a broker that the operator runs: by its Service, or where annotations say.
+/// The connection to a broker that the operator runs: by its Service, or where annotations say.
 async fn own(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> Result<Connection, ConnectionError> {
     let key = &broker.meta.key;
     let host = names::host(key);
@@ -91,7 +91,7 @@ async fn own(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> Result<Conn
     })
 }
 
-/// What is missing for the TLS of a broker that the operator runs; the text names the Secret and the key.
+/// The part that is missing for the TLS of a broker that the operator runs; the text names the Secret and the key.
 pub async fn tls_problem(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> Option<String> {
     let tls = broker.spec.tls.as_ref()?;
     let namespace = &broker.meta.key.namespace;
@@ -147,7 +147,8 @@ fn text(data: &SecretData, namespace: &str, name: &str, key: &str) -> Result<Str
         .map_err(|_| ConnectionError::Invalid(format!("key '{key}' of Secret {namespace}/{name} is not UTF-8")))
 }
 
-/// Normal form: scheme, host and port, nothing else. The default ports are those of AMQP 0-9-1 and its IANA entry for TLS.
+/// Normal form: scheme, host and port, nothing else. The default ports are those of AMQP 0-9-1 and its IANA entry for
+/// TLS.
 fn amqp_uri(given: &str) -> Result<String, ConnectionError> {
     let uri = parse("uri", given)?;
     let (scheme, default_port) = match uri.scheme_str() {

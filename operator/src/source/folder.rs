@@ -23,7 +23,7 @@ use crate::object::{
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
 use read::{Fingerprint, Manifest, Manifests, Problem, files, read};
 
-/// How often the files are looked at.
+/// Time between two looks at the files.
 const LOOK: Duration = Duration::from_millis(300);
 /// The broker's name when no resource names one.
 const DEFAULT_BROKER: &str = "main";
@@ -48,12 +48,12 @@ struct State {
     warnings: Vec<String>,
 }
 
-/// What there is to show.
+/// The state to show.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
     pub snapshot: Arc<Snapshot>,
     pub statuses: BTreeMap<ObjectKey, StatusReport>,
-    /// Why the files as they stand now are not what is reconciled.
+    /// Reasons why the files as they stand now are not what is reconciled.
     pub problems: Vec<Problem>,
     pub skipped: Vec<String>,
     /// Things that were said once, oldest first.
@@ -61,7 +61,8 @@ pub struct Shown {
 }
 
 impl Folder {
-    /// Reads the manifests at `path` for the first time. All resources, whatever broker they name, lead to `connection`.
+    /// Reads the manifests at `path` for the first time. All resources, whatever broker they name, lead to
+    /// `connection`.
     ///
     /// # Errors
     /// Everything that is wrong with them; one line each.
@@ -131,7 +132,7 @@ impl Folder {
         bump(&self.told);
     }
 
-    /// What there is to show now.
+    /// The state to show now.
     pub fn shown(&self) -> Shown {
         let state = self.state.lock();
         Shown {
@@ -161,8 +162,8 @@ fn now() -> i64 {
 }
 
 impl State {
-    /// Moves from the snapshot as it was to what the files say now. What is no longer in them is deleted, that is, marked
-    /// so until the pipeline lets it go; what comes back before that stays.
+    /// Moves from the snapshot as it was to what the files say now. What is no longer in them is deleted, that is,
+    /// marked so until the pipeline lets it go; what comes back before that stays.
     fn take(&mut self, manifests: Manifests) {
         let old = Arc::clone(&self.snapshot);
         let mut snapshot = Snapshot::default();

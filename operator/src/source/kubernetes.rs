@@ -12,7 +12,7 @@ mod watch;
 /// Statuses and finalizers.
 mod write;
 
-/// What the tasks share.
+/// The parts that the tasks share.
 mod shared;
 
 /// Events.
@@ -89,13 +89,13 @@ impl Kubernetes {
         }
     }
 
-    /// Whether every kind has been read completely once.
+    /// True once every kind has been read completely.
     pub fn is_complete(&self) -> bool {
         self.progress.iter().all(|kind| *kind.borrow() == Progress::Read)
     }
 
-    /// Waits until the snapshot is known: every kind has been read completely once, or does not exist. Not waiting for a
-    /// kind that does not exist lets the last objects go when the CRDs are being deleted.
+    /// Waits until the snapshot is known: every kind has been read completely once, or does not exist. Not waiting for
+    /// a kind that does not exist lets the last objects go when the CRDs are being deleted.
     pub async fn completed(&self) {
         for kind in &self.progress {
             // The sender lives as long as its task, which only ends with this source.

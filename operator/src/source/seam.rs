@@ -16,7 +16,7 @@ use crate::resource::BrokerSpec;
 #[error("{0}")]
 pub struct SourceError(pub String);
 
-/// Where resources come from and where their status goes.
+/// The origin of resources, and the destination of their status.
 pub trait Source: Send + Sync + 'static {
     /// The resources as they stand now. Before the first complete read the source is not given to the pipeline.
     fn snapshot(&self) -> Arc<Snapshot>;

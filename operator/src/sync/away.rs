@@ -5,7 +5,7 @@
 use crate::broker::Error;
 use crate::object::{ConnectionError, ObjectKey, Reason};
 
-/// Why there is no connection to the broker.
+/// The reason why there is no connection to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Away {
     /// There is no such `Broker`.
@@ -17,8 +17,8 @@ pub enum Away {
 }
 
 impl Away {
-    /// What other resources say. Why a broker does not answer stands in its own status alone: that may change with every
-    /// attempt, and ten thousand statuses must not change with it.
+    /// The words of other resources. Why a broker does not answer stands in its own status alone: that may change with
+    /// every attempt, and ten thousand statuses must not change with it.
     pub fn brief(&self, broker: &ObjectKey) -> String {
         match self {
             Away::NoBroker => format!("{broker} does not exist"),

@@ -21,14 +21,14 @@ const ATTEMPT: Duration = Duration::from_secs(30);
 /// Longest wait for address and credentials when only a change of them is looked for.
 const DEREFERENCE: Duration = Duration::from_secs(5);
 
-/// What an attempt gives: the client, its events, the addresses.
+/// The outcome of an attempt: the client, its events, the addresses.
 pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Failed>;
 
 /// An attempt that gave no connection.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) away: Away,
-    /// What it was made with, as far as it came.
+    /// The connection that it was made with, as far as it came.
     pub(super) with: Option<Box<Connection>>,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn connect<S: Source, N: Connector>(
     })
 }
 
-/// Whether the broker is to be reached otherwise than with `refused`: an address, a password was changed. Not so when
+/// True when the broker is to be reached otherwise than with `refused`: an address, a password was changed. Not so when
 /// that cannot be found out now.
 pub(super) async fn is_other<S: Source>(source: &S, broker: &Object<BrokerSpec>, refused: Option<&Connection>) -> bool {
     let asked = timeout(DEREFERENCE, source.connection(broker)).await;

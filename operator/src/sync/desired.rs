@@ -187,7 +187,7 @@ impl Gate<'_> {
         }
     }
 
-    /// The reason for which a resource may not use this broker; a broker that does not exist refuses none.
+    /// The reason why a resource may not use this broker; a broker that does not exist refuses none.
     fn refusal(&self, meta: &Meta) -> Option<String> {
         let broker = self.broker?;
         let namespace = &meta.key.namespace;

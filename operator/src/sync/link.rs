@@ -1,7 +1,7 @@
 //! The life of the one connection that a loop has to its broker: away, being made, or up.
 //!
-//! In: the `Broker`, how far its pod is, attempts and what became of them. Out: a client with its events and what is known
-//! of the broker through them, or why there is none. Does not know about any other resource.
+//! In: the `Broker`, how far its pod is, attempts and what became of them. Out: a client with its events and what is
+//! known of the broker through them, or why there is none. Does not know about any other resource.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +25,21 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
 /// For what only a change of resources can mend.
 const SLOW_RETRY: Duration = Duration::from_secs(60);
-/// How long the cluster is believed that a broker's pod is not up, without an attempt to connect.
+/// Time for which the cluster is believed that a broker's pod is not up, without an attempt to connect.
 const POD_AWAY: Duration = Duration::from_secs(10);
 
 /// The connection to one broker.
 pub(super) struct Link<C> {
     broker: ObjectKey,
     state: State<C>,
-    /// Why it is not up, and since when.
+    /// The reason why it is not up, and since when.
     away: Away,
     down_since: Instant,
     /// An attempt to connect has been made, so that `away` is a finding and not a beginning.
     attempted: bool,
     /// The `Broker` that the link was made for: uid and generation.
     made_for: Option<(String, i64)>,
-    /// What the last attempt was made with, when the broker did not let it in.
+    /// The connection of the last attempt, when the broker did not let it in.
     refused: Option<Box<Connection>>,
     /// The source has changed since what was refused was last compared with what is there now.
     other: bool,
@@ -47,7 +47,7 @@ pub(super) struct Link<C> {
     pod_up: bool,
 }
 
-/// Where the connection stands.
+/// The state of the connection.
 enum State<C> {
     Down {
         attempts: u32,
@@ -139,7 +139,7 @@ impl<C: Client> Link<C> {
         self.up().is_some()
     }
 
-    /// Why it is not up.
+    /// The reason why it is not up.
     pub(super) fn away(&self) -> &Away {
         &self.away
     }
@@ -233,7 +233,7 @@ impl<C: Client> Link<C> {
         self.down_since = Instant::now();
     }
 
-    /// Whether the source has changed in a way that may let us in where we were not let in before. A login that was
+    /// True when the source has changed in a way that may let us in where we were not let in before. A login that was
     /// refused is tried again only with another password: the source changes all the time.
     pub(super) async fn is_mended<S: Source>(
         &mut self,
@@ -263,7 +263,8 @@ impl<C: Client> Link<C> {
         }
     }
 
-    /// Connects when it is time, and from the beginning when the `Broker` has changed. The answer is when to look again.
+    /// Connects when it is time, and from the beginning when the `Broker` has changed. The answer is when to look
+    /// again.
     pub(super) fn tend<S: Source, N: Connector<Client = C>>(
         &mut self,
         shared: &Arc<Shared<S, N>>,
@@ -322,8 +323,8 @@ fn first_away() -> Away {
     Away::Unreachable(Reason::WaitingForBroker, "connecting".to_owned())
 }
 
-/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is unknown for as
-/// long as the cluster's DNS remembers that, which may be half a minute.
+/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is
+/// unknown for as long as the cluster's DNS remembers that, which may be half a minute.
 fn is_held(broker: &Object<BrokerSpec>, engine: Option<&EngineState>) -> bool {
     let elsewhere = |annotation: &str| broker.meta.annotations.contains_key(annotation);
     engine.is_some_and(|engine| engine.pending.is_some()) && !elsewhere(AMQP_URI) && !elsewhere(MANAGEMENT_URI)

@@ -12,7 +12,7 @@ use super::apply::{Failure, Retry};
 use crate::broker::Operation;
 use crate::object::{ConditionStatus, Meta, QueueNumbers, Reason, StatusReport};
 
-/// What is known of one resource.
+/// The memory of one resource.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) uid: String,
@@ -22,7 +22,7 @@ pub(super) struct Memory {
     pub(super) released: bool,
     pub(super) trouble: Option<Trouble>,
     pub(super) last: Option<StatusReport>,
-    /// What was last said of a queue, besides.
+    /// The numbers of a queue that were last said.
     pub(super) numbers: Option<QueueNumbers>,
 }
 

@@ -22,13 +22,13 @@ pub(super) struct Pace {
     waiting: BTreeMap<ObjectKey, QueueNumbers>,
     /// The last queue that had its turn: those behind it come first.
     last: Option<ObjectKey>,
-    /// When numbers were last taken in, and told.
+    /// Times at which numbers were last taken in, and told.
     taken: Option<Instant>,
     told: Option<Instant>,
 }
 
 impl Pace {
-    /// Whether numbers listed at a time are to be taken in: at most once in `every`, and each list once.
+    /// True when numbers listed at a time are to be taken in: at most once in `every`, and each list once.
     pub(super) fn is_due(&self, listed: Instant, every: Duration) -> bool {
         self.taken
             .is_none_or(|taken| listed.saturating_duration_since(taken) >= every.mul_f64(0.9))
@@ -40,7 +40,7 @@ impl Pace {
         self.waiting = changed;
     }
 
-    /// What is to be told now.
+    /// The numbers to tell now.
     pub(super) fn turn(&mut self, now: Instant) -> Vec<(ObjectKey, QueueNumbers)> {
         if self.next().is_none_or(|next| now < next) {
             return Vec::new();
@@ -60,7 +60,7 @@ impl Pace {
         turn
     }
 
-    /// When the next turn is due; `None` when nothing waits.
+    /// Time at which the next turn is due; `None` when nothing waits.
     pub(super) fn next(&self) -> Option<Instant> {
         let next = self.told.map(|told| told + PAUSE).or(self.taken);
         next.filter(|_| !self.waiting.is_empty())

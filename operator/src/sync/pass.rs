@@ -29,7 +29,7 @@ use crate::topology::Effect;
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
-/// What passes over the resources of one broker have in common.
+/// The state that passes over the resources of one broker have in common.
 pub(super) struct Pass<S: Source, N: Connector> {
     key: ObjectKey,
     shared: Arc<Shared<S, N>>,
@@ -317,7 +317,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
     }
 
-    /// What there is to say and do while the broker is away.
+    /// The work and the reports while the broker is away.
     async fn go_without(&mut self, link: &Link<N::Client>, desired: &Desired) {
         let settled = link.was_attempted() || *link.away() == Away::NoBroker;
         if !settled && link.down_since().elapsed() < FIRST_ATTEMPT {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectKey};
 
-/// How the pipeline behaves in time.
+/// The pipeline's times.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Name of the connections, as the broker shows them.
@@ -20,11 +20,11 @@ pub struct Settings {
     pub resync: Duration,
     /// Between two complete lists of a broker that does not.
     pub resync_without_events: Duration,
-    /// How long after a change others are waited for, to be handled in one pass.
+    /// Pause after a change, in which others come to be handled in the same pass.
     pub debounce: Duration,
-    /// How long the deletion of a resource waits for a broker that does not answer.
+    /// Longest wait of a deletion for a broker that does not answer.
     pub deletion_timeout: Duration,
-    /// How long a broker may be away before its resources are no longer called Ready.
+    /// Time for which a broker may be away before its resources are no longer called Ready.
     pub grace: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Settings {
     }
 }
 
-/// What all loops share.
+/// The parts that all loops share.
 pub(super) struct Shared<S, N> {
     pub(super) source: Arc<S>,
     pub(super) connector: N,

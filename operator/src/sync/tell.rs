@@ -23,10 +23,10 @@ use crate::source::Source;
 use crate::topology::backlog::{Backlog, Outlook, span};
 use crate::topology::{Declared, Name};
 
-/// How long a first attempt may take before resources are told that they wait.
+/// Longest time for a first attempt before resources are told that they wait.
 pub(super) const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// What was said of a broker's resources.
+/// The memory of a broker's resources.
 type Memories = BTreeMap<ObjectKey, Memory>;
 
 /// The reports of one loop, on their way to the source.
@@ -80,8 +80,8 @@ impl<S: Source, N: Connector> Teller<S, N> {
         self.writer.write(news);
     }
 
-    /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once. The
-    /// answer is when there is more to tell.
+    /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once.
+    /// The answer is when there is more to tell.
     pub(super) fn numbers(&mut self, desired: &Desired, memory: &mut Memories, up: &Up<N::Client>) -> Option<Instant> {
         if up.observed.is_some() && self.pace.is_due(up.listed, self.shared.settings.resync) {
             let backlogs = up.client.backlogs();

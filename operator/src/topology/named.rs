@@ -13,7 +13,8 @@ use super::name::{Name, Target};
 use crate::object::LastStatus;
 use crate::resource::Kind;
 
-/// The properties that objects of one kind are declared with. Two definitions are equal when a broker takes them for the same.
+/// The properties that objects of one kind are declared with. Two definitions are equal when a broker takes them for
+/// the same.
 pub trait Definition: Clone + Debug + PartialEq + Eq {
     /// See [`Declare::KIND`], as for all that have the same name there.
     const KIND: Kind;

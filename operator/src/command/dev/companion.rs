@@ -30,7 +30,7 @@ const KEPT_LINES: usize = 20;
 /// Longest line that is kept, in bytes.
 const LINE: u64 = 4_096;
 
-/// How to start the broker.
+/// The options to start the broker with.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub program: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Options {
     pub http_listen: SocketAddr,
 }
 
-/// Why there is no broker (any more).
+/// The reason why there is no broker (any more).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -246,7 +246,8 @@ fn find(given: Option<PathBuf>) -> Result<PathBuf, Error> {
         .ok_or(Error::NotFound)
 }
 
-/// Whether the port is free, before anything is started: otherwise the readiness of a stranger could be taken for ours.
+/// A check that the port is free, before anything is started: otherwise another broker's readiness could be taken for
+/// ours.
 fn check_port(address: SocketAddr, flag: &'static str) -> Result<(), Error> {
     TcpListener::bind(address)
         .map(drop)

@@ -22,7 +22,7 @@ fn arguments(value: Value) -> Arguments {
     serde_json::from_value(value).expect("arguments")
 }
 
-/// What `plan` says of an export; the last line is the sum.
+/// The lines of `plan` about an export; the last one is the sum.
 fn plan(topology: &Topology) -> (Export, Vec<String>) {
     let export = export(topology, &args());
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,7 +13,7 @@ use crate::sync::difference::{Owned, Step, Verdict, difference};
 use crate::sync::report::recall;
 use crate::topology::{Identity, Name, Operation, Target};
 
-/// What would become of a resource.
+/// The kind of change to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Create,
@@ -23,7 +23,7 @@ pub enum Change {
     Refuse(Reason),
 }
 
-/// What would become of one resource, and how.
+/// The change to one resource, and how it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub change: Change,
@@ -52,7 +52,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether an apply would do, or try, anything.
+    /// True when an apply would do, or try, anything.
     pub fn any(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Changes {
     }
 }
 
-/// What would change on one broker for the resources in `asked`; all others only matter for what they own.
+/// The changes on one broker for the resources in `asked`; all others only matter for what they own.
 pub fn changes(snapshot: &Snapshot, broker: &ObjectKey, live: &Live, asked: &BTreeSet<ObjectKey>) -> Changes {
     let mut wanted = desired(snapshot, broker);
     if !snapshot.contains(broker) {
@@ -159,7 +159,7 @@ fn change(item: &Item, verdict: &Verdict, steps: &[&Step], ground: &Ground<'_>) 
     Some((change, texts.join(", ")))
 }
 
-/// Why the broker would not do it, as far as it shows from here.
+/// The reason why the broker would not do it, as far as it shows from here.
 fn refusal(operation: &Operation, ground: &Ground<'_>) -> Option<(Change, String)> {
     let vhost = operation.vhost();
     if ground.lacks_vhost(vhost) {

@@ -54,7 +54,7 @@ pub(super) async fn run(args: &PlanArgs, context: &str) -> Result<Changes, Error
     Ok(all)
 }
 
-/// What stands on a broker. On one that does not exist, or will only be started, nothing does.
+/// The objects on a broker. On one that does not exist, or will only be started, there are none.
 async fn see(
     args: &PlanArgs,
     client: &Client,

@@ -22,7 +22,7 @@ pub struct Picture<'a> {
     pub shown: Shown,
     /// By virtual host and name.
     pub backlogs: &'a BTreeMap<(String, String), Backlog>,
-    /// Why the counters could not be read.
+    /// The reason why the counters could not be read.
     pub problem: Option<&'a str>,
     pub amqp: SocketAddr,
     pub http: SocketAddr,

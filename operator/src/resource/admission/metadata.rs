@@ -38,7 +38,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
      must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
      validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// What is wrong with `metadata`.
+/// The faults of `metadata`.
 pub(super) fn check_metadata(metadata: Option<&Value>) -> Vec<Refusal> {
     let Some(metadata) = metadata.and_then(Value::as_object) else {
         return vec![no_name(&Map::new())];
@@ -89,8 +89,8 @@ fn no_name(metadata: &Map<String, Value>) -> Refusal {
     Refusal::required(&["metadata", "name"], why)
 }
 
-/// The entries of a map of texts. Where one is no text, the API server says so in the words of its own language; here it is
-/// said what to do.
+/// The entries of a map of texts. Where one is no text, the API server says so in the words of its own language; here
+/// it is said what to do.
 fn texts<'a>(metadata: &'a Map<String, Value>, field: &str, refusals: &mut Vec<Refusal>) -> Vec<(&'a str, &'a str)> {
     let entries = match metadata.get(field) {
         None | Some(Value::Null) => return Vec::new(),
@@ -126,7 +126,7 @@ fn is_label(name: &str) -> bool {
         && name.bytes().all(|byte| inner(byte) || byte == b'-')
 }
 
-/// What is wrong with the key of a label or an annotation; annotations may have capitals in the prefix.
+/// The faults of the key of a label or an annotation; annotations may have capitals in the prefix.
 fn qualified_name(key: &str, is_label: bool) -> Vec<String> {
     let (prefix, name) = match key.split_once('/') {
         None => (None, key),

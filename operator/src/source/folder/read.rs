@@ -18,7 +18,7 @@ use crate::resource::{GROUP, Spec, VERSION};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// Where an object is that names no namespace; the same as kubectl's default.
+/// The namespace of an object that names none; the same as kubectl's default.
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// Something that is wrong with a folder of manifests, as one line.
@@ -37,7 +37,7 @@ pub struct Manifest {
     pub spec: Spec,
 }
 
-/// What a folder holds.
+/// The content of a folder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifests {
     pub objects: BTreeMap<ObjectKey, Manifest>,
@@ -46,7 +46,7 @@ pub struct Manifests {
     pub places: BTreeMap<ObjectKey, Place>,
 }
 
-/// Where a resource stands.
+/// The place of a resource in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub file: String,
@@ -72,7 +72,7 @@ pub type Fingerprint = Vec<(PathBuf, Option<SystemTime>, u64)>;
 /// The manifest files at `path`, in the order of their names.
 ///
 /// # Errors
-/// When the folder, or one below it, cannot be read.
+/// The folder, or one below it, cannot be read.
 pub fn files(path: &Path) -> Result<Fingerprint, Problem> {
     let mut found = Vec::new();
     let meta = fs::metadata(path).map_err(|error| problem(path, reading(&error)))?;

@@ -13,7 +13,7 @@ use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Sn
 use crate::resource::Spec;
 use crate::source::kubernetes::status::Status;
 
-/// What a write needs to know about an object besides what the pipeline sees.
+/// The part of an object that a write needs besides what the pipeline sees.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Written {
     pub(super) uid: String,
@@ -22,7 +22,7 @@ pub(super) struct Written {
     pub(super) status: Status,
 }
 
-/// What an object that arrived has changed.
+/// The change that an object has made by arriving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing that the pipeline reads.
@@ -139,7 +139,7 @@ impl Cache {
         Change::Relevant
     }
 
-    /// How far a broker is that the operator runs itself; `None` when it does not.
+    /// The progress of a broker that the operator runs itself; `None` when it does not.
     pub(super) fn engine(&mut self, key: &ObjectKey, state: Option<EngineState>) -> Change {
         if self.snapshot.engines.get(key).map(Arc::as_ref) == state.as_ref() {
             return Change::None;
@@ -170,8 +170,8 @@ fn change(old: Option<&AnyObject>, new: &AnyObject) -> Change {
     }
 }
 
-/// Whether `new` is an earlier state of the same object than `known`. Versions of one object can be compared as numbers
-/// (Kubernetes API concepts, "resource versions"); those that are no numbers are taken as they come.
+/// True when `new` is an earlier state of the same object than `known`. Versions of one object can be compared as
+/// numbers (Kubernetes API concepts, "resource versions"); those that are no numbers are taken as they come.
 fn is_older(new: &Written, known: &Written) -> bool {
     let number = |written: &Written| written.resource_version.parse::<u64>().ok();
     match (number(new), number(known)) {

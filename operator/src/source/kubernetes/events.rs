@@ -18,8 +18,8 @@ use crate::resource::{GROUP, VERSION};
 
 /// Events that wait; further ones are dropped: the conditions say the same.
 const WAITING: usize = 1024;
-/// Tokens of the bucket that limits the rate: this many at once, and one more every [`REFILL`]. Ten thousand objects that
-/// become Ready at once must not cost the API server ten thousand more writes.
+/// Tokens of the bucket that limits the rate: this many at once, and one more every [`REFILL`]. Ten thousand objects
+/// that become Ready at once must not cost the API server ten thousand more writes.
 const BURST: u32 = 100;
 const REFILL: Duration = Duration::from_millis(100);
 /// Longest note the API accepts, in bytes.

@@ -18,7 +18,7 @@ use super::pauses::{Pauses, said};
 use crate::object::ConnectionError;
 use crate::source::dereference::{self, SecretData};
 
-/// How long a first answer of the API server is waited for.
+/// Longest wait for a first answer of the API server.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 type Name = (String, String);

@@ -20,7 +20,7 @@ pub(super) const WRITERS: usize = 32;
 /// Locks that keep the writes of one object in order; objects share them by hash.
 const TURNS: usize = 256;
 
-/// What all tasks of this source share.
+/// The parts that all tasks of this source share.
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) metrics: Metrics,

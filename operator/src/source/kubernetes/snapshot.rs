@@ -23,7 +23,7 @@ const PAGE: u32 = 500;
 /// The resources in `namespaces`, and `brokers` wherever they are. What does not exist is left out.
 ///
 /// # Errors
-/// What the API server, or the way to it, says.
+/// The words of the API server, or of the way to it.
 pub async fn snapshot(
     client: &Client,
     namespaces: &BTreeSet<String>,
@@ -71,7 +71,7 @@ fn take(cache: &mut Cache, kind: Kind, object: DynamicObject) {
     }
 }
 
-/// How a broker is reached, by its Secrets as they stand now.
+/// The connection to a broker, by its Secrets as they stand now.
 ///
 /// # Errors
 /// See [`ConnectionError`].

@@ -24,7 +24,7 @@ use crate::object::{ConditionStatus, Kind, Object, ObjectKey, Reason, StatusRepo
 use crate::resource::{BrokerSpec, NamespacesFrom};
 use crate::source::dereference::referenced;
 
-/// How far the reading of a kind has come.
+/// The progress of reading a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Unread,
@@ -34,8 +34,8 @@ pub(super) enum Progress {
     Read,
 }
 
-/// How long the API server must deny that a kind exists until that is believed: it does so too for a moment after its
-/// own start.
+/// Time for which the API server must deny that a kind exists until that is believed: it does so too for a moment after
+/// its own start.
 const DENIAL: Duration = Duration::from_secs(10);
 
 /// Follows one kind for ever.

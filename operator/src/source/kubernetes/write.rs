@@ -30,14 +30,14 @@ use crate::source::seam::SourceError;
 const REQUEST: Duration = Duration::from_secs(10);
 /// First and longest pause before a status is written again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// How often a finalizer patch is repeated because another client has written in between.
+/// Attempts at a finalizer patch while other clients write in between.
 const CONFLICTS: usize = 5;
 
 fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
     Api::namespaced_with(shared.client.clone(), &key.namespace, &key.kind.api_resource())
 }
 
-/// What came of a request.
+/// The outcome of a request.
 enum Answer {
     Done,
     /// The object is gone, or another one has its name.

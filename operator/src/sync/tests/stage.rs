@@ -28,7 +28,7 @@ pub(super) struct Shelf {
     pub(super) password: Mutex<String>,
     /// The Secret is missing, and it takes a while to find that out.
     pub(super) absent: AtomicBool,
-    /// How often it was found missing.
+    /// Times it was found missing.
     pub(super) missed: AtomicUsize,
 }
 
