@@ -7,21 +7,6 @@ pub(crate) const KNOWN: &[(&str, &[(&str, &str)])] = &[
         &[
             // access
             ("access::users", "access"),
-            // admin
-            ("admin::bindings", "admin"),
-            ("admin::channels", "admin"),
-            ("admin::connections", "admin"),
-            ("admin::consumers", "admin"),
-            ("admin::definitions", "admin"),
-            ("admin::exchanges", "admin"),
-            ("admin::health", "admin"),
-            ("admin::messages", "admin"),
-            ("admin::nodes", "admin"),
-            ("admin::overview", "admin"),
-            ("admin::queues", "admin"),
-            ("admin::scrape", "admin"),
-            ("admin::users", "admin"),
-            ("admin::vhosts", "admin"),
             // exchange
             ("exchange::direct", "exchange"),
             ("exchange::fanout", "exchange"),

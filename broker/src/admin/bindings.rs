@@ -5,10 +5,12 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::json::{Object, quoted, unquoted};
+use super::http::{Parameters, aside, ok};
+use super::json::{self, Object, quoted, unquoted};
+use super::login::{Gate, Login};
 use super::names::{self, from_url};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, json, ok, vhost_of_change};
+use super::state::Admin;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
@@ -184,7 +186,7 @@ async fn bind(
     Path((vhost, source, kind, destination)): Ends,
     body: Bytes,
 ) -> Result<Response> {
-    let vhost = vhost_of_change(&admin, &vhost)?;
+    let vhost = admin.vhost_of_change(&vhost)?;
     let scope = ends(&source, &kind, &destination)?;
     let fields = Fields::parse(&body)?;
     let (Some(source), Some((destination_kind, name))) = (scope.source, scope.destination) else {

@@ -4,9 +4,11 @@
 
 use super::consumers;
 use super::error::{Failure, Result};
-use super::json::Object;
+use super::http::{Parameters, aside};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, json};
+use super::state::Admin;
 use crate::clients::{ChannelInfo, ConnectionInfo};
 use crate::queue::consumers::ChannelId;
 use axum::Router;

@@ -2,10 +2,14 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's connection objects; a close is passed on to the connection itself.
 
+use super::channels;
 use super::error::{Failure, Result};
-use super::json::Object;
+use super::http::{Parameters, aside, ok};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, channels, json, millis, ok};
+use super::state::Admin;
+use super::time::millis;
 use crate::clients::ConnectionInfo;
 use axum::Router;
 use axum::extract::{self, Path};

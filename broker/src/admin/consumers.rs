@@ -3,9 +3,11 @@
 //! Comes in: the consumers of queues, copied under their locks. Goes out: RabbitMQ's consumer objects.
 
 use super::error::Result;
+use super::http::{Parameters, aside};
 use super::json::Object;
+use super::login::{Gate, Login};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside};
+use super::state::Admin;
 use crate::queue::Queue;
 use crate::queue::consumers::ChannelId;
 use axum::Router;

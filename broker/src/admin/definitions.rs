@@ -3,8 +3,10 @@
 //! Comes in: requests. Goes out: RabbitMQ's definitions. Loading them is not part of this version: POST answers 405.
 
 use super::error::Result;
-use super::json::{Array, Object};
-use super::{Gate, Login, Parameters, aside, json, users};
+use super::http::{Parameters, aside};
+use super::json::{self, Array, Object};
+use super::login::{Gate, Login};
+use super::users;
 use crate::exchange::binding::Binding;
 use crate::metrics::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::vhost::Vhost;

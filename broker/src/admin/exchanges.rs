@@ -2,12 +2,15 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's exchange objects; changes through `vhost`, answered when they are durable.
 
+use super::bindings;
 use super::body::{Fields, short};
 use super::error::Result;
-use super::json::Object;
+use super::http::{Parameters, aside, is_true, ok};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::names::{exchange as exchange_named, from_url};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, bindings, is_true, json, ok, vhost_of_change};
+use super::state::Admin;
 use crate::access::INTERNAL_USER;
 use crate::exchange::Definition;
 use crate::vhost::Vhost;
@@ -83,7 +86,7 @@ async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let vhost = vhost_of_change(&admin, &vhost)?;
+    let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = ExchangeDeclare {
         exchange: short(from_url(&name))?,

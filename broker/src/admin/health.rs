@@ -3,7 +3,10 @@
 //! Comes in: nothing. Goes out: 200, or 503 with the reason. Costs next to nothing: for a probe every second.
 
 use super::error::{Failure, Result};
-use super::{Admin, Gate, Login, Open, json, ok, with_status};
+use super::http::{ok, with_status};
+use super::json;
+use super::login::{Gate, Login, Open};
+use super::state::Admin;
 use crate::protocol::Service;
 use axum::Router;
 use axum::extract::Path;

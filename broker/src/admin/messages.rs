@@ -5,9 +5,10 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::json::Object;
+use super::http::ok;
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::names::{self, from_url};
-use super::{Gate, Login, json, ok, vhost_of_change};
 use crate::message::Message;
 use crate::outbox::Work;
 use crate::publish::check::check;
@@ -37,7 +38,7 @@ async fn publish(
     Path((vhost, exchange)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response> {
-    let vhost = vhost_of_change(&admin, &vhost)?;
+    let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["routing_key", "payload", "payload_encoding"])?;
     let message = message(&short(from_url(&exchange))?, &fields)?;
@@ -162,7 +163,7 @@ async fn take(
     Path((vhost, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response> {
-    let vhost = vhost_of_change(&admin, &vhost)?;
+    let vhost = admin.vhost_of_change(&vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
     names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
     let queue = vhost.queue(&short(&name)?, &actor)?;

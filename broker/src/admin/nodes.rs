@@ -3,10 +3,12 @@
 //! Comes in: the node and what the kernel says of this process. Goes out: RabbitMQ's node object.
 
 use super::error::{Failure, Result};
-use super::json::Object;
+use super::http::{Parameters, aside, ok};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::overview::{contexts, exchange_types};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, json, ok};
+use super::state::Admin;
 use crate::metrics::RABBITMQ_VERSION;
 use crate::metrics::usage::Usage;
 use axum::Router;

@@ -3,9 +3,11 @@
 //! Comes in: the node's counters and a snapshot of each queue. Goes out: RabbitMQ's overview object.
 
 use super::error::Result;
-use super::json::Object;
+use super::http::{Parameters, aside, ok};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, json, ok};
+use super::state::Admin;
 use crate::metrics::rates::{self, QueueRates};
 use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;

@@ -2,14 +2,18 @@
 //!
 //! Comes in: requests. Goes out: RabbitMQ's queue objects; changes through `vhost`, answered when they are durable.
 
+use super::bindings;
 use super::body::{Fields, short};
 use super::consumers;
 use super::error::Result;
-use super::json::Object;
+use super::http::{Parameters, aside, is_true};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::names::queue as queue_named;
 use super::overview::{delivery_stats, depth};
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, bindings, date, is_true, json, vhost_of_change};
+use super::state::Admin;
+use super::time::date;
 use crate::metrics::rates::{Backlog, QueueRates};
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
@@ -93,7 +97,7 @@ async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let vhost = vhost_of_change(&admin, &vhost)?;
+    let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = QueueDeclare {
         queue: short(&name)?,

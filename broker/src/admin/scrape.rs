@@ -3,7 +3,9 @@
 //! Comes in: requests. Goes out: what `metrics` writes.
 
 use super::error::{Failure, Result};
-use super::{Gate, Open, Parameters, page};
+use super::http::Parameters;
+use super::login::{Gate, Open};
+use super::page;
 use crate::metrics;
 use axum::Router;
 use axum::extract;

@@ -4,8 +4,11 @@
 //! Comes in: requests. Goes out: RabbitMQ's objects.
 
 use super::error::{Failure, Result};
-use super::json::Object;
-use super::{Admin, Gate, Login, json, nodes, ok};
+use super::http::ok;
+use super::json::{self, Object};
+use super::login::{Gate, Login};
+use super::nodes;
+use super::state::Admin;
 use crate::access::permissions::Right;
 use crate::access::users::{PERMISSIONS, TAGS};
 use crate::vhost::Vhost;

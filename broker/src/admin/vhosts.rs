@@ -3,10 +3,12 @@
 //! Comes in: requests. Goes out: RabbitMQ's vhost objects.
 
 use super::error::Result;
-use super::json::Object;
+use super::http::{Parameters, aside};
+use super::json::{self, Object};
+use super::login::{Gate, Login};
 use super::overview::depth;
 use super::page::Query;
-use super::{Admin, Gate, Login, Parameters, aside, json};
+use super::state::Admin;
 use crate::metrics::rates::QueueRates;
 use crate::vhost::Vhost;
 use axum::Router;

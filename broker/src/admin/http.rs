@@ -1,0 +1,37 @@
+//! The parts of requests and answers that all resources share.
+//!
+//! Comes in: parameters of a URL, JSON. Goes out: answers. Does not know about the broker.
+
+use super::error::{Failure, Result};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use std::collections::HashMap;
+
+/// The parameters of a URL.
+pub type Parameters = axum::extract::Query<HashMap<String, String>>;
+
+/// True for `name=true`.
+pub fn is_true(parameters: &HashMap<String, String>, name: &str) -> bool {
+    parameters.get(name).is_some_and(|value| value == "true")
+}
+
+/// An answer with a JSON body.
+pub fn ok(body: Vec<u8>) -> Response {
+    with_status(StatusCode::OK, body)
+}
+
+/// An answer with a JSON body and another status than 200.
+pub fn with_status(status: StatusCode, body: Vec<u8>) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Work that takes milliseconds (long lists), away from the threads that serve clients.
+///
+/// # Errors
+/// Those of `work`; 500 if it was broken off.
+pub async fn aside(work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) -> Result<Response> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Failure::Internal("the request was broken off".into()))?
+        .map(ok)
+}
