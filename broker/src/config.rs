@@ -1,6 +1,6 @@
 //! Settings, checked.
 //!
-//! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: [`Config`], or one line
+//! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: `Config`, or one line
 //! that names the key, the value and what is allowed. What there is to set stands in `config/table.rs`, once.
 
 mod flags;

@@ -1,6 +1,6 @@
 //! What the pipeline asks of a broker: list everything, carry out operations, tell of changes.
 //!
-//! In: [`Operation`]s. Out: topology, [`Event`]s, and the broker's own words when it refuses.
+//! In: `Operation`s. Out: topology, `Event`s, and the broker's own words when it refuses.
 //! Does not know about resources, sources, or why an operation is wanted.
 
 /// A connection with all its parts.

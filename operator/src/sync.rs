@@ -1,8 +1,8 @@
 //! The pipeline: one loop for each broker, which keeps it in step with the resources that refer to it.
 //!
-//! In: a [`Source`] and a way to connect to brokers. Out: brokers that stand as declared, and statuses.
-//! The steps in order: dereference (source), [`desired`] (pure), [`observe`] (broker), [`difference`] (pure), [`apply`]
-//! (broker), [`report`] (pure), write (source). Does not know about Kubernetes, files, or the wire.
+//! In: a `Source` and a way to connect to brokers. Out: brokers that stand as declared, and statuses.
+//! The steps in order: dereference (source), `desired` (pure), `observe` (broker), `difference` (pure), `apply`
+//! (broker), `report` (pure), write (source). Does not know about Kubernetes, files, or the wire.
 
 mod reconcile;
 

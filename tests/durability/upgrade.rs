@@ -1,6 +1,6 @@
 //! Data directories of each format, kept in `fixtures/`, opened by today's broker: everything is there.
 //!
-//! A fixture is what `kill -9` left of a broker that [`fill`] had worked on. `LEVERET_WRITE_FIXTURE=FILE.tar.gz` keeps
+//! A fixture is what `kill -9` left of a broker that `fill` had worked on. `LEVERET_WRITE_FIXTURE=FILE.tar.gz` keeps
 //! the directory that the test of today's format makes, for a release that changes the format. (`format-2-checkpoint`
 //! is `format-2` after its broker has taken a checkpoint.)
 

@@ -1,7 +1,7 @@
 //! Flux's kustomize-controller, with the Kustomizations of `examples/gitops/flux`.
 //!
 //! In: its program, the example, a test's repository. Out: what commits become, and what the Kustomization says of
-//! them. What fetches from Git (source-controller) is played by [`source`].
+//! them. What fetches from Git (source-controller) is played by `source`.
 
 use std::fs;
 use std::time::{Duration, Instant};

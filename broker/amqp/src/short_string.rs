@@ -1,7 +1,7 @@
 //! Short strings: names, keys and tags of at most 255 octets.
 //!
 //! Comes in: text or octets. Goes out: a value that is cheap to clone and to look up by. This is the only place where
-//! "too long" can arise; everything that holds a [`ShortString`] can be encoded.
+//! "too long" can arise; everything that holds a `ShortString` can be encoded.
 //! Does not know about what the name stands for, nor about UTF-8: RabbitMQ compares names octet by octet.
 
 use std::borrow::{Borrow, Cow};

@@ -1,6 +1,6 @@
 //! JSON as the HTTP API writes and reads it: straight into a buffer, without a tree in between, because lists are long.
 //!
-//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes; field tables. A [`Columns`] leaves out what the
+//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes; field tables. A `Columns` leaves out what the
 //! client didn't ask for. Pure. Does not know about queues or HTTP.
 
 use leveret_amqp::{FieldTable, FieldValue, ShortString};

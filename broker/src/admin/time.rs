@@ -1,6 +1,6 @@
 //! Times as RabbitMQ writes them.
 //!
-//! Pure, but for the clock of [`date`].
+//! Pure, but for the clock of `date`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -2,7 +2,7 @@
 //! first, in turn within a priority.
 //!
 //! Comes in: consumers, messages to be assigned, credit. Goes out: the index of the consumer whose turn it is.
-//! Does not know about channels: a consumer's client is a [`Subscriber`].
+//! Does not know about channels: a consumer's client is a `Subscriber`.
 
 use super::entry::Entry;
 use super::subscriber::{Allowance, Subscriber};

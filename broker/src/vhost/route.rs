@@ -1,7 +1,7 @@
 //! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where nothing matches.
 //!
 //! Comes in: an exchange, a routing key and, if asked for, headers. Goes out: each queue once. Routes that depend on the key alone
-//! are kept by [`RouteCache`], so that a message of a known key costs a look-up, not a walk.
+//! are kept by `RouteCache`, so that a message of a known key costs a look-up, not a walk.
 
 use super::state::{Topology, Vhost};
 use crate::access::Actor;

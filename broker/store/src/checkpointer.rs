@@ -6,7 +6,7 @@
 //!    yet: they are waited for.
 //! 2. Each queue is asked for its messages. Its state may be ahead of the position, never behind: reading the log from the
 //!    position on over such a state gives the same as over the exact one, since every record says what is, not what changes.
-//! 3. Changes that the states show may not be appended yet: they are waited for ([`crate::Handle::under_way`]). Once all that is
+//! 3. Changes that the states show may not be appended yet: they are waited for (`crate::Handle::under_way`). Once all that is
 //!    appended is durable, the checkpoint may be.
 //! 4. Pages first, then the file that refers to them. Places of pages that the checkpoint before referred to are free from here on.
 //!

@@ -1,6 +1,6 @@
 //! What can go wrong in the store, each with the place and what to do about it.
 //!
-//! In: failures met by the other modules. Out: one [`Error`]. Does not know about reply codes or exit codes.
+//! In: failures met by the other modules. Out: one `Error`. Does not know about reply codes or exit codes.
 
 use std::io;
 use std::path::{Path, PathBuf};

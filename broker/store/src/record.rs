@@ -1,6 +1,6 @@
 //! On-disk records: bytes to values and back. `README.md` has the table of bytes.
 //!
-//! In: the body of a record. Out: a borrowed [`Record`]. Does not know about files, batches or threads.
+//! In: the body of a record. Out: a borrowed `Record`. Does not know about files, batches or threads.
 
 use crate::ids::{MessageId, QueueId};
 use crate::stored::{Destination, Live};

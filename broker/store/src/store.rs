@@ -1,6 +1,6 @@
 //! The store: opens the directory, runs the threads, hands out handles.
 //!
-//! In: options, a file system, callbacks. Out: [`Store`], [`Handle`], what was recovered. Does not know about record bytes.
+//! In: options, a file system, callbacks. Out: `Store`, `Handle`, what was recovered. Does not know about record bytes.
 
 use crate::batch::Batch;
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! Where a broker is and who connects, from a URI.
 //!
-//! In: `amqp://USER:PASSWORD@HOST:PORT/VHOST`. Out: [`Address`]. Does not connect.
+//! In: `amqp://USER:PASSWORD@HOST:PORT/VHOST`. Out: `Address`. Does not connect.
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 

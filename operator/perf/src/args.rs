@@ -1,6 +1,6 @@
 //! The flags of `leveret perf`, named as RabbitMQ PerfTest names them where they mean the same.
 //!
-//! In: the command line. Out: [`PerfArgs`]; `load` checks how they fit together. Does not know about AMQP.
+//! In: the command line. Out: `PerfArgs`; `load` checks how they fit together. Does not know about AMQP.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! A load from start to end: the event loops run, this watches them.
 //!
-//! In: a load. Out: [`Figures`], and a line now and then. Ends by time, by counts, or when it is interrupted.
+//! In: a load. Out: `Figures`, and a line now and then. Ends by time, by counts, or when it is interrupted.
 
 use std::pin::pin;
 use std::sync::Arc;

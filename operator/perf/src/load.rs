@@ -1,6 +1,6 @@
 //! What a load is made of, checked as a whole.
 //!
-//! In: flags. Out: [`Load`], which can be carried out, or the flag that does not fit. Does not connect.
+//! In: flags. Out: `Load`, which can be carried out, or the flag that does not fit. Does not connect.
 
 use std::time::Duration;
 

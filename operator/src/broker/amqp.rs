@@ -1,6 +1,6 @@
 //! Carries out operations by AMQP: pipelined over a few channels, one connection per virtual host.
 //!
-//! In: [`Operation`]s. Out: for each one whether the broker did it, or its reply code and text.
+//! In: `Operation`s. Out: for each one whether the broker did it, or its reply code and text.
 //! Does not know about HTTP, events, or why an operation is wanted.
 
 use std::collections::{BTreeMap, VecDeque};

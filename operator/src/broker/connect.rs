@@ -1,6 +1,6 @@
 //! Makes one live connection to a broker out of its three edges: operations, lists, events.
 //!
-//! In: [`Connection`]. Out: [`Live`], a [`Client`]. Does not know about resources or what is wanted.
+//! In: `Connection`. Out: `Live`, a `Client`. Does not know about resources or what is wanted.
 
 use std::sync::Arc;
 

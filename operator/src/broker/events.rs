@@ -1,6 +1,6 @@
 //! Hears of changes on a broker, by the topic exchange `amq.rabbitmq.event`.
 //!
-//! In: an AMQP connection to the default virtual host. Out: [`Event`]s, in order, the last of which is [`Event::Lost`].
+//! In: an AMQP connection to the default virtual host. Out: `Event`s, in order, the last of which is `Event::Lost`.
 //! Where the broker has no such exchange (RabbitMQ without the plugin `rabbitmq_event_exchange`) only `Lost` comes.
 //! Does not know about what is wanted, or what a change means for it.
 

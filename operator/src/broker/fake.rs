@@ -1,6 +1,6 @@
 //! A broker in memory, for tests of the loop: it does what RabbitMQ does, counts what it is asked, and fails on demand.
 //!
-//! In: [`Operation`]s. Out: answers, events. Does not know about resources.
+//! In: `Operation`s. Out: answers, events. Does not know about resources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Lists what stands on a broker, and changes what AMQP cannot, by RabbitMQ's management HTTP API.
 //!
-//! In: the address, user and password; [`Request`]s. Out: [`Topology`], [`About`], and whether the broker did it.
+//! In: the address, user and password; `Request`s. Out: `Topology`, `About`, and whether the broker did it.
 //! Does not know about AMQP, resources, or what is wanted.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A live broker by its address: for commands that look at it once.
 //!
-//! In: flags. Out: [`Management`], and everything that stands on the broker. Does not know about resources or what is
+//! In: flags. Out: `Management`, and everything that stands on the broker. Does not know about resources or what is
 //! wanted.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! An object that is made for a broker: its kind, and a manifest to apply.
 //!
-//! In: metadata and what a kind has besides. Out: [`Child`]. Does not know about what is in a manifest.
+//! In: metadata and what a kind has besides. Out: `Child`. Does not know about what is in a manifest.
 
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;

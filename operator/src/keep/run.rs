@@ -1,6 +1,6 @@
 //! (client) Keeps all brokers that the operator runs: a pass over a broker when it or one of its objects has changed.
 //!
-//! In: the source's `Broker`s, and changes of what was made for them. Out: objects as declared, and an [`EngineState`]
+//! In: the source's `Broker`s, and changes of what was made for them. Out: objects as declared, and an `EngineState`
 //! for each broker. Nothing is watched before there is a broker to run. Does not know about what the objects are.
 
 use std::collections::BTreeMap;

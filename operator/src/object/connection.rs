@@ -1,6 +1,6 @@
 //! How a broker is reached: addresses, credentials, certificates.
 //!
-//! In: the outcome of dereferencing a `Broker`. Out: [`Connection`], or why there is none.
+//! In: the outcome of dereferencing a `Broker`. Out: `Connection`, or why there is none.
 //! Does not know about sockets.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The name of a resource: kind, namespace and name.
 //!
-//! In: nothing. Out: [`Kind`] and [`ObjectKey`], which everything else names resources by.
+//! In: nothing. Out: `Kind` and `ObjectKey`, which everything else names resources by.
 //! Does not know about specs.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! A resource: its spec, and everything about it that is not its spec.
 //!
-//! In: what a source has read. Out: [`Object`] with its [`Meta`], and the finalizer and annotations that mean
+//! In: what a source has read. Out: `Object` with its `Meta`, and the finalizer and annotations that mean
 //! something. Does not know about the spec's type.
 
 use std::collections::BTreeMap;

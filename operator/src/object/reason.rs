@@ -1,6 +1,6 @@
 //! The words of conditions and events: a status, and the closed list of reasons.
 //!
-//! In: nothing. Out: [`ConditionStatus`] and [`Reason`]. Does not know about what led to them.
+//! In: nothing. Out: `ConditionStatus` and `Reason`. Does not know about what led to them.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The whole status of one resource, on its way back to the source.
 //!
-//! In: what came of a resource. Out: [`StatusReport`]. Does not know about how a status is written.
+//! In: what came of a resource. Out: `StatusReport`. Does not know about how a status is written.
 
 use serde_json::Value;
 

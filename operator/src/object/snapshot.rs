@@ -1,6 +1,6 @@
 //! All resources at one time.
 //!
-//! In: the objects that a source has read. Out: [`Snapshot`], cheap to clone and to look things up in.
+//! In: the objects that a source has read. Out: `Snapshot`, cheap to clone and to look things up in.
 //! Does not know about where they were read.
 
 use std::collections::BTreeMap;

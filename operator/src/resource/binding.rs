@@ -1,6 +1,6 @@
 //! `Binding`: what routes messages from an exchange to a queue or to another exchange.
 //!
-//! In: the manifest. Out: [`BindingSpec`]. Does not know about what the broker makes of it.
+//! In: the manifest. Out: `BindingSpec`. Does not know about what the broker makes of it.
 
 use std::collections::BTreeMap;
 

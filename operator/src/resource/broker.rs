@@ -1,6 +1,6 @@
 //! `Broker`: where queues, exchanges and bindings are, and how to get in.
 //!
-//! In: the manifest. Out: [`BrokerSpec`]. Does not know about connections; Secrets are only named here.
+//! In: the manifest. Out: `BrokerSpec`. Does not know about connections; Secrets are only named here.
 
 use std::collections::BTreeMap;
 

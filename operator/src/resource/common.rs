@@ -1,6 +1,6 @@
 //! The parts of a spec that several kinds share.
 //!
-//! In: the manifest. Out: [`BrokerRef`], policies, defaults, and what every kind says of itself ([`Specifies`]).
+//! In: the manifest. Out: `BrokerRef`, policies, defaults, and what every kind says of itself (`Specifies`).
 //! Does not know about the kinds.
 
 use schemars::JsonSchema;

@@ -1,6 +1,6 @@
 //! `Exchange`: an exchange on a broker.
 //!
-//! In: the manifest. Out: [`ExchangeSpec`]. Does not know about what the broker makes of it.
+//! In: the manifest. Out: `ExchangeSpec`. Does not know about what the broker makes of it.
 
 use std::collections::BTreeMap;
 

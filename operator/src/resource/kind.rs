@@ -1,6 +1,6 @@
 //! The list of kinds: what has one part for each of them is made from it.
 //!
-//! In: the specs. Out: [`Kind`], [`Spec`] and the CRDs; elsewhere whatever [`each_kind`] is given to.
+//! In: the specs. Out: `Kind`, `Spec` and the CRDs; elsewhere whatever `each_kind` is given to.
 //! Does not know about what the kinds mean.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -1,6 +1,6 @@
 //! `Queue`: a queue on a broker.
 //!
-//! In: the manifest. Out: [`QueueSpec`]. Does not know about what the broker makes of it.
+//! In: the manifest. Out: `QueueSpec`. Does not know about what the broker makes of it.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! `Vhost`: a virtual host on a broker.
 //!
-//! In: the manifest. Out: [`VhostSpec`]. Does not know about what the broker makes of it.
+//! In: the manifest. Out: `VhostSpec`. Does not know about what the broker makes of it.
 
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -1,6 +1,6 @@
 //! (client) Step "dereference": from a Broker and its Secrets to a connection.
 //!
-//! In: a [`BrokerSpec`] and something that looks Secrets up by name. Out: a [`Connection`], or what is missing.
+//! In: a `BrokerSpec` and something that looks Secrets up by name. Out: a `Connection`, or what is missing.
 //! Does not know about brokers on the wire, nor where Secrets come from.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! A folder of manifests as the source of resources, and a place in memory for their status.
 //!
-//! In: YAML files, read again when they change. Out: the same [`Snapshot`] that a cluster would give.
+//! In: YAML files, read again when they change. Out: the same `Snapshot` that a cluster would give.
 //! Does not know about brokers beyond the one address that all resources lead to, nor how statuses are shown.
 
 /// The manifests of a folder.

@@ -1,6 +1,6 @@
 //! (client) Source "Kubernetes": the custom resources of a cluster, or of some of its namespaces.
 //!
-//! In: watches of the API server. Out: the [`Snapshot`], and writes of status and finalizers.
+//! In: watches of the API server. Out: the `Snapshot`, and writes of status and finalizers.
 //! Does not know about brokers or the pipeline.
 
 /// One reading, for `leveret plan`.

@@ -1,6 +1,6 @@
 //! Step 5 (broker): carries out a plan, phase by phase, and says how each resource came out of it.
 //!
-//! In: [`Plan`]. Out: [`Applied`], and [`Observed`] moved on. Does not know about sources, back-off, or statuses.
+//! In: `Plan`. Out: `Applied`, and `Observed` moved on. Does not know about sources, back-off, or statuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 

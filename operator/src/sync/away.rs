@@ -1,6 +1,6 @@
 //! Why a broker is not connected, and under which addresses it is when it is.
 //!
-//! In: what went wrong. Out: [`Away`], with what other resources are told of it. Does not know about attempts.
+//! In: what went wrong. Out: `Away`, with what other resources are told of it. Does not know about attempts.
 
 use crate::broker::Error;
 use crate::object::{ConnectionError, ObjectKey, Reason};

@@ -1,6 +1,6 @@
 //! Step 2 (pure): what should stand on one broker, and which resource owns what.
 //!
-//! In: the [`Snapshot`] and the broker. Out: [`Desired`], one [`Item`] for each resource that refers to the broker.
+//! In: the `Snapshot` and the broker. Out: `Desired`, one `Item` for each resource that refers to the broker.
 //! Does not know about what stands on the broker, or how anything gets there.
 
 use std::collections::{BTreeMap, BTreeSet};

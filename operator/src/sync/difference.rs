@@ -1,6 +1,6 @@
 //! Step 4 (pure): what must be done so that the broker stands as desired, and what cannot be done.
 //!
-//! In: [`Desired`], the observed [`Topology`], and what each resource owns. Out: [`Plan`], with its steps in the order
+//! In: `Desired`, the observed `Topology`, and what each resource owns. Out: `Plan`, with its steps in the order
 //! in which they must happen. Does not know about calls, failures, or statuses.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Step 3 (pure part): what is known to stand on the broker, kept fresh by events.
 //!
-//! In: lists and [`Event`]s. Out: [`Observed`]. Does not know about resources or what is wanted.
+//! In: lists and `Event`s. Out: `Observed`. Does not know about resources or what is wanted.
 
 use std::collections::BTreeSet;
 

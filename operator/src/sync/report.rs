@@ -1,6 +1,6 @@
 //! Step 6 (pure): what a user is told of a resource.
 //!
-//! In: what came out for an [`Item`]. Out: its [`StatusReport`], as kstatus reads conditions.
+//! In: what came out for an `Item`. Out: its `StatusReport`, as kstatus reads conditions.
 //! Does not know about where statuses are written.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! What the loops of all brokers share: the source, the way to connect, settings, and the sums of resources.
 //!
-//! In: settings. Out: [`Shared`]. Does not know about the loops.
+//! In: settings. Out: `Shared`. Does not know about the loops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

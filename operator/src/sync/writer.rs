@@ -1,6 +1,6 @@
 //! Takes statuses to the source without holding up the loop; of several for one resource only the last counts.
 //!
-//! In: [`StatusReport`]s. Out: calls of [`Source::write_status`], one at a time. Does not know about what they say.
+//! In: `StatusReport`s. Out: calls of `Source::write_status`, one at a time. Does not know about what they say.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The arguments of a declaration, in a form in which equal means equal to a broker.
 //!
-//! In: JSON tables. Out: [`Arguments`]. Does not know about which arguments there are.
+//! In: JSON tables. Out: `Arguments`. Does not know about which arguments there are.
 
 use std::collections::BTreeMap;
 

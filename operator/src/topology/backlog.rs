@@ -1,6 +1,6 @@
 //! How much waits in a queue, how fast it comes and goes, and when it will be empty.
 //!
-//! In: a row of `GET /api/queues`. Out: [`Backlog`]. Does not know about HTTP, resources, or how it is shown.
+//! In: a row of `GET /api/queues`. Out: `Backlog`. Does not know about HTTP, resources, or how it is shown.
 
 use std::time::Duration;
 

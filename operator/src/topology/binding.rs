@@ -1,6 +1,6 @@
 //! Bindings: from an exchange to a queue or to another exchange.
 //!
-//! In: the spec of a Binding, rows of `GET /api/bindings`. Out: [`BindingDefinition`].
+//! In: the spec of a Binding, rows of `GET /api/bindings`. Out: `BindingDefinition`.
 //! Does not know about what exchanges and queues are declared with, or the wire.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Everything that is asked of one kind of object on a broker: by the steps of the pipeline, and by the commands.
 //!
-//! In: a spec, or a row of the management API. Out: identity, differences, requests and words, by [`Declare`].
+//! In: a spec, or a row of the management API. Out: identity, differences, requests and words, by `Declare`.
 //! Does not know about the kinds.
 
 use std::collections::BTreeSet;

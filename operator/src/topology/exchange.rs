@@ -1,6 +1,6 @@
 //! Exchanges: what they are declared with, and what there is to say of them.
 //!
-//! In: the spec of an Exchange, rows of `GET /api/exchanges`. Out: [`ExchangeDefinition`].
+//! In: the spec of an Exchange, rows of `GET /api/exchanges`. Out: `ExchangeDefinition`.
 //! Does not know about queues, bindings, or the wire.
 
 use serde::Deserialize;

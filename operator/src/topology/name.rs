@@ -1,6 +1,6 @@
 //! Names of objects on a broker, and the words for them.
 //!
-//! In: nothing. Out: [`Name`], [`Target`]. Does not know about definitions, or what a name is wanted for.
+//! In: nothing. Out: `Name`, `Target`. Does not know about definitions, or what a name is wanted for.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Objects with a name: all kinds but the binding.
 //!
-//! In: a [`Definition`] and a [`Name`]. Out: [`Named`], which answers for both. Does not know about the kinds.
+//! In: a `Definition` and a `Name`. Out: `Named`, which answers for both. Does not know about the kinds.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -1,6 +1,6 @@
 //! Queues: what they are declared with, and what there is to say of them.
 //!
-//! In: the spec of a Queue, rows of `GET /api/queues`. Out: [`QueueDefinition`], and the backlog in a row.
+//! In: the spec of a Queue, rows of `GET /api/queues`. Out: `QueueDefinition`, and the backlog in a row.
 //! Does not know about exchanges, bindings, or the wire.
 
 use serde::Deserialize;

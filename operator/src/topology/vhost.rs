@@ -1,6 +1,6 @@
 //! Virtual hosts: what they are declared with, and what there is to say of them.
 //!
-//! In: the spec of a Vhost, rows of `GET /api/vhosts`. Out: [`VhostDefinition`], and requests to the management API:
+//! In: the spec of a Vhost, rows of `GET /api/vhosts`. Out: `VhostDefinition`, and requests to the management API:
 //! AMQP has no method for it. Does not know about what stands in a virtual host.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Single properties from the raw octets.
 //!
 //! Comes in: property flags and list as they stand in a content header. Goes out: one property, by walking over those
-//! before it; `None` if it is not set, or the octets end too early (which [`validate`] reports).
+//! before it; `None` if it is not set, or the octets end too early (which `validate` reports).
 //! Does not know about what a property means.
 
 use crate::error::DecodeError;

@@ -1,6 +1,6 @@
 //! Test double of a disk: knows which bytes and names would survive a crash, and fails when told to.
 //!
-//! In: the calls of [`Fs`] and [`File`], orders to fail. Out: after [`FaultyFs::crash`] a new file system with what survived.
+//! In: the calls of `Fs` and `File`, orders to fail. Out: after `FaultyFs::crash` a new file system with what survived.
 //! Does not know about the log.
 
 use super::{File, Fs};

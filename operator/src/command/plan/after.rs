@@ -1,6 +1,6 @@
 //! (pure) The resources as they would be after an apply.
 //!
-//! In: manifests, and the resources that are there. Out: a [`Snapshot`]. Does not know about brokers.
+//! In: manifests, and the resources that are there. Out: a `Snapshot`. Does not know about brokers.
 
 use std::collections::BTreeMap;
 

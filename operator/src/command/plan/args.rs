@@ -1,6 +1,6 @@
 //! Flags of `leveret plan`, and why there is no plan.
 //!
-//! In: the command line. Out: [`PlanArgs`]. Does not know about how a plan is made.
+//! In: the command line. Out: `PlanArgs`. Does not know about how a plan is made.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! (pure) What would change on a broker, and how that is told.
 //!
-//! In: the resources after an apply, and a broker as it stands. Out: [`Changes`], a line for each.
+//! In: the resources after an apply, and a broker as it stands. Out: `Changes`, a line for each.
 //! Does not know about where either comes from. The steps are the pipeline's own: desired, difference.
 
 use std::collections::{BTreeMap, BTreeSet};

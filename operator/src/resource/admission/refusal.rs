@@ -1,6 +1,6 @@
 //! One thing that is wrong with a manifest: where, and what, in the words of the API server.
 //!
-//! In: paths and values. Out: [`Refusal`]. Does not know about schemas.
+//! In: paths and values. Out: `Refusal`. Does not know about schemas.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Reads the manifests of a folder.
 //!
-//! In: a folder, or one file. Out: typed resources, or every [`Problem`] with its place. Does not know about brokers,
+//! In: a folder, or one file. Out: typed resources, or every `Problem` with its place. Does not know about brokers,
 //! what was read before, or what happens to the resources.
 
 use std::collections::BTreeMap;

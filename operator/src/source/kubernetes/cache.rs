@@ -1,6 +1,6 @@
 //! What the API server has, as far as it matters here: specs for the pipeline, and what a write needs.
 //!
-//! In: objects as watches and writes give them. Out: the [`Snapshot`], and whether it changed.
+//! In: objects as watches and writes give them. Out: the `Snapshot`, and whether it changed.
 //! Does not know about a Kubernetes client.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

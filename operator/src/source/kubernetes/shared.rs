@@ -1,6 +1,6 @@
 //! What all tasks of this source share: the client, the cache, and what keeps writes in order.
 //!
-//! In: a client. Out: [`Shared`]. Does not know about what is read or written.
+//! In: a client. Out: `Shared`. Does not know about what is read or written.
 
 use std::collections::HashMap;
 use std::sync::Once;

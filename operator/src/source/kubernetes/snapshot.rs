@@ -1,6 +1,6 @@
 //! The resources of some namespaces as they stand now, without following them.
 //!
-//! In: a client, and what to look at. Out: a [`Snapshot`], and connections of its brokers.
+//! In: a client, and what to look at. Out: a `Snapshot`, and connections of its brokers.
 //! Does not know about watches, or what the snapshot is for.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! (pure) Step "status": what is written into a resource, and what its conditions looked like before.
 //!
-//! In: a [`StatusReport`] and the status that stands in the resource. Out: the status to write, if it differs, and the
+//! In: a `StatusReport` and the status that stands in the resource. Out: the status to write, if it differs, and the
 //! transition worth a Kubernetes event. Does not know about a Kubernetes client.
 
 use serde::{Deserialize, Serialize};
