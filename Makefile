@@ -2,7 +2,8 @@
 .PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood image reproducible e2e \
   gitops grow figures dist cluster cluster-down
 
-RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release
+BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
+RELEASE = $(BUILT)/release
 
 build:            # the programs, optimised
 	cargo build --release --workspace --bins
@@ -21,8 +22,11 @@ crds:             # write crds/ from the Rust types
 	cargo run --quiet -p leveret-operator -- crd --output crds
 	cp crds/*.yaml charts/leveret/crds/
 
-demo: build       # a tour: broker, topology, messages, a repair
-	bash examples/demo.sh
+demo:             # a tour: broker, topology, messages, a repair; the programs are built for it with little optimisation
+	@echo "make demo: builds the broker and the operator (the first time about four minutes on two cores; crates are downloaded),"
+	@echo "then shows them at work for half a minute on ports 5672 and 15672 of this machine, and ends by itself."
+	cargo build --profile demo -p leveret-broker -p leveret-operator --bin leveret-broker --bin leveret
+	BIN=$(BUILT)/demo bash examples/demo.sh
 
 bench:            # all loads, beside RabbitMQ, into docs/performance.md; needs root. BENCH_SECS, SCENARIOS: tests/load/bench.py
 	python3 tests/load/bench.py

@@ -205,7 +205,7 @@ fn the_demo_ends_by_itself_with_a_summary() {
             .expect("make runs"),
     );
     assert!(
-        dry.contains("cargo build --release") && dry.contains("examples/demo.sh"),
+        dry.contains("cargo build --profile demo") && dry.contains("examples/demo.sh"),
         "{dry}"
     );
 }
