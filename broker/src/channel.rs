@@ -90,7 +90,7 @@ impl Channel {
             return Err(Error::Precondition("cannot switch from tx to confirm mode".into()));
         }
         self.confirms.get_or_insert_with(Confirms::default);
-        self.publish_info();
+        self.update_info();
         if !no_wait {
             self.reply(peer, turn, ConfirmSelectOk {});
         }

@@ -3,6 +3,7 @@
 //! Comes in: connections and channels as they open and close. Goes out: shared records of them, updated in place.
 //! Does not know about channels' work, sockets or the HTTP API.
 
+use crate::config::Limits;
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
@@ -29,12 +30,8 @@ pub struct ConnectionInfo {
     pub connected_at: SystemTime,
     /// The client's description of itself.
     pub client_properties: FieldTable,
-    /// As agreed at connection.tune.
-    pub frame_max: u32,
-    /// As agreed at connection.tune.
-    pub channel_max: u16,
-    /// As agreed at connection.tune, seconds.
-    pub heartbeat_seconds: u16,
+    /// Limits agreed at connection.tune.
+    pub tuned: Limits,
     /// Its channels by number.
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
     /// Queues that go with it.
@@ -178,14 +175,16 @@ impl ChannelInfo {
 pub struct Opened {
     /// The client.
     pub client: Client,
-    /// User and mechanism.
-    pub login: (String, String),
+    /// The user.
+    pub user: String,
+    /// The mechanism of the login.
+    pub mechanism: String,
     /// Its vhost.
     pub vhost: String,
     /// The client's description of itself.
     pub client_properties: FieldTable,
-    /// Frame size, channels, heartbeat as agreed.
-    pub tuned: (u32, u16, u16),
+    /// Limits as agreed.
+    pub tuned: Limits,
 }
 
 impl ConnectionInfo {
@@ -241,14 +240,12 @@ impl Registry {
         let info = Arc::new(ConnectionInfo {
             id,
             client: opened.client,
-            user: opened.login.0,
-            mechanism: opened.login.1,
+            user: opened.user,
+            mechanism: opened.mechanism,
             vhost: opened.vhost,
             connected_at: SystemTime::now(),
             client_properties: opened.client_properties,
-            frame_max: opened.tuned.0,
-            channel_max: opened.tuned.1,
-            heartbeat_seconds: opened.tuned.2,
+            tuned: opened.tuned,
             channels: Mutex::default(),
             exclusive_queues: Mutex::default(),
             octets: Octets::default(),

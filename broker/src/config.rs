@@ -75,14 +75,14 @@ pub struct Listen {
     pub defaults: bool,
 }
 
-/// Limits that clients are told at connection.tune.
+/// Limits of a connection, as offered or agreed at connection.tune.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Largest frame, bytes; 0 is no limit.
     pub frame_max: u32,
     /// Highest channel number; 0 is no limit but that of the protocol.
     pub channel_max: u16,
-    /// Heartbeat that the broker suggests, seconds; 0 is none.
+    /// Heartbeat, seconds; 0 is none.
     pub heartbeat_seconds: u16,
 }
 

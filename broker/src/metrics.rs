@@ -192,7 +192,7 @@ fn churn(node: &Node, text: &mut Text) {
 }
 
 fn process(node: &Node, usage: &Usage, text: &mut Text) {
-    let uptime = node.started.0.elapsed().as_secs_f64();
+    let uptime = node.started.elapsed().as_secs_f64();
     text.gauge(
         "rabbitmq_erlang_uptime_seconds",
         "Time since the broker started",

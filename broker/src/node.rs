@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// The broker as its connections see it.
@@ -43,7 +43,7 @@ pub struct Node {
     /// Counters over all queues.
     pub totals: Totals,
     /// Start of the broker.
-    pub started: (Instant, SystemTime),
+    pub started: Instant,
     /// The log's report of the start.
     pub recovery: leveret_store::RecoveryReport,
     next_consumer: AtomicU64,
@@ -114,7 +114,7 @@ impl Node {
             disk,
             alarms,
             totals: Totals::default(),
-            started: (Instant::now(), SystemTime::now()),
+            started: Instant::now(),
             recovery,
             next_consumer: AtomicU64::new(1),
         }

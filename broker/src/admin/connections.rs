@@ -136,9 +136,9 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.number("peer_port", connection.client.peer.port().into());
     o.bool("ssl", connection.client.tls);
     o.number("channels", connection.channels.lock().len() as u64);
-    o.number("channel_max", connection.channel_max.into());
-    o.number("frame_max", connection.frame_max.into());
-    o.number("timeout", connection.heartbeat_seconds.into());
+    o.number("channel_max", connection.tuned.channel_max.into());
+    o.number("frame_max", connection.tuned.frame_max.into());
+    o.number("timeout", connection.tuned.heartbeat_seconds.into());
     o.table("client_properties", &connection.client_properties);
     if let Some(given) = connection
         .client_properties

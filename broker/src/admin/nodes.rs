@@ -67,7 +67,7 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.bool("running", true);
     o.bool("being_drained", node.connections.is_draining());
     o.text("os_pid", &std::process::id().to_string());
-    o.number("uptime", node.started.0.elapsed().as_millis() as u64);
+    o.number("uptime", node.started.elapsed().as_millis() as u64);
     o.number("processors", processors());
     // There are no Erlang processes; tools insist on the fields.
     o.number("run_queue", 0);

@@ -72,7 +72,7 @@ impl Channel {
         match queue.consume(consumer, &mut turn.work) {
             Ok(()) => {
                 self.consumers.insert(tag, Consuming { id, queue, source });
-                self.publish_info();
+                self.update_info();
                 Ok(())
             }
             Err(refused) => {
@@ -102,7 +102,7 @@ impl Channel {
             self.direct_reply
                 .take_if(|reply| reply.consumer_tag == cancel.consumer_tag);
             self.end_consumer(peer, turn, &consuming)?;
-            self.publish_info();
+            self.update_info();
         }
         if !cancel.no_wait {
             self.reply(
@@ -142,7 +142,7 @@ impl Channel {
         } else {
             self.prefetch = qos.prefetch_count;
         }
-        self.publish_info();
+        self.update_info();
         self.reply(peer, turn, BasicQosOk {});
         Ok(())
     }

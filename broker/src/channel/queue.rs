@@ -124,7 +124,7 @@ impl Channel {
             .vhost
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
         self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
-        self.publish_info();
+        self.update_info();
         cancelled(&deleted.consumers, &mut turn.work.wakes);
         peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
         if !delete.no_wait {

@@ -147,7 +147,7 @@ impl Channel {
     }
 
     /// Keeps what the HTTP API shows up to date.
-    pub fn publish_info(&self) {
+    pub fn update_info(&self) {
         self.info.prefetch.store(u32::from(self.prefetch), Ordering::Relaxed);
         self.info
             .consumers

@@ -6,7 +6,7 @@
 
 use super::deliver::UnknownDeliveryTag;
 use super::state::{Channel, Peer, Turn};
-use super::uncommitted::{Publish, Settlement, Uncommitted};
+use super::uncommitted::{Routed, Settlement, Uncommitted};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::Outcome;
@@ -57,7 +57,7 @@ impl Channel {
             message
         };
         if let Some(transaction) = &mut self.transaction {
-            transaction.publish(Publish {
+            transaction.publish(Routed {
                 route,
                 message,
                 mandatory,
@@ -121,7 +121,7 @@ impl Channel {
 
     /// All messages in one append to the log: after a crash they are all there or none. Gives what the commit waits
     /// for.
-    fn enqueue_held(&self, peer: &Peer, turn: &mut Turn, publishes: Vec<Publish>) -> Result<Option<Lsn>> {
+    fn enqueue_held(&self, peer: &Peer, turn: &mut Turn, publishes: Vec<Routed>) -> Result<Option<Lsn>> {
         self.info.published.fetch_add(publishes.len() as u64, Ordering::Relaxed);
         for held in publishes {
             if held.route.queues.is_empty() {
@@ -158,10 +158,10 @@ impl Channel {
 }
 
 /// True if one of the queues that messages go to has been deleted. Queues of direct replies may go at any time.
-fn miss_a_queue(publishes: &[Publish]) -> bool {
+fn miss_a_queue(publishes: &[Routed]) -> bool {
     publishes
         .chunk_by(|one, next| Arc::ptr_eq(&one.route.queues, &next.route.queues))
-        .filter_map(<[Publish]>::first)
+        .filter_map(<[Routed]>::first)
         .flat_map(|publish| publish.route.queues.iter())
         .any(|queue| queue.is_deleted() && !is_reply_queue(queue.name()))
 }

@@ -20,7 +20,7 @@ const PER_QUEUE: u64 = 18;
 
 /// An open transaction.
 pub struct Uncommitted {
-    publishes: Vec<Publish>,
+    publishes: Vec<Routed>,
     settlements: Vec<Settlement>,
     /// Deliveries that are acknowledged. Rejections don't count (RabbitMQ's `acks_uncommitted`).
     acks: u64,
@@ -30,7 +30,7 @@ pub struct Uncommitted {
 }
 
 /// A message that has been routed.
-pub struct Publish {
+pub struct Routed {
     /// Its route; queues may have been deleted by the time of the commit.
     pub route: Route,
     /// The message.
@@ -63,7 +63,7 @@ impl Uncommitted {
     ///
     /// # Errors
     /// 406 if that is too much for one transaction, or for all that are open.
-    pub fn publish(&mut self, publish: Publish) -> Result<()> {
+    pub fn publish(&mut self, publish: Routed) -> Result<()> {
         if self.publishes.len() >= MOST_MESSAGES {
             let text = format!("transaction has reached the maximum of {MOST_MESSAGES} uncommitted publishes");
             return Err(Error::Precondition(text.into()));
@@ -73,7 +73,7 @@ impl Uncommitted {
             let text = format!("transaction has reached the maximum of {MOST_BYTES} bytes of uncommitted publishes");
             return Err(Error::Precondition(text.into()));
         }
-        if !self.memory.hold(bytes) {
+        if !self.memory.reserve(bytes) {
             let text = "uncommitted publishes of all transactions have reached half of the memory watermark";
             return Err(Error::Precondition(text.into()));
         }
@@ -113,8 +113,8 @@ impl Uncommitted {
     }
 
     /// Takes everything out; the next transaction begins.
-    pub fn take(&mut self) -> (Vec<Publish>, Vec<Settlement>) {
-        self.memory.let_go(std::mem::take(&mut self.bytes));
+    pub fn take(&mut self) -> (Vec<Routed>, Vec<Settlement>) {
+        self.memory.release(std::mem::take(&mut self.bytes));
         self.acks = 0;
         (
             std::mem::take(&mut self.publishes),
@@ -125,11 +125,11 @@ impl Uncommitted {
 
 impl Drop for Uncommitted {
     fn drop(&mut self) {
-        self.memory.let_go(self.bytes);
+        self.memory.release(self.bytes);
     }
 }
 
-impl Publish {
+impl Routed {
     /// Bytes that it takes in memory, and at most in the log.
     fn bytes(&self) -> u64 {
         let name = self.message.exchange().len() + self.message.routing_key().len();
@@ -141,8 +141,8 @@ impl Publish {
 mod tests {
     use super::*;
 
-    fn publish(body: usize) -> Publish {
-        Publish {
+    fn publish(body: usize) -> Routed {
+        Routed {
             route: Route {
                 queues: Vec::new().into(),
                 by_key: true,

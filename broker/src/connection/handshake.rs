@@ -158,10 +158,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let outbox = Arc::new(Outbox::default());
         let opened = clients::Opened {
             client: self.client,
-            login: (actor.user.clone(), start.mechanism.to_str_lossy().into_owned()),
+            user: actor.user.clone(),
+            mechanism: start.mechanism.to_str_lossy().into_owned(),
             vhost: name,
             client_properties: start.client_properties,
-            tuned: (tuned.frame_max, tuned.channel_max, tuned.heartbeat),
+            tuned: Limits {
+                frame_max: tuned.frame_max,
+                channel_max: tuned.channel_max,
+                heartbeat_seconds: tuned.heartbeat,
+            },
         };
         let info = self.node.connections.open(opened, outbox.clone());
         let id = info.id;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub struct Memory {
     resident: AtomicI64,
     /// Of it in open transactions.
-    held: AtomicU64,
+    reserved: AtomicU64,
     /// Bytes of messages above which publishers are stopped.
     watermark: AtomicU64,
     /// Whether messages are above their mark.
@@ -52,19 +52,19 @@ impl Memory {
 
     /// A transaction takes `bytes` more. False, and it must not, where transactions would hold more than half of the watermark: only
     /// their clients can free that, and those aren't read while the alarm is on. The other half is for consumers to free.
-    pub fn hold(&self, bytes: u64) -> bool {
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held > self.watermark() / 2 {
-            self.held.fetch_sub(bytes, Ordering::Relaxed);
+    pub fn reserve(&self, bytes: u64) -> bool {
+        let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if reserved > self.watermark() / 2 {
+            self.reserved.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
         self.add(bytes as i64);
         true
     }
 
-    /// A transaction that held `bytes` has ended.
-    pub fn let_go(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    /// A transaction that reserved `bytes` has ended.
+    pub fn release(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
         self.add(-(bytes as i64));
     }
 
@@ -205,13 +205,13 @@ mod tests {
     #[test]
     fn transactions_alone_never_raise_the_alarm() {
         let memory = Memory::new(1000);
-        assert!(memory.hold(500) && !memory.hold(1));
+        assert!(memory.reserve(500) && !memory.reserve(1));
         memory.add(501);
         assert!(memory.alarm(), "together they do");
         memory.add(-501);
         assert!(!memory.alarm());
-        memory.let_go(500);
-        assert!(memory.resident() == 0 && memory.hold(500));
+        memory.release(500);
+        assert!(memory.resident() == 0 && memory.reserve(500));
     }
 
     #[test]

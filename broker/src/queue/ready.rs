@@ -46,7 +46,7 @@ impl Ready {
         self.body_bytes
     }
 
-    /// Number and body bytes of those that the log holds.
+    /// Number and body bytes of those that the log has.
     pub fn durable(&self) -> (usize, u64) {
         (self.durable, self.durable_bytes)
     }
@@ -131,7 +131,7 @@ impl Ready {
         Cleared { messages, loose, pages }
     }
 
-    /// The delivery count and the stamp of a message that the log holds, if it waits here.
+    /// The delivery count and the stamp of a message that the log has, if it waits here.
     pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
         if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
             return self.head.get(at).map(Entry::live);
@@ -147,7 +147,7 @@ impl Ready {
         self.tail.find(id, reader).map(|cold| cold.location = to).is_some()
     }
 
-    /// Adds what the log holds.
+    /// Adds the messages that the log has.
     pub fn capture(&mut self, backlog: &mut Backlog) {
         let head = self.head.iter().filter(|entry| entry.durable);
         backlog.loose.extend(head.map(Entry::stored));
@@ -193,7 +193,7 @@ impl Ready {
 pub struct Cleared {
     /// Number of messages.
     pub messages: usize,
-    /// Those of them that the log holds, except the ones in pages.
+    /// Those of them that the log has, except the ones in pages.
     pub loose: Vec<(MessageId, Location)>,
     /// Packed stretches, all of them in the log.
     pub pages: Vec<Page>,

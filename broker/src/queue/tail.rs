@@ -164,7 +164,7 @@ impl Tail {
         chunk.get_mut(at)
     }
 
-    /// Removes everything: pages as they are, and what the log holds of the rest.
+    /// Removes everything: pages as they are, and the rest that the log has.
     pub fn clear(&mut self) -> (Vec<Page>, Vec<(MessageId, Location)>) {
         let (mut pages, mut loose) = (Vec::new(), Vec::new());
         for chunk in std::mem::take(self).chunks {
@@ -181,7 +181,7 @@ impl Tail {
         (pages, loose)
     }
 
-    /// Adds what the log holds. Stretches that were unpacked for a moment are packed again.
+    /// Adds the messages that the log has. Stretches that were unpacked for a moment are packed again.
     pub fn capture(&mut self, backlog: &mut Backlog) {
         let packable = self.chunks.len().saturating_sub(OPEN);
         for chunk in self.chunks.iter_mut().take(packable) {
@@ -245,7 +245,7 @@ impl Chunk {
         }
     }
 
-    /// A page only if the log holds all of it.
+    /// A page only if the log has all of it.
     fn pack(&mut self) {
         let Chunk::Loose(chunk) = self else { return };
         if chunk.len() >= PAGE / 2 && chunk.iter().all(Cold::durable) {
@@ -301,7 +301,7 @@ impl Cold {
         }
     }
 
-    /// True if the log holds it.
+    /// True if the log has it.
     pub fn durable(&self) -> bool {
         self.flags & 1 != 0
     }

@@ -1,7 +1,7 @@
 //! The messages of a queue that have been delivered and wait for an acknowledgement, ascending by id.
 //!
 //! Comes in: what `dispatch` handed to a channel that must acknowledge. Goes out: entries by id, to be forgotten or
-//! requeued. Does not know who holds which message: the channel's list of delivery tags does.
+//! requeued. Does not know which channel has which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
 use super::ready::KEPT;
@@ -86,7 +86,7 @@ impl Unsettled {
         Some(entry)
     }
 
-    /// Removes everything; returns what the log holds of it.
+    /// Removes everything; returns the messages that the log has.
     pub fn clear(&mut self) -> Vec<(MessageId, Location)> {
         let ring = std::mem::take(self).ring;
         ring.into_iter()
@@ -100,12 +100,12 @@ impl Unsettled {
         self.ring.get(at)?.1.as_ref().map(Entry::live)
     }
 
-    /// Adds what the log holds, as redelivered: whoever had it does not have it any more after a start.
+    /// Adds the messages that the log has, as redelivered: no client has them any more after a start.
     pub fn capture(&self, backlog: &mut Backlog) {
-        let held = self.ring.iter().filter_map(|(_, entry)| entry.as_ref());
+        let entries = self.ring.iter().filter_map(|(_, entry)| entry.as_ref());
         backlog
             .loose
-            .extend(held.filter(|entry| entry.durable).map(|entry| StoredMessage {
+            .extend(entries.filter(|entry| entry.durable).map(|entry| StoredMessage {
                 redelivered: true,
                 ..entry.stored()
             }));
