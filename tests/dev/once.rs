@@ -40,3 +40,17 @@ fn a_given_data_directory_is_kept() {
     }
     assert!(fs::read_dir(&path).expect("it was kept").count() > 0);
 }
+
+/// Leveret has the one virtual host `/`.
+#[test]
+fn a_virtual_host_is_refused_in_the_brokers_words() {
+    let vhost = "apiVersion: leveret.dev/v1alpha1\nkind: Vhost\nmetadata: { name: shop }\nspec: { brokerRef: { name: main } }\n";
+    let folder = folder(&[("vhost.yaml", vhost)]);
+    let output = run(folder.path(), &["--once", "--timeout", "5s"]);
+    let said = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        said.contains("Vhost default/shop: InvalidArgument: the broker cannot do this: it answered 405"),
+        "{said}"
+    );
+}

@@ -396,16 +396,11 @@ impl fmt::Display for Manifests {
     /// For example `2 exchanges, 3 queues, 4 bindings`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        for (kind, one, many) in [
-            (Kind::Broker, "broker", "brokers"),
-            (Kind::Exchange, "exchange", "exchanges"),
-            (Kind::Queue, "queue", "queues"),
-            (Kind::Binding, "binding", "bindings"),
-        ] {
+        for kind in Kind::ALL {
             match self.objects.keys().filter(|key| key.kind == kind).count() {
                 0 => {}
-                1 => parts.push(format!("1 {one}")),
-                count => parts.push(format!("{count} {many}")),
+                1 => parts.push(format!("1 {}", kind.word())),
+                count => parts.push(format!("{count} {}", kind.plural())),
             }
         }
         f.write_str(&parts.join(", "))
