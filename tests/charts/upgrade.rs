@@ -148,13 +148,6 @@ struct Inhabited<'a> {
     operator: Operator,
 }
 
-const DEFINITIONS: [&str; 4] = [
-    "brokers.leveret.dev",
-    "exchanges.leveret.dev",
-    "queues.leveret.dev",
-    "bindings.leveret.dev",
-];
-
 impl Inhabited<'_> {
     fn settle<'a>(own: &'a Own, namespace: &'static str) -> Inhabited<'a> {
         let tools = &own.tools;
@@ -201,8 +194,8 @@ impl Inhabited<'_> {
     }
 
     fn delete_definitions(&self) {
-        self.tools
-            .kubectl_well(&[&["delete", "crds", "--wait=false"], &DEFINITIONS[..]].concat());
+        let crds = place::repository().join("crds").display().to_string();
+        self.tools.kubectl_well(&["delete", "--wait=false", "-f", &crds]);
     }
 
     fn definitions_go(&self) {

@@ -89,20 +89,12 @@ impl Client for Live {
     }
 
     async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
-        let requests: Vec<Option<Request>> = operations.iter().map(Operation::request).collect();
-        let by_amqp: Vec<Operation> = (operations.into_iter().zip(&requests))
-            .filter_map(|(operation, request)| request.is_none().then_some(operation))
-            .collect();
-        let by_http: Vec<bool> = requests.iter().map(Option::is_some).collect();
-        let (amqp, http) = tokio::join!(
-            self.amqp.execute(&by_amqp),
-            self.management.execute(requests.into_iter().flatten().collect())
-        );
-        let (mut amqp, mut http) = (amqp.into_iter(), http.into_iter());
-        let mut next = |by_http| if by_http { http.next() } else { amqp.next() };
-        let missing = || Err(Error::Unreachable("no answer".to_owned()));
-        let results = by_http.into_iter().map(|by_http| next(by_http).unwrap_or_else(missing));
-        results.collect()
+        // Operations of one kind all go the same way.
+        let requests: Option<Vec<Request>> = operations.iter().map(Operation::request).collect();
+        match requests {
+            Some(requests) => self.management.execute(requests).await,
+            None => self.amqp.execute(&operations).await,
+        }
     }
 
     async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn requests_as_rabbitmq_reads_them() {
         let spec = serde_json::from_value(json!({
-            "brokerRef": {"name": "main"}, "description": "of the shop", "tags": ["b", "a"], "defaultQueueType": "quorum"
+            "brokerRef": {"name": "main"}, "description": "of the shop", "tags": ["b", "a"],
+            "defaultQueueType": "quorum"
         }));
         let definition = VhostDefinition::wanted(&spec.unwrap()).unwrap();
         let put = definition.put(&Name::new("", "shop/eu")).unwrap();
