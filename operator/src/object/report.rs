@@ -74,7 +74,7 @@ pub struct StatusReport {
     pub stalled: ConditionStatus,
     pub reason: Reason,
     pub message: String,
-    /// The object that the resource owns on the broker; see [`LastStatus`]. `None` while it owns nothing.
+    /// The object that the resource owns on the broker; see `LastStatus`. `None` while it owns nothing.
     pub name: Option<String>,
     pub vhost: Option<String>,
     pub applied: Option<Value>,
