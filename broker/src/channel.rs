@@ -3,34 +3,49 @@
 //! Comes in: methods of an open channel, whole messages. Goes out: replies in the connection's outbox, or the error
 //! that closes the channel or the connection. Does not know about sockets, or how frames are found in what is read.
 
+/// tx.select, tx.commit, tx.rollback.
 pub mod transaction;
 
+/// AMQP's part of publishing.
 pub mod publish;
 
+/// Replies without a declared queue.
 pub mod direct_reply;
 
+/// basic.get.
 pub mod get;
 
+/// Acknowledgements and rejections.
 pub mod settle;
 
+/// queue.declare and the like.
 pub mod queue;
 
+/// basic.consume, basic.cancel, basic.qos.
 pub mod consume;
 
+/// exchange.declare and the like.
 pub mod exchange;
 
+/// The state of a channel.
 pub mod state;
 
+/// Messages that arrive in pieces.
 pub mod content;
 
+/// Replies that wait for the log.
 pub mod replies;
 
+/// Contents of an open transaction.
 pub mod uncommitted;
 
+/// Origins of deliveries.
 pub mod sources;
 
+/// Consumers, as their queues see them.
 pub mod subscription;
 
+/// Deliveries and their tags.
 pub mod deliver;
 
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
-//! `leveret-broker check DATA`: reads a data directory that no broker has open, verifies every record, says what is in it.
+//! `leveret-broker check DATA`: reads a data directory that no broker has open, verifies every record, says what is in
+//! it.
 //!
-//! Comes in: a directory, and for `--repair` an empty one. Goes out: a report as text or JSON, and a clean copy. The directory itself is
-//! never changed.
-//! Does not know about the format of the files: the store reads them.
+//! Comes in: a directory, and for `--repair` an empty one. Goes out: a report as text or JSON, and a clean copy. The
+//! directory itself is never changed. Does not know about the format of the files: the store reads them.
 
 use crate::vhost::record::{self, Record};
 use clap::Parser;

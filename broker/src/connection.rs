@@ -4,22 +4,31 @@
 //! connection; it reads as much as there is, works through all whole frames, and writes everything that has gathered in
 //! one call. Does not know what the frames mean.
 
+/// From the first byte to connection.open-ok.
 pub mod handshake;
 
+/// Logins.
 pub mod sasl;
 
+/// Frames to channels.
 pub mod dispatch;
 
+/// Ends of channels and connections.
 pub mod closing;
 
+/// Batches of frames.
 pub mod session;
 
+/// Messages as slices of the read buffer.
 pub mod cut;
 
+/// The read buffer.
 pub mod input;
 
+/// Heartbeats.
 pub mod heartbeat;
 
+/// Naps of a connection that streams.
 pub mod coalesce;
 
 use crate::channel::state::Peer;
@@ -67,7 +76,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 pub struct Amqp {
     /// The broker.
     pub node: Arc<Node>,
-    /// What the next client is offered.
+    /// Limits offered to the next client.
     pub offer: Arc<RwLock<Limits>>,
 }
 

@@ -1,8 +1,9 @@
-//! What happened to the topology, told on the topic exchange `amq.rabbitmq.event` in the shape of RabbitMQ's event exchange.
+//! What happened to the topology, told on the topic exchange `amq.rabbitmq.event` in the shape of RabbitMQ's event
+//! exchange.
 //!
-//! Comes in: creations and deletions, after their locks are released. Goes out: messages without body whose headers say what it was
-//! and whose routing key says what happened (`queue.deleted`). Nothing is encoded while no queue is bound there.
-//! Does not know who listens.
+//! Comes in: creations and deletions, after their locks are released. Goes out: messages without body whose headers say
+//! what it was and whose routing key says what happened (`queue.deleted`). Nothing is encoded while no queue is bound
+//! there. Does not know who listens.
 
 use crate::access::INTERNAL_USER;
 use crate::exchange::binding::Binding;

@@ -1,17 +1,24 @@
-//! When publishers must wait: memory or disk space is short.
+//! Limits of memory and disk space, at which publishers must wait.
 //!
-//! Comes in: what queues hold, what the kernel says. Goes out: alarms. Does not know about connections but that they can be woken.
+//! Comes in: memory of messages, figures of the kernel. Goes out: alarms. Knows of connections only that they can be
+//! woken.
 
+/// The thread that looks.
 pub mod watch;
 
+/// Memory that the process may use.
 pub mod available;
 
+/// Free disk space.
 pub mod disk;
 
+/// Memory of messages and of the process.
 pub mod memory;
 
+/// Alarms, and the publishers that wait.
 pub mod alarms;
 
+/// Time between looks.
 pub mod pause;
 
 pub use alarms::Alarms;

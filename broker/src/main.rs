@@ -1,4 +1,5 @@
-//! `leveret-broker`: settings, log lines, then the server; or, with `check` as the first word, a look at a data directory.
+//! `leveret-broker`: settings, log lines, then the server; or, with `check` as the first word, a look at a data
+//! directory.
 
 use clap::Parser as _;
 use leveret_broker::config::Flags;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 
-/// So many turns of connections until the runtime looks which others can go on. A turn is a batch of a hundred messages: with tokio's 61 the
-/// acknowledgements of one consumer lie unread for milliseconds while 64 publishers have their turns, and a backlog builds.
+/// So many turns of connections until the runtime looks which others can go on. A turn is a batch of a hundred
+/// messages: with tokio's 61 the acknowledgements of one consumer lie unread for milliseconds while 64 publishers have
+/// their turns, and a backlog builds.
 const EVENT_INTERVAL: u32 = 8;
 
 fn main() -> ExitCode {

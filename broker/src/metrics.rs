@@ -1,7 +1,8 @@
-//! Metrics: what Prometheus reads, under RabbitMQ's names, so that its dashboards work (Grafana 10991), and under Leveret's own.
+//! Metrics: what Prometheus reads, under RabbitMQ's names, so that its dashboards work (Grafana 10991), and under
+//! Leveret's own.
 //!
-//! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format. All names,
-//! units and labels stand here. Does not know about HTTP.
+//! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format.
+//! All names, units and labels stand here. Does not know about HTTP.
 
 pub mod rates;
 
@@ -432,7 +433,8 @@ fn coarse(prefix: &str, queues: &[Row], text: &mut Text) {
 
 type Measure = fn(&Backlog) -> Option<f64>;
 
-/// Leveret's own: P, C and what follows from them. What isn't defined (a backlog that doesn't shrink never drains) is left out.
+/// Leveret's own: P, C and what follows from them. What isn't defined (a backlog that doesn't shrink never drains) is
+/// left out.
 fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text) {
     let measures: [(&str, &str, Measure); 4] = [
         ("leveret_queue_publish_rate", "Messages per second that come", |b| {

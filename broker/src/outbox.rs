@@ -1,9 +1,10 @@
-//! What waits to be written to one client: encoded frames, appended by whoever has something for it, written by its
+//! Bytes that wait to be written to one client: encoded frames, appended by all that have some for it, written by its
 //! connection.
 //!
 //! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
 //! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
 
+/// Records on their way to the log.
 pub mod records;
 
 use leveret_store::{Batch, Error, Handle, Lsn, Urgency};

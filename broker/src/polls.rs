@@ -1,8 +1,9 @@
-//! How long tasks keep a thread of the runtime. Only in a build with `RUSTFLAGS="--cfg tokio_unstable"`: tokio tells it then.
+//! How long tasks keep a thread of the runtime. Only in a build with `RUSTFLAGS="--cfg tokio_unstable"`: tokio tells it
+//! then.
 //!
-//! Comes in: a runtime. Goes out: a line in the log at the end, with how many turns took how long, by the clock and by the processor
-//! time of their thread: where more threads want to run than there are cores, the clock counts the others' time too. Nothing on a
-//! runtime's thread should take more than a millisecond: everybody else on it waits.
+//! Comes in: a runtime. Goes out: a line in the log at the end, with how many turns took how long, by the clock and by
+//! the processor time of their thread: where more threads want to run than there are cores, the clock counts the
+//! others' time too. Nothing on a runtime's thread should take more than a millisecond: everybody else on it waits.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;

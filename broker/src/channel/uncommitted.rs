@@ -1,4 +1,4 @@
-//! What a transaction holds until it is committed or rolled back: published messages with their routes, and
+//! Contents of a transaction until it is committed or rolled back: published messages with their routes, and
 //! settlements.
 //!
 //! Comes in: routed messages; delivery tags that were put aside. Goes out: both, in their order, once. What the

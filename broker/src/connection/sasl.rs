@@ -1,4 +1,4 @@
-//! Who logs in: the SASL mechanisms PLAIN and AMQPLAIN.
+//! Logins: the SASL mechanisms PLAIN and AMQPLAIN.
 //!
 //! Comes in: a mechanism and its response. Goes out: user and password, to be checked. Pure.
 

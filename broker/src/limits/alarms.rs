@@ -1,14 +1,14 @@
-//! Whether publishers must wait, and for what.
+//! Alarms, at which publishers must wait.
 //!
-//! Comes in: alarms, raised and ended by who watches a resource. Goes out: the reason to wait, and a wake-up for publishers when there
-//! is none any more. Does not know how a resource is measured.
+//! Comes in: alarms, raised and ended by whatever watches a resource. Goes out: the reason to wait, and a wake-up for
+//! publishers when there is none any more. Does not know how a resource is measured.
 
 use crate::outbox::Outbox;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What can be short.
+/// A resource that can be short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Memory of queued messages.
@@ -36,7 +36,7 @@ impl Resource {
     }
 }
 
-/// The alarms in effect, and who waits for their end.
+/// The alarms in effect, and the publishers that wait for their end.
 #[derive(Default)]
 pub struct Alarms {
     raised: AtomicU8,
@@ -60,17 +60,17 @@ impl Alarms {
         }
     }
 
-    /// Whether the resource is short.
+    /// True if the resource is short.
     pub fn is_raised(&self, resource: Resource) -> bool {
         self.raised.load(Ordering::Relaxed) & resource.bit() != 0
     }
 
-    /// What is short.
+    /// The resources that are short.
     pub fn raised(&self) -> impl Iterator<Item = Resource> + '_ {
         Resource::ALL.into_iter().filter(|resource| self.is_raised(*resource))
     }
 
-    /// Why publishers must wait, in RabbitMQ's words; `None` if they need not.
+    /// The reason for which publishers must wait, in RabbitMQ's words; `None` if they need not.
     pub fn reason(&self) -> Option<&'static str> {
         const MEMORY: u8 = Resource::Memory.bit();
         const DISK: u8 = Resource::Disk.bit();

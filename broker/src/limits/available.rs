@@ -1,14 +1,14 @@
-//! How much memory this process may use: its control group's limit, or what the machine has.
+//! Memory that this process may use: its control group's limit, or the machine's memory.
 //!
-//! Comes in: what the kernel says (proc(5), cgroups(7), both versions). Goes out: bytes.
+//! Comes in: files of the kernel (proc(5), cgroups(7), both versions). Goes out: bytes.
 
 use crate::files::read_small;
 use std::path::{Path, PathBuf};
 
-/// Where control groups are mounted.
+/// Folder in which control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// What is assumed if nothing is known, bytes.
+/// Memory that is assumed if nothing is known, bytes.
 const UNKNOWN: u64 = 1 << 30;
 
 /// Memory that this process may use, bytes.
@@ -30,8 +30,9 @@ fn machine() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The files that may hold a limit: those of the process's groups and of all groups above, since the lowest limit counts. In a
-/// container its group is often the root of what is mounted, whatever the kernel calls it: the root is always among them.
+/// The files in which a limit may stand: those of the process's groups and of all groups above, since the lowest limit
+/// counts. In a container its group is often the root of what is mounted, whatever the kernel calls it: the root is
+/// always among them.
 fn files(groups: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut add = |mount: &str, group: &str, names: &[&str]| {

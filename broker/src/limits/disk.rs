@@ -1,6 +1,6 @@
 //! Free space of the data directory's file system against its limit.
 //!
-//! Comes in: what the kernel says. Goes out: the disk alarm, and when to look again.
+//! Comes in: figures of the kernel. Goes out: the disk alarm, and the time of the next look.
 //! Does not know what is on the disk: others may fill it, too.
 
 use super::alarms::{Alarms, Resource};
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// Time between two looks while publishers are stopped: they should not wait for long when there is room again.
 const STOPPED: Duration = Duration::from_millis(200);
 
-/// The limit unless a setting says otherwise, bytes: what is still written after the alarm (a prepared segment, one being
-/// written, one that is emptied into, acknowledgements) fits in it.
+/// The limit unless a setting says otherwise, bytes: what is still written after the alarm (a prepared segment, one
+/// being written, one that is emptied into, acknowledgements) fits in it.
 pub fn default_limit(segment_bytes: u64) -> u64 {
     (256 << 20).max(4 * segment_bytes)
 }
@@ -24,8 +24,8 @@ pub fn least_limit(segment_bytes: u64) -> u64 {
     3 * segment_bytes
 }
 
-/// The limit that is in effect for segments of this size, bytes: the wanted one, or the default, but never one that the log could
-/// exceed by itself.
+/// The limit that is in effect for segments of this size, bytes: the wanted one, or the default, but never one that the
+/// log could exceed by itself.
 pub fn effective_limit(wanted: Option<u64>, segment_bytes: u64) -> u64 {
     wanted.map_or_else(
         || default_limit(segment_bytes),
@@ -69,7 +69,7 @@ impl Disk {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether space is short.
+    /// True if space is short.
     pub fn alarm(&self) -> bool {
         self.alarms.is_raised(Resource::Disk)
     }
@@ -103,8 +103,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Looks; gives the time until the next look: half of that in which the limit could be reached, if the space shrinks twice as
-    /// fast as it was seen to.
+    /// Looks; gives the time until the next look: half of that in which the limit could be reached, if the space
+    /// shrinks twice as fast as it was seen to.
     pub fn next(&mut self, disk: &Disk) -> Duration {
         disk.look();
         if disk.alarm() {

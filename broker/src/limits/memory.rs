@@ -1,6 +1,7 @@
-//! Memory against its limits: messages in queues and transactions against the watermark, the whole process against what it may use.
+//! Memory against its limits: messages in queues and transactions against the watermark, the whole process against the
+//! memory that it may use.
 //!
-//! Comes in: what queues and transactions hold, as changes; what the kernel says of this process. Goes out: the memory alarm.
+//! Comes in: changes of the memory of queues and transactions; the memory of this process. Goes out: the memory alarm.
 
 use super::alarms::{Alarms, Resource};
 use crate::files::read_small;
@@ -17,17 +18,17 @@ pub struct Memory {
     reserved: AtomicU64,
     /// Bytes of messages above which publishers are stopped.
     watermark: AtomicU64,
-    /// Whether messages are above their mark.
+    /// True if messages are above their mark.
     messages: AtomicBool,
-    /// Whether the process is above its own: buffers of many connections count there, too.
+    /// True if the process is above its own: buffers of many connections count there, too.
     process: AtomicBool,
-    /// Held while the alarm follows the two.
+    /// Locked while the alarm follows the two.
     deciding: Mutex<Told>,
     alarms: Arc<Alarms>,
 }
 
 impl Memory {
-    /// A limit of `watermark` bytes, with alarms of its own.
+    /// A limit of `watermark` bytes, with separate alarms.
     pub fn new(watermark: u64) -> Self {
         Self::with_alarms(watermark, Arc::default())
     }
@@ -41,7 +42,8 @@ impl Memory {
         }
     }
 
-    /// A queue holds `change` bytes more (or fewer). The alarm ends a tenth below the mark, so that it doesn't flutter.
+    /// The messages of a queue take `change` bytes more (or fewer). The alarm ends a tenth below the mark, so that it
+    /// doesn't flutter.
     pub fn add(&self, change: i64) {
         if change == 0 {
             return;
@@ -50,8 +52,9 @@ impl Memory {
         self.messages_take(now, self.watermark());
     }
 
-    /// A transaction takes `bytes` more. False, and it must not, where transactions would hold more than half of the watermark: only
-    /// their clients can free that, and those aren't read while the alarm is on. The other half is for consumers to free.
+    /// A transaction takes `bytes` more. False, and it must not, where transactions would hold more than half of the
+    /// watermark: only their clients can free that, and those aren't read while the alarm is on. The other half is for
+    /// consumers to free.
     pub fn reserve(&self, bytes: u64) -> bool {
         let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if reserved > self.watermark() / 2 {
@@ -68,8 +71,8 @@ impl Memory {
         self.add(-(bytes as i64));
     }
 
-    /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until it is
-    /// below two thirds.
+    /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until
+    /// it is below two thirds.
     pub fn process_takes(&self, now: u64, limit: u64) {
         self.compare(
             &self.process,
@@ -112,7 +115,7 @@ impl Memory {
         }
     }
 
-    /// Whether memory is short.
+    /// True if memory is short.
     pub fn alarm(&self) -> bool {
         self.alarms.is_raised(Resource::Memory)
     }
@@ -138,7 +141,7 @@ struct Told {
 impl Told {
     const PAUSE: Duration = Duration::from_secs(10);
 
-    /// Whether to tell of an alarm that begins.
+    /// True if an alarm that begins is to be told.
     fn start(&mut self) -> bool {
         self.now = self.last.is_none_or(|last| last.elapsed() >= Self::PAUSE);
         if self.now {
@@ -147,7 +150,7 @@ impl Told {
         self.now
     }
 
-    /// Whether to tell of its end: if its beginning was told.
+    /// True if its end is to be told: its beginning was.
     fn end(&mut self) -> bool {
         std::mem::take(&mut self.now)
     }

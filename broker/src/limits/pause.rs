@@ -1,10 +1,10 @@
-//! How long a look at a limit may wait.
+//! Time until the next look at a limit.
 //!
-//! Comes in: how far the limit is away, how fast it comes nearer. Goes out: a time. Pure.
+//! Comes in: the distance to the limit, and the rate at which it shrinks. Goes out: a time. Pure.
 
 use std::time::Duration;
 
-/// Bytes per second that disk space may shrink by, or memory grow by, without anybody having seen it: faster than most machines.
+/// Bytes per second by which disk space may shrink, or memory grow, before it has been seen: faster than most machines.
 pub const UNSEEN_RATE: f64 = (1u64 << 30) as f64;
 /// The shortest time between two looks.
 const OFTEN: Duration = Duration::from_millis(20);

@@ -1,6 +1,7 @@
-//! The look at what only the kernel knows: free disk space, memory of the process.
+//! The look at figures of the kernel: free disk space, memory of the process.
 //!
-//! Comes in: time. Goes out: alarms, raised and ended. On a thread of its own: the answer of a disk in trouble may take long.
+//! Comes in: time. Goes out: alarms, raised and ended. On a separate thread: the answer of a disk in trouble may take
+//! long.
 
 use super::available::memory_limit;
 use super::disk::{Disk, Pace};
@@ -22,7 +23,8 @@ pub fn start(memory: &Arc<Memory>, disk: &Arc<Disk>) -> io::Result<()> {
         while let (Some(memory), Some(disk)) = (watched.0.upgrade(), watched.1.upgrade()) {
             let pause = pace.next(&disk).min(look(&memory, limit));
             drop((memory, disk));
-            // What others have given back lies with the allocator for a while; this thread comes by in any case.
+            // Memory that other threads have freed lies with the allocator for a while; this thread comes by in any
+            // case.
             leveret_alloc::give_back();
             std::thread::sleep(pause);
         }

@@ -1,7 +1,7 @@
 //! Rates: how fast counters grow, from samples every five seconds, and what follows from them for a backlog.
 //!
-//! Comes in: the counters of queues, connections and the node. Goes out: rates per second, the same for everybody who asks.
-//! A queue that was never used costs nothing here. Does not know about JSON or Prometheus.
+//! Comes in: the counters of queues, connections and the node. Goes out: rates per second, the same for everybody who
+//! asks. A queue that was never used costs nothing here. Does not know about JSON or Prometheus.
 
 use crate::node::Node;
 use crate::queue::totals::{Snapshot, Totals};

@@ -71,7 +71,7 @@ impl Entry {
         }
     }
 
-    /// What changes about it in the log.
+    /// The part of it that changes in the log.
     pub fn live(&self) -> Live {
         Live {
             delivery_count: self.delivery_count,

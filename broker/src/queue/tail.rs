@@ -293,7 +293,7 @@ impl Cold {
         }
     }
 
-    /// What changes about it in the log.
+    /// The part of it that changes in the log.
     pub fn live(&self) -> Live {
         Live {
             delivery_count: self.delivery_count(),

@@ -312,7 +312,7 @@ fn deleting_is_refused_atomically_and_then_final() {
 #[derive(Clone, Debug)]
 enum Step {
     Publish(bool),
-    /// An id that is older than the last one by so much, as when two publishers took their ids at once.
+    /// An id that is older than the last one by this number, as when two publishers took their ids at once.
     Late(u64),
     Get,
     Ack(usize),
