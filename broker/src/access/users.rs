@@ -2,7 +2,7 @@
 //!
 //! Comes in: user and password, and the address they come from. Goes out: the actor, or why not (for the log, not for the client).
 
-use super::Actor;
+use super::actor::Actor;
 use super::password;
 use super::permissions::Permissions;
 use std::net::IpAddr;
