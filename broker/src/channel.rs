@@ -1,7 +1,8 @@
 //! One channel: its methods, each sent to the file that carries it out.
 //!
 //! Comes in: methods of an open channel, whole messages. Goes out: replies in the connection's outbox, or the error
-//! that closes the channel or the connection. Does not know about sockets, or how frames are found in what is read.
+//! that closes the channel or the connection.
+//! Does not know about sockets, or how frames are found in what is read.
 
 /// tx.select, tx.commit, tx.rollback.
 pub mod transaction;

@@ -2,7 +2,8 @@
 //!
 //! Comes in: a socket. Goes out: batches of frames to `session`, what the outbox has to the socket. One task a
 //! connection; it reads as much as there is, works through all whole frames, and writes everything that has gathered in
-//! one call. Does not know what the frames mean.
+//! one call.
+//! Does not know what the frames mean.
 
 /// From the first byte to connection.open-ok.
 pub mod handshake;

@@ -1,7 +1,8 @@
 //! Everything that connections share: vhosts, the log's handle, the clients, limits, counters.
 //!
 //! Comes in: vhosts and clients as they come and go, syncs of the log. Goes out: references to each of them; for the
-//! log, the messages that queues still need. Does not know about sockets, frames, channels or the HTTP API.
+//! log, the messages that queues still need.
+//! Does not know about sockets, frames, channels or the HTTP API.
 
 use crate::access::users::Users;
 use crate::clients::{Pauses, Registry};

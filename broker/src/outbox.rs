@@ -1,8 +1,9 @@
 //! Bytes that wait to be written to one client: encoded frames, appended by all that have some for it, written by its
 //! connection.
 //!
-//! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads.
-//! Goes out: one buffer per wake-up. Does not know about frames, channels, queues or sockets.
+//! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads. Goes
+//! out: one buffer per wake-up.
+//! Does not know about frames, channels, queues or sockets.
 
 /// Records on their way to the log.
 pub mod records;
@@ -291,5 +292,28 @@ mod tests {
         stalled.into_iter().for_each(|queue| queue.resume(&mut Work::default()));
         assert_eq!(resumed.0.load(Ordering::Relaxed), 1);
         assert!(outbox.poll_take(&mut context, &mut buffer).is_pending());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn work_that_is_dropped_with_records_is_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = leveret_store::Options::new(folder.path());
+        let opened = leveret_store::Store::open(
+            options,
+            Arc::new(leveret_store::fs::RealFs),
+            Box::new(|_| {}),
+            Box::new(|_| {}),
+        );
+        let (store, _) = opened.expect("a log");
+        let log = store.handle();
+        let mut work = Work::default();
+        work.records(&log).delivered(1, 1);
+        assert!(work.finish(&log).is_ok());
+        drop(work);
+        let mut forgotten = Work::default();
+        forgotten.records(&log).delivered(1, 2);
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(forgotten)));
+        assert!(dropped.is_err());
     }
 }

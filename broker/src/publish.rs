@@ -2,7 +2,8 @@
 //!
 //! Comes in: whole messages, with a tag where the client awaits a confirm. Goes out: messages to queues and the log,
 //! one append per batch; for each channel, the tag up to which its messages were handed on and the position of the log
-//! that they wait for. Does not know about frames, channels' states or transactions.
+//! that they wait for.
+//! Does not know about frames, channels' states or transactions.
 
 /// Properties that mean something to the broker.
 pub mod check;

@@ -1,7 +1,8 @@
 //! Queues: their messages, the order in which these leave, and the consumers that get them.
 //!
 //! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to subscribers, records for the
-//! log. Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
+//! log.
+//! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
 /// Messages handed to consumers, in rounds.
 pub mod dispatch;

@@ -1,7 +1,7 @@
 //! Origins of a channel's deliveries: the queue and consumer that a source's number stands for.
 //!
-//! Comes in: consumers and queues as they are first used. Goes out: the queue to settle with. Does not know about
-//! delivery tags.
+//! Comes in: consumers and queues as they are first used. Goes out: the queue to settle with.
+//! Does not know about delivery tags.
 
 use super::deliver::Deliveries;
 use crate::queue::Queue;

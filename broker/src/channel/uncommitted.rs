@@ -2,7 +2,8 @@
 //! settlements.
 //!
 //! Comes in: routed messages; delivery tags that were put aside. Goes out: both, in their order, once. What the
-//! messages take counts as that of queued ones does. Does not know about channels, deliveries or the log.
+//! messages take counts as that of queued ones does.
+//! Does not know about channels, deliveries or the log.
 
 use crate::error::{Error, Result};
 use crate::limits::Memory;

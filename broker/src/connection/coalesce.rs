@@ -5,8 +5,8 @@
 //! a connection streams like that, the thread that serves it naps before it waits for events, and then finds a batch.
 //! No client waits longer than the nap for anything, and only on a thread that had nothing else to do.
 //!
-//! Comes in: the messages that each read brought. Goes out: whether the thread may nap. Does not know about sockets or
-//! queues.
+//! Comes in: the messages that each read brought. Goes out: whether the thread may nap.
+//! Does not know about sockets or queues.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

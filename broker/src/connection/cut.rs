@@ -1,7 +1,8 @@
 //! Messages as slices of what was read.
 //!
 //! Comes in: the read buffer with the place of a basic.publish in it. Goes out: the message, if its frames follow one
-//! another, without a copy. Does not know about channels or sessions.
+//! another, without a copy.
+//! Does not know about channels or sessions.
 
 use crate::channel::content::check_header;
 use crate::error::Result;

@@ -2,7 +2,8 @@
 //!
 //! Comes in: whole frames, one after the other. Goes out: messages and methods to channels, answers of the connection,
 //! or the error that closes one of them. A frame that must not overtake replies that wait for the log has to wait with
-//! them. Does not know about batches.
+//! them.
+//! Does not know about batches.
 
 use super::cut::cut_out;
 use super::session::{Closing, Failure, MethodId, Session, Step};

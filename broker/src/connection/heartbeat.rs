@@ -1,7 +1,8 @@
 //! Heartbeats of a connection, both ways (AMQP 0-9-1, 4.2.7).
 //!
 //! Comes in: ticks, two in each interval, and word of what was read and written in between. Goes out: whether a
-//! heartbeat is due, or the client has missed too many. Does not know about sockets or clocks.
+//! heartbeat is due, or the client has missed too many.
+//! Does not know about sockets or clocks.
 
 use std::time::Duration;
 

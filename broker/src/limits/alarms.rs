@@ -1,7 +1,8 @@
 //! Alarms, at which publishers must wait.
 //!
 //! Comes in: alarms, raised and ended by whatever watches a resource. Goes out: the reason to wait, and a wake-up for
-//! publishers when there is none any more. Does not know how a resource is measured.
+//! publishers when there is none any more.
+//! Does not know how a resource is measured.
 
 use crate::outbox::Outbox;
 use parking_lot::Mutex;

@@ -2,7 +2,8 @@
 //!
 //! Comes in: acknowledgements, requeues, delivery marks, written under the lock of the queue that they change. Goes
 //! out: one append. From the first record to the append a checkpoint waits: it may have seen the queue as it is
-//! already. Does not know what the records say.
+//! already.
+//! Does not know what the records say.
 
 use leveret_store::{Appended, Batch, Error, Handle, UnderWay, Urgency};
 

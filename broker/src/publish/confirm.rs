@@ -2,7 +2,8 @@
 //!
 //! Comes in: messages that were handed on, and how far the log has come. Goes out: the tag up to which all messages are
 //! safe. A persistent message in a durable queue is safe when it has been synced; any other one at once, but never
-//! before those published earlier on the channel. Does not know how a confirm looks on the wire.
+//! before those published earlier on the channel.
+//! Does not know how a confirm looks on the wire.
 
 use super::stage::HandedOn;
 use leveret_store::Lsn;

@@ -1,7 +1,8 @@
 //! Messages of one batch, enqueued in one go: one append to the log, one lock per run of messages with the same route.
 //!
 //! Comes in: checked messages with their routes. Goes out: entries to queues, records to the log, and the position of
-//! the log that each confirm waits for. Does not know about exchanges or frames.
+//! the log that each confirm waits for.
+//! Does not know about exchanges or frames.
 
 use crate::error::Result;
 use crate::message::Message;

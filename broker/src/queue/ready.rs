@@ -2,7 +2,8 @@
 //!
 //! Comes in: new entries at the end, requeued ones at their old position. Goes out: the next one. The front is kept in
 //! memory; beyond a budget the durable messages behind it are only pointers into the log, read back in runs when their
-//! turn comes. Does not know about consumers or channels.
+//! turn comes.
+//! Does not know about consumers or channels.
 
 use super::entry::Entry;
 use super::tail::{Cold, Reader, Tail};

@@ -1,8 +1,8 @@
 //! One queue: waiting messages, delivered ones, consumers, all behind one short lock.
 //!
 //! Comes in: runs of new messages, settlements, consumers. Goes out: runs of messages to the consumers' subscribers,
-//! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file. Does not know
-//! about channels, connections and protocols, nor about exchanges, bindings or the vhost.
+//! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
+//! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;

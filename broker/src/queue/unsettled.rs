@@ -1,7 +1,8 @@
 //! The messages of a queue that have been delivered and wait for an acknowledgement, ascending by id.
 //!
 //! Comes in: what `dispatch` handed to a channel that must acknowledge. Goes out: entries by id, to be forgotten or
-//! requeued. Does not know which channel has which message: the channel's list of delivery tags does.
+//! requeued.
+//! Does not know which channel has which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
 use super::ready::KEPT;
