@@ -131,16 +131,10 @@ impl Head {
     /// The twelve bytes, unmasked: [`apply_mask`] binds them to a segment.
     pub(crate) fn encode(body: u32, crc: u32, first: bool, last: bool) -> [u8; HEAD] {
         let length = body | if first { FIRST } else { 0 } | if last { LAST } else { 0 };
-        let mut head = [0; HEAD];
-        let words = length
-            .to_le_bytes()
-            .into_iter()
-            .chain(crc.to_le_bytes())
-            .chain(check_word(length, crc).to_le_bytes());
-        for (to, from) in head.iter_mut().zip(words) {
-            *to = from;
-        }
-        head
+        let [l0, l1, l2, l3] = length.to_le_bytes();
+        let [c0, c1, c2, c3] = crc.to_le_bytes();
+        let [k0, k1, k2, k3] = check_word(length, crc).to_le_bytes();
+        [l0, l1, l2, l3, c0, c1, c2, c3, k0, k1, k2, k3]
     }
 }
 
