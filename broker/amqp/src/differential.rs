@@ -78,7 +78,7 @@ fn their_value(value: &FieldValue) -> AMQPValue {
     }
 }
 
-/// amq-protocol takes the prefetch size and the ticket, which nobody implements, for reserved arguments.
+/// amq-protocol takes the prefetch size and the ticket, which no broker implements, for reserved arguments.
 fn as_they_write_it(method: Method) -> Method {
     match method {
         Method::BasicQos(qos) => Method::BasicQos(method::BasicQos {

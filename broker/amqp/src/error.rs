@@ -1,4 +1,4 @@
-//! What is malformed, and where.
+//! Errors: the fault, and its place.
 //!
 //! Comes in: the place where a parser stopped. Goes out: errors whose texts are those of RabbitMQ where RabbitMQ has
 //! one, with the reply code for the close. Does not know about closing anything.
@@ -13,7 +13,7 @@ mod erlang;
 /// Octets of a payload that RabbitMQ shows in a frame error.
 const SNIPPET_LEN: usize = 16;
 
-/// Why octets are not a value.
+/// The reason why octets are not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -44,7 +44,7 @@ pub enum Reason {
 pub struct DecodeError {
     /// Octets from the start of the input to where the parser stopped.
     pub offset: usize,
-    /// Why it stopped.
+    /// The reason why it stopped.
     pub reason: Reason,
 }
 
@@ -70,7 +70,7 @@ pub struct MethodError {
     pub method_id: u16,
     /// Octets from the start of the payload to where the parser stopped.
     pub offset: usize,
-    /// Why it stopped.
+    /// The reason why it stopped.
     pub reason: Reason,
 }
 

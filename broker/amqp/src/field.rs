@@ -67,7 +67,7 @@ impl FieldTable {
             .map(|(_, value)| value)
     }
 
-    /// Whether a field has this name.
+    /// True if a field has this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -110,7 +110,7 @@ impl FieldTable {
         self.0.len()
     }
 
-    /// Whether there is no pair.
+    /// True if there is no pair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,12 +1,12 @@
 //! Frames: the first step of everything received.
 //!
 //! Comes in: the octets read so far. Goes out: a view of the first whole frame, or how many octets it will have. The
-//! length is judged by the head alone, so that nobody buffers a frame that is too large.
+//! length is judged by the head alone, so that a frame that is too large is never buffered.
 //! Does not know about what a payload means.
 
 use crate::error::{FrameError, Snippet};
 
-/// What a client sends first, and what a server answers to any other header (4.2.2).
+/// The octets that a client sends first, and that a server answers to any other header (4.2.2).
 pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 
 /// The smallest frame-max that may be negotiated, in octets (4.2.3, frame-min-size).
@@ -51,7 +51,7 @@ impl FrameKind {
 /// One whole frame, borrowed from the read buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameView<'a> {
-    /// What the payload is.
+    /// The kind of the payload.
     pub kind: FrameKind,
     /// The channel; 0 is the connection itself.
     pub channel: u16,

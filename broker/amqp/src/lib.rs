@@ -28,7 +28,7 @@ pub mod field;
 /// The elementary domains (integers, strings, packed bits): cursor and appenders used by the modules above.
 mod wire;
 
-/// What is malformed, and where.
+/// Errors: the fault, and its place.
 pub mod error;
 
 /// Reply codes with their names and whether they close a channel or the connection.

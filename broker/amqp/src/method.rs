@@ -245,7 +245,7 @@ impl Method {
         self.write(&mut Writer::new(out));
     }
 
-    /// Whether a content header and body follow the method.
+    /// True if a content header and body follow the method.
     #[must_use]
     pub fn has_content(&self) -> bool {
         CONTENT.contains(&self.id())

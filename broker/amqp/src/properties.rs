@@ -65,7 +65,7 @@ pub struct BasicProperties {
     pub delivery_mode: Option<u8>,
     /// 0 to 255.
     pub priority: Option<u8>,
-    /// Which request a reply belongs to.
+    /// The request that a reply belongs to.
     pub correlation_id: Option<ShortString>,
     /// Queue for the reply.
     pub reply_to: Option<ShortString>,

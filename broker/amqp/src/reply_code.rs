@@ -109,7 +109,7 @@ impl ReplyCode {
         }
     }
 
-    /// Whether the code closes the channel only (the specification's soft errors); the others close the connection.
+    /// True for codes that close the channel only (the specification's soft errors); the others close the connection.
     #[must_use]
     pub const fn is_soft(self) -> bool {
         matches!(
@@ -124,8 +124,8 @@ impl ReplyCode {
         )
     }
 
-    /// The reply text: name and explanation, cut to 255 octets with dots at the end, as RabbitMQ does; the name alone if
-    /// there is nothing to explain.
+    /// The reply text: name and explanation, cut to 255 octets with dots at the end, as RabbitMQ does; the name alone
+    /// if there is nothing to explain.
     #[must_use]
     pub fn text(self, explanation: &str) -> ShortString {
         if explanation.is_empty() {

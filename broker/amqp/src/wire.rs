@@ -17,7 +17,7 @@ pub(crate) struct Reader<'a> {
     utf8: Utf8,
 }
 
-/// What is asked of short strings. RabbitMQ judges their text only when the structure of the whole method is right.
+/// The demand on short strings. RabbitMQ judges their text only when the structure of the whole method is right.
 #[derive(Clone, Copy)]
 enum Utf8 {
     Any,

@@ -1,4 +1,4 @@
-//! What a message costs on its way into the log, on the thread that brings it: encoding with checksum, and the append.
+//! The cost of a message on its way into the log, on the thread that brings it: encoding with checksum, and the append.
 
 use std::hint::black_box;
 use std::sync::Arc;

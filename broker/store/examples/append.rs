@@ -1,7 +1,9 @@
-//! How fast the log takes messages: `cargo run --release -p leveret-store --example append -- [DIRECTORY [SECONDS]]`.
+//! The rate at which the log takes messages: `cargo run --release -p leveret-store --example append -- [DIRECTORY
+//! [SECONDS]]`.
 //!
-//! Each row: 1 KiB messages, so many per batch; appended without waiting (bounded by pending bytes), or waited for one by one;
-//! kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers keep up.
+//! Each row: 1 KiB messages, a number of them per batch; appended without waiting (bounded by pending bytes), or waited
+//! for one by one; kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers
+//! keep up.
 
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Destination, Handle, Live, Location, Options, Owner, Store, Urgency};

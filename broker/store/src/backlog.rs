@@ -1,14 +1,15 @@
 //! The messages of one queue as owner, checkpoint and recovery pass them on.
 //!
-//! In: pages and single messages. Out: all of them in order, and where their records lie. Does not know about files or threads.
+//! In: pages and single messages. Out: all of them in order, and where their records lie. Does not know about files or
+//! threads.
 
 use crate::error::Error;
 use crate::ids::MessageId;
 use crate::page::{Page, Share};
 use crate::stored::StoredMessage;
 
-/// The messages of one queue: long stretches packed, the others one by one. No message is in both; the ids of the two may lie
-/// between each other.
+/// The messages of one queue: long stretches packed, the others one by one. No message is in both; the ids of the two
+/// may lie between each other.
 #[derive(Debug, Default, Clone)]
 pub struct Backlog {
     /// Stretches that do not overlap, ascending.
@@ -25,12 +26,12 @@ impl Backlog {
         self.pages.iter().map(|page| page.count() as usize).sum::<usize>() + self.loose.len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty() && self.loose.is_empty()
     }
 
-    /// How many messages lie in which segment.
+    /// The number of messages in each segment.
     pub(crate) fn each_share(&self, mut visit: impl FnMut(Share)) {
         for page in &self.pages {
             page.summary().shares.iter().copied().for_each(&mut visit);

@@ -1,24 +1,25 @@
-//! Whether the log takes so much more than what is needed in it that reclaim has to come first.
+//! Backpressure: the log takes much more than what is needed in it, and reclaim has to come first.
 //!
-//! In: what it takes, what of it is needed, from time to time. Out: whether those who append messages should wait.
-//! Does not know how space is freed. What becomes free at once (a purge, a large queue that is drained) is nobody's fault: only growth is.
+//! In: what it takes, what of it is needed, from time to time. Out: whether those who append messages should wait. Does
+//! not know how space is freed. What becomes free at once (a purge, a large queue that is drained) is no reason to
+//! wait: only growth is.
 
-/// Beyond so many percent of what is needed...
+/// Beyond this percentage of what is needed...
 const MOST: u64 = 190;
-/// ...and so many segments, the log may grow only...
+/// ...and this number of segments, the log may grow only...
 const BASE: u64 = 6;
-/// ...by so many segments more.
+/// ...by this number of segments more.
 const MARGIN: u64 = 2;
 
 /// Follows the size of the log. All sizes in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Backpressure {
-    /// How far the log may grow while it takes too much.
+    /// The size up to which the log may grow while it takes too much.
     ceiling: Option<u64>,
 }
 
 impl Backpressure {
-    /// Whether appending has to wait. `total`: all that the log takes; `live`: what is needed of it.
+    /// True if appending has to wait. `total`: all that the log takes; `live`: what is needed of it.
     pub(crate) fn look(&mut self, total: u64, live: u64, segment_bytes: u64) -> bool {
         let allowed = (live / 100).saturating_mul(MOST) + BASE * segment_bytes;
         if total <= allowed {
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dies_at_once_stops_nobody() {
+    fn what_dies_at_once_is_no_reason_to_wait() {
         let mut pressure = Backpressure::default();
         assert!(!pressure.look(1_000_000, 1_000_000, SEGMENT));
         for live in (0..100).rev() {

@@ -16,7 +16,8 @@ const MAX_BATCH: u64 = 1 << 31;
 
 /// Records that reach the log together: after a crash all of them are there or none.
 ///
-/// A batch is reused: [`crate::Handle::append`] leaves it empty with its memory kept, so that a steady caller allocates nothing.
+/// A batch is reused: [`crate::Handle::append`] leaves it empty with its memory kept, so that a steady caller allocates
+/// nothing.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) bytes: Vec<u8>,
@@ -27,7 +28,7 @@ pub struct Batch {
     pub(crate) too_large: Option<u64>,
 }
 
-/// What the ledger must know of a batch.
+/// The part of a batch that the ledger must know.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Bytes of publish records.
@@ -167,7 +168,8 @@ impl Batch {
         relative
     }
 
-    /// These messages of the queue are acknowledged or dropped. A settlement of an unknown message is ignored at recovery.
+    /// These messages of the queue are acknowledged or dropped. A settlement of an unknown message is ignored at
+    /// recovery.
     pub fn settle(&mut self, queue: QueueId, messages: &[(MessageId, Location)]) {
         let runs = runs(messages.iter().map(|&(id, location)| (location.segment, id)));
         if self.write_runs(Tag::Settle, queue, messages.len(), runs) {
@@ -177,8 +179,8 @@ impl Batch {
         }
     }
 
-    /// These messages of the queue were requeued: after a restart they are redelivered. Counts and stamps are absolute, so that a
-    /// record may be read twice; of two records about a message the one with the higher count holds.
+    /// These messages of the queue were requeued: after a restart they are redelivered. Counts and stamps are absolute,
+    /// so that a record may be read twice; of two records about a message the one with the higher count holds.
     pub fn returned(&mut self, queue: QueueId, messages: &[Returned]) {
         let counts = messages.iter().map(|returned| Count {
             segment: returned.location.segment,
@@ -310,7 +312,7 @@ impl Batch {
         self.finish(start);
     }
 
-    /// Whether there is nothing to append.
+    /// True if there is nothing to append.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty() && self.too_large.is_none()
     }

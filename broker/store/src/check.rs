@@ -1,7 +1,8 @@
-//! Looks at a data directory that no broker has open: everything in it is read and verified, nothing is changed. And copies what is
-//! intact into a new directory.
+//! Looks at a data directory that no broker has open: everything in it is read and verified, nothing is changed. And
+//! copies what is intact into a new directory.
 //!
-//! In: a directory. Out: what it holds and what is damaged; on request a clean copy. Does not know what messages or table say.
+//! In: a directory. Out: what it holds and what is damaged; on request a clean copy. Does not know what messages or
+//! table say.
 
 use crate::batch::Batch;
 use crate::checkpoint;
@@ -26,18 +27,18 @@ mod tests;
 const CHUNK: usize = 1 << 20;
 const PENDING: u64 = 64 << 20;
 
-/// What a directory holds.
+/// The contents of a directory.
 pub struct Checked {
     /// Table, messages and damage, from reading the whole log.
     pub recovered: Recovered,
-    /// Whether there is a checkpoint that a start would use; `None` if there is no checkpoint at all.
+    /// True if there is a checkpoint that a start would use; `None` if there is no checkpoint at all.
     pub checkpoint: Option<bool>,
     /// Segments and the spare one, bytes.
     pub disk_bytes: u64,
     store: Store,
 }
 
-/// What a copy came to.
+/// The outcome of a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Messages copied; one that is in several queues counts once.
@@ -78,8 +79,8 @@ pub fn check(directory: &Path, fs: &Arc<dyn Fs>) -> Result<Checked, Error> {
 }
 
 impl Checked {
-    /// Writes table and messages into a directory that must be empty or absent, and syncs it. Order, delivery counts, stamps and
-    /// redelivered flags are kept.
+    /// Writes table and messages into a directory that must be empty or absent, and syncs it. Order, delivery counts,
+    /// stamps and redelivered flags are kept.
     ///
     /// # Errors
     /// [`Error::NotEmpty`], or what the system reports.

@@ -1,7 +1,7 @@
 //! Checkpoints: what the log came to up to a position, so that a start need not read what lies before it.
 //!
-//! In: the ledger, and each queue's messages as their owner knows them. Out: the file `checkpoint`, and at the next start its contents.
-//! All of it is an index over the log: when it is missing or damaged the whole log is read instead.
+//! In: the ledger, and each queue's messages as their owner knows them. Out: the file `checkpoint`, and at the next
+//! start its contents. All of it is an index over the log: when it is missing or damaged the whole log is read instead.
 //! Does not know what a record means.
 
 use crate::error::Error;
@@ -23,7 +23,7 @@ const NEW_FILE: &str = "checkpoint.new";
 /// Reads the checkpoint of the directory with this id. `None` when there is none that can be used.
 ///
 /// # Errors
-/// What the system reports when it refuses the files; damage is no error.
+/// The system's error when it refuses the files; damage is no error.
 pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<Option<Loaded>, Error> {
     let path = directory.join(FILE);
     let file = match fs.open(&path) {
@@ -56,7 +56,7 @@ pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<O
 /// Writes a checkpoint in place of the one before, durably. Returns its size in bytes.
 ///
 /// # Errors
-/// What the system reports. The file may have got its name all the same.
+/// The system's error. The file may have got its name all the same.
 pub(crate) fn replace(fs: &dyn Fs, directory: &Path, parts: &Parts<'_>) -> Result<u64, Error> {
     let bytes = codec::encode(parts);
     fs::replace(fs, directory, (FILE, NEW_FILE), &bytes)?;
@@ -66,7 +66,7 @@ pub(crate) fn replace(fs: &dyn Fs, directory: &Path, parts: &Parts<'_>) -> Resul
 /// Removes the checkpoint.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's error.
 pub(crate) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     if fs::remove_if_there(fs, &directory.join(FILE))? {
         fs.sync_dir(directory)

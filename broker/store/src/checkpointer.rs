@@ -1,16 +1,20 @@
 //! Takes a checkpoint while the work goes on.
 //!
-//! In: the log's position, then each queue's state, one queue at a time. Out: a file that says what the log came to up to the position.
+//! In: the log's position, then each queue's state, one queue at a time. Out: a file that says what the log came to up
+//! to the position.
 //!
-//! 1. The position and the ledger are read under the log's lock. Appends that were made before may not show in their owner's state
-//!    yet: they are waited for.
-//! 2. Each queue is asked for its messages. Its state may be ahead of the position, never behind: reading the log from the
-//!    position on over such a state gives the same as over the exact one, since every record says what is, not what changes.
-//! 3. Changes that the states show may not be appended yet: they are waited for (`crate::Handle::under_way`). Once all that is
-//!    appended is durable, the checkpoint may be.
-//! 4. Pages first, then the file that refers to them. Places of pages that the checkpoint before referred to are free from here on.
+//! 1. The position and the ledger are read under the log's lock. Appends that were made before may not show in their
+//!    owner's state yet: they are waited for.
+//! 2. Each queue is asked for its messages. Its state may be ahead of the position, never behind: reading the log from
+//!    the position on over such a state gives the same as over the exact one, since every record says what is, not what
+//!    changes.
+//! 3. Changes that the states show may not be appended yet: they are waited for (`crate::Handle::under_way`). Once all
+//!    that is appended is durable, the checkpoint may be.
+//! 4. Pages first, then the file that refers to them. Places of pages that the checkpoint before referred to are free
+//!    from here on.
 //!
-//! Runs on the reclaim thread, so that no message is being moved meanwhile. Does not know how the owner keeps its messages.
+//! Runs on the reclaim thread, so that no message is being moved meanwhile. Does not know how the owner keeps its
+//! messages.
 
 use crate::backlog::Backlog;
 use crate::checkpoint::{self, Captured, Parts};
@@ -26,11 +30,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Packed pages up to so many bytes are kept in the checkpoint itself, and in memory.
+/// Packed pages up to this size in bytes are kept in the checkpoint itself, and in memory.
 const SMALL: usize = 64;
 /// Messages in a page that is packed here.
 const PACKED: usize = 4096;
-/// Checkpoints are at least so many times their own size of log apart.
+/// Checkpoints are at least this many times their own size of log apart.
 const SPACING: u64 = 8;
 /// Less log than this is not worth one when the broker is idle.
 const WORTH: u64 = 4 << 20;
@@ -49,7 +53,7 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Whether one should be taken after so many bytes of log.
+    /// True if one should be taken after `since` bytes of log.
     pub(crate) fn due(&self, shared: &Shared, since: u64, idle: bool) -> bool {
         let distance = shared.options.checkpoint_bytes;
         let enough = since >= distance.max(SPACING * self.size) || (idle && since >= WORTH.min(distance));
@@ -59,7 +63,8 @@ impl Checkpoints {
     /// Takes one.
     ///
     /// # Errors
-    /// What waiting for the log reports. A failure to write the checkpoint is none: the one before stays, and another is tried later.
+    /// An error of the log, while waiting for it. A failure to write the checkpoint is none: the one before stays, and
+    /// another is tried later.
     pub(crate) fn take(&mut self, shared: &Shared, owner: &dyn Owner) -> Result<(), Error> {
         let begun = Instant::now();
         let start = Start::read(shared, self.table.as_ref().map(|table| table.0));

@@ -1,8 +1,9 @@
-//! A file system of which nothing is changed: what a program does to it is only seen by that program's own later look-ups.
+//! A file system of which nothing is changed: what a program does to it is only seen by that program's own later
+//! look-ups.
 //!
-//! In: the calls of `Fs` and `File`. Out: reads and locks of the file system behind, and nothing else. Written bytes are not kept, so
-//! it serves those that read what was there and write what they will not read.
-//! Does not know about the log.
+//! In: the calls of `Fs` and `File`. Out: reads and locks of the file system behind, and nothing else. Written bytes
+//! are not kept, so it serves those that read what was there and write what they will not read. Does not know about the
+//! log.
 
 use crate::fs::{File, Fs};
 use parking_lot::Mutex;

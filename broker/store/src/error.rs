@@ -1,4 +1,4 @@
-//! What can go wrong in the store, each with the place and what to do about it.
+//! Errors of the store, each with the place and what to do about it.
 //!
 //! In: failures met by the other modules. Out: one `Error`. Does not know about reply codes or exit codes.
 
@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why the store could not do what was asked.
+/// The reason why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
     Locked {
         /// The directory that was to be opened.
         directory: PathBuf,
-        /// Who holds it, as far as the lock file tells.
+        /// The process that holds it, as far as the lock file tells.
         pid: Option<u32>,
     },
 
@@ -35,7 +35,7 @@ pub enum Error {
     /// The operating system refuses access.
     #[error("no permission to {action} {}: {source}; give the user that runs the broker read and write access", path.display())]
     Denied {
-        /// What was tried.
+        /// The call that failed.
         action: &'static str,
         /// On which file or directory.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum Error {
     /// The operating system reports an error.
     #[error("cannot {action} {}: {source}; check the disk and the free space", path.display())]
     Io {
-        /// What was tried.
+        /// The call that failed.
         action: &'static str,
         /// On which file or directory.
         path: PathBuf,
@@ -91,7 +91,8 @@ pub enum Error {
         directory: PathBuf,
     },
 
-    /// The segment has been reclaimed. A message that is still alive has been relocated: ask its owner for the new place.
+    /// The segment has been reclaimed. A message that is still alive has been relocated: ask its owner for the new
+    /// place.
     #[error("segment {segment} has been reclaimed")]
     Gone {
         /// Number of the segment file.

@@ -1,8 +1,8 @@
-//! Each call of the file system fails once, with an input/output error and with a full disk: what was promised is there afterwards, and
-//! nothing panics.
+//! Each call of the file system fails once, with an input/output error and with a full disk: what was promised is there
+//! afterwards, and nothing panics.
 //!
-//! In: a fixed piece of work that comes by everything (segments that roll and go, checkpoints, pages). Out: a panic that names the
-//! call. Does not know which call does what.
+//! In: a fixed piece of work that comes by everything (segments that roll and go, checkpoints, pages). Out: a panic
+//! that names the call. Does not know which call does what.
 
 use crate::fs::faulty::{FaultyFs, Survival};
 use crate::owner::Owner;
@@ -41,7 +41,7 @@ impl Owner for Queue {
     }
 }
 
-/// What was promised, and what may be there.
+/// Promises made, and what else may be there.
 #[derive(Default)]
 struct Promised {
     published: BTreeSet<MessageId>,

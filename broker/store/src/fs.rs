@@ -18,31 +18,31 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Reads at `offset`; fewer bytes than asked for are allowed, 0 means end of file.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes at `offset`; fewer bytes than given are allowed.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
     /// Returns when all that was written, and the length needed to read it, is on the device (fdatasync).
     ///
     /// # Errors
-    /// What the system reports. After an error the written bytes may be lost although they can still be read.
+    /// The system's error. The written bytes may be lost then although they can still be read.
     fn sync_data(&self) -> io::Result<()>;
 
     /// Length in bytes.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn size(&self) -> io::Result<u64>;
 
     /// Cuts or extends (with zeros) to `len` bytes.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
 
@@ -51,49 +51,49 @@ pub trait Fs: Send + Sync {
     /// Creates the directory and its parents; one that exists is fine.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
     /// Opens an existing file for reading and writing.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
     /// Creates a file that must not exist.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
     /// Renames; an existing target is replaced.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Names of the files (not directories) in a directory, in no order.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
     /// Returns when created, renamed and removed names of this directory are on the device.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// Opens or creates a file and locks it exclusively; `None` when somebody else holds the lock.
+    /// Opens or creates a file and locks it exclusively; `None` when another process holds the lock.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
 /// Removes a file; one that is not there is fine. Tells whether it was.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's error.
 pub(crate) fn remove_if_there(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
     match fs.remove(path) {
         Ok(()) => Ok(true),
@@ -125,11 +125,11 @@ pub(crate) fn remove_if_there(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Writes a small file beside the one of that name and renames it into place, durably: the name means the whole new file, or what it
-/// meant before.
+/// Writes a small file beside the one of that name and renames it into place, durably: the name means the whole new
+/// file, or what it meant before.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's error.
 pub(crate) fn replace(fs: &dyn Fs, directory: &Path, (name, beside): (&str, &str), bytes: &[u8]) -> Result<(), Error> {
     let path = directory.join(beside);
     remove_if_there(fs, &path)?;

@@ -77,7 +77,8 @@ impl Index {
         messages.ordered = backlog.loose;
     }
 
-    /// Adds a message, or moves it: of two records with the same id the later wins. Returns the place that it had before.
+    /// Adds a message, or moves it: of two records with the same id the later wins. Returns the place that it had
+    /// before.
     pub(crate) fn insert(&mut self, queue: QueueId, message: StoredMessage) -> Option<Location> {
         let messages = self.queues.entry(queue).or_default();
         if let Some(known) = messages.get_mut(message.id) {
@@ -102,7 +103,7 @@ impl Index {
         None
     }
 
-    /// Whether the message is there.
+    /// True if the message is there.
     pub(crate) fn contains(&mut self, queue: QueueId, id: MessageId) -> bool {
         self.queues
             .get_mut(&queue)
@@ -143,7 +144,8 @@ impl Index {
         }
     }
 
-    /// Drops the queue, telling the place of each message that is not packed. (The references of the others are counted anew.)
+    /// Drops the queue, telling the place of each message that is not packed. (The references of the others are counted
+    /// again.)
     pub(crate) fn delete(&mut self, queue: QueueId, mut gone: impl FnMut(Location)) {
         if let Some(mut messages) = self.queues.remove(&queue) {
             messages.chunks.retain(|_, chunk| matches!(chunk, Chunk::Open(_)));
@@ -151,8 +153,8 @@ impl Index {
         }
     }
 
-    /// The live messages of each queue that has any, and lie in a segment of which `exists` says so. `mark` tells the delivered
-    /// mark of a queue.
+    /// The live messages of each queue that has any, and lie in a segment of which `exists` says so. `mark` tells the
+    /// delivered mark of a queue.
     pub(crate) fn finish(
         &mut self,
         mark: impl Fn(QueueId) -> MessageId,
@@ -173,7 +175,8 @@ impl Index {
     }
 }
 
-/// Takes over what is said of a message, unless a later report is known: records may be read over a state that is ahead of them.
+/// Takes over what is said of a message, unless a later report is known: records may be read over a state that is ahead
+/// of them.
 fn update(message: &mut StoredMessage, live: Live) {
     if live.delivery_count >= message.delivery_count {
         let Live { delivery_count, stamp } = live;

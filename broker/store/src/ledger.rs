@@ -1,4 +1,4 @@
-//! What lives where: counters per segment, the newest place of each table key and delivered mark.
+//! The ledger: counters per segment, the newest place of each table key and delivered mark.
 //!
 //! In: tallies of appended batches, settlements. Out: which segments are dead, which nearly so.
 //! Does not know about single messages (their owner does), files or threads.
@@ -44,16 +44,16 @@ pub(crate) struct Account {
     pub(crate) damaged: bool,
     /// When reclaim found nothing alive although references were left.
     pub(crate) blocked: Option<Instant>,
-    /// Copies of messages of this segment that were settled while they were copied. Their settlement names this segment, so
-    /// they need one that names theirs before this segment goes; not earlier than the owner's own, which may be part of a
-    /// larger batch.
+    /// Copies of messages of this segment that were settled while they were copied. Their settlement names this
+    /// segment, so they need one that names theirs before this segment goes; not earlier than the owner's own, which
+    /// may be part of a larger batch.
     pub(crate) uncovered: Vec<(QueueId, MessageId, Location)>,
     /// Reclaim met an error of the system.
     pub(crate) failing: bool,
 }
 
 impl Account {
-    /// Whether reclaim should leave the segment alone for `patience` after its last try.
+    /// True if reclaim should leave the segment alone: for `patience` after its last try.
     pub(crate) fn rests(&self, patience: Duration) -> bool {
         (self.refs > 0 || self.failing) && self.blocked.is_some_and(|since| since.elapsed() < patience)
     }
@@ -133,7 +133,7 @@ impl Ledger {
         }
     }
 
-    /// A message record of `len` bytes for so many queues.
+    /// A message record of `len` bytes for `queues` queues.
     pub(crate) fn published(&mut self, segment: u32, len: u64, queues: u64) {
         let account = self.account(segment);
         account.published += len;
@@ -142,7 +142,7 @@ impl Ledger {
         account.refs += queues;
     }
 
-    /// So many pairs of message and queue ended.
+    /// `refs` pairs of message and queue ended.
     pub(crate) fn settled(&mut self, segment: u32, refs: u64, weight: u64) {
         if let Some(account) = self.accounts.get_mut(&segment) {
             account.refs = account.refs.saturating_sub(refs);
@@ -208,7 +208,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the change of the key at this place is the newest.
+    /// True if the change of the key at this place is the newest.
     pub(crate) fn is_newest(&self, key: &[u8], segment: u32, offset: u32) -> bool {
         self.table
             .get(key)
@@ -251,7 +251,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an older segment exists, so that tombstones in this one still have work to do.
+    /// True if an older segment exists, so that tombstones in this one still have work to do.
     pub(crate) fn has_older(&self, segment: u32) -> bool {
         self.accounts.range(..segment).next().is_some()
     }
@@ -304,7 +304,7 @@ impl Ledger {
         self.marks.retain(|_, mark| existing.contains(&mark.1));
     }
 
-    /// Counts the references anew, from the messages that there are.
+    /// Counts the references again, from the messages that there are.
     pub(crate) fn recount<'a>(&mut self, queues: impl Iterator<Item = &'a Backlog>) {
         for account in self.accounts.values_mut() {
             (account.refs, account.live_weight) = (0, 0);

@@ -1,7 +1,8 @@
 //! A durable log for message queues: one shared write-ahead log per data directory, with group commit.
 //!
-//! Queues are numbers, messages are bytes. [`Batch`] encodes, [`Handle::append`] queues, one writer thread writes and syncs
-//! everything that is queued at once, and [`Handle::durable`] tells how far it has come. `README.md` has the files byte by byte.
+//! Queues are numbers, messages are bytes. [`Batch`] encodes, [`Handle::append`] queues, one writer thread writes and
+//! syncs everything that is queued at once, and [`Handle::durable`] tells how far it has come. `README.md` has the
+//! files byte by byte.
 //!
 //! The modules from the whole to the single byte: each uses only what stands below it, and its own children.
 #![warn(missing_docs)]

@@ -53,8 +53,8 @@ pub struct Relative {
     pub(crate) len: u32,
 }
 
-/// What an append came to. Keep it until what was appended shows in the owner's state: a checkpoint waits for that, since what lies
-/// before its position is not read again.
+/// The outcome of an append. Keep it until what was appended shows in the owner's state: a checkpoint waits for that,
+/// since what lies before its position is not read again.
 #[derive(Debug)]
 pub struct Appended {
     /// Durable as soon as [`crate::Handle::durable`] has reached this.
@@ -72,10 +72,10 @@ impl Appended {
     }
 }
 
-/// How soon an append should be durable.
+/// The haste of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Somebody waits: the writer is woken.
+    /// A caller waits: the writer is woken.
     Now,
     /// Within the flush interval, or with the next commit.
     Soon,

@@ -19,7 +19,8 @@ mod tests;
 const COPIED: usize = 8 << 10;
 /// Size of the common buffers.
 const BUFFER: usize = 256 << 10;
-/// Writes end at multiples of this, padded with zeros: the system then need not read a page in order to change part of it.
+/// Writes end at multiples of this, padded with zeros: the system then need not read a page in order to change part of
+/// it.
 const PAGE: u64 = 4096;
 /// Memory of written buffers that is kept for later batches.
 const KEPT: usize = 4 << 20;
@@ -34,7 +35,7 @@ pub(crate) struct Chunk {
     /// End of the log's bytes; what follows is padding.
     pub(crate) len: usize,
     pub(crate) bytes: Vec<u8>,
-    /// How far the file may be extended.
+    /// The length up to which the file may be extended.
     pub(crate) limit: u64,
     /// For the header, if the segment begins with this chunk.
     pub(crate) next_id: u64,
@@ -46,7 +47,7 @@ impl Chunk {
     }
 }
 
-/// What the writer takes at once.
+/// The chunks that the writer takes at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) chunks: Arc<Vec<Chunk>>,
@@ -54,7 +55,7 @@ pub(crate) struct Group {
     pub(crate) end: Lsn,
     /// Bytes of callers, without marks.
     pub(crate) bytes: u64,
-    /// A mark written while idle needs no sync of its own.
+    /// A mark written while idle needs no sync for itself.
     pub(crate) sync: bool,
 }
 
@@ -76,9 +77,9 @@ pub(crate) struct Log {
     buffered: usize,
     pub(crate) ledger: Ledger,
     pub(crate) backpressure: Backpressure,
-    /// Somebody waits for what is queued.
+    /// A caller waits for what is queued.
     pub(crate) urgent: bool,
-    /// When what is queued is due although nobody waits.
+    /// When what is queued is due although no caller waits.
     pub(crate) due: Option<Instant>,
     /// Something was synced, and no mark says so yet.
     pub(crate) unmarked: bool,
@@ -130,7 +131,7 @@ impl Log {
         }
     }
 
-    /// The appends so far, as a group: nobody but the caller holds it once all of them show in the state of their owners.
+    /// The appends so far, as a group: only the caller holds it once all of them show in the state of their owners.
     pub(crate) fn end_group(&mut self) -> Arc<()> {
         std::mem::take(&mut self.under_way)
     }
@@ -185,7 +186,8 @@ impl Log {
         self.ledger.emptied = true;
     }
 
-    /// A number for a segment beside the log: above all that are complete, below the one being filled. Never given twice.
+    /// A number for a segment beside the log: above all that are complete, below the one being filled. Never given
+    /// twice.
     pub(crate) fn number_beside(&mut self) -> u32 {
         if self.before + 1 >= self.segment {
             self.roll();
@@ -194,7 +196,7 @@ impl Log {
         self.before
     }
 
-    /// Whether the segment being filled has records.
+    /// True if the segment being filled has records.
     pub(crate) fn begun(&self) -> bool {
         self.offset > HEADER
     }
@@ -250,7 +252,7 @@ impl Log {
         self.buffered = 0;
     }
 
-    /// Whether the writer has something to take.
+    /// True if the writer has something to take.
     pub(crate) fn has_chunks(&self) -> bool {
         !self.chunks.is_empty()
     }

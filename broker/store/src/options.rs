@@ -13,12 +13,13 @@ pub struct Options {
     pub directory: PathBuf,
     /// Size of a segment file in bytes: 64 MiB unless changed; 4 KiB to 2 GiB.
     pub segment_bytes: u64,
-    /// Longest time until something is synced for which nobody waits: 50 ms unless changed; at most a minute.
+    /// Longest time until something is synced for which no caller waits: 50 ms unless changed; at most a minute.
     pub flush_interval: Duration,
-    /// After so many bytes of log a checkpoint is taken, so that a start reads at most about as much: 64 MiB unless changed; at
-    /// least 1 KiB. 0 takes none.
+    /// Bytes of log after which a checkpoint is taken, so that a start reads at most about as much: 64 MiB unless
+    /// changed; at least 1 KiB. 0 takes none.
     pub checkpoint_bytes: u64,
-    /// How long nothing must have been appended before the segment being written may be given up as mostly dead: 1 s.
+    /// Time for which nothing must have been appended before the segment being written may be given up as mostly dead:
+    /// 1 s.
     pub idle: Duration,
 }
 

@@ -1,8 +1,9 @@
-//! A stretch of a queue's messages, packed: a few bytes per message, none in memory once a checkpoint has put them on disk.
+//! A stretch of a queue's messages, packed: a few bytes per message, none in memory once a checkpoint has put them on
+//! disk.
 //!
-//! In: messages ascending by id. Out: the same messages again, and sums over them that need no unpacking. Pages never change: whoever
-//! removes or moves a message of one unpacks it first.
-//! Does not know which queue it belongs to, or when checkpoints are taken.
+//! In: messages ascending by id. Out: the same messages again, and sums over them that need no unpacking. Pages never
+//! change: whoever removes or moves a message of one unpacks it first. Does not know which queue it belongs to, or when
+//! checkpoints are taken.
 
 use crate::error::Error;
 use crate::ids::MessageId;
@@ -31,7 +32,7 @@ struct Inner {
     body: Mutex<Body>,
 }
 
-/// What a page says without being unpacked.
+/// The facts about a page that need no unpacking.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Summary {
     pub(crate) first: MessageId,
@@ -114,7 +115,8 @@ impl Page {
         self.0.summary.payload_bytes
     }
 
-    /// The lowest and the highest stamp of the messages that have one; `None` if none has. The page need not be unpacked for it.
+    /// The lowest and the highest stamp of the messages that have one; `None` if none has. The page need not be
+    /// unpacked for it.
     pub fn stamps(&self) -> Option<RangeInclusive<u64>> {
         let Summary {
             lowest_stamp,
@@ -124,7 +126,7 @@ impl Page {
         (highest_stamp != 0).then_some(lowest_stamp..=highest_stamp)
     }
 
-    /// What it takes in memory, in bytes.
+    /// Memory that it takes, in bytes.
     pub fn resident(&self) -> u64 {
         let body = match &*self.0.body.lock() {
             Body::Memory(bytes) => bytes.len(),
@@ -230,7 +232,7 @@ impl Summary {
     }
 }
 
-/// Which fields of a message are not what the one before lets expect. Persisted.
+/// The fields of a message that are not as the one before lets expect. Persisted.
 mod field {
     pub(super) const ID: u64 = 1;
     pub(super) const SEGMENT: u64 = 2;
@@ -293,7 +295,8 @@ impl Row {
         })
     }
 
-    /// The next message, if it is the next record of the same publisher: the next id, right behind, of the same size and stamp.
+    /// The next message, if it is the next record of the same publisher: the next id, right behind, of the same size
+    /// and stamp.
     fn next(self) -> Row {
         let end = record::aligned(u64::from(self.offset) + u64::from(self.len)).max(segment::HEADER);
         Row {
@@ -304,8 +307,8 @@ impl Row {
     }
 }
 
-/// A token is a number: doubled, a count of messages that come as predicted; doubled plus 1, the fields that differ, each then as
-/// a zigzag difference from its prediction.
+/// A token is a number: doubled, a count of messages that come as predicted; doubled plus 1, the fields that differ,
+/// each then as a zigzag difference from its prediction.
 fn encode(messages: &[StoredMessage]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut before = Row::BEFORE;

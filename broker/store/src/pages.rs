@@ -1,8 +1,8 @@
-//! The file that holds packed pages: places in it are given out, and given back only when no checkpoint refers to them any more.
+//! The file that holds packed pages: places in it are given out, and given back only when no checkpoint refers to them
+//! any more.
 //!
-//! In: packed bytes. Out: places to read them from. All of it can be rebuilt from the log: what it holds is an index, never the only
-//! copy of anything.
-//! Does not know what is in a page.
+//! In: packed bytes. Out: places to read them from. All of it can be rebuilt from the log: what it holds is an index,
+//! never the only copy of anything. Does not know what is in a page.
 
 use crate::error::Error;
 use crate::fs::{self, File, Fs};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(crate) const FILE: &str = "pages";
 /// Places begin at multiples of this many bytes. Persisted.
 const BLOCK: u64 = 512;
-/// The file is cut when so much at its end is free.
+/// The file is cut when this much at its end is free.
 const SLACK: u64 = 1 << 20;
 
 /// Where a page lies in the file.
@@ -43,7 +43,7 @@ pub(crate) struct PageFile {
     space: Mutex<Space>,
 }
 
-/// Which blocks are free.
+/// The free blocks.
 #[derive(Debug, Default)]
 struct Space {
     /// Blocks from here on have never been used.
@@ -58,7 +58,7 @@ impl PageFile {
     /// Starts with an empty file, whatever was there.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn create(fs: &dyn Fs, directory: &Path) -> Result<Arc<PageFile>, Error> {
         let path = directory.join(FILE);
         match fs.remove(&path) {
@@ -74,7 +74,7 @@ impl PageFile {
     /// Opens the file that a checkpoint refers to; `None` if there is none.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn open(fs: &dyn Fs, directory: &Path) -> Result<Option<Arc<PageFile>>, Error> {
         let path = directory.join(FILE);
         match fs.open(&path) {
@@ -92,8 +92,8 @@ impl PageFile {
         })
     }
 
-    /// Tells which places are in use, before any is given out: these, and what has been released since the file was opened, since the
-    /// checkpoint that was read refers to it. False if two of them overlap.
+    /// Tells which places are in use, before any is given out: these, and what has been released since the file was
+    /// opened, since the checkpoint that was read refers to it. False if two of them overlap.
     pub(crate) fn occupy(&self, mut slots: Vec<Slot>) -> bool {
         let mut space = self.space.lock();
         slots.extend(&space.released);
@@ -112,10 +112,10 @@ impl PageFile {
         true
     }
 
-    /// Writes a page into a place of its own. Durable after [`PageFile::sync`].
+    /// Writes a page into its own place. Durable after [`PageFile::sync`].
     ///
     /// # Errors
-    /// What the system reports; the place is free again then.
+    /// The system's error; the place is free again then.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<Slot, Error> {
         let mut slot = Slot {
             block: 0,
@@ -134,7 +134,7 @@ impl PageFile {
     /// Returns when all that was written is on the device.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file
             .sync_data()
@@ -144,7 +144,7 @@ impl PageFile {
     /// The bytes at a place; `None` if they are not what was written there.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn read(&self, slot: Slot) -> Result<Option<Vec<u8>>, Error> {
         let mut bytes = vec![0; slot.len as usize];
         let read = fs::read_full_at(&*self.file, &mut bytes, slot.block.saturating_mul(BLOCK))

@@ -1,7 +1,7 @@
 //! Writes the zeros of the next segment ahead of its use.
 //!
-//! In: the writer's wish. Out: the spare file. A failure here is no failure of the store: segments can grow as they are written.
-//! Does not know about records.
+//! In: the writer's wish. Out: the spare file. A failure here is no failure of the store: segments can grow as they are
+//! written. Does not know about records.
 
 use crate::fs::{self, File};
 use crate::segment::{GROWTH, SPARE};

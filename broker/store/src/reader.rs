@@ -40,8 +40,8 @@ pub(crate) fn read(shared: &Shared, location: Location) -> Result<Bytes, Error> 
 const SPAN: u64 = 1 << 20;
 const GAP: u64 = 4 << 10;
 
-/// The payloads of several publish records. Records that lie one after the other are read at once, and their payloads share the
-/// memory.
+/// The payloads of several publish records. Records that lie one after the other are read at once, and their payloads
+/// share the memory.
 pub(crate) fn read_run(shared: &Shared, locations: &[Location]) -> Vec<Result<Bytes, Error>> {
     let mut payloads = Vec::with_capacity(locations.len());
     let mut rest = locations;
@@ -56,7 +56,7 @@ pub(crate) fn read_run(shared: &Shared, locations: &[Location]) -> Vec<Result<By
     payloads
 }
 
-/// How many of the first locations lie close together, in order.
+/// The number of locations at the front that lie close together, in order.
 fn neighbours(locations: &[Location]) -> usize {
     let Some(first) = locations.first() else { return 0 };
     let mut end = u64::from(first.offset) + u64::from(first.len);
@@ -69,8 +69,8 @@ fn neighbours(locations: &[Location]) -> usize {
     1 + near.count()
 }
 
-/// Reads from the first record to the last in one go. `None` if they must be read one by one: there is only one, some are not
-/// written yet, or something is wrong.
+/// Reads from the first record to the last in one go. `None` if they must be read one by one: there is only one, some
+/// are not written yet, or something is wrong.
 fn read_span(shared: &Shared, run: &[Location]) -> Option<Vec<Result<Bytes, Error>>> {
     let (first, last) = (run.first()?, run.last()?);
     // What is not written yet is the end of the log.
@@ -93,7 +93,7 @@ fn read_span(shared: &Shared, run: &[Location]) -> Option<Vec<Result<Bytes, Erro
 /// The messages of a page of this queue.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's error.
 pub(crate) fn unpack(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
     match page.unpack() {
         Err(Error::DamagedPage { first, last }) => {
@@ -110,8 +110,9 @@ pub(crate) fn unpack(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec
     }
 }
 
-/// Finds the messages of a page in the segments that hold them. A message that has been settled while others of its page have not
-/// does not occur, since pages never change; one that was requeued may lose its delivery count, and the stamp that it got then.
+/// Finds the messages of a page in the segments that hold them. A message that has been settled while others of its
+/// page have not does not occur, since pages never change; one that was requeued may lose its delivery count, and the
+/// stamp that it got then.
 fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
     let mut found = BTreeMap::new();
     for share in &page.summary().shares {

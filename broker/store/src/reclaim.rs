@@ -1,7 +1,7 @@
-//! Keeps the directory small: drops dead segments, moves the few live records out of nearly dead ones. Live messages go into segments of
-//! their own, beside the log.
+//! Keeps the directory small: drops dead segments, moves the few live records out of nearly dead ones. Live messages go
+//! into segments of their own, beside the log.
 //!
-//! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on a thread of its own, holding no lock while
+//! In: the ledger, the owner's word on each message. Out: fewer segments. Runs on its own thread, holding no lock while
 //! it asks the owner. Does not know how the owner keeps its messages.
 
 use crate::batch::Batch;
@@ -45,23 +45,24 @@ mod portion;
 #[cfg(test)]
 mod tests;
 
-/// How long references may be left in a segment of which the owner says that nothing is alive.
+/// Longest time that references may be left in a segment of which the owner says that nothing is alive.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Segments are emptied while the log takes more than so many percent of what is needed in it. Disk use is to stay below twice that, and
-/// some of it is always on its way.
+/// Segments are emptied while the log takes more than this percentage of what is needed in it. Disk use is to stay
+/// below twice that, and some of it is always on its way.
 const WASTEFUL: u64 = 160;
-/// And down to so many: what is moved at a time fills a segment better.
+/// The percentage down to which it goes then: what is moved at a time fills a segment better.
 const THRIFTY: u64 = 145;
-/// A segment is emptied if less than so many percent of it are needed.
+/// A segment is emptied if less than this percentage of it is needed.
 const SPARSE: u64 = 60;
-/// What a segment takes that holds nothing, bytes. Moving what is needed would not win it back: the next one takes it, too.
+/// Size of a segment that holds nothing, bytes. Moving what is needed would not win it back: the next one takes it,
+/// too.
 const EMPTY: u64 = HEADER + MARK;
-/// So many segments with little in them are put together.
+/// Number of segments with little in them that are put together.
 const FRAGMENTS: usize = 8;
 /// Most segments that are given up at once: they share the waits for the disk.
 const AT_ONCE: usize = 16;
 
-/// What is to be done with which segments.
+/// A decision about segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Plan {
     /// Nothing in them is needed.
@@ -70,7 +71,7 @@ enum Plan {
     Evacuate(Vec<u32>),
 }
 
-/// What comes next.
+/// The next thing to do.
 enum Next {
     Plan(Plan),
     Checkpoint,
@@ -189,7 +190,7 @@ struct Candidate {
     segment: u32,
     /// Without what an empty one takes.
     used: u64,
-    /// How much of it is needed.
+    /// The part of it that is needed.
     needed: u64,
 }
 
@@ -199,7 +200,8 @@ impl Candidate {
     }
 }
 
-/// Which segments come next, if any. The oldest first: settlements of their messages in younger ones need no carrying then.
+/// The segments that come next, if any. The oldest first: settlements of their messages in younger ones need no
+/// carrying then.
 fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
     let (mut dead, mut forced, mut sparse, mut fragments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut total, mut live) = (0, 0);
@@ -245,7 +247,8 @@ fn plan(ledger: &Ledger, segment_bytes: u64, idle: bool) -> Option<Plan> {
     Some(Plan::Evacuate(together(&candidates, segment_bytes, enough)))
 }
 
-/// The first of the candidates: as many as hold no more together than one segment takes, until `enough` bytes become free.
+/// The first of the candidates: as many as hold no more together than one segment takes, until `enough` bytes become
+/// free.
 fn together(candidates: &[Candidate], segment_bytes: u64, enough: u64) -> Vec<u32> {
     let (mut moved, mut freed) = (0, 0);
     let mut segments = Vec::new();

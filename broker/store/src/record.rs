@@ -16,7 +16,7 @@ const LAST: u32 = 1 << 30;
 /// Longest body in bytes.
 pub(crate) const MAX_BODY: u32 = LAST - 1;
 
-/// What a record is. Persisted: values must be kept stable.
+/// The kind of a record. Persisted: values must be kept stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
@@ -123,7 +123,7 @@ impl Head {
         HEAD as u64 + u64::from(self.body)
     }
 
-    /// Whether the body is what was written.
+    /// True if the body is what was written.
     pub(crate) fn matches(&self, body: &[u8]) -> bool {
         crc32fast::hash(body) == self.crc
     }
@@ -148,7 +148,8 @@ pub(crate) fn set_flags(head: &mut [u8], first: bool, last: bool) {
     *chunk = Head::encode(body, u32::from_le_bytes([c0, c1, c2, c3]), first, last);
 }
 
-/// Binds an encoded head to a segment. Stale bytes of a recycled file carry another segment's mask and are never taken for records.
+/// Binds an encoded head to a segment. Stale bytes of a recycled file carry another segment's mask and are never taken
+/// for records.
 pub(crate) fn apply_mask(head: &mut [u8], mask: u32) {
     if let Some((_, tail)) = head.split_first_chunk_mut::<8>()
         && let Some(word) = tail.first_chunk_mut::<4>()
@@ -386,7 +387,8 @@ impl Run {
     }
 }
 
-/// Encoded runs. Each: count, doubled, plus 1 when a segment number follows; then the distance from the end of the run before, zigzag.
+/// Encoded runs. Each: count, doubled, plus 1 when a segment number follows; then the distance from the end of the run
+/// before, zigzag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Runs<'a> {
     bytes: &'a [u8],

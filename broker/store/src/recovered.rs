@@ -1,4 +1,4 @@
-//! What a store held when it was opened.
+//! The contents of a store when it was opened.
 //!
 //! In: the outcome of recovery. Out: plain values for the owner. Does not know how they were found.
 
@@ -17,20 +17,20 @@ pub struct Recovered {
     /// The messages of each queue that has any. Queues that the table does not know may be among them when a
     /// message was appended after the queue's deletion: delete them again.
     pub queues: HashMap<QueueId, Backlog>,
-    /// What was found on the way.
+    /// The report of how it was found.
     pub report: RecoveryReport,
 }
 
-/// What recovery met.
+/// A report of recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Bytes cut off the end: a write that a crash interrupted and that nobody was promised.
+    /// Bytes cut off the end: a write that a crash interrupted, and that was promised to no client.
     pub torn_bytes: u64,
     /// Damage in what had been promised.
     pub corrupt: Vec<Corrupt>,
     /// Where the damaged bytes have been copied to.
     pub quarantined_to: Option<PathBuf>,
-    /// Whether a checkpoint was there, so that only what came after it was read.
+    /// A checkpoint was there, so that only what came after it was read.
     pub from_checkpoint: bool,
     /// Records read.
     pub records: u64,

@@ -1,5 +1,5 @@
-//! Reads the log at start, from the newest checkpoint on or all of it: cuts the torn tail, steps over damage, rebuilds table, messages
-//! and ledger.
+//! Reads the log at start, from the newest checkpoint on or all of it: cuts the torn tail, steps over damage, rebuilds
+//! table, messages and ledger.
 //!
 //! In: a locked directory. Out: what was stored, and the accounts to go on with. Does not know about queues' rules.
 
@@ -36,7 +36,7 @@ mod tests;
 use apply::Applier;
 use quarantine::Quarantine;
 
-/// What recovery hands to the store.
+/// The outcome of recovery, for the store.
 pub(crate) struct Outcome {
     pub(crate) recovered: Recovered,
     pub(crate) ledger: Ledger,
@@ -45,8 +45,8 @@ pub(crate) struct Outcome {
     /// The highest number of a segment that is, or was known to be.
     pub(crate) last_segment: u32,
     pub(crate) next_id: MessageId,
-    /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so that they
-    /// stay dead when the original goes.
+    /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so
+    /// that they stay dead when the original goes.
     pub(crate) stale_copies: Vec<(QueueId, MessageId, u32)>,
     /// The file of packed pages.
     pub(crate) pages: Arc<PageFile>,
@@ -86,13 +86,13 @@ struct Recovery<'a> {
     segments: BTreeMap<u32, Arc<Segment>>,
     report: RecoveryReport,
     begun: Instant,
-    /// What lies before is known from a checkpoint.
+    /// All before it is known from a checkpoint.
     position: Lsn,
     /// The log was synced up to here, as the checkpoint knows.
     synced: Lsn,
 }
 
-/// What the scan of one segment came to.
+/// The outcome of the scan of one segment.
 struct Scanned {
     /// End of what is kept.
     end: u64,
@@ -266,7 +266,8 @@ impl<'a> Recovery<'a> {
                     self.applier.take(location, first, last, body, &record, &self.existing);
                 }
                 Found::Damage { offset, len } => {
-                    // Only behind the last sync that a mark proves can damage be a torn write. All before it was promised.
+                    // Only behind the last sync that a mark proves can damage be a torn write. All before it was
+                    // promised.
                     let torn = newest && {
                         let synced = match synced {
                             Some(synced) => synced,
@@ -312,7 +313,8 @@ impl<'a> Recovery<'a> {
         self.report.quarantined_to = self.quarantine.used();
         let mut ledger = self.applier.ledger;
         let mut index = self.applier.index;
-        // What a segment held that has gone since the checkpoint has ended, or was moved and has been met where it is now.
+        // What a segment held that has gone since the checkpoint has ended, or was moved and has been met where it is
+        // now.
         let segments = &self.segments;
         ledger.keep_existing(&segments.keys().copied().collect());
         let queues = index.finish(|queue| ledger.mark(queue), |number| segments.contains_key(&number));

@@ -11,7 +11,7 @@ use std::io;
 const WINDOW: usize = 1 << 20;
 const BLOCK: usize = 4096;
 
-/// What lies at the scanner's position.
+/// The thing at the scanner's position.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
     /// An intact record.
@@ -41,7 +41,7 @@ impl<'f> Scanner<'f> {
     /// Starts behind the header.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn new(file: &'f dyn File, mask: u32) -> io::Result<Scanner<'f>> {
         let size = file.size()?;
         Ok(Scanner {
@@ -64,7 +64,7 @@ impl<'f> Scanner<'f> {
     /// The next record, damage, or the end.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn next(&mut self) -> io::Result<Found<'_>> {
         let offset = self.offset;
         match self.probe(offset)? {
@@ -105,7 +105,7 @@ impl<'f> Scanner<'f> {
     /// The highest position that a mark from here to the end of the file calls synced.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn synced_from(&self, offset: u64) -> io::Result<u64> {
         let mut ahead = Scanner::new(self.window.file, self.mask)?;
         ahead.offset = offset;

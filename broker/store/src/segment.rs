@@ -1,6 +1,7 @@
 //! One segment file: its number, its name, its header, growing it ahead of the writes.
 //!
-//! In: numbers, positions, bytes. Out: a file in which records can be placed. Does not know about record contents or threads.
+//! In: numbers, positions, bytes. Out: a file in which records can be placed. Does not know about record contents or
+//! threads.
 
 use crate::error::Error;
 use crate::fs::{self, File, Fs};
@@ -9,8 +10,8 @@ use crate::record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Format of everything that is written. Persisted. Format 1 had the log's own segments only, format 2 was that of segments beside the
-/// log in a directory of format 1; neither had stamps.
+/// Format of everything that is written. Persisted. Format 1 had the log's own segments only, format 2 was that of
+/// segments beside the log in a directory of format 1; neither had stamps.
 pub(crate) const FORMAT: u32 = 3;
 /// The format of which all segments lie beside the log.
 const ALL_BESIDE: u32 = 2;
@@ -18,11 +19,11 @@ const ALL_BESIDE: u32 = 2;
 pub(crate) const HEADER: u64 = 64;
 /// Files without preallocation grow by really written zeros in steps of this many bytes.
 pub(crate) const GROWTH: u64 = 1 << 20;
-/// What is prepared or recycled, waiting to become a segment.
+/// A file that is prepared or recycled, waiting to become a segment.
 pub(crate) const SPARE: &str = "spare.log";
-/// What is written beside the log, until it is complete.
+/// A segment that is written beside the log, until it is complete.
 pub(crate) const MOVING: &str = "moving.log";
-/// Numbers of the log's segments are so far apart: those between are for segments beside it.
+/// Distance between the numbers of the log's segments: those between are for segments beside it.
 const STRIDE: u32 = 16;
 
 const MAGIC: &[u8; 8] = b"LVRTLOG\n";
@@ -36,7 +37,7 @@ pub(crate) struct Segment {
     pub(crate) mask: u32,
 }
 
-/// What the first bytes of a segment say.
+/// The first bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: u32,
@@ -44,11 +45,11 @@ pub(crate) struct Header {
     pub(crate) segment: u32,
     /// Every message id in older segments is lower.
     pub(crate) next_id: u64,
-    /// Whether reclaim wrote the segment beside the log. It may lie before a checkpoint that does not know it.
+    /// Reclaim wrote the segment beside the log. It may lie before a checkpoint that does not know it.
     pub(crate) beside: bool,
 }
 
-/// What reading a header came to.
+/// The outcome of reading a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderRead {
     Valid(Header),
@@ -136,7 +137,7 @@ pub(crate) fn gone_name(number: u32) -> String {
     format!("gone-{number:010}.log")
 }
 
-/// Whether a file has such a name.
+/// True for such a name.
 pub(crate) fn is_gone(name: &str) -> bool {
     let number = name
         .strip_prefix("gone-")
@@ -159,7 +160,7 @@ impl WriteSegment {
     /// `limit` bytes.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn create(
         fs: &dyn Fs,
         directory: &Path,
@@ -201,7 +202,7 @@ impl WriteSegment {
     /// Writes at `offset`. A file that is too short is extended, up to `limit`, with zeros beyond the bytes.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's error.
     pub(crate) fn write(&mut self, bytes: &[u8], offset: u64, limit: u64) -> Result<(), Error> {
         let segment = &*self.segment;
         let failed = |source| Error::io("write", &segment.path, source);
@@ -223,7 +224,7 @@ impl WriteSegment {
     /// Syncs what was written.
     ///
     /// # Errors
-    /// What the system reports; nothing written since the last success can be trusted then.
+    /// The system's error; nothing written since the last success can be trusted then.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         if self.dirty {
             self.segment

@@ -1,4 +1,4 @@
-//! What the threads of one store and its handles share.
+//! The state that the threads of one store and its handles share.
 //!
 //! In: appends from callers, progress from the writer. Out: positions, wake-ups, figures.
 //! Does not know about file contents.
@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Queued bytes from which the writer starts although nobody waits.
+/// Queued bytes from which the writer starts although no caller waits.
 const EAGER: u64 = 4 << 20;
 
 /// Most damaged places that are kept apart: where there are more, the disk is broken and the first ones tell it.
 const MOST_DAMAGE: usize = 1000;
 
-/// How long a change may take from the log to its owner's state, or back; it is a matter of microseconds.
+/// Longest time of a change from the log to its owner's state, or back; it is a matter of microseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Called when a failure has stopped the store.
@@ -75,18 +75,19 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     pub(crate) ready: Option<Arc<dyn File>>,
-    /// Somebody is making the spare file, or giving it its new name: the old name is not free.
+    /// A thread is making the spare file, or giving it its new name: the old name is not free.
     pub(crate) busy: bool,
     /// The current segment is filled so far that the next one will be needed.
     pub(crate) wanted: bool,
-    /// A whole segment was given up since zeros were last written: the next spare file will probably be one that is used again.
+    /// A whole segment was given up since zeros were last written: the next spare file will probably be one that is
+    /// used again.
     pub(crate) plenty: bool,
     pub(crate) closing: bool,
 }
 
 impl Spare {
-    /// How much of a segment of `len` bytes may be filled before zeros are written for the next one. A passing queue gives up one
-    /// segment for each that it fills: writing zeros early would write everything twice.
+    /// The part of a segment of `len` bytes that may be filled before zeros are written for the next one. A passing
+    /// queue gives up one segment for each that it fills: writing zeros early would write everything twice.
     pub(crate) fn patience(&self, len: u64) -> u64 {
         if self.plenty { len / 4 * 3 } else { len / 4 }
     }
@@ -125,7 +126,7 @@ pub(crate) struct Counters {
 }
 
 impl Gone {
-    /// What they still take, bytes.
+    /// The space that they still take, bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.segments
             .iter()
@@ -141,7 +142,7 @@ impl Counters {
 }
 
 impl Shared {
-    /// The changes under way, as a group: nobody but the caller holds it once all of them are appended.
+    /// The changes under way, as a group: only the caller holds it once all of them are appended.
     pub(crate) fn end_group(&self) -> Arc<()> {
         std::mem::take(&mut *self.group.lock())
     }
@@ -250,7 +251,7 @@ impl Shared {
         Ok(appended)
     }
 
-    /// Compares what the log takes with what is needed of it. True if nobody has to wait any more: the caller tells those who do.
+    /// Compares what the log takes with what is needed of it. True if waiting is over: the caller tells those who wait.
     pub(crate) fn look_at_backpressure(&self, log: &mut Log) -> bool {
         let gone = self.gone.lock().bytes();
         let used: u64 = log.ledger.accounts.values().map(|account| account.used).sum();
@@ -307,8 +308,8 @@ impl Shared {
     }
 }
 
-/// Waits until nobody else holds the group, that is, until its changes show on both sides, in the log and in its owner's state. False if
-/// that takes too long.
+/// Waits until the caller alone holds the group, that is, until its changes show on both sides, in the log and in its
+/// owner's state. False if that takes too long.
 pub(crate) fn settled_down(mut group: Arc<()>) -> bool {
     let begun = Instant::now();
     while Arc::get_mut(&mut group).is_none() {

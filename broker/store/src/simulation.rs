@@ -1,4 +1,5 @@
-//! Random work, random crashes: what comes back must be exactly what the first so many batches made, and no durable one may miss.
+//! Random work, random crashes: what comes back must be exactly what some number of first batches made, and no durable
+//! one may miss.
 //!
 //! In: a seed. Out: a panic that names it. Does not know how the store works inside.
 
@@ -114,7 +115,7 @@ impl Held {
     }
 }
 
-/// What the owner of the messages knows.
+/// The messages as their owner knows them.
 #[derive(Default)]
 struct Messages {
     queues: Mutex<BTreeMap<QueueId, BTreeMap<MessageId, Held>>>,
@@ -350,7 +351,8 @@ impl Run {
         let sequence = self.batches.len() as u64 + 1;
         batch.put(SEQUENCE, &sequence.to_le_bytes());
         changes.push(Change::Put(SEQUENCE.to_vec(), sequence.to_le_bytes().to_vec()));
-        // Reclaim may ask between the change of the state and its append, but not so for returns: the count could be one too high.
+        // Reclaim may ask between the change of the state and its append, but not so for returns: the count could be
+        // one too high.
         let returns = changes.iter().any(|change| matches!(change, Change::Return(..)));
         let late = published.is_empty() && released.is_empty() && !returns && self.random.below(2) == 0;
         let guard = if late {

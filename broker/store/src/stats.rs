@@ -1,6 +1,7 @@
 //! Figures of a running store.
 //!
-//! In: the counters that the threads share, the sizes of the files. Out: plain numbers for metrics. Does not know who looks at them.
+//! In: the counters that the threads share, the sizes of the files. Out: plain numbers for metrics. Does not know who
+//! looks at them.
 
 use crate::shared::Shared;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,8 @@ use std::time::Duration;
 pub struct Stats {
     /// Segment files.
     pub segments: u64,
-    /// Size of the segment files, of the spare one, and of those that are being written beside the log or removed, in bytes.
+    /// Size of the segment files, of the spare one, and of those that are being written beside the log or removed, in
+    /// bytes.
     pub disk_bytes: u64,
     /// Of it in use for live messages, table and other things that must stay; estimated.
     pub live_bytes: u64,

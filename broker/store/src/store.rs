@@ -44,13 +44,13 @@ pub struct Handle {
 impl Store {
     /// Locks the directory, recovers what it holds and starts the writer.
     ///
-    /// `on_durable` is called by the writer after each commit, with the new durable position, and when the log is crowded no more
-    /// ([`Handle::is_crowded`]); `on_failed` once, when a write or
-    /// sync has failed and nothing more will become durable. Both must return quickly.
+    /// `on_durable` is called by the writer after each commit, with the new durable position, and when the log is
+    /// crowded no more ([`Handle::is_crowded`]); `on_failed` once, when a write or sync has failed and nothing more
+    /// will become durable. Both must return quickly.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::InvalidOption`], or what the system reports. Damaged files are no
-    /// error: see [`crate::RecoveryReport`].
+    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::InvalidOption`], or what the system reports. Damaged files
+    /// are no error: see [`crate::RecoveryReport`].
     pub fn open(
         options: Options,
         fs: Arc<dyn Fs>,
@@ -217,8 +217,8 @@ pub struct UnderWay {
 }
 
 impl Handle {
-    /// To be held while messages are settled or returned, from before the owner's state shows it until the records are appended (or
-    /// the append is refused): a checkpoint that has seen the state waits for it.
+    /// To be held while messages are settled or returned, from before the owner's state shows it until the records are
+    /// appended (or the append is refused): a checkpoint that has seen the state waits for it.
     pub fn under_way(&self) -> UnderWay {
         UnderWay {
             _group: Arc::clone(&self.shared.group.lock()),
@@ -230,10 +230,12 @@ impl Handle {
         self.shared.next_ids(count)
     }
 
-    /// Queues the batch for the next commit. Never waits for the disk. The batch is empty afterwards and can be used again.
+    /// Queues the batch for the next commit. Never waits for the disk. The batch is empty afterwards and can be used
+    /// again.
     ///
     /// # Errors
-    /// [`Error::Failed`] after a failed write or sync, [`Error::Closed`], [`Error::TooLarge`]. The batch keeps its records then.
+    /// [`Error::Failed`] after a failed write or sync, [`Error::Closed`], [`Error::TooLarge`]. The batch keeps its
+    /// records then.
     pub fn append(&self, batch: &mut Batch, urgency: Urgency) -> Result<Appended, Error> {
         self.shared.append(batch, urgency)
     }
@@ -248,8 +250,8 @@ impl Handle {
         self.shared.pending.load(Ordering::Relaxed)
     }
 
-    /// The log takes much more than is needed of it, and grows faster than it can be cleaned up: who appends messages should wait until
-    /// `on_durable` is called and this is over. Settlements need not wait.
+    /// The log takes much more than is needed of it, and grows faster than it can be cleaned up: who appends messages
+    /// should wait until `on_durable` is called and this is over. Settlements need not wait.
     pub fn is_crowded(&self) -> bool {
         self.shared.crowded.load(Ordering::Acquire)
     }
@@ -257,14 +259,14 @@ impl Handle {
     /// The payload of the publish record at this place, written yet or not. Reads the disk on the caller's thread.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it fails its checksum; [`Error::Gone`] when its segment was reclaimed, in which case a message
-    /// that is still alive has been relocated; [`Error::Io`].
+    /// [`Error::Corrupt`] when it fails its checksum; [`Error::Gone`] when its segment was reclaimed, in which case a
+    /// message that is still alive has been relocated; [`Error::Io`].
     pub fn read(&self, location: Location) -> Result<Bytes, Error> {
         reader::read(&self.shared, location)
     }
 
-    /// [`Handle::read`] for several records: those that lie one after the other in the log cost one read of the disk. One result
-    /// each, in order.
+    /// [`Handle::read`] for several records: those that lie one after the other in the log cost one read of the disk.
+    /// One result each, in order.
     pub fn read_run(&self, locations: &[Location]) -> Vec<Result<Bytes, Error>> {
         reader::read_run(&self.shared, locations)
     }
@@ -286,8 +288,8 @@ impl Handle {
         }
     }
 
-    /// The messages of a page of this queue. Reads the disk on the caller's thread when the page is there; a damaged one is put together
-    /// again from the log. When even that cannot be read the store stops, and there are none.
+    /// The messages of a page of this queue. Reads the disk on the caller's thread when the page is there; a damaged
+    /// one is put together again from the log. When even that cannot be read the store stops, and there are none.
     pub fn unpack(&self, queue: QueueId, page: &Page) -> Vec<StoredMessage> {
         reader::unpack(&self.shared, queue, page).unwrap_or_else(|error| {
             self.shared.fail(&error);

@@ -2,8 +2,8 @@
 //!
 //! In: records, the owner's state. Out: copyable values. Does not know about queues, payloads or bytes.
 //!
-//! A *stamp* is a number per message and queue that the store keeps and does not understand: a deadline, a priority, a delay, as the
-//! owner sees fit. 0 is the stamp of a message that has none, and takes no space.
+//! A *stamp* is a number per message and queue that the store keeps and does not understand: a deadline, a priority, a
+//! delay, as the owner sees fit. 0 is the stamp of a message that has none, and takes no space.
 
 use crate::ids::{MessageId, QueueId};
 use crate::location::Location;
@@ -17,7 +17,7 @@ pub struct StoredMessage {
     pub location: Location,
     /// Size of the payload in bytes.
     pub payload_len: u32,
-    /// How often it was returned to the queue.
+    /// The number of times that it was returned to the queue.
     pub delivery_count: u32,
     /// It may have been delivered before.
     pub redelivered: bool,
@@ -51,24 +51,25 @@ impl Destination {
     }
 }
 
-/// A message that was given back to its queue. The stamp may differ from the one before: a retry that is to wait has another deadline.
+/// A message that was given back to its queue. The stamp may differ from the one before: a retry that is to wait has
+/// another deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Returned {
     /// Its id.
     pub id: MessageId,
     /// Where its record lies.
     pub location: Location,
-    /// How often it has come back, this time included.
+    /// The number of times that it has come back, this time included.
     pub delivery_count: u32,
     /// The stamp from now on.
     pub stamp: u64,
 }
 
-/// The changing part of a live message. A stamp changes only together with the delivery count, so that of two reports the one with
-/// the higher count is the later one.
+/// The changing part of a live message. A stamp changes only together with the delivery count, so that of two reports
+/// the one with the higher count is the later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Live {
-    /// How often it was returned to the queue.
+    /// The number of times that it was returned to the queue.
     pub delivery_count: u32,
     /// The owner's number.
     pub stamp: u64,

@@ -1,6 +1,7 @@
-//! Reads what a start from a checkpoint has not read, once, slowly, so that damage is known before somebody needs the message.
+//! Reads what a start from a checkpoint has not read, once, slowly, so that damage is known before the message is
+//! needed.
 //!
-//! In: segments from before the checkpoint. Out: damaged places, reported. Runs on a thread of its own and ends by itself.
+//! In: segments from before the checkpoint. Out: damaged places, reported. Runs on its own thread and ends by itself.
 //! Does not know what records mean.
 
 use crate::scan::{Found, Scanner};
@@ -10,7 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After so many bytes it rests, so that it takes neither the disk nor a processor from the clients: about 100 MB/s at most.
+/// Bytes after which it rests, so that it takes neither the disk nor a processor from the clients: about 100 MB/s at
+/// most.
 const STRETCH: u64 = 1 << 20;
 const REST: Duration = Duration::from_millis(10);
 

@@ -1,7 +1,7 @@
 //! The single writer: takes all that is queued, writes it, syncs once, publishes the durable position.
 //!
-//! In: groups from the log's end. Out: bytes on disk and the durable position. While one group is synced callers fill the next.
-//! Does not know about records.
+//! In: groups from the log's end. Out: bytes on disk and the durable position. While one group is synced callers fill
+//! the next. Does not know about records.
 
 use crate::error::Error;
 use crate::location::Lsn;
@@ -87,7 +87,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The segment of the chunk. Before a new one gets its name, the one before is synced: only the newest can have a torn tail.
+    /// The segment of the chunk. Before a new one gets its name, the one before is synced: only the newest can have a
+    /// torn tail.
     fn segment_for(&mut self, chunk: &Chunk) -> Result<&mut WriteSegment, Error> {
         let shared = self.shared;
         let current = match self.current.take() {

@@ -97,7 +97,7 @@ fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<FieldValue, Decod
     })
 }
 
-/// Whether `bytes` are exactly one table with its length: what [`FieldTable::parse`] accepts, without allocating.
+/// Checks that `bytes` are exactly one table with its length: what [`FieldTable::parse`] accepts, without allocating.
 ///
 /// # Errors
 /// The same [`DecodeError`] as [`FieldTable::parse`].

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::short_string::ShortString;
 
-/// Tables and arrays within tables, at most. RabbitMQ has no limit of its own; frame-max is one.
+/// Tables and arrays within tables, at most. RabbitMQ sets no limit; frame-max is one.
 pub const MAX_DEPTH: usize = 64;
 
 /// Pairs of name and value; order and duplicates are kept, as RabbitMQ keeps them.

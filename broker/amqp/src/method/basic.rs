@@ -1,6 +1,7 @@
 //! Basic: publishing, consuming and acknowledging. Class 60.
 //!
-//! Comes in: arguments as octets. Goes out: one struct a method. Does not know about the content that follows publish, return, deliver and get-ok.
+//! Comes in: arguments as octets. Goes out: one struct a method. Does not know about the content that follows publish,
+//! return, deliver and get-ok.
 
 use crate::field::FieldTable;
 use crate::short_string::ShortString;

@@ -15,13 +15,13 @@ methods! {
 
     /// Asks the peer to pause or go on.
     ChannelFlow(20, 20, "channel.flow") [] {
-        /// Whether contents may flow.
+        /// True if contents may flow.
         active: bool,
     } []
 
     /// It did.
     ChannelFlowOk(20, 21, "channel.flow-ok") [] {
-        /// Whether contents flow now.
+        /// True if contents flow now.
         active: bool,
     } []
 

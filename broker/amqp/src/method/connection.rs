@@ -36,13 +36,13 @@ methods! {
 
     /// Server to client: another SASL round.
     ConnectionSecure(10, 20, "connection.secure") [] {
-        /// What the mechanism asks.
+        /// The mechanism's question.
         challenge: Bytes,
     } []
 
     /// Client to server: the answer to it.
     ConnectionSecureOk(10, 21, "connection.secure-ok") [] {
-        /// What the mechanism answers.
+        /// The mechanism's answer.
         response: Bytes,
     } []
 

@@ -44,7 +44,7 @@ methods! {
         routing_key: ShortString,
         /// No reply is wanted.
         no_wait: bool,
-        /// What a headers exchange compares.
+        /// The headers that a headers exchange compares.
         arguments: FieldTable,
     } []
 

@@ -44,7 +44,7 @@ fn a_declare_is_known_by_its_literal_octets() {
 }
 
 #[test]
-fn bits_start_anew_after_another_argument() {
+fn bits_start_again_after_another_argument() {
     let open = encoded(
         &ConnectionOpen {
             virtual_host: ShortString::from_static("/"),

@@ -155,15 +155,15 @@ fn find(raw: &[u8], wanted: Property) -> Option<&[u8]> {
     None
 }
 
-/// Whether the flags name this property. Says nothing about the list.
+/// True if the flags name this property. Says nothing about the list.
 #[inline]
 #[must_use]
 pub fn is_set(raw: &[u8], property: Property) -> bool {
     Walker::new(raw).is_ok_and(|walker| walker.flags & property.flag() != 0)
 }
 
-/// Whether flags and list fit each other and fill `raw` exactly, headers included: then [`super::BasicProperties`] and
-/// [`crate::FieldTable`] can read them. Does not allocate.
+/// Checks that flags and list fit each other and fill `raw` exactly, headers included: then [`super::BasicProperties`]
+/// and [`crate::FieldTable`] can read them. Does not allocate.
 ///
 /// # Errors
 /// [`DecodeError`] with the offset from the first flag.
@@ -222,7 +222,7 @@ pub fn content_encoding(raw: &[u8]) -> Option<&[u8]> {
     find(raw, Property::ContentEncoding)
 }
 
-/// Which request a reply belongs to.
+/// The request that a reply belongs to.
 #[inline]
 #[must_use]
 pub fn correlation_id(raw: &[u8]) -> Option<&[u8]> {

@@ -23,12 +23,12 @@ const HEAD: usize = 24;
 /// No page is longer, bytes: what is larger is damage.
 const LONGEST: u32 = 8 << 20;
 
-/// How a page is kept. Persisted.
+/// The ways in which a page is kept. Persisted.
 const LOOSE: u64 = 0;
 const SMALL: u64 = 1;
 const STORED: u64 = 2;
 
-/// What a checkpoint says.
+/// The contents of a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// Everything before is in what follows; the log is read from here on.
@@ -51,7 +51,7 @@ pub(crate) struct Captured {
     pub(crate) loose: Vec<Page>,
 }
 
-/// What a checkpoint consists of, in the order of its bytes.
+/// The parts of a checkpoint, in the order of its bytes.
 pub(crate) struct Parts<'a> {
     pub(crate) directory_id: u64,
     pub(crate) position: Lsn,
@@ -244,10 +244,10 @@ pub(crate) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> 
     })
 }
 
-/// What is left to read.
+/// The bytes that are left to read.
 struct Input<'a> {
     rest: &'a [u8],
-    /// Whether pages tell their stamps.
+    /// Pages tell their stamps.
     stamps: bool,
 }
 

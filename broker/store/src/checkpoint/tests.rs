@@ -88,7 +88,8 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A log with a table and 1,000 messages, of which the first 150 are settled; with a checkpoint, and a little behind it.
+/// A log with a table and 1,000 messages, of which the first 150 are settled; with a checkpoint, and a little behind
+/// it.
 fn logged() -> (FaultyFs, Vec<MessageId>) {
     let fs = FaultyFs::new();
     let (store, _) = open(&fs);
@@ -177,8 +178,8 @@ fn a_damaged_checkpoint_or_page_costs_time_and_nothing_else() {
     }
 }
 
-/// Random stretches of the log are written over, before and behind the checkpoint's position: each message is there, or lies under one of
-/// them.
+/// Random stretches of the log are written over, before and behind the checkpoint's position: each message is there, or
+/// lies under one of them.
 #[test]
 fn damage_anywhere_in_the_log_costs_only_what_it_hits() {
     let (fs, expected) = logged();

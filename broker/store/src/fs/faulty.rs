@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Unit in which disks write all or nothing, in bytes.
 const SECTOR: usize = 512;
 
-/// What of the bytes and names that were not synced is still there after a crash.
+/// The part of the bytes and names that were not synced which is still there after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
     /// Nothing: a power cut before anything was written back.
@@ -93,7 +93,7 @@ impl FaultyFs {
         FaultyFs::default()
     }
 
-    /// What is there after a crash now. This one lives on by itself, as a process does that does not know it is dead.
+    /// The files after a crash now. This one lives on by itself, as a process does that does not know it is dead.
     pub fn crash(&self, survival: Survival) -> FaultyFs {
         let world = self.world.lock();
         let mut random = Random(match survival {
@@ -132,8 +132,8 @@ impl FaultyFs {
         world.failing_write = Some((world.writes + nth, errno));
     }
 
-    /// The `nth` sync of a file from now (0 is the next) fails with this error number; its bytes stay unsynced. Later ones seem to succeed,
-    /// as they do on systems that drop the dirty pages.
+    /// The `nth` sync of a file from now (0 is the next) fails with this error number; its bytes stay unsynced. Later
+    /// ones seem to succeed, as they do on systems that drop the dirty pages.
     pub fn fail_sync(&self, nth: u64, errno: i32) {
         let mut world = self.world.lock();
         world.failing_sync = Some((world.syncs + nth, errno));
@@ -150,7 +150,7 @@ impl FaultyFs {
         self.world.lock().lasting_names.insert(path.to_path_buf());
     }
 
-    /// Whether the call that was to fail has come.
+    /// True if the call that was to fail has come.
     pub fn has_failed(&self) -> bool {
         let world = self.world.lock();
         world.failing_call.is_some_and(|(nth, _)| world.calls > nth)

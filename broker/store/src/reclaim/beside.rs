@@ -1,9 +1,9 @@
-//! A segment beside the log: messages that reclaim moves lie together in it, apart from those that come and go, so that they are not
-//! moved again and again, and no client waits for their way to the disk.
+//! A segment beside the log: messages that reclaim moves lie together in it, apart from those that come and go, so that
+//! they are not moved again and again, and no client waits for their way to the disk.
 //!
-//! In: batches of copies. Out: a segment that is complete and durable before anybody hears of it. Its number is above those of the
-//! segments that the copies come from, and below that of the segment being filled: what the log says of the messages later is read later.
-//! Does not know which messages are moved, or why.
+//! In: batches of copies. Out: a segment that is complete and durable before anybody hears of it. Its number is above
+//! those of the segments that the copies come from, and below that of the segment being filled: what the log says of
+//! the messages later is read later. Does not know which messages are moved, or why.
 
 use crate::batch::Batch;
 use crate::error::Error;
@@ -36,7 +36,7 @@ impl<'a> Beside<'a> {
     /// Begins a segment. What the log held before its number was taken is durable afterwards.
     ///
     /// # Errors
-    /// What the system reports, or waiting for the log.
+    /// The system's error, or one of waiting for the log.
     pub(super) fn begin(shared: &'a Shared) -> Result<Beside<'a>, Error> {
         let (number, appended) = {
             let mut log = shared.log.lock();
@@ -80,7 +80,7 @@ impl<'a> Beside<'a> {
     /// Writes the copies, and has them synced from time to time: whenever `portion` bytes have gathered.
     ///
     /// # Errors
-    /// What the system reports. The segment is of no use then.
+    /// The system's error. The segment is of no use then.
     pub(super) fn write(&mut self, batch: &mut Batch, portion: usize) -> Result<(), Error> {
         if let Some(size) = batch.too_large {
             return Err(Error::TooLarge(size));
@@ -127,14 +127,15 @@ impl<'a> Beside<'a> {
     /// Makes the segment one of the log's, durably.
     ///
     /// # Errors
-    /// What the system reports. When nobody can tell which name the file has the store has failed.
+    /// The system's error. When it is unknown which name the file has the store has failed.
     pub(super) fn finish(mut self) -> Result<Arc<Segment>, Error> {
         // If it is the newest segment one day: damage in it is no torn write.
         let mark = Batch::mark_for(self.mask, segment::end_of(self.number, self.offset));
         self.put(&mark)?;
         self.sync()?;
         let shared = self.shared;
-        // The copies tell how often messages were returned, and their stamps since: that must not be ahead of the durable log.
+        // The copies tell how often messages were returned, and their stamps since: that must not be ahead of the
+        // durable log.
         let appended = shared.log.lock().appended;
         shared.wait_durable(appended)?;
         let path = shared.options.directory.join(segment::file_name(self.number));
@@ -166,7 +167,7 @@ impl<'a> Beside<'a> {
 }
 
 impl Drop for Beside<'_> {
-    /// Nobody has heard of it: it goes.
+    /// It is unknown outside: it goes.
     fn drop(&mut self) {
         self.shared.beside.store(0, Ordering::Relaxed);
         if self.ended {
@@ -174,7 +175,8 @@ impl Drop for Beside<'_> {
         }
         match self.shared.fs.remove(&self.path) {
             Ok(()) => {}
-            // It was renamed although the system said that it was not: copies that nobody knows of must not come back one day.
+            // It was renamed although the system said that it was not: copies that are unknown must not come back one
+            // day.
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
                 self.shared.fail(&Error::io("find", &self.path, source));
             }

@@ -1,9 +1,9 @@
 //! Carries forward what a segment holds and others still need.
 //!
-//! In: sealed segments. Out: their live messages in a segment beside the log, what else is needed at the end of the log, the owner told,
-//! the segments retired.
-//! Rules: a settlement may be dropped only when the segment with its message is gone; the newest table entries and delivered
-//! marks stay; tombstones stay while an older segment exists. Does not know which segments to choose.
+//! In: sealed segments. Out: their live messages in a segment beside the log, what else is needed at the end of the
+//! log, the owner told, the segments retired. Rules: a settlement may be dropped only when the segment with its message
+//! is gone; the newest table entries and delivered marks stay; tombstones stay while an older segment exists. Does not
+//! know which segments to choose.
 
 use super::beside::Beside;
 use super::postpone::put_off;
@@ -27,12 +27,13 @@ const WRITE: usize = 256 << 10;
 /// Keys of the table that are looked up under the log's lock at once.
 const MOST_KEYS: usize = 1024;
 
-/// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that the owner
-/// does not answer for, the settlements are on their way; such a segment stays until they are durable, or the owner has had time
-/// enough. One that cannot be read is left alone for a while. `portion`: bytes that go to the disk at once.
+/// Moves what is needed and retires the segments, which share the waits for the disk. Where references are left that
+/// the owner does not answer for, the settlements are on their way; such a segment stays until they are durable, or the
+/// owner has had time enough. One that cannot be read is left alone for a while. `portion`: bytes that go to the disk
+/// at once.
 ///
 /// # Errors
-/// What waiting for the log reports.
+/// An error of the log, while waiting for it.
 pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], portion: usize) -> Result<(), Error> {
     let (appended, existing) = {
         let log = shared.log.lock();
@@ -57,8 +58,8 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], port
     if let Err(error) = round.land() {
         return put_off(shared, numbers, error);
     }
-    // A message that the owner called settled may have its settlement still on the way. What spoke of the message has been left behind
-    // and may go only when that is durable.
+    // A message that the owner called settled may have its settlement still on the way. What spoke of the message has
+    // been left behind and may go only when that is durable.
     if !settled_down(shared.end_group()) {
         let mut log = shared.log.lock();
         for number in emptied {
@@ -66,14 +67,14 @@ pub(super) fn evacuate(shared: &Shared, owner: &dyn Owner, numbers: &[u32], port
         }
         return Ok(());
     }
-    emptied.retain(|&number| nobody_waits(shared, number));
+    emptied.retain(|&number| is_waited_out(shared, number));
     if emptied.is_empty() {
         return Ok(());
     }
     retire::retire(shared, &emptied)
 }
 
-/// What keeps a segment from being emptied.
+/// An obstacle to emptying a segment.
 enum Trouble {
     /// It cannot be read.
     Source(Error),
@@ -87,8 +88,8 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Whether all references to the segment are gone, or were waited for once already.
-fn nobody_waits(shared: &Shared, number: u32) -> bool {
+/// True if all references to the segment are gone, or were waited for once already.
+fn is_waited_out(shared: &Shared, number: u32) -> bool {
     let mut log = shared.log.lock();
     let account = log.ledger.account(number);
     let waiting = account.refs > 0 && account.blocked.is_none();
@@ -98,13 +99,13 @@ fn nobody_waits(shared: &Shared, number: u32) -> bool {
         tracing::warn!(
             segment = number,
             references = account.refs,
-            "nobody answers for messages of a segment"
+            "the owner does not know messages that a segment still holds"
         );
     }
     !waiting
 }
 
-/// What a crash, or an error, left half done: the messages of this segment that have been copied already.
+/// The half of the work that a crash or an error has left: the messages of this segment that have been copied already.
 fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Error> {
     let mut copied = Copied::new();
     for &other in to {
@@ -308,7 +309,7 @@ impl Moving<'_, '_> {
         }
     }
 
-    /// Whether the segment exists besides the one that is leaving.
+    /// True if the segment exists and isn't the one that is leaving.
     fn is_elsewhere(&self, segment: u32) -> bool {
         segment != self.number && self.round.existing.contains(&segment)
     }

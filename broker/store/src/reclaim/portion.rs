@@ -1,18 +1,19 @@
-//! How much goes to the disk at once while segments are emptied.
+//! The bytes that go to the disk at once while segments are emptied.
 //!
-//! In: how much others have appended so far. Out: bytes. Does not know about segments.
+//! In: the bytes that others have appended. Out: bytes. Does not know about segments.
 
 use crate::shared::Counters;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Syncs of the log wait for the device meanwhile, and who waits for them notices more: a millisecond for each half of a megabyte.
+/// Syncs of the log wait for the device meanwhile, and who waits for them notices more: a millisecond for each half of
+/// a megabyte.
 const LEAST: u64 = 256 << 10;
 /// Each portion waits for the disk once, behind what others append: beside a busy log, small ones would fall behind.
 const MOST: u64 = 4 << 20;
 /// A portion is what others append in so long, within these bounds: their syncs are large then by themselves.
 const SHARE: Duration = Duration::from_millis(16);
-/// What is looked at together, at least.
+/// The shortest time that is looked at together.
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// Follows the load of the log.

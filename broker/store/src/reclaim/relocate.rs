@@ -1,7 +1,8 @@
 //! Tells the owner where its messages are now.
 //!
-//! In: a complete segment of copies. Out: the owner's messages at their new places, fewer references to the old ones. A message that was
-//! settled while it was copied is noted with the segment that it comes from. Does not know how the copies came about.
+//! In: a complete segment of copies. Out: the owner's messages at their new places, fewer references to the old ones. A
+//! message that was settled while it was copied is noted with the segment that it comes from. Does not know how the
+//! copies came about.
 
 use crate::batch::Batch;
 use crate::error::Error;
@@ -20,7 +21,7 @@ const TOGETHER: usize = 1024;
 /// Relocates all messages of the segment.
 ///
 /// # Errors
-/// What the system reports when the segment cannot be read, or appending to the log.
+/// The system's error when the segment cannot be read, or an error of the log.
 pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) -> Result<(), Error> {
     let failed = |source| Error::io("read", &segment.path, source);
     let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
@@ -57,7 +58,7 @@ pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) ->
     }
 }
 
-/// What became of the copies of one segment's messages.
+/// The fate of the copies of one segment's messages.
 #[derive(Default)]
 struct Source {
     /// References that have left, and the bytes of their records.
@@ -65,7 +66,7 @@ struct Source {
     uncovered: Vec<(QueueId, MessageId, Location)>,
 }
 
-/// What the owner has been told and the ledger has not.
+/// The part that the owner has been told and the ledger has not.
 struct Told<'a> {
     shared: &'a Shared,
     owner: &'a dyn Owner,

@@ -12,11 +12,11 @@ use crate::shared::{Counters, Shared};
 use std::io;
 use std::sync::Arc;
 
-/// Drops the segments once all that was appended so far is durable: what made them dead must not be lost after they are gone.
-/// One that the system does not let go is left alone for a while, and all that speaks of it stays.
+/// Drops the segments once all that was appended so far is durable: what made them dead must not be lost after they are
+/// gone. One that the system does not let go is left alone for a while, and all that speaks of it stays.
 ///
 /// # Errors
-/// What waiting for the log reports.
+/// An error of the log, while waiting for it.
 pub(super) fn retire(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
     make_durable(shared, numbers)?;
     let mut freed = Vec::new();
@@ -96,7 +96,7 @@ fn keep(shared: &Shared, segment: Arc<Segment>, error: Error) -> Result<(), Erro
     put_off(shared, &[number], error)
 }
 
-/// What became of a file.
+/// The fate of a file.
 struct Freed {
     /// Its size.
     bytes: u64,

@@ -1,8 +1,8 @@
-//! Gives back the disk space of files that are gone from the log, a little at a time: a file system frees a large file in one piece, and
-//! syncs of the log wait for it some 20 ms (measured: 64 MiB on ext4).
+//! Gives back the disk space of files that are gone from the log, a little at a time: a file system frees a large file
+//! in one piece, and syncs of the log wait for it some 20 ms (measured: 64 MiB on ext4).
 //!
-//! In: segments' files under names that mean nothing. Out: their disk space. Runs on a thread of its own; what it doesn't come to the
-//! next start removes. Does not know why the files are gone.
+//! In: segments' files under names that mean nothing. Out: their disk space. Runs on its own thread; what it doesn't
+//! come to the next start removes. Does not know why the files are gone.
 
 use crate::error::Error;
 use crate::fs::{File, Fs};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// A file goes in so many steps if it is as large as a segment: 2 MiB each, a millisecond or less.
+/// Number of steps in which a file as large as a segment goes: 2 MiB each, a millisecond or less.
 const STEPS: u64 = 32;
 /// The pause after a step, in times of what the step took.
 const PAUSE: u32 = 4;
@@ -77,7 +77,7 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
-/// Removes what is left when all threads have ended: nobody waits for syncs any more.
+/// Removes what is left when all threads have ended: no sync is waited for any more.
 pub(crate) fn finish(shared: &Shared) {
     let rest = std::mem::take(&mut shared.gone.lock().segments);
     for segment in rest {
@@ -86,7 +86,7 @@ pub(crate) fn finish(shared: &Shared) {
     }
 }
 
-/// What can't be removed takes space until a start can, and does no other harm.
+/// A file that can't be removed takes space until a start can remove it, and does no other harm.
 fn tell(path: &Path, removed: io::Result<()>) {
     if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the owner says of each message.
+/// The owner's answer about each message.
 const LIVE: Live = Live {
     delivery_count: 3,
     stamp: 1_795_000_000_000,
@@ -96,7 +96,8 @@ impl Fixture {
         self.store.handle().append(&mut batch, Urgency::Soon).unwrap();
     }
 
-    /// Messages above `last` come and go, until the segments that they, and settlements of others, have filled are gone.
+    /// Messages above `last` come and go, until the segments that they, and settlements of others, have filled are
+    /// gone.
     fn pass_by(&self, last: MessageId) {
         for _ in 0..20 {
             self.publish(20);
@@ -324,7 +325,7 @@ fn what_grows_faster_than_it_is_cleaned_up_is_crowded_until_it_has_been() {
     fixture.check();
 }
 
-/// What cannot be cleaned up is no reason to wait.
+/// A log that cannot be cleaned up is no reason to wait.
 #[test]
 fn a_log_that_cannot_be_cleaned_up_is_not_crowded_for_long() {
     let fixture = Fixture::new();

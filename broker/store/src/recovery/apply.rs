@@ -1,4 +1,4 @@
-//! What each record does to table, messages and ledger. A batch takes effect when its last record has been seen.
+//! The effect of each record on table, messages and ledger. A batch takes effect when its last record has been seen.
 //!
 //! In: records in log order. Out: the state at the end of the log. Does not know about files.
 
@@ -181,8 +181,8 @@ impl Applier {
         }
     }
 
-    /// A run of settlements. One that names another segment than the message's is about a message that was being copied: it
-    /// would go with the segment that it names, and leave the copy to come back.
+    /// A run of settlements. One that names another segment than the message's is about a message that was being
+    /// copied: it would go with the segment that it names, and leave the copy to come back.
     fn settle(&mut self, segment: u32, queue: QueueId, run: record::Run) {
         self.saw(run.last());
         self.ledger.speaks_of(segment, run.segment, record::HEAD as u64 / 2);
@@ -195,8 +195,9 @@ impl Applier {
         });
     }
 
-    /// A message of one queue. A copy whose source still exists adds nothing that the source did not bring: when the message
-    /// is not there any more it was settled before it was copied, unless its first record is among the damaged ones.
+    /// A message of one queue. A copy whose source still exists adds nothing that the source did not bring: when the
+    /// message is not there any more it was settled before it was copied, unless its first record is among the damaged
+    /// ones.
     fn message(&mut self, queue: QueueId, message: StoredMessage, from: Option<u32>) {
         let settled = from.is_some_and(|from| !self.damaged.contains(&from)) && !self.index.contains(queue, message.id);
         if settled {

@@ -1,4 +1,4 @@
-//! Damaged bytes are put aside, so that somebody may still look at them when the segment is gone.
+//! Damaged bytes are put aside, so that they can still be looked at when the segment is gone.
 //!
 //! In: a segment and a stretch. Out: a file in `quarantine/`. A failure here never keeps the store from starting.
 //! Does not know about records.
