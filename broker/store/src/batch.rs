@@ -66,16 +66,25 @@ pub(crate) struct TableChange {
 }
 
 impl Tally {
+    /// Forgets all, keeps the memory.
     fn clear(&mut self) {
-        self.published = 0;
-        self.refs = 0;
-        self.weight = 0;
-        self.settled.clear();
-        self.foreign.clear();
-        self.table.clear();
-        self.delivered.clear();
-        self.deleted.clear();
-        self.copied_from = None;
+        let Tally {
+            published,
+            refs,
+            weight,
+            settled,
+            foreign,
+            table,
+            delivered,
+            deleted,
+            copied_from,
+        } = self;
+        (*published, *refs, *weight, *copied_from) = (0, 0, 0, None);
+        settled.clear();
+        foreign.clear();
+        table.clear();
+        delivered.clear();
+        deleted.clear();
     }
 
     fn settle(&mut self, location: Location) {
@@ -362,35 +371,47 @@ impl Batch {
         }
     }
 
-    /// Binds the records to a segment. Called once, when they have their place.
-    pub(crate) fn apply_mask(&mut self, mask: u32) {
-        for &start in &self.starts {
-            if let Some(head) = self.bytes.get_mut(start as usize..) {
-                record::apply_mask(head, mask);
-            }
-        }
-    }
-
     /// A mark alone, for the segment with this mask.
     pub(crate) fn mark_for(mask: u32, synced: Lsn) -> Vec<u8> {
         let mut batch = Batch::new();
         batch.mark(synced);
-        batch.seal();
-        batch.apply_mask(mask);
+        batch.seal().bind(mask);
         batch.bytes
     }
 
-    /// Flags the first and the last record. Called once, before the append.
-    pub(crate) fn seal(&mut self) {
-        let (Some(&first), Some(&last)) = (self.starts.first(), self.starts.last()) else {
-            return;
-        };
-        if let Some(head) = self.bytes.get_mut(first as usize..) {
-            record::set_flags(head, true, first == last);
+    /// Flags the first and the last record: nothing more is written to the batch before it is appended.
+    pub(crate) fn seal(&mut self) -> Sealed<'_> {
+        if let (Some(&first), Some(&last)) = (self.starts.first(), self.starts.last()) {
+            if let Some(head) = self.bytes.get_mut(first as usize..) {
+                record::set_flags(head, true, first == last);
+            }
+            if let Some(head) = self.bytes.get_mut(last as usize..) {
+                record::set_flags(head, first == last, true);
+            }
         }
-        if let Some(head) = self.bytes.get_mut(last as usize..) {
-            record::set_flags(head, first == last, true);
+        Sealed(self)
+    }
+}
+
+/// A batch whose first and last record are flagged: only such a one gets a place in the log.
+#[derive(Debug)]
+pub(crate) struct Sealed<'a>(&'a mut Batch);
+
+impl<'a> Sealed<'a> {
+    /// Size in the log in bytes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.0.len_bytes()
+    }
+
+    /// Binds the records to the segment with this mask, where they have their place.
+    pub(crate) fn bind(self, mask: u32) -> &'a mut Batch {
+        let Sealed(batch) = self;
+        for &start in &batch.starts {
+            if let Some(head) = batch.bytes.get_mut(start as usize..) {
+                record::apply_mask(head, mask);
+            }
         }
+        batch
     }
 }
 

@@ -20,13 +20,14 @@ use crate::backlog::Backlog;
 use crate::checkpoint::{self, Captured, Parts};
 use crate::error::Error;
 use crate::ids::{MessageId, QueueId};
+use crate::ledger::{Account, DeliveredMark, Table};
 use crate::location::Lsn;
 use crate::owner::Owner;
 use crate::page::Page;
 use crate::pages::Slot;
 use crate::shared::{Counters, Shared, settled_down};
 use crate::stored::StoredMessage;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,10 +131,10 @@ impl Checkpoints {
 struct Start {
     position: Lsn,
     next_id: MessageId,
-    accounts: std::collections::BTreeMap<u32, crate::ledger::Account>,
-    marks: HashMap<QueueId, (MessageId, u32)>,
+    accounts: BTreeMap<u32, Account>,
+    marks: HashMap<QueueId, DeliveredMark>,
     /// The table and its number of changes, if it has changed.
-    table: Option<(u64, crate::ledger::Table)>,
+    table: Option<(u64, Table)>,
     group: Arc<()>,
     since: u64,
 }

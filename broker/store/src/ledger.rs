@@ -47,7 +47,7 @@ pub(crate) struct Account {
     /// Copies of messages of this segment that were settled while they were copied. Their settlement names this
     /// segment, so they need one that names theirs before this segment goes; not earlier than the owner's own, which
     /// may be part of a larger batch.
-    pub(crate) uncovered: Vec<(QueueId, MessageId, Location)>,
+    pub(crate) uncovered: Vec<Uncovered>,
     /// Reclaim met an error of the system.
     pub(crate) failing: bool,
 }
@@ -65,6 +65,24 @@ impl Account {
         let share = u128::from(self.published) * u128::from(self.live_weight);
         share.checked_div(u128::from(self.weight)).map_or(0, |live| live as u64)
     }
+}
+
+/// A copy of a message that was settled while it was copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Uncovered {
+    pub(crate) queue: QueueId,
+    pub(crate) id: MessageId,
+    /// Where the copy lies.
+    pub(crate) location: Location,
+}
+
+/// The newest delivered mark of a queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DeliveredMark {
+    /// Everything at or below was delivered before.
+    pub(crate) up_to: MessageId,
+    /// Where its record lies.
+    pub(crate) segment: u32,
 }
 
 /// The newest change of a key of the table.
@@ -88,7 +106,7 @@ pub(crate) struct Ledger {
     pub(crate) table: Table,
     /// Grows with every change of the table.
     pub(crate) table_changes: u64,
-    pub(crate) marks: HashMap<QueueId, (MessageId, u32)>,
+    pub(crate) marks: HashMap<QueueId, DeliveredMark>,
     /// The segment being filled.
     pub(crate) current: u32,
     /// Another segment lost its last reference since this was cleared.
@@ -102,33 +120,44 @@ impl Ledger {
 
     /// Accounts for a batch that was placed at `offset`.
     pub(crate) fn apply(&mut self, segment: u32, offset: u32, bytes: &[u8], tally: &Tally) {
+        let Tally {
+            published,
+            refs,
+            weight,
+            settled,
+            foreign,
+            table,
+            delivered,
+            deleted,
+            copied_from,
+        } = tally;
         let account = self.account(segment);
         account.used = account.used.max(u64::from(offset) + bytes.len() as u64);
-        account.published += tally.published;
-        account.weight += tally.weight;
-        account.live_weight += tally.weight;
-        account.refs += tally.refs;
-        if let Some(from) = tally.copied_from {
+        account.published += published;
+        account.weight += weight;
+        account.live_weight += weight;
+        account.refs += refs;
+        if let Some(from) = *copied_from {
             account.after.insert(from);
         }
-        for &(target, len) in &tally.foreign {
+        for &(target, len) in foreign {
             if target != segment {
                 *account.foreign.entry(target).or_default() += len;
             }
         }
-        for settled in &tally.settled {
+        for settled in settled {
             self.settled(settled.segment, settled.refs, settled.weight);
         }
-        for change in &tally.table {
+        for change in table {
             let key = bytes.get(change.key.0..change.key.1).unwrap_or_default();
             let end = change.start + change.len as usize;
             let value = bytes.get(change.key.1..end).filter(|_| !change.deleted);
             self.table_changed(key, segment, offset + change.start as u32, change.len, value);
         }
-        for &(queue, up_to) in &tally.delivered {
+        for &(queue, up_to) in delivered {
             self.delivered(queue, up_to, segment);
         }
-        for &(queue, len) in &tally.deleted {
+        for &(queue, len) in deleted {
             self.queue_deleted(queue, segment, len);
         }
     }
@@ -216,14 +245,14 @@ impl Ledger {
     }
 
     pub(crate) fn delivered(&mut self, queue: QueueId, up_to: MessageId, segment: u32) {
-        let mark = self.marks.entry(queue).or_insert((0, 0));
-        if up_to < mark.0 {
+        let mark = self.marks.entry(queue).or_default();
+        if up_to < mark.up_to {
             return;
         }
-        let before = std::mem::replace(mark, (up_to, segment));
-        if before.1 != segment {
+        let before = std::mem::replace(mark, DeliveredMark { up_to, segment });
+        if before.segment != segment {
             self.account(segment).marks += 1;
-            if let Some(account) = self.accounts.get_mut(&before.1) {
+            if let Some(account) = self.accounts.get_mut(&before.segment) {
                 account.marks = account.marks.saturating_sub(1);
             }
         }
@@ -233,19 +262,19 @@ impl Ledger {
     pub(crate) fn mark_in(&self, queue: QueueId, segment: u32) -> Option<MessageId> {
         self.marks
             .get(&queue)
-            .filter(|mark| mark.1 == segment)
-            .map(|mark| mark.0)
+            .filter(|mark| mark.segment == segment)
+            .map(|mark| mark.up_to)
     }
 
     /// The mark of the queue.
     pub(crate) fn mark(&self, queue: QueueId) -> MessageId {
-        self.marks.get(&queue).map_or(0, |mark| mark.0)
+        self.marks.get(&queue).map_or(0, |mark| mark.up_to)
     }
 
     pub(crate) fn queue_deleted(&mut self, queue: QueueId, segment: u32, len: u64) {
         self.account(segment).tombstones += len;
-        if let Some((_, before)) = self.marks.remove(&queue)
-            && let Some(account) = self.accounts.get_mut(&before)
+        if let Some(before) = self.marks.remove(&queue)
+            && let Some(account) = self.accounts.get_mut(&before.segment)
         {
             account.marks = account.marks.saturating_sub(1);
         }
@@ -301,7 +330,7 @@ impl Ledger {
             .collect();
         gone.into_iter().for_each(|number| self.remove(number));
         self.table.retain(|_, entry| existing.contains(&entry.segment));
-        self.marks.retain(|_, mark| existing.contains(&mark.1));
+        self.marks.retain(|_, mark| existing.contains(&mark.segment));
     }
 
     /// Counts the references again, from the messages that there are.

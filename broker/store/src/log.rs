@@ -4,7 +4,7 @@
 //! Does not know about files or threads (its owner locks it).
 
 use crate::backpressure::Backpressure;
-use crate::batch::Batch;
+use crate::batch::{Batch, Sealed};
 use crate::ledger::Ledger;
 use crate::location::{Appended, Location, Lsn};
 use crate::record::{self, HEAD};
@@ -146,14 +146,14 @@ impl Log {
         segment::end_of(self.segment, self.offset)
     }
 
-    /// Places a sealed batch and takes its bytes. `next_id` is above every id in use.
-    pub(crate) fn append(&mut self, batch: &mut Batch, next_id: u64) -> Appended {
-        let len = batch.bytes.len() as u64;
+    /// Places a batch and takes its bytes. `next_id` is above every id in use.
+    pub(crate) fn append(&mut self, sealed: Sealed<'_>, next_id: u64) -> Appended {
+        let len = sealed.len_bytes() as u64;
         if self.offset + len + MARK > self.limit && self.offset > HEADER {
             self.roll();
         }
         self.limit = self.limit.max(self.offset + len);
-        batch.apply_mask(self.mask);
+        let batch = sealed.bind(self.mask);
         let offset = self.offset as u32;
         self.ledger.apply(self.segment, offset, &batch.bytes, &batch.tally);
         self.take_bytes(&mut batch.bytes, next_id);

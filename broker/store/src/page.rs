@@ -269,14 +269,22 @@ impl Row {
     };
 
     fn of(message: &StoredMessage) -> Row {
+        let StoredMessage {
+            id,
+            location: Location { segment, offset, len },
+            payload_len,
+            delivery_count,
+            redelivered,
+            stamp,
+        } = *message;
         Row {
-            id: message.id,
-            segment: message.location.segment,
-            offset: message.location.offset,
-            len: message.location.len,
-            payload: message.payload_len,
-            flags: u64::from(message.delivery_count) << 1 | u64::from(message.redelivered),
-            stamp: message.stamp,
+            id,
+            segment,
+            offset,
+            len,
+            payload: payload_len,
+            flags: u64::from(delivery_count) << 1 | u64::from(redelivered),
+            stamp,
         }
     }
 

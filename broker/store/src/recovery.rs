@@ -6,7 +6,7 @@
 use crate::checkpoint::{self, Loaded};
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::ids::{MessageId, QueueId};
+use crate::ids::MessageId;
 use crate::ledger::Ledger;
 use crate::location::{Location, Lsn};
 use crate::page::Page;
@@ -33,7 +33,7 @@ pub(crate) mod quarantine;
 #[cfg(test)]
 mod tests;
 
-use apply::Applier;
+use apply::{Applier, StaleCopy};
 use quarantine::Quarantine;
 
 /// The outcome of recovery, for the store.
@@ -45,9 +45,8 @@ pub(crate) struct Outcome {
     /// The highest number of a segment that is, or was known to be.
     pub(crate) last_segment: u32,
     pub(crate) next_id: MessageId,
-    /// Copies, and their segments, of messages whose settlement names the original's segment: they need one more, so
-    /// that they stay dead when the original goes.
-    pub(crate) stale_copies: Vec<(QueueId, MessageId, u32)>,
+    /// To be settled once more.
+    pub(crate) stale_copies: Vec<StaleCopy>,
     /// The file of packed pages.
     pub(crate) pages: Arc<PageFile>,
     /// Segments that lie before the checkpoint, whose records have not been read.

@@ -185,7 +185,6 @@ impl Shared {
     /// # Errors
     /// [`Error::Failed`], [`Error::Closed`] or [`Error::TooLarge`]; the batch is unchanged then.
     pub(crate) fn append(&self, batch: &mut Batch, urgency: Urgency) -> Result<Appended, Error> {
-        batch.seal();
         self.append_with(batch, urgency, |_, _| {})
     }
 
@@ -221,7 +220,7 @@ impl Shared {
         }
         let bytes = batch.bytes.len() as u64;
         let segment = log.segment();
-        let appended = log.append(batch, self.next_id.load(Ordering::Relaxed));
+        let appended = log.append(batch.seal(), self.next_id.load(Ordering::Relaxed));
         if log.segment() != segment {
             self.look_at_backpressure(&mut log);
         }

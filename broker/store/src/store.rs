@@ -121,15 +121,13 @@ impl Store {
             store.spawn("store-verify", move |shared| verify::run(shared, &unread))?;
         }
         let mut batch = Batch::new();
-        for (queue, first, segment) in outcome.stale_copies {
-            batch.carry_settled(
-                queue,
-                &[Run {
-                    segment,
-                    first,
-                    count: 1,
-                }],
-            );
+        for copy in outcome.stale_copies {
+            let run = Run {
+                segment: copy.segment,
+                first: copy.id,
+                count: 1,
+            };
+            batch.carry_settled(copy.queue, &[run]);
         }
         store.shared.append(&mut batch, Urgency::Soon)?;
         Ok((store, outcome.recovered))

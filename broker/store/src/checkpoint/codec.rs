@@ -4,7 +4,7 @@
 
 use crate::backlog::Backlog;
 use crate::ids::{MessageId, QueueId};
-use crate::ledger::{Account, Entry, Ledger, Table};
+use crate::ledger::{Account, DeliveredMark, Entry, Ledger, Table, Uncovered};
 use crate::location::{Location, Lsn};
 use crate::page::{Page, Share, Summary};
 use crate::pages::{PageFile, Slot};
@@ -58,7 +58,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) synced: Lsn,
     pub(crate) next_id: MessageId,
     pub(crate) accounts: &'a BTreeMap<u32, Account>,
-    pub(crate) marks: &'a HashMap<QueueId, (MessageId, u32)>,
+    pub(crate) marks: &'a HashMap<QueueId, DeliveredMark>,
     /// As [`table`] encodes it.
     pub(crate) table: &'a [u8],
     pub(crate) queues: &'a [Captured],
@@ -77,8 +77,8 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Vec<u8> {
         put_account(&mut out, number, account);
     }
     put(&mut out, parts.marks.len() as u64);
-    for (&queue, &(id, segment)) in parts.marks {
-        put_all(&mut out, [queue, id, u64::from(segment)]);
+    for (&queue, &DeliveredMark { up_to, segment }) in parts.marks {
+        put_all(&mut out, [queue, up_to, u64::from(segment)]);
     }
     out.extend_from_slice(parts.table);
     put(&mut out, parts.queues.len() as u64);
@@ -128,29 +128,37 @@ pub(crate) fn table(table: &Table) -> Vec<u8> {
 }
 
 fn put_account(out: &mut Vec<u8>, number: u32, account: &Account) {
-    put_all(
-        out,
-        [
-            u64::from(number),
-            account.used,
-            account.published,
-            account.weight,
-            account.table,
-            account.marks,
-            account.tombstones,
-            u64::from(account.damaged),
-        ],
-    );
-    put(out, account.foreign.len() as u64);
-    for (&target, &len) in &account.foreign {
+    // Each field is named, so that none is forgotten. References are counted again at start; patience begins again.
+    let Account {
+        used,
+        published,
+        weight,
+        live_weight: _,
+        refs: _,
+        foreign,
+        table,
+        marks,
+        tombstones,
+        after,
+        damaged,
+        blocked: _,
+        uncovered,
+        failing: _,
+    } = account;
+    put(out, u64::from(number));
+    put_all(out, [*used, *published, *weight, *table, *marks, *tombstones]);
+    put(out, u64::from(*damaged));
+    put(out, foreign.len() as u64);
+    for (&target, &len) in foreign {
         put_all(out, [u64::from(target), len]);
     }
-    put(out, account.after.len() as u64);
-    for &after in &account.after {
-        put(out, u64::from(after));
+    put(out, after.len() as u64);
+    for &segment in after {
+        put(out, u64::from(segment));
     }
-    put(out, account.uncovered.len() as u64);
-    for &(queue, id, Location { segment, offset, len }) in &account.uncovered {
+    put(out, uncovered.len() as u64);
+    for &Uncovered { queue, id, location } in uncovered {
+        let Location { segment, offset, len } = location;
         put_all(out, [queue, id, u64::from(segment), u64::from(offset), u64::from(len)]);
     }
 }
@@ -223,8 +231,12 @@ pub(crate) fn decode(bytes: &[u8], directory_id: u64, pages: &Arc<PageFile>) -> 
         ledger.accounts.insert(number, account);
     }
     for _ in 0..input.number()? {
-        let (queue, id, segment) = (input.number()?, input.number()?, input.narrow()?);
-        ledger.marks.insert(queue, (id, segment));
+        let queue = input.number()?;
+        let mark = DeliveredMark {
+            up_to: input.number()?,
+            segment: input.narrow()?,
+        };
+        ledger.marks.insert(queue, mark);
     }
     for _ in 0..input.number()? {
         let (key, entry) = input.entry()?;
@@ -292,7 +304,7 @@ impl<'a> Input<'a> {
                 offset: self.narrow()?,
                 len: self.narrow()?,
             };
-            account.uncovered.push((queue, id, location));
+            account.uncovered.push(Uncovered { queue, id, location });
         }
         Some((number, account))
     }

@@ -8,7 +8,6 @@ fn log() -> Log {
 fn batch(size: usize) -> Batch {
     let mut batch = Batch::new();
     batch.publish(1, &[Destination::unstamped(1)], &[&vec![7; size]]);
-    batch.seal();
     batch
 }
 
@@ -17,7 +16,7 @@ fn positions_grow_over_segments() {
     let mut log = log();
     let mut last = Lsn::default();
     for size in [10, 5000, 60_000, 10, 200_000, 10, 30_000, 30_000, 30_000] {
-        let appended = log.append(&mut batch(size), 2);
+        let appended = log.append(batch(size).seal(), 2);
         assert!(appended.lsn > last, "{size}");
         last = appended.lsn;
     }
@@ -30,7 +29,7 @@ fn numbers_beside_the_log_ascend_below_the_segment_being_filled() {
     let mut last = 0;
     for round in 0..50 {
         if round % 20 == 7 {
-            log.append(&mut batch(60_000), 2);
+            log.append(batch(60_000).seal(), 2);
         }
         let beside = log.number_beside();
         assert!(
@@ -47,10 +46,10 @@ fn numbers_beside_the_log_ascend_below_the_segment_being_filled() {
 fn small_batches_share_a_buffer_and_large_ones_keep_theirs() {
     let mut log = log();
     for _ in 0..10 {
-        log.append(&mut batch(100), 2);
+        log.append(batch(100).seal(), 2);
     }
-    log.append(&mut batch(20_000), 2);
-    log.append(&mut batch(100), 2);
+    log.append(batch(20_000).seal(), 2);
+    log.append(batch(100).seal(), 2);
     let group = log.take(Lsn::default(), 2, true);
     assert_eq!(group.chunks.len(), 3);
     let mut end = HEADER;
@@ -71,11 +70,11 @@ fn bytes_are_found_until_they_are_written() {
     let len = first.len_bytes() as u32;
     let place = Location {
         len,
-        ..log.append(&mut first, 2).base
+        ..log.append(first.seal(), 2).base
     };
     assert_eq!(log.find(place).unwrap().len(), len as usize);
     let group = log.take(Lsn::default(), 2, true);
-    let second = log.append(&mut batch(100), 2).base;
+    let second = log.append(batch(100).seal(), 2).base;
     assert!(log.find(place).is_some() && log.find(Location { len, ..second }).is_some());
     log.written(group);
     assert!(log.find(place).is_none() && log.find(Location { len, ..second }).is_some());
@@ -100,12 +99,11 @@ fn bytes_are_found_until_they_are_written() {
 fn written_buffers_are_used_again() {
     let mut log = log();
     let mut large = batch(20_000);
-    log.append(&mut large, 2);
+    log.append(large.seal(), 2);
     assert_eq!(large.bytes.capacity(), 0);
     let group = log.take(Lsn::default(), 2, true);
     log.written(group);
     large.publish(2, &[Destination::unstamped(1)], &[&[7; 20_000]]);
-    large.seal();
-    log.append(&mut large, 3);
+    log.append(large.seal(), 3);
     assert!(large.bytes.capacity() >= 20_000, "got the buffer of the first batch");
 }

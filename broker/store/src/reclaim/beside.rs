@@ -85,8 +85,7 @@ impl<'a> Beside<'a> {
         if let Some(size) = batch.too_large {
             return Err(Error::TooLarge(size));
         }
-        batch.seal();
-        batch.apply_mask(self.mask);
+        batch.seal().bind(self.mask);
         self.put(&batch.bytes)?;
         let (account, tally) = (&mut self.account, &batch.tally);
         account.published += tally.published;

@@ -367,7 +367,6 @@ impl Moving<'_, '_> {
         let mut bytes = 0;
         let appended = shared.append_with(&mut self.batch, Urgency::Soon, |log, batch| {
             carry_table(log, batch, number, table);
-            batch.seal();
             bytes = batch.len_bytes();
         })?;
         Counters::add(&shared.counters.copied_bytes, bytes as u64);

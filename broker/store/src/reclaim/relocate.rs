@@ -6,7 +6,8 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::ids::{MessageId, QueueId};
+use crate::ids::MessageId;
+use crate::ledger::Uncovered;
 use crate::location::{Location, Urgency};
 use crate::owner::Owner;
 use crate::record::{Count, Holder, Record};
@@ -62,8 +63,9 @@ pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) ->
 #[derive(Default)]
 struct Source {
     /// References that have left, and the bytes of their records.
-    left: (u64, u64),
-    uncovered: Vec<(QueueId, MessageId, Location)>,
+    refs: u64,
+    weight: u64,
+    uncovered: Vec<Uncovered>,
 }
 
 /// The part that the owner has been told and the ledger has not.
@@ -82,11 +84,15 @@ impl Told<'_> {
         self.count += 1;
         let source = self.sources.entry(from).or_default();
         if !self.owner.relocate(queue, id, to) {
-            source.uncovered.push((queue, id, to));
+            source.uncovered.push(Uncovered {
+                queue,
+                id,
+                location: to,
+            });
             return;
         }
-        source.left.0 += 1;
-        source.left.1 += u64::from(to.len);
+        source.refs += 1;
+        source.weight += u64::from(to.len);
         // Was it returned while its copy was on its way?
         match self.owner.live(queue, id) {
             Some(live) if live.delivery_count > copied.delivery_count => {
@@ -102,7 +108,7 @@ impl Told<'_> {
         {
             let mut log = self.shared.log.lock();
             for (from, mut source) in std::mem::take(&mut self.sources) {
-                log.ledger.settled(from, source.left.0, source.left.1);
+                log.ledger.settled(from, source.refs, source.weight);
                 log.ledger.account(from).uncovered.append(&mut source.uncovered);
             }
         }

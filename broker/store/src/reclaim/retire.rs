@@ -6,6 +6,7 @@ use super::postpone::put_off;
 use super::shrink;
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::ledger::Uncovered;
 use crate::location::Urgency;
 use crate::segment::{SPARE, Segment};
 use crate::shared::{Counters, Shared};
@@ -64,7 +65,7 @@ fn make_durable(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
     let mut batch = Batch::new();
     for &number in numbers {
         let uncovered = std::mem::take(&mut shared.log.lock().ledger.account(number).uncovered);
-        for (queue, id, location) in uncovered {
+        for Uncovered { queue, id, location } in uncovered {
             batch.settle(queue, &[(id, location)]);
         }
     }

@@ -20,6 +20,16 @@ struct Held {
     payload: u32,
 }
 
+/// A copy of a message that is settled, whose settlement names the segment of the original: it needs one more, so that
+/// it stays dead when the original goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StaleCopy {
+    pub(crate) queue: QueueId,
+    pub(crate) id: MessageId,
+    /// Where the copy lies.
+    pub(crate) segment: u32,
+}
+
 /// The state so far.
 #[derive(Debug, Default)]
 pub(super) struct Applier {
@@ -29,7 +39,7 @@ pub(super) struct Applier {
     pub(super) ledger: Ledger,
     pub(super) next_id: MessageId,
     pub(super) records: u64,
-    pub(super) stale_copies: Vec<(QueueId, MessageId, u32)>,
+    pub(super) stale_copies: Vec<StaleCopy>,
     /// Segments in which records were lost.
     pub(super) damaged: BTreeSet<u32>,
 }
@@ -190,7 +200,11 @@ impl Applier {
         self.index.settle(queue, run.first, run.last(), |id, location| {
             ledger.released(location);
             if location.segment != run.segment {
-                stale.push((queue, id, location.segment));
+                stale.push(StaleCopy {
+                    queue,
+                    id,
+                    segment: location.segment,
+                });
             }
         });
     }
@@ -202,7 +216,11 @@ impl Applier {
         let settled = from.is_some_and(|from| !self.damaged.contains(&from)) && !self.index.contains(queue, message.id);
         if settled {
             self.ledger.released(message.location);
-            self.stale_copies.push((queue, message.id, message.location.segment));
+            self.stale_copies.push(StaleCopy {
+                queue,
+                id: message.id,
+                segment: message.location.segment,
+            });
         } else if let Some(before) = self.index.insert(queue, message) {
             self.ledger.released(before);
         }
