@@ -2,8 +2,10 @@
 //!
 //! In: a `Source` and a way to connect to brokers. Out: brokers that stand as declared, and statuses.
 //! The steps in order: dereference (source), `desired` (pure), `observe` (broker), `difference` (pure), `apply`
-//! (broker), `report` (pure), write (source). Does not know about Kubernetes, files, or the wire.
+//! (broker), `report` (pure), write (source). The modules stand from the loop down to the first step, since each names
+//! only those below it. Does not know about Kubernetes, files, or the wire.
 
+/// The loop: waits, and makes a pass.
 mod reconcile;
 
 /// One pass: all steps.

@@ -56,7 +56,7 @@ pub struct LoadArgs {
     #[arg(short = 'y', long, value_name = "N", default_value_t = 1)]
     pub consumers: usize,
 
-    /// Octets of a body; several, separated by commas, are used in turn. Latency needs 8
+    /// Octets of a body; several, separated by commas, are used in turn. Latency needs at least 8
     #[arg(
         short = 's',
         long,
@@ -90,11 +90,11 @@ pub struct LoadArgs {
     #[arg(short = 'z', long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub time: Option<f64>,
 
-    /// Seconds before that which do not count
+    /// Seconds of warm-up before that, not counted
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
     pub warmup: f64,
 
-    /// Messages a second of each producer; without it, as fast as it goes
+    /// Messages a second of each producer; without it, as fast as possible
     #[arg(short = 'r', long, value_name = "PER_SECOND", allow_negative_numbers = true)]
     pub rate: Option<f64>,
 
@@ -136,7 +136,7 @@ pub struct LoadArgs {
     #[arg(short = 'k', long, value_name = "KEY")]
     pub routing_key: Option<String>,
 
-    /// Declare nothing: exchange, queues and bindings are there
+    /// Declare nothing: exchange, queues and bindings exist already
     #[arg(short = 'p', long)]
     pub predeclared: bool,
 
@@ -144,11 +144,11 @@ pub struct LoadArgs {
     #[arg(long, conflicts_with = "predeclared")]
     pub delete: bool,
 
-    /// Octets that are written at once, at most; 1 for one message per write, as most clients do
+    /// Most octets that are written at once; 1 for one message per write, as most clients do
     #[arg(long, value_name = "OCTETS", default_value_t = 65_536)]
     pub batch_bytes: usize,
 
-    /// Seconds between the lines that tell how it goes; 0 for none
+    /// Seconds between lines of progress; 0 for none
     #[arg(short = 'i', long, value_name = "SECONDS", default_value_t = 1.0)]
     pub interval: f64,
 

@@ -3,6 +3,7 @@
 //! In: a folder. Out: a running companion broker, the state in the terminal, an exit code for CI.
 //! Does not know about how resources are reconciled, or how the state looks.
 
+/// The companion broker, a child process.
 pub mod companion;
 
 use std::net::SocketAddr;

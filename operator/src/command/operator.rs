@@ -30,7 +30,7 @@ commands! {
     Crd(CrdArgs),
     /// Request a URL until it answers 200, as `helm test` does
     Check(CheckArgs),
-    /// Stop the operator and release all resources, before it is uninstalled; brokers keep what they have
+    /// Stop the operator and remove its finalizers, before it is uninstalled; brokers keep what they have
     Retire(RetireArgs),
 }
 

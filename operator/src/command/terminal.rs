@@ -3,8 +3,10 @@
 //! In: what the folder source shows, and the broker's counters. Out: text on stdout.
 //! Does not know about how anything is reconciled.
 
+/// The backlogs, read every second.
 pub mod backlog;
 
+/// The live view, drawn.
 pub mod screen;
 
 use std::collections::BTreeMap;
