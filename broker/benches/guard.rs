@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use leveret_amqp::method::BasicPublish;
 use leveret_amqp::{
-    FieldTable, FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver,
-    put_method_frame,
+    FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver, put_method_frame,
 };
 use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
+use leveret_broker::queue::arguments::Arguments;
 use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Outcome, Queue};
@@ -158,7 +158,7 @@ fn deliver() {
         durable: false,
         auto_delete: false,
         owner: None,
-        arguments: FieldTable::new(),
+        arguments: Arguments::default(),
     };
     let memory = Arc::new(Memory::new(u64::MAX));
     let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory));

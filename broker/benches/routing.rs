@@ -4,12 +4,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::ShortString;
 use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
+use leveret_broker::queue::arguments::Arguments;
 use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Queue};
@@ -48,7 +49,7 @@ fn dispatch(criterion: &mut Criterion) {
         durable: false,
         auto_delete: false,
         owner: None,
-        arguments: FieldTable::new(),
+        arguments: Arguments::default(),
     };
     let memory = Arc::new(Memory::new(u64::MAX));
     let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory));

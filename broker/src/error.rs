@@ -35,13 +35,25 @@ pub enum Error {
     #[error("invalid arg '{arg}' for queue '{name}' in vhost '{vhost}': {reason}")]
     InvalidArgument {
         /// The argument.
-        arg: String,
+        arg: &'static str,
         /// The queue.
         name: String,
         /// The vhost.
         vhost: String,
         /// The reason, and the values allowed.
         reason: String,
+    },
+    /// An argument that queues of other types have.
+    #[error("invalid arg '{arg}' for queue '{name}' in vhost '{vhost}' of queue type {queue_type}")]
+    ArgumentOfOtherTypes {
+        /// The argument.
+        arg: &'static str,
+        /// The queue.
+        name: String,
+        /// The vhost.
+        vhost: String,
+        /// The queue's type, as RabbitMQ's module for it is called.
+        queue_type: &'static str,
     },
     /// An exclusive queue of another connection.
     #[error(
@@ -157,6 +169,7 @@ impl Error {
             Self::ExclusiveUse { .. } | Self::AccessRefused(_) => ReplyCode::AccessRefused,
             Self::Inequivalent(_)
             | Self::InvalidArgument { .. }
+            | Self::ArgumentOfOtherTypes { .. }
             | Self::InUse { .. }
             | Self::NotEmpty { .. }
             | Self::Precondition(_)

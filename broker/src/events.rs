@@ -6,11 +6,11 @@
 //! there. Does not know who listens.
 
 use crate::access::INTERNAL_USER;
+use crate::erlang::field;
 use crate::exchange::binding::Binding;
 use crate::message::Message;
 use crate::{exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
-use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The exchange that events are published to.
@@ -98,7 +98,7 @@ impl Event {
         ];
         match &self.what {
             What::QueueCreated(queue) => headers.extend([
-                ("arguments", arguments(&queue.arguments)),
+                ("arguments", arguments(&queue.arguments.declared)),
                 ("auto_delete", queue.auto_delete.into()),
                 ("durable", queue.durable.into()),
                 ("exclusive", queue.owner.is_some().into()),
@@ -157,44 +157,6 @@ fn arguments(table: &FieldTable) -> FieldValue {
     FieldValue::Array(table.iter().map(text).collect())
 }
 
-fn field(name: &ShortString, value: &FieldValue) -> String {
-    format!("{{{},{},{}}}", binary(name.as_bytes()), value.type_name(), term(value))
-}
-
-fn term(value: &FieldValue) -> String {
-    match value {
-        FieldValue::Bool(value) => value.to_string(),
-        FieldValue::Float(value) => format!("{value:?}"),
-        FieldValue::Double(value) => format!("{value:?}"),
-        FieldValue::Decimal { scale, value } => format!("{{{scale},{value}}}"),
-        FieldValue::LongString(bytes) | FieldValue::ByteArray(bytes) => binary(bytes),
-        FieldValue::Array(values) => {
-            let item = |value: &FieldValue| format!("{{{},{}}}", value.type_name(), term(value));
-            format!("[{}]", values.iter().map(item).collect::<Vec<_>>().join(","))
-        }
-        FieldValue::Table(table) => {
-            let item = |(name, value): &(ShortString, FieldValue)| field(name, value);
-            format!("[{}]", table.iter().map(item).collect::<Vec<_>>().join(","))
-        }
-        FieldValue::Timestamp(seconds) => seconds.to_string(),
-        FieldValue::Void => "undefined".to_owned(),
-        integer => integer.as_i64().unwrap_or_default().to_string(),
-    }
-}
-
-fn binary(bytes: &[u8]) -> String {
-    let mut out = String::from("<<\"");
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => out.push(char::from(byte)),
-            // Writing to a string doesn't fail.
-            _ => drop(write!(out, "\\x{{{byte:x}}}")),
-        }
-    }
-    out + "\">>"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,15 +206,5 @@ mod tests {
             (&b"binding.deleted"[..], &b""[..])
         );
         assert!(message.persistent());
-    }
-
-    #[test]
-    fn terms_within_terms_are_written_in_erlangs_notation() {
-        let inner: FieldTable = [(ShortString::from_static("k"), FieldValue::Bool(true))]
-            .into_iter()
-            .collect();
-        let value = FieldValue::Array(vec![FieldValue::Table(inner), FieldValue::Void]);
-        assert_eq!(term(&value), "[{table,[{<<\"k\">>,bool,true}]},{void,undefined}]");
-        assert_eq!(binary(b"a\"\xff"), "<<\"a\\\"\\x{ff}\">>");
     }
 }

@@ -19,6 +19,9 @@ use leveret_amqp::{FieldTable, ShortString};
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// The argument that names where messages go that lead nowhere.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
 /// How an exchange routes (AMQP 0-9-1, 3.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -76,7 +79,7 @@ impl Definition {
     /// Where messages go that lead nowhere: the `alternate-exchange` argument.
     pub fn alternate(&self) -> Option<ShortString> {
         self.arguments
-            .get("alternate-exchange")?
+            .get(ALTERNATE_EXCHANGE)?
             .as_str()
             .and_then(|name| ShortString::try_from(name).ok())
     }

@@ -77,6 +77,9 @@ pub mod error;
 /// Small files beside the log.
 pub mod files;
 
+/// Values in Erlang's notation.
+pub mod erlang;
+
 /// Log lines.
 pub mod telemetry;
 

@@ -34,6 +34,9 @@ pub mod tail;
 /// One message in one queue.
 pub mod entry;
 
+/// Arguments of a queue, in a table.
+pub mod arguments;
+
 pub use state::{Definition, Deleted, Outcome, Queue, Refused};
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub mod tell;
 /// From a message to its queues.
 pub mod route;
 
-/// Arguments of queues.
-pub mod arguments;
+/// Declarations of what exists.
+mod equivalence;
 
 /// What a vhost holds.
 pub mod state;

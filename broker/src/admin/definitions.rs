@@ -97,7 +97,7 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
                     place(vhost, o);
                     o.bool("durable", queue.definition.durable);
                     o.bool("auto_delete", queue.definition.auto_delete);
-                    o.table("arguments", &queue.definition.arguments);
+                    o.table("arguments", &queue.definition.arguments.declared);
                 });
             }
         }

@@ -162,7 +162,7 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     o.bool("durable", definition.durable);
     o.bool("auto_delete", definition.auto_delete);
     o.bool("exclusive", definition.owner.is_some());
-    o.table("arguments", &definition.arguments);
+    o.table("arguments", &definition.arguments.declared);
     o.text("node", &admin.node.name);
     o.text("state", "running");
     o.null("policy");

@@ -1,6 +1,7 @@
 //! Routing by headers: `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers exchange).
 
 use super::Target;
+use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue};
 
 /// Bindings of a headers exchange.
@@ -40,12 +41,14 @@ impl Match {
             Some("any") => Ok(Self::Any),
             Some("all-with-x") => Ok(Self::AllWithX),
             Some("any-with-x") => Ok(Self::AnyWithX),
-            Some(other) => Err(format!(
-                "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
+            _ if value.as_bytes().is_some() => Err(format!(
+                "Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x",
+                erlang::term(value)
             )),
-            None => Err(format!(
-                "Invalid x-match field type {} (value {value:?}); expected longstr",
-                value.type_name()
+            _ => Err(format!(
+                "Invalid x-match field type {} (value {}); expected longstr",
+                value.type_name(),
+                erlang::term(value)
             )),
         }
     }
@@ -57,9 +60,9 @@ impl Match {
             name != b"x-match" && (with_x || !name.starts_with(b"x-"))
         });
         let there = |(name, value): &(leveret_amqp::ShortString, FieldValue)| {
-            headers
-                .iter()
-                .any(|(header, found)| header == name && (matches!(value, FieldValue::Void) || same(value, found)))
+            headers.iter().any(|(header, found)| {
+                header == name && (matches!(value, FieldValue::Void) || erlang::equal(value, found))
+            })
         };
         match self {
             Self::All | Self::AllWithX => wanted.all(there),
@@ -93,20 +96,6 @@ impl Headers {
             .iter()
             .filter(|entry| entry.mode.holds(&entry.arguments, headers))
             .for_each(|entry| found(&entry.target));
-    }
-}
-
-/// Whether two values are the same number, text or whatever: the width of an integer doesn't count.
-pub fn same(a: &FieldValue, b: &FieldValue) -> bool {
-    match (a.as_i64(), b.as_i64()) {
-        (Some(a), Some(b)) => a == b,
-        _ => match (a, b) {
-            (
-                FieldValue::LongString(a) | FieldValue::ByteArray(a),
-                FieldValue::LongString(b) | FieldValue::ByteArray(b),
-            ) => a == b,
-            _ => a == b,
-        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
+use super::arguments::Arguments;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
@@ -13,7 +14,7 @@ use super::totals::{Snapshot, Totals};
 use super::unsettled::Unsettled;
 use crate::limits::Memory;
 use crate::outbox::Work;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::ShortString;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::{Deref, DerefMut};
@@ -39,8 +40,8 @@ pub struct Definition {
     pub auto_delete: bool,
     /// The connection that it belongs to and goes with.
     pub owner: Option<u64>,
-    /// `x-arguments` as declared.
-    pub arguments: FieldTable,
+    /// Its `x-arguments`.
+    pub arguments: Arguments,
 }
 
 impl Definition {

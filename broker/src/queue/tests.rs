@@ -1,5 +1,6 @@
 //! A queue with a real log in a folder of its own, and clients that keep what they are given.
 
+use super::arguments::Arguments;
 use super::consumers::{ChannelId, Consumer, Terms, cancelled};
 use super::entry::{Entry, NOWHERE};
 use super::subscriber::{Allowance, Subscriber};
@@ -7,7 +8,7 @@ use super::{Definition, Outcome, Queue, Refused};
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::{Stalled, Wakes, Work};
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::ShortString;
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use parking_lot::Mutex;
@@ -45,7 +46,7 @@ impl Bench {
             durable: true,
             auto_delete: false,
             owner: None,
-            arguments: FieldTable::new(),
+            arguments: Arguments::default(),
         };
         let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory.clone()));
         Self {

@@ -3,7 +3,7 @@
 //! Comes in: exchange.declare and queue.declare. Goes out: the object, and the log position that its reply waits for.
 //! Rules and texts are RabbitMQ's (`rabbit_channel`, `rabbit_amqqueue`, `rabbit_exchange`).
 
-use super::arguments::{check, compare, described, inequivalent};
+use super::equivalence::Existing;
 use super::names::{REPLY_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
 use super::record;
 use super::state::{Change, Topology, Vhost};
@@ -11,10 +11,11 @@ use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
-use crate::exchange::{Definition, Exchange, Kind};
+use crate::exchange::{ALTERNATE_EXCHANGE, Definition, Exchange, Kind};
+use crate::queue::arguments::{Arguments, Invalid, Reason};
 use crate::queue::{self, Queue};
+use leveret_amqp::ShortString;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
-use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::Batch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -81,44 +82,20 @@ impl Vhost {
     }
 
     fn same_exchange(&self, current: &Definition, declare: &ExchangeDeclare, kind: Kind) -> Result<()> {
-        let differs = |arg: &str, received: String, was: String| {
-            Err(inequivalent(
-                "exchange",
-                arg,
-                &current.name,
-                &self.name,
-                quoted(&received),
-                quoted(&was),
-            ))
+        let existing = Existing {
+            kind: "exchange",
+            name: &current.name,
+            vhost: &self.name,
         };
-        if current.kind != kind {
-            return differs("type", kind.name().into(), current.kind.name().into());
-        }
-        for (arg, received, was) in [
-            ("durable", declare.durable, current.durable),
-            ("auto_delete", declare.auto_delete, current.auto_delete),
-            ("internal", declare.internal, current.internal),
-        ] {
-            if received != was {
-                return differs(arg, received.to_string(), was.to_string());
-            }
-        }
-        let (have, got) = (
-            current.arguments.get("alternate-exchange"),
-            declare.arguments.get("alternate-exchange"),
-        );
-        if have != got {
-            let arg = "alternate-exchange";
-            return Err(inequivalent(
-                "exchange",
-                arg,
-                &current.name,
-                &self.name,
-                described(got),
-                described(have),
-            ));
-        }
-        Ok(())
+        existing.property("type", kind.name(), current.kind.name())?;
+        existing.property("durable", declare.durable, current.durable)?;
+        existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
+        existing.property("internal", declare.internal, current.internal)?;
+        existing.argument(
+            ALTERNATE_EXCHANGE,
+            declare.arguments.get(ALTERNATE_EXCHANGE),
+            current.arguments.get(ALTERNATE_EXCHANGE),
+        )
     }
 
     /// queue.declare. An empty name lets the broker choose one (`amq.gen-...`).
@@ -143,7 +120,7 @@ impl Vhost {
             return Ok((queue.clone(), Change::default()));
         }
         check_reserved("queue", &name)?;
-        check(&declare.arguments, &name, &self.name)?;
+        let arguments = Arguments::parse(declare.arguments.clone()).map_err(|invalid| self.invalid(&name, invalid))?;
         let name = if name.is_empty() {
             let name = random_name("amq.gen-", |name| topology.queues.contains_key(name));
             self.check_queue(actor, Right::Configure, &name)?;
@@ -156,7 +133,7 @@ impl Vhost {
             durable: declare.durable,
             auto_delete: declare.auto_delete,
             owner: actor.connection.filter(|_| declare.exclusive),
-            arguments: declare.arguments.clone(),
+            arguments,
         };
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let change = self.commit(&mut records)?;
@@ -176,7 +153,7 @@ impl Vhost {
             durable: false,
             auto_delete: true,
             owner: actor.connection,
-            arguments: FieldTable::new(),
+            arguments: Arguments::default(),
         };
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let _ = self.commit(&mut records)?;
@@ -215,20 +192,35 @@ impl Vhost {
         if current.owner != actor.connection.filter(|_| declare.exclusive) {
             return Err(self.locked(&current.name));
         }
-        for (arg, received, was) in [
-            ("durable", declare.durable, current.durable),
-            ("auto_delete", declare.auto_delete, current.auto_delete),
-        ] {
-            if received != was {
-                let (received, was) = (quoted(&received.to_string()), quoted(&was.to_string()));
-                return Err(inequivalent("queue", arg, &current.name, &self.name, received, was));
-            }
+        let existing = Existing {
+            kind: "queue",
+            name: &current.name,
+            vhost: &self.name,
+        };
+        existing.property("durable", declare.durable, current.durable)?;
+        existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
+        match current.arguments.difference(&declare.arguments) {
+            Some(differs) => Err(existing.argument_differs(differs.argument, differs.received, differs.current)),
+            None => Ok(()),
         }
-        check(&declare.arguments, &current.name, &self.name)?;
-        compare(&current.arguments, &declare.arguments, &current.name, &self.name)
     }
-}
 
-fn quoted(value: &str) -> String {
-    format!("'{value}'")
+    fn invalid(&self, name: &ShortString, invalid: Invalid) -> Error {
+        let (arg, vhost) = (invalid.argument, self.name.clone());
+        let name = name.to_str_lossy().into_owned();
+        match invalid.reason {
+            Reason::Value(reason) => Error::InvalidArgument {
+                arg,
+                name,
+                vhost,
+                reason,
+            },
+            Reason::QueueType(queue_type) => Error::ArgumentOfOtherTypes {
+                arg,
+                name,
+                vhost,
+                queue_type: queue_type.module(),
+            },
+        }
+    }
 }

@@ -89,7 +89,7 @@ pub fn queue_value(definition: &queue::Definition, id: QueueId) -> Vec<u8> {
         },
     ];
     out.extend_from_slice(&id.to_be_bytes());
-    definition.arguments.encode(&mut out);
+    definition.arguments.declared.encode(&mut out);
     out
 }
 

@@ -6,6 +6,7 @@
 use super::record::{self, Record};
 use super::state::Vhost;
 use crate::exchange::{Definition, Exchange};
+use crate::queue::arguments::Arguments;
 use crate::queue::{self, Queue};
 use leveret_store::QueueId;
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ impl Vhost {
                         durable: true,
                         auto_delete,
                         owner: None,
-                        arguments,
+                        arguments: Arguments::restored(arguments),
                     };
                     let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
                     by_id.insert(id, queue.clone());
