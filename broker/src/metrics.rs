@@ -36,6 +36,9 @@ const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
 /// The labels of what queues deliver.
 const DELIVERED: [(&str, &str); 2] = [PROTOCOL, ("queue_type", "rabbit_classic_queue")];
 
+/// The labels of what queues drop for good.
+const DROPPED: [(&str, &str); 2] = [DELIVERED[1], ("dead_letter_strategy", "disabled")];
+
 /// `/metrics`: sums over everything.
 pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     let mut text = Text::default();
@@ -344,6 +347,12 @@ fn delivered(sum: &Snapshot, text: &mut Text) {
         text.family(name, Kind::Counter, help);
         text.sample(&DELIVERED, value);
     }
+    text.family(
+        "rabbitmq_global_messages_dead_lettered_maxlen_total",
+        Kind::Counter,
+        "Messages dropped because their queue was at its limit",
+    );
+    text.sample(&DROPPED, totals.dropped);
 }
 
 fn log(node: &Node, text: &mut Text) {

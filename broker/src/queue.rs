@@ -7,6 +7,9 @@
 /// Messages handed to consumers, in rounds.
 pub mod dispatch;
 
+/// Its limit.
+pub mod limit;
+
 /// One queue behind its lock.
 pub mod state;
 

@@ -10,6 +10,7 @@ use crate::limits::{self, Alarms, Memory, disk, disk::Disk};
 use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
+use crate::outbox::Work;
 use crate::protocol::{Listener, Protocol};
 use crate::reload::Live;
 use crate::vhost::Vhost;
@@ -185,9 +186,10 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         .map(|(key, value)| (key.as_slice(), value.as_ref()));
     let queues = vhost.restore(table);
     let mut forgotten = Batch::default();
+    let mut work = Work::default();
     for (id, backlog) in std::mem::take(&mut recovered.queues) {
         match queues.get(&id) {
-            Some(queue) => queue.restore(backlog),
+            Some(queue) => queue.restore(backlog, &mut work),
             None => {
                 // Published in the moment of its queue's end.
                 let locations: Vec<_> = backlog.loose.iter().map(|message| message.location).collect();
@@ -198,6 +200,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
             }
         }
     }
+    work.finish(&store.handle())?;
     node.add_vhost(Arc::new(vhost));
     let node = Arc::new(node);
     store.start_reclaim(node.clone());

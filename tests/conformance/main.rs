@@ -31,6 +31,12 @@ mod headers;
 /// Queues: declared, compared, purged, deleted; whose they are.
 mod queue;
 
+/// Arguments of queues: which values are refused, and which differences count when a queue is declared again.
+mod queue_arguments;
+
+/// The length limit of a queue: what is dropped, and what doesn't count.
+mod queue_limit;
+
 /// Bindings from exchange to queue.
 mod queue_binding;
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use harness::requests::*;
-use harness::scripted_client::table;
 use harness::wait::until;
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
@@ -344,30 +343,6 @@ fn no_wait_brings_no_answer() {
     client.quiet(Duration::from_millis(100));
     client.send(1, passive(&queue));
     client.channel_error(1, 404, &missing(&queue));
-}
-
-#[test]
-fn a_bad_argument_is_refused() {
-    let mut client = client();
-    let queue = unique("bad");
-    let arguments = table([("x-expires", 0.into())]);
-    client.send(
-        1,
-        QueueDeclare {
-            arguments,
-            ..exclusive(&queue)
-        },
-    );
-    let close = expect!(client, 1, ChannelClose);
-    assert_eq!(close.reply_code, 406, "{:?}", close.reply_text);
-    assert!(
-        close
-            .reply_text
-            .to_str_lossy()
-            .contains("invalid arg 'x-expires' for queue"),
-        "{:?}",
-        close.reply_text
-    );
 }
 
 #[test]

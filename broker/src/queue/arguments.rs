@@ -25,6 +25,8 @@ pub struct Arguments {
 pub struct Values {
     /// `x-queue-type`
     pub queue_type: Option<QueueType>,
+    /// `x-max-length`: waiting messages, at most.
+    pub max_length: Option<u64>,
 }
 
 /// RabbitMQ's queue types.
@@ -132,12 +134,12 @@ static TABLE: &[Argument] = {
         row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, NotSupported),
         row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, NotSupported),
         row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
-        row("x-max-length", Some("max-length"), QUEUES, NotSupported),
+        row("x-max-length", Some("max-length"), QUEUES, Obeyed(&Kept { at: |values| &mut values.max_length, read: count, merge: Ord::min })),
         row("x-max-length-bytes", Some("max-length-bytes"), ALL, NotSupported),
         row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, NotSupported),
         row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, NotSupported),
         row("x-max-priority", None, CLASSIC, NotSupported),
-        row("x-overflow", Some("overflow"), QUEUES, NotSupported),
+        row("x-overflow", Some("overflow"), QUEUES, Checked(overflow)),
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(version)),
         row("x-single-active-consumer", None, QUEUES, NotSupported),
@@ -300,6 +302,17 @@ fn queue_type(value: &FieldValue) -> Result<QueueType, Reason> {
     }
 }
 
+/// The limits of this version drop from the head, which is what a queue without the argument does, too.
+fn overflow(value: &FieldValue) -> Result<(), Reason> {
+    match text(value)? {
+        "drop-head" => Ok(()),
+        known @ ("reject-publish" | "reject-publish-dlx") => {
+            Err(Reason::Value(format!("'{known}' is not supported; use 'drop-head'")))
+        }
+        _ => Err(Reason::Value("invalid_overflow".into())),
+    }
+}
+
 fn version(value: &FieldValue) -> Result<(), Reason> {
     match count(value)? {
         2 => Ok(()),
@@ -373,8 +386,39 @@ mod tests {
         assert_eq!(refused("x-queue-version", -1), "{value_negative,-1}");
         assert_eq!(refused("x-queue-version", "2"), "\"expected integer, got longstr\"");
         assert_eq!(refused("x-queue-leader-locator", "near"), "invalid_queue_locator_arg");
+        assert_eq!(refused("x-max-length", -1), "{value_negative,-1}");
+        assert_eq!(refused("x-max-length", "5"), "\"expected integer, got longstr\"");
+        assert_eq!(refused("x-overflow", "drop"), "invalid_overflow");
+        assert_eq!(
+            refused("x-overflow", "reject-publish"),
+            "'reject-publish' is not supported; use 'drop-head'"
+        );
         assert_eq!(refused("x-max-age", "1h"), "of queue type rabbit_classic_queue");
         assert!(refused("x-message-ttl", 5).starts_with("not supported by this version"));
+    }
+
+    #[test]
+    fn of_an_argument_and_a_policy_the_smaller_limit_counts() {
+        let under = |arguments: &[i32], policy: &[i32]| {
+            let one = |name, values: &[i32]| {
+                values
+                    .iter()
+                    .map(|n| (ShortString::from_static(name), (*n).into()))
+                    .collect()
+            };
+            let arguments = Arguments::parse(one("x-max-length", arguments)).expect("right arguments");
+            let values = arguments
+                .values
+                .under(&one("max-length", policy))
+                .expect("a right policy");
+            values.max_length
+        };
+        assert_eq!(under(&[5], &[7]), Some(5));
+        assert_eq!(under(&[7], &[5]), Some(5));
+        assert_eq!(under(&[], &[5]), Some(5));
+        assert_eq!(under(&[5], &[]), Some(5));
+        let wrong = Values::default().under(&table([("max-length", (-1).into())]));
+        assert_eq!(wrong.expect_err("a wrong policy").argument, "max-length");
     }
 
     #[test]

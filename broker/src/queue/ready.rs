@@ -122,6 +122,26 @@ impl Ready {
         }
     }
 
+    /// Removes the first messages, without reading those that only the log has; returns what the log holds of them.
+    pub fn drop_first(&mut self, count: usize, reader: Reader<'_>) -> Vec<(MessageId, Location)> {
+        let mut logged = Vec::new();
+        let from_head = count.min(self.head.len());
+        for _ in 0..from_head {
+            let Some(entry) = self.head.pop_front() else { break };
+            self.resident = self.resident.saturating_sub(entry.resident());
+            self.uncount(entry.body_len, entry.durable);
+            logged.extend(entry.durable.then_some((entry.id, entry.location)));
+        }
+        if count > from_head {
+            for cold in self.tail.take(count - from_head, u64::MAX, reader) {
+                self.resident = self.resident.saturating_sub(cold.resident());
+                self.uncount(cold.body_len, cold.durable());
+                logged.extend(cold.durable().then_some((cold.id, cold.location)));
+            }
+        }
+        logged
+    }
+
     /// Removes everything.
     pub fn clear(&mut self) -> Cleared {
         let messages = self.len();

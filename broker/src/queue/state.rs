@@ -144,9 +144,12 @@ impl Queue {
         self.definition.logged()
     }
 
-    /// Puts back what the log had at start, before anything else is done with the queue.
-    pub fn restore(&self, backlog: Backlog) {
-        self.change().ready.restore(backlog, self.reader());
+    /// Puts back what the log had at start, before anything else is done with the queue. What had been delivered waits
+    /// again, so this may be more than its limit.
+    pub fn restore(&self, backlog: Backlog, work: &mut Work) {
+        let mut state = self.change();
+        state.ready.restore(backlog, self.reader());
+        self.keep_to_limit(&mut state, work);
     }
 
     /// Its messages that the log has, for a checkpoint. `None` if there are none.
@@ -192,6 +195,7 @@ impl Queue {
             state.ready.push(entry, reader);
         }
         self.dispatch_locked(&mut state, work);
+        self.keep_to_limit(&mut state, work);
         let now = work.now();
         work.pause = work.pause.max(state.pause(count, now));
     }
@@ -230,6 +234,9 @@ impl Queue {
             let records = work.records(&self.log);
             records.settle(self.id, &logged);
             records.returned(self.id, &returned);
+        }
+        if outcome == Outcome::Requeued {
+            self.keep_to_limit(state, work);
         }
         state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);

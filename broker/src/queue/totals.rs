@@ -24,6 +24,8 @@ pub struct Totals {
     pub acked: u64,
     /// Delivered or fetched again.
     pub redelivered: u64,
+    /// Dropped because the queue was at its limit.
+    pub dropped: u64,
     /// Time of the last change.
     pub last_active: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Totals {
             get_empty,
             acked,
             redelivered,
+            dropped,
             last_active,
         } = other;
         self.published += published;
@@ -51,6 +54,7 @@ impl Totals {
         self.get_empty += get_empty;
         self.acked += acked;
         self.redelivered += redelivered;
+        self.dropped += dropped;
         self.last_active = self.last_active.max(last_active);
     }
 

@@ -1,0 +1,156 @@
+//! A queue with a limit and a real log: what stays, and what the log still has of the rest.
+
+use super::super::arguments::Arguments;
+use super::super::entry::{Entry, NOWHERE};
+use super::super::{Definition, Outcome, Queue};
+use crate::limits::Memory;
+use crate::message::Message;
+use crate::outbox::Work;
+use leveret_amqp::ShortString;
+use leveret_store::fs::RealFs;
+use leveret_store::{Batch, Destination, Options, Store, Urgency};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+struct Bench {
+    queue: Arc<Queue>,
+    work: Work,
+    store: Store,
+    next: u64,
+    _folder: TempDir,
+}
+
+fn bench(limit: i32) -> Bench {
+    let folder = TempDir::new().expect("a folder");
+    let (store, _) = Store::open(
+        Options::new(folder.path()),
+        Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|_| {}),
+    )
+    .expect("a log");
+    let limit = (ShortString::from_static("x-max-length"), limit.into());
+    let definition = Definition {
+        name: ShortString::from_static("q"),
+        durable: true,
+        auto_delete: false,
+        owner: None,
+        arguments: Arguments::parse([limit].into_iter().collect()).expect("a right limit"),
+    };
+    Bench {
+        queue: Arc::new(Queue::new(
+            definition,
+            7,
+            store.handle(),
+            Arc::new(Memory::new(u64::MAX)),
+        )),
+        work: Work::default(),
+        store,
+        next: 1,
+        _folder: folder,
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let finished = self.work.finish(&self.store.handle());
+        assert!(finished.is_ok() || std::thread::panicking());
+    }
+}
+
+impl Bench {
+    /// Publishes a run of messages with bodies of this size.
+    fn publish(&mut self, count: u64, logged: bool, size: usize) {
+        let mut entries = Vec::new();
+        for id in self.next..self.next + count {
+            let message = Message::new(b"", b"q", &[0, 0], &vec![b'x'; size]);
+            let location = if logged {
+                let (mut batch, mut length) = (Batch::default(), [0; 4]);
+                let place = batch.publish(id, &[Destination::unstamped(7)], &message.record(&mut length));
+                let appended = self.store.handle().append(&mut batch, Urgency::Soon);
+                appended.expect("an open log").location(place)
+            } else {
+                NOWHERE
+            };
+            entries.push(Entry::new(id, location, message));
+        }
+        self.next += count;
+        self.queue.enqueue(&mut entries, &mut self.work);
+    }
+
+    /// The first waiting message, left unacknowledged.
+    fn get(&mut self) -> Option<u64> {
+        let mut id = None;
+        self.queue.get(false, &mut self.work, |entry, _| id = Some(entry.id));
+        id
+    }
+
+    /// Messages that the log would bring back.
+    fn logged(&self) -> Vec<u64> {
+        let backlog = self.queue.capture().unwrap_or_default();
+        let all = backlog.unpack().expect("pages in memory");
+        all.iter().map(|message| message.id).collect()
+    }
+}
+
+#[test]
+fn the_oldest_are_dropped_in_memory_and_in_the_log() {
+    let mut bench = bench(3);
+    bench.publish(5, true, 0);
+    assert_eq!(bench.queue.counts().0, 3);
+    assert_eq!(bench.logged(), [3, 4, 5]);
+    assert!(bench.work.records_len() > 0, "the log hears of what was dropped");
+    bench.publish(1, false, 0);
+    assert_eq!(bench.logged(), [4, 5]);
+    assert_eq!(bench.get(), Some(4));
+    assert_eq!(bench.queue.snapshot().totals.dropped, 3);
+}
+
+#[test]
+fn delivered_messages_do_not_count_until_they_return() {
+    let mut bench = bench(2);
+    bench.publish(2, true, 0);
+    assert_eq!((bench.get(), bench.get()), (Some(1), Some(2)));
+    bench.publish(2, true, 0);
+    assert_eq!(bench.logged(), [1, 2, 3, 4]);
+    bench.queue.settle(0, &[1, 2], Outcome::Requeued, &mut bench.work);
+    assert_eq!(bench.logged(), [3, 4], "what returns is the oldest");
+}
+
+#[test]
+fn a_limit_of_nothing_keeps_nothing() {
+    let mut bench = bench(0);
+    bench.publish(4, true, 0);
+    assert_eq!((bench.queue.counts().0, bench.get()), (0, None));
+    assert_eq!(bench.queue.snapshot().ready_bytes, 0);
+}
+
+#[test]
+fn messages_that_only_the_log_has_are_dropped_unread() {
+    let mut bench = bench(40);
+    // More than a queue keeps in memory, so that most are pages.
+    bench.publish(40, true, 1 << 20);
+    bench.publish(30, true, 0);
+    assert_eq!(bench.logged(), (31..=70).collect::<Vec<_>>());
+    let snapshot = bench.queue.snapshot();
+    assert_eq!((snapshot.ready, snapshot.persistent), (40, 40));
+    assert_eq!((bench.get(), bench.get()), (Some(31), Some(32)));
+}
+
+#[test]
+fn a_start_keeps_to_the_limit_too() {
+    let mut before = bench(2);
+    before.publish(2, true, 0);
+    assert_eq!((before.get(), before.get()), (Some(1), Some(2)));
+    before.publish(2, true, 0);
+    let backlog = before.queue.capture().expect("messages in the log");
+    let queue = &before.queue;
+    let after = Queue::new(
+        queue.definition.clone(),
+        7,
+        before.store.handle(),
+        Arc::new(Memory::new(u64::MAX)),
+    );
+    after.restore(backlog, &mut before.work);
+    assert_eq!(after.counts().0, 2);
+}

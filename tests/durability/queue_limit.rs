@@ -1,0 +1,52 @@
+//! A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
+
+use harness::requests::*;
+use harness::scripted_client::table;
+use harness::{Client, call, expect};
+use leveret_amqp::method::*;
+
+use crate::small;
+
+fn limited(limit: i32) -> QueueDeclare {
+    QueueDeclare {
+        arguments: table([("x-max-length", limit.into())]),
+        ..durable("limited")
+    }
+}
+
+fn publish(client: &mut Client, bodies: &[&str]) {
+    for body in bodies {
+        client.publish_with(
+            1,
+            harness::requests::publish("", "limited"),
+            &persistent(),
+            body.as_bytes(),
+        );
+    }
+}
+
+#[test]
+fn a_limit_holds_after_a_restart() {
+    let mut broker = small();
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, limited(2) => QueueDeclareOk);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    publish(&mut client, &["a", "b", "c"]);
+    // In hand at the end, so that it waits again after the start: one more than the limit.
+    assert_eq!(client.get(1, "limited", false).expect("a message").body, "b");
+    publish(&mut client, &["d", "e"]);
+    while expect!(client, 1, BasicAck).delivery_tag < 5 {}
+    broker.kill();
+    let broker = broker.restart();
+    let mut client = Client::with_channel(broker.amqp());
+    assert_eq!(call!(client, 1, limited(2) => QueueDeclareOk).message_count, 2);
+    publish(&mut client, &["f"]);
+    for expected in ["e", "f"] {
+        assert_eq!(client.get(1, "limited", true).expect("a message").body, expected);
+    }
+    assert!(client.get(1, "limited", true).is_none());
+    client.send(1, limited(3));
+    let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' in vhost '/': \
+                received '3' but current is '2'";
+    client.channel_error(1, 406, text);
+}
