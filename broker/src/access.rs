@@ -1,7 +1,7 @@
 //! Users, and what they may do.
 //!
-//! Comes in: a name and a password; later a right and the object that it is needed for. Goes out: an `Actor`, in whose name every
-//! operation of a vhost is carried out, and the answer whether it may.
+//! Comes in: a name and a password; later a right and the object that it is needed for. Goes out: an `Actor`, in whose
+//! name every operation of a vhost is carried out, and the answer whether it may.
 //! Does not know which operation needs which right: `vhost` asks, at every place where RabbitMQ does.
 
 /// The users that can log in.

@@ -1,7 +1,7 @@
 //! The HTTP API: RabbitMQ's management API under `/api`, metrics, and probes.
 //!
-//! Comes in: bound sockets and the node. Goes out: answers. One file per resource, each a router; this one puts them together.
-//! Does not know about AMQP frames.
+//! Comes in: bound sockets and the node. Goes out: answers. One file per resource, each a router; this one puts them
+//! together. Does not know about AMQP frames.
 
 /// `/api/vhosts`.
 pub mod vhosts;

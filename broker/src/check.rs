@@ -34,7 +34,7 @@ pub struct Flags {
     pub json: bool,
 }
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Serialize)]
 struct Report {
     directory: PathBuf,
@@ -47,7 +47,7 @@ struct Report {
     exchanges: usize,
     bindings: usize,
     queues: Vec<QueueReport>,
-    /// Bytes of a write that a crash cut off and nobody was promised.
+    /// Bytes of a write that a crash cut off before it was confirmed.
     torn_bytes: u64,
     damage: Vec<Damage>,
     /// Entries of the table that this release does not know.
@@ -235,7 +235,7 @@ impl Report {
         if self.torn_bytes > 0 {
             writeln!(
                 out,
-                "torn: {} bytes of a write that was cut off; nobody was promised it",
+                "torn: {} bytes of a write that was cut off before it was confirmed",
                 self.torn_bytes
             )?;
         }

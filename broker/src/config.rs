@@ -1,16 +1,21 @@
 //! Settings, checked.
 //!
-//! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: `Config`, or one line
-//! that names the key, the value and what is allowed. What there is to set stands in `config/table.rs`, once.
+//! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: `Config`, or
+//! one line that names the key, the value and what is allowed. What there is to set stands in `config/table.rs`, once.
 
+/// Settings as they were written: flags, environment, file.
 mod flags;
 
+/// The settings, each stated once.
 mod table;
 
+/// A setting: what is said of it once, for file, environment, flags, help and document.
 mod setting;
 
+/// Values of settings: text to numbers, sizes, times, files, addresses.
 mod values;
 
+/// A setting that can't be used, in one line.
 mod error;
 
 pub use error::Error;
@@ -34,19 +39,20 @@ use values::{DiskLimit, Kind, addresses, default_addresses};
 pub struct Config {
     /// Folder of the log.
     pub data_dir: PathBuf,
-    /// What is listened for, and where.
+    /// Services, and the addresses that they listen on.
     pub listen: Vec<Listen>,
     /// Certificates, if there are addresses that need them.
     pub tls: Option<TlsFiles>,
-    /// Who may log in.
+    /// Users who may log in.
     pub users: Users,
-    /// What connections are offered.
+    /// Limits that connections are offered.
     pub limits: Limits,
     /// Largest message body, bytes.
     pub max_message_bytes: u64,
     /// Bytes of messages in memory above which publishers are stopped.
     pub memory_watermark_bytes: u64,
-    /// Free bytes of the data's file system below which publishers are stopped; `None` is the default for the segments' size.
+    /// Free bytes of the data's file system below which publishers are stopped; `None` is the default for the segments'
+    /// size.
     pub disk_free_limit_bytes: Option<u64>,
     /// Size of a segment of the log, bytes.
     pub segment_bytes: u64,
@@ -60,7 +66,7 @@ pub struct Config {
     pub threads: usize,
     /// Log filter.
     pub log: String,
-    /// Whether log lines are JSON.
+    /// True if log lines are JSON.
     pub log_json: bool,
 }
 
@@ -71,7 +77,7 @@ pub struct Listen {
     pub service: &'static Service,
     /// Its addresses.
     pub addresses: Vec<SocketAddr>,
-    /// Whether they are only the defaults: those that this machine doesn't have are left out.
+    /// True if they are only the defaults: those that this machine doesn't have are left out.
     pub defaults: bool,
 }
 
@@ -97,8 +103,8 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Whether a change of a setting takes effect while the broker runs, soon after the settings file has changed; all others do at the
-/// next start. The writer of the file (the operator, for one) may rely on it.
+/// True if a change of a setting takes effect while the broker runs, soon after the settings file has changed; all
+/// others do at the next start. The writer of the file (the operator, for one) may rely on it.
 pub fn is_live(key: &str) -> bool {
     table::find(key).is_some_and(Described::live)
 }

@@ -20,7 +20,7 @@ pub const EXCHANGE: &str = "amq.rabbitmq.event";
 #[derive(Debug)]
 pub struct Event {
     what: What,
-    /// Whether it followed from something else, and no user asked for it.
+    /// True if it followed from something else, and no user asked for it.
     by_broker: bool,
 }
 

@@ -1,8 +1,9 @@
 //! Sockets that clients connect to.
 //!
-//! Comes in: addresses, and certificates for those with TLS. Goes out: accepted clients, each with a task of its own, to whatever
-//! serves them. Does not know what is spoken on them.
+//! Comes in: addresses, and certificates for those with TLS. Goes out: accepted clients, each with a task of its own,
+//! to whatever serves them. Does not know what is spoken on them.
 
+/// TLS: certificate and key from files, read again when they change.
 pub mod tls;
 
 use crate::config::Listen;
@@ -39,7 +40,7 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The address that it connected to.
     pub local: SocketAddr,
-    /// Whether it speaks over TLS.
+    /// True if it speaks over TLS.
     pub tls: bool,
 }
 
@@ -51,7 +52,8 @@ pub trait Serve: Clone + Send + 'static {
         S: AsyncRead + AsyncWrite + Unpin + Send;
 }
 
-/// Binds all addresses of a service. An address that is only a default and that this machine doesn't have (no IPv6) is left out.
+/// Binds all addresses of a service. An address that is only a default and that this machine doesn't have (no IPv6) is
+/// left out.
 ///
 /// # Errors
 /// An address that is in use or not allowed, with its name and what to do.
@@ -127,7 +129,8 @@ pub async fn accept(socket: Socket, server: impl Serve) -> anyhow::Result<()> {
                 });
             }
             Err(error) => {
-                // Out of file descriptors, most likely: waiting is better than a busy loop, and clients wait in the backlog.
+                // Out of file descriptors, most likely: waiting is better than a busy loop, and clients wait in the
+                // backlog.
                 tracing::error!(%error, "cannot accept connections; trying again in 100 ms");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }

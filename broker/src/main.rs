@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: leveret_alloc::MiMalloc = leveret_alloc::MiMalloc;
 
-/// So many turns of connections until the runtime looks which others can go on. A turn is a batch of a hundred
+/// Turns of connections until the runtime looks which others can go on. A turn is a batch of a hundred
 /// messages: with tokio's 61 the acknowledgements of one consumer lie unread for milliseconds while 64 publishers have
 /// their turns, and a backlog builds.
 const EVENT_INTERVAL: u32 = 8;

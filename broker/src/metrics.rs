@@ -4,10 +4,13 @@
 //! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format.
 //! All names, units and labels stand here. Does not know about HTTP.
 
+/// Rates: how fast counters grow, from samples every five seconds, and what follows from them for a backlog.
 pub mod rates;
 
+/// Prometheus' text format, version 0.0.4.
 pub mod text;
 
+/// Resources of the machine that this process takes.
 pub mod usage;
 
 use crate::node::Node;
@@ -21,7 +24,7 @@ use usage::Usage;
 /// The RabbitMQ version whose API and names this broker has: tools look at it to know what they may ask.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
 
-/// What stands where RabbitMQ names its Erlang: there is none here, but tools insist on the field.
+/// The text where RabbitMQ names its Erlang: there is none here, but tools insist on the field.
 pub const ERLANG_VERSION: &str = "none";
 
 /// This broker's version.

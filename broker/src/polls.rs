@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, HistogramConfiguration, LogHistogram, RuntimeMetrics};
 
-/// What is counted: turns of at least so many microseconds.
+/// Turns are counted by their length: at least this number of microseconds.
 const LEAST: [u64; 6] = [0, 500, 1000, 2000, 4000, 16_000];
 
 static BY_PROCESSOR: [AtomicU64; LEAST.len()] = [const { AtomicU64::new(0) }; LEAST.len()];

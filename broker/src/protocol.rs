@@ -1,7 +1,7 @@
 //! Protocols: the table of what is spoken, on which port and under which names.
 //!
-//! Comes in: nothing. Goes out: a line for each protocol on each transport, which settings, sockets and the HTTP API read. A leaf.
-//! Does not know how a protocol is served: `server` has that, in one place.
+//! Comes in: nothing. Goes out: a line for each protocol on each transport, which settings, sockets and the HTTP API
+//! read. A leaf. Does not know how a protocol is served: `server` has that, in one place.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ pub struct Service {
     pub clients: &'static str,
     /// The usual port.
     pub port: u16,
-    /// Whether it is spoken over TLS; such a service is only there where an address is set.
+    /// True if it is spoken over TLS; such a service is only there where an address is set.
     pub tls: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Settings that change while the broker runs.
 //!
-//! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: what new connections
-//! are offered, the limits that publishers meet, what is logged, how long a stop may take; and a log line for each setting that waits
-//! for a restart.
+//! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: what new
+//! connections are offered, the limits that publishers meet, what is logged, how long a stop may take; and a log line
+//! for each setting that waits for a restart.
 //! Does not know who writes the file.
 
 use crate::config::{self, Config, Flags, Limits};
@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
 
-/// How often the file is looked at.
+/// Time between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What may change. Everything else of the settings is as it was at the start.
+/// The settings that may change. All others are as they were at the start.
 pub struct Live {
-    /// What the next connection is offered.
+    /// Limits that the next connection is offered.
     pub offer: Arc<RwLock<Limits>>,
     /// Longest time that clients get to close.
     pub shutdown_timeout: RwLock<Duration>,
@@ -28,7 +28,7 @@ pub struct Live {
     publishers: Mutex<Publishers>,
 }
 
-/// What publishers are limited to, and the node that holds them to it once it has recovered.
+/// Limits of publishers, and the node that applies them once it has recovered.
 struct Publishers {
     max_message_bytes: u64,
     memory_watermark_bytes: u64,
@@ -102,7 +102,8 @@ impl Live {
 
 /// Follows the settings file that `given` names until the task is dropped; returns at once if it names none.
 ///
-/// `given` is what flags and environment say (they go before the file now as at the start), `filled` what it was with the file.
+/// `given` is what flags and environment say (they go before the file now as at the start), `filled` what it was with
+/// the file.
 pub async fn follow(given: Flags, mut filled: Flags, live: Arc<Live>) {
     let Some(path) = given.config.clone() else { return };
     let mut stamp = files::modified(&path);

@@ -1,7 +1,7 @@
 //! Start and drain: in which order things come up, and in which they go.
 //!
-//! Comes in: settings. Goes out: a running broker, until a signal. Addresses are taken first, so that a start that fails for them
-//! hasn't touched the data; clients are accepted last, when everything is recovered.
+//! Comes in: settings. Goes out: a running broker, until a signal. Addresses are taken first, so that a start that
+//! fails for them hasn't touched the data; clients are accepted last, when everything is recovered.
 
 use crate::admin::{Admin, Gate};
 use crate::config::Config;
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-/// How often a folder that another process holds is tried again.
+/// Time until a folder that another process holds is tried again.
 const LOCK_LOOK: Duration = Duration::from_millis(100);
 /// The only vhost of this version.
 const DEFAULT_VHOST: &str = "/";
@@ -50,7 +50,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let recovering = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
     let recovered = tokio::select! {
         recovered = recovering => recovered.context("recovering the log")?,
-        // Like a crash at this moment, which recovery survives: nobody has been served yet.
+        // Like a crash at this moment, which recovery survives: no client has been served yet.
         _ = terminate.recv() => return stopped_early("SIGTERM"),
         _ = interrupt.recv() => return stopped_early("SIGINT"),
     };
@@ -78,7 +78,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     drained
 }
 
-/// What is listened on, by protocol: the one place that says how each is served.
+/// Listening sockets by protocol: the one place that says how each is served.
 struct Sockets {
     listeners: Vec<Listener>,
     /// Accepted when everything is recovered.
@@ -118,7 +118,8 @@ fn stopped_early(signal: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the log. While another process has the folder this waits: where a pod is replaced, the one before may still be ending.
+/// Opens the log. While another process has the folder this waits: where a pod is replaced, the one before may still be
+/// ending.
 fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recovered), leveret_store::Error> {
     let deadline = std::time::Instant::now() + config.lock_timeout;
     let mut told = false;
@@ -130,7 +131,8 @@ fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recover
         };
         let synced = durability.clone();
         let on_durable = Box::new(move |_| synced.synced());
-        // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new start.
+        // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new
+        // start.
         let on_failed = Box::new(|failure: &leveret_store::Error| {
             error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
             std::process::exit(1);
@@ -227,7 +229,8 @@ fn report(recovered: &Recovered) {
     }
 }
 
-/// The clients are closed with 320, then the log is: what they published is on disk and confirmed as far as they waited for it.
+/// The clients are closed with 320, then the log is: what they published is on disk and confirmed as far as they waited
+/// for it.
 async fn drain<T>(patience: Duration, store: Store, node: &Node, tasks: Vec<JoinHandle<T>>) -> anyhow::Result<()> {
     tasks.iter().for_each(JoinHandle::abort);
     node.connections

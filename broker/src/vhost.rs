@@ -1,7 +1,7 @@
 //! One virtual host: its exchanges, queues and bindings, and the rules by which they come and go.
 //!
-//! Comes in: declarations from channels and the HTTP API, routing keys. Goes out: queues, and positions in the log that a reply
-//! has to wait for. Does not know about channels or connections.
+//! Comes in: declarations from channels and the HTTP API, routing keys. Goes out: queues, and positions in the log that
+//! a reply has to wait for. Does not know about channels or connections.
 //!
 //! The operations in the order of a queue's life, then what they share, downwards.
 
@@ -26,7 +26,7 @@ pub mod route;
 /// Declarations of what exists.
 mod equivalence;
 
-/// What a vhost holds.
+/// The objects of a vhost.
 pub mod state;
 
 /// Names that are the broker's own.

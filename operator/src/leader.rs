@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_is_taken_only_when_nobody_renews_it() {
+    async fn a_lease_is_taken_only_when_it_is_not_renewed() {
         let mut election = election(Duration::from_millis(40));
         assert!(election.may_take(&LeaseSpec::default()));
         assert!(election.may_take(&held_by("")));

@@ -85,8 +85,8 @@ fn listed(source: &str, name: &str) -> BTreeSet<String> {
     keys.filter(|key| !key.is_empty()).collect()
 }
 
-/// Two programs that know nothing of each other, and a document that both must agree with: the broker's own test holds its table
-/// against it.
+/// Two programs that know nothing of each other, and a document that both must agree with: the broker's own test holds
+/// its table against it.
 #[test]
 fn operator_and_document_agree_on_what_is_read_anew() {
     let operator = listed("operator/src/resource/workload.rs", "RELOADABLE_SETTINGS");

@@ -1,8 +1,9 @@
 //! The allocator, and how its memory goes back to the system.
 //!
-//! mimalloc keeps pages that a thread has emptied for the same thread's next allocations, and looks after them only when that thread
-//! allocates: one that has become idle keeps them for good. After a flood of small messages that was 16 MiB, where an idle broker
-//! takes 2. The call that gives them back has no safe wrapper; it is the only unsafe code of the project.
+//! mimalloc keeps pages that a thread has emptied for the same thread's next allocations, and looks after them only
+//! when that thread allocates: one that has become idle keeps them for good. After a flood of small messages that was
+//! 16 MiB, where an idle broker takes 2. The call that gives them back has no safe wrapper; it is the only unsafe code
+//! of the project.
 #![warn(missing_docs)]
 
 use std::cell::Cell;
@@ -13,8 +14,8 @@ pub use mimalloc::MiMalloc;
 /// How long a thread keeps what it has emptied: looking through its pages costs some ten microseconds.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Gives the system what the calling thread has emptied. To be called when the thread is about to wait; soon after a call another one does
-/// nothing.
+/// Gives the system what the calling thread has emptied. To be called when the thread is about to wait; soon after a
+/// call another one does nothing.
 pub fn give_back() {
     thread_local! {
         static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -27,8 +28,9 @@ pub fn give_back() {
 
 #[allow(unsafe_code)]
 fn collect() {
-    // SAFETY: `mi_collect` takes a flag by value and has no preconditions. It touches blocks that have been freed, and of the calling
-    // thread's heap alone; live blocks stay where they are. In a program with another global allocator that heap is empty.
+    // SAFETY: `mi_collect` takes a flag by value and has no preconditions. It touches blocks that have been freed, and
+    // of the calling thread's heap alone; live blocks stay where they are. In a program with another global allocator
+    // that heap is empty.
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 

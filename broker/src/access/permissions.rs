@@ -1,7 +1,7 @@
 //! Permissions: which names a user may configure, write to and read from.
 //!
-//! Comes in: a right and an exchange or queue. Goes out: yes or no. All users of this version have all rights; a rule that denies
-//! something goes into [`Permissions`], and into the code that gives them at login.
+//! Comes in: a right and an exchange or queue. Goes out: yes or no. All users of this version have all rights; a rule
+//! that denies something goes into [`Permissions`], and into the code that gives them at login.
 //! Pure. Does not know about users, or where it is asked.
 
 use std::fmt::{self, Display, Formatter};
@@ -132,12 +132,12 @@ impl Permissions {
         }
     }
 
-    /// Whether a right extends to an object.
+    /// True if a right extends to an object.
     pub fn allow(&self, right: Right, resource: &Resource<'_>) -> bool {
         self.names(right).contains(resource.pattern_name())
     }
 
-    /// Whether there is any right at all: without one, no vhost may be entered.
+    /// True if there is any right at all: without one, no vhost may be entered.
     pub fn any(&self) -> bool {
         *self != Self::NONE
     }

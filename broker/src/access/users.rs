@@ -1,6 +1,8 @@
-//! Users: `guest` with password `guest`, as a fresh RabbitMQ has it; or, where files name an administrator, that one only.
+//! Users: `guest` with password `guest`, as a fresh RabbitMQ has it; or, where files name an administrator, that one
+//! only.
 //!
-//! Comes in: user and password, and the address they come from. Goes out: the actor, or why not (for the log, not for the client).
+//! Comes in: user and password, and the address they come from. Goes out: the actor, or why not (for the log, not for
+//! the client).
 
 use super::actor::Actor;
 use super::password;
@@ -24,8 +26,8 @@ pub enum Users {
         /// Only from this machine.
         loopback_only: bool,
     },
-    /// The one that two files name, one line each, as a mounted Secret has them. They are read at every login, so that a changed
-    /// password holds from then on.
+    /// The one that two files name, one line each, as a mounted Secret has them. They are read at every login, so that
+    /// a changed password holds from then on.
     Files {
         /// File with the name.
         user: PathBuf,

@@ -1,7 +1,7 @@
 //! `/api/bindings`: lists of all, of one vhost, of one end, of two ends; bind and unbind.
 //!
-//! Comes in: requests. Goes out: RabbitMQ's binding objects, each with the `properties_key` by which its URL names it; changes
-//! through `vhost`, answered when they are durable.
+//! Comes in: requests. Goes out: RabbitMQ's binding objects, each with the `properties_key` by which its URL names it;
+//! changes through `vhost`, answered when they are durable.
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
@@ -149,7 +149,7 @@ pub async fn list(admin: &Admin, vhost: Option<&str>, query: Query, scope: Scope
 
 type Ends = Path<(String, String, String, String)>;
 
-/// What a URL names: source, and kind and name of the destination.
+/// The binding that a URL names: source, and kind and name of the destination.
 ///
 /// # Errors
 /// 404 for another kind than `q` and `e`, 400 for names that are too long.
@@ -237,7 +237,8 @@ async fn unbind(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The binding that a properties key names: as it is shown, or with its routing key not quoted (some clients quote it once only).
+/// The binding that a properties key names: as it is shown, or with its routing key not quoted (some clients quote it
+/// once only).
 fn find(vhost: &Vhost, scope: &Scope, key: &str) -> Result<Binding> {
     let bindings = scope.collect(&vhost.topology());
     let exact = bindings.iter().find(|binding| properties_key(binding) == key);
@@ -280,7 +281,8 @@ pub fn describe(vhost: &Vhost, binding: &Binding, o: &mut Object<'_>) {
     }
 }
 
-/// The last part of a binding's URL: the quoted key, `~` if it is empty, and behind another `~` a hash of the arguments.
+/// The last part of a binding's URL: the quoted key, `~` if it is empty, and behind another `~` a hash of the
+/// arguments.
 pub fn properties_key(binding: &Binding) -> String {
     match (binding.routing_key.is_empty(), binding.arguments.is_empty()) {
         (true, true) => "~".to_owned(),

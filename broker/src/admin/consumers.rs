@@ -81,7 +81,7 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
 }
 
 impl Row {
-    /// Whether it belongs to this channel.
+    /// True if it belongs to this channel.
     pub fn is_of(&self, channel: ChannelId) -> bool {
         self.channel == channel
     }

@@ -78,8 +78,8 @@ fn describe(vhost: &Vhost, o: &mut Object<'_>) {
     });
 }
 
-/// What a client has declared and that outlives it: without predeclared exchanges, the default exchange's bindings and exclusive
-/// queues.
+/// Objects that a client has declared and that outlive it: without predeclared exchanges, the default exchange's
+/// bindings and exclusive queues.
 fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
     let place = |vhost: &Vhost, o: &mut Object<'_>| {
         if with_vhost {

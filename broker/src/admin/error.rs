@@ -1,7 +1,7 @@
 //! What a client of the HTTP API is told when something is wrong: the one place that decides status and body.
 //!
-//! Comes in: the broker's errors, and what only HTTP knows (bad JSON, wrong credentials). Goes out: a response in RabbitMQ's form,
-//! `{"error": ..., "reason": ...}`. Does not know about queues or exchanges.
+//! Comes in: the broker's errors, and what only HTTP knows (bad JSON, wrong credentials). Goes out: a response in
+//! RabbitMQ's form, `{"error": ..., "reason": ...}`. Does not know about queues or exchanges.
 
 use super::json;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -29,7 +29,7 @@ pub enum Failure {
     Page {
         /// `page_out_of_range` or `invalid_pagination_parameters`.
         error: &'static str,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// No credentials.

@@ -60,8 +60,8 @@ fn fine() -> Response {
     ok(json::object(None, |o| o.text("status", "ok")))
 }
 
-/// Not one of RabbitMQ's: damaged places in the log, met at start, when a message was read, or by the look at older files that follows a
-/// start.
+/// Not one of RabbitMQ's: damaged places in the log, met at start, when a message was read, or by the look at older
+/// files that follows a start.
 async fn damage(Login { admin, .. }: Login) -> Response {
     let places = admin.node.log.damage();
     if places.is_empty() {

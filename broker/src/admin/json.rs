@@ -1,7 +1,7 @@
 //! JSON as the HTTP API writes and reads it: straight into a buffer, without a tree in between, because lists are long.
 //!
-//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes; field tables. A `Columns` leaves out what the
-//! client didn't ask for. Pure. Does not know about queues or HTTP.
+//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes; field tables. A `Columns` leaves out what
+//! the client didn't ask for. Pure. Does not know about queues or HTTP.
 
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::io::Write;
 /// Tables and arrays within tables, at most: as many as a client of AMQP may send.
 const MAX_DEPTH: usize = 32;
 
-/// What a client wants to see of an object: `columns=name,message_stats.publish`.
+/// The fields of an object that a client wants to see: `columns=name,message_stats.publish`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Columns(BTreeMap<String, Columns>);
 
@@ -86,7 +86,7 @@ impl<'a> Object<'a> {
         Some(inner)
     }
 
-    /// Whether the field will be written: for values that are costly to find out.
+    /// True if the field will be written: for values that are costly to find out.
     pub fn wants(&self, name: &str) -> bool {
         self.columns.is_none_or(|columns| columns.0.contains_key(name))
     }
@@ -238,7 +238,8 @@ pub fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a field table as an object. Of fields with the same name only the first, which is the one that counts, is written.
+/// Appends a field table as an object. Of fields with the same name only the first, which is the one that counts, is
+/// written.
 fn put_table(out: &mut Vec<u8>, table: &FieldTable) {
     out.push(b'{');
     let mut seen = HashSet::new();
@@ -300,8 +301,8 @@ pub enum TableError {
     TooDeep,
 }
 
-/// An object as a field table, with the types that RabbitMQ chooses: whole numbers are `long`, others `double`, text `longstr`.
-/// Nothing and null are an empty table; so is an empty array, which is how Erlang programs write one.
+/// An object as a field table, with the types that RabbitMQ chooses: whole numbers are `long`, others `double`, text
+/// `longstr`. Nothing and null are an empty table; so is an empty array, which is how Erlang programs write one.
 ///
 /// # Errors
 /// [`TableError`]
@@ -341,7 +342,8 @@ fn field(value: &Value, depth: usize) -> Result<FieldValue, TableError> {
     })
 }
 
-/// A part of a URL as RabbitMQ quotes it in `properties_key`: a blank is `+`, all but letters, digits and `.-_` is `%XX`.
+/// A part of a URL as RabbitMQ quotes it in `properties_key`: a blank is `+`, all but letters, digits and `.-_` is
+/// `%XX`.
 pub fn quoted(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for &byte in bytes {

@@ -1,6 +1,7 @@
 //! The door of the HTTP API: shut until the broker has recovered, and then open to users with a password.
 //!
-//! Comes in: heads of requests. Goes out: the state that handlers work with, and who asks. Does not know about resources.
+//! Comes in: heads of requests. Goes out: the state that handlers work with, and who asks. Does not know about
+//! resources.
 
 use super::error::{Failure, Result};
 use super::sockets::PeerAddress;

@@ -1,7 +1,7 @@
 //! Messages over HTTP, for people and tests: publish one, look at some.
 //!
-//! Comes in: requests. Goes out: a message on the same way as a channel's (checked, routed, logged, enqueued), answered when it is
-//! durable; messages of a queue, put back or taken as asked.
+//! Comes in: requests. Goes out: a message on the same way as a channel's (checked, routed, logged, enqueued), answered
+//! when it is durable; messages of a queue, put back or taken as asked.
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
@@ -130,7 +130,7 @@ fn read_properties(fields: &Fields) -> Result<BasicProperties> {
     })
 }
 
-/// What becomes of a message that was looked at.
+/// The end of a message that was looked at.
 #[derive(Clone, Copy)]
 enum After {
     Back,

@@ -124,7 +124,7 @@ pub fn depth(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
     );
 }
 
-/// What left queues, with rates: for the whole broker and for one queue.
+/// Messages that left queues, with rates: for the whole broker and for one queue.
 pub fn delivery_stats(totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
     o.counted("deliver", "deliver_details", totals.delivered, rates.deliver);
     o.counted(
@@ -199,7 +199,7 @@ fn listeners(admin: &Admin, o: &mut Object<'_>) {
     });
 }
 
-/// What is served to browsers and HTTP clients, for overview and nodes.
+/// Services for browsers and HTTP clients, for overview and nodes.
 pub fn contexts(admin: &Admin, o: &mut Object<'_>) {
     o.array("contexts", |list| {
         for Listener { service, address } in &admin.listeners {

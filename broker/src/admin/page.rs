@@ -1,7 +1,7 @@
 //! Lists: which part of them, in which order, which columns.
 //!
-//! Comes in: the query of a URL, rows in the order of their names. Goes out: a JSON array, or RabbitMQ's page object when `page` is
-//! asked for. Pure. Does not know about what the rows are.
+//! Comes in: the query of a URL, rows in the order of their names. Goes out: a JSON array, or RabbitMQ's page object
+//! when `page` is asked for. Pure. Does not know about what the rows are.
 
 use super::error::{Failure, Result};
 use super::json::{self, Columns, Object};
@@ -153,7 +153,7 @@ impl Query {
 /// A regular expression as RabbitMQ's parameters have it: over bytes, without regard to case.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault in it.
 pub fn pattern(text: &str) -> std::result::Result<regex::bytes::Regex, regex::Error> {
     regex::bytes::RegexBuilder::new(text)
         .unicode(false)

@@ -210,7 +210,7 @@ fn is_idle(now: &Snapshot, rates: &QueueRates) -> bool {
     *rates == QueueRates::default() && now.totals.last_active.is_some_and(|at| at.elapsed().as_secs() > 0)
 }
 
-/// How the backlog develops: Leveret's own.
+/// The trend of the backlog: a field of Leveret's.
 fn backlog(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
     let backlog = Backlog::new(now.ready + now.unacked, now.consumers, rates);
     o.object("backlog", |o| {

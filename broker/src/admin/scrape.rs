@@ -1,4 +1,5 @@
-//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`: for Prometheus, without login, as RabbitMQ has them on its own port.
+//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`: for Prometheus, without login, as RabbitMQ has them on its
+//! own port.
 //!
 //! Comes in: requests. Goes out: what `metrics` writes.
 

@@ -1,6 +1,7 @@
 //! The broker as the HTTP API sees it.
 //!
-//! Comes in: the node and what the server knows beside it. Goes out: the vhosts that a URL means. Does not know about requests.
+//! Comes in: the node and what the server knows beside it. Goes out: the vhosts that a URL means. Does not know about
+//! requests.
 
 use super::error::{Failure, Result};
 use crate::metrics::rates::Rates;

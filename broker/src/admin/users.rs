@@ -1,5 +1,5 @@
-//! `/api/whoami`, users and permissions: one administrator, guest, who may do everything; and the lists of what this version doesn't
-//! have (policies, parameters, limits), which are empty.
+//! `/api/whoami`, users and permissions: one administrator, guest, who may do everything; and the lists of what this
+//! version doesn't have (policies, parameters, limits), which are empty.
 //!
 //! Comes in: requests. Goes out: RabbitMQ's objects.
 

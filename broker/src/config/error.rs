@@ -12,7 +12,7 @@ pub enum Error {
         key: String,
         /// The value.
         value: String,
-        /// What is allowed.
+        /// The values that are allowed.
         allowed: String,
     },
     /// A required setting isn't there.

@@ -1,7 +1,7 @@
 //! Settings as they were written: flags, environment, file.
 //!
-//! Comes in: arguments, variables, a TOML file. Goes out: texts by key; a flag goes before a variable, a variable before the file.
-//! Does not know what the texts mean.
+//! Comes in: arguments, variables, a TOML file. Goes out: texts by key; a flag goes before a variable, a variable
+//! before the file. Does not know what the texts mean.
 
 use super::error::Error;
 use super::setting::{Described, Setting};
@@ -100,7 +100,7 @@ impl Flags {
     /// The value of a setting, if it is given or has a default.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The values that are allowed.
     pub(super) fn optional<K: Kind>(&self, setting: &Setting<K>) -> Result<Option<K::Value>, Error> {
         let text = self.text(setting).or(setting.default);
         text.map(|text| setting.parse(text)).transpose()
@@ -109,7 +109,7 @@ impl Flags {
     /// The value of a setting that has a default.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The values that are allowed.
     pub(super) fn read<K: Kind>(&self, setting: &Setting<K>) -> Result<K::Value, Error> {
         setting.parse(self.text(setting).or(setting.default).unwrap_or_default())
     }

@@ -1,7 +1,7 @@
 //! A setting: what is said of it once, for file, environment, flags, help and document.
 //!
-//! Comes in: its key, kind, default and meaning. Goes out: the names it goes by, its range in words, and from text its value, or an
-//! error with what is allowed. Does not know which settings there are.
+//! Comes in: its key, kind, default and meaning. Goes out: the names it goes by, its range in words, and from text its
+//! value, or an error with what is allowed. Does not know which settings there are.
 
 use super::error::Error;
 use super::values::Kind;
@@ -19,7 +19,7 @@ pub(super) struct Setting<K> {
     pub default_words: &'static str,
     /// Which values there are.
     pub kind: K,
-    /// Whether a change takes effect while the broker runs.
+    /// True if a change takes effect while the broker runs.
     pub live: bool,
 }
 
@@ -61,7 +61,7 @@ impl<K: Kind> Setting<K> {
     /// The value in a text.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The values that are allowed.
     pub(super) fn parse(&self, text: &str) -> Result<K::Value, Error> {
         self.kind.parse(self.key, text)
     }
@@ -79,11 +79,11 @@ pub(super) trait Described: Sync {
     fn range(&self) -> String;
     /// The placeholder of a value.
     fn value_name(&self) -> &'static str;
-    /// Whether there may be several values.
+    /// True if there may be several values.
     fn repeatable(&self) -> bool {
         false
     }
-    /// Whether a change takes effect while the broker runs.
+    /// True if a change takes effect while the broker runs.
     fn live(&self) -> bool {
         false
     }

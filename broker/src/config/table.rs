@@ -1,7 +1,7 @@
 //! The settings, each stated once.
 //!
-//! Comes in: nothing. Goes out: the table that flags, environment, file, help and docs/settings.md follow. The addresses that are
-//! listened on stand in `protocol`, with the services that they are for.
+//! Comes in: nothing. Goes out: the table that flags, environment, file, help and docs/settings.md follow. The
+//! addresses that are listened on stand in `protocol`, with the services that they are for.
 
 use super::setting::{Described, Setting};
 use super::values::{Count, DiskLimit, Filter, Folder, LineFile, OneOf, PemFile, Size, Switch, Time, Watermark};

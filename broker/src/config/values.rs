@@ -1,7 +1,7 @@
 //! Values of settings: text to numbers, sizes, times, files, addresses.
 //!
-//! Comes in: a key and what was written. Goes out: the value, or an error with what is allowed. Does not know which settings there
-//! are.
+//! Comes in: a key and what was written. Goes out: the value, or an error with what is allowed. Does not know which
+//! settings there are.
 
 use super::error::Error;
 use crate::limits::disk;
@@ -22,7 +22,7 @@ pub(super) trait Kind: Copy + Sync {
     /// The value in a text.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The values that are allowed.
     fn parse(&self, key: &str, text: &str) -> Result<Self::Value, Error>;
 }
 

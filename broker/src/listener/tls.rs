@@ -1,7 +1,7 @@
 //! TLS: certificate and key from files, read again when they change.
 //!
-//! Comes in: PEM files, as a `kubernetes.io/tls` Secret is mounted. Goes out: an acceptor for the next connection; open ones keep
-//! theirs. Does not know what is spoken inside.
+//! Comes in: PEM files, as a `kubernetes.io/tls` Secret is mounted. Goes out: an acceptor for the next connection; open
+//! ones keep theirs. Does not know what is spoken inside.
 
 use crate::config::TlsFiles;
 use anyhow::{Context, anyhow};
@@ -20,9 +20,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{error, info};
 
-/// How often the files are looked at, at most.
+/// Shortest time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long agreeing on TLS may take.
+/// Longest time that a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Certificates that follow their files.
@@ -53,7 +53,8 @@ impl Certificates {
         Ok(Self { files, current })
     }
 
-    /// An acceptor with the files as they are now. Files that are broken are logged, and the ones before them stay in use.
+    /// An acceptor with the files as they are now. Files that are broken are logged, and the ones before them stay in
+    /// use.
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock();
         if current.looked.elapsed() >= LOOK_EVERY {

@@ -71,7 +71,7 @@ impl QueueRates {
     }
 }
 
-/// What the rates say about a backlog: Q(t) = Q(0) + integral of (P - C), P what is published, C what leaves.
+/// The trend of a backlog by its rates: Q(t) = Q(0) + integral of (P - C), P what is published, C what leaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backlog {
     /// P, messages per second.

@@ -4,7 +4,7 @@
 
 use std::fmt::{Display, Write};
 
-/// Whether a value only grows.
+/// Type of a metric: a value that only grows, or one that does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.

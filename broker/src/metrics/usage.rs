@@ -5,7 +5,7 @@
 use crate::files::read_small;
 use std::path::Path;
 
-/// What this process takes of the machine.
+/// Resources of the machine that this process takes.
 pub struct Usage {
     /// Memory, bytes.
     pub resident_bytes: u64,

@@ -14,7 +14,8 @@ mod tests;
 
 /// Messages in a page; few in tests, so that they come by every case.
 const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
-/// So many stretches at the end are not packed: a message that two publishers' race has delayed still finds its place.
+/// Number of stretches at the end that are not packed: a message that two publishers' race has delayed still finds its
+/// place.
 const OPEN: usize = 2;
 
 /// Remains of an entry behind the front: the message is in the log, or in `message` if the log doesn't have it.

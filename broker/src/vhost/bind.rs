@@ -17,8 +17,8 @@ impl Vhost {
     /// Adds a binding (queue.bind, exchange.bind). Binding twice changes nothing.
     ///
     /// # Errors
-    /// 404 for a missing end, 403 for the default exchange or without the rights, 405 for another connection's queue, 406 for a
-    /// wrong `x-match`.
+    /// 404 for a missing end, 403 for the default exchange or without the rights, 405 for another connection's queue,
+    /// 406 for a wrong `x-match`.
     pub fn bind(&self, binding: Binding, actor: &Actor) -> Result<Change> {
         check_not_default(&binding)?;
         self.check_ends(actor, &binding)?;
@@ -136,7 +136,7 @@ impl Topology {
         }
     }
 
-    /// What a binding's destination is now; `None` if it has gone.
+    /// A binding's destination as it is now; `None` if it has gone.
     pub fn target(&self, binding: &Binding) -> Option<Target> {
         match binding.destination_kind {
             DestinationKind::Queue => self.queues.get(&binding.destination).cloned().map(Target::Queue),

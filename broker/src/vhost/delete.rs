@@ -1,7 +1,7 @@
 //! Deleting queues and exchanges, with the bindings that go with them.
 //!
-//! Comes in: queue.delete, exchange.delete, the end of an owner or of the last consumer or binding. Goes out: the change, and the
-//! consumers that must be told.
+//! Comes in: queue.delete, exchange.delete, the end of an owner or of the last consumer or binding. Goes out: the
+//! change, and the consumers that must be told.
 
 use super::names::is_reply_queue;
 use super::record;
@@ -18,7 +18,7 @@ use leveret_amqp::ShortString;
 use leveret_store::Batch;
 use std::sync::Arc;
 
-/// What is left of a queue.
+/// Remains of a queue.
 #[derive(Default)]
 pub struct DeletedQueue {
     /// Messages that were waiting in it.

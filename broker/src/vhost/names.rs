@@ -7,10 +7,10 @@ use leveret_amqp::ShortString;
 
 /// The name under which a client consumes direct replies.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// How the names of the queues begin that direct replies go through.
+/// Prefix of the names of queues that direct replies go through.
 pub(super) const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to.";
 
-/// Whether a queue is there for direct replies: nobody has declared it, so lists leave it out.
+/// True for a queue of direct replies: no client has declared it, so lists leave it out.
 pub fn is_reply_queue(name: &ShortString) -> bool {
     name.as_bytes().starts_with(REPLY_QUEUE.as_bytes())
 }

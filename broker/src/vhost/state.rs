@@ -1,9 +1,9 @@
 //! What a vhost holds, and what a change of it leaves behind.
 //!
-//! Topology changes take one lock and are appended to the log under it, so the log has them in their order. Every operation is
-//! carried out for an actor, whose rights are asked for where RabbitMQ does.
-//! Comes in: look-ups, and records of a change from the operations beside this file. Goes out: queues, sums, positions in the log.
-//! Does not know about the rules by which things come and go: those are `declare`, `bind` and `delete`.
+//! Topology changes take one lock and are appended to the log under it, so the log has them in their order. Every
+//! operation is carried out for an actor, whose rights are asked for where RabbitMQ does.
+//! Comes in: look-ups, and records of a change from the operations beside this file. Goes out: queues, sums, positions
+//! in the log. Does not know about the rules by which things come and go: those are `declare`, `bind` and `delete`.
 
 use super::ids::QueueIds;
 use super::names::is_reply_queue;
@@ -57,7 +57,7 @@ pub struct Churn {
     pub created: AtomicU64,
     /// Queues deleted.
     pub deleted: AtomicU64,
-    /// What deleted queues had counted.
+    /// The counts of deleted queues.
     retired: Mutex<Totals>,
 }
 
@@ -68,7 +68,7 @@ impl Churn {
     }
 }
 
-/// What a vhost holds.
+/// The objects of a vhost.
 #[derive(Default)]
 pub struct Topology {
     /// By name.
@@ -81,13 +81,13 @@ pub struct Topology {
     pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Binding>>,
 }
 
-/// What a change has done: what its reply must wait for, and what is to be told.
+/// The effect of a change: the log position that its reply waits for, and the events to tell.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Change {
     /// The change is durable from here on; `None` if there is nothing to wait for.
     pub lsn: Option<Lsn>,
-    /// Whether anything changed.
+    /// True if anything changed.
     pub changed: bool,
 }
 
@@ -152,14 +152,15 @@ impl Vhost {
         Ok(queue.clone())
     }
 
-    /// All queues that somebody has declared.
+    /// All declared queues: those for direct replies are left out.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         let topology = self.topology.read();
         let declared = topology.queues.values().filter(|queue| !is_reply_queue(queue.name()));
         declared.cloned().collect()
     }
 
-    /// The sum of all queues, with what deleted ones had counted: under one lock, so that no count is missed or doubled.
+    /// The sum of all queues, with what deleted ones had counted: under one lock, so that no count is missed or
+    /// doubled.
     pub fn sum(&self) -> Snapshot {
         let topology = self.topology.read();
         let mut sum = Snapshot {

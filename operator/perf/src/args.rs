@@ -66,7 +66,8 @@ pub struct LoadArgs {
     )]
     pub size: Vec<usize>,
 
-    /// persistent: messages that survive a restart, and durable queues; mandatory: return what no queue takes. Repeatable
+    /// persistent: messages that survive a restart, and durable queues; mandatory: return what no queue takes.
+    /// Repeatable
     #[arg(short = 'f', long = "flag", value_name = "FLAG")]
     pub flags: Vec<Flag>,
 
@@ -217,7 +218,7 @@ pub struct Many {
     #[command(flatten)]
     pub target: Target,
 
-    /// How many
+    /// Number of them
     #[arg(value_name = "N", default_value_t = 1000)]
     pub count: usize,
 

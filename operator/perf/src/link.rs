@@ -19,7 +19,7 @@ use super::publisher::Publisher;
 /// Octets that a read takes at most. More than the largest frame, so that a whole one always fits.
 pub const BUFFER: usize = 256 << 10;
 
-/// What a connection is for.
+/// Purpose of a connection.
 #[derive(Debug)]
 pub enum Role {
     Publish(Box<Publisher>),
@@ -228,7 +228,7 @@ impl Link {
         }
     }
 
-    /// Whether nothing more is to be read.
+    /// True if nothing more is to be read.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(&self.role, Role::Consume(consumer) if consumer.is_done() && consumer.out.is_empty())

@@ -33,7 +33,7 @@ impl Pace {
     }
 }
 
-/// What is not confirmed yet.
+/// Messages that are not confirmed yet.
 #[derive(Debug)]
 struct Window {
     limit: u64,
@@ -206,7 +206,7 @@ impl Publisher {
         Some(settled)
     }
 
-    /// Whether a frame has been begun and not been ended: nothing else may be written then.
+    /// True if a frame has been begun and not been ended: nothing else may be written then.
     #[must_use]
     pub fn is_mid_write(&self) -> bool {
         !self.pending.is_empty()

@@ -22,7 +22,7 @@ const MOST: usize = 256 << 20;
 /// Delivery-mode alone among the properties; its value comes behind these flags.
 const DELIVERY_MODE: [u8; 2] = [0x10, 0x00];
 
-/// What is the same for all messages of a producer.
+/// The parts that are the same for all messages of a producer.
 #[derive(Clone, Copy, Debug)]
 pub struct Form<'a> {
     pub exchange: &'a ShortString,

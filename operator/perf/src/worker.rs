@@ -23,7 +23,7 @@ use super::process::now;
 /// Longest sleep of the loop, ns: after that it looks whether it was told to stop.
 const LONGEST_SLEEP: u64 = 20_000_000;
 
-/// How much later than asked the kernel may wake the thread, ns. Its default of 50 us would show in latencies.
+/// Time by which the kernel may wake the thread later than asked, ns. Its default of 50 us would show in latencies.
 const TIMER_SLACK: u64 = 1_000;
 
 /// Events that are taken at once.

@@ -492,8 +492,8 @@ pub(super) fn wire_error(error: &lapin::Error) -> Error {
     }
 }
 
-/// What lapin's error means for opening a connection: 403 is the login (RabbitMQ's `ACCESS_REFUSED`), 530 the virtual
-/// host (`NOT_ALLOWED - vhost x not found`, or access to it refused).
+/// The meaning of lapin's error for opening a connection: 403 is the login (RabbitMQ's `ACCESS_REFUSED`), 530 the
+/// virtual host (`NOT_ALLOWED - vhost x not found`, or access to it refused).
 fn connect_error(address: &str, error: &lapin::Error) -> Error {
     match wire_error(error) {
         Error::Refused { code: 403, text } => Error::Credentials(format!("{address}: {text}")),

@@ -84,7 +84,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", env = "LEVERET_RESYNC", default_value = "30s", value_parser = up_to_an_hour)]
     pub resync: Duration,
 
-    /// Longest wait of a deleted resource for a broker that cannot be reached before its finalizer is removed, 0s to 24h
+    /// Longest wait of a deleted resource for a broker that cannot be reached before its finalizer is removed, 0s to
+    /// 24h
     #[arg(long, value_name = "DURATION", env = "LEVERET_DELETION_TIMEOUT", default_value = "60s", value_parser = deletion_timeout)]
     pub deletion_timeout: Duration,
 

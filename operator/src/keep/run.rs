@@ -158,7 +158,7 @@ async fn pass(tools: &Tools, source: &Kubernetes, children: &Children, kept: &mu
         .await;
 }
 
-/// What was made for a Broker goes with it by itself; what was made for one with another engine now is removed here.
+/// Objects made for a Broker go with it by themselves; those made for one with another engine now are removed here.
 async fn drop_others(
     tools: &Tools,
     source: &Kubernetes,

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::key::ObjectKey;
 use super::report::QueueNumbers;
 
-/// What the last written status says the resource owns on the broker. A source gives back exactly what it was last
-/// asked to write (`StatusReport::name`, `StatusReport::vhost`, `StatusReport::applied`); all `None` when nothing
+/// The object on the broker that the resource owns by its last written status. A source gives back exactly what it was
+/// last asked to write (`StatusReport::name`, `StatusReport::vhost`, `StatusReport::applied`); all `None` when nothing
 /// was ever written. Deletion goes by this alone, so that it works although the spec has gone wrong.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LastStatus {

@@ -60,7 +60,7 @@ pub struct BindingSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "argument_schema")]
     pub arguments: BTreeMap<String, Value>,
-    /// What deleting this object does on the broker: Delete, or Retain (the binding stays).
+    /// Effect of deleting this object on the broker: Delete, or Retain (the binding stays).
     #[serde(default)]
     pub deletion_policy: BindingDeletionPolicy,
 }
@@ -75,7 +75,7 @@ impl Specifies for BindingSpec {
     }
 }
 
-/// What happens to the binding on the broker when the Binding is deleted.
+/// Effect on the broker of deleting the Binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BindingDeletionPolicy {
     #[default]

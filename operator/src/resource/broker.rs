@@ -44,7 +44,7 @@ use super::workload::{
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = all_rules()))]
 pub struct BrokerSpec {
-    /// Who runs the broker: Leveret (the operator does) or External (it runs already).
+    /// Leveret: the operator runs the broker. External: it runs already.
     #[serde(default)]
     pub engine: Engine,
     /// Only with engine Leveret: the broker's container image; default: the one the operator was installed with.
@@ -138,7 +138,7 @@ fn all_rules() -> Value {
     Value::Array(all)
 }
 
-/// Who runs the broker.
+/// The one who runs the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Engine {
     #[default]
@@ -200,7 +200,7 @@ pub enum NamespacesFrom {
 }
 
 impl AllowedNamespaces {
-    /// Whether an object in `namespace`, which has `labels` (`None`: no such namespace), may refer to a Broker in
+    /// True if an object in `namespace`, which has `labels` (`None`: no such namespace), may refer to a Broker in
     /// `broker_namespace`.
     pub fn allows(&self, broker_namespace: &str, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         if namespace == broker_namespace {
@@ -250,7 +250,7 @@ pub enum LabelOperator {
 }
 
 impl LabelSelector {
-    /// Whether `labels` fulfil every part. An empty selector matches everything (Kubernetes convention).
+    /// True if `labels` fulfil every part. An empty selector matches everything (Kubernetes convention).
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let equal = self
             .match_labels
@@ -276,7 +276,7 @@ impl LabelRequirement {
     }
 }
 
-/// What the operator has found out about a broker.
+/// State of a broker, as the operator knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BrokerStatus {
@@ -305,10 +305,10 @@ pub struct BrokerStatus {
     /// Free space of the broker's disk, roughly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_free: Option<String>,
-    /// How many objects refer to this Broker.
+    /// Number of objects that refer to this Broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,
-    /// How many of them are not Ready.
+    /// Number of those that are not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<i64>,
 }

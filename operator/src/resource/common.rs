@@ -40,7 +40,7 @@ pub struct BrokerRef {
     pub namespace: Option<String>,
 }
 
-/// Whether an object that was on the broker before the resource is taken over.
+/// Policy for an object that was on the broker before the resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
     #[default]
@@ -49,7 +49,7 @@ pub enum AdoptionPolicy {
     Never,
 }
 
-/// What to do when a field changes that a broker cannot change in place.
+/// Answer to a change of a field that a broker cannot change in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpdatePolicy {
     #[default]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::schema;
 
-/// What the operator made of an object on a broker.
+/// State of an object on a broker, as the operator found or made it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus {
@@ -49,7 +49,7 @@ pub struct Condition {
     /// One word of a closed list.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// What is the matter, with the broker's own words where it refused.
+    /// Explanation, with the broker's own words where it refused.
     #[serde(default)]
     #[schemars(length(max = 32768))]
     pub message: String,

@@ -53,13 +53,13 @@ pub struct ExchangeSpec {
     #[serde(default = "default_type", rename = "type")]
     #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[TYPE])))]
     pub exchange_type: String,
-    /// Whether the exchange survives a restart of the broker.
+    /// Survives a restart of the broker.
     #[serde(default = "default_true")]
     pub durable: bool,
-    /// Whether the broker deletes the exchange when its last binding goes.
+    /// The broker deletes the exchange when its last binding goes.
     #[serde(default)]
     pub auto_delete: bool,
-    /// Whether clients may not publish to it, only other exchanges.
+    /// Only other exchanges may publish to it, clients may not.
     #[serde(default)]
     pub internal: bool,
     /// Exchange that gets the messages that no binding takes (alternate-exchange).
@@ -70,14 +70,14 @@ pub struct ExchangeSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "argument_schema")]
     pub arguments: BTreeMap<String, Value>,
-    /// What deleting this object does on the broker: Delete, DeleteIfUnused (refused while something is bound to it),
+    /// Effect of deleting this object on the broker: Delete, DeleteIfUnused (refused while something is bound to it),
     /// Retain (the exchange stays).
     #[serde(default)]
     pub deletion_policy: ExchangeDeletionPolicy,
-    /// Whether an exchange that was there before is taken over: IfEqual, Always (whatever its properties), Never.
+    /// Takes over an exchange that was there before: IfEqual, Always (whatever its properties), Never.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// What happens when type, durable, autoDelete, internal or arguments change: Refuse (the only one in this
+    /// Answer to a change of type, durable, autoDelete, internal or arguments: Refuse (the only one in this
     /// version).
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = rules(&[schema::ONLY_REFUSE])))]
@@ -103,7 +103,7 @@ impl Specifies for ExchangeSpec {
     }
 }
 
-/// What happens to the object on the broker when the Exchange is deleted.
+/// Effect on the broker of deleting the Exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExchangeDeletionPolicy {
     #[default]

@@ -56,10 +56,10 @@ pub struct QueueSpec {
     /// classic, quorum or stream, where the broker has it.
     #[serde(default, rename = "type")]
     pub queue_type: QueueType,
-    /// Whether the queue survives a restart of the broker.
+    /// Survives a restart of the broker.
     #[serde(default = "default_true")]
     pub durable: bool,
-    /// Whether the broker deletes the queue when its last consumer goes.
+    /// The broker deletes the queue when its last consumer goes.
     #[serde(default)]
     pub auto_delete: bool,
     /// Most messages the queue holds (x-max-length).
@@ -70,13 +70,13 @@ pub struct QueueSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_length_bytes: Option<i64>,
-    /// What happens when the queue is full (x-overflow).
+    /// Answer to a message for a full queue (x-overflow).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Overflow>,
-    /// How long a message lives in the queue, for example 30s or 24h (x-message-ttl).
+    /// Time that a message lives in the queue, for example 30s or 24h (x-message-ttl).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_ttl: Option<Period>,
-    /// How long the queue lives unused, for example 7d (x-expires).
+    /// Time that the queue lives unused, for example 7d (x-expires).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Period>,
     /// Number of priorities (x-max-priority).
@@ -86,15 +86,15 @@ pub struct QueueSpec {
     /// Where expired, rejected and overflowing messages go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// How often a message is delivered again before it is dropped or dead-lettered; -1 is without limit
+    /// Times that a message is delivered again before it is dropped or dead-lettered; -1 is without limit
     /// (x-delivery-limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub delivery_limit: Option<i64>,
-    /// Whether one consumer at a time gets messages (x-single-active-consumer).
+    /// One consumer at a time gets messages (x-single-active-consumer).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub single_active_consumer: Option<bool>,
-    /// How long a consumer may hold a message without acknowledging it (x-consumer-timeout).
+    /// Time that a consumer may hold a message without acknowledging it (x-consumer-timeout).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer_timeout: Option<Period>,
     /// Drop messages that were seen before, where the broker can (x-message-deduplication).
@@ -104,14 +104,14 @@ pub struct QueueSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "argument_schema")]
     pub arguments: BTreeMap<String, Value>,
-    /// What deleting this object does on the broker: DeleteIfEmpty (refused while there are messages), Delete (with all
+    /// Effect of deleting this object on the broker: DeleteIfEmpty (refused while there are messages), Delete (with all
     /// messages), Retain (the queue stays).
     #[serde(default)]
     pub deletion_policy: QueueDeletionPolicy,
-    /// Whether a queue that was there before is taken over: IfEqual, Always (whatever its properties), Never.
+    /// Takes over a queue that was there before: IfEqual, Always (whatever its properties), Never.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// What happens when type, durable, autoDelete or arguments change: Refuse (the only one in this version).
+    /// Answer to a change of type, durable, autoDelete or arguments: Refuse (the only one in this version).
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = rules(&[schema::ONLY_REFUSE])))]
     pub update_policy: UpdatePolicy,
@@ -136,7 +136,7 @@ impl Specifies for QueueSpec {
     }
 }
 
-/// What happens to the object on the broker when the Queue is deleted.
+/// Effect on the broker of deleting the Queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum QueueDeletionPolicy {
     #[default]
@@ -145,7 +145,7 @@ pub enum QueueDeletionPolicy {
     Retain,
 }
 
-/// What the operator made of a Queue, and what waits in it. The numbers are some seconds old, and for people: metrics
+/// State of a Queue, and the messages in it. The numbers are some seconds old, and for people: metrics
 /// come from the broker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -166,7 +166,7 @@ pub struct QueueStatus {
     pub drain: Option<String>,
 }
 
-/// How a queue stores its messages.
+/// Type of a queue: its way to store messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueType {
@@ -187,7 +187,7 @@ impl QueueType {
     }
 }
 
-/// What a full queue does with the next message.
+/// Answer of a full queue to the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
@@ -224,10 +224,10 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplication {
-    /// How many message ids are remembered (x-cache-size).
+    /// Number of message ids that are remembered (x-cache-size).
     #[schemars(range(min = 1))]
     pub cache_size: i64,
-    /// How long an id is remembered; default: until it is pushed out (x-cache-ttl).
+    /// Time that an id is remembered; default: until it is pushed out (x-cache-ttl).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_ttl: Option<Period>,
     /// Header that holds the id; default: x-deduplication-header.

@@ -40,7 +40,7 @@ pub struct VhostSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[NOT_DEFAULT, schema::SHORT_STRING])))]
     pub name: Option<String>,
-    /// What it is for; the broker shows it.
+    /// Its purpose; the broker shows it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 255))]
     pub description: String,
@@ -51,11 +51,11 @@ pub struct VhostSpec {
     /// Type of the queues that are declared without one; default: as the broker is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_queue_type: Option<QueueType>,
-    /// What deleting this object does on the broker: DeleteIfEmpty (refused while anything stands in the virtual host),
+    /// Effect of deleting this object on the broker: DeleteIfEmpty (refused while anything stands in the virtual host),
     /// Delete (with everything in it), Retain (it stays).
     #[serde(default)]
     pub deletion_policy: VhostDeletionPolicy,
-    /// Whether a virtual host that was there before is taken over: IfEqual, Always (its properties are changed), Never.
+    /// Takes over a virtual host that was there before: IfEqual, Always (its properties are changed), Never.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
 }
@@ -79,7 +79,7 @@ impl Specifies for VhostSpec {
     }
 }
 
-/// What happens to the virtual host on the broker when the Vhost is deleted.
+/// Effect on the broker of deleting the Vhost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VhostDeletionPolicy {
     #[default]

@@ -66,12 +66,12 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
-    /// What happens to the volume when the Broker is deleted.
+    /// Effect on the volume of deleting the Broker.
     #[serde(default)]
     pub deletion_policy: StorageDeletionPolicy,
 }
 
-/// What happens to the volume when the Broker is deleted.
+/// Effect on the volume of deleting the Broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StorageDeletionPolicy {
     #[default]
@@ -87,7 +87,7 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities_schema")]
     pub limits: BTreeMap<String, Value>,
-    /// What is set aside for it, by resource name.
+    /// Resources that are set aside for it, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities_schema")]
     pub requests: BTreeMap<String, Value>,
@@ -103,7 +103,7 @@ pub struct Tls {
     /// With it, clients on the TLS ports must show a certificate of this authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
-    /// Whether the ports without TLS stay open.
+    /// Ports without TLS: open or closed.
     #[serde(default)]
     pub plain: Plain,
 }
@@ -116,7 +116,7 @@ pub struct ClientAuth {
     pub ca_secret_ref: SecretKeyRef,
 }
 
-/// Whether the ports without TLS stay open.
+/// Ports without TLS: open or closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Plain {
     #[default]
@@ -136,7 +136,7 @@ pub struct ClientService {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How a Service is reached.
+/// Type of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceType {
     #[default]
@@ -145,7 +145,7 @@ pub enum ServiceType {
     LoadBalancer,
 }
 
-/// Who may connect, where the cluster's network enforces it.
+/// Peers that may connect, where the cluster's network enforces it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicy {

@@ -323,7 +323,7 @@ fn first_away() -> Away {
     Away::Unreachable(Reason::WaitingForBroker, "connecting".to_owned())
 }
 
-/// Whether an attempt would come to nothing. More than that: a name that is asked for before its Service is there is
+/// True if an attempt would come to nothing. More than that: a name that is asked for before its Service is there is
 /// unknown for as long as the cluster's DNS remembers that, which may be half a minute.
 fn is_held(broker: &Object<BrokerSpec>, engine: Option<&EngineState>) -> bool {
     let elsewhere = |annotation: &str| broker.meta.annotations.contains_key(annotation);

@@ -185,7 +185,7 @@ async fn a_binding_wakes_when_its_ends_appear() {
 }
 
 #[tokio::test]
-async fn a_binding_wakes_when_somebody_else_makes_its_ends() {
+async fn a_binding_wakes_when_its_ends_are_made_by_hand() {
     let mut snapshot = orders();
     snapshot.clear(Kind::Queue);
     let stage = Stage::start(snapshot);
@@ -340,7 +340,7 @@ async fn a_refused_queue_is_not_asked_for_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_black_hole_delays_nobody_else() {
+async fn a_black_hole_delays_no_other() {
     let mut snapshot = orders();
     let (kind, hole) = (Kind::Broker, broker("amqp://hole"));
     let meta = |key: ObjectKey| Meta {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 
-/// What the map knows of a message: durable, delivery count and stamp, segment.
+/// A message in the map: durable, delivery count and stamp, segment.
 type Known = (bool, Live, u32);
 
 #[derive(Clone, Debug)]

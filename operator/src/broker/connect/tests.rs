@@ -182,7 +182,7 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
     client.close().await;
 }
 
-/// What RabbitMQ 4.3 deletes on condition, and what it does not, decides who counts the messages.
+/// RabbitMQ 4.3 deletes some queues on condition: for the others the operator counts the messages.
 #[tokio::test]
 async fn messages_are_counted_in_queues_of_every_type() {
     let Some(connection) = connection() else { return };
