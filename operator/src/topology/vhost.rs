@@ -25,16 +25,17 @@ pub struct VhostDefinition {
     pub default_queue_type: Option<String>,
 }
 
-/// A virtual host as the management API lists it.
+/// A virtual host as the management API lists it. Metadata is read as it comes: a virtual host of an old version may have
+/// none, and that must not spoil the list.
 #[derive(Deserialize)]
 pub struct Row {
     name: String,
     #[serde(default)]
-    description: String,
+    description: Value,
     #[serde(default)]
-    tags: Vec<String>,
+    tags: Value,
     #[serde(default)]
-    default_queue_type: Option<String>,
+    default_queue_type: Value,
 }
 
 impl Definition for VhostDefinition {
@@ -95,10 +96,13 @@ impl Definition for VhostDefinition {
     }
 
     fn listed(row: Row) -> Named<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let tags = row.tags.as_array().into_iter().flatten();
+        let queue_type = text(&row.default_queue_type);
         let definition = Self {
-            description: row.description,
-            tags: row.tags.into_iter().collect(),
-            default_queue_type: row.default_queue_type.filter(|queue_type| queue_type != UNDEFINED),
+            description: text(&row.description),
+            tags: tags.map(text).collect(),
+            default_queue_type: (!matches!(queue_type.as_str(), "" | UNDEFINED)).then_some(queue_type),
         };
         Named::new(Name::new("", row.name), definition)
     }
@@ -187,6 +191,17 @@ mod tests {
             put.body,
             Some(json!({"description": "of the shop", "tags": "a,b", "default_queue_type": "quorum"}))
         );
+    }
+
+    #[test]
+    fn a_row_without_metadata() {
+        for row in [
+            json!({"name": "shop"}),
+            json!({"name": "shop", "description": null, "tags": null, "default_queue_type": null}),
+        ] {
+            let listed = VhostDefinition::listed(serde_json::from_value(row).unwrap());
+            assert_eq!(listed.definition, VhostDefinition::default());
+        }
     }
 
     #[test]
