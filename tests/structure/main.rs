@@ -155,3 +155,23 @@ fn every_module_begins_with_a_word_about_itself() {
         .collect();
     assert!(silent.is_empty(), "no `//!` at the top: {silent:#?}");
 }
+
+/// A module that has a word above its `mod` line has its docs' links looked up where that line stands: they lead nowhere.
+#[test]
+fn docs_of_modules_have_no_links() {
+    let linked: Vec<String> = ["broker", "operator", "tests"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .filter(|path| !path.ends_with("lib.rs"))
+        .filter(|path| {
+            read(path)
+                .lines()
+                .any(|line| line.starts_with("//!") && line.contains("[`"))
+        })
+        .map(|path| shown(&path))
+        .collect();
+    assert!(
+        linked.is_empty(),
+        "write `Name`, not [`Name`], after `//!`: {linked:#?}"
+    );
+}

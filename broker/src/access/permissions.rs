@@ -1,7 +1,7 @@
 //! Permissions: which names a user may configure, write to and read from.
 //!
 //! Comes in: a right and an exchange or queue. Goes out: yes or no. All users of this version have all rights; a rule
-//! that denies something goes into [`Permissions`], and into the code that gives them at login.
+//! that denies something goes into `Permissions`, and into the code that gives them at login.
 //! Pure. Does not know about users, or where it is asked.
 
 use std::fmt::{self, Display, Formatter};

@@ -1,6 +1,6 @@
 //! The state of a channel, and the things that its connection lends it.
 //!
-//! The files of this folder with methods on [`Channel`] import it; it imports those that hold a part of the state.
+//! The files of this folder with methods on `Channel` import it; it imports those that hold a part of the state.
 
 use super::content::Content;
 use super::deliver::Deliveries;

@@ -3,9 +3,9 @@
 //!
 //! Comes in: `x-arguments` of a declaration or of a record in the log, or the definition of a policy. Goes out: typed values, or
 //! what is wrong with one, in RabbitMQ's words. Pure.
-//! Does not know about queues: what obeys a value reads it from [`Values`].
+//! Does not know about queues: what obeys a value reads it from `Values`.
 //!
-//! A new argument is a field of [`Values`] and a row of [`TABLE`], and then the code that obeys it.
+//! A new argument is a field of `Values` and a row of `TABLE`, and then the code that obeys it.
 
 use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue};

@@ -1,6 +1,6 @@
 //! Reads the counters of all queues, for the live view.
 //!
-//! In: `GET /api/queues`. Out: [`Backlog`] by queue. Does not know about resources or how it is shown.
+//! In: `GET /api/queues`. Out: `Backlog` by queue. Does not know about resources or how it is shown.
 
 use std::collections::BTreeMap;
 

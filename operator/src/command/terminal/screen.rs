@@ -1,6 +1,6 @@
 //! The live view as text (pure).
 //!
-//! In: a [`Picture`] and the size of the terminal. Out: lines that fit. Does not know about terminals or time.
+//! In: a `Picture` and the size of the terminal. Out: lines that fit. Does not know about terminals or time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
