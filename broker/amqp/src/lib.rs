@@ -10,8 +10,11 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 #![warn(missing_docs)]
 
-/// Methods, contents and heartbeats to octets; the hot path without intermediate structs.
+/// Methods, contents and heartbeats to octets; deliveries and confirms without intermediate structs.
 pub mod encode;
+
+/// Publishes and acknowledgements read where they lie.
+mod views;
 
 /// Methods: one struct each, and the flat enum over all of them.
 pub mod method;
@@ -45,9 +48,7 @@ mod strategy;
 #[cfg(test)]
 mod differential;
 
-pub use encode::{
-    PublishView, parse_ack, parse_publish, put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack,
-};
+pub use encode::{put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack};
 pub use error::{DecodeError, FrameError, HeaderError, MethodError, Reason};
 pub use field::{FieldTable, FieldValue};
 pub use frame::{
@@ -57,3 +58,4 @@ pub use method::Method;
 pub use properties::{BasicProperties, HeaderView, parse_header};
 pub use reply_code::ReplyCode;
 pub use short_string::{ShortString, ShortStringTooLong};
+pub use views::{PublishView, parse_ack, parse_publish};

@@ -3,9 +3,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::{FrameView, next_frame};
+use crate::method::BasicPublish;
 use crate::properties::parse_header;
 use crate::short_string::ShortString;
 use crate::strategy;
+use crate::views::{parse_ack, parse_publish};
 
 fn framed(channel: u16, method: impl Into<Method>) -> Vec<u8> {
     let mut out = Vec::new();
