@@ -30,8 +30,23 @@ pub mod consumers;
 /// `/api/definitions`: the topology as one document.
 pub mod definitions;
 
-/// `/api/users`, `/api/whoami`, permissions.
+/// `/api/permissions`, `/api/topic-permissions`.
+pub mod permissions;
+
+/// `/api/users`, `/api/whoami`.
 pub mod users;
+
+/// `/api/policies`, `/api/operator-policies`.
+pub mod policies;
+
+/// `/api/parameters`, `/api/global-parameters`.
+pub mod parameters;
+
+/// `/api/vhost-limits`, `/api/user-limits`.
+pub mod limits;
+
+/// `/api/feature-flags`, `/api/deprecated-features`.
+pub mod features;
 
 /// `/api/nodes`.
 pub mod nodes;
@@ -44,6 +59,9 @@ pub mod health;
 
 /// `/metrics`.
 pub mod scrape;
+
+/// Figures of queues.
+pub mod stats;
 
 /// The door: credentials, and 503 until the broker has recovered.
 pub mod login;
@@ -115,6 +133,11 @@ fn router() -> Router<Gate> {
         .merge(channels::router())
         .merge(consumers::router())
         .merge(users::router())
+        .merge(permissions::router())
+        .merge(policies::router())
+        .merge(parameters::router())
+        .merge(limits::router())
+        .merge(features::router())
         .merge(definitions::router())
         .merge(health::router())
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));

@@ -1,6 +1,6 @@
 //! Small files that the broker reads beside its log: settings, secrets, certificates, what the system says of itself.
 //!
-//! Does not know what they mean. The log's files are the store's business.
+//! Comes in: paths. Goes out: texts and times. Does not know what they mean. The log's files are the store's business.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub fn read_text(path: &Path) -> std::io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// When a file was last changed, if that can be told.
+/// The time of the last change of a file, if that can be told.
 pub fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|data| data.modified()).ok()
 }

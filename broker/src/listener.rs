@@ -1,6 +1,6 @@
 //! Sockets that clients connect to.
 //!
-//! Comes in: addresses, and certificates for those with TLS. Goes out: accepted clients, each with a task of its own,
+//! Comes in: addresses, and certificates for those with TLS. Goes out: accepted clients, each in a separate task,
 //! to whatever serves them. Does not know what is spoken on them.
 
 /// TLS: certificate and key from files, read again when they change.

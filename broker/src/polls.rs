@@ -3,7 +3,7 @@
 //!
 //! Comes in: a runtime. Goes out: a line in the log at the end, with how many turns took how long, by the clock and by
 //! the processor time of their thread: where more threads want to run than there are cores, the clock counts the
-//! others' time too. Nothing on a runtime's thread should take more than a millisecond: everybody else on it waits.
+//! others' time too. Nothing on a runtime's thread should take more than a millisecond: all others on it wait.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
@@ -20,7 +20,7 @@ thread_local! {
     static BEGUN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Has them counted.
+/// Counts the turns of a runtime.
 pub fn count(builder: &mut Builder) {
     builder
         .enable_metrics_poll_time_histogram()
@@ -42,7 +42,7 @@ fn processor_micros() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
-/// Says what it came to: turns so far, and of them those that took at least 0.5, 1, 2, 4 and 16 ms.
+/// Logs the result: turns so far, and of them those that took at least 0.5, 1, 2, 4 and 16 ms.
 pub fn tell(metrics: &RuntimeMetrics) {
     let longer_than = |least: Duration| -> u64 {
         let buckets = 0..metrics.poll_time_histogram_num_buckets();

@@ -134,7 +134,10 @@ fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recover
         // The page cache can't be trusted after a failed write or sync: what is on disk is only known after a new
         // start.
         let on_failed = Box::new(|failure: &leveret_store::Error| {
-            error!(error = %failure, "the log has failed; the broker stops so that nothing is confirmed that isn't on disk");
+            error!(
+                error = %failure,
+                "the log has failed; the broker stops so that nothing is confirmed that isn't on disk"
+            );
             std::process::exit(1);
         });
         match Store::open(options, Arc::new(RealFs), on_durable, on_failed) {
@@ -144,7 +147,12 @@ fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recover
                         directory.display(),
                         pid.map_or_else(|| "unknown".into(), |pid| pid.to_string()),
                     );
-                    warn!(%folder, %pid, timeout = ?config.lock_timeout, "another process has the data directory; waiting until it has gone");
+                    warn!(
+                        %folder,
+                        %pid,
+                        timeout = ?config.lock_timeout,
+                        "another process has the data directory; waiting until it has gone"
+                    );
                     told = true;
                 }
                 std::thread::sleep(LOCK_LOOK);
@@ -222,7 +230,12 @@ fn report(recovered: &Recovered) {
         "recovered the log"
     );
     for corrupt in &report.corrupt {
-        warn!(file = %corrupt.file.display(), offset = corrupt.offset, bytes = corrupt.len, "a damaged part of the log was skipped");
+        warn!(
+            file = %corrupt.file.display(),
+            offset = corrupt.offset,
+            bytes = corrupt.len,
+            "a damaged part of the log was skipped"
+        );
     }
     if let Some(path) = &report.quarantined_to {
         warn!(path = %path.display(), "damaged parts of the log were copied there");
@@ -253,7 +266,7 @@ async fn drain<T>(patience: Duration, store: Store, node: &Node, tasks: Vec<Join
 /// A line on standard output, for programs that started this one.
 fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    // Whoever reads may have gone: that is no reason to stop.
+    // The reader may have gone: that is no reason to stop.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     Ok(())
 }

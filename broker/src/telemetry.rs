@@ -4,7 +4,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
-/// Changes what is logged while the broker runs.
+/// A change of the filter of log lines while the broker runs.
 pub type SetFilter = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
 
 /// Starts logging. Goes out: the way to another filter.
@@ -26,6 +26,10 @@ pub fn start(filter: &str, json: bool) -> anyhow::Result<SetFilter> {
 }
 
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("setting log: '{filter}' is not allowed; allowed is error, warn, info, debug, trace or a tracing filter ({error})"))
+    EnvFilter::try_new(filter).map_err(|error| {
+        anyhow::anyhow!(
+            "setting log: '{filter}' is not allowed; allowed is error, warn, info, debug, trace or a tracing filter \
+             ({error})"
+        )
+    })
 }

@@ -48,7 +48,7 @@ impl Users {
     /// Checks a login from an address. Gives the actor, without a connection.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// The reason of a refusal.
     pub fn login(&self, user: &str, password: &str, from: IpAddr) -> Result<Actor, String> {
         let (expected, secret) = match self {
             Self::Guest { .. } => (USER.to_owned(), PASSWORD.to_owned()),

@@ -6,7 +6,7 @@ use super::error::Result;
 use super::http::{Parameters, aside};
 use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
-use super::users;
+use super::{permissions, users};
 use crate::exchange::binding::Binding;
 use crate::metrics::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::vhost::Vhost;
@@ -38,7 +38,7 @@ async fn all(Login { admin, .. }: Login, extract::Query(_): Parameters) -> Resul
                 for name in &names {
                     vhosts
                         .iter()
-                        .for_each(|vhost| list.object(|o| users::describe_permission(name, vhost, o)));
+                        .for_each(|vhost| list.object(|o| permissions::describe(name, vhost, o)));
                 }
             });
             ["topic_permissions", "parameters", "global_parameters", "policies"]

@@ -12,7 +12,7 @@ use leveret_amqp::ReplyCode;
 /// `result` of a request.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Why a request isn't answered as it would like to be.
+/// A refusal of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The object of the URL doesn't exist.

@@ -284,7 +284,7 @@ fn put_value(out: &mut Vec<u8>, value: &FieldValue) {
     }
 }
 
-/// Why a JSON value can't be a field table.
+/// The reason why a JSON value can't be a field table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// It isn't an object.

@@ -5,13 +5,14 @@
 use super::error::Result;
 use super::http::{Parameters, aside, ok};
 use super::json::{self, Object};
-use super::login::{Gate, Login};
+use super::login::{Gate, Login, empty};
 use super::page::Query;
 use super::state::Admin;
+use super::stats::{delivery_stats, depth};
 use crate::metrics::rates::{self, QueueRates};
 use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;
-use crate::queue::totals::{Snapshot, Totals};
+use crate::queue::totals::Totals;
 use axum::Router;
 use axum::extract;
 use axum::response::Response;
@@ -23,7 +24,7 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/overview", get(overview))
         .route("/api/cluster-name", get(cluster_name))
-        .route("/api/extensions", get(|_: Login| async { ok(b"[]".to_vec()) }))
+        .route("/api/extensions", get(empty))
 }
 
 async fn cluster_name(Login { admin, .. }: Login) -> Response {
@@ -104,46 +105,6 @@ fn sums(admin: &Admin, o: &mut Object<'_>) {
     });
     o.object("message_stats", |o| message_stats(admin, &all.totals, &rates, o));
     churn(admin, o);
-}
-
-/// Messages waiting and unacknowledged, with how fast that changes.
-pub fn depth(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
-    let (ready, unacked) = (now.ready as u64, now.unacked as u64);
-    o.counted(
-        "messages",
-        "messages_details",
-        ready + unacked,
-        rates.ready + rates.unacked,
-    );
-    o.counted("messages_ready", "messages_ready_details", ready, rates.ready);
-    o.counted(
-        "messages_unacknowledged",
-        "messages_unacknowledged_details",
-        unacked,
-        rates.unacked,
-    );
-}
-
-/// Messages that left queues, with rates: for the whole broker and for one queue.
-pub fn delivery_stats(totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
-    o.counted("deliver", "deliver_details", totals.delivered, rates.deliver);
-    o.counted(
-        "deliver_no_ack",
-        "deliver_no_ack_details",
-        totals.delivered_no_ack,
-        rates.deliver_no_ack,
-    );
-    o.counted("get", "get_details", totals.got, rates.get);
-    o.counted("get_no_ack", "get_no_ack_details", totals.got_no_ack, rates.get_no_ack);
-    o.counted("get_empty", "get_empty_details", totals.get_empty, rates.get_empty);
-    o.counted(
-        "deliver_get",
-        "deliver_get_details",
-        totals.handed_out(),
-        rates.deliver_get(),
-    );
-    o.counted("ack", "ack_details", totals.acked, rates.ack);
-    o.counted("redeliver", "redeliver_details", totals.redelivered, rates.redeliver);
 }
 
 fn message_stats(admin: &Admin, totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {

@@ -17,15 +17,16 @@ pub enum Error {
     },
     /// A required setting isn't there.
     #[error(
-        "setting data_dir is missing; name a folder with --data-dir DIR, LEVERET_DATA_DIR or data_dir in the settings file"
+        "setting data_dir is missing; name a folder with --data-dir DIR, LEVERET_DATA_DIR or data_dir in the settings \
+         file"
     )]
     NoDataDir,
     /// The file can't be read.
     #[error("settings file {}: {reason}", path.display())]
     File {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why, with line and column where there is one.
+        /// The reason, with line and column where there is one.
         reason: String,
     },
 }

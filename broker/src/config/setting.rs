@@ -17,7 +17,7 @@ pub(super) struct Setting<K> {
     pub default: Option<&'static str>,
     /// The default in words.
     pub default_words: &'static str,
-    /// Which values there are.
+    /// The kind of its values.
     pub kind: K,
     /// True if a change takes effect while the broker runs.
     pub live: bool,

@@ -30,12 +30,14 @@ settings! {
     CHANNEL_MAX: Count = Setting::new("channel_max", "2047", Count(1, 65_535), "Channels a connection may open").live();
     HEARTBEAT: Time = Setting::new("heartbeat", "60s", Time(0, 3_600_000),
         "Time between heartbeats that the broker suggests, 0s for none").live();
-    MAX_MESSAGE_SIZE: Size = Setting::new("max_message_size", "128MiB", Size(1 << 10, 512 << 20), "Largest message body").live();
+    MAX_MESSAGE_SIZE: Size = Setting::new("max_message_size", "128MiB", Size(1 << 10, 512 << 20),
+        "Largest message body").live();
     MEMORY_WATERMARK: Watermark = Setting::new("memory_watermark", "40%", Watermark,
         "Memory for messages above which publishers are stopped").described("40% of the memory limit").live();
-    DISK_FREE_LIMIT: DiskLimit = Setting::optional("disk_free_limit", "256MiB, or four segments if that is more", DiskLimit,
-        "Free disk space below which publishers are stopped").live();
-    SEGMENT_SIZE: Size = Setting::new("segment_size", "64MiB", Size(1 << 20, 2 << 30), "Size of a segment, a file of the log");
+    DISK_FREE_LIMIT: DiskLimit = Setting::optional("disk_free_limit", "256MiB, or four segments if that is more",
+        DiskLimit, "Free disk space below which publishers are stopped").live();
+    SEGMENT_SIZE: Size = Setting::new("segment_size", "64MiB", Size(1 << 20, 2 << 30),
+        "Size of a segment, a file of the log");
     FLUSH_INTERVAL: Time = Setting::new("flush_interval", "50ms", Time(1, 10_000),
         "Longest time until what no client waits for is synced");
     SHUTDOWN_TIMEOUT: Time = Setting::new("shutdown_timeout", "10s", Time(0, 600_000),
