@@ -59,20 +59,28 @@ macro_rules! methods {
     };
 }
 
+/// Connection: negotiation, opening and closing.
 mod connection;
 
+/// Channel: opening, closing and flow.
 mod channel;
 
+/// Access: tickets of AMQP 0-8, which RabbitMQ still answers.
 mod access;
 
+/// Exchange: declaring, deleting, and binding one to another.
 mod exchange;
 
+/// Queue: declaring, binding, purging, deleting.
 mod queue;
 
+/// Basic: publishing, consuming and acknowledging.
 mod basic;
 
+/// Confirm: publisher confirms (RabbitMQ).
 mod confirm;
 
+/// Tx: transactions.
 mod tx;
 
 pub use access::*;
