@@ -1,4 +1,4 @@
-//! `/api/users`, `/api/whoami`, `/api/auth`: the users, who are the same as long as the broker runs.
+//! `/api/users`, `/api/whoami`, `/api/auth`: the users, whom this API shows and doesn't change.
 //!
 //! Comes in: requests. Goes out: RabbitMQ's objects.
 
