@@ -120,7 +120,7 @@ impl Event {
                 ("internal", exchange.internal.into()),
                 ("name", (&exchange.name).into()),
                 ("policy", "".into()),
-                ("type", exchange.kind.name().into()),
+                ("type", exchange.kind.name.into()),
             ]),
             What::ExchangeDeleted(name) => headers.push(("name", name.into())),
             What::BindingCreated(binding) | What::BindingDeleted(binding) => headers.extend([

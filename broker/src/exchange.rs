@@ -1,70 +1,55 @@
-//! Exchanges: which destinations a routing key or headers lead to.
+//! Exchanges: the destinations of a message, by its key or its headers.
 //!
-//! Comes in: bindings, and a message's routing key and headers. Goes out: the bound destinations. Pure.
+//! Comes in: bindings, and a message's keys and properties. Goes out: the bound destinations.
 //! Does not know about vhosts, messages or permissions.
+//!
+//! A new type of exchange is a file with a `TYPE` here, and its line in `TYPES`.
 
-pub mod binding;
-
+/// By equal key.
 pub mod direct;
 
+/// To everything that is bound.
 pub mod fanout;
 
-pub mod topic;
-
+/// By headers.
 pub mod headers;
 
-use crate::queue::Queue;
+/// By words of the key.
+pub mod topic;
+
+/// What a type of exchange is.
+pub mod router;
+
+/// Destinations.
+pub mod target;
+
+/// Bindings as values.
+pub mod binding;
+
 use binding::Binding;
 use leveret_amqp::{FieldTable, ShortString};
+pub use router::{Properties, Router, Routing, Type};
 use std::collections::HashSet;
-use std::sync::Arc;
+pub use target::Target;
+
+/// The types that there are, by name.
+pub static TYPES: &[&Type] = &[&direct::TYPE, &fanout::TYPE, &headers::TYPE, &topic::TYPE];
+
+/// The type of this name. `None`: not one of this broker.
+pub fn type_of(name: &[u8]) -> Option<&'static Type> {
+    TYPES.iter().copied().find(|kind| kind.name.as_bytes() == name)
+}
 
 /// The argument that names where messages go that lead nowhere.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
-/// How an exchange routes (AMQP 0-9-1, 3.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// By equal routing key.
-    Direct,
-    /// To everything that is bound.
-    Fanout,
-    /// By words of the routing key, with `*` and `#`.
-    Topic,
-    /// By headers.
-    Headers,
-}
-
-impl Kind {
-    /// The kind of a declared type. `None`: not a type of this broker.
-    pub fn parse(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"direct" => Self::Direct,
-            b"fanout" => Self::Fanout,
-            b"topic" => Self::Topic,
-            b"headers" => Self::Headers,
-            _ => return None,
-        })
-    }
-
-    /// The name in a declaration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
-}
-
-/// What a declare says about an exchange.
+/// A declaration of an exchange.
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// Its name.
     pub name: ShortString,
-    /// How it routes.
-    pub kind: Kind,
+    /// Its type.
+    pub kind: &'static Type,
     /// Survives a restart.
     pub durable: bool,
     /// Goes when its last binding goes.
@@ -85,58 +70,28 @@ impl Definition {
     }
 }
 
-/// Where a binding leads.
-#[derive(Clone)]
-pub enum Target {
-    /// A queue.
-    Queue(Arc<Queue>),
-    /// Another exchange of the vhost.
-    Exchange(ShortString),
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Queue(a), Self::Queue(b)) => Arc::ptr_eq(a, b),
-            (Self::Exchange(a), Self::Exchange(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
 /// An exchange with its bindings.
 pub struct Exchange {
-    /// What it was declared as.
+    /// Its declaration.
     pub definition: Definition,
     /// Where messages go that lead nowhere.
     pub alternate: Option<ShortString>,
-    router: Router,
+    router: Box<dyn Router>,
     bindings: HashSet<Binding>,
-}
-
-enum Router {
-    Direct(direct::Direct),
-    Fanout(fanout::Fanout),
-    Topic(topic::Topic),
-    Headers(headers::Headers),
 }
 
 impl Exchange {
     /// An exchange without bindings.
-    pub fn new(definition: Definition) -> Self {
-        let router = match definition.kind {
-            Kind::Direct => Router::Direct(direct::Direct::default()),
-            Kind::Fanout => Router::Fanout(fanout::Fanout::default()),
-            Kind::Topic => Router::Topic(topic::Topic::default()),
-            Kind::Headers => Router::Headers(headers::Headers::default()),
-        };
-        let alternate = definition.alternate();
-        Self {
+    ///
+    /// # Errors
+    /// A text for the client (406), if its type can't be had with its arguments.
+    pub fn new(definition: Definition) -> Result<Self, String> {
+        Ok(Self {
+            router: (definition.kind.router)(&definition.arguments)?,
+            alternate: definition.alternate(),
             definition,
-            alternate,
-            router,
             bindings: HashSet::new(),
-        }
+        })
     }
 
     /// Its bindings, in no order.
@@ -144,9 +99,17 @@ impl Exchange {
         &self.bindings
     }
 
-    /// Whether the same message always goes the same way by its routing key alone.
+    /// Whether messages with the same key always go the same way.
     pub fn routes_by_key(&self) -> bool {
-        !matches!(self.router, Router::Headers(_))
+        self.router.by_key()
+    }
+
+    /// Looks at a binding before it is made.
+    ///
+    /// # Errors
+    /// A text for the client (406).
+    pub fn check(&self, binding: &Binding) -> Result<(), String> {
+        self.router.check(binding)
     }
 
     /// Adds a binding. False if there is the same one already.
@@ -154,13 +117,7 @@ impl Exchange {
         if self.bindings.contains(&binding) {
             return false;
         }
-        let key = binding.routing_key.as_bytes();
-        match &mut self.router {
-            Router::Direct(router) => router.bind(key, target),
-            Router::Fanout(router) => router.bind(target),
-            Router::Topic(router) => router.bind(key, target),
-            Router::Headers(router) => router.bind(&binding.arguments, target),
-        }
+        self.router.bind(&binding, target);
         self.bindings.insert(binding)
     }
 
@@ -169,64 +126,12 @@ impl Exchange {
         if !self.bindings.remove(binding) {
             return false;
         }
-        let key = binding.routing_key.as_bytes();
-        match &mut self.router {
-            Router::Direct(router) => router.unbind(key, target),
-            Router::Fanout(router) => router.unbind(target),
-            Router::Topic(router) => router.unbind(key, target),
-            Router::Headers(router) => router.unbind(&binding.arguments, target),
-        }
+        self.router.unbind(binding, target);
         true
     }
 
-    /// Calls `found` for each destination of a message; the same one may come more than once. `headers` is asked only by a headers
-    /// exchange.
-    pub fn route<'a>(&'a self, key: &[u8], headers: &dyn Fn() -> FieldTable, found: &mut dyn FnMut(&'a Target)) {
-        match &self.router {
-            Router::Direct(router) => router.route(key, found),
-            Router::Fanout(router) => router.route(found),
-            Router::Topic(router) => router.route(key, found),
-            Router::Headers(router) => router.route(&headers(), found),
-        }
-    }
-}
-
-/// A destination with the number of bindings that lead to it by the same key.
-struct Counted {
-    target: Target,
-    bindings: usize,
-}
-
-/// The destinations of one key.
-#[derive(Default)]
-struct Targets(Vec<Counted>);
-
-impl Targets {
-    fn add(&mut self, target: Target) {
-        match self.0.iter_mut().find(|counted| counted.target == target) {
-            Some(counted) => counted.bindings += 1,
-            None => self.0.push(Counted { target, bindings: 1 }),
-        }
-    }
-
-    fn remove(&mut self, target: &Target) {
-        let Some(at) = self.0.iter().position(|counted| counted.target == *target) else {
-            return;
-        };
-        let last = self.0.get_mut(at).is_some_and(|counted| {
-            counted.bindings -= 1;
-            counted.bindings == 0
-        });
-        if last {
-            self.0.remove(at);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Target> {
-        self.0.iter().map(|counted| &counted.target)
+    /// Calls `found` for each destination of a message; the same one may come more than once.
+    pub fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+        self.router.route(routing, found);
     }
 }

@@ -194,7 +194,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         .table
         .iter()
         .map(|(key, value)| (key.as_slice(), value.as_ref()));
-    let queues = vhost.restore(table);
+    let queues = vhost.restore(table)?;
     let mut forgotten = Batch::default();
     let mut work = Work::default();
     for (id, backlog) in std::mem::take(&mut recovered.queues) {

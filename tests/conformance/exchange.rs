@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use harness::requests::*;
-use harness::scripted_client::short;
+use harness::scripted_client::{short, table};
 use harness::{call, expect};
+use leveret_amqp::FieldTable;
 use leveret_amqp::method::*;
 
 use crate::client;
@@ -75,7 +76,10 @@ fn an_unknown_type_is_refused() {
 fn declaring_again_must_be_the_same() {
     let mut client = client();
     let name = unique("same");
-    let declared = exchange(&name, "direct");
+    let declared = ExchangeDeclare {
+        arguments: table([("alternate-exchange", "amq.fanout".into())]),
+        ..exchange(&name, "direct")
+    };
     call!(client, 1, declared.clone() => ExchangeDeclareOk);
     call!(client, 1, declared.clone() => ExchangeDeclareOk);
     let cases = [
@@ -110,6 +114,22 @@ fn declaring_again_must_be_the_same() {
             },
             "internal",
             "received 'true' but current is 'false'",
+        ),
+        (
+            ExchangeDeclare {
+                arguments: table([("alternate-exchange", "other".into())]),
+                ..declared.clone()
+            },
+            "alternate-exchange",
+            "received 'other' but current is 'amq.fanout'",
+        ),
+        (
+            ExchangeDeclare {
+                arguments: FieldTable::new(),
+                ..declared.clone()
+            },
+            "alternate-exchange",
+            "received none but current is the value 'amq.fanout' of type 'longstr'",
         ),
     ];
     for (other, argument, words) in cases {
@@ -159,9 +179,11 @@ fn the_default_exchange_is_not_to_be_touched() {
     let mut client = client();
     let queue = unique("q");
     call!(client, 1, exclusive(&queue) => QueueDeclareOk);
-    client.send(1, exchange("", "direct"));
-    client.channel_error(1, 403, REFUSED);
-    client.open_channel(1);
+    for declare in [exchange("", "direct"), passive_exchange("")] {
+        client.send(1, declare);
+        client.channel_error(1, 403, REFUSED);
+        client.open_channel(1);
+    }
     client.send(1, delete_exchange(""));
     client.channel_error(1, 403, REFUSED);
     client.open_channel(1);

@@ -117,3 +117,37 @@ fn bindings_are_told_apart_by_their_arguments() {
         assert_eq!(client.get(1, &queue, true).is_some(), there, "{colour}");
     }
 }
+
+#[test]
+fn numbers_match_by_value_and_kind() {
+    let wants = |value: FieldValue| table([("size", value)]);
+    for (wanted, found, same) in [
+        (FieldValue::Float(0.5), FieldValue::Double(0.5), true),
+        (FieldValue::Double(0.5), FieldValue::Float(0.5), true),
+        (FieldValue::Short(7), FieldValue::Long(7), true),
+        (FieldValue::Int(1), FieldValue::Double(1.0), false),
+        (FieldValue::Double(0.1), FieldValue::Float(0.1), false),
+    ] {
+        let shown = format!("{wanted:?} {found:?}");
+        assert_eq!(matches(wants(wanted), wants(found)), same, "{shown}");
+    }
+}
+
+#[test]
+fn a_mode_that_is_no_text_is_refused() {
+    let mut client = client();
+    let (name, queue) = ends(&mut client);
+    let arguments = table([("x-match", FieldValue::Int(1))]);
+    client.send(
+        1,
+        QueueBind {
+            arguments,
+            ..bind(&queue, &name, "")
+        },
+    );
+    client.channel_error(
+        1,
+        406,
+        "PRECONDITION_FAILED - Invalid x-match field type signedint (value 1); expected longstr",
+    );
+}

@@ -22,6 +22,9 @@ mod exchange;
 /// Bindings from exchange to exchange.
 mod exchange_binding;
 
+/// Messages with several routing keys (CC, BCC), and those that no key leads anywhere (alternate exchanges).
+mod keys;
+
 /// Topic exchanges: which key matches which pattern.
 mod topic;
 

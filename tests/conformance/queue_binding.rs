@@ -96,3 +96,40 @@ fn arguments_are_part_of_a_bindings_identity() {
     client.publish(1, "amq.direct", &key, b"x");
     assert!(client.get(1, &queue, true).is_none());
 }
+
+#[test]
+fn the_order_of_arguments_makes_no_other_binding() {
+    let mut client = client();
+    let (queue, key) = (unique("q"), unique("key"));
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    let one = || table([("a", 1.into()), ("b", 2.into())]);
+    let other = || table([("b", 2.into()), ("a", 1.into())]);
+    for arguments in [one(), other()] {
+        call!(client, 1, QueueBind { arguments, ..bind(&queue, "amq.direct", &key) } => QueueBindOk);
+    }
+    call!(client, 1, QueueUnbind { arguments: other(), ..unbind(&queue, "amq.direct", &key) } => QueueUnbindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(
+        client.get(1, &queue, true).is_none(),
+        "it was one binding, and it is gone"
+    );
+}
+
+#[test]
+fn of_two_missing_ends_the_exchange_is_named() {
+    let mut client = client();
+    let nowhere = unique("nowhere");
+    client.send(1, bind(&nowhere, &nowhere, "k"));
+    client.channel_error(1, 404, &format!("NOT_FOUND - no exchange '{nowhere}' in vhost '/'"));
+}
+
+#[test]
+fn unbinding_anothers_queue_is_refused_only_if_it_is_bound() {
+    let (mut owner, mut other) = (client(), client());
+    let (queue, key) = (unique("mine"), unique("key"));
+    call!(owner, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(other, 1, unbind(&queue, "amq.direct", &key) => QueueUnbindOk);
+    call!(owner, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
+    other.send(1, unbind(&queue, "amq.direct", &key));
+    assert_eq!(harness::expect!(other, 1, ChannelClose).reply_code, 405);
+}

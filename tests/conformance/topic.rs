@@ -115,3 +115,16 @@ fn a_thousand_patterns_find_their_own_queue() {
     assert!(client.get(1, &other, true).is_none());
     call!(client, 1, delete_exchange(&name) => ExchangeDeleteOk);
 }
+
+#[test]
+fn a_pattern_with_more_than_two_hashes_is_refused() {
+    let mut client = client();
+    let queue = unique("q");
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    client.send(1, bind(&queue, "amq.topic", "#.a.#.b.#"));
+    client.channel_error(
+        1,
+        406,
+        "PRECONDITION_FAILED - Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed",
+    );
+}

@@ -20,9 +20,6 @@ mod direction;
 /// The lists of docs/extending.md agree with the sources.
 mod extending;
 
-/// Imports that still run up: this list only gets shorter.
-mod known;
-
 /// Links of the documents lead to files that exist.
 mod links;
 

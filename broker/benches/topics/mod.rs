@@ -1,19 +1,20 @@
 //! A topic exchange with patterns that all have a wildcard, and a key for each of them.
 
 use leveret_amqp::{FieldTable, ShortString};
-use leveret_broker::exchange::binding::{Binding, DestinationKind};
-use leveret_broker::exchange::{Definition, Exchange, Kind, Target};
+use leveret_broker::exchange::binding::{Binding, DestinationKind, Sorted};
+use leveret_broker::exchange::{Definition, Exchange, Properties, Routing, Target, topic};
 
 /// The exchange, with so many bindings to as many destinations.
 pub(crate) fn exchange(patterns: usize) -> Exchange {
     let mut exchange = Exchange::new(Definition {
         name: ShortString::from_static("topics"),
-        kind: Kind::Topic,
+        kind: &topic::TYPE,
         durable: false,
         auto_delete: false,
         internal: false,
         arguments: FieldTable::new(),
-    });
+    })
+    .expect("a topic exchange takes any arguments");
     for number in 0..patterns {
         let name = ShortString::truncated(&format!("to-{number}"));
         let binding = Binding {
@@ -21,7 +22,7 @@ pub(crate) fn exchange(patterns: usize) -> Exchange {
             destination: name.clone(),
             destination_kind: DestinationKind::Exchange,
             routing_key: ShortString::truncated(&pattern(number)),
-            arguments: FieldTable::new(),
+            arguments: Sorted::default(),
         };
         assert!(exchange.bind(binding, Target::Exchange(name)));
     }
@@ -55,6 +56,11 @@ pub(crate) fn keys(patterns: usize) -> Vec<String> {
 /// Destinations of a message with this key.
 pub(crate) fn matches(exchange: &Exchange, key: &str) -> usize {
     let mut found = 0;
-    exchange.route(key.as_bytes(), &FieldTable::new, &mut |_| found += 1);
+    let properties = Properties::default();
+    let routing = Routing {
+        keys: &[key.as_bytes()],
+        properties: &properties,
+    };
+    exchange.route(&routing, &mut |_| found += 1);
     found
 }

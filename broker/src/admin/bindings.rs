@@ -11,7 +11,7 @@ use super::login::{Gate, Login};
 use super::names::{self, from_url};
 use super::page::Query;
 use super::state::Admin;
-use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
 use axum::body::Bytes;
@@ -197,7 +197,7 @@ async fn bind(
         destination_kind,
         destination: name,
         routing_key: fields.short("routing_key")?.unwrap_or_default(),
-        arguments: fields.table("arguments")?,
+        arguments: fields.table("arguments")?.into(),
     };
     let change = vhost.bind(binding.clone(), &actor)?;
     admin.node.wait_durable(change.lsn).await;
@@ -264,7 +264,7 @@ pub fn default_binding(queue: &ShortString) -> Binding {
         destination_kind: DestinationKind::Queue,
         destination: queue.clone(),
         routing_key: queue.clone(),
-        arguments: FieldTable::new(),
+        arguments: Sorted::default(),
     }
 }
 

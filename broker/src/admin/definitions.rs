@@ -113,7 +113,7 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
                 list.object(|o| {
                     o.name("name", &exchange.name);
                     place(vhost, o);
-                    o.text("type", exchange.kind.name());
+                    o.text("type", exchange.kind.name);
                     o.bool("durable", exchange.durable);
                     o.bool("auto_delete", exchange.auto_delete);
                     o.bool("internal", exchange.internal);

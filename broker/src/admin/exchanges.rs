@@ -146,7 +146,7 @@ fn declarer(admin: &Admin) -> String {
 fn describe(vhost: &Vhost, exchange: &Definition, declarer: &str, o: &mut Object<'_>) {
     o.name("name", &exchange.name);
     o.text("vhost", &vhost.name);
-    o.text("type", exchange.kind.name());
+    o.text("type", exchange.kind.name);
     o.bool("durable", exchange.durable);
     o.bool("auto_delete", exchange.auto_delete);
     o.bool("internal", exchange.internal);

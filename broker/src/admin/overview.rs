@@ -9,6 +9,7 @@ use super::login::{Gate, Login, empty};
 use super::page::Query;
 use super::state::Admin;
 use super::stats::{delivery_stats, depth};
+use crate::exchange;
 use crate::metrics::rates::{self, QueueRates};
 use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;
@@ -67,15 +68,10 @@ fn about(admin: &Admin, o: &mut Object<'_>) {
 
 /// The exchange types, for overview and nodes.
 pub fn exchange_types(list: &mut json::Array<'_>) {
-    for (name, description) in [
-        ("direct", "AMQP direct exchange, as per the AMQP specification"),
-        ("fanout", "AMQP fanout exchange, as per the AMQP specification"),
-        ("headers", "AMQP headers exchange, as per the AMQP specification"),
-        ("topic", "AMQP topic exchange, as per the AMQP specification"),
-    ] {
+    for kind in exchange::TYPES {
         list.object(|o| {
-            o.text("name", name);
-            o.text("description", description);
+            o.text("name", kind.name);
+            o.text("description", kind.description);
             o.bool("enabled", true);
         });
     }

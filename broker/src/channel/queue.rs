@@ -97,7 +97,7 @@ impl Channel {
             destination_kind: DestinationKind::Queue,
             destination,
             routing_key,
-            arguments,
+            arguments: arguments.into(),
         })
     }
 

@@ -1,8 +1,11 @@
-//! A binding as a value: which exchange leads where, by which key and arguments.
+//! A binding as a value: its two ends, its key and its arguments.
+//!
+//! Does not know about routing.
 
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{FieldTable, FieldValue, ShortString};
+use std::ops::Deref;
 
-/// Whether a binding leads to a queue or to an exchange.
+/// The kind of a binding's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DestinationKind {
     /// queue.bind
@@ -32,6 +35,31 @@ pub struct Binding {
     pub destination: ShortString,
     /// The binding key.
     pub routing_key: ShortString,
-    /// What a headers exchange compares.
-    pub arguments: FieldTable,
+    /// The headers that a headers exchange compares.
+    pub arguments: Sorted,
+}
+
+/// The arguments of a binding in the order of their names: two bindings that differ in the order only are the same, as in RabbitMQ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sorted(FieldTable);
+
+impl FromIterator<(ShortString, FieldValue)> for Sorted {
+    fn from_iter<I: IntoIterator<Item = (ShortString, FieldValue)>>(pairs: I) -> Self {
+        pairs.into_iter().collect::<FieldTable>().into()
+    }
+}
+
+impl From<FieldTable> for Sorted {
+    fn from(mut table: FieldTable) -> Self {
+        table.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(table)
+    }
+}
+
+impl Deref for Sorted {
+    type Target = FieldTable;
+
+    fn deref(&self) -> &FieldTable {
+        &self.0
+    }
 }

@@ -1,21 +1,29 @@
-//! Routing by equal key.
+//! `direct`: by equal key.
 
-use super::{Target, Targets};
+use super::binding::Binding;
+use super::router::{Router, Routing, Type, plain};
+use super::target::{Target, Targets};
 use leveret_amqp::ShortString;
 use std::collections::HashMap;
 
-/// Bindings of a direct exchange.
-#[derive(Default)]
-pub struct Direct(HashMap<ShortString, Targets>);
+/// The type.
+pub static TYPE: Type = Type {
+    name: "direct",
+    description: "AMQP direct exchange, as per the AMQP specification",
+    router: plain::<Direct>,
+};
 
-impl Direct {
-    pub(super) fn bind(&mut self, key: &[u8], target: Target) {
-        if let Ok(key) = ShortString::try_from(key) {
-            self.0.entry(key).or_default().add(target);
-        }
+/// Destinations by key.
+#[derive(Default)]
+struct Direct(HashMap<ShortString, Targets>);
+
+impl Router for Direct {
+    fn bind(&mut self, binding: &Binding, target: Target) {
+        self.0.entry(binding.routing_key.clone()).or_default().add(target);
     }
 
-    pub(super) fn unbind(&mut self, key: &[u8], target: &Target) {
+    fn unbind(&mut self, binding: &Binding, target: &Target) {
+        let key = &binding.routing_key;
         let Some(targets) = self.0.get_mut(key) else { return };
         targets.remove(target);
         if targets.is_empty() {
@@ -23,7 +31,13 @@ impl Direct {
         }
     }
 
-    pub(super) fn route<'a>(&'a self, key: &[u8], found: &mut dyn FnMut(&'a Target)) {
-        self.0.get(key).into_iter().flat_map(Targets::iter).for_each(found);
+    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+        for &key in routing.keys {
+            self.0
+                .get(key)
+                .into_iter()
+                .flat_map(Targets::iter)
+                .for_each(&mut *found);
+        }
     }
 }

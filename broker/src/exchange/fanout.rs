@@ -1,21 +1,30 @@
-//! Routing to everything that is bound.
+//! `fanout`: to everything that is bound.
 
-use super::{Target, Targets};
+use super::binding::Binding;
+use super::router::{Router, Routing, Type, plain};
+use super::target::{Target, Targets};
 
-/// Bindings of a fanout exchange.
+/// The type.
+pub static TYPE: Type = Type {
+    name: "fanout",
+    description: "AMQP fanout exchange, as per the AMQP specification",
+    router: plain::<Fanout>,
+};
+
+/// All destinations.
 #[derive(Default)]
-pub struct Fanout(Targets);
+struct Fanout(Targets);
 
-impl Fanout {
-    pub(super) fn bind(&mut self, target: Target) {
+impl Router for Fanout {
+    fn bind(&mut self, _: &Binding, target: Target) {
         self.0.add(target);
     }
 
-    pub(super) fn unbind(&mut self, target: &Target) {
+    fn unbind(&mut self, _: &Binding, target: &Target) {
         self.0.remove(target);
     }
 
-    pub(super) fn route<'a>(&'a self, found: &mut dyn FnMut(&'a Target)) {
+    fn route<'a>(&'a self, _: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
         self.0.iter().for_each(found);
     }
 }

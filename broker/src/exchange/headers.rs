@@ -1,22 +1,31 @@
-//! Routing by headers: `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers exchange).
+//! `headers`: by headers. `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers exchange).
 
-use super::Target;
+use super::binding::{Binding, Sorted};
+use super::router::{Router, Routing, Type, plain};
+use super::target::Target;
 use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue};
 
-/// Bindings of a headers exchange.
+/// The type.
+pub static TYPE: Type = Type {
+    name: "headers",
+    description: "AMQP headers exchange, as per the AMQP specification",
+    router: plain::<Headers>,
+};
+
+/// Destinations with the headers that they want.
 #[derive(Default)]
-pub struct Headers(Vec<Entry>);
+struct Headers(Vec<Entry>);
 
 struct Entry {
-    arguments: FieldTable,
+    arguments: Sorted,
     mode: Match,
     target: Target,
 }
 
 /// What `x-match` says. The `-with-x` forms also compare headers whose names begin with `x-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+enum Match {
     /// Every argument; the default.
     All,
     /// At least one.
@@ -32,7 +41,7 @@ impl Match {
     ///
     /// # Errors
     /// The value, as RabbitMQ shows it in `Invalid x-match field value`.
-    pub fn parse(arguments: &FieldTable) -> Result<Self, String> {
+    fn parse(arguments: &FieldTable) -> Result<Self, String> {
         let Some(value) = arguments.get("x-match") else {
             return Ok(Self::All);
         };
@@ -71,27 +80,32 @@ impl Match {
     }
 }
 
-impl Headers {
-    pub(super) fn bind(&mut self, arguments: &FieldTable, target: Target) {
-        let mode = Match::parse(arguments).unwrap_or(Match::All);
+impl Router for Headers {
+    fn by_key(&self) -> bool {
+        false
+    }
+
+    fn check(&self, binding: &Binding) -> Result<(), String> {
+        Match::parse(&binding.arguments).map(drop)
+    }
+
+    fn bind(&mut self, binding: &Binding, target: Target) {
         self.0.push(Entry {
-            arguments: arguments.clone(),
-            mode,
+            arguments: binding.arguments.clone(),
+            mode: Match::parse(&binding.arguments).unwrap_or(Match::All),
             target,
         });
     }
 
-    pub(super) fn unbind(&mut self, arguments: &FieldTable, target: &Target) {
-        if let Some(at) = self
-            .0
-            .iter()
-            .position(|entry| entry.target == *target && entry.arguments == *arguments)
-        {
+    fn unbind(&mut self, binding: &Binding, target: &Target) {
+        let same = |entry: &Entry| entry.target == *target && entry.arguments == binding.arguments;
+        if let Some(at) = self.0.iter().position(same) {
             self.0.remove(at);
         }
     }
 
-    pub(super) fn route<'a>(&'a self, headers: &FieldTable, found: &mut dyn FnMut(&'a Target)) {
+    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+        let headers = routing.properties.headers();
         self.0
             .iter()
             .filter(|entry| entry.mode.holds(&entry.arguments, headers))

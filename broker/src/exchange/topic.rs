@@ -1,14 +1,26 @@
-//! Routing by the words of the key: `*` stands for one word, `#` for any number, also none (AMQP 0-9-1, 3.1.3.3).
+//! `topic`: by the words of the key. `*` stands for one word, `#` for any number, also none (AMQP 0-9-1, 3.1.3.3).
 //!
 //! The binding keys are a trie of words, so that the cost of a message grows with the words of its key and the wildcards on its
 //! way, not with the number of bindings.
 
-use super::{Target, Targets};
+use super::binding::Binding;
+use super::router::{Router, Routing, Type, plain};
+use super::target::{Target, Targets};
 use std::collections::HashMap;
 
-/// Bindings of a topic exchange.
+/// The type.
+pub static TYPE: Type = Type {
+    name: "topic",
+    description: "AMQP topic exchange, as per the AMQP specification",
+    router: plain::<Topic>,
+};
+
+/// `#` in one binding key, at most: the work for a message grows by a factor with each (RabbitMQ's limit).
+const MOST_HASHES: usize = 2;
+
+/// Destinations by pattern.
 #[derive(Default)]
-pub struct Topic {
+struct Topic {
     root: Node,
 }
 
@@ -20,8 +32,37 @@ struct Node {
     targets: Targets,
 }
 
+impl Router for Topic {
+    fn check(&self, binding: &Binding) -> Result<(), String> {
+        let hashes = words(binding.routing_key.as_bytes())
+            .filter(|word| word == b"#")
+            .count();
+        if hashes <= MOST_HASHES {
+            return Ok(());
+        }
+        let key = binding.routing_key.to_str_lossy();
+        Err(format!(
+            "Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MOST_HASHES} are allowed"
+        ))
+    }
+
+    fn bind(&mut self, binding: &Binding, target: Target) {
+        self.add(binding.routing_key.as_bytes(), target);
+    }
+
+    fn unbind(&mut self, binding: &Binding, target: &Target) {
+        self.remove(binding.routing_key.as_bytes(), target);
+    }
+
+    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+        for key in routing.keys {
+            self.find(key, found);
+        }
+    }
+}
+
 impl Topic {
-    pub(super) fn bind(&mut self, key: &[u8], target: Target) {
+    fn add(&mut self, key: &[u8], target: Target) {
         let mut node = &mut self.root;
         for word in words(key) {
             node = match word {
@@ -33,12 +74,12 @@ impl Topic {
         node.targets.add(target);
     }
 
-    pub(super) fn unbind(&mut self, key: &[u8], target: &Target) {
+    fn remove(&mut self, key: &[u8], target: &Target) {
         let words: Vec<&[u8]> = words(key).collect();
         self.root.unbind(&words, target);
     }
 
-    pub(super) fn route<'a>(&'a self, key: &[u8], found: &mut dyn FnMut(&'a Target)) {
+    fn find<'a>(&'a self, key: &[u8], found: &mut dyn FnMut(&'a Target)) {
         // A key is at most 255 bytes, so at most 256 words.
         let words: Vec<&[u8]> = words(key).collect();
         self.root.route(&words, found);
@@ -116,7 +157,7 @@ mod tests {
 
     fn routes(topic: &Topic, key: &str) -> Vec<String> {
         let mut found = Vec::new();
-        topic.route(key.as_bytes(), &mut |target| {
+        topic.find(key.as_bytes(), &mut |target| {
             if let Target::Exchange(name) = target {
                 found.push(name.to_str_lossy().into_owned());
             }
@@ -143,7 +184,7 @@ mod tests {
     fn wildcards_stand_for_words() {
         let mut topic = Topic::default();
         for pattern in ["*.orange.*", "*.*.rabbit", "lazy.#", "#", "a.#.b", ""] {
-            topic.bind(pattern.as_bytes(), target(pattern));
+            topic.add(pattern.as_bytes(), target(pattern));
         }
         assert_eq!(routes(&topic, "quick.orange.rabbit"), ["#", "*.*.rabbit", "*.orange.*"]);
         assert_eq!(routes(&topic, "lazy"), ["#", "lazy.#"]);
@@ -164,10 +205,10 @@ mod tests {
             patterns.dedup();
             let mut topic = Topic::default();
             for pattern in &patterns {
-                topic.bind(pattern.as_bytes(), target(pattern));
+                topic.add(pattern.as_bytes(), target(pattern));
             }
             let gone = patterns.remove(removed % patterns.len());
-            topic.unbind(gone.as_bytes(), &target(&gone));
+            topic.remove(gone.as_bytes(), &target(&gone));
             for key in &keys {
                 let words: Vec<&str> = key.split('.').collect();
                 let expected: Vec<String> = patterns
@@ -178,7 +219,7 @@ mod tests {
                 prop_assert_eq!(routes(&topic, key), expected, "key {}", key);
             }
             for pattern in &patterns {
-                topic.unbind(pattern.as_bytes(), &target(pattern));
+                topic.remove(pattern.as_bytes(), &target(pattern));
             }
             prop_assert!(topic.root.words.is_empty() && topic.root.one.is_none() && topic.root.many.is_none());
         }

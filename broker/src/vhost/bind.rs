@@ -8,8 +8,8 @@ use crate::access::Actor;
 use crate::access::permissions::Right;
 use crate::error::{Error, Result};
 use crate::events::Event;
+use crate::exchange::Target;
 use crate::exchange::binding::{Binding, DestinationKind};
-use crate::exchange::{Target, headers};
 use leveret_amqp::ShortString;
 use leveret_store::Batch;
 
@@ -18,19 +18,20 @@ impl Vhost {
     ///
     /// # Errors
     /// 404 for a missing end, 403 for the default exchange or without the rights, 405 for another connection's queue,
-    /// 406 for a wrong `x-match`.
+    /// 406 for a key or arguments that the exchange's type refuses.
     pub fn bind(&self, binding: Binding, actor: &Actor) -> Result<Change> {
         check_not_default(&binding)?;
         self.check_ends(actor, &binding)?;
         let mut topology = self.topology.write();
-        let (target, durable) = self.ends(&topology, &binding, actor)?;
+        let (target, durable) = self.ends(&topology, &binding)?;
+        self.check_target(&target, actor)?;
         let exchange = topology
             .exchanges
             .get_mut(&binding.source)
             .ok_or_else(|| self.no_exchange(&binding.source))?;
-        if !exchange.routes_by_key() {
-            headers::Match::parse(&binding.arguments).map_err(|text| Error::Precondition(text.into()))?;
-        }
+        exchange
+            .check(&binding)
+            .map_err(|text| Error::Precondition(text.into()))?;
         if !exchange.bind(binding.clone(), target) {
             return Ok(Change::default());
         }
@@ -58,16 +59,18 @@ impl Vhost {
         check_not_default(binding)?;
         self.check_ends(actor, binding)?;
         let mut topology = self.topology.write();
-        let (target, durable) = self.ends(&topology, binding, actor)?;
+        let (target, durable) = self.ends(&topology, binding)?;
         let mut records = Batch::default();
         let mut events = Vec::new();
         let exchange = topology
             .exchanges
             .get_mut(&binding.source)
-            .ok_or_else(|| self.no_exchange(&binding.source))?;
-        if !exchange.unbind(binding, &target) {
+            .filter(|exchange| exchange.bindings().contains(binding));
+        let Some(exchange) = exchange else {
             return Ok(Change::default());
-        }
+        };
+        self.check_target(&target, actor)?;
+        exchange.unbind(binding, &target);
         if durable {
             records.delete(&record::binding_key(&self.name, binding));
         }
@@ -90,16 +93,13 @@ impl Vhost {
     }
 
     /// Where a binding leads, and whether both of its ends survive a restart.
-    fn ends(&self, topology: &Topology, binding: &Binding, actor: &Actor) -> Result<(Target, bool)> {
-        let source = topology
-            .exchanges
-            .get(&binding.source)
-            .ok_or_else(|| self.no_exchange(&binding.source));
+    fn ends(&self, topology: &Topology, binding: &Binding) -> Result<(Target, bool)> {
+        let source = topology.exchanges.get(&binding.source);
+        let source = source.ok_or_else(|| self.no_exchange(&binding.source))?;
         let (target, durable) = match binding.destination_kind {
             DestinationKind::Queue => {
                 let queue = topology.queues.get(&binding.destination);
                 let queue = queue.ok_or_else(|| Error::missing("queue", &binding.destination, &self.name))?;
-                self.check_owner(queue, actor)?;
                 let durable = queue.logged();
                 (Target::Queue(queue.clone()), durable)
             }
@@ -112,7 +112,14 @@ impl Vhost {
                 )
             }
         };
-        Ok((target, durable && source?.definition.durable))
+        Ok((target, durable && source.definition.durable))
+    }
+
+    fn check_target(&self, target: &Target, actor: &Actor) -> Result<()> {
+        match target {
+            Target::Queue(queue) => self.check_owner(queue, actor),
+            Target::Exchange(_) => Ok(()),
+        }
     }
 
     fn no_exchange(&self, name: &ShortString) -> Error {

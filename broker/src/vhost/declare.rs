@@ -11,7 +11,7 @@ use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
-use crate::exchange::{ALTERNATE_EXCHANGE, Definition, Exchange, Kind};
+use crate::exchange::{self, ALTERNATE_EXCHANGE, Definition, Exchange, Type};
 use crate::queue::arguments::{Arguments, Invalid, Reason};
 use crate::queue::{self, Queue};
 use leveret_amqp::ShortString;
@@ -28,7 +28,7 @@ impl Vhost {
     /// unknown type.
     pub fn declare_exchange(&self, declare: &ExchangeDeclare, actor: &Actor) -> Result<Change> {
         let name = clean_name(&declare.exchange);
-        if name.is_empty() && !declare.passive {
+        if name.is_empty() {
             return Err(Error::AccessRefused(
                 "operation not permitted on the default exchange".into(),
             ));
@@ -43,7 +43,7 @@ impl Vhost {
                 Err(Error::missing("exchange", &name, &self.name))
             };
         }
-        let kind = Kind::parse(declare.kind.as_bytes()).ok_or_else(|| {
+        let kind = exchange::type_of(declare.kind.as_bytes()).ok_or_else(|| {
             Error::Precondition(format!("unknown exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
         self.check_exchange(actor, Right::Configure, &name)?;
@@ -74,20 +74,21 @@ impl Vhost {
             );
         }
         let event = Event::exchange_created(&definition);
-        topology.exchanges.insert(name, Exchange::new(definition));
+        let exchange = Exchange::new(definition).map_err(|text| Error::Precondition(text.into()))?;
+        topology.exchanges.insert(name, exchange);
         let change = self.commit(&mut records)?;
         drop(topology);
         self.tell(&actor.user, &[event]);
         Ok(change)
     }
 
-    fn same_exchange(&self, current: &Definition, declare: &ExchangeDeclare, kind: Kind) -> Result<()> {
+    fn same_exchange(&self, current: &Definition, declare: &ExchangeDeclare, kind: &Type) -> Result<()> {
         let existing = Existing {
             kind: "exchange",
             name: &current.name,
             vhost: &self.name,
         };
-        existing.property("type", kind.name(), current.kind.name())?;
+        existing.property("type", kind.name, current.kind.name)?;
         existing.property("durable", declare.durable, current.durable)?;
         existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
         existing.property("internal", declare.internal, current.internal)?;

@@ -4,7 +4,7 @@
 //! Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live objects.
 
 use crate::exchange::binding::{Binding, DestinationKind};
-use crate::exchange::{self, Kind};
+use crate::exchange::{self, Type};
 use crate::queue;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::QueueId;
@@ -35,8 +35,8 @@ pub enum Record {
 pub struct Exchange {
     /// Its name.
     pub name: ShortString,
-    /// How it routes.
-    pub kind: Kind,
+    /// Its type.
+    pub kind: &'static Type,
     /// Durable, auto-delete, internal.
     pub flags: (bool, bool, bool),
     /// Arguments as declared.
@@ -68,7 +68,7 @@ pub fn exchange_value(definition: &exchange::Definition) -> Vec<u8> {
         | flag(definition.auto_delete, AUTO_DELETE)
         | flag(definition.internal, INTERNAL);
     let mut out = vec![FORMAT, flags];
-    put(&mut out, definition.kind.name().as_bytes());
+    put(&mut out, definition.kind.name.as_bytes());
     definition.arguments.encode(&mut out);
     out
 }
@@ -125,7 +125,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
     match tag {
         EXCHANGE => {
             let (&flags, mut rest) = value.split_first()?;
-            let kind = Kind::parse(take(&mut rest)?)?;
+            let kind = exchange::type_of(take(&mut rest)?)?;
             let flags = (flags & DURABLE != 0, flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
             let exchange = Exchange {
                 name: short(&mut key)?,
@@ -158,7 +158,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
                 _ => return None,
             };
             let (destination, routing_key) = (short(&mut key)?, short(&mut key)?);
-            let arguments = FieldTable::parse(key).ok()?;
+            let arguments = FieldTable::parse(key).ok()?.into();
             Some(Record::Binding(
                 vhost,
                 Binding {
@@ -222,7 +222,7 @@ mod tests {
                 destination_kind: if to_queue { DestinationKind::Queue } else { DestinationKind::Exchange },
                 destination: short(&destination),
                 routing_key: short(&key),
-                arguments: FieldTable(vec![(ShortString::from_static("n"), FieldValue::Int(number))]),
+                arguments: FieldTable(vec![(ShortString::from_static("n"), FieldValue::Int(number))]).into(),
             };
             let record = decode(&binding_key("/", &binding), &binding_value());
             prop_assert_eq!(record, Some(Record::Binding("/".into(), binding)));

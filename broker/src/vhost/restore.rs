@@ -1,24 +1,31 @@
 //! The log's table and messages to live objects, at start.
 //!
-//! Comes in: what the store recovered. Goes out: vhosts as they were. Queues first, then exchanges, then bindings, then messages,
-//! so that every reference is there; what leads nowhere is dropped and said.
+//! Comes in: the table that the store recovered. Goes out: a vhost as it was. Bindings come last, so that both of their ends are
+//! there; one that leads nowhere is dropped, and the log file says so.
 
 use super::record::{self, Record};
 use super::state::Vhost;
 use crate::exchange::{Definition, Exchange};
 use crate::queue::arguments::Arguments;
 use crate::queue::{self, Queue};
-use leveret_store::QueueId;
+use leveret_store::{Batch, QueueId, Urgency};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tracing::warn;
 
 impl Vhost {
     /// Fills a new vhost with what the log's table holds for it. Returns the queues by their number in the log.
-    pub fn restore<'a>(&self, table: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> HashMap<QueueId, Arc<Queue>> {
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn restore<'a>(
+        &self,
+        table: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<HashMap<QueueId, Arc<Queue>>, leveret_store::Error> {
         let mut topology = self.topology.write();
         let mut by_id = HashMap::new();
         let mut bindings = Vec::new();
+        let mut renamed = Batch::default();
         for (key, value) in table {
             match record::decode(key, value) {
                 Some(Record::Exchange(vhost, exchange)) if vhost == self.name => {
@@ -34,7 +41,10 @@ impl Vhost {
                         internal,
                         arguments,
                     };
-                    topology.exchanges.insert(name, Exchange::new(definition));
+                    match Exchange::new(definition) {
+                        Ok(exchange) => _ = topology.exchanges.insert(name, exchange),
+                        Err(reason) => warn!(?name, reason, "an exchange in the log can't be had; it is left out"),
+                    }
                 }
                 Some(Record::Queue(vhost, queue)) if vhost == self.name => {
                     let record::Queue {
@@ -55,7 +65,15 @@ impl Vhost {
                     topology.queues_by_id.insert(id, queue.clone());
                     topology.queues.insert(name, queue);
                 }
-                Some(Record::Binding(vhost, binding)) if vhost == self.name => bindings.push(binding),
+                Some(Record::Binding(vhost, binding)) if vhost == self.name => {
+                    // Earlier versions kept the arguments in the order in which they came.
+                    let name = record::binding_key(&self.name, &binding);
+                    if name != key {
+                        renamed.delete(key);
+                        renamed.put(&name, value);
+                    }
+                    bindings.push(binding);
+                }
                 Some(_) => {}
                 None if key == super::ids::KEY => {}
                 None => {
@@ -73,6 +91,13 @@ impl Vhost {
             let destination = (binding.destination_kind, binding.destination.clone());
             topology.incoming.entry(destination).or_default().insert(binding);
         }
-        by_id
+        drop(topology);
+        if !renamed.is_empty() {
+            self.log.append(&mut renamed, Urgency::Soon)?;
+        }
+        Ok(by_id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,17 @@
 //! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where nothing matches.
 //!
-//! Comes in: an exchange, a routing key and, if asked for, headers. Goes out: each queue once. Routes that depend on the key alone
-//! are kept by `RouteCache`, so that a message of a known key costs a look-up, not a walk.
+//! Comes in: a message. Goes out: each queue once. Routes that depend on the key alone are kept by `RouteCache`, so that a message of
+//! a known key costs a look-up, not a walk.
 
 use super::state::{Topology, Vhost};
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error;
-use crate::exchange::{Exchange, Target};
+use crate::exchange::{Exchange, Properties, Routing, Target};
 use crate::message::Message;
 use crate::queue::Queue;
+use leveret_amqp::ShortString;
 use leveret_amqp::properties::raw;
-use leveret_amqp::{FieldTable, ShortString};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -102,15 +102,26 @@ impl Vhost {
         if exchange.definition.internal && actor.is_some() {
             return Err(NoExchange::Internal);
         }
+        let properties = Properties::new(message.properties());
+        let own = [message.routing_key()];
+        let all: Vec<&[u8]>;
+        let keys: &[&[u8]] = if has_extra_keys(message) {
+            all = own.into_iter().chain(extra_keys(&properties)).collect();
+            &all
+        } else {
+            &own
+        };
         let mut walk = Walk {
             topology: &topology,
-            message,
+            routing: Routing {
+                keys,
+                properties: &properties,
+            },
             queues: Vec::new(),
             seen: Vec::new(),
-            by_key: true,
+            by_key: keys.len() == 1,
         };
-        walk.through(exchange, message.routing_key());
-        walk.extra_keys(exchange);
+        walk.through(exchange);
         let durable = walk.queues.iter().any(|queue| queue.logged());
         Ok(Route {
             queues: walk.queues.into(),
@@ -122,7 +133,7 @@ impl Vhost {
 
 struct Walk<'a> {
     topology: &'a Topology,
-    message: &'a Message,
+    routing: Routing<'a>,
     queues: Vec<Arc<Queue>>,
     /// Exchanges that the walk has passed, so that loops end.
     seen: Vec<&'a [u8]>,
@@ -130,7 +141,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn through(&mut self, exchange: &'a Exchange, key: &[u8]) {
+    fn through(&mut self, exchange: &'a Exchange) {
         let name = exchange.definition.name.as_bytes();
         if self.seen.contains(&name) {
             return;
@@ -141,14 +152,15 @@ impl<'a> Walk<'a> {
         let mut next: Vec<&'a ShortString> = Vec::new();
         if name.is_empty() {
             // Every queue is bound to the default exchange by its name (AMQP 0-9-1, 3.1.3.1).
-            if let Some(queue) = self.topology.queues.get(key) {
-                add(&mut self.queues, queue);
-                matched = true;
+            for &key in self.routing.keys {
+                if let Some(queue) = self.topology.queues.get(key) {
+                    add(&mut self.queues, queue);
+                    matched = true;
+                }
             }
         } else {
-            let message = self.message;
             let queues = &mut self.queues;
-            exchange.route(key, &|| headers(message), &mut |target| {
+            exchange.route(&self.routing, &mut |target| {
                 matched = true;
                 match target {
                     Target::Queue(queue) => add(queues, queue),
@@ -158,7 +170,7 @@ impl<'a> Walk<'a> {
         }
         for name in next {
             if let Some(exchange) = self.topology.exchanges.get(name) {
-                self.through(exchange, key);
+                self.through(exchange);
             }
         }
         if !matched
@@ -167,26 +179,7 @@ impl<'a> Walk<'a> {
                 .as_ref()
                 .and_then(|name| self.topology.exchanges.get(name))
         {
-            self.through(alternate, key);
-        }
-    }
-
-    /// RabbitMQ's CC and BCC headers: more routing keys.
-    fn extra_keys(&mut self, exchange: &'a Exchange) {
-        if !has_extra_keys(self.message) {
-            return;
-        }
-        self.by_key = false;
-        let headers = headers(self.message);
-        for name in ["CC", "BCC"] {
-            let keys = headers
-                .get(name)
-                .and_then(|value| value.as_array().map(<[_]>::to_vec))
-                .unwrap_or_default();
-            for key in keys.iter().filter_map(|key| key.as_bytes()) {
-                self.seen.clear();
-                self.through(exchange, key);
-            }
+            self.through(alternate);
         }
     }
 }
@@ -196,14 +189,15 @@ pub fn has_extra_keys(message: &Message) -> bool {
     raw::headers(message.properties()).is_some_and(|raw| memchr::memmem::find(raw, b"CC").is_some())
 }
 
+/// RabbitMQ's CC and BCC headers: more routing keys. A message goes by all of its keys at once.
+fn extra_keys<'a>(properties: &'a Properties<'_>) -> impl Iterator<Item = &'a [u8]> {
+    let lists = ["CC", "BCC"].into_iter();
+    let lists = lists.filter_map(|name| properties.headers().get(name)?.as_array());
+    lists.flatten().filter_map(|key| key.as_bytes().map(|key| &key[..]))
+}
+
 fn add(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
     if !queues.iter().any(|other| Arc::ptr_eq(other, queue)) {
         queues.push(queue.clone());
     }
-}
-
-fn headers(message: &Message) -> FieldTable {
-    raw::headers(message.properties())
-        .and_then(|raw| FieldTable::parse(raw).ok())
-        .unwrap_or_default()
 }

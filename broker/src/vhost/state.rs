@@ -11,7 +11,7 @@ use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Resource, Right};
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
-use crate::exchange::{Definition, Exchange, Kind};
+use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
 use crate::limits::Memory;
 use crate::queue::Queue;
 use crate::queue::totals::{Snapshot, Totals};
@@ -23,15 +23,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The exchanges that every vhost has (AMQP 0-9-1, 3.1.3, and RabbitMQ's event and trace exchanges).
-const PREDECLARED: [(&str, Kind, bool); 8] = [
-    ("", Kind::Direct, false),
-    ("amq.direct", Kind::Direct, false),
-    ("amq.fanout", Kind::Fanout, false),
-    ("amq.headers", Kind::Headers, false),
-    ("amq.match", Kind::Headers, false),
-    ("amq.topic", Kind::Topic, false),
-    ("amq.rabbitmq.trace", Kind::Topic, true),
-    (crate::events::EXCHANGE, Kind::Topic, true),
+static PREDECLARED: [(&str, &Type, bool); 8] = [
+    ("", &direct::TYPE, false),
+    ("amq.direct", &direct::TYPE, false),
+    ("amq.fanout", &fanout::TYPE, false),
+    ("amq.headers", &headers::TYPE, false),
+    ("amq.match", &headers::TYPE, false),
+    ("amq.topic", &topic::TYPE, false),
+    ("amq.rabbitmq.trace", &topic::TYPE, true),
+    (crate::events::EXCHANGE, &topic::TYPE, true),
 ];
 
 /// A virtual host.
@@ -105,7 +105,10 @@ impl Vhost {
                 internal,
                 arguments: FieldTable::new(),
             };
-            topology.exchanges.insert(name, Exchange::new(definition));
+            // These types take any arguments.
+            if let Ok(exchange) = Exchange::new(definition) {
+                topology.exchanges.insert(name, exchange);
+            }
         }
         Self {
             name,

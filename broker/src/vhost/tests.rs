@@ -6,7 +6,7 @@ use super::route::{NoExchange, RouteCache};
 use crate::access::Actor;
 use crate::access::permissions::{Names, Permissions, Right};
 use crate::error::{Error, Result};
-use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::limits::Memory;
 use crate::message::Message;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
@@ -95,7 +95,7 @@ fn binding(destination_kind: DestinationKind, destination: &'static str) -> Bind
         destination_kind,
         destination: ShortString::from_static(destination),
         routing_key: ShortString::new(),
-        arguments: FieldTable::new(),
+        arguments: Sorted::default(),
     }
 }
 
