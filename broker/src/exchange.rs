@@ -14,6 +14,9 @@ pub mod fanout;
 /// By headers.
 pub mod headers;
 
+/// By chance.
+pub mod random;
+
 /// By words of the key.
 pub mod topic;
 
@@ -33,7 +36,13 @@ use std::collections::HashSet;
 pub use target::Target;
 
 /// The types that there are, by name.
-pub static TYPES: &[&Type] = &[&direct::TYPE, &fanout::TYPE, &headers::TYPE, &topic::TYPE];
+pub static TYPES: &[&Type] = &[
+    &direct::TYPE,
+    &fanout::TYPE,
+    &headers::TYPE,
+    &topic::TYPE,
+    &random::TYPE,
+];
 
 /// The type of this name. `None`: not one of this broker.
 pub fn type_of(name: &[u8]) -> Option<&'static Type> {

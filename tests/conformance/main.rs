@@ -31,6 +31,9 @@ mod topic;
 /// Headers exchanges: which headers match which arguments.
 mod headers;
 
+/// `x-random`: each message to one of the destinations, whatever its key.
+mod random_exchange;
+
 /// Queues: declared, compared, purged, deleted; whose they are.
 mod queue;
 

@@ -1,0 +1,46 @@
+//! `x-random`: each message to one of the destinations, whatever its key. RabbitMQ has it as a plugin.
+
+use harness::requests::*;
+use harness::{Client, call};
+use leveret_amqp::method::*;
+
+use crate::client;
+
+fn count(client: &mut Client, queue: &str) -> u32 {
+    call!(client, 1, passive(queue) => QueueDeclareOk).message_count
+}
+
+#[test]
+fn each_message_goes_to_one_destination_by_chance() {
+    let mut client = client();
+    let (name, one, two) = (unique("random"), unique("one"), unique("two"));
+    call!(client, 1, ExchangeDeclare { auto_delete: true, ..exchange(&name, "x-random") } => ExchangeDeclareOk);
+    client.publish(1, &name, "key", b"to nobody");
+    for queue in [&one, &two] {
+        call!(client, 1, exclusive(queue) => QueueDeclareOk);
+        call!(client, 1, bind(queue, &name, "a key that counts for nothing") => QueueBindOk);
+    }
+    // One and the same key, so that a route kept by its key would show.
+    for _ in 0..100 {
+        client.publish(1, &name, "key", b"x");
+    }
+    let counts = (count(&mut client, &one), count(&mut client, &two));
+    assert_eq!(counts.0 + counts.1, 100);
+    assert!(counts.0 > 0 && counts.1 > 0, "{counts:?}");
+}
+
+#[test]
+fn what_is_unbound_gets_nothing_more() {
+    let mut client = client();
+    let (name, one, two) = (unique("random"), unique("one"), unique("two"));
+    call!(client, 1, ExchangeDeclare { auto_delete: true, ..exchange(&name, "x-random") } => ExchangeDeclareOk);
+    for queue in [&one, &two] {
+        call!(client, 1, exclusive(queue) => QueueDeclareOk);
+        call!(client, 1, bind(queue, &name, "") => QueueBindOk);
+    }
+    call!(client, 1, unbind(&one, &name, "") => QueueUnbindOk);
+    for _ in 0..20 {
+        client.publish(1, &name, "", b"x");
+    }
+    assert_eq!((count(&mut client, &one), count(&mut client, &two)), (0, 20));
+}
