@@ -1,7 +1,7 @@
 //! Fixed work whose instructions are counted by callgrind: the guard against a hot path that has become longer.
 //!
-//! In: the name of a piece of work. Out: the work done, once, with the same input every time and on this thread alone. Started
-//! by `tests/load/guard.py`, which counts and compares.
+//! In: the name of a piece of work. Out: the work done, once, with the same input every time and on this thread alone.
+//! Started by `tests/load/guard.py`, which counts and compares.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use tempfile::TempDir;
 
 #[path = "topics/mod.rs"]
+/// Bindings and keys of topic exchanges.
 mod topics;
 
 const FRAME_MAX: u32 = 131_072;

@@ -18,6 +18,7 @@ use leveret_store::fs::RealFs;
 use leveret_store::{Options, Store};
 
 #[path = "topics/mod.rs"]
+/// Bindings and keys of topic exchanges.
 mod topics;
 
 fn topic(criterion: &mut Criterion) {

@@ -41,7 +41,7 @@ fn float(value: f64) -> String {
     }
 }
 
-/// Whether Erlang finds two values equal: integers of any width, floats of any width, octets of any kind.
+/// True if Erlang finds two values equal: integers of any width, floats of any width, octets of any kind.
 pub fn equal(a: &FieldValue, b: &FieldValue) -> bool {
     use FieldValue::{ByteArray, LongString};
     if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {

@@ -20,7 +20,7 @@ pub mod random;
 /// By words of the key.
 pub mod topic;
 
-/// What a type of exchange is.
+/// A type of exchange: its name and its router.
 pub mod router;
 
 /// Destinations.
@@ -108,7 +108,7 @@ impl Exchange {
         &self.bindings
     }
 
-    /// Whether messages with the same key always go the same way.
+    /// True if messages with the same key always go the same way.
     pub fn routes_by_key(&self) -> bool {
         self.router.by_key()
     }

@@ -7,6 +7,7 @@ use std::env;
 use std::io::Write;
 use std::time::Instant;
 
+/// Numbered messages without end, whatever happens to the broker.
 mod sending;
 
 #[tokio::main(flavor = "current_thread")]

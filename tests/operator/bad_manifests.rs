@@ -168,7 +168,7 @@ async fn each_is_refused_with_the_right_words() {
     }
 }
 
-/// What the API server refuses about a manifest, a line for each thing, and whether it looked at everything.
+/// Refusals of the API server, a line for each fault of a manifest, and true if it looked at everything.
 async fn refused_by_the_api_server(resources: &Resources, manifest: &Value) -> (BTreeSet<String>, bool) {
     /// It says this when it has left out the CEL rules, and says the same twice about an integer that is none.
     const BESIDE: [&str; 2] = [
@@ -192,7 +192,7 @@ async fn refused_by_the_api_server(resources: &Resources, manifest: &Value) -> (
     (lines.collect(), true)
 }
 
-/// What `leveret lint` refuses, by `KIND NAME`.
+/// Refusals of `leveret lint`, by `KIND NAME`.
 fn refused_by_lint(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(place::program("leveret", "LEVERET_BIN"))
         .arg("lint")

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::{SOON, Stage, broker_manifests, stage};
 
-/// How many are tried, one after the other: any other change in the namespace would bring an overlooked one to light.
+/// The number that is tried, one after the other: any other change in the namespace would bring an overlooked one to
+/// light.
 fn rounds() -> usize {
     let given = std::env::var("LEVERET_SECRET_ROUNDS").ok();
     given.map_or(30, |rounds| rounds.parse().expect("a number"))

@@ -23,6 +23,12 @@ mod extending;
 /// Links of the documents lead to files that exist.
 mod links;
 
+/// The modules of a crate in their order, and what each of them names.
+mod modules;
+
+/// The form of comments, and the captions of modules.
+mod words;
+
 /// Longer files are two files.
 const MOST_LINES: usize = 600;
 
@@ -164,7 +170,8 @@ fn every_module_begins_with_a_word_about_itself() {
     assert!(silent.is_empty(), "no `//!` at the top: {silent:#?}");
 }
 
-/// A module that has a word above its `mod` line has its docs' links looked up where that line stands: they lead nowhere.
+/// A module that has a word above its `mod` line has its docs' links looked up where that line stands: they lead
+/// nowhere.
 #[test]
 fn docs_of_modules_have_no_links() {
     let linked: Vec<String> = ["broker", "operator", "tests"]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use mimalloc::MiMalloc;
 
-/// How long a thread keeps what it has emptied: looking through its pages costs some ten microseconds.
+/// Time that a thread keeps what it has emptied: looking through its pages costs some ten microseconds.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Gives the system what the calling thread has emptied. To be called when the thread is about to wait; soon after a

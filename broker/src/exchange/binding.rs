@@ -29,7 +29,7 @@ impl DestinationKind {
 pub struct Binding {
     /// The exchange that messages come from; empty for the default exchange.
     pub source: ShortString,
-    /// What the destination is.
+    /// The kind of the destination.
     pub destination_kind: DestinationKind,
     /// The destination's name.
     pub destination: ShortString,
@@ -39,7 +39,8 @@ pub struct Binding {
     pub arguments: Sorted,
 }
 
-/// The arguments of a binding in the order of their names: two bindings that differ in the order only are the same, as in RabbitMQ.
+/// The arguments of a binding in the order of their names: two bindings that differ in the order only are the same, as
+/// in RabbitMQ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sorted(FieldTable);
 

@@ -1,4 +1,5 @@
-//! `headers`: by headers. `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers exchange).
+//! `headers`: by headers. `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers
+//! exchange).
 
 use super::binding::{Binding, Sorted};
 use super::router::{Router, Routing, Type, plain};
@@ -23,7 +24,7 @@ struct Entry {
     target: Target,
 }
 
-/// What `x-match` says. The `-with-x` forms also compare headers whose names begin with `x-`.
+/// The meaning of `x-match`. The `-with-x` forms also compare headers whose names begin with `x-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Match {
     /// Every argument; the default.

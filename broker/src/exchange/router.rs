@@ -34,7 +34,7 @@ impl fmt::Debug for Type {
 
 /// The bindings of one exchange, arranged for the rule of its type.
 pub trait Router: Send + Sync {
-    /// Whether messages with the same key always go the same way: then a route is kept with its key.
+    /// True if messages with the same key always go the same way: then a route is kept with its key.
     fn by_key(&self) -> bool {
         true
     }

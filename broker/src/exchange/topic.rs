@@ -1,7 +1,7 @@
 //! `topic`: by the words of the key. `*` stands for one word, `#` for any number, also none (AMQP 0-9-1, 3.1.3.3).
 //!
-//! The binding keys are a trie of words, so that the cost of a message grows with the words of its key and the wildcards on its
-//! way, not with the number of bindings.
+//! The binding keys are a trie of words, so that the cost of a message grows with the words of its key and the
+//! wildcards on its way, not with the number of bindings.
 
 use super::binding::Binding;
 use super::router::{Router, Routing, Type, plain};

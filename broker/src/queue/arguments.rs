@@ -1,8 +1,8 @@
-//! The arguments of a queue, in one table: their names, the values they may have, the queue types that take them, and their
-//! keys in a policy.
+//! The arguments of a queue, in one table: their names, the values they may have, the queue types that take them, and
+//! their keys in a policy.
 //!
-//! Comes in: `x-arguments` of a declaration or of a record in the log, or the definition of a policy. Goes out: typed values, or
-//! what is wrong with one, in RabbitMQ's words. Pure.
+//! Comes in: `x-arguments` of a declaration or of a record in the log, or the definition of a policy. Goes out: typed
+//! values, or what is wrong with one, in RabbitMQ's words. Pure.
 //! Does not know about queues: what obeys a value reads it from `Values`.
 //!
 //! A new argument is a field of `Values` and a row of `TABLE`, and then the code that obeys it.
@@ -83,7 +83,8 @@ struct Argument {
 enum Meaning {
     /// A typed value.
     Kept(&'static dyn Place),
-    /// Checked and then of no account: it asks for what is so anyway, or for something that one broker alone doesn't have.
+    /// Checked and then of no account: it asks for what is so anyway, or for something that one broker alone doesn't
+    /// have.
     Checked(fn(&FieldValue) -> Result<(), Reason>),
     /// Something that this version doesn't do: refused rather than ignored.
     NotSupported,
@@ -194,7 +195,8 @@ impl Arguments {
         Ok(Self { declared, values })
     }
 
-    /// Reads the arguments of a queue that the log has: one that another version has taken and this one can't read is left out.
+    /// Reads the arguments of a queue that the log has: one that another version has taken and this one can't read is
+    /// left out.
     pub fn restored(declared: FieldTable) -> Self {
         let mut values = Values::default();
         for row in TABLE {
@@ -211,7 +213,8 @@ impl Arguments {
         Self { declared, values }
     }
 
-    /// The first argument by which a declaration differs. RabbitMQ compares those that the queue's type takes, and no others.
+    /// The first argument by which a declaration differs. RabbitMQ compares those that the queue's type takes, and no
+    /// others.
     pub fn difference<'a>(&'a self, received: &'a FieldTable) -> Option<Difference<'a>> {
         let queue_type = self.values.queue_type();
         TABLE

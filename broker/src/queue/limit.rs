@@ -1,7 +1,7 @@
 //! The length limit of a queue: the oldest waiting messages beyond it are dropped (RabbitMQ's `drop-head`).
 //!
-//! Comes in: a queue that may have got longer. Goes out: settlements, so that the log doesn't bring back what was dropped.
-//! Messages that have been delivered don't count. A queue without a limit pays for a look at its arguments.
+//! Comes in: a queue that may have got longer. Goes out: settlements, so that the log doesn't bring back what was
+//! dropped. Messages that have been delivered don't count. A queue without a limit pays for a look at its arguments.
 //! Does not know why the queue got longer.
 
 use super::state::{Queue, State};

@@ -24,8 +24,8 @@ impl Vhost {
     /// exchange.declare.
     ///
     /// # Errors
-    /// 404 passive and missing; 403 reserved, default or without the right; 406 of another type, durability and so on, or an
-    /// unknown type.
+    /// 404 passive and missing; 403 reserved, default or without the right; 406 of another type, durability and so on,
+    /// or an unknown type.
     pub fn declare_exchange(&self, declare: &ExchangeDeclare, actor: &Actor) -> Result<Change> {
         let name = clean_name(&declare.exchange);
         if name.is_empty() {
@@ -102,8 +102,8 @@ impl Vhost {
     /// queue.declare. An empty name lets the broker choose one (`amq.gen-...`).
     ///
     /// # Errors
-    /// 404 passive and missing; 403 reserved, or without the right; 405 belongs to another connection; 406 contradicts what exists,
-    /// or an argument that isn't supported.
+    /// 404 passive and missing; 403 reserved, or without the right; 405 belongs to another connection; 406 contradicts
+    /// what exists, or an argument that isn't supported.
     pub fn declare_queue(&self, declare: &QueueDeclare, actor: &Actor) -> Result<(Arc<Queue>, Change)> {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
@@ -161,8 +161,8 @@ impl Vhost {
         Ok(queue)
     }
 
-    /// A passive declaration: any right is enough (RabbitMQ 4.3), and a client that answers a request may ask whether the queue of
-    /// the requester is still there.
+    /// A passive declaration: any right is enough (RabbitMQ 4.3), and a client that answers a request may ask whether
+    /// the queue of the requester is still there.
     fn declared_queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
         if !is_reply_queue(name) {
             self.check_any(actor, ResourceKind::Queue, name)?;

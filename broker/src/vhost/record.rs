@@ -1,7 +1,8 @@
 //! The topology as the log's table holds it: one key and value per exchange, queue and binding.
 //!
-//! Keys: a tag, then length-prefixed names. Values: a format version, then the definition. Tags and layouts must be kept stable.
-//! Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live objects.
+//! Keys: a tag, then length-prefixed names. Values: a format version, then the definition. Tags and layouts must be
+//! kept stable. Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live
+//! objects.
 
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{self, Type};
@@ -50,7 +51,7 @@ pub struct Queue {
     pub name: ShortString,
     /// Its number in the log.
     pub id: QueueId,
-    /// Whether it goes with its last consumer.
+    /// Goes with its last consumer.
     pub auto_delete: bool,
     /// Arguments as declared.
     pub arguments: FieldTable,

@@ -1,7 +1,7 @@
 //! The log's table and messages to live objects, at start.
 //!
-//! Comes in: the table that the store recovered. Goes out: a vhost as it was. Bindings come last, so that both of their ends are
-//! there; one that leads nowhere is dropped, and the log file says so.
+//! Comes in: the table that the store recovered. Goes out: a vhost as it was. Bindings come last, so that both of their
+//! ends are there; one that leads nowhere is dropped, and the log file says so.
 
 use super::record::{self, Record};
 use super::state::Vhost;

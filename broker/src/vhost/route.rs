@@ -1,7 +1,8 @@
-//! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where nothing matches.
+//! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where
+//! nothing matches.
 //!
-//! Comes in: a message. Goes out: each queue once. Routes that depend on the key alone are kept by `RouteCache`, so that a message of
-//! a known key costs a look-up, not a walk.
+//! Comes in: a message. Goes out: each queue once. Routes that depend on the key alone are kept by `RouteCache`, so
+//! that a message of a known key costs a look-up, not a walk.
 
 use super::state::{Topology, Vhost};
 use crate::access::Actor;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 pub struct Route {
     /// Each queue once.
     pub queues: Arc<[Arc<Queue>]>,
-    /// Whether every message with this key goes the same way.
+    /// True if every message with this key goes the same way.
     pub by_key: bool,
-    /// Whether one of the queues is durable: a persistent message must go to the log.
+    /// True if one of the queues is durable: a persistent message must go to the log.
     pub durable: bool,
 }
 
@@ -37,7 +38,8 @@ pub enum NoExchange {
     Denied(Box<error::Error>),
 }
 
-/// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself down.
+/// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself
+/// down.
 type ByName<T> = HashMap<ShortString, T, foldhash::fast::RandomState>;
 
 /// Routes by exchange and key, for one connection.
@@ -52,8 +54,8 @@ pub struct RouteCache {
 const CACHE_LIMIT: usize = 16 * 1024;
 
 impl RouteCache {
-    /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's, so what it
-    /// knows was permitted. A change of permissions has to count as a change of the vhost.
+    /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's,
+    /// so what it knows was permitted. A change of permissions has to count as a change of the vhost.
     ///
     /// # Errors
     /// [`NoExchange`].
@@ -88,7 +90,8 @@ fn owned(bytes: &[u8]) -> Result<ShortString, leveret_amqp::ShortStringTooLong> 
 }
 
 impl Vhost {
-    /// The queues that a message of `actor` goes to; without an actor, of the broker itself, which may publish to any exchange.
+    /// The queues that a message of `actor` goes to; without an actor, of the broker itself, which may publish to any
+    /// exchange.
     ///
     /// # Errors
     /// [`NoExchange`].
@@ -184,7 +187,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether the headers may name further routing keys. Most don't, and that is cheaper to see than to parse them.
+/// True if the headers may name further routing keys. Most don't, and that is cheaper to see than to parse them.
 pub fn has_extra_keys(message: &Message) -> bool {
     raw::headers(message.properties()).is_some_and(|raw| memchr::memmem::find(raw, b"CC").is_some())
 }

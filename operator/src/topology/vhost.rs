@@ -25,8 +25,8 @@ pub struct VhostDefinition {
     pub default_queue_type: Option<String>,
 }
 
-/// A virtual host as the management API lists it. Metadata is read as it comes: a virtual host of an old version may have
-/// none, and that must not spoil the list.
+/// A virtual host as the management API lists it. Metadata is read as it comes: a virtual host of an old version may
+/// have none, and that must not spoil the list.
 #[derive(Deserialize)]
 pub struct Row {
     name: String,
