@@ -50,7 +50,7 @@ pub struct RouteCache {
     size: usize,
 }
 
-/// Routes that one connection keeps before it starts anew: keys may be as many as messages.
+/// Routes that one connection keeps before it starts over: keys may be as many as messages.
 const CACHE_LIMIT: usize = 16 * 1024;
 
 impl RouteCache {
