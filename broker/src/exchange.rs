@@ -49,7 +49,7 @@ pub fn type_of(name: &[u8]) -> Option<&'static Type> {
     TYPES.iter().copied().find(|kind| kind.name.as_bytes() == name)
 }
 
-/// The argument that names where messages go that lead nowhere.
+/// The argument that names the exchange of messages that lead nowhere.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// A declaration of an exchange.
@@ -70,7 +70,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Where messages go that lead nowhere: the `alternate-exchange` argument.
+    /// The exchange of messages that lead nowhere: the `alternate-exchange` argument.
     pub fn alternate(&self) -> Option<ShortString> {
         self.arguments
             .get(ALTERNATE_EXCHANGE)?
@@ -83,7 +83,7 @@ impl Definition {
 pub struct Exchange {
     /// Its declaration.
     pub definition: Definition,
-    /// Where messages go that lead nowhere.
+    /// The exchange of messages that lead nowhere.
     pub alternate: Option<ShortString>,
     router: Box<dyn Router>,
     bindings: HashSet<Binding>,

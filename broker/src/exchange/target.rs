@@ -6,7 +6,7 @@ use crate::queue::Queue;
 use leveret_amqp::ShortString;
 use std::sync::Arc;
 
-/// Where a binding leads.
+/// The destination of a binding.
 #[derive(Clone)]
 pub enum Target {
     /// A queue.

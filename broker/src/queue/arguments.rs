@@ -91,7 +91,7 @@ enum Meaning {
 }
 
 /// A typed value: where it is kept, how it is read, and which counts when a policy has it too.
-struct Kept<T> {
+struct Typed<T> {
     at: fn(&mut Values) -> &mut Option<T>,
     read: fn(&FieldValue) -> Result<T, Reason>,
     /// From the argument and the policy.
@@ -103,7 +103,7 @@ trait Place: Sync {
     fn merge(&self, policy: Values, into: &mut Values);
 }
 
-impl<T> Place for Kept<T> {
+impl<T> Place for Typed<T> {
     fn read(&self, value: &FieldValue, into: &mut Values) -> Result<(), Reason> {
         *(self.at)(into) = Some((self.read)(value)?);
         Ok(())
@@ -118,6 +118,18 @@ impl<T> Place for Kept<T> {
     }
 }
 
+static QUEUE_TYPE: Typed<QueueType> = Typed {
+    at: |values| &mut values.queue_type,
+    read: queue_type,
+    merge: argument,
+};
+
+static MAX_LENGTH: Typed<u64> = Typed {
+    at: |values| &mut values.max_length,
+    read: count,
+    merge: Ord::min,
+};
+
 const CLASSIC: &[QueueType] = &[QueueType::Classic];
 const QUORUM: &[QueueType] = &[QueueType::Quorum];
 const STREAM: &[QueueType] = &[QueueType::Stream];
@@ -127,15 +139,15 @@ const ALL: &[QueueType] = &[QueueType::Classic, QueueType::Quorum, QueueType::St
 /// All arguments, in the order in which RabbitMQ checks them: the queue type first, since the others depend on it.
 #[rustfmt::skip]
 static TABLE: &[Argument] = {
-    use Meaning::{Checked, Kept as Obeyed, NotSupported};
+    use Meaning::{Checked, Kept, NotSupported};
     &[
-        row("x-queue-type", None, ALL, Obeyed(&Kept { at: |values| &mut values.queue_type, read: queue_type, merge: argument })),
+        row("x-queue-type", None, ALL, Kept(&QUEUE_TYPE)),
         row("x-expires", Some("expires"), QUEUES, NotSupported),
         row("x-message-ttl", Some("message-ttl"), QUEUES, NotSupported),
         row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, NotSupported),
         row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, NotSupported),
         row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
-        row("x-max-length", Some("max-length"), QUEUES, Obeyed(&Kept { at: |values| &mut values.max_length, read: count, merge: Ord::min })),
+        row("x-max-length", Some("max-length"), QUEUES, Kept(&MAX_LENGTH)),
         row("x-max-length-bytes", Some("max-length-bytes"), ALL, NotSupported),
         row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, NotSupported),
         row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, NotSupported),

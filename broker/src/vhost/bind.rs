@@ -92,7 +92,7 @@ impl Vhost {
         self.check_exchange(actor, Right::Read, &binding.source)
     }
 
-    /// Where a binding leads, and whether both of its ends survive a restart.
+    /// The destination of a binding; true if both of its ends survive a restart.
     fn ends(&self, topology: &Topology, binding: &Binding) -> Result<(Target, bool)> {
         let source = topology.exchanges.get(&binding.source);
         let source = source.ok_or_else(|| self.no_exchange(&binding.source))?;

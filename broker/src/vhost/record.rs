@@ -38,8 +38,12 @@ pub struct Exchange {
     pub name: ShortString,
     /// Its type.
     pub kind: &'static Type,
-    /// Durable, auto-delete, internal.
-    pub flags: (bool, bool, bool),
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes when its last binding goes.
+    pub auto_delete: bool,
+    /// Clients can't publish to it.
+    pub internal: bool,
     /// Arguments as declared.
     pub arguments: FieldTable,
 }
@@ -127,11 +131,12 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
         EXCHANGE => {
             let (&flags, mut rest) = value.split_first()?;
             let kind = exchange::type_of(take(&mut rest)?)?;
-            let flags = (flags & DURABLE != 0, flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
             let exchange = Exchange {
                 name: short(&mut key)?,
                 kind,
-                flags,
+                durable: flags & DURABLE != 0,
+                auto_delete: flags & AUTO_DELETE != 0,
+                internal: flags & INTERNAL != 0,
                 arguments: FieldTable::parse(rest).ok()?,
             };
             Some(Record::Exchange(vhost, exchange))
@@ -230,7 +235,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(key in proptest::collection::vec(any::<u8>(), 0..40), value in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_bytes_never_panic(
+            key in proptest::collection::vec(any::<u8>(), 0..40),
+            value in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
             let _ = decode(&key, &value);
         }
     }

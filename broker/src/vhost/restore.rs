@@ -29,9 +29,13 @@ impl Vhost {
         for (key, value) in table {
             match record::decode(key, value) {
                 Some(Record::Exchange(vhost, exchange)) if vhost == self.name => {
-                    let (durable, auto_delete, internal) = exchange.flags;
                     let record::Exchange {
-                        name, kind, arguments, ..
+                        name,
+                        kind,
+                        durable,
+                        auto_delete,
+                        internal,
+                        arguments,
                     } = exchange;
                     let definition = Definition {
                         name: name.clone(),

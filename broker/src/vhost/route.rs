@@ -27,7 +27,7 @@ pub struct Route {
     pub durable: bool,
 }
 
-/// Why a message can't be routed at all.
+/// The reason why a message can't be routed at all.
 #[derive(Debug)]
 pub enum NoExchange {
     /// There is no such exchange (404).
