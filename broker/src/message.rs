@@ -4,6 +4,9 @@
 //! one, or the payload of a record. Goes out: the parts, for routing and delivery, and a payload for the log. Does not
 //! know about queues, exchanges, connections or frames.
 
+/// The history of a message that died in a queue.
+pub mod death;
+
 use bytes::Bytes;
 use leveret_amqp::properties::raw;
 
@@ -36,6 +39,36 @@ pub struct Message {
     buffer: Bytes,
     layout: Layout,
     persistent: bool,
+    marks: Marks,
+}
+
+/// What the broker knows of a message beside what its publisher sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    /// The broker wrote the history of its deaths.
+    history: bool,
+    /// It goes by its routing key alone, not by CC: a dead-letter routing key has taken their place.
+    one_key: bool,
+}
+
+impl Marks {
+    /// The bits in a record's length of properties that stand for the marks. Persisted. No properties are that long.
+    const HISTORY: u32 = 1 << 31;
+    const ONE_KEY: u32 = 1 << 30;
+
+    fn bits(self) -> u32 {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        bit(self.history, Self::HISTORY) | bit(self.one_key, Self::ONE_KEY)
+    }
+
+    /// The marks, and the number without their bits.
+    fn split(bits: u32) -> (Self, u32) {
+        let marks = Self {
+            history: bits & Self::HISTORY != 0,
+            one_key: bits & Self::ONE_KEY != 0,
+        };
+        (marks, bits & !(Self::HISTORY | Self::ONE_KEY))
+    }
 }
 
 impl Message {
@@ -48,6 +81,7 @@ impl Message {
             buffer,
             layout,
             persistent,
+            marks: Marks::default(),
         }
     }
 
@@ -98,7 +132,10 @@ impl Message {
 
     /// The same message with other properties.
     pub fn with_properties(&self, properties: &[u8]) -> Self {
-        Self::new(self.exchange(), self.routing_key(), properties, self.body())
+        Self {
+            marks: self.marks,
+            ..Self::new(self.exchange(), self.routing_key(), properties, self.body())
+        }
     }
 
     /// The same message in a separate buffer, without the bytes that were read along with it.
@@ -110,9 +147,9 @@ impl Message {
     }
 
     /// The payload of a store record, in parts: exchange and routing key as short strings, length of the properties
-    /// (u32, big endian; written to `length`), properties, body.
+    /// (u32, big endian, with the marks in its two highest bits; written to `length`), properties, body.
     pub fn record<'a>(&'a self, length: &'a mut [u8; 4]) -> [&'a [u8]; 4] {
-        *length = self.layout.properties.len.to_be_bytes();
+        *length = (self.layout.properties.len | self.marks.bits()).to_be_bytes();
         let routing = self.layout.routing as usize;
         let routing_len = 2 + self.exchange().len() + self.routing_key().len();
         let routing = self.buffer.get(routing..routing + routing_len).unwrap_or(&[0, 0]);
@@ -125,7 +162,7 @@ impl Message {
         let key_len = usize::from(*payload.get(1 + exchange_len)?);
         let length_at = 2 + exchange_len + key_len;
         let length: [u8; 4] = payload.get(length_at..length_at + 4)?.try_into().ok()?;
-        let properties_len = u32::from_be_bytes(length);
+        let (marks, properties_len) = Marks::split(u32::from_be_bytes(length));
         let properties_at = u32::try_from(length_at + 4).ok()?;
         let body_at = properties_at.checked_add(properties_len)?;
         let body_len = u32::try_from(payload.len()).ok()?.checked_sub(body_at)?;
@@ -140,7 +177,10 @@ impl Message {
                 len: body_len,
             },
         };
-        Some(Self::from_slices(payload, layout))
+        Some(Self {
+            marks,
+            ..Self::from_slices(payload, layout)
+        })
     }
 }
 
