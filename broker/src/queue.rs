@@ -34,11 +34,17 @@ pub mod subscriber;
 /// Waiting messages behind the front, as pointers into the log.
 pub mod tail;
 
+/// Deadlines of waiting messages.
+pub mod deadlines;
+
 /// One message in one queue.
 pub mod entry;
 
 /// Arguments of a queue, in a table.
 pub mod arguments;
+
+/// The queue's number for a message.
+pub mod stamp;
 
 pub use state::{Definition, Deleted, Outcome, Queue, Refused};
 

@@ -5,7 +5,9 @@
 //! turn comes.
 //! Does not know about consumers or channels.
 
+use super::deadlines::Deadlines;
 use super::entry::Entry;
+use super::stamp::{self, Millis};
 use super::tail::{Cold, Reader, Tail};
 use crate::message::Message;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page};
@@ -25,6 +27,8 @@ const REFILL_BYTES: u64 = 128 * 1024;
 pub struct Ready {
     head: VecDeque<Entry>,
     tail: Tail,
+    /// Deadlines of the head's messages, if one ever had any.
+    deadlines: Option<Box<Deadlines>>,
     resident: u64,
     body_bytes: u64,
     durable: usize,
@@ -74,6 +78,7 @@ impl Ready {
         self.count(&entry);
         if self.tail.is_empty() && self.resident < reader.budget {
             self.resident += entry.resident();
+            self.note(&entry);
             self.head.push_back(entry);
         } else {
             let cold = Cold::from(entry);
@@ -87,6 +92,7 @@ impl Ready {
         self.count(&entry);
         if self.tail.first().is_none_or(|first| entry.id < first) {
             self.resident += entry.resident();
+            self.note(&entry);
             let at = self.head.partition_point(|other| other.id < entry.id);
             self.head.insert(at, entry);
         } else {
@@ -107,6 +113,9 @@ impl Ready {
             if self.head.is_empty() && self.head.capacity() > KEPT {
                 self.head = VecDeque::new();
             }
+            if let Some(deadlines) = &mut self.deadlines {
+                deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
+            }
             self.resident = self.resident.saturating_sub(entry.resident());
             self.uncount(entry.body_len, entry.durable);
             if entry.message.is_none() {
@@ -122,24 +131,82 @@ impl Ready {
         }
     }
 
-    /// Removes the first messages, without reading those that only the log has; returns what the log holds of them.
-    pub fn drop_first(&mut self, count: usize, reader: Reader<'_>) -> Vec<(MessageId, Location)> {
-        let mut logged = Vec::new();
+    /// Takes out the first messages. Those that were not in memory come without the message.
+    pub fn take_first(&mut self, count: usize, reader: Reader<'_>) -> Vec<Entry> {
         let from_head = count.min(self.head.len());
-        for _ in 0..from_head {
-            let Some(entry) = self.head.pop_front() else { break };
+        let mut first: Vec<Entry> = self.head.drain(..from_head).collect();
+        if count > from_head {
+            let cold = self.tail.take(count - from_head, u64::MAX, reader);
+            first.extend(cold.into_iter().map(Entry::from));
+        }
+        self.left(&first);
+        first
+    }
+
+    /// Counts out messages that have been taken from their places.
+    fn left(&mut self, entries: &[Entry]) {
+        for entry in entries {
             self.resident = self.resident.saturating_sub(entry.resident());
             self.uncount(entry.body_len, entry.durable);
-            logged.extend(entry.durable.then_some((entry.id, entry.location)));
         }
-        if count > from_head {
-            for cold in self.tail.take(count - from_head, u64::MAX, reader) {
-                self.resident = self.resident.saturating_sub(cold.resident());
-                self.uncount(cold.body_len, cold.durable());
-                logged.extend(cold.durable().then_some((cold.id, cold.location)));
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
+        }
+    }
+
+    /// No message's time is over before.
+    pub fn earliest(&self) -> Option<Millis> {
+        let head = self.deadlines.as_ref().and_then(|deadlines| deadlines.earliest());
+        stamp::earlier(head, self.tail.earliest())
+    }
+
+    /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call. Those
+    /// that were not in memory come without the message.
+    pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Entry> {
+        let mut expired = self.expire_head(now);
+        if expired.len() < most {
+            let cold = self.tail.expire(now, most - expired.len(), reader);
+            expired.extend(cold.into_iter().map(Entry::from));
+        }
+        self.left(&expired);
+        expired
+    }
+
+    fn expire_head(&mut self, now: Millis) -> Vec<Entry> {
+        let Some(deadlines) = &mut self.deadlines else {
+            return Vec::new();
+        };
+        let mut due = deadlines.due(now);
+        due.sort_unstable();
+        let mut expired = Vec::new();
+        let mut rest = due.iter().peekable();
+        // Mostly they are the first ones, in order.
+        while let Some(id) = rest.peek() {
+            match self.head.pop_front_if(|first| first.id <= **id) {
+                Some(first) if first.id == **id => expired.push(first),
+                Some(first) => {
+                    self.head.push_front(first);
+                    break;
+                }
+                None => {}
             }
+            rest.next();
         }
-        logged
+        if rest.peek().is_some() {
+            let (gone, kept) = std::mem::take(&mut self.head)
+                .into_iter()
+                .partition(|entry| due.binary_search(&entry.id).is_ok());
+            self.head = kept;
+            expired.extend::<VecDeque<Entry>>(gone);
+        }
+        expired
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        if let Some(deadline) = stamp::deadline(entry.stamp) {
+            let deadlines = self.deadlines.get_or_insert_default();
+            deadlines.note(deadline, entry.id);
+        }
     }
 
     /// Removes everything.
@@ -197,7 +264,10 @@ impl Ready {
         let run = self.tail.take(REFILL_RUN, REFILL_BYTES, reader);
         let in_memory: u64 = run.iter().map(Cold::resident).sum();
         self.resident = self.resident.saturating_sub(in_memory);
-        self.head.extend(run.into_iter().map(Entry::from));
+        for entry in run.into_iter().map(Entry::from) {
+            self.note(&entry);
+            self.head.push_back(entry);
+        }
         let missing = |entry: &&Entry| entry.durable && entry.message.is_none();
         let locations: Vec<Location> = self.head.iter().filter(missing).map(|entry| entry.location).collect();
         let mut payloads = reader.log.read_run(&locations).into_iter();

@@ -5,6 +5,7 @@
 //! not know about consumers, or what a message says.
 
 use super::entry::{Entry, NOWHERE};
+use super::stamp::{self, Millis};
 use crate::message::Message;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page, QueueId, StoredMessage};
 use std::collections::VecDeque;
@@ -36,7 +37,15 @@ pub struct Cold {
 /// A stretch of messages.
 enum Chunk {
     Packed(Page),
-    Loose(VecDeque<Cold>),
+    Loose(Loose),
+}
+
+/// A stretch in memory.
+#[derive(Default)]
+struct Loose {
+    cold: VecDeque<Cold>,
+    /// No message's time is over before, in milliseconds since 1970; `None` if no message expires.
+    earliest: Option<Millis>,
 }
 
 /// Access to the log for one queue: pages are unpacked from there.
@@ -88,10 +97,10 @@ impl Tail {
     pub fn push(&mut self, cold: Cold) {
         self.len += 1;
         match self.chunks.back_mut() {
-            Some(Chunk::Loose(chunk)) if chunk.len() < PAGE => chunk.push_back(cold),
+            Some(Chunk::Loose(chunk)) if chunk.cold.len() < PAGE => chunk.push_back(cold),
             _ => {
                 self.pack_behind();
-                self.chunks.push_back(Chunk::Loose(VecDeque::from([cold])));
+                self.chunks.push_back(Chunk::Loose(Loose::of(cold)));
             }
         }
     }
@@ -114,9 +123,7 @@ impl Tail {
             return self.push(cold);
         };
         self.len += 1;
-        let chunk = chunk.open(reader, self.delivered);
-        let at = chunk.partition_point(|other| other.id < cold.id);
-        chunk.insert(at, cold);
+        chunk.open(reader, self.delivered).insert(cold);
     }
 
     /// Takes messages from the front: up to `most`, and up to `bytes` of bodies, but at least one.
@@ -124,7 +131,7 @@ impl Tail {
         let mut run = Vec::new();
         let mut taken = 0;
         while let Some(chunk) = self.chunks.front_mut() {
-            let chunk = chunk.open(reader, self.delivered);
+            let chunk = &mut chunk.open(reader, self.delivered).cold;
             while let Some(cold) = chunk.front() {
                 taken += u64::from(cold.body_len);
                 if !run.is_empty() && (run.len() >= most || taken > bytes) {
@@ -160,9 +167,36 @@ impl Tail {
             .get_mut(at)
             .filter(|chunk| chunk.first().is_some_and(|first| first <= id))?;
         self.looked_into = Some(id);
-        let chunk = chunk.open(reader, self.delivered);
+        let chunk = &mut chunk.open(reader, self.delivered).cold;
         let at = chunk.binary_search_by_key(&id, |cold| cold.id).ok()?;
         chunk.get_mut(at)
+    }
+
+    /// No message's time is over before.
+    pub fn earliest(&self) -> Option<Millis> {
+        self.chunks.iter().map(Chunk::earliest).fold(None, stamp::earlier)
+    }
+
+    /// Takes out messages whose time is over, wherever they are: `most` or a few more, the rest at the next call.
+    pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Cold> {
+        let mut expired = Vec::new();
+        let delivered = self.delivered;
+        for chunk in &mut self.chunks {
+            if chunk.earliest().is_none_or(|earliest| earliest > now) {
+                continue;
+            }
+            let packed = matches!(chunk, Chunk::Packed(_));
+            chunk.open(reader, delivered).expire(now, &mut expired);
+            if packed {
+                chunk.pack();
+            }
+            if expired.len() >= most {
+                break;
+            }
+        }
+        self.chunks.retain(|chunk| chunk.first().is_some());
+        self.len -= expired.len();
+        expired
     }
 
     /// Removes everything: pages as they are, and the rest that the log has.
@@ -173,6 +207,7 @@ impl Tail {
                 Chunk::Packed(page) => pages.push(page),
                 Chunk::Loose(chunk) => loose.extend(
                     chunk
+                        .cold
                         .iter()
                         .filter(|cold| cold.durable())
                         .map(|cold| (cold.id, cold.location)),
@@ -192,7 +227,7 @@ impl Tail {
             match chunk {
                 Chunk::Packed(page) => backlog.pages.push(page.clone()),
                 Chunk::Loose(chunk) => {
-                    let durable = chunk.iter().filter(|cold| cold.durable());
+                    let durable = chunk.cold.iter().filter(|cold| cold.durable());
                     backlog.loose.extend(durable.map(Cold::stored));
                 }
             }
@@ -225,8 +260,8 @@ impl Tail {
     fn push_restored(&mut self, cold: Cold) {
         self.len += 1;
         match self.chunks.back_mut() {
-            Some(Chunk::Loose(chunk)) if chunk.len() < PAGE => chunk.push_back(cold),
-            _ => self.chunks.push_back(Chunk::Loose(VecDeque::from([cold]))),
+            Some(Chunk::Loose(chunk)) if chunk.cold.len() < PAGE => chunk.push_back(cold),
+            _ => self.chunks.push_back(Chunk::Loose(Loose::of(cold))),
         }
     }
 }
@@ -235,36 +270,88 @@ impl Chunk {
     fn first(&self) -> Option<MessageId> {
         match self {
             Chunk::Packed(page) => Some(page.first()),
-            Chunk::Loose(chunk) => chunk.front().map(|cold| cold.id),
+            Chunk::Loose(chunk) => chunk.cold.front().map(|cold| cold.id),
         }
     }
 
     fn last(&self) -> Option<MessageId> {
         match self {
             Chunk::Packed(page) => Some(page.last()),
-            Chunk::Loose(chunk) => chunk.back().map(|cold| cold.id),
+            Chunk::Loose(chunk) => chunk.cold.back().map(|cold| cold.id),
         }
     }
 
     /// A page only if the log has all of it.
     fn pack(&mut self) {
-        let Chunk::Loose(chunk) = self else { return };
-        if chunk.len() >= PAGE / 2 && chunk.iter().all(Cold::durable) {
-            let stored: Vec<StoredMessage> = chunk.iter().map(Cold::stored).collect();
+        let Chunk::Loose(Loose { cold, .. }) = self else { return };
+        if cold.len() >= PAGE / 2 && cold.iter().all(Cold::durable) {
+            let stored: Vec<StoredMessage> = cold.iter().map(Cold::stored).collect();
             if let Some(page) = Page::pack(&stored) {
                 *self = Chunk::Packed(page);
             }
         }
     }
 
-    fn open(&mut self, reader: Reader<'_>, delivered: MessageId) -> &mut VecDeque<Cold> {
+    fn open(&mut self, reader: Reader<'_>, delivered: MessageId) -> &mut Loose {
         loop {
             match self {
                 Chunk::Loose(chunk) => return chunk,
                 Chunk::Packed(page) => {
                     let messages = reader.log.unpack(reader.queue, page);
-                    *self = Chunk::Loose(messages.iter().map(|message| Cold::of(message, delivered)).collect());
+                    *self = Chunk::Loose(Loose {
+                        cold: messages.iter().map(|message| Cold::of(message, delivered)).collect(),
+                        earliest: page_earliest(page),
+                    });
                 }
+            }
+        }
+    }
+
+    /// No message's time is over before.
+    fn earliest(&self) -> Option<Millis> {
+        match self {
+            Chunk::Packed(page) => page_earliest(page),
+            Chunk::Loose(chunk) => chunk.earliest,
+        }
+    }
+}
+
+/// The page need not be unpacked for it.
+fn page_earliest(page: &Page) -> Option<Millis> {
+    page.stamps().and_then(|stamps| stamp::deadline(*stamps.start()))
+}
+
+impl Loose {
+    fn of(cold: Cold) -> Loose {
+        let mut chunk = Loose::default();
+        chunk.push_back(cold);
+        chunk
+    }
+
+    fn push_back(&mut self, cold: Cold) {
+        self.note(&cold);
+        self.cold.push_back(cold);
+    }
+
+    /// Adds a message where its id belongs.
+    fn insert(&mut self, cold: Cold) {
+        self.note(&cold);
+        let at = self.cold.partition_point(|other| other.id < cold.id);
+        self.cold.insert(at, cold);
+    }
+
+    fn note(&mut self, cold: &Cold) {
+        self.earliest = stamp::earlier(self.earliest, stamp::deadline(cold.stamp));
+    }
+
+    /// Moves the messages to `expired` whose time is over.
+    fn expire(&mut self, now: Millis, expired: &mut Vec<Cold>) {
+        self.earliest = None;
+        for cold in std::mem::take(&mut self.cold) {
+            if stamp::deadline(cold.stamp).is_some_and(|deadline| deadline <= now) {
+                expired.push(cold);
+            } else {
+                self.push_back(cold);
             }
         }
     }

@@ -18,6 +18,8 @@ enum Step {
     Insert(u64),
     /// From the front.
     Take(usize),
+    /// The time of those up to here is over.
+    Expire(u64),
     /// A record is moved.
     Relocate(u64, u32),
     /// As a checkpoint does.
@@ -34,11 +36,15 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..400u64).prop_map(Step::Insert),
         2 => (1..25usize).prop_map(Step::Take),
         1 => (0..400u64, 2..9u32).prop_map(|(id, segment)| Step::Relocate(id, segment)),
+        2 => (0..400u64).prop_map(Step::Expire),
         1 => Just(Step::Capture),
         1 => Just(Step::Restart),
         1 => Just(Step::Clear),
     ]
 }
+
+/// The deadline of a message is its id after this time.
+const EPOCH: u64 = 1_795_000_000_000;
 
 fn cold(id: u64, durable: bool) -> Cold {
     let message = Message::new(b"", b"q", &[0, 0], &[7; 10]);
@@ -49,11 +55,7 @@ fn cold(id: u64, durable: bool) -> Cold {
     };
     let mut entry = Entry::new(id, if durable { location } else { NOWHERE }, message);
     entry.delivery_count = (id % 3) as u32;
-    entry.stamp = if id.is_multiple_of(4) {
-        0
-    } else {
-        1_795_000_000_000 + id
-    };
+    entry.stamp = if id.is_multiple_of(4) { 0 } else { EPOCH + id };
     Cold::from(entry)
 }
 
@@ -106,6 +108,20 @@ proptest! {
                     prop_assert_eq!(run.iter().map(known).collect::<Vec<_>>(), expected);
                     model.retain(|id, _| run.iter().all(|cold| cold.id != *id));
                 }
+                Step::Expire(last) => {
+                    let over = |known: &Known| known.1.stamp != 0 && known.1.stamp <= EPOCH + last;
+                    let mut expired = BTreeMap::new();
+                    loop {
+                        let some = tail.expire(EPOCH + last, 3, reader);
+                        if some.is_empty() {
+                            break;
+                        }
+                        expired.extend(some.iter().map(known));
+                    }
+                    let expected: BTreeMap<_, _> = model.extract_if(.., |_, known| over(known)).collect();
+                    prop_assert_eq!(expired, expected);
+                    prop_assert!(tail.earliest().is_none_or(|earliest| earliest > EPOCH + last));
+                }
                 Step::Relocate(id, segment) => {
                     let found = tail.find(id, reader);
                     prop_assert_eq!(found.is_some(), model.contains_key(&id));
@@ -131,6 +147,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(tail.len(), model.len());
+            let earliest = model.values().map(|known| known.1.stamp).filter(|stamp| *stamp != 0).min();
+            prop_assert!(tail.earliest().unwrap_or(u64::MAX) <= earliest.unwrap_or(u64::MAX));
             prop_assert_eq!(tail.first(), model.keys().next().copied());
             prop_assert_eq!(tail.last(), model.keys().next_back().copied());
         }
