@@ -12,6 +12,7 @@ use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
 use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
+use leveret_broker::queue::dead::Upkeep;
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::{Definition, Queue};
 use leveret_store::fs::RealFs;
@@ -53,7 +54,7 @@ fn dispatch(criterion: &mut Criterion) {
         arguments: Arguments::default(),
     };
     let memory = Arc::new(Memory::new(u64::MAX));
-    let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory));
+    let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory, Upkeep::default()));
     let outbox = Arc::new(Outbox::default());
     let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 131_072));
     let source = deliveries.add_source();

@@ -43,6 +43,18 @@ pub enum Error {
         /// The reason, and the values allowed.
         reason: String,
     },
+    /// An argument of a queue whose value has a type that it can't have.
+    #[error("invalid type '{found}' for arg '{arg}' in queue '{name}' in vhost '{vhost}'")]
+    ArgumentType {
+        /// The argument.
+        arg: &'static str,
+        /// The queue.
+        name: String,
+        /// The vhost.
+        vhost: String,
+        /// RabbitMQ's name of the type.
+        found: &'static str,
+    },
     /// An argument that queues of other types have.
     #[error("invalid arg '{arg}' for queue '{name}' in vhost '{vhost}' of queue type {queue_type}")]
     ArgumentOfOtherTypes {
@@ -170,6 +182,7 @@ impl Error {
             Self::Inequivalent(_)
             | Self::InvalidArgument { .. }
             | Self::ArgumentOfOtherTypes { .. }
+            | Self::ArgumentType { .. }
             | Self::InUse { .. }
             | Self::NotEmpty { .. }
             | Self::Precondition(_)

@@ -59,6 +59,9 @@ pub mod config;
 /// The table of what is spoken.
 pub mod protocol;
 
+/// Calls at a time.
+pub mod clock;
+
 /// Memory limits.
 pub mod limits;
 

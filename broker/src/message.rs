@@ -109,6 +109,17 @@ impl Message {
         part(&self.buffer, self.layout.properties)
     }
 
+    /// Milliseconds that it may wait in a queue, if its publisher limits that.
+    pub fn expiration(&self) -> Option<u64> {
+        let digits = raw::expiration(self.properties())?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
+
+    /// True if it goes by its routing key alone, whatever its headers say.
+    pub fn goes_by_key_alone(&self) -> bool {
+        self.marks.one_key
+    }
+
     /// The body.
     pub fn body(&self) -> &[u8] {
         part(&self.buffer, self.layout.body)

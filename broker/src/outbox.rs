@@ -8,6 +8,7 @@
 /// Records on their way to the log.
 pub mod records;
 
+use crate::clock::{self, Millis};
 use leveret_store::{Batch, Error, Handle, Lsn, Urgency};
 use parking_lot::Mutex;
 use records::Records;
@@ -47,9 +48,18 @@ pub struct Work {
     pub wakes: Wakes,
     /// Acknowledgements, requeues, delivery marks: records that no client waits for.
     records: Records,
+    /// Things to do once the batch is through, after its records.
+    leftovers: Vec<Box<dyn Leftover>>,
     /// Time for which the publisher of the batch should not be read.
     pub pause: Duration,
     now: Option<Instant>,
+    millis: Option<Millis>,
+}
+
+/// Something that cannot be done under the lock where it comes up, and is done at the end of the batch.
+pub trait Leftover: Send {
+    /// Does it. It may leave more.
+    fn finish(self: Box<Self>, work: &mut Work);
 }
 
 /// Bytes of records that are collected before they are passed to the log within a batch.
@@ -59,6 +69,16 @@ impl Work {
     /// The batch's begin: the clock is read once for everything that it touches.
     pub fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
+    }
+
+    /// The same on the wall clock.
+    pub fn millis(&mut self) -> Millis {
+        *self.millis.get_or_insert_with(clock::now)
+    }
+
+    /// Leaves something for the end of the batch.
+    pub fn leave(&mut self, leftover: Box<dyn Leftover>) {
+        self.leftovers.push(leftover);
     }
 
     /// The records to add to. To be called before the lock of the queue is let go that they are about.
@@ -98,11 +118,18 @@ impl Work {
     /// The log has failed: the records are lost, as everything that it did not sync; connections are woken all the
     /// same.
     pub fn finish(&mut self, log: &Handle) -> Result<(), Error> {
-        let appended = self.records.append(log, Urgency::Soon);
+        let mut appended = self.records.append(log, Urgency::Soon);
+        while appended.is_ok() && !self.leftovers.is_empty() {
+            for leftover in std::mem::take(&mut self.leftovers) {
+                leftover.finish(self);
+            }
+            appended = self.records.append(log, Urgency::Soon);
+        }
         if appended.is_err() {
             self.records = Records::default();
+            self.leftovers.clear();
         }
-        self.now = None;
+        (self.now, self.millis) = (None, None);
         self.wakes.flush();
         appended.map(|_| ())
     }
@@ -111,7 +138,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         debug_assert!(
-            self.records.len_bytes() == 0 || std::thread::panicking(),
+            (self.records.len_bytes() == 0 && self.leftovers.is_empty()) || std::thread::panicking(),
             "a batch was not finished"
         );
     }

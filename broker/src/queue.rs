@@ -10,6 +10,12 @@ pub mod dispatch;
 /// Its limit.
 pub mod limit;
 
+/// Messages that come to several queues.
+pub mod arrival;
+
+/// Messages that leave without acknowledgement.
+pub mod dead;
+
 /// One queue behind its lock.
 pub mod state;
 

@@ -4,6 +4,7 @@
 //! fails for them hasn't touched the data; clients are accepted last, when everything is recovered.
 
 use crate::admin::{Admin, Gate};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
 use crate::limits::{self, Alarms, Memory, disk, disk::Disk};
@@ -189,7 +190,8 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let queue_ids = Arc::new(QueueIds::recovered(
         recovered.table.get(ids::KEY).map(|value| value.as_ref()),
     ));
-    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, queue_ids);
+    let clock = Clock::start().context("cannot start the clock's thread")?;
+    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, queue_ids, Some(Arc::new(clock)));
     let table = recovered
         .table
         .iter()
@@ -211,7 +213,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         }
     }
     work.finish(&store.handle())?;
-    node.add_vhost(Arc::new(vhost));
+    node.add_vhost(vhost);
     let node = Arc::new(node);
     store.start_reclaim(node.clone());
     Ok((store, node))

@@ -20,6 +20,9 @@ pub mod delete;
 /// Events.
 pub mod tell;
 
+/// Dead letters, moved on.
+pub mod dead_letter;
+
 /// From a message to its queues.
 pub mod route;
 

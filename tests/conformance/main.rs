@@ -43,6 +43,12 @@ mod queue_arguments;
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 
+/// Time to live of messages.
+mod expiry;
+
+/// Dead letters, and the history that they carry.
+mod dead_letter;
+
 /// Bindings from exchange to queue.
 mod queue_binding;
 

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::message::Message;
+use crate::queue::arguments::LONGEST;
 use crate::vhost::route::has_extra_keys;
 use leveret_amqp::BasicProperties;
 use leveret_amqp::properties::raw;
@@ -31,18 +32,22 @@ pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
     Ok(None)
 }
 
-/// RabbitMQ refuses an expiration that isn't a number of milliseconds in decimal. Messages don't expire in this
-/// version, so a right one is refused too, rather than kept for ever in silence.
+/// An expiration is a number of milliseconds in decimal, ten years at most. What is wrong with another one is said in
+/// RabbitMQ's words.
 fn check_expiration(expiration: &[u8]) -> Result<()> {
     let text = String::from_utf8_lossy(expiration);
-    if text.parse::<u32>().is_err() {
-        return Err(Error::Precondition(
-            format!("invalid expiration '{text}': not a number of milliseconds").into(),
-        ));
-    }
-    let why = "message expiration is not supported by this version of the broker; publish without it";
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
+    let rest = digits.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    let number = text.strip_suffix(rest).map_or(Ok(0), str::parse::<i64>);
+    let wrong = match number {
+        _ if rest.len() == digits.len() => "no_integer".to_owned(),
+        _ if !rest.is_empty() => format!("{{leftover_string,{rest:?}}}"),
+        Ok(negative @ ..0) => format!("{{value_negative,{negative}}}"),
+        Ok(millis) if millis.unsigned_abs() <= LONGEST => return Ok(()),
+        _ => format!("{{value_too_large,{}}}", text.trim_start_matches('+')),
+    };
     Err(Error::Precondition(
-        format!("invalid expiration '{text}': {why}").into(),
+        format!("invalid expiration '{text}': {wrong}").into(),
     ))
 }
 

@@ -4,10 +4,11 @@
 //! the log that each confirm waits for.
 //! Does not know about exchanges or frames.
 
+use crate::clock::{self, Millis};
 use crate::error::Result;
 use crate::message::Message;
 use crate::outbox::Work;
-use crate::queue::Queue;
+use crate::queue::arrival;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::vhost::route::Route;
 use leveret_store::{Appended, Batch, Destination, Handle, Lsn, Relative, Urgency};
@@ -44,15 +45,19 @@ struct Run {
     messages: Vec<Message>,
     /// Tag of the last one, if the channel is in confirm mode.
     confirm: Option<u64>,
+    /// The time, if a queue or a message limits how long messages wait.
+    now: Option<Millis>,
 }
 
 impl Stage {
     /// Adds a message that goes to the queues of `route`. `confirm`: its tag on the channel.
     pub fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
         self.messages += 1;
+        let timed = route.timed || message.expiration().is_some();
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel
             && Arc::ptr_eq(&run.route.queues, &route.queues)
+            && run.now.is_some() == timed
         {
             run.messages.push(message);
             run.confirm = confirm;
@@ -65,6 +70,7 @@ impl Stage {
             route,
             messages,
             confirm,
+            now: timed.then(clock::now),
         });
     }
 
@@ -118,7 +124,7 @@ impl Stage {
                 self.entries.push(Entry::new(id, location, message));
                 id += 1;
             }
-            enqueue(&run.route.queues, &mut self.entries, work);
+            arrival::enqueue(&run.route.queues, &mut self.entries, run.now, work);
             if let Some(tag) = run.confirm {
                 let channel = run.channel;
                 self.handed_on.push(HandedOn { channel, tag, lsn });
@@ -137,17 +143,13 @@ impl Stage {
         let mut id = first_id;
         for run in &self.runs {
             self.destinations.clear();
-            if run.route.durable {
-                self.destinations.extend(
-                    run.route
-                        .queues
-                        .iter()
-                        .filter(|queue| queue.logged())
-                        .map(|queue| Destination::unstamped(queue.id)),
-                );
-            }
             for message in &run.messages {
-                let logged = message.persistent() && !self.destinations.is_empty();
+                let logged = run.route.durable && message.persistent();
+                // The same for all of the run, unless each has its own time.
+                if logged && (self.destinations.is_empty() || run.now.is_some()) {
+                    self.destinations.clear();
+                    arrival::destinations(&run.route.queues, message, run.now, &mut self.destinations);
+                }
                 self.places.push(logged.then(|| {
                     let mut length = [0; 4];
                     self.records
@@ -157,19 +159,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// Adds a run of messages to each of its queues. Empties `entries`.
-fn enqueue(queues: &[Arc<Queue>], entries: &mut Vec<Entry>, work: &mut Work) {
-    if let Some((last, others)) = queues.split_last() {
-        for queue in others {
-            let mut copies = entries.iter().map(|entry| entry.copy_for(queue.logged())).collect();
-            queue.enqueue(&mut copies, work);
-        }
-        if !last.logged() {
-            entries.iter_mut().for_each(|entry| entry.durable = false);
-        }
-        last.enqueue(entries, work);
-    }
-    entries.clear();
 }

@@ -8,7 +8,7 @@
 //! A new argument is a field of `Values` and a row of `TABLE`, and then the code that obeys it.
 
 use crate::erlang;
-use leveret_amqp::{FieldTable, FieldValue};
+use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use tracing::warn;
 
 /// The arguments of one queue.
@@ -25,6 +25,12 @@ pub struct Arguments {
 pub struct Values {
     /// `x-queue-type`
     pub queue_type: Option<QueueType>,
+    /// `x-message-ttl`: milliseconds that a message may wait.
+    pub message_ttl: Option<u64>,
+    /// `x-dead-letter-exchange`: where messages go that leave without acknowledgement.
+    pub dead_letter_exchange: Option<ShortString>,
+    /// `x-dead-letter-routing-key`: the key that they go by, in place of their own.
+    pub dead_letter_routing_key: Option<ShortString>,
     /// `x-max-length`: waiting messages, at most.
     pub max_length: Option<u64>,
 }
@@ -55,6 +61,8 @@ pub struct Invalid {
 pub enum Reason {
     /// A value that isn't allowed, or an argument that isn't supported: a text for the client.
     Value(String),
+    /// A value of this type, where a name is wanted.
+    Type(&'static str),
     /// An argument of other queue types than this one.
     QueueType(QueueType),
 }
@@ -130,6 +138,27 @@ static MAX_LENGTH: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static MESSAGE_TTL: Typed<u64> = Typed {
+    at: |values| &mut values.message_ttl,
+    read: time_to_live,
+    merge: Ord::min,
+};
+
+static DEAD_LETTER_EXCHANGE: Typed<ShortString> = Typed {
+    at: |values| &mut values.dead_letter_exchange,
+    read: exchange,
+    merge: argument,
+};
+
+static DEAD_LETTER_ROUTING_KEY: Typed<ShortString> = Typed {
+    at: |values| &mut values.dead_letter_routing_key,
+    read: routing_key,
+    merge: argument,
+};
+
+/// Ten years in milliseconds, the longest time that RabbitMQ takes.
+pub const LONGEST: u64 = 315_360_000_000;
+
 const CLASSIC: &[QueueType] = &[QueueType::Classic];
 const QUORUM: &[QueueType] = &[QueueType::Quorum];
 const STREAM: &[QueueType] = &[QueueType::Stream];
@@ -143,9 +172,9 @@ static TABLE: &[Argument] = {
     &[
         row("x-queue-type", None, ALL, Kept(&QUEUE_TYPE)),
         row("x-expires", Some("expires"), QUEUES, NotSupported),
-        row("x-message-ttl", Some("message-ttl"), QUEUES, NotSupported),
-        row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, NotSupported),
-        row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, NotSupported),
+        row("x-message-ttl", Some("message-ttl"), QUEUES, Kept(&MESSAGE_TTL)),
+        row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, Kept(&DEAD_LETTER_EXCHANGE)),
+        row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, Kept(&DEAD_LETTER_ROUTING_KEY)),
         row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
         row("x-max-length", Some("max-length"), QUEUES, Kept(&MAX_LENGTH)),
         row("x-max-length-bytes", Some("max-length-bytes"), ALL, NotSupported),
@@ -203,6 +232,12 @@ impl Arguments {
             if let Some(value) = declared.get(row.name) {
                 row.read(row.name, value, &mut values)?;
             }
+        }
+        if values.dead_letter_routing_key.is_some() && values.dead_letter_exchange.is_none() {
+            return Err(Invalid {
+                argument: "x-dead-letter-routing-key",
+                reason: Reason::Value("routing_key_but_no_dlx_defined".into()),
+            });
         }
         Ok(Self { declared, values })
     }
@@ -356,6 +391,31 @@ fn count(value: &FieldValue) -> Result<u64, Reason> {
     u64::try_from(number).map_err(|_| Reason::Value(format!("{{value_negative,{number}}}")))
 }
 
+/// Milliseconds: ten years at most, as in RabbitMQ.
+fn time_to_live(value: &FieldValue) -> Result<u64, Reason> {
+    match count(value)? {
+        large if large > LONGEST => Err(Reason::Value(format!("{{value_too_large,{large}}}"))),
+        millis => Ok(millis),
+    }
+}
+
+/// The name of an exchange. RabbitMQ takes one that is too long for an exchange to have; then there is none.
+fn exchange(value: &FieldValue) -> Result<ShortString, Reason> {
+    match value {
+        FieldValue::LongString(bytes) => Ok(ShortString::try_from(bytes.clone()).unwrap_or_default()),
+        other => Err(Reason::Type(other.type_name())),
+    }
+}
+
+fn routing_key(value: &FieldValue) -> Result<ShortString, Reason> {
+    match value {
+        FieldValue::LongString(bytes) => {
+            ShortString::try_from(bytes.clone()).map_err(|_| Reason::Value("\"longer than 255 octets\"".into()))
+        }
+        other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
+    }
+}
+
 /// A long string. One that isn't UTF-8 is none that an argument knows.
 fn text(value: &FieldValue) -> Result<&str, Reason> {
     match value {
@@ -385,6 +445,7 @@ mod tests {
         assert_eq!(invalid.argument, name);
         match invalid.reason {
             Reason::Value(text) => text,
+            Reason::Type(found) => format!("invalid type '{found}'"),
             Reason::QueueType(queue_type) => format!("of queue type {}", queue_type.module()),
         }
     }
@@ -409,7 +470,7 @@ mod tests {
             "'reject-publish' is not supported; use 'drop-head'"
         );
         assert_eq!(refused("x-max-age", "1h"), "of queue type rabbit_classic_queue");
-        assert!(refused("x-message-ttl", 5).starts_with("not supported by this version"));
+        assert!(refused("x-max-priority", 5).starts_with("not supported by this version"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl Queue {
     /// Hands out what consumers can take, after one of them has room or credit again.
     pub fn dispatch(self: &Arc<Self>, work: &mut Work) {
         let mut state = self.change();
+        self.expire(&mut state, work);
         self.dispatch_locked(&mut state, work);
     }
 

@@ -5,11 +5,13 @@
 //! Does not know why the queue got longer.
 
 use super::state::{Queue, State};
+use crate::message::death::Reason;
 use crate::outbox::Work;
+use std::sync::Arc;
 
 impl Queue {
     /// Drops what is beyond `x-max-length`.
-    pub(super) fn keep_to_limit(&self, state: &mut State, work: &mut Work) {
+    pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
         let Some(limit) = self.definition.arguments.values.max_length else {
             return;
         };
@@ -17,11 +19,9 @@ impl Queue {
         if excess == 0 {
             return;
         }
-        let logged = state.ready.drop_first(excess as usize, self.reader());
+        let dropped = state.ready.take_first(excess as usize, self.reader());
         state.totals.dropped += excess;
-        if !logged.is_empty() {
-            work.records(&self.log).settle(self.id, &logged);
-        }
+        self.end(dropped, Reason::MaxLen, work);
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Pure. The log does not look into it; it knows the lowest and the highest number of a page.
 
-/// Time since 1970 in milliseconds.
-pub type Millis = u64;
+pub use crate::clock::Millis;
 
 /// The number of a message that does not expire.
 pub const NONE: u64 = 0;

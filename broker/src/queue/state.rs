@@ -6,13 +6,16 @@
 
 use super::arguments::Arguments;
 use super::consumers::{Consumer, Consumers};
+use super::dead::Upkeep;
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::ready::Ready;
+use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::totals::{Snapshot, Totals};
 use super::unsettled::Unsettled;
 use crate::limits::Memory;
+use crate::message::death::Reason;
 use crate::outbox::Work;
 use leveret_amqp::ShortString;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
@@ -60,6 +63,7 @@ pub struct Queue {
     pub id: QueueId,
     pub(super) log: Handle,
     memory: Arc<Memory>,
+    pub(super) upkeep: Upkeep,
     state: Mutex<State>,
 }
 
@@ -74,6 +78,9 @@ pub(super) struct State {
     logged_mark: MessageId,
     deleted: bool,
     had_consumer: bool,
+    /// No waiting message's time is over before, and when the clock will call next.
+    pub(super) deadline: Option<Millis>,
+    pub(super) called_at: Option<Millis>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
 }
@@ -112,12 +119,13 @@ pub struct Deleted {
 
 impl Queue {
     /// A queue without messages or consumers.
-    pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>) -> Self {
+    pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>, upkeep: Upkeep) -> Self {
         Self {
             definition,
             id,
             log,
             memory,
+            upkeep,
             state: Mutex::default(),
         }
     }
@@ -146,10 +154,12 @@ impl Queue {
 
     /// Puts back what the log had at start, before anything else is done with the queue. What had been delivered waits
     /// again, so this may be more than its limit.
-    pub fn restore(&self, backlog: Backlog, work: &mut Work) {
+    pub fn restore(self: &Arc<Self>, backlog: Backlog, work: &mut Work) {
         let mut state = self.change();
         state.ready.restore(backlog, self.reader());
         self.keep_to_limit(&mut state, work);
+        state.deadline = state.ready.earliest();
+        self.watch_time(&mut state);
     }
 
     /// Its messages that the log has, for a checkpoint. `None` if there are none.
@@ -187,15 +197,22 @@ impl Queue {
             self.log.release(&durable);
             return;
         }
+        self.expire(&mut state, work);
         let count = entries.len();
         state.totals.published += count as u64;
         state.totals.touch(work.now());
         let reader = self.reader();
         for entry in entries.drain(..) {
+            state.deadline = stamp::earlier(state.deadline, stamp::deadline(entry.stamp));
             state.ready.push(entry, reader);
         }
         self.dispatch_locked(&mut state, work);
         self.keep_to_limit(&mut state, work);
+        if state.deadline.is_some() {
+            // A time to live of 0 is for messages that a consumer takes at once.
+            self.expire(&mut state, work);
+            self.watch_time(&mut state);
+        }
         let now = work.now();
         work.pause = work.pause.max(state.pause(count, now));
     }
@@ -208,6 +225,7 @@ impl Queue {
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
         let mut returned: Vec<Returned> = Vec::new();
         let reader = self.reader();
+        let mut rejected: Vec<Entry> = Vec::new();
         // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
             let Some(mut entry) = state.unsettled.remove(id) else {
@@ -219,7 +237,10 @@ impl Queue {
                 if entry.durable {
                     returned.push(entry.returned());
                 }
+                state.deadline = stamp::earlier(state.deadline, stamp::deadline(entry.stamp));
                 state.ready.insert(entry, reader);
+            } else if outcome == Outcome::Rejected {
+                rejected.push(entry);
             } else {
                 if entry.durable {
                     logged.push((id, entry.location));
@@ -238,9 +259,13 @@ impl Queue {
         if outcome == Outcome::Requeued {
             self.keep_to_limit(state, work);
         }
+        rejected.reverse();
+        self.end(rejected, Reason::Rejected, work);
         state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);
+        self.expire(state, work);
         self.dispatch_locked(state, work);
+        self.watch_time(state);
     }
 
     /// True if a consumer would be taken now.
@@ -261,6 +286,7 @@ impl Queue {
         state.had_consumer = true;
         state.consumers.add(consumer);
         state.totals.touch(work.now());
+        self.expire(&mut state, work);
         self.dispatch_locked(&mut state, work);
         Ok(())
     }
@@ -274,10 +300,11 @@ impl Queue {
     }
 
     /// Takes the first waiting message for basic.get, with the number of those that remain.
-    pub fn get(&self, no_ack: bool, work: &mut Work, deliver: impl FnOnce(&Entry, usize)) -> bool {
+    pub fn get(self: &Arc<Self>, no_ack: bool, work: &mut Work, deliver: impl FnOnce(&Entry, usize)) -> bool {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut lost = Vec::new();
+        self.expire(state, work);
         let entry = state.ready.pop(self.reader(), &mut lost);
         self.drop_lost(&lost, work);
         state.totals.touch(work.now());

@@ -2,6 +2,7 @@
 
 use super::arguments::Arguments;
 use super::consumers::{ChannelId, Consumer, Terms, cancelled};
+use super::dead::Upkeep;
 use super::entry::{Entry, NOWHERE};
 use super::subscriber::{Allowance, Subscriber};
 use super::{Definition, Outcome, Queue, Refused};
@@ -48,7 +49,13 @@ impl Bench {
             owner: None,
             arguments: Arguments::default(),
         };
-        let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory.clone()));
+        let queue = Arc::new(Queue::new(
+            definition,
+            7,
+            store.handle(),
+            memory.clone(),
+            Upkeep::default(),
+        ));
         Self {
             queue,
             memory,

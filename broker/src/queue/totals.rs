@@ -26,6 +26,8 @@ pub struct Totals {
     pub redelivered: u64,
     /// Dropped because the queue was at its limit.
     pub dropped: u64,
+    /// Taken out because their time was over.
+    pub expired: u64,
     /// Time of the last change.
     pub last_active: Option<Instant>,
 }
@@ -44,6 +46,7 @@ impl Totals {
             acked,
             redelivered,
             dropped,
+            expired,
             last_active,
         } = other;
         self.published += published;
@@ -55,6 +58,7 @@ impl Totals {
         self.acked += acked;
         self.redelivered += redelivered;
         self.dropped += dropped;
+        self.expired += expired;
         self.last_active = self.last_active.max(last_active);
     }
 

@@ -122,6 +122,10 @@ impl Vhost {
         }
         check_reserved("queue", &name)?;
         let arguments = Arguments::parse(declare.arguments.clone()).map_err(|invalid| self.invalid(&name, invalid))?;
+        if let Some(dead_letters) = &arguments.values.dead_letter_exchange {
+            self.check_queue(actor, Right::Read, &name)?;
+            self.check_exchange(actor, Right::Write, dead_letters)?;
+        }
         let name = if name.is_empty() {
             let name = random_name("amq.gen-", |name| topology.queues.contains_key(name));
             self.check_queue(actor, Right::Configure, &name)?;
@@ -182,7 +186,13 @@ impl Vhost {
                 &record::queue_value(&definition, id),
             );
         }
-        let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
+        let queue = Arc::new(Queue::new(
+            definition,
+            id,
+            self.log.clone(),
+            self.memory.clone(),
+            self.upkeep.clone(),
+        ));
         topology.queues.insert(queue.name().clone(), queue.clone());
         topology.queues_by_id.insert(id, queue.clone());
         (queue, records)
@@ -215,6 +225,12 @@ impl Vhost {
                 name,
                 vhost,
                 reason,
+            },
+            Reason::Type(found) => Error::ArgumentType {
+                arg,
+                name,
+                vhost,
+                found,
             },
             Reason::QueueType(queue_type) => Error::ArgumentOfOtherTypes {
                 arg,

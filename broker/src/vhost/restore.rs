@@ -64,7 +64,13 @@ impl Vhost {
                         owner: None,
                         arguments: Arguments::restored(arguments),
                     };
-                    let queue = Arc::new(Queue::new(definition, id, self.log.clone(), self.memory.clone()));
+                    let queue = Arc::new(Queue::new(
+                        definition,
+                        id,
+                        self.log.clone(),
+                        self.memory.clone(),
+                        self.upkeep.clone(),
+                    ));
                     by_id.insert(id, queue.clone());
                     topology.queues_by_id.insert(id, queue.clone());
                     topology.queues.insert(name, queue);

@@ -25,6 +25,8 @@ pub struct Route {
     pub by_key: bool,
     /// True if one of the queues is durable: a persistent message must go to the log.
     pub durable: bool,
+    /// Whether one of the queues limits the time that messages may wait.
+    pub timed: bool,
 }
 
 /// The reason why a message can't be routed at all.
@@ -108,7 +110,7 @@ impl Vhost {
         let properties = Properties::new(message.properties());
         let own = [message.routing_key()];
         let all: Vec<&[u8]>;
-        let keys: &[&[u8]] = if has_extra_keys(message) {
+        let keys: &[&[u8]] = if has_extra_keys(message) && !message.goes_by_key_alone() {
             all = own.into_iter().chain(extra_keys(&properties)).collect();
             &all
         } else {
@@ -126,10 +128,12 @@ impl Vhost {
         };
         walk.through(exchange);
         let durable = walk.queues.iter().any(|queue| queue.logged());
+        let timed = walk.queues.iter().any(|queue| queue.deadline(None, 0).is_some());
         Ok(Route {
             queues: walk.queues.into(),
             by_key: walk.by_key,
             durable,
+            timed,
         })
     }
 }

@@ -9,18 +9,20 @@ use super::ids::QueueIds;
 use super::names::is_reply_queue;
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Resource, Right};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
 use crate::limits::Memory;
 use crate::queue::Queue;
+use crate::queue::dead::Upkeep;
 use crate::queue::totals::{Snapshot, Totals};
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// The exchanges that every vhost has (AMQP 0-9-1, 3.1.3, and RabbitMQ's event and trace exchanges).
 static PREDECLARED: [(&str, &Type, bool); 8] = [
@@ -44,6 +46,8 @@ pub struct Vhost {
     pub(super) queue_ids: Arc<QueueIds>,
     pub(super) log: Handle,
     pub(super) memory: Arc<Memory>,
+    /// For its queues: itself, and the clock.
+    pub(super) upkeep: Upkeep,
     /// Queues declared, created, deleted.
     pub churn: Churn,
 }
@@ -93,7 +97,13 @@ pub struct Change {
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub fn new(name: String, log: Handle, memory: Arc<Memory>, queue_ids: Arc<QueueIds>) -> Self {
+    pub fn new(
+        name: String,
+        log: Handle,
+        memory: Arc<Memory>,
+        queue_ids: Arc<QueueIds>,
+        clock: Option<Arc<Clock>>,
+    ) -> Arc<Self> {
         let mut topology = Topology::default();
         for (exchange, kind, internal) in PREDECLARED {
             let name = ShortString::from_static(exchange);
@@ -110,15 +120,19 @@ impl Vhost {
                 topology.exchanges.insert(name, exchange);
             }
         }
-        Self {
+        Arc::new_cyclic(|me: &Weak<Self>| Self {
             name,
             topology: RwLock::new(topology),
             version: AtomicU64::new(1),
             queue_ids,
             log,
             memory,
+            upkeep: Upkeep {
+                owner: Some(me.clone()),
+                clock,
+            },
             churn: Churn::default(),
-        }
+        })
     }
 
     /// The topology, to look at. Don't hold it across anything slow.

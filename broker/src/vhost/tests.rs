@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 struct Bench {
-    vhost: Vhost,
+    vhost: Arc<Vhost>,
     _store: Store,
     _folder: TempDir,
 }
@@ -32,7 +32,13 @@ impl Bench {
         };
         let (store, _) = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
         let memory = Arc::new(Memory::new(u64::MAX));
-        let vhost = Vhost::new("/".into(), store.handle(), memory, Arc::new(QueueIds::recovered(None)));
+        let vhost = Vhost::new(
+            "/".into(),
+            store.handle(),
+            memory,
+            Arc::new(QueueIds::recovered(None)),
+            None,
+        );
         let all = actor(&Right::ALL);
         assert!(vhost.declare_queue(&queue("q"), &all).is_ok());
         for name in ["x", "y"] {

@@ -1,6 +1,7 @@
 //! A queue with a limit and a real log: what stays, and what the log still has of the rest.
 
 use super::super::arguments::Arguments;
+use super::super::dead::Upkeep;
 use super::super::entry::{Entry, NOWHERE};
 use super::super::{Definition, Outcome, Queue};
 use crate::limits::Memory;
@@ -43,6 +44,7 @@ fn bench(limit: i32) -> Bench {
             7,
             store.handle(),
             Arc::new(Memory::new(u64::MAX)),
+            Upkeep::default(),
         )),
         work: Work::default(),
         store,
@@ -145,12 +147,13 @@ fn a_start_keeps_to_the_limit_too() {
     before.publish(2, true, 0);
     let backlog = before.queue.capture().expect("messages in the log");
     let queue = &before.queue;
-    let after = Queue::new(
+    let after = Arc::new(Queue::new(
         queue.definition.clone(),
         7,
         before.store.handle(),
         Arc::new(Memory::new(u64::MAX)),
-    );
+        Upkeep::default(),
+    ));
     after.restore(backlog, &mut before.work);
     assert_eq!(after.counts().0, 2);
 }

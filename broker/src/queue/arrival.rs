@@ -1,0 +1,55 @@
+//! The arrival of messages that go to the same queues: what the log is to know of each queue's copy, and the copies.
+//!
+//! Comes in: queues, and messages with their places in the log. Goes out: the destinations of a record; a run for each
+//! queue.
+//! Does not know about routes or confirms.
+
+use super::entry::Entry;
+use super::stamp::{self, Millis};
+use super::state::Queue;
+use crate::message::Message;
+use crate::outbox::Work;
+use leveret_store::Destination;
+use std::sync::Arc;
+
+/// The queues whose copy of a message the log keeps, with the stamps that it gets there. `now`: the time, if a queue or
+/// the message limits the time that it may wait.
+pub fn destinations(queues: &[Arc<Queue>], message: &Message, now: Option<Millis>, into: &mut Vec<Destination>) {
+    let logged = queues.iter().filter(|queue| queue.logged());
+    into.extend(logged.map(|queue| Destination {
+        queue: queue.id,
+        stamp: stamp(queue, message, now),
+    }));
+}
+
+/// Adds a run of messages to each of its queues. Empties `entries`. `now`: as with [`destinations`].
+pub fn enqueue(queues: &[Arc<Queue>], entries: &mut Vec<Entry>, now: Option<Millis>, work: &mut Work) {
+    if let Some((last, others)) = queues.split_last() {
+        for queue in others {
+            let mut copies = entries.iter().map(|entry| entry.copy_for(queue.logged())).collect();
+            stamp_all(queue, &mut copies, now);
+            queue.enqueue(&mut copies, work);
+        }
+        if !last.logged() {
+            entries.iter_mut().for_each(|entry| entry.durable = false);
+        }
+        stamp_all(last, entries, now);
+        last.enqueue(entries, work);
+    }
+    entries.clear();
+}
+
+fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {
+    if now.is_some() {
+        for entry in entries {
+            entry.stamp = entry
+                .message
+                .as_ref()
+                .map_or(stamp::NONE, |message| stamp(queue, message, now));
+        }
+    }
+}
+
+fn stamp(queue: &Queue, message: &Message, now: Option<Millis>) -> u64 {
+    now.map_or(stamp::NONE, |now| stamp::of(queue.deadline(message.expiration(), now)))
+}

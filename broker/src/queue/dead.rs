@@ -1,0 +1,131 @@
+//! Messages that leave a queue although no consumer has acknowledged them, and the queue's upkeep beside its clients.
+//!
+//! Comes in: messages that were rejected, whose time is over, or for which there is no room. Goes out: settlements to the
+//! log; or, where the queue has a dead-letter exchange, the messages to its owner, which moves them on at the end of the
+//! batch.
+//! Does not know about exchanges and routes: the owner does.
+
+use super::entry::Entry;
+use super::state::{Queue, State};
+use crate::clock::{self, Clock, Millis, Timed};
+use crate::message::death::Reason;
+use crate::outbox::{Leftover, Work};
+use leveret_store::{Location, MessageId, UnderWay};
+use std::sync::{Arc, Weak};
+
+/// Messages taken out under one lock of the queue: its clients get their turn in between.
+const AT_ONCE: usize = 1024;
+
+/// The keeper of a queue: its vhost.
+pub trait Owner: Send + Sync {
+    /// Moves dead letters on. They have left their queue; the log still has them there.
+    fn bury(&self, dead: Dead, work: &mut Work);
+}
+
+/// A queue's keeper and its clock. Without them, messages do not expire and dead letters are dropped.
+#[derive(Clone, Default)]
+pub struct Upkeep {
+    /// The keeper.
+    pub owner: Option<Weak<dyn Owner>>,
+    /// The clock.
+    pub clock: Option<Arc<Clock>>,
+}
+
+/// Dead letters of one queue.
+pub struct Dead {
+    /// The queue that they have left.
+    pub from: Arc<Queue>,
+    /// Why.
+    pub reason: Reason,
+    /// The messages, in the queue's order; those that were not in memory come without the message.
+    pub entries: Vec<Entry>,
+    /// No checkpoint is taken before the log has the move.
+    pub under_way: UnderWay,
+}
+
+impl Leftover for Dead {
+    fn finish(self: Box<Self>, work: &mut Work) {
+        if let Some(owner) = self.from.upkeep.owner.as_ref().and_then(Weak::upgrade) {
+            owner.bury(*self, work);
+        }
+    }
+}
+
+impl Queue {
+    /// Ends messages that have been taken from their places: they become dead letters, or are dropped.
+    pub(super) fn end(self: &Arc<Self>, entries: Vec<Entry>, reason: Reason, work: &mut Work) {
+        if entries.is_empty() {
+            return;
+        }
+        if self.definition.arguments.values.dead_letter_exchange.is_some() && self.upkeep.owner.is_some() {
+            work.leave(Box::new(Dead {
+                from: self.clone(),
+                reason,
+                entries,
+                under_way: self.log.under_way(),
+            }));
+            return;
+        }
+        let logged: Vec<(MessageId, Location)> = entries
+            .iter()
+            .filter(|entry| entry.durable)
+            .map(|entry| (entry.id, entry.location))
+            .collect();
+        if !logged.is_empty() {
+            work.records(&self.log).settle(self.id, &logged);
+        }
+    }
+
+    /// The end of a message's time in this queue, if it is published now: the shorter one of the queue's time to live
+    /// and the message's expiration.
+    pub fn deadline(&self, expiration: Option<Millis>, now: Millis) -> Option<Millis> {
+        let ttl = self.definition.arguments.values.message_ttl;
+        let left = super::stamp::earlier(ttl, expiration)?;
+        Some(now.saturating_add(left))
+    }
+
+    /// Takes out messages whose time is over. True if there may be more of them.
+    pub(super) fn expire(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
+        if state.deadline.is_none() {
+            return false;
+        }
+        let now = work.millis();
+        if state.deadline.is_some_and(|deadline| deadline > now) {
+            return false;
+        }
+        let expired = state.ready.expire(now, AT_ONCE, self.reader());
+        state.totals.expired += expired.len() as u64;
+        let more = expired.len() >= AT_ONCE;
+        self.end(expired, Reason::Expired, work);
+        state.deadline = state.ready.earliest();
+        more
+    }
+
+    /// Has the clock call when the next message's time is over.
+    pub(super) fn watch_time(self: &Arc<Self>, state: &mut State) {
+        let (Some(deadline), Some(clock)) = (state.deadline, &self.upkeep.clock) else {
+            return;
+        };
+        if state.called_at.is_none_or(|at| deadline < at) {
+            state.called_at = Some(deadline);
+            let timed: Arc<dyn Timed> = self.clone();
+            clock.call(deadline, Arc::downgrade(&timed));
+        }
+    }
+}
+
+impl Timed for Queue {
+    fn due(self: Arc<Self>) {
+        let mut more = true;
+        while more {
+            let mut work = Work::default();
+            let mut state = self.change();
+            state.called_at = state.called_at.filter(|at| *at > clock::now());
+            more = self.expire(&mut state, &mut work);
+            self.watch_time(&mut state);
+            drop(state);
+            // Nothing waits for these records; a failed log is noticed by whoever appends next.
+            let _ = work.finish(&self.log);
+        }
+    }
+}
