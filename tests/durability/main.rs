@@ -55,6 +55,9 @@ mod refused_start;
 /// Time goes on without the broker, or another way than it thinks: it is stopped and continued, its clock jumps.
 mod time_stops;
 
+/// Dead letters and deadlines across `kill -9`.
+mod dead_letter;
+
 /// A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
 mod queue_limit;
 

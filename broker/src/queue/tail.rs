@@ -15,6 +15,8 @@ mod tests;
 
 /// Messages in a page; few in tests, so that they come by every case.
 const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
+/// Messages that are left of a page when others have expired, from which on they are packed again.
+const REPACKED: usize = PAGE / 64 + 1;
 /// Number of stretches at the end that are not packed: a message that two publishers' race has delayed still finds its
 /// place.
 const OPEN: usize = 2;
@@ -188,7 +190,7 @@ impl Tail {
             let packed = matches!(chunk, Chunk::Packed(_));
             chunk.open(reader, delivered).expire(now, &mut expired);
             if packed {
-                chunk.pack();
+                chunk.pack_from(REPACKED);
             }
             if expired.len() >= most {
                 break;
@@ -283,8 +285,13 @@ impl Chunk {
 
     /// A page only if the log has all of it.
     fn pack(&mut self) {
+        self.pack_from(PAGE / 2);
+    }
+
+    /// As [`Chunk::pack`], if there are at least `least` messages.
+    fn pack_from(&mut self, least: usize) {
         let Chunk::Loose(Loose { cold, .. }) = self else { return };
-        if cold.len() >= PAGE / 2 && cold.iter().all(Cold::durable) {
+        if cold.len() >= least && cold.iter().all(Cold::durable) {
             let stored: Vec<StoredMessage> = cold.iter().map(Cold::stored).collect();
             if let Some(page) = Page::pack(&stored) {
                 *self = Chunk::Packed(page);

@@ -23,9 +23,9 @@ fn open(folder: &Path) -> (Store, Recovered) {
     opened.expect("a log")
 }
 
-fn vhost(store: &Store) -> Vhost {
+fn vhost(store: &Store) -> Arc<Vhost> {
     let ids = Arc::new(QueueIds::recovered(None));
-    Vhost::new("/".into(), store.handle(), Arc::new(Memory::new(u64::MAX)), ids)
+    Vhost::new("/".into(), store.handle(), Arc::new(Memory::new(u64::MAX)), ids, None)
 }
 
 fn restored(vhost: &Vhost, recovered: &Recovered) -> usize {
