@@ -59,14 +59,17 @@ pub mod config;
 /// The table of what is spoken.
 pub mod protocol;
 
-/// Calls at a time.
-pub mod clock;
-
 /// Memory limits.
 pub mod limits;
 
 /// Bytes that wait to be written to a client.
 pub mod outbox;
+
+/// Calls at a time.
+pub mod clock;
+
+/// The history of a message that died.
+pub mod death;
 
 /// A message.
 pub mod message;

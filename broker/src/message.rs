@@ -4,9 +4,6 @@
 //! one, or the payload of a record. Goes out: the parts, for routing and delivery, and a payload for the log. Does not
 //! know about queues, exchanges, connections or frames.
 
-/// The history of a message that died in a queue.
-pub mod death;
-
 use bytes::Bytes;
 use leveret_amqp::properties::raw;
 
@@ -42,7 +39,7 @@ pub struct Message {
     marks: Marks,
 }
 
-/// What the broker knows of a message beside what its publisher sent.
+/// Marks that the broker puts on a message, beside what its publisher sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Marks {
     /// The broker wrote the history of its deaths.
@@ -113,6 +110,17 @@ impl Message {
     pub fn expiration(&self) -> Option<u64> {
         let digits = raw::expiration(self.properties())?;
         std::str::from_utf8(digits).ok()?.parse().ok()
+    }
+
+    /// True if the broker wrote the history of its deaths that stands in its headers.
+    pub fn has_history(&self) -> bool {
+        self.marks.history
+    }
+
+    /// The same message with a history that the broker wrote. `one_key`: it goes by its routing key alone from now on.
+    pub fn with_history(self, one_key: bool) -> Self {
+        let marks = Marks { history: true, one_key };
+        Self { marks, ..self }
     }
 
     /// True if it goes by its routing key alone, whatever its headers say.

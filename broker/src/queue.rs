@@ -40,6 +40,9 @@ pub mod subscriber;
 /// Waiting messages behind the front, as pointers into the log.
 pub mod tail;
 
+/// The owner and the clock of a queue.
+pub mod upkeep;
+
 /// Deadlines of waiting messages.
 pub mod deadlines;
 

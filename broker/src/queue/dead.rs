@@ -1,69 +1,40 @@
-//! Messages that leave a queue although no consumer has acknowledged them, and the queue's upkeep beside its clients.
+//! Messages that leave a queue although no consumer has acknowledged them.
 //!
-//! Comes in: messages that were rejected, whose time is over, or for which there is no room. Goes out: settlements to the
-//! log; or, where the queue has a dead-letter exchange, the messages to its owner, which moves them on at the end of the
-//! batch.
-//! Does not know about exchanges and routes: the owner does.
+//! Comes in: messages that were rejected, whose time is over, or for which there is no room. Goes out: settlements to
+//! the log; or, where the queue has a dead-letter exchange, dead letters for its owner. Does not know about exchanges
+//! and routes: the owner does.
 
 use super::entry::Entry;
+use super::stamp;
 use super::state::{Queue, State};
-use crate::clock::{self, Clock, Millis, Timed};
-use crate::message::death::Reason;
-use crate::outbox::{Leftover, Work};
-use leveret_store::{Location, MessageId, UnderWay};
-use std::sync::{Arc, Weak};
+use super::upkeep::{Burial, Dead};
+use crate::clock::{self, Millis, Timed};
+use crate::death::Reason;
+use crate::outbox::Work;
+use leveret_store::{Location, MessageId};
+use std::sync::Arc;
 
 /// Messages taken out under one lock of the queue: its clients get their turn in between.
 const AT_ONCE: usize = 1024;
 
-/// The keeper of a queue: its vhost.
-pub trait Owner: Send + Sync {
-    /// Moves dead letters on. They have left their queue; the log still has them there.
-    fn bury(&self, dead: Dead, work: &mut Work);
-}
-
-/// A queue's keeper and its clock. Without them, messages do not expire and dead letters are dropped.
-#[derive(Clone, Default)]
-pub struct Upkeep {
-    /// The keeper.
-    pub owner: Option<Weak<dyn Owner>>,
-    /// The clock.
-    pub clock: Option<Arc<Clock>>,
-}
-
-/// Dead letters of one queue.
-pub struct Dead {
-    /// The queue that they have left.
-    pub from: Arc<Queue>,
-    /// Why.
-    pub reason: Reason,
-    /// The messages, in the queue's order; those that were not in memory come without the message.
-    pub entries: Vec<Entry>,
-    /// No checkpoint is taken before the log has the move.
-    pub under_way: UnderWay,
-}
-
-impl Leftover for Dead {
-    fn finish(self: Box<Self>, work: &mut Work) {
-        if let Some(owner) = self.from.upkeep.owner.as_ref().and_then(Weak::upgrade) {
-            owner.bury(*self, work);
-        }
-    }
-}
-
 impl Queue {
     /// Ends messages that have been taken from their places: they become dead letters, or are dropped.
-    pub(super) fn end(self: &Arc<Self>, entries: Vec<Entry>, reason: Reason, work: &mut Work) {
+    pub(super) fn end(&self, entries: Vec<Entry>, reason: Reason, work: &mut Work) {
         if entries.is_empty() {
             return;
         }
-        if self.definition.arguments.values.dead_letter_exchange.is_some() && self.upkeep.owner.is_some() {
-            work.leave(Box::new(Dead {
-                from: self.clone(),
+        let values = &self.definition.arguments.values;
+        if let (Some(exchange), Some(owner)) = (&values.dead_letter_exchange, &self.upkeep.owner) {
+            let dead = Dead {
+                queue: self.name().clone(),
+                id: self.id,
+                exchange: exchange.clone(),
+                routing_key: values.dead_letter_routing_key.clone(),
                 reason,
                 entries,
                 under_way: self.log.under_way(),
-            }));
+            };
+            work.leave(Box::new(Burial(owner.clone(), dead)));
             return;
         }
         let logged: Vec<(MessageId, Location)> = entries
@@ -80,7 +51,7 @@ impl Queue {
     /// and the message's expiration.
     pub fn deadline(&self, expiration: Option<Millis>, now: Millis) -> Option<Millis> {
         let ttl = self.definition.arguments.values.message_ttl;
-        let left = super::stamp::earlier(ttl, expiration)?;
+        let left = stamp::earlier(ttl, expiration)?;
         Some(now.saturating_add(left))
     }
 

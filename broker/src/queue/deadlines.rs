@@ -1,9 +1,8 @@
 //! The ends of time of messages in memory, the earliest first.
 //!
-//! Comes in: deadlines with the ids of their messages, mostly ascending. Goes out: the ids whose time is over. A message
-//! that leaves by another way is not taken out at once: its note goes when it comes to the front, or when notes have
-//! become more than messages.
-//! Does not know about messages.
+//! Comes in: deadlines with the ids of their messages, mostly ascending. Goes out: the ids whose time is over. A
+//! message that leaves by another way is not taken out at once: its note goes when it comes to the front, or when notes
+//! have become more than messages. Does not know about messages.
 
 use super::stamp::{self, Millis};
 use leveret_store::MessageId;

@@ -5,13 +5,12 @@
 //! Does not know why the queue got longer.
 
 use super::state::{Queue, State};
-use crate::message::death::Reason;
+use crate::death::Reason;
 use crate::outbox::Work;
-use std::sync::Arc;
 
 impl Queue {
     /// Drops what is beyond `x-max-length`.
-    pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+    pub(super) fn keep_to_limit(&self, state: &mut State, work: &mut Work) {
         let Some(limit) = self.definition.arguments.values.max_length else {
             return;
         };

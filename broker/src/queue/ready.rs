@@ -160,8 +160,8 @@ impl Ready {
         stamp::earlier(head, self.tail.earliest())
     }
 
-    /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call. Those
-    /// that were not in memory come without the message.
+    /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call.
+    /// Those that were not in memory come without the message.
     pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Entry> {
         let mut expired = self.expire_head(now);
         if expired.len() < most {

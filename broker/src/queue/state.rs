@@ -6,7 +6,6 @@
 
 use super::arguments::Arguments;
 use super::consumers::{Consumer, Consumers};
-use super::dead::Upkeep;
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::ready::Ready;
@@ -14,8 +13,9 @@ use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::totals::{Snapshot, Totals};
 use super::unsettled::Unsettled;
+use super::upkeep::Upkeep;
+use crate::death::Reason;
 use crate::limits::Memory;
-use crate::message::death::Reason;
 use crate::outbox::Work;
 use leveret_amqp::ShortString;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};

@@ -2,9 +2,9 @@
 
 use super::arguments::Arguments;
 use super::consumers::{ChannelId, Consumer, Terms, cancelled};
-use super::dead::Upkeep;
 use super::entry::{Entry, NOWHERE};
 use super::subscriber::{Allowance, Subscriber};
+use super::upkeep::Upkeep;
 use super::{Definition, Outcome, Queue, Refused};
 use crate::limits::Memory;
 use crate::message::Message;

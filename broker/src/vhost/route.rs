@@ -25,7 +25,7 @@ pub struct Route {
     pub by_key: bool,
     /// True if one of the queues is durable: a persistent message must go to the log.
     pub durable: bool,
-    /// Whether one of the queues limits the time that messages may wait.
+    /// True if one of the queues limits the time that messages may wait.
     pub timed: bool,
 }
 

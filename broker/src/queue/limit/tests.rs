@@ -1,8 +1,8 @@
 //! A queue with a limit and a real log: what stays, and what the log still has of the rest.
 
 use super::super::arguments::Arguments;
-use super::super::dead::Upkeep;
 use super::super::entry::{Entry, NOWHERE};
+use super::super::upkeep::Upkeep;
 use super::super::{Definition, Outcome, Queue};
 use crate::limits::Memory;
 use crate::message::Message;

@@ -1,14 +1,13 @@
 //! The history of a message that died in a queue: `x-death` and the headers that go with it.
 //!
-//! Comes in: a message and how it died. Goes out: the message as it goes to the dead-letter exchange, with the death at the front of its
-//! history; and whether a queue is in that history. Pure.
-//! Does not know about queues, routes or the log.
+//! Comes in: a message and how it died. Goes out: the message as it goes to the dead-letter exchange, with the death at
+//! the front of its history; and if a queue is in that history. Pure. Does not know about queues, routes or the log.
 //!
-//! The rules are RabbitMQ 4.3's: one entry per queue and reason, the latest death first; an entry keeps the time, exchange and
-//! routing keys of its first death; the expiration is taken away, so that the message does not expire in the next queue. A history
-//! that a publisher has made up does not count and is replaced.
+//! The rules are RabbitMQ 4.3's: one entry per queue and reason, the latest death first; an entry keeps the time,
+//! exchange and routing keys of its first death; the expiration is taken away, so that the message does not expire in
+//! the next queue. A history that a publisher has made up does not count and is replaced.
 
-use super::Message;
+use crate::message::Message;
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 
 /// The reason why a message left its queue without being acknowledged.
@@ -81,16 +80,14 @@ impl Message {
         }
         properties.headers = Some(headers);
         let key = death.routing_key.map_or(self.routing_key(), ShortString::as_bytes);
-        let mut dead = Self::new(death.exchange.as_bytes(), key, &properties.to_bytes(), self.body());
-        dead.marks.history = true;
-        dead.marks.one_key = self.marks.one_key || death.routing_key.is_some();
-        dead
+        let one_key = self.goes_by_key_alone() || death.routing_key.is_some();
+        Self::new(death.exchange.as_bytes(), key, &properties.to_bytes(), self.body()).with_history(one_key)
     }
 
-    /// Whether sending the message to this queue closes a circle that nobody has broken: it died there before, and no consumer has
+    /// True if the message would go round in a circle by way of this queue: it died there before, and no consumer has
     /// rejected it since. RabbitMQ drops it then.
     pub fn returns_to(&self, queue: &[u8]) -> bool {
-        if !self.marks.history {
+        if !self.has_history() {
             return false;
         }
         let Ok(BasicProperties {
@@ -111,14 +108,15 @@ impl Message {
         false
     }
 
-    /// Takes the history out of the headers: its entries and the values of the `x-first-death-…` headers, if the broker wrote them.
+    /// Takes the history out of the headers: its entries and the values of the `x-first-death-…` headers, if the broker
+    /// wrote them.
     fn history_of(&self, headers: &mut FieldTable) -> (Vec<FieldValue>, Option<[FieldValue; 3]>) {
         let history = headers.remove(HISTORY);
         let first = FIRST.map(|header| headers.remove(header));
         for header in LAST {
             headers.remove(header);
         }
-        if !self.marks.history {
+        if !self.has_history() {
             return (Vec::new(), None);
         }
         let entries = match history {
@@ -135,7 +133,7 @@ impl Message {
     /// The routing keys that the history tells: the message's own and those of CC.
     fn keys(&self, headers: &FieldTable) -> Vec<FieldValue> {
         let mut keys = vec![text(self.routing_key())];
-        if !self.marks.one_key {
+        if !self.goes_by_key_alone() {
             let cc = headers.get("CC").and_then(FieldValue::as_array).unwrap_or_default();
             keys.extend(cc.iter().cloned());
         }
@@ -368,6 +366,6 @@ mod tests {
         let record = dead.record(&mut length).concat();
         let back = Message::decode(record.into()).expect("a message");
         assert_eq!(back.properties(), dead.properties());
-        assert!(back.returns_to(b"a") && back.marks.one_key);
+        assert!(back.returns_to(b"a") && back.goes_by_key_alone());
     }
 }
