@@ -7,6 +7,9 @@
 /// Messages handed to consumers, in rounds.
 pub mod dispatch;
 
+/// Its end when it is unused.
+pub mod disuse;
+
 /// Its limit.
 pub mod limit;
 
@@ -42,6 +45,9 @@ pub mod tail;
 
 /// The owner and the clock of a queue.
 pub mod upkeep;
+
+/// The time that it may be unused.
+pub mod lease;
 
 /// Deadlines of waiting messages.
 pub mod deadlines;

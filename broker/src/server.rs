@@ -213,6 +213,8 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         }
     }
     work.finish(&store.handle())?;
+    // A start counts as a use: nothing could use a queue while the broker was down.
+    queues.values().for_each(|queue| queue.renew_lease());
     node.add_vhost(vhost);
     let node = Arc::new(node);
     store.start_reclaim(node.clone());

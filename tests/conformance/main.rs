@@ -43,6 +43,9 @@ mod queue_arguments;
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 
+/// The lease of a queue: when it goes by itself.
+mod lease;
+
 /// Time to live of messages.
 mod expiry;
 

@@ -1,4 +1,6 @@
-//! A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
+//! What limits a queue, across `kill -9`: it still holds, and what it dropped does not come back.
+
+use std::time::Duration;
 
 use harness::requests::*;
 use harness::scripted_client::table;
@@ -49,4 +51,22 @@ fn a_limit_holds_after_a_restart() {
     let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' in vhost '/': \
                 received '3' but current is '2'";
     client.channel_error(1, 406, text);
+}
+
+#[test]
+fn a_lease_goes_on_after_a_restart() {
+    let mut broker = small();
+    let leased = |millis: i32| QueueDeclare {
+        arguments: table([("x-expires", millis.into())]),
+        ..durable("leased")
+    };
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, leased(1000) => QueueDeclareOk);
+    broker.kill();
+    let broker = broker.restart();
+    let mut client = Client::with_channel(broker.amqp());
+    std::thread::sleep(Duration::from_millis(1500));
+    client.send(1, leased(2000));
+    // Another lease would be a contradiction if the queue were still there.
+    expect!(client, 1, QueueDeclareOk);
 }

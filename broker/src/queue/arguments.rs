@@ -25,6 +25,8 @@ pub struct Arguments {
 pub struct Values {
     /// `x-queue-type`
     pub queue_type: Option<QueueType>,
+    /// `x-expires`: milliseconds that the queue may be unused.
+    pub expires: Option<u64>,
     /// `x-message-ttl`: milliseconds that a message may wait.
     pub message_ttl: Option<u64>,
     /// `x-dead-letter-exchange`: where messages go that leave without acknowledgement.
@@ -138,6 +140,12 @@ static MAX_LENGTH: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static EXPIRES: Typed<u64> = Typed {
+    at: |values| &mut values.expires,
+    read: lease,
+    merge: Ord::min,
+};
+
 static MESSAGE_TTL: Typed<u64> = Typed {
     at: |values| &mut values.message_ttl,
     read: time_to_live,
@@ -171,7 +179,7 @@ static TABLE: &[Argument] = {
     use Meaning::{Checked, Kept, NotSupported};
     &[
         row("x-queue-type", None, ALL, Kept(&QUEUE_TYPE)),
-        row("x-expires", Some("expires"), QUEUES, NotSupported),
+        row("x-expires", Some("expires"), QUEUES, Kept(&EXPIRES)),
         row("x-message-ttl", Some("message-ttl"), QUEUES, Kept(&MESSAGE_TTL)),
         row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, Kept(&DEAD_LETTER_EXCHANGE)),
         row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, Kept(&DEAD_LETTER_ROUTING_KEY)),
@@ -395,6 +403,14 @@ fn count(value: &FieldValue) -> Result<u64, Reason> {
 fn time_to_live(value: &FieldValue) -> Result<u64, Reason> {
     match count(value)? {
         large if large > LONGEST => Err(Reason::Value(format!("{{value_too_large,{large}}}"))),
+        millis => Ok(millis),
+    }
+}
+
+/// Milliseconds, at least one.
+fn lease(value: &FieldValue) -> Result<u64, Reason> {
+    match time_to_live(value)? {
+        0 => Err(Reason::Value("{value_zero,0}".into())),
         millis => Ok(millis),
     }
 }

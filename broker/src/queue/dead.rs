@@ -87,6 +87,7 @@ impl Queue {
 
 impl Timed for Queue {
     fn due(self: Arc<Self>) {
+        self.end_lease();
         let mut more = true;
         while more {
             let mut work = Work::default();

@@ -8,12 +8,14 @@ use super::arguments::Arguments;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
+use super::lease::Lease;
 use super::ready::Ready;
 use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::totals::{Snapshot, Totals};
 use super::unsettled::Unsettled;
 use super::upkeep::Upkeep;
+use crate::clock;
 use crate::death::Reason;
 use crate::limits::Memory;
 use crate::outbox::Work;
@@ -76,11 +78,13 @@ pub(super) struct State {
     /// Highest id that was handed to a consumer that acknowledges, and the highest that the log knows of.
     pub(super) delivered_mark: MessageId,
     logged_mark: MessageId,
-    deleted: bool,
+    pub(super) deleted: bool,
     had_consumer: bool,
     /// No waiting message's time is over before, and when the clock will call next.
     pub(super) deadline: Option<Millis>,
     pub(super) called_at: Option<Millis>,
+    /// Its lease, if it has one.
+    pub(super) lease: Option<Box<Lease>>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
 }
@@ -120,13 +124,17 @@ pub struct Deleted {
 impl Queue {
     /// A queue without messages or consumers.
     pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>, upkeep: Upkeep) -> Self {
+        let expires = definition.arguments.values.expires;
         Self {
             definition,
             id,
             log,
             memory,
             upkeep,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                lease: expires.map(|length| Box::new(Lease::new(length, clock::now()))),
+                ..State::default()
+            }),
         }
     }
 
@@ -292,9 +300,10 @@ impl Queue {
     }
 
     /// Removes a consumer. True if it was the last one of an auto-delete queue: the queue must go.
-    pub fn cancel(&self, consumer: u64) -> bool {
+    pub fn cancel(self: &Arc<Self>, consumer: u64) -> bool {
         let mut state = self.state.lock();
         let removed = state.consumers.remove(consumer).is_some();
+        self.renew(&mut state);
         state.totals.touch(Instant::now());
         removed && self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
     }
@@ -304,6 +313,7 @@ impl Queue {
         let mut guard = self.change();
         let state = &mut *guard;
         let mut lost = Vec::new();
+        self.renew(state);
         self.expire(state, work);
         let entry = state.ready.pop(self.reader(), &mut lost);
         self.drop_lost(&lost, work);
@@ -345,7 +355,7 @@ impl Queue {
     /// # Errors
     /// [`Refused::InUse`], [`Refused::NotEmpty`], [`Refused::Gone`].
     pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<Deleted, Refused> {
-        let mut state = self.change();
+        let state = self.change();
         if state.deleted {
             return Err(Refused::Gone);
         }
@@ -355,6 +365,11 @@ impl Queue {
         if if_empty && !state.ready.is_empty() {
             return Err(Refused::NotEmpty(state.ready.len()));
         }
+        Ok(self.remove(state))
+    }
+
+    /// Ends the queue.
+    pub(super) fn remove(&self, mut state: Changing<'_>) -> Deleted {
         state.deleted = true;
         let consumers = state.consumers.drain();
         let ready = state.ready.clear();
@@ -365,7 +380,7 @@ impl Queue {
         self.log.release(&locations);
         self.log.release_pages(&ready.pages);
         let messages = ready.messages;
-        Ok(Deleted { messages, consumers })
+        Deleted { messages, consumers }
     }
 
     /// True if it has been deleted: references to it can be dropped.

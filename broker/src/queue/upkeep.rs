@@ -1,4 +1,4 @@
-//! The upkeep of a queue beside its clients: its owner, which moves dead letters on, and its clock.
+//! The upkeep of a queue beside its clients: its owner, which moves dead letters on and deletes it, and its clock.
 //!
 //! Comes in: messages that have left a queue without acknowledgement. Goes out: the same messages to the owner, at the
 //! end of the batch. Does not know about queues: dead letters say all that the owner needs.
@@ -15,6 +15,9 @@ use std::sync::{Arc, Weak};
 pub trait Owner: Send + Sync {
     /// Moves dead letters on. They have left their queue; the log still has them there.
     fn bury(&self, dead: Dead, work: &mut Work);
+
+    /// Deletes the queue of this number if its lease is over.
+    fn end_lease(&self, queue: QueueId);
 }
 
 /// A queue's owner and its clock. Without them, messages do not expire and dead letters are dropped.

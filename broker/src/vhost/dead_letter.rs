@@ -14,7 +14,7 @@ use crate::queue::Queue;
 use crate::queue::arrival::{self, destinations};
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::queue::upkeep::{Dead, Owner};
-use leveret_store::{Batch, Location, MessageId, Relative, Urgency};
+use leveret_store::{Batch, Location, MessageId, QueueId, Relative, Urgency};
 use std::sync::Arc;
 use tracing::{debug, error};
 
@@ -68,6 +68,15 @@ impl Owner for Vhost {
             };
             let mut run = vec![Entry::new(id, location, letter.message)];
             arrival::enqueue(&letter.queues, &mut run, Some(now), work);
+        }
+    }
+
+    fn end_lease(&self, queue: QueueId) {
+        let Some(queue) = self.queue_by_id(queue) else { return };
+        // An unused queue has no consumers that must be told.
+        if let Err(error) = self.end_queue(&queue, Queue::delete_unused) {
+            let queue = queue.name().to_str_lossy();
+            error!(%error, %queue, "a queue whose lease is over can't be deleted: the log has failed");
         }
     }
 }

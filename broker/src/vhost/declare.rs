@@ -108,9 +108,9 @@ impl Vhost {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
         if declare.passive {
-            return self
-                .declared_queue(&name, actor)
-                .map(|queue| (queue, Change::default()));
+            let queue = self.declared_queue(&name, actor)?;
+            queue.renew_lease();
+            return Ok((queue, Change::default()));
         }
         if !name.is_empty() {
             self.check_queue(actor, Right::Configure, &name)?;
@@ -118,6 +118,7 @@ impl Vhost {
         let mut topology = self.topology.write();
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
             self.same_queue(queue, declare, actor)?;
+            queue.renew_lease();
             return Ok((queue.clone(), Change::default()));
         }
         check_reserved("queue", &name)?;
@@ -195,6 +196,7 @@ impl Vhost {
         ));
         topology.queues.insert(queue.name().clone(), queue.clone());
         topology.queues_by_id.insert(id, queue.clone());
+        queue.renew_lease();
         (queue, records)
     }
 

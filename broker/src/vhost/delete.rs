@@ -1,7 +1,7 @@
 //! Deleting queues and exchanges, with the bindings that go with them.
 //!
-//! Comes in: queue.delete, exchange.delete, the end of an owner or of the last consumer or binding. Goes out: the
-//! change, and the consumers that must be told.
+//! Comes in: queue.delete, exchange.delete, the end of an owner, of a lease, or of the last consumer or binding. Goes
+//! out: the change, and the consumers that must be told.
 
 use super::names::is_reply_queue;
 use super::record;
@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::exchange::Target;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::queue::consumers::Consumer;
-use crate::queue::{Queue, Refused};
+use crate::queue::{Deleted, Queue, Refused};
 use leveret_amqp::ShortString;
 use leveret_store::Batch;
 use std::sync::Arc;
@@ -64,6 +64,16 @@ impl Vhost {
 
     /// The end of the last consumer of an auto-delete queue, or of an exclusive queue's connection.
     pub fn expire_queue(&self, queue: &Arc<Queue>, only_if_unused: bool) -> Result<Vec<Consumer>> {
+        self.end_queue(queue, |queue| queue.delete(only_if_unused, false))
+    }
+
+    /// The end of a queue that no client asked for: `delete` says whether it comes to it. Gives the consumers that must
+    /// be told.
+    pub(super) fn end_queue(
+        &self,
+        queue: &Arc<Queue>,
+        delete: impl FnOnce(&Queue) -> std::result::Result<Deleted, Refused>,
+    ) -> Result<Vec<Consumer>> {
         let mut topology = self.topology.write();
         if !topology
             .queues
@@ -72,7 +82,7 @@ impl Vhost {
         {
             return Ok(Vec::new());
         }
-        let Ok(deleted) = queue.delete(only_if_unused, false) else {
+        let Ok(deleted) = delete(queue) else {
             return Ok(Vec::new());
         };
         let mut events = Vec::new();
