@@ -39,8 +39,11 @@ const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
 /// The labels of what queues deliver.
 const DELIVERED: [(&str, &str); 2] = [PROTOCOL, ("queue_type", "rabbit_classic_queue")];
 
-/// The labels of what queues drop for good.
+/// The labels of messages that die in queues without a dead-letter exchange.
 const DROPPED: [(&str, &str); 2] = [DELIVERED[1], ("dead_letter_strategy", "disabled")];
+
+/// The labels of messages that die in queues with one, as of RabbitMQ's classic queues.
+const DEAD_LETTERED: [(&str, &str); 2] = [DELIVERED[1], ("dead_letter_strategy", "at_most_once")];
 
 /// `/metrics`: sums over everything.
 pub fn aggregated(node: &Node, data_dir: &Path) -> String {
@@ -52,6 +55,7 @@ pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     process(node, &Usage::now(data_dir), &mut text);
     received(node, &sum, &mut text);
     delivered(&sum, &mut text);
+    deaths(&sum, &mut text);
     flow(node, &mut text);
     log(node, &mut text);
     text.finish()
@@ -350,12 +354,35 @@ fn delivered(sum: &Snapshot, text: &mut Text) {
         text.family(name, Kind::Counter, help);
         text.sample(&DELIVERED, value);
     }
-    text.family(
-        "rabbitmq_global_messages_dead_lettered_maxlen_total",
-        Kind::Counter,
-        "Messages dropped because their queue was at its limit",
-    );
-    text.sample(&DROPPED, totals.dropped);
+}
+
+/// Messages that left a queue without being acknowledged; with the strategy `disabled` those that were dropped.
+fn deaths(sum: &Snapshot, text: &mut Text) {
+    let (all, dead_lettered) = (sum.totals.deaths(), sum.dead_lettered);
+    for (name, help, all, dead_lettered) in [
+        (
+            "rabbitmq_global_messages_dead_lettered_rejected_total",
+            "Messages dropped or dead-lettered because a consumer rejected them",
+            all.rejected,
+            dead_lettered.rejected,
+        ),
+        (
+            "rabbitmq_global_messages_dead_lettered_expired_total",
+            "Messages dropped or dead-lettered because their time was over",
+            all.expired,
+            dead_lettered.expired,
+        ),
+        (
+            "rabbitmq_global_messages_dead_lettered_maxlen_total",
+            "Messages dropped or dead-lettered because their queue was at its limit",
+            all.maxlen,
+            dead_lettered.maxlen,
+        ),
+    ] {
+        text.family(name, Kind::Counter, help);
+        text.sample(&DROPPED, all.saturating_sub(dead_lettered));
+        text.sample(&DEAD_LETTERED, dead_lettered);
+    }
 }
 
 fn log(node: &Node, text: &mut Text) {

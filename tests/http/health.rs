@@ -80,7 +80,8 @@ fn metrics_have_rabbitmqs_names() {
                  global_messages_delivered_consume_manual_ack_total global_messages_delivered_get_auto_ack_total \
                  global_messages_delivered_get_manual_ack_total global_messages_redelivered_total \
                  global_messages_acknowledged_total global_messages_get_empty_total \
-                 global_messages_dead_lettered_maxlen_total"
+                 global_messages_dead_lettered_maxlen_total global_messages_dead_lettered_expired_total \
+                 global_messages_dead_lettered_rejected_total"
         .split_whitespace()
     {
         let found = |line: &str| line.starts_with(&format!("rabbitmq_{name}{{")) || line.starts_with(&format!("rabbitmq_{name} "));

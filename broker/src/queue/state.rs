@@ -12,7 +12,7 @@ use super::lease::Lease;
 use super::ready::Ready;
 use super::stamp::{self, Millis};
 use super::tail::Reader;
-use super::totals::{Snapshot, Totals};
+use super::totals::{Deaths, Snapshot, Totals};
 use super::unsettled::Unsettled;
 use super::upkeep::Upkeep;
 use crate::clock;
@@ -268,6 +268,7 @@ impl Queue {
             self.keep_to_limit(state, work);
         }
         rejected.reverse();
+        state.totals.rejected += rejected.len() as u64;
         self.end(rejected, Reason::Rejected, work);
         state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);
@@ -409,7 +410,11 @@ impl Queue {
 
     /// The queue in figures.
     pub fn snapshot(&self) -> Snapshot {
-        self.state.lock().snapshot()
+        let mut snapshot = self.state.lock().snapshot();
+        if self.definition.arguments.values.dead_letter_exchange.is_some() {
+            snapshot.dead_lettered = snapshot.totals.deaths();
+        }
+        snapshot
     }
 
     /// Calls `visit` for each consumer, under the lock: keep it short.
@@ -469,6 +474,7 @@ impl State {
         let (persistent, persistent_bytes) = self.ready.durable();
         Snapshot {
             totals: self.totals,
+            dead_lettered: Deaths::default(),
             ready: self.ready.len(),
             unacked: self.unsettled.len(),
             ready_bytes: self.ready.body_bytes(),

@@ -28,6 +28,8 @@ pub struct Totals {
     pub dropped: u64,
     /// Taken out because their time was over.
     pub expired: u64,
+    /// Rejected for good.
+    pub rejected: u64,
     /// Time of the last change.
     pub last_active: Option<Instant>,
 }
@@ -47,6 +49,7 @@ impl Totals {
             redelivered,
             dropped,
             expired,
+            rejected,
             last_active,
         } = other;
         self.published += published;
@@ -59,6 +62,7 @@ impl Totals {
         self.redelivered += redelivered;
         self.dropped += dropped;
         self.expired += expired;
+        self.rejected += rejected;
         self.last_active = self.last_active.max(last_active);
     }
 
@@ -67,8 +71,36 @@ impl Totals {
         self.delivered + self.delivered_no_ack + self.got + self.got_no_ack
     }
 
+    /// Messages that left without being acknowledged.
+    pub fn deaths(&self) -> Deaths {
+        Deaths {
+            rejected: self.rejected,
+            expired: self.expired,
+            maxlen: self.dropped,
+        }
+    }
+
     pub(super) fn touch(&mut self, now: Instant) {
         self.last_active = Some(now);
+    }
+}
+
+/// Counts of messages that left without being acknowledged, by reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deaths {
+    /// Rejected for good.
+    pub rejected: u64,
+    /// Their time was over.
+    pub expired: u64,
+    /// The queue was at its limit.
+    pub maxlen: u64,
+}
+
+impl Deaths {
+    fn add(&mut self, other: &Self) {
+        self.rejected += other.rejected;
+        self.expired += other.expired;
+        self.maxlen += other.maxlen;
     }
 }
 
@@ -77,6 +109,8 @@ impl Totals {
 pub struct Snapshot {
     /// Counters.
     pub totals: Totals,
+    /// Deaths, among the counters, in a queue with a dead-letter exchange.
+    pub dead_lettered: Deaths,
     /// Waiting messages.
     pub ready: usize,
     /// Delivered, not yet acknowledged.
@@ -96,10 +130,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The counters alone: what is left of a queue that is deleted.
+    pub fn counts(&self) -> Self {
+        Self {
+            totals: self.totals,
+            dead_lettered: self.dead_lettered,
+            ..Self::default()
+        }
+    }
+
     /// Adds another queue.
     pub fn add(&mut self, other: &Self) {
         let &Self {
             ref totals,
+            ref dead_lettered,
             ready,
             unacked,
             ready_bytes,
@@ -110,6 +154,7 @@ impl Snapshot {
             consumers,
         } = other;
         self.totals.add(totals);
+        self.dead_lettered.add(dead_lettered);
         self.ready += ready;
         self.unacked += unacked;
         self.ready_bytes += ready_bytes;

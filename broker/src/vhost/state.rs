@@ -15,7 +15,7 @@ use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
 use crate::limits::Memory;
 use crate::queue::Queue;
-use crate::queue::totals::{Snapshot, Totals};
+use crate::queue::totals::Snapshot;
 use crate::queue::upkeep::Upkeep;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
@@ -62,13 +62,13 @@ pub struct Churn {
     /// Queues deleted.
     pub deleted: AtomicU64,
     /// The counts of deleted queues.
-    retired: Mutex<Totals>,
+    retired: Mutex<Snapshot>,
 }
 
 impl Churn {
     pub(super) fn retire(&self, queue: &Queue) {
         self.deleted.fetch_add(1, Ordering::Relaxed);
-        self.retired.lock().add(&queue.snapshot().totals);
+        self.retired.lock().add(&queue.snapshot().counts());
     }
 }
 
@@ -180,10 +180,7 @@ impl Vhost {
     /// doubled.
     pub fn sum(&self) -> Snapshot {
         let topology = self.topology.read();
-        let mut sum = Snapshot {
-            totals: *self.churn.retired.lock(),
-            ..Snapshot::default()
-        };
+        let mut sum = *self.churn.retired.lock();
         topology.queues.values().for_each(|queue| sum.add(&queue.snapshot()));
         sum
     }
