@@ -24,6 +24,9 @@ mod bad_input;
 /// Edits are followed, what is broken by hand is repaired, Ctrl-C ends it all.
 mod follow;
 
+/// Queues that obey arguments: the shorthands, there and back, and the example that lives by them.
+mod shorthands;
+
 /// One executable under its names: what each of them is, however it is reached.
 mod names;
 

@@ -1,5 +1,6 @@
 //! `leveret lint`, `plan` and `export`: between folders and a broker that runs already.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -9,15 +10,20 @@ use harness::place;
 use crate::{folder, queue, text};
 
 fn leveret(broker: Option<&Broker>, words: &[&str]) -> Output {
+    command(broker.map(Broker::http), words)
+}
+
+/// Runs a command, on the broker whose HTTP API is at `http` if there is one.
+pub(crate) fn command(http: Option<SocketAddr>, words: &[&str]) -> Output {
     let mut command = Command::new(place::program("leveret", "LEVERET_BIN"));
     command.args(words).stdin(Stdio::null());
-    if let Some(broker) = broker {
-        command.args(["--management", &format!("http://{}", broker.http())]);
+    if let Some(http) = http {
+        command.args(["--management", &format!("http://{http}")]);
     }
     command.output().expect("leveret runs")
 }
 
-fn utf8(path: &Path) -> &str {
+pub(crate) fn utf8(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 

@@ -292,7 +292,7 @@ async fn the_examples_are_accepted() {
         return;
     };
     let examples = harness::place::repository().join("examples");
-    for folder in [examples.clone(), examples.join("orders")] {
+    for folder in [examples.clone(), examples.join("orders"), examples.join("retry")] {
         for manifest in harness::api_server::manifests(&folder) {
             resources
                 .apply(&manifest)
