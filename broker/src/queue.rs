@@ -49,6 +49,9 @@ pub mod upkeep;
 /// The time that it may be unused.
 pub mod lease;
 
+/// Limits of its length.
+pub mod bounds;
+
 /// Deadlines of waiting messages.
 pub mod deadlines;
 

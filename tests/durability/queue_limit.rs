@@ -70,3 +70,34 @@ fn a_lease_goes_on_after_a_restart() {
     // Another lease would be a contradiction if the queue were still there.
     expect!(client, 1, QueueDeclareOk);
 }
+
+#[test]
+fn a_refused_message_does_not_come_back() {
+    let mut broker = small();
+    let full = QueueDeclare {
+        arguments: table([
+            ("x-max-length-bytes", 1.into()),
+            ("x-overflow", "reject-publish".into()),
+        ]),
+        ..durable("limited")
+    };
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, full.clone() => QueueDeclareOk);
+    call!(client, 1, durable("other") => QueueDeclareOk);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    publish(&mut client, &["a"]);
+    assert_eq!(expect!(client, 1, BasicAck).delivery_tag, 1);
+    publish(&mut client, &["b"]);
+    assert_eq!(expect!(client, 1, BasicNack).delivery_tag, 2);
+    // What is confirmed later is in the log behind the refusal.
+    client.publish_persistent(1, "", "other", b"c");
+    assert_eq!(expect!(client, 1, BasicAck).delivery_tag, 3);
+    broker.kill();
+    let broker = broker.restart();
+    let mut client = Client::with_channel(broker.amqp());
+    assert_eq!(call!(client, 1, full => QueueDeclareOk).message_count, 1);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    publish(&mut client, &["d"]);
+    assert_eq!(expect!(client, 1, BasicNack).delivery_tag, 1);
+    assert_eq!(client.get(1, "limited", true).expect("a message").body, "a");
+}

@@ -67,6 +67,10 @@ async fn publish(
         stage.push(0, route, message, Some(1));
         lsn = stage.flush(vhost.log(), &mut work)?;
         work.finish(vhost.log())?;
+        if stage.refused_any(0) {
+            let text = "rejected Unable to publish message. Check queue limits.";
+            return Err(Failure::BadRequest(text.into()));
+        }
     } else {
         // Like a mandatory message: the client is told that it led nowhere.
         totals.unroutable(true);

@@ -9,7 +9,7 @@ use crate::message::{BASIC, Message};
 use crate::node::Totals;
 use crate::publish::check::check;
 use crate::publish::confirm::Confirms;
-use leveret_amqp::method::BasicReturn;
+use leveret_amqp::method::{BasicNack, BasicReturn};
 use leveret_amqp::{Method, ReplyCode, ShortString, put_ack, put_content, put_method_frame};
 use leveret_store::Lsn;
 use std::sync::atomic::Ordering;
@@ -67,11 +67,19 @@ impl Channel {
         });
     }
 
-    /// basic.ack of the messages that are safe now that the log is durable up to `durable`. True while others wait.
+    /// basic.nack of the messages that a queue has refused, basic.ack of those that are safe now that the log is
+    /// durable up to `durable`. True while others wait.
     pub fn confirm(&mut self, totals: &Totals, durable: Lsn, frames: &mut Vec<u8>) -> bool {
         let Some(confirms) = self.confirms.as_mut().filter(|_| !self.closing) else {
             return false;
         };
+        for delivery_tag in confirms.take_refused() {
+            let nack = BasicNack {
+                delivery_tag,
+                ..BasicNack::default()
+            };
+            put_method_frame(frames, self.number, &Method::BasicNack(nack));
+        }
         if let Some(confirmed) = confirms.take(durable) {
             put_ack(frames, self.number, confirmed.up_to, confirmed.messages > 1);
             totals.confirmed.fetch_add(confirmed.messages, Ordering::Relaxed);

@@ -86,12 +86,13 @@ impl Channel {
     ///
     /// # Errors
     /// 406 without tx.select; 406 after everything else has been done, if a queue of a message has gone since it was
-    /// published (RabbitMQ); 541 the log has failed.
+    /// published, or a full one has refused it (RabbitMQ); 541 the log has failed.
     pub fn tx_commit(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         let (publishes, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
         self.count_uncommitted();
-        let partial = miss_a_queue(&publishes);
+        let mut partial = miss_a_queue(&publishes);
         let published = self.enqueue_held(peer, turn, publishes)?;
+        partial |= turn.publisher.stage.refused_any(self.number);
         let settled = self.settle_held(peer, turn, settlements)?;
         if partial {
             return Err(Error::Precondition("partial tx completion".into()));

@@ -162,6 +162,12 @@ impl Session {
     pub(super) fn enqueue(&mut self) -> Result<()> {
         let log = &self.peer.node.log;
         self.turn.publisher.stage.flush(log, &mut self.turn.work)?;
+        for refused in self.turn.publisher.stage.take_refused() {
+            let channel = self.channels.get_mut(&refused.channel);
+            if let (Some(confirms), Some(tag)) = (channel.and_then(|channel| channel.confirms.as_mut()), refused.tag) {
+                confirms.refuse(tag);
+            }
+        }
         for handed_on in self.turn.publisher.stage.take_handed_on() {
             let number = handed_on.channel;
             let Some(confirms) = self

@@ -1,9 +1,9 @@
 //! Publisher confirms: each message is acknowledged once the broker is responsible for it.
 //!
-//! Comes in: messages that were handed on, and how far the log has come. Goes out: the tag up to which all messages are
-//! safe. A persistent message in a durable queue is safe when it has been synced; any other one at once, but never
-//! before those published earlier on the channel.
-//! Does not know how a confirm looks on the wire.
+//! Comes in: messages that were handed on or refused, and how far the log has come. Goes out: the tag up to which all
+//! messages are safe; the tags of those that were refused, at once. A persistent message in a durable queue is safe
+//! when it has been synced; any other one at once, but never before those published earlier on the channel. Does not
+//! know how a confirm looks on the wire.
 
 use super::stage::HandedOn;
 use leveret_store::Lsn;
@@ -18,6 +18,9 @@ pub struct Confirms {
     confirmed: u64,
     /// Messages that wait for the log; tags and positions ascending.
     pending: VecDeque<Pending>,
+    /// Tags beyond `confirmed` of messages that were refused, ascending; and those that the client hasn't been told.
+    refused: VecDeque<u64>,
+    untold: Vec<u64>,
 }
 
 /// Messages up to a tag, safe once the log is durable up to a position.
@@ -29,7 +32,7 @@ struct Pending {
 /// Messages that are safe since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confirmed {
-    /// Tag of the last one.
+    /// Tag of the last one. Those of refused messages before it don't count: the client has been told.
     pub up_to: u64,
     /// Number of messages.
     pub messages: u64,
@@ -54,14 +57,34 @@ impl Confirms {
         }
     }
 
+    /// Takes note of a message that was refused: the next one, in the order of tags.
+    pub fn refuse(&mut self, tag: u64) {
+        self.refused.push_back(tag);
+        self.untold.push(tag);
+    }
+
+    /// The tags of messages that were refused, to be told before anything else is confirmed.
+    pub fn take_refused(&mut self) -> std::vec::Drain<'_, u64> {
+        self.untold.drain(..)
+    }
+
     /// The messages that have become safe; `None` if none has.
     pub fn take(&mut self, durable: Lsn) -> Option<Confirmed> {
         let mut up_to = self.confirmed;
         while let Some(safe) = self.pending.pop_front_if(|pending| pending.lsn <= durable) {
             up_to = safe.tag;
         }
-        let messages = up_to - self.confirmed;
+        let mut messages = up_to - self.confirmed;
         self.confirmed = up_to;
+        if !self.refused.is_empty() {
+            let refused = self.refused.partition_point(|tag| *tag <= up_to);
+            messages -= refused as u64;
+            for tag in self.refused.drain(..refused).rev() {
+                if tag == up_to {
+                    up_to -= 1;
+                }
+            }
+        }
         (messages > 0).then_some(Confirmed { up_to, messages })
     }
 
@@ -72,7 +95,7 @@ impl Confirms {
 
     /// Messages published and not yet confirmed.
     pub fn unconfirmed(&self) -> u64 {
-        self.published - self.confirmed
+        self.published - self.confirmed - self.refused.len() as u64
     }
 }
 
@@ -101,5 +124,28 @@ mod tests {
         let others = Some(Confirmed { up_to: 3, messages: 2 });
         assert_eq!(confirms.take(Lsn(10)), others);
         assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    #[test]
+    fn a_refused_message_is_told_apart_from_those_around_it() {
+        let mut confirms = Confirms::default();
+        (1..=6).for_each(|tag| assert_eq!(confirms.next_tag(), tag));
+        for tag in [2, 5, 6] {
+            confirms.refuse(tag);
+        }
+        note(&mut confirms, 3, Some(Lsn(10)));
+        note(&mut confirms, 6, Some(Lsn(20)));
+        assert_eq!(confirms.take_refused().collect::<Vec<_>>(), [2, 5, 6]);
+        assert_eq!(confirms.unconfirmed(), 3);
+        let first = Some(Confirmed { up_to: 3, messages: 2 });
+        assert_eq!(confirms.take(Lsn(10)), first);
+        assert_eq!((confirms.unconfirmed(), confirms.take_refused().count()), (1, 0));
+        let second = Some(Confirmed { up_to: 4, messages: 1 });
+        assert_eq!(confirms.take(Lsn(20)), second);
+        assert_eq!((confirms.unconfirmed(), confirms.take(Lsn(20))), (0, None));
+        assert_eq!(confirms.next_tag(), 7);
+        confirms.refuse(7);
+        note(&mut confirms, 7, None);
+        assert_eq!((confirms.take(Lsn(20)), confirms.unconfirmed()), (None, 0));
     }
 }

@@ -26,6 +26,8 @@ pub struct Stage {
     spare: Vec<Vec<Message>>,
     /// Messages handed on by the last flush, for whoever confirms them.
     handed_on: Vec<HandedOn>,
+    /// Messages that a queue has refused since the last look.
+    refused: Vec<Refused>,
 }
 
 /// Messages of a channel up to a tag that have been appended, if they must survive, and enqueued.
@@ -36,6 +38,15 @@ pub struct HandedOn {
     pub(super) tag: u64,
     /// The position of the log that makes them safe; `None` if they need none.
     pub(super) lsn: Option<Lsn>,
+}
+
+/// A message that a queue has refused because it is full. Other queues may have taken it.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// The channel.
+    pub channel: u16,
+    /// Its tag; `None` without confirms.
+    pub tag: Option<u64>,
 }
 
 /// Messages of one channel, one after the other, that go to the same queues.
@@ -113,6 +124,7 @@ impl Stage {
         let mut id = first_id;
         for mut run in self.runs.drain(..) {
             let mut lsn = None;
+            let end = id + run.messages.len() as u64;
             for message in run.messages.drain(..) {
                 let location = match (places.next().flatten(), appended) {
                     (Some(place), Some(appended)) => {
@@ -124,9 +136,19 @@ impl Stage {
                 self.entries.push(Entry::new(id, location, message));
                 id += 1;
             }
-            arrival::enqueue(&run.route.queues, &mut self.entries, run.now, work);
+            let refused = arrival::enqueue(&run.route.queues, &mut self.entries, run.now, work);
+            let channel = run.channel;
+            self.refused.extend(refused.into_iter().map(|id| {
+                Refused {
+                    channel,
+                    // Tags begin with 1, and may have begun within the run.
+                    tag: run
+                        .confirm
+                        .and_then(|last| (last + 1 + id).checked_sub(end))
+                        .filter(|tag| *tag > 0),
+                }
+            }));
             if let Some(tag) = run.confirm {
-                let channel = run.channel;
                 self.handed_on.push(HandedOn { channel, tag, lsn });
             }
             self.spare.push(run.messages);
@@ -136,6 +158,18 @@ impl Stage {
     /// The messages with tags that were handed on since the last call.
     pub fn take_handed_on(&mut self) -> std::vec::Drain<'_, HandedOn> {
         self.handed_on.drain(..)
+    }
+
+    /// The messages that queues have refused since the last call, in their order.
+    pub fn take_refused(&mut self) -> std::vec::Drain<'_, Refused> {
+        self.refused.drain(..)
+    }
+
+    /// True if a message of this channel was refused since the last call. Forgets those of the channel.
+    pub fn refused_any(&mut self, channel: u16) -> bool {
+        let before = self.refused.len();
+        self.refused.retain(|refused| refused.channel != channel);
+        self.refused.len() < before
     }
 
     /// Writes the records of messages that must survive; notes where each one's record lies.

@@ -35,6 +35,22 @@ pub struct Values {
     pub dead_letter_routing_key: Option<ShortString>,
     /// `x-max-length`: waiting messages, at most.
     pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: bytes of the bodies of waiting messages, at most.
+    pub max_length_bytes: Option<u64>,
+    /// `x-overflow`: the conduct of a full queue.
+    pub overflow: Option<Overflow>,
+}
+
+/// Conduct of a queue at its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It drops the oldest messages.
+    #[default]
+    DropHead,
+    /// It refuses new ones.
+    Reject,
+    /// As [`Overflow::Reject`], and they become dead letters.
+    RejectToDeadLetters,
 }
 
 /// RabbitMQ's queue types.
@@ -140,6 +156,18 @@ static MAX_LENGTH: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static MAX_LENGTH_BYTES: Typed<u64> = Typed {
+    at: |values| &mut values.max_length_bytes,
+    read: count,
+    merge: Ord::min,
+};
+
+static OVERFLOW: Typed<Overflow> = Typed {
+    at: |values| &mut values.overflow,
+    read: overflow,
+    merge: argument,
+};
+
 static EXPIRES: Typed<u64> = Typed {
     at: |values| &mut values.expires,
     read: lease,
@@ -185,11 +213,11 @@ static TABLE: &[Argument] = {
         row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, Kept(&DEAD_LETTER_ROUTING_KEY)),
         row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
         row("x-max-length", Some("max-length"), QUEUES, Kept(&MAX_LENGTH)),
-        row("x-max-length-bytes", Some("max-length-bytes"), ALL, NotSupported),
+        row("x-max-length-bytes", Some("max-length-bytes"), ALL, Kept(&MAX_LENGTH_BYTES)),
         row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, NotSupported),
         row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, NotSupported),
         row("x-max-priority", None, CLASSIC, NotSupported),
-        row("x-overflow", Some("overflow"), QUEUES, Checked(overflow)),
+        row("x-overflow", Some("overflow"), QUEUES, Kept(&OVERFLOW)),
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(version)),
         row("x-single-active-consumer", None, QUEUES, NotSupported),
@@ -360,13 +388,11 @@ fn queue_type(value: &FieldValue) -> Result<QueueType, Reason> {
     }
 }
 
-/// The limits of this version drop from the head, which is what a queue without the argument does, too.
-fn overflow(value: &FieldValue) -> Result<(), Reason> {
+fn overflow(value: &FieldValue) -> Result<Overflow, Reason> {
     match text(value)? {
-        "drop-head" => Ok(()),
-        known @ ("reject-publish" | "reject-publish-dlx") => {
-            Err(Reason::Value(format!("'{known}' is not supported; use 'drop-head'")))
-        }
+        "drop-head" => Ok(Overflow::DropHead),
+        "reject-publish" => Ok(Overflow::Reject),
+        "reject-publish-dlx" => Ok(Overflow::RejectToDeadLetters),
         _ => Err(Reason::Value("invalid_overflow".into())),
     }
 }
@@ -481,10 +507,6 @@ mod tests {
         assert_eq!(refused("x-max-length", -1), "{value_negative,-1}");
         assert_eq!(refused("x-max-length", "5"), "\"expected integer, got longstr\"");
         assert_eq!(refused("x-overflow", "drop"), "invalid_overflow");
-        assert_eq!(
-            refused("x-overflow", "reject-publish"),
-            "'reject-publish' is not supported; use 'drop-head'"
-        );
         assert_eq!(refused("x-max-age", "1h"), "of queue type rabbit_classic_queue");
         assert!(refused("x-max-priority", 5).starts_with("not supported by this version"));
     }

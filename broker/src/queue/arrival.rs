@@ -9,7 +9,7 @@ use super::stamp::{self, Millis};
 use super::state::Queue;
 use crate::message::Message;
 use crate::outbox::Work;
-use leveret_store::Destination;
+use leveret_store::{Destination, MessageId};
 use std::sync::Arc;
 
 /// The queues whose copy of a message the log keeps, with the stamps that it gets there. `now`: the time, if a queue or
@@ -22,21 +22,33 @@ pub fn destinations(queues: &[Arc<Queue>], message: &Message, now: Option<Millis
     }));
 }
 
-/// Adds a run of messages to each of its queues. Empties `entries`. `now`: as with [`destinations`].
-pub fn enqueue(queues: &[Arc<Queue>], entries: &mut Vec<Entry>, now: Option<Millis>, work: &mut Work) {
+/// Adds a run of messages to each of its queues. Empties `entries`; gives the ids, ascending, of those that a queue
+/// has refused because it is full. `now`: as with [`destinations`].
+pub fn enqueue(
+    queues: &[Arc<Queue>],
+    entries: &mut Vec<Entry>,
+    now: Option<Millis>,
+    work: &mut Work,
+) -> Vec<MessageId> {
+    let mut refused = Vec::new();
     if let Some((last, others)) = queues.split_last() {
         for queue in others {
             let mut copies = entries.iter().map(|entry| entry.copy_for(queue.logged())).collect();
             stamp_all(queue, &mut copies, now);
-            queue.enqueue(&mut copies, work);
+            refused.extend(queue.enqueue(&mut copies, work));
         }
         if !last.logged() {
             entries.iter_mut().for_each(|entry| entry.durable = false);
         }
         stamp_all(last, entries, now);
-        last.enqueue(entries, work);
+        refused.extend(last.enqueue(entries, work));
     }
     entries.clear();
+    if queues.len() > 1 {
+        refused.sort_unstable();
+        refused.dedup();
+    }
+    refused
 }
 
 fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {

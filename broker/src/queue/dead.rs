@@ -37,6 +37,11 @@ impl Queue {
             work.leave(Box::new(Burial(owner.clone(), dead)));
             return;
         }
+        self.forget(&entries, work);
+    }
+
+    /// The log forgets messages that have been taken from their places.
+    pub(super) fn forget(&self, entries: &[Entry], work: &mut Work) {
         let logged: Vec<(MessageId, Location)> = entries
             .iter()
             .filter(|entry| entry.durable)

@@ -1,26 +1,73 @@
-//! The length limit of a queue: the oldest waiting messages beyond it are dropped (RabbitMQ's `drop-head`).
+//! A queue at the limit of its length: the oldest waiting messages are dropped (RabbitMQ's `drop-head`), or new ones
+//! refused.
 //!
-//! Comes in: a queue that may have got longer. Goes out: settlements, so that the log doesn't bring back what was
-//! dropped. Messages that have been delivered don't count. A queue without a limit pays for a look at its arguments.
+//! Comes in: a queue that may have got longer; new messages. Goes out: dead letters, or settlements, so that the log
+//! doesn't bring back what was dropped; the ids of messages that are refused. Messages that have been delivered don't
+//! count. A queue without a limit pays for a look at one field.
 //! Does not know why the queue got longer.
 
+use super::arguments::Overflow;
+use super::entry::Entry;
 use super::state::{Queue, State};
 use crate::death::Reason;
 use crate::outbox::Work;
+use leveret_store::MessageId;
+use std::sync::Arc;
 
 impl Queue {
-    /// Drops what is beyond `x-max-length`.
-    pub(super) fn keep_to_limit(&self, state: &mut State, work: &mut Work) {
-        let Some(limit) = self.definition.arguments.values.max_length else {
+    /// Drops what is beyond the limit. A queue that refuses new messages drops none.
+    pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+        let Some(bounds) = self.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead) else {
             return;
         };
-        let excess = (state.ready.len() as u64).saturating_sub(limit);
-        if excess == 0 {
-            return;
+        while !state.ready.is_empty() {
+            let (messages, bytes) = bounds.excess(state.ready.len() as u64, state.ready.body_bytes());
+            let count = match (messages, bytes) {
+                (0, 0) => break,
+                (0, bytes) => state.ready.first_of(bytes),
+                (messages, _) => messages as usize,
+            };
+            let dropped = state.ready.take_first(count, self.reader());
+            state.totals.dropped += dropped.len() as u64;
+            self.end(dropped, Reason::MaxLen, work);
         }
-        let dropped = state.ready.take_first(excess as usize, self.reader());
-        state.totals.dropped += excess;
-        self.end(dropped, Reason::MaxLen, work);
+    }
+
+    /// Adds new messages to a queue that may refuse them: as long as there is room, which consumers make who can take
+    /// some. Gives the ids of those that there is no room for. A queue that drops its oldest leaves all to the caller.
+    pub(super) fn refuse(
+        self: &Arc<Self>,
+        state: &mut State,
+        entries: &mut Vec<Entry>,
+        work: &mut Work,
+    ) -> Vec<MessageId> {
+        let Some(bounds) = self.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead) else {
+            return Vec::new();
+        };
+        let full = |state: &State, entry: &Entry| {
+            let messages = state.ready.len() as u64 + 1;
+            let bytes = state.ready.body_bytes() + u64::from(entry.body_len);
+            bounds.excess(messages, bytes) != (0, 0)
+        };
+        let mut refused = Vec::new();
+        for entry in entries.drain(..) {
+            if full(state, &entry) {
+                self.dispatch_locked(state, work);
+            }
+            if full(state, &entry) {
+                refused.push(entry);
+            } else {
+                state.push(entry, self.reader());
+            }
+        }
+        let ids = refused.iter().map(|entry| entry.id).collect();
+        state.totals.dropped += refused.len() as u64;
+        if bounds.overflow == Overflow::RejectToDeadLetters {
+            self.end(refused, Reason::MaxLen, work);
+        } else {
+            self.forget(&refused, work);
+        }
+        ids
     }
 }
 

@@ -131,6 +131,18 @@ impl Ready {
         }
     }
 
+    /// Number of the first messages that have this many bytes together, or of those of them that are in memory; at
+    /// least one.
+    pub fn first_of(&self, bytes: u64) -> usize {
+        let mut sum = 0;
+        let some = self.head.iter().take_while(|entry| {
+            let before = sum;
+            sum += u64::from(entry.body_len);
+            before < bytes
+        });
+        some.count().max(1)
+    }
+
     /// Takes out the first messages. Those that were not in memory come without the message.
     pub fn take_first(&mut self, count: usize, reader: Reader<'_>) -> Vec<Entry> {
         let from_head = count.min(self.head.len());

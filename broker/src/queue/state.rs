@@ -5,6 +5,7 @@
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
 use super::arguments::Arguments;
+use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
@@ -66,6 +67,8 @@ pub struct Queue {
     pub(super) log: Handle,
     memory: Arc<Memory>,
     pub(super) upkeep: Upkeep,
+    /// Its limits, if it has some.
+    pub(super) bounds: Option<Bounds>,
     state: Mutex<State>,
 }
 
@@ -126,6 +129,7 @@ impl Queue {
     pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>, upkeep: Upkeep) -> Self {
         let expires = definition.arguments.values.expires;
         Self {
+            bounds: Bounds::of(&definition.arguments.values),
             definition,
             id,
             log,
@@ -196,23 +200,28 @@ impl Queue {
         }
     }
 
-    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`.
-    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) {
+    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`; gives the ids of those that
+    /// the queue refuses because it is full.
+    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) -> Vec<MessageId> {
         let mut state = self.change();
         if state.deleted {
             drop(state);
             let durable: Vec<Location> = entries.drain(..).filter(|e| e.durable).map(|e| e.location).collect();
             self.log.release(&durable);
-            return;
+            return Vec::new();
         }
         self.expire(&mut state, work);
         let count = entries.len();
         state.totals.published += count as u64;
         state.totals.touch(work.now());
+        let refused = if self.bounds.is_some() {
+            self.refuse(&mut state, entries, work)
+        } else {
+            Vec::new()
+        };
         let reader = self.reader();
         for entry in entries.drain(..) {
-            state.deadline = stamp::earlier(state.deadline, stamp::deadline(entry.stamp));
-            state.ready.push(entry, reader);
+            state.push(entry, reader);
         }
         self.dispatch_locked(&mut state, work);
         self.keep_to_limit(&mut state, work);
@@ -223,6 +232,7 @@ impl Queue {
         }
         let now = work.now();
         work.pause = work.pause.max(state.pause(count, now));
+        refused
     }
 
     /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are
@@ -468,6 +478,12 @@ impl Drop for Changing<'_> {
 impl State {
     fn resident(&self) -> u64 {
         self.ready.resident() + self.unsettled.resident()
+    }
+
+    /// Adds a new message.
+    pub(super) fn push(&mut self, entry: Entry, reader: Reader<'_>) {
+        self.deadline = stamp::earlier(self.deadline, stamp::deadline(entry.stamp));
+        self.ready.push(entry, reader);
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -24,7 +24,7 @@ pub struct Totals {
     pub acked: u64,
     /// Delivered or fetched again.
     pub redelivered: u64,
-    /// Dropped because the queue was at its limit.
+    /// Dropped or refused because the queue was at its limit.
     pub dropped: u64,
     /// Taken out because their time was over.
     pub expired: u64,

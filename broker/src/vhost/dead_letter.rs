@@ -67,7 +67,8 @@ impl Owner for Vhost {
                 _ => NOWHERE,
             };
             let mut run = vec![Entry::new(id, location, letter.message)];
-            arrival::enqueue(&letter.queues, &mut run, Some(now), work);
+            // A full queue may refuse it: then it is dropped, as in RabbitMQ.
+            let _ = arrival::enqueue(&letter.queues, &mut run, Some(now), work);
         }
     }
 
