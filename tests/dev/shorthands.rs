@@ -38,6 +38,7 @@ metadata: { name: work }
 spec:
   brokerRef: { name: main }
   messageTtl: 1500ms
+  expires: 7d
   maxLength: 2
   deadLetter: { exchange: dead, routingKey: late }
 ";
@@ -69,7 +70,7 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
 
     call!(client, 1, delete("work") => QueueDeleteOk);
     until("the queue is back", SOON, || dev.has_queue("work"));
-    let arguments = json!({"x-message-ttl": 1500, "x-max-length": 2, "x-dead-letter-exchange": "dead",
+    let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2, "x-dead-letter-exchange": "dead",
         "x-dead-letter-routing-key": "late"});
     assert_eq!(dev.http().get("/api/queues/%2F/work")["arguments"], arguments);
 }
@@ -80,7 +81,7 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
     let dev = Dev::start(original.path(), &[]);
     dev.says("are Ready");
     let exported = export(&dev);
-    for line in ["messageTtl: 1500ms", "maxLength: 2", "routingKey: late"] {
+    for line in ["messageTtl: 1500ms", "expires: 7d", "maxLength: 2", "routingKey: late"] {
         assert!(exported.contains(line), "{line}: {exported}");
     }
     assert!(!exported.contains("x-"), "no arguments beside them: {exported}");
