@@ -40,6 +40,17 @@ spec:
   messageTtl: 1500ms
   expires: 7d
   maxLength: 2
+  maxLengthBytes: 1000
+  overflow: drop-head
+  deadLetter: { exchange: dead, routingKey: late }
+---
+apiVersion: leveret.dev/v1alpha1
+kind: Queue
+metadata: { name: full }
+spec:
+  brokerRef: { name: main }
+  maxLength: 0
+  overflow: reject-publish
   deadLetter: { exchange: dead, routingKey: late }
 ";
 
@@ -60,6 +71,8 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
         let late = arrives(&mut client, "dead", true);
         assert_eq!((text(&late.body).as_str(), death(&late).as_str()), (body, "expired"));
     }
+    client.publish(1, "", "full", b"refused");
+    assert!(client.get(1, "full", true).is_none() && client.get(1, "dead", true).is_none());
     let metrics = Http::anonymous(dev.http).request("GET", "/metrics", None).body;
     for (reason, count) in [("maxlen", 1), ("expired", 2), ("rejected", 0)] {
         let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
@@ -70,7 +83,8 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
 
     call!(client, 1, delete("work") => QueueDeleteOk);
     until("the queue is back", SOON, || dev.has_queue("work"));
-    let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2, "x-dead-letter-exchange": "dead",
+    let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2,
+        "x-max-length-bytes": 1000, "x-overflow": "drop-head", "x-dead-letter-exchange": "dead",
         "x-dead-letter-routing-key": "late"});
     assert_eq!(dev.http().get("/api/queues/%2F/work")["arguments"], arguments);
 }
@@ -81,7 +95,15 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
     let dev = Dev::start(original.path(), &[]);
     dev.says("are Ready");
     let exported = export(&dev);
-    for line in ["messageTtl: 1500ms", "expires: 7d", "maxLength: 2", "routingKey: late"] {
+    for line in [
+        "messageTtl: 1500ms",
+        "expires: 7d",
+        "maxLength: 2",
+        "maxLengthBytes: 1000",
+        "overflow: drop-head",
+        "overflow: reject-publish",
+        "routingKey: late",
+    ] {
         assert!(exported.contains(line), "{line}: {exported}");
     }
     assert!(!exported.contains("x-"), "no arguments beside them: {exported}");
@@ -161,7 +183,7 @@ fn plans_no_change(dev: &Dev, folder: &Path) {
     let plan = command(Some(dev.http), &["plan", utf8(folder)]);
     let said = text(&plan.stdout);
     assert_eq!(plan.status.code(), Some(0), "{said} {}", text(&plan.stderr));
-    assert!(said.contains("0 refused, 4 as declared"), "{said}");
+    assert!(said.contains("0 refused, 5 as declared"), "{said}");
 }
 
 fn export(dev: &Dev) -> String {

@@ -4,7 +4,7 @@
 //! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Overflow};
 use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
@@ -421,8 +421,12 @@ impl Queue {
     /// The queue in figures.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.state.lock().snapshot();
-        if self.definition.arguments.values.dead_letter_exchange.is_some() {
+        let values = &self.definition.arguments.values;
+        if values.dead_letter_exchange.is_some() {
             snapshot.dead_lettered = snapshot.totals.deaths();
+            if values.overflow == Some(Overflow::Reject) {
+                snapshot.dead_lettered.maxlen = 0; // refused, and no dead letters
+            }
         }
         snapshot
     }
