@@ -118,15 +118,20 @@ impl Channel {
     pub fn close(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         peer.info.channels.lock().remove(&self.number);
         let consumers = std::mem::take(&mut self.consumers);
-        let mut last = Vec::new();
+        let (mut last, mut handed_over) = (Vec::new(), Vec::new());
         for consuming in consumers.into_values() {
             self.deliveries.retire_source(consuming.source);
             if consuming.queue.cancel(consuming.id) {
                 last.push(consuming.queue);
+            } else if consuming.queue.hands_over() {
+                handed_over.push(consuming.queue);
             }
         }
         self.drop_transaction();
         self.requeue_all(turn);
+        for queue in handed_over {
+            queue.dispatch(&mut turn.work);
+        }
         for queue in last {
             let told = peer.vhost.expire_queue(&queue, true)?;
             cancelled(&told, &mut turn.work.wakes);

@@ -43,6 +43,9 @@ mod queue_arguments;
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 
+/// Queues with one active consumer at a time.
+mod single_active;
+
 /// The lease of a queue: when it goes by itself.
 mod lease;
 

@@ -41,6 +41,11 @@ fn a_wrong_value_is_refused() {
             ": \"expected integer, got double\"",
         ),
         ("x-max-length-bytes", FieldValue::Int(-1), ": {value_negative,-1}"),
+        (
+            "x-single-active-consumer",
+            FieldValue::Int(1),
+            ": {unacceptable_type,signedint}",
+        ),
         ("x-expires", FieldValue::Int(0), ": {value_zero,0}"),
         ("x-expires", FieldValue::Int(-1), ": {value_negative,-1}"),
         ("x-expires", "5".into(), ": \"expected integer, got longstr\""),

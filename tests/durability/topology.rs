@@ -149,3 +149,25 @@ fn ten_thousand_queues_come_back() {
         call!(client, 1, queue => QueueDeclareOk);
     }
 }
+
+#[test]
+fn one_consumer_is_active_after_a_restart_too() {
+    let mut broker = small();
+    let single = QueueDeclare {
+        arguments: table([("x-single-active-consumer", true.into())]),
+        ..durable("single")
+    };
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, single.clone() => QueueDeclareOk);
+    broker.kill();
+    let broker = broker.restart();
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, single => QueueDeclareOk);
+    for tag in ["first", "second"] {
+        call!(client, 1, consume_no_ack("single", tag) => BasicConsumeOk);
+    }
+    for _ in 0..4 {
+        client.publish(1, "", "single", b"x");
+        assert_eq!(client.delivery(1).method.consumer_tag.as_bytes(), b"first");
+    }
+}

@@ -151,3 +151,32 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(status("PATCH", &path), 405);
     assert_eq!(status("POST", "/api/queues"), 405);
 }
+
+#[test]
+fn the_single_active_consumer_is_shown() {
+    let name = unique("http-single");
+    let path = format!("/api/queues/%2F/{name}");
+    let body = json!({"durable": true, "arguments": {"x-single-active-consumer": true}});
+    assert_eq!(send("PUT", &path, body).status, 201);
+    let mut client = client();
+    for tag in ["first", "second"] {
+        client.send(1, consume(&name, tag));
+        assert!(matches!(client.method(1), Method::BasicConsumeOk(_)));
+    }
+    let standing = |row: &Value| {
+        let field = |name: &str| row[name].clone();
+        (field("consumer_tag"), field("active"), field("activity_status"))
+    };
+    let expected = [
+        (json!("first"), json!(true), json!("single_active")),
+        (json!("second"), json!(false), json!("waiting")),
+    ];
+    until("both are shown", FIGURES, || {
+        let queue = http().get(&path);
+        let rows = queue["consumer_details"].as_array().cloned().unwrap_or_default();
+        let mut standings: Vec<_> = rows.iter().map(standing).collect();
+        standings.sort_by_key(|(tag, ..)| tag.to_string());
+        queue["single_active_consumer_tag"] == "first" && standings == expected
+    });
+    assert_eq!(status("DELETE", &path), 204);
+}

@@ -9,7 +9,7 @@ use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
 use crate::queue::Queue;
-use crate::queue::consumers::ChannelId;
+use crate::queue::consumers::{ChannelId, Standing};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -60,6 +60,7 @@ pub struct Row {
     prefetch: u32,
     arguments: FieldTable,
     channel: ChannelId,
+    standing: Standing,
 }
 
 /// The consumers of a queue.
@@ -75,6 +76,7 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
             prefetch: consumer.terms.prefetch,
             arguments: consumer.terms.arguments.clone(),
             channel: consumer.channel,
+            standing: consumer.standing(),
         });
     });
     rows
@@ -94,8 +96,15 @@ impl Row {
             o.text("vhost", &self.vhost);
         });
         o.bool("ack_required", !self.no_ack);
-        o.bool("active", true);
-        o.text("activity_status", "up");
+        o.bool("active", self.standing != Standing::Waiting);
+        o.text(
+            "activity_status",
+            match self.standing {
+                Standing::Up => "up",
+                Standing::SingleActive => "single_active",
+                Standing::Waiting => "waiting",
+            },
+        );
         o.bool("exclusive", self.exclusive);
         o.number("prefetch_count", self.prefetch.into());
         // 0 is none: consumers may take as long as they like.

@@ -17,7 +17,7 @@ use super::time::date;
 use crate::metrics::rates::{Backlog, QueueRates};
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
-use crate::queue::consumers::cancelled;
+use crate::queue::consumers::{Standing, cancelled};
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -189,7 +189,6 @@ fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
     o.number("message_bytes_persistent", now.persistent_bytes);
     o.number("memory", now.memory);
     o.number("consumers", now.consumers as u64);
-    o.null("single_active_consumer_tag");
     if let Some(at) = now.totals.last_active
         && o.wants("idle_since")
         && is_idle(&now, rates)
@@ -227,7 +226,7 @@ fn backlog(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
     });
 }
 
-/// The connection that an exclusive queue belongs to, and its consumer if that has it for itself.
+/// The connection that an exclusive queue belongs to, and the consumer that has the queue for itself, or for now.
 fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
     if let Some(id) = queue.definition.owner
         && let Some(connection) = admin.node.connections.get(id)
@@ -239,10 +238,20 @@ fn owner(admin: &Admin, queue: &Queue, o: &mut Object<'_>) {
         });
     }
     let mut exclusive = None;
-    queue.each_consumer(|consumer| exclusive = consumer.terms.exclusive.then(|| consumer.tag.clone()));
+    let mut active = None;
+    queue.each_consumer(|consumer| {
+        exclusive = consumer.terms.exclusive.then(|| consumer.tag.clone());
+        if consumer.standing() == Standing::SingleActive {
+            active = Some(consumer.tag.clone());
+        }
+    });
     match exclusive {
         Some(tag) => o.name("exclusive_consumer_tag", &tag),
         None => o.null("exclusive_consumer_tag"),
+    }
+    match active {
+        Some(tag) => o.name("single_active_consumer_tag", &tag),
+        None => o.null("single_active_consumer_tag"),
     }
 }
 

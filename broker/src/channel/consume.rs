@@ -122,6 +122,8 @@ impl Channel {
         if consuming.queue.cancel(consuming.id) {
             let told = peer.vhost.expire_queue(&consuming.queue, true)?;
             cancelled(&told, &mut turn.work.wakes);
+        } else if consuming.queue.hands_over() {
+            consuming.queue.dispatch(&mut turn.work);
         }
         Ok(())
     }

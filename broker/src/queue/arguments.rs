@@ -37,6 +37,8 @@ pub struct Values {
     pub max_length: Option<u64>,
     /// `x-max-length-bytes`: bytes of the bodies of waiting messages, at most.
     pub max_length_bytes: Option<u64>,
+    /// `x-single-active-consumer`: one consumer at a time gets messages.
+    pub single_active_consumer: Option<bool>,
     /// `x-overflow`: the conduct of a full queue.
     pub overflow: Option<Overflow>,
 }
@@ -168,6 +170,12 @@ static OVERFLOW: Typed<Overflow> = Typed {
     merge: argument,
 };
 
+static SINGLE_ACTIVE_CONSUMER: Typed<bool> = Typed {
+    at: |values| &mut values.single_active_consumer,
+    read: flag,
+    merge: argument,
+};
+
 static EXPIRES: Typed<u64> = Typed {
     at: |values| &mut values.expires,
     read: lease,
@@ -220,7 +228,7 @@ static TABLE: &[Argument] = {
         row("x-overflow", Some("overflow"), QUEUES, Kept(&OVERFLOW)),
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(version)),
-        row("x-single-active-consumer", None, QUEUES, NotSupported),
+        row("x-single-active-consumer", None, QUEUES, Kept(&SINGLE_ACTIVE_CONSUMER)),
         row("x-consumer-timeout", Some("consumer-timeout"), QUORUM, NotSupported),
         row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, NotSupported),
         row("x-delivery-limit", Some("delivery-limit"), QUORUM, NotSupported),
@@ -454,6 +462,13 @@ fn routing_key(value: &FieldValue) -> Result<ShortString, Reason> {
         FieldValue::LongString(bytes) => {
             ShortString::try_from(bytes.clone()).map_err(|_| Reason::Value("\"longer than 255 octets\"".into()))
         }
+        other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
+    }
+}
+
+fn flag(value: &FieldValue) -> Result<bool, Reason> {
+    match value {
+        FieldValue::Bool(flag) => Ok(*flag),
         other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
     }
 }

@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::subscriber::{Allowance, Subscriber};
 use crate::outbox::Wakes;
 use leveret_amqp::{FieldTable, ShortString};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The channel of a connection.
@@ -31,11 +32,24 @@ pub struct Consumer {
     pub terms: Terms,
     /// Its client.
     pub(super) subscriber: Arc<dyn Subscriber>,
+    standing: Standing,
     unacked: u32,
     /// Limits of its client that are left of this round of dispatch.
     allowance: Allowance,
     /// Messages that it got in this round.
     pub(super) batch: Vec<Entry>,
+}
+
+/// The standing of a consumer among those of its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It gets messages, in turn with the others.
+    #[default]
+    Up,
+    /// It alone gets messages, until it goes.
+    SingleActive,
+    /// It gets none while another one is there.
+    Waiting,
 }
 
 /// Terms on which a consumer gets messages.
@@ -62,6 +76,7 @@ impl Consumer {
             channel,
             terms,
             subscriber,
+            standing: Standing::Up,
             unacked: 0,
             allowance: Allowance::default(),
             batch: Vec::new(),
@@ -71,6 +86,11 @@ impl Consumer {
     /// Messages that it has to acknowledge.
     pub fn unacked(&self) -> u32 {
         self.unacked
+    }
+
+    /// Its standing.
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
 
     fn has_credit(&self) -> bool {
@@ -106,10 +126,31 @@ pub struct Consumers {
     list: Vec<Consumer>,
     /// The one whose turn it is, as an index.
     next: usize,
-    mixed_priorities: bool,
+    /// Set unless all of them take turns: they have several priorities, or one at a time gets messages.
+    ranked: bool,
+    single: Option<Single>,
+}
+
+/// The one consumer that gets messages where only one may; an index, 0 if there is none.
+#[derive(Clone, Copy, Default)]
+struct Single {
+    active: usize,
 }
 
 impl Consumers {
+    /// None yet. `single`: only one at a time gets messages.
+    pub fn new(single: bool) -> Self {
+        Self {
+            single: single.then(Single::default),
+            ..Self::default()
+        }
+    }
+
+    /// True if only one at a time gets messages.
+    pub fn is_single(&self) -> bool {
+        self.single.is_some()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.list.iter()
@@ -139,6 +180,13 @@ impl Consumers {
             .list
             .partition_point(|other| other.terms.priority >= consumer.terms.priority);
         self.list.insert(at, consumer);
+        if let Some(single) = self
+            .single
+            .as_mut()
+            .filter(|single| at <= single.active && self.list.len() > 1)
+        {
+            single.active += 1;
+        }
         self.turn_over();
     }
 
@@ -146,6 +194,14 @@ impl Consumers {
     pub fn remove(&mut self, id: u64) -> Option<Consumer> {
         let at = self.list.iter().position(|consumer| consumer.id == id)?;
         let consumer = self.list.remove(at);
+        if let Some(single) = &mut self.single {
+            single.active = match at.cmp(&single.active) {
+                Ordering::Less => single.active - 1,
+                // The next one: of the highest priority the oldest.
+                Ordering::Equal => 0,
+                Ordering::Greater => single.active,
+            };
+        }
         self.turn_over();
         Some(consumer)
     }
@@ -153,15 +209,24 @@ impl Consumers {
     /// Removes all.
     pub fn drain(&mut self) -> Vec<Consumer> {
         self.next = 0;
+        self.single = self.single.map(|_| Single::default());
         std::mem::take(&mut self.list)
     }
 
     fn turn_over(&mut self) {
         let first = self.list.first().map(|consumer| consumer.terms.priority);
-        self.mixed_priorities = self.list.iter().any(|consumer| Some(consumer.terms.priority) != first);
+        self.ranked = self.list.iter().any(|consumer| Some(consumer.terms.priority) != first);
         if self.next >= self.list.len() {
             self.next = 0;
         }
+        let Some(Single { active }) = self.single else { return };
+        for (at, consumer) in self.list.iter_mut().enumerate() {
+            consumer.standing = match at == active {
+                true => Standing::SingleActive,
+                false => Standing::Waiting,
+            };
+        }
+        self.ranked = true;
     }
 
     /// Starts a round: asks each client how much it takes.
@@ -173,8 +238,11 @@ impl Consumers {
 
     /// The consumer whose turn it is.
     pub(super) fn pick(&mut self) -> Pick {
-        if self.mixed_priorities {
-            return self.pick_by_priority();
+        if self.ranked {
+            return match self.single {
+                Some(Single { active }) => self.pick_in(active, active + 1, active),
+                None => self.pick_by_priority(),
+            };
         }
         self.pick_in(0, self.list.len(), self.next)
     }

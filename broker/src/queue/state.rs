@@ -127,15 +127,17 @@ pub struct Deleted {
 impl Queue {
     /// A queue without messages or consumers.
     pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>, upkeep: Upkeep) -> Self {
-        let expires = definition.arguments.values.expires;
+        let values = &definition.arguments.values;
+        let (expires, single) = (values.expires, values.single_active_consumer == Some(true));
         Self {
-            bounds: Bounds::of(&definition.arguments.values),
+            bounds: Bounds::of(values),
             definition,
             id,
             log,
             memory,
             upkeep,
             state: Mutex::new(State {
+                consumers: Consumers::new(single),
                 lease: expires.map(|length| Box::new(Lease::new(length, clock::now()))),
                 ..State::default()
             }),
@@ -308,6 +310,11 @@ impl Queue {
         self.expire(&mut state, work);
         self.dispatch_locked(&mut state, work);
         Ok(())
+    }
+
+    /// True if one consumer at a time gets messages: when one has gone, the next must be handed its own.
+    pub fn hands_over(&self) -> bool {
+        self.definition.arguments.values.single_active_consumer == Some(true)
     }
 
     /// Removes a consumer. True if it was the last one of an auto-delete queue: the queue must go.
@@ -527,7 +534,7 @@ impl State {
             return Err(Refused::Gone);
         }
         let taken = self.consumers.iter().any(|other| other.terms.exclusive);
-        if taken || (exclusive && !self.consumers.is_empty()) {
+        if taken || (exclusive && (self.consumers.is_single() || !self.consumers.is_empty())) {
             return Err(Refused::ExclusiveUse);
         }
         Ok(())
