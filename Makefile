@@ -57,8 +57,9 @@ flood:            # ten gigabytes of persistent and of transient messages throug
 	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_FLOOD_MIB=10240 \
 	  cargo test -p system-tests --test durability little_memory -- --nocapture
 
-soak:             # crashes for hours, and the wire under ten thousand mutated sessions
+soak:             # crashes for hours, the wire under ten thousand mutated sessions, queues against their model
 	cargo build --workspace --bins
+	LEVERET_MODEL_CASES=20000 cargo test -p leveret-broker --lib model
 	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
 	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture
 

@@ -21,8 +21,9 @@ pub fn now() -> Millis {
 
 /// Something that has its time.
 pub trait Timed: Send + Sync {
-    /// The time has come. May be called although it had been asked for twice, or is not needed any more.
-    fn due(self: Arc<Self>);
+    /// The time `at` has come, for which a call was asked. May be called although it had been asked for twice, or is
+    /// not needed any more; and the wall clock may have been set back since.
+    fn due(self: Arc<Self>, at: Millis);
 }
 
 /// The clock. Its thread ends with it.
@@ -76,6 +77,14 @@ impl Clock {
     }
 }
 
+#[cfg(test)]
+impl Clock {
+    /// Calls that are to come.
+    pub fn ahead(&self) -> usize {
+        self.shared.state.lock().waiting.len()
+    }
+}
+
 impl Drop for Clock {
     fn drop(&mut self) {
         self.shared.state.lock().closed = true;
@@ -92,8 +101,9 @@ impl Shared {
                 Some(next) => match next.at.checked_sub(now()).filter(|left| *left > 0) {
                     Some(left) => Some(Duration::from_millis(left).min(LONGEST_SLEEP)),
                     None => {
-                        let due = state.waiting.pop().and_then(|next| next.with.upgrade());
-                        parking_lot::MutexGuard::unlocked(&mut state, || due.map(Timed::due));
+                        let due = state.waiting.pop();
+                        let due = due.and_then(|next| Some((next.with.upgrade()?, next.at)));
+                        parking_lot::MutexGuard::unlocked(&mut state, || due.map(|(with, at)| with.due(at)));
                         continue;
                     }
                 },
@@ -135,7 +145,7 @@ mod tests {
     struct Bell(u32, Mutex<Sender<(u32, Millis)>>);
 
     impl Timed for Bell {
-        fn due(self: Arc<Self>) {
+        fn due(self: Arc<Self>, _: Millis) {
             let _ = self.1.lock().send((self.0, now()));
         }
     }

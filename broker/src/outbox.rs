@@ -54,6 +54,9 @@ pub struct Work {
     pub pause: Duration,
     now: Option<Instant>,
     millis: Option<Millis>,
+    /// The time on the wall clock, for tests that set it.
+    #[cfg(test)]
+    pub set_time: Option<Millis>,
 }
 
 /// Something that cannot be done under the lock where it comes up, and is done at the end of the batch.
@@ -73,6 +76,10 @@ impl Work {
 
     /// The same on the wall clock.
     pub fn millis(&mut self) -> Millis {
+        #[cfg(test)]
+        if let Some(set) = self.set_time {
+            return set;
+        }
         *self.millis.get_or_insert_with(clock::now)
     }
 

@@ -201,7 +201,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let mut work = Work::default();
     for (id, backlog) in std::mem::take(&mut recovered.queues) {
         match queues.get(&id) {
-            Some(queue) => queue.restore(backlog, &mut work),
+            Some(queue) => queue.restore(backlog),
             None => {
                 // Published in the moment of its queue's end.
                 let locations: Vec<_> = backlog.loose.iter().map(|message| message.location).collect();
@@ -212,6 +212,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
             }
         }
     }
+    queues.values().for_each(|queue| queue.begin(&mut work));
     work.finish(&store.handle())?;
     // A start counts as a use: nothing could use a queue while the broker was down.
     queues.values().for_each(|queue| queue.renew_lease());

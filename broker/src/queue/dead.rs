@@ -8,14 +8,14 @@ use super::entry::Entry;
 use super::stamp;
 use super::state::{Queue, State};
 use super::upkeep::{Burial, Dead};
-use crate::clock::{self, Millis, Timed};
+use crate::clock::{Millis, Timed};
 use crate::death::Reason;
 use crate::outbox::Work;
 use leveret_store::{Location, MessageId};
 use std::sync::Arc;
 
 /// Messages taken out under one lock of the queue: its clients get their turn in between.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = if cfg!(test) { 32 } else { 1024 };
 
 impl Queue {
     /// Ends messages that have been taken from their places: they become dead letters, or are dropped.
@@ -90,19 +90,27 @@ impl Queue {
     }
 }
 
-impl Timed for Queue {
-    fn due(self: Arc<Self>) {
-        self.end_lease();
-        let mut more = true;
-        while more {
-            let mut work = Work::default();
-            let mut state = self.change();
-            state.called_at = state.called_at.filter(|at| *at > clock::now());
-            more = self.expire(&mut state, &mut work);
+impl Queue {
+    /// The clock has called for `at`: takes out some of the messages whose time is over. True if there may be more of
+    /// them.
+    pub(crate) fn time_over(self: &Arc<Self>, at: Millis, work: &mut Work) -> bool {
+        let mut state = self.change();
+        // By the time that was asked for, not by the time now: if that has been set back, another call is needed.
+        state.called_at = state.called_at.filter(|called| *called > at);
+        let more = self.expire(&mut state, work);
+        if !more {
             self.watch_time(&mut state);
-            drop(state);
-            // Nothing waits for these records; a failed log is noticed by whoever appends next.
-            let _ = work.finish(&self.log);
         }
+        drop(state);
+        // Nothing waits for these records; a failed log is noticed by whoever appends next.
+        let _ = work.finish(&self.log);
+        more
+    }
+}
+
+impl Timed for Queue {
+    fn due(self: Arc<Self>, at: Millis) {
+        self.end_lease(at);
+        while self.time_over(at, &mut Work::default()) {}
     }
 }

@@ -6,6 +6,7 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, Pick};
+use super::ready::Skipped;
 use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
@@ -38,14 +39,15 @@ impl Queue {
     /// One round. False when no consumer can take more.
     fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         let reader = self.reader();
-        let mut lost = Vec::new();
+        let now = state.deadline.map(|_| work.millis());
+        let mut skipped = Skipped::default();
         let mut handed_out = 0;
         let mut go_on = true;
         state.consumers.begin_round();
         while handed_out < ROUND && !state.ready.is_empty() {
             match state.consumers.pick() {
                 Pick::Consumer(index) => {
-                    let Some(entry) = state.ready.pop(reader, &mut lost) else {
+                    let Some(entry) = state.ready.pop(now, reader, &mut skipped) else {
                         break;
                     };
                     handed_out += 1;
@@ -69,7 +71,7 @@ impl Queue {
         if handed_out > 0 {
             self.hand_over(state, work);
         }
-        self.drop_lost(&lost, work);
+        self.end_skipped(skipped, state, work);
         go_on
     }
 

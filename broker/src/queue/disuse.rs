@@ -25,8 +25,8 @@ impl Queue {
         }
     }
 
-    /// The clock has called, maybe for this: has the queue deleted if its lease is over.
-    pub(super) fn end_lease(self: &Arc<Self>) {
+    /// The clock has called for `at`, maybe for this: has the queue deleted if its lease is over.
+    pub(super) fn end_lease(self: &Arc<Self>, at: Millis) {
         if self.definition.arguments.values.expires.is_none() {
             return;
         }
@@ -34,7 +34,7 @@ impl Queue {
         let unused = state.consumers.is_empty() && !state.deleted;
         let now = clock::now();
         let Some(lease) = &mut state.lease else { return };
-        if !lease.called(now) || !unused {
+        if !lease.called(at.max(now)) || !unused {
             return;
         }
         if lease.end() > now {

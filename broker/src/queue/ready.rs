@@ -102,9 +102,9 @@ impl Ready {
         }
     }
 
-    /// Takes the first message, in memory. Messages that the log can't give back any more are handed to `lost` and
-    /// skipped.
-    pub fn pop(&mut self, reader: Reader<'_>, lost: &mut Vec<(MessageId, Location)>) -> Option<Entry> {
+    /// Takes the first message, in memory. Messages that the log can't give back any more, and those whose time is over
+    /// by `now`, are handed to `skipped`.
+    pub fn pop(&mut self, now: Option<Millis>, reader: Reader<'_>, skipped: &mut Skipped) -> Option<Entry> {
         loop {
             if self.head.is_empty() {
                 self.warm(reader);
@@ -118,11 +118,15 @@ impl Ready {
             }
             self.resident = self.resident.saturating_sub(entry.resident());
             self.uncount(entry.body_len, entry.durable);
+            if stamp::is_over(entry.stamp, now) {
+                skipped.expired.push(entry);
+                continue;
+            }
             if entry.message.is_none() {
                 match read(reader.log, entry.location) {
                     Some(message) => entry.message = Some(message),
                     None => {
-                        lost.push((entry.id, entry.location));
+                        skipped.lost.push((entry.id, entry.location));
                         continue;
                     }
                 }
@@ -290,6 +294,15 @@ impl Ready {
             self.resident += entry.resident();
         }
     }
+}
+
+/// Messages that have left on the way to the next one.
+#[derive(Default)]
+pub struct Skipped {
+    /// Those that the log can't give back.
+    pub lost: Vec<(MessageId, Location)>,
+    /// Those whose time is over.
+    pub expired: Vec<Entry>,
 }
 
 /// Contents of a queue that was emptied.

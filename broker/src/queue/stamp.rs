@@ -17,6 +17,11 @@ pub fn deadline(stamp: u64) -> Option<Millis> {
     (stamp != NONE).then_some(stamp)
 }
 
+/// True if the message's time is over by `now`.
+pub fn is_over(stamp: u64, now: Option<Millis>) -> bool {
+    deadline(stamp).is_some_and(|deadline| now.is_some_and(|now| deadline <= now))
+}
+
 /// The earlier one of two deadlines, where there may be none.
 pub fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
     match (one, other) {

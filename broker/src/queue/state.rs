@@ -10,7 +10,7 @@ use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::lease::Lease;
-use super::ready::Ready;
+use super::ready::{Ready, Skipped};
 use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::totals::{Deaths, Snapshot, Totals};
@@ -166,13 +166,18 @@ impl Queue {
         self.definition.logged()
     }
 
-    /// Puts back what the log had at start, before anything else is done with the queue. What had been delivered waits
-    /// again, so this may be more than its limit.
-    pub fn restore(self: &Arc<Self>, backlog: Backlog, work: &mut Work) {
+    /// Puts back what the log had at start, before anything else is done with the queue. [`Queue::begin`] follows.
+    pub fn restore(&self, backlog: Backlog) {
         let mut state = self.change();
         state.ready.restore(backlog, self.reader());
-        self.keep_to_limit(&mut state, work);
         state.deadline = state.ready.earliest();
+    }
+
+    /// The begin after a start, once every queue has its messages back: dead letters may go to any of them. What had
+    /// been delivered waits again, so there may be more messages than the limit allows.
+    pub fn begin(self: &Arc<Self>, work: &mut Work) {
+        let mut state = self.change();
+        self.keep_to_limit(&mut state, work);
         self.watch_time(&mut state);
     }
 
@@ -330,11 +335,12 @@ impl Queue {
     pub fn get(self: &Arc<Self>, no_ack: bool, work: &mut Work, deliver: impl FnOnce(&Entry, usize)) -> bool {
         let mut guard = self.change();
         let state = &mut *guard;
-        let mut lost = Vec::new();
+        let mut skipped = Skipped::default();
         self.renew(state);
         self.expire(state, work);
-        let entry = state.ready.pop(self.reader(), &mut lost);
-        self.drop_lost(&lost, work);
+        let now = state.deadline.map(|_| work.millis());
+        let entry = state.ready.pop(now, self.reader(), &mut skipped);
+        self.end_skipped(skipped, state, work);
         state.totals.touch(work.now());
         let Some(entry) = entry else {
             state.totals.get_empty += 1;
@@ -451,11 +457,14 @@ impl Queue {
         }
     }
 
-    /// Messages that the log can't give back are settled, so that they don't come again.
-    pub(super) fn drop_lost(&self, lost: &[(MessageId, Location)], work: &mut Work) {
-        if !lost.is_empty() {
-            work.records(&self.log).settle(self.id, lost);
+    /// Ends messages that have left on the way to the next one. Those that the log can't give back are settled, so that
+    /// they don't come again.
+    pub(super) fn end_skipped(&self, skipped: Skipped, state: &mut State, work: &mut Work) {
+        if !skipped.lost.is_empty() {
+            work.records(&self.log).settle(self.id, &skipped.lost);
         }
+        state.totals.expired += skipped.expired.len() as u64;
+        self.end(skipped.expired, Reason::Expired, work);
     }
 }
 

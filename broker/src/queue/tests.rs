@@ -6,6 +6,7 @@ use super::entry::{Entry, NOWHERE};
 use super::subscriber::{Allowance, Subscriber};
 use super::upkeep::Upkeep;
 use super::{Definition, Outcome, Queue, Refused};
+use crate::clock::{self, Clock};
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::{Stalled, Wakes, Work};
@@ -315,6 +316,26 @@ fn deleting_is_refused_atomically_and_then_final() {
     assert_eq!(bench.queue.counts(), (0, 0));
     assert_eq!(bench.queue.delete(false, false).err(), Some(Refused::Gone));
     assert_eq!(bench.memory.resident(), 0);
+}
+
+#[test]
+fn a_clock_that_was_set_back_calls_again() {
+    let mut bench = Bench::new();
+    let clock = Arc::new(Clock::start().expect("a thread"));
+    let upkeep = Upkeep {
+        clock: Some(clock.clone()),
+        ..Upkeep::default()
+    };
+    let (definition, log) = (bench.queue.definition.clone(), bench.store.handle());
+    let queue = Arc::new(Queue::new(definition, 8, log, bench.memory.clone(), upkeep));
+    let deadline = clock::now() + 3_600_000;
+    let mut entry = Entry::new(1, NOWHERE, Message::new(b"", b"q", &[0, 0], b"x"));
+    entry.stamp = deadline;
+    let _ = queue.enqueue(&mut vec![entry], &mut bench.work);
+    assert_eq!(clock.ahead(), 1);
+    // The call has come, and the time is before it again.
+    assert!(!queue.time_over(deadline, &mut bench.work));
+    assert_eq!((clock.ahead(), queue.counts().0), (2, 1));
 }
 
 #[derive(Clone, Debug)]

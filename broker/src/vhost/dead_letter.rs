@@ -18,6 +18,11 @@ use leveret_store::{Batch, Location, MessageId, QueueId, Relative, Urgency};
 use std::sync::Arc;
 use tracing::{debug, error};
 
+/// Bodies that are moved on in one batch, bytes; each message counts as a few more. Thousands of large messages may die
+/// at once, and are not read back into memory all together.
+const PORTION_BYTES: usize = 1 << 20;
+const ENTRY_BYTES: usize = 256;
+
 /// A dead letter and the queues that it goes to.
 struct Letter {
     message: Message,
@@ -27,10 +32,40 @@ struct Letter {
 
 impl Owner for Vhost {
     fn bury(&self, mut dead: Dead, work: &mut Work) {
+        let mut rest = std::mem::take(&mut dead.entries).into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut bytes = 0;
+            while let Some(entry) = rest.next_if(|entry| bytes == 0 || bytes + entry.body_len as usize <= PORTION_BYTES)
+            {
+                bytes += ENTRY_BYTES + entry.body_len as usize;
+                dead.entries.push(entry);
+            }
+            if let Err(error) = self.move_on(&mut dead, work) {
+                let queue = dead.queue.to_str_lossy();
+                error!(%error, %queue, "dead letters cannot be moved on: the log has failed");
+                return;
+            }
+            dead.entries.clear();
+        }
+    }
+
+    fn end_lease(&self, queue: QueueId) {
+        let Some(queue) = self.queue_by_id(queue) else { return };
+        // An unused queue has no consumers that must be told.
+        if let Err(error) = self.end_queue(&queue, Queue::delete_unused) {
+            let queue = queue.name().to_str_lossy();
+            error!(%error, %queue, "a queue whose lease is over can't be deleted: the log has failed");
+        }
+    }
+}
+
+impl Vhost {
+    /// Moves some dead letters on, in one batch of the log.
+    fn move_on(&self, dead: &mut Dead, work: &mut Work) -> Result<(), leveret_store::Error> {
         self.read_back(&mut dead.entries);
         let now = work.millis();
         let (mut batch, mut wanted) = (Batch::default(), Vec::new());
-        let letters = dead.entries.iter().filter_map(|entry| self.letter(&dead, entry, now));
+        let letters = dead.entries.iter().filter_map(|entry| self.letter(dead, entry, now));
         let mut letters: Vec<Letter> = letters.collect();
         let first = self.log.next_ids(letters.len() as u64);
         for (id, letter) in (first..).zip(&mut letters) {
@@ -52,15 +87,8 @@ impl Owner for Vhost {
         }
         let appended = match batch.is_empty() {
             true => None,
-            false => match self.log.append(&mut batch, Urgency::Soon) {
-                Ok(appended) => Some(appended),
-                Err(error) => {
-                    error!(%error, queue = %dead.queue.to_str_lossy(), "dead letters cannot be moved on: the log has failed");
-                    return;
-                }
-            },
+            false => Some(self.log.append(&mut batch, Urgency::Soon)?),
         };
-        drop(dead.under_way);
         for (id, letter) in (first..).zip(letters) {
             let location = match (letter.place, &appended) {
                 (Some(place), Some(appended)) => appended.location(place),
@@ -70,19 +98,9 @@ impl Owner for Vhost {
             // A full queue may refuse it: then it is dropped, as in RabbitMQ.
             let _ = arrival::enqueue(&letter.queues, &mut run, Some(now), work);
         }
+        Ok(())
     }
 
-    fn end_lease(&self, queue: QueueId) {
-        let Some(queue) = self.queue_by_id(queue) else { return };
-        // An unused queue has no consumers that must be told.
-        if let Err(error) = self.end_queue(&queue, Queue::delete_unused) {
-            let queue = queue.name().to_str_lossy();
-            error!(%error, %queue, "a queue whose lease is over can't be deleted: the log has failed");
-        }
-    }
-}
-
-impl Vhost {
     /// Reads the messages that only the log has.
     fn read_back(&self, entries: &mut [Entry]) {
         let missing = |entry: &&Entry| entry.durable && entry.message.is_none();
@@ -125,3 +143,6 @@ impl Vhost {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,6 +154,7 @@ fn a_start_keeps_to_the_limit_too() {
         Arc::new(Memory::new(u64::MAX)),
         Upkeep::default(),
     ));
-    after.restore(backlog, &mut before.work);
+    after.restore(backlog);
+    after.begin(&mut before.work);
     assert_eq!(after.counts().0, 2);
 }

@@ -1,0 +1,529 @@
+//! Two queues that may be each other's dead-letter queue, against a model: a list of messages for each.
+//!
+//! The log is a real one, and a restart opens it again. `LEVERET_MODEL_CASES`: the number of cases, if more are wanted.
+
+use crate::access::Actor;
+use crate::access::permissions::{Names, Permissions};
+use crate::limits::Memory;
+use crate::message::Message;
+use crate::outbox::Work;
+use crate::queue::arrival::{destinations, enqueue};
+use crate::queue::entry::{Entry, NOWHERE};
+use crate::queue::{Outcome, Queue};
+use crate::vhost::Vhost;
+use crate::vhost::ids::{self, QueueIds};
+use leveret_amqp::method::QueueDeclare;
+use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
+use leveret_store::fs::RealFs;
+use leveret_store::{Batch, MessageId, Options, Store, Urgency};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const NAMES: [&str; 2] = ["a", "b"];
+/// The wall clock at the begin of a case.
+const BEGIN: u64 = 1_795_000_000_000;
+/// Body of a message of which not many fit into the budget that the queues have here.
+const LARGE: usize = 8 << 10;
+
+/// The arguments of a queue.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    ttl: Option<u64>,
+    max_length: Option<u64>,
+    /// The queue that dead letters go to.
+    dead_letters: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Some messages: queue, number, durable, expiration, large.
+    Publish(usize, usize, bool, Option<u64>, bool),
+    /// With an acknowledgement to come, or without.
+    Get(usize, bool),
+    /// One of those that were got.
+    Settle(usize, usize, Outcome),
+    /// Time goes by.
+    Pass(u64),
+    /// The same, but the clock is late.
+    PassUnnoticed(u64),
+    Purge(usize),
+    Restart,
+}
+
+/// A message as the model knows it; its number is also its body.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    number: u32,
+    len: usize,
+    deadline: Option<u64>,
+    durable: bool,
+    redelivered: bool,
+    /// Queue, reason and count of its deaths, the latest first.
+    history: Vec<(usize, &'static str, i64)>,
+}
+
+#[derive(Default)]
+struct ModelQueue {
+    settings: Settings,
+    waiting: BTreeMap<u64, Known>,
+    out: BTreeMap<u64, Known>,
+    /// Durable messages up to here have been delivered.
+    mark: u64,
+}
+
+/// The queues as they should be.
+#[derive(Default)]
+struct Model {
+    queues: [ModelQueue; 2],
+    next: u64,
+    now: u64,
+    dead: VecDeque<(usize, &'static str, Vec<Known>)>,
+}
+
+impl Model {
+    fn expire(&mut self, at: usize) {
+        let now = self.now;
+        let over = |known: &Known| known.deadline.is_some_and(|deadline| deadline <= now);
+        let expired = self.queues[at].waiting.extract_if(.., |_, known| over(known));
+        let expired = expired.map(|(_, known)| known).collect();
+        self.end(at, "expired", expired);
+    }
+
+    fn limit(&mut self, at: usize) {
+        let queue = &mut self.queues[at];
+        let mut dropped = Vec::new();
+        while queue
+            .settings
+            .max_length
+            .is_some_and(|most| queue.waiting.len() as u64 > most)
+        {
+            dropped.extend(queue.waiting.pop_first().map(|(_, known)| known));
+        }
+        self.end(at, "maxlen", dropped);
+    }
+
+    fn end(&mut self, at: usize, reason: &'static str, ended: Vec<Known>) {
+        if !ended.is_empty() && self.queues[at].settings.dead_letters.is_some() {
+            self.dead.push_back((at, reason, ended));
+        }
+    }
+
+    fn add(&mut self, at: usize, messages: Vec<Known>) {
+        self.expire(at);
+        for known in messages {
+            self.next += 1;
+            self.queues[at].waiting.insert(self.next, known);
+        }
+        self.limit(at);
+        self.expire(at);
+    }
+
+    /// The end of a batch.
+    fn finish(&mut self) {
+        while let Some((from, reason, ended)) = self.dead.pop_front() {
+            let Some(to) = self.queues[from].settings.dead_letters else {
+                continue;
+            };
+            for mut known in ended {
+                let same = |death: &&(usize, &str, i64)| (death.0, death.1) == (from, reason);
+                let count = known.history.iter().find(same).map_or(0, |death| death.2);
+                known.history.retain(|death| !same(&death));
+                known.history.insert(0, (from, reason, count + 1));
+                let before_consumer = known.history.iter().take_while(|death| death.1 != "rejected");
+                if reason != "rejected" && before_consumer.clone().any(|death| death.0 == to) {
+                    continue;
+                }
+                known.redelivered = false;
+                known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
+                self.add(to, vec![known]);
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        for at in 0..2 {
+            let queue = &mut self.queues[at];
+            queue.waiting.append(&mut queue.out);
+            queue.waiting.retain(|_, known| known.durable);
+            let mark = queue.mark;
+            for (id, known) in &mut queue.waiting {
+                known.redelivered |= *id <= mark;
+            }
+        }
+        (0..2).for_each(|at| self.limit(at));
+    }
+}
+
+/// The queues as they are.
+struct Bench {
+    folder: TempDir,
+    opened: Option<(Store, Arc<Vhost>)>,
+    memory: Arc<Memory>,
+    work: Work,
+}
+
+fn short(text: &str) -> ShortString {
+    ShortString::truncated(text)
+}
+
+fn open(folder: &TempDir, memory: &Arc<Memory>, work: &mut Work) -> (Store, Arc<Vhost>) {
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..Options::new(folder.path())
+    };
+    let opened = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
+    let (store, mut recovered) = opened.expect("a log");
+    let reserved = recovered.table.get(ids::KEY).map(|value| value.as_ref());
+    let queue_ids = Arc::new(QueueIds::recovered(reserved));
+    let vhost = Vhost::new("/".into(), store.handle(), memory.clone(), queue_ids, None);
+    let table = recovered
+        .table
+        .iter()
+        .map(|(key, value)| (key.as_slice(), value.as_ref()));
+    let queues = vhost.restore(table).expect("an open log");
+    for (id, backlog) in std::mem::take(&mut recovered.queues) {
+        queues[&id].restore(backlog);
+    }
+    let mut queues: Vec<_> = queues.into_values().collect();
+    queues.sort_by_key(|queue| queue.name().clone());
+    queues.iter().for_each(|queue| queue.begin(work));
+    work.finish(&store.handle()).expect("an open log");
+    (store, vhost)
+}
+
+impl Bench {
+    fn new(settings: &[Settings; 2]) -> Self {
+        let (folder, memory, mut work) = (
+            TempDir::new().expect("a folder"),
+            Arc::new(Memory::new(1)),
+            Work::default(),
+        );
+        work.set_time = Some(BEGIN);
+        let opened = open(&folder, &memory, &mut work);
+        for (name, settings) in NAMES.into_iter().zip(settings) {
+            let mut arguments = FieldTable::new();
+            let mut number = |name: &'static str, value: Option<u64>| {
+                if let Some(value) = value {
+                    arguments.push(short(name), FieldValue::Long(value as i64));
+                }
+            };
+            number("x-message-ttl", settings.ttl);
+            number("x-max-length", settings.max_length);
+            if let Some(to) = settings.dead_letters {
+                arguments.push(short("x-dead-letter-exchange"), "".into());
+                arguments.push(short("x-dead-letter-routing-key"), NAMES[to].into());
+            }
+            let declare = QueueDeclare {
+                queue: short(name),
+                durable: true,
+                arguments,
+                ..QueueDeclare::default()
+            };
+            opened.1.declare_queue(&declare, &owner()).map(drop).expect("a queue");
+        }
+        let opened = Some(opened);
+        Self {
+            folder,
+            opened,
+            memory,
+            work,
+        }
+    }
+
+    fn queue(&self, at: usize) -> Arc<Queue> {
+        let vhost = &self.opened.as_ref().expect("an open log").1;
+        vhost.queue(&short(NAMES[at]), &owner()).expect("a queue")
+    }
+
+    fn finish(&mut self) {
+        let log = self.opened.as_ref().expect("an open log").0.handle();
+        self.work.finish(&log).expect("an open log");
+    }
+
+    fn publish(&mut self, at: usize, messages: &[Known], expiration: Option<u64>) {
+        let (queue, log) = (self.queue(at), self.opened.as_ref().expect("an open log").0.handle());
+        let (now, first) = (self.work.millis(), log.next_ids(messages.len() as u64));
+        let (mut batch, mut entries, mut places) = (Batch::default(), Vec::new(), Vec::new());
+        for (id, known) in (first..).zip(messages) {
+            let properties = BasicProperties {
+                delivery_mode: Some(if known.durable { 2 } else { 1 }),
+                expiration: expiration.map(|millis| short(&millis.to_string())),
+                ..BasicProperties::default()
+            };
+            let mut body = known.number.to_be_bytes().to_vec();
+            body.resize(known.len, b'x');
+            let message = Message::new(b"", NAMES[at].as_bytes(), &properties.to_bytes(), &body);
+            let mut wanted = Vec::new();
+            destinations(std::slice::from_ref(&queue), &message, Some(now), &mut wanted);
+            let place = known
+                .durable
+                .then(|| batch.publish(id, &wanted, &message.record(&mut [0; 4])));
+            places.push(place);
+            entries.push(Entry::new(id, NOWHERE, message));
+        }
+        let appended = (!batch.is_empty()).then(|| log.append(&mut batch, Urgency::Soon).expect("an open log"));
+        for (entry, place) in entries.iter_mut().zip(places) {
+            if let (Some(appended), Some(place)) = (&appended, place) {
+                (entry.location, entry.durable) = (appended.location(place), true);
+            }
+        }
+        let _ = enqueue(&[queue], &mut entries, Some(now), &mut self.work);
+    }
+
+    /// The next message: its id, number and length, if it was delivered before, and its deaths.
+    fn get(&mut self, at: usize, no_ack: bool) -> Option<(MessageId, Known)> {
+        let queue = self.queue(at);
+        let mut found = None;
+        queue.get(no_ack, &mut self.work, |entry, _| {
+            let message = entry.message.as_ref().expect("in memory");
+            let (number, _) = message.body().split_first_chunk().expect("a number");
+            let known = Known {
+                number: u32::from_be_bytes(*number),
+                len: message.body().len(),
+                deadline: (entry.stamp != 0).then_some(entry.stamp),
+                durable: entry.durable,
+                redelivered: entry.redelivered,
+                history: history(message),
+            };
+            found = Some((entry.id, known));
+        });
+        found
+    }
+
+    fn restart(&mut self) {
+        let (store, vhost) = self.opened.take().expect("an open log");
+        (0..2).for_each(|at| {
+            let _ = vhost.queue(&short(NAMES[at]), &owner()).map(|queue| queue.capture());
+        });
+        store.close().expect("a log that has not failed");
+        drop(vhost);
+        self.memory = Arc::new(Memory::new(1));
+        self.opened = Some(open(&self.folder, &self.memory, &mut self.work));
+    }
+}
+
+fn owner() -> Actor {
+    Actor {
+        user: "someone".into(),
+        connection: Some(1),
+        permissions: Permissions {
+            configure: Names::All,
+            write: Names::All,
+            read: Names::All,
+        },
+    }
+}
+
+fn history(message: &Message) -> Vec<(usize, &'static str, i64)> {
+    let headers = BasicProperties::parse(message.properties())
+        .expect("properties")
+        .headers;
+    let headers = headers.unwrap_or_default();
+    let entries = headers
+        .get("x-death")
+        .and_then(FieldValue::as_array)
+        .unwrap_or_default();
+    let death = |entry: &FieldValue| {
+        let entry = entry.as_table()?;
+        let text = |name| entry.get(name).and_then(FieldValue::as_str);
+        let queue = NAMES.iter().position(|name| text("queue") == Some(*name))?;
+        let reasons = ["rejected", "expired", "maxlen"];
+        let reason = reasons.into_iter().find(|reason| text("reason") == Some(*reason))?;
+        Some((queue, reason, entry.get("count").and_then(FieldValue::as_i64)?))
+    };
+    entries.iter().map(|entry| death(entry).expect("a death")).collect()
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let ttl = proptest::option::of(prop_oneof![Just(0), 1..200u64]);
+    let dead_letters = proptest::option::weighted(0.7, 0..2usize);
+    (ttl, proptest::option::of(0..20u64), dead_letters).prop_map(|(ttl, max_length, dead_letters)| Settings {
+        ttl,
+        max_length,
+        dead_letters,
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let count = prop_oneof![4 => 1..4usize, 1 => 20..60usize];
+    let expiration = proptest::option::of(prop_oneof![1 => Just(0), 9 => 1..150u64]);
+    let outcome = prop_oneof![Just(Outcome::Acked), Just(Outcome::Rejected), Just(Outcome::Requeued)];
+    let step = prop_oneof![
+        6 => (0..2usize, count, any::<bool>(), expiration, any::<bool>())
+            .prop_map(|(at, count, durable, expiration, large)| Step::Publish(at, count, durable, expiration, large)),
+        6 => (0..2usize, any::<bool>()).prop_map(|(at, no_ack)| Step::Get(at, no_ack)),
+        5 => (0..2usize, any::<usize>(), outcome).prop_map(|(at, which, outcome)| Step::Settle(at, which, outcome)),
+        2 => (1..100u64).prop_map(Step::Pass),
+        2 => (1..100u64).prop_map(Step::PassUnnoticed),
+        1 => (0..2usize).prop_map(Step::Purge),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+fn cases() -> u32 {
+    let wanted = std::env::var("LEVERET_MODEL_CASES").ok();
+    wanted.and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn messages_expire_are_dropped_and_move_on_as_in_a_model(settings in [settings(), settings()], steps in steps()) {
+        let (mut bench, mut model) = (Bench::new(&settings), Model::default());
+        model.now = BEGIN;
+        for (queue, settings) in model.queues.iter_mut().zip(&settings) {
+            queue.settings = settings.clone();
+        }
+        let (mut number, mut restarted) = (0, false);
+        // Ids of the broker for the model's, of messages that were got.
+        let mut got: BTreeMap<(usize, u64), MessageId> = BTreeMap::new();
+        let drain = [0, 1].into_iter().flat_map(|at| std::iter::repeat_n(Step::Get(at, true), 400));
+        for step in steps.into_iter().chain([Step::Restart]).chain(drain) {
+            match step {
+                Step::Publish(at, count, durable, expiration, large) => {
+                    let ttl = settings[at].ttl;
+                    let left = ttl.into_iter().chain(expiration).min();
+                    let known = |number| Known {
+                        number,
+                        len: if large { LARGE } else { 4 },
+                        deadline: left.map(|left| model.now + left),
+                        durable,
+                        redelivered: false,
+                        history: Vec::new(),
+                    };
+                    let messages: Vec<Known> = (number..number + count as u32).map(known).collect();
+                    number += count as u32;
+                    bench.publish(at, &messages, expiration);
+                    model.add(at, messages);
+                }
+                Step::Get(at, no_ack) => {
+                    model.expire(at);
+                    let found = bench.get(at, no_ack);
+                    let expected = model.queues[at].waiting.pop_first();
+                    prop_assert_eq!(found.as_ref().map(|found| &found.1), expected.as_ref().map(|known| &known.1));
+                    if let (Some((id, known)), Some((place, _)), false) = (found, expected, no_ack) {
+                        let queue = &mut model.queues[at];
+                        queue.mark = queue.mark.max(if known.durable { place } else { 0 });
+                        queue.out.insert(place, known);
+                        got.insert((at, place), id);
+                    }
+                }
+                Step::Settle(at, which, outcome) => {
+                    let queue = &mut model.queues[at];
+                    let Some(place) = queue.out.keys().nth(which % queue.out.len().max(1)).copied() else { continue };
+                    let id = got.remove(&(at, place)).expect("an id");
+                    let mut known = queue.out.remove(&place).expect("a message");
+                    bench.queue(at).settle(0, &[id], outcome, &mut bench.work);
+                    match outcome {
+                        Outcome::Acked => {}
+                        Outcome::Rejected => model.end(at, "rejected", vec![known]),
+                        Outcome::Requeued => {
+                            known.redelivered = true;
+                            queue.waiting.insert(place, known);
+                            model.limit(at);
+                        }
+                    }
+                    model.expire(at);
+                }
+                Step::Pass(millis) | Step::PassUnnoticed(millis) => {
+                    model.now += millis;
+                    bench.work.set_time = Some(model.now);
+                }
+                Step::Purge(at) => {
+                    let waiting = std::mem::take(&mut model.queues[at].waiting);
+                    prop_assert_eq!(bench.queue(at).purge(&mut bench.work), waiting.len());
+                }
+                Step::Restart => {
+                    got.clear();
+                    restarted = true;
+                    bench.restart();
+                    model.restart();
+                }
+            }
+            bench.finish();
+            model.finish();
+            // The clock calls for what is over, unless it is late.
+            if !matches!(step, Step::PassUnnoticed(_)) {
+                for at in [0, 1] {
+                    while bench.queue(at).time_over(model.now, &mut bench.work) {}
+                    model.expire(at);
+                    model.finish();
+                }
+            }
+            for at in [0, 1] {
+                let (snapshot, queue) = (bench.queue(at).snapshot(), &model.queues[at]);
+                prop_assert_eq!((snapshot.ready, snapshot.unacked), (queue.waiting.len(), queue.out.len()));
+                // The log tells the lengths of payloads, with properties and routing key.
+                let bytes = |messages: &BTreeMap<u64, Known>| messages.values().map(|known| known.len as u64).sum::<u64>();
+                let (ready, unacked) = (bytes(&queue.waiting), bytes(&queue.out));
+                if restarted {
+                    prop_assert!(snapshot.ready_bytes >= ready && snapshot.unacked_bytes >= unacked);
+                    prop_assert!((snapshot.ready_bytes == 0, snapshot.unacked_bytes == 0) == (ready == 0, unacked == 0));
+                } else {
+                    prop_assert_eq!((snapshot.ready_bytes, snapshot.unacked_bytes), (ready, unacked));
+                }
+                let durable = queue.waiting.values().filter(|known| known.durable);
+                prop_assert_eq!(snapshot.persistent, durable.count());
+                prop_assert!(snapshot.memory == 0 || snapshot.ready + snapshot.unacked > 0);
+            }
+            let resident = [0, 1].map(|at| bench.queue(at).snapshot().memory);
+            prop_assert_eq!(bench.memory.resident(), resident.iter().sum::<u64>());
+        }
+    }
+}
+
+fn known(number: u32, len: usize, deadline: Option<u64>) -> Known {
+    Known {
+        number,
+        len,
+        deadline,
+        durable: true,
+        redelivered: false,
+        history: Vec::new(),
+    }
+}
+
+#[test]
+fn a_message_whose_time_is_over_is_not_delivered_however_many_there_are() {
+    let settings = [
+        Settings {
+            ttl: Some(10),
+            ..Settings::default()
+        },
+        Settings::default(),
+    ];
+    let mut bench = Bench::new(&settings);
+    let messages: Vec<Known> = (0..200).map(|number| known(number, LARGE, Some(BEGIN + 10))).collect();
+    bench.publish(0, &messages, None);
+    bench.work.set_time = Some(BEGIN + 10);
+    assert_eq!(bench.get(0, true), None);
+    bench.finish();
+    assert_eq!(bench.queue(0).snapshot().totals.expired, 200);
+}
+
+#[test]
+fn large_messages_that_die_together_move_on_in_order() {
+    let dead_letters = Some(1);
+    let settings = [
+        Settings {
+            dead_letters,
+            ..Settings::default()
+        },
+        Settings::default(),
+    ];
+    let mut bench = Bench::new(&settings);
+    let messages: Vec<Known> = (0..300).map(|number| known(number, LARGE, None)).collect();
+    bench.publish(0, &messages, None);
+    let ids: Vec<MessageId> = std::iter::from_fn(|| bench.get(0, false)).map(|(id, _)| id).collect();
+    bench.queue(0).settle(0, &ids, Outcome::Rejected, &mut bench.work);
+    bench.finish();
+    let arrived: Vec<u32> = std::iter::from_fn(|| bench.get(1, true))
+        .map(|(_, known)| known.number)
+        .collect();
+    bench.finish();
+    assert_eq!(arrived, (0..300).collect::<Vec<_>>());
+}
