@@ -42,6 +42,7 @@ spec:
   maxLength: 2
   maxLengthBytes: 1000
   overflow: drop-head
+  singleActiveConsumer: true
   deadLetter: { exchange: dead, routingKey: late }
 ---
 apiVersion: leveret.dev/v1alpha1
@@ -84,7 +85,8 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
     call!(client, 1, delete("work") => QueueDeleteOk);
     until("the queue is back", SOON, || dev.has_queue("work"));
     let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2,
-        "x-max-length-bytes": 1000, "x-overflow": "drop-head", "x-dead-letter-exchange": "dead",
+        "x-max-length-bytes": 1000, "x-overflow": "drop-head",
+        "x-single-active-consumer": true, "x-dead-letter-exchange": "dead",
         "x-dead-letter-routing-key": "late"});
     assert_eq!(dev.http().get("/api/queues/%2F/work")["arguments"], arguments);
 }
@@ -102,6 +104,7 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
         "maxLengthBytes: 1000",
         "overflow: drop-head",
         "overflow: reject-publish",
+        "singleActiveConsumer: true",
         "routingKey: late",
     ] {
         assert!(exported.contains(line), "{line}: {exported}");
