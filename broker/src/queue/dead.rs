@@ -62,14 +62,14 @@ impl Queue {
 
     /// Takes out messages whose time is over. True if there may be more of them.
     pub(super) fn expire(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
-        if state.deadline.is_none() {
-            return false;
+        match state.deadline {
+            Some(deadline) if deadline <= work.millis() => self.expire_some(state, work),
+            _ => false,
         }
-        let now = work.millis();
-        if state.deadline.is_some_and(|deadline| deadline > now) {
-            return false;
-        }
-        let expired = state.ready.expire(now, AT_ONCE, self.reader());
+    }
+
+    fn expire_some(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
+        let expired = state.ready.expire(work.millis(), AT_ONCE, self.reader());
         state.totals.expired += expired.len() as u64;
         let more = expired.len() >= AT_ONCE;
         self.end(expired, Reason::Expired, work);

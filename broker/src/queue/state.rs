@@ -262,7 +262,7 @@ impl Queue {
                 if entry.durable {
                     returned.push(entry.returned());
                 }
-                state.deadline = stamp::earlier(state.deadline, stamp::deadline(entry.stamp));
+                state.note_deadline(&entry);
                 state.ready.insert(entry, reader);
             } else if outcome == Outcome::Rejected {
                 rejected.push(entry);
@@ -284,14 +284,18 @@ impl Queue {
         if outcome == Outcome::Requeued {
             self.keep_to_limit(state, work);
         }
-        rejected.reverse();
-        state.totals.rejected += rejected.len() as u64;
-        self.end(rejected, Reason::Rejected, work);
+        if !rejected.is_empty() {
+            rejected.reverse();
+            state.totals.rejected += rejected.len() as u64;
+            self.end(rejected, Reason::Rejected, work);
+        }
         state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);
         self.expire(state, work);
         self.dispatch_locked(state, work);
-        self.watch_time(state);
+        if state.deadline.is_some() {
+            self.watch_time(state);
+        }
     }
 
     /// True if a consumer would be taken now.
@@ -502,8 +506,15 @@ impl State {
 
     /// Adds a new message.
     pub(super) fn push(&mut self, entry: Entry, reader: Reader<'_>) {
-        self.deadline = stamp::earlier(self.deadline, stamp::deadline(entry.stamp));
+        self.note_deadline(&entry);
         self.ready.push(entry, reader);
+    }
+
+    /// Notes that a message waits, if it waits for a limited time.
+    fn note_deadline(&mut self, entry: &Entry) {
+        if entry.stamp != stamp::NONE {
+            self.deadline = stamp::earlier(self.deadline, stamp::deadline(entry.stamp));
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
