@@ -218,11 +218,16 @@ impl Ready {
         expired
     }
 
+    #[inline]
     fn note(&mut self, entry: &Entry) {
         if let Some(deadline) = stamp::deadline(entry.stamp) {
-            let deadlines = self.deadlines.get_or_insert_default();
-            deadlines.note(deadline, entry.id);
+            self.note_deadline(deadline, entry.id);
         }
+    }
+
+    #[cold]
+    fn note_deadline(&mut self, deadline: Millis, id: MessageId) {
+        self.deadlines.get_or_insert_default().note(deadline, id);
     }
 
     /// Removes everything.

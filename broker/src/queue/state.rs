@@ -505,12 +505,14 @@ impl State {
     }
 
     /// Adds a new message.
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry, reader: Reader<'_>) {
         self.note_deadline(&entry);
         self.ready.push(entry, reader);
     }
 
     /// Notes that a message waits, if it waits for a limited time.
+    #[inline]
     fn note_deadline(&mut self, entry: &Entry) {
         if entry.stamp != stamp::NONE {
             self.deadline = stamp::earlier(self.deadline, stamp::deadline(entry.stamp));
