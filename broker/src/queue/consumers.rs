@@ -237,6 +237,7 @@ impl Consumers {
     }
 
     /// The consumer whose turn it is.
+    #[inline]
     pub(super) fn pick(&mut self) -> Pick {
         if self.ranked {
             return match self.single {
@@ -299,6 +300,7 @@ impl Consumers {
 
     /// Gives the consumer a message of this round. True if the round must end here: its client has a limit that other
     /// consumers share, so the delivery must be counted before the next look.
+    #[inline]
     pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
         /// Bytes of a delivery beside body and properties.
         const ENVELOPE: usize = 64;
