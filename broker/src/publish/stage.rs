@@ -4,7 +4,7 @@
 //! the log that each confirm waits for.
 //! Does not know about exchanges or frames.
 
-use crate::clock::{self, Millis};
+use crate::clock::Millis;
 use crate::error::Result;
 use crate::message::Message;
 use crate::outbox::Work;
@@ -56,7 +56,10 @@ struct Run {
     messages: Vec<Message>,
     /// Tag of the last one, if the channel is in confirm mode.
     confirm: Option<u64>,
-    /// The time, if a queue or a message limits how long messages wait.
+    /// True if a queue or a message limits how long messages wait.
+    timed: bool,
+    /// The time of the flush, if it is timed: that of the whole batch, so that a message whose time is over at once is
+    /// still offered to a consumer.
     now: Option<Millis>,
 }
 
@@ -68,7 +71,7 @@ impl Stage {
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel
             && Arc::ptr_eq(&run.route.queues, &route.queues)
-            && run.now.is_some() == timed
+            && run.timed == timed
         {
             run.messages.push(message);
             run.confirm = confirm;
@@ -81,7 +84,8 @@ impl Stage {
             route,
             messages,
             confirm,
-            now: timed.then(clock::now),
+            timed,
+            now: None,
         });
     }
 
@@ -104,6 +108,9 @@ impl Stage {
     fn flush_waited(&mut self, waited: bool, log: &Handle, work: &mut Work) -> Result<Option<Lsn>> {
         if self.runs.is_empty() {
             return Ok(None);
+        }
+        for run in self.runs.iter_mut().filter(|run| run.timed) {
+            run.now = Some(work.millis());
         }
         let first_id = log.next_ids(self.messages);
         self.encode(first_id);

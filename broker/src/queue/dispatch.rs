@@ -39,7 +39,8 @@ impl Queue {
     /// One round. False when no consumer can take more.
     fn round(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         let reader = self.reader();
-        let now = state.deadline.map(|_| work.millis());
+        // The last millisecond of a message counts: one that expires at once if no consumer takes it is for these.
+        let now = state.deadline.map(|_| work.millis().saturating_sub(1));
         let mut skipped = Skipped::default();
         let mut handed_out = 0;
         let mut go_on = true;

@@ -206,6 +206,28 @@ fn consumers_of_equal_priority_get_messages_in_turn() {
     assert_eq!(b.bodies(), [b"2", b"4"]);
 }
 
+/// A time to live of 0 ends in the millisecond in which the message comes.
+#[test]
+fn the_last_millisecond_of_a_message_is_for_a_consumer_that_is_there() {
+    let mut bench = Bench::new();
+    let client = bench.consumer(1, 1, 0);
+    bench.work.set_time = Some(1_000);
+    for id in [1, 2] {
+        let message = Message::new(b"", b"q", &[0, 0], &[b'0' + id]);
+        let mut entry = Entry::new(id.into(), NOWHERE, message);
+        entry.stamp = 1_000;
+        bench.queue.enqueue(&mut vec![entry], &mut bench.work);
+    }
+    assert_eq!(client.bodies(), [b"1"]);
+    assert_eq!(
+        bench.queue.counts().0,
+        0,
+        "there was no credit for the other, so it has expired"
+    );
+    bench.settle(&client, &[1], Outcome::Acked);
+    assert!(client.bodies().is_empty());
+}
+
 #[test]
 fn credit_limits_and_comes_back() {
     let mut bench = Bench::new();
