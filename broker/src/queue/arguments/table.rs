@@ -1,0 +1,215 @@
+//! The table of arguments: their names, the queue types that take them, their keys in a policy, and what becomes of
+//! their values.
+//!
+//! Comes in: one argument, or one key of a policy, with its value. Goes out: a field of `Values`. Pure.
+//! Does not know about tables of clients.
+
+use super::read::{self, Reason};
+use super::values::{Overflow, QueueType, Values};
+use leveret_amqp::{FieldValue, ShortString};
+
+/// An argument that a queue can't have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Its name, or its key in a policy.
+    pub argument: &'static str,
+    /// The reason.
+    pub reason: Reason,
+}
+
+/// A row of the table.
+pub(super) struct Argument {
+    /// Its name.
+    pub name: &'static str,
+    /// Its key in a policy, if policies have it.
+    pub policy: Option<&'static str>,
+    /// The queue types that take it: other types refuse it, these compare it when a queue is declared again.
+    pub types: &'static [QueueType],
+    meaning: Meaning,
+}
+
+enum Meaning {
+    /// A typed value.
+    Kept(&'static dyn Place),
+    /// Checked and then of no account: it asks for what is so anyway, or for something that one broker alone doesn't
+    /// have.
+    Checked(fn(&FieldValue) -> Result<(), Reason>),
+    /// Something that this version doesn't do: refused rather than ignored.
+    NotSupported,
+}
+
+/// A typed value: where it is kept, how it is read, and which counts when a policy has it too.
+struct Typed<T> {
+    at: fn(&mut Values) -> &mut Option<T>,
+    read: fn(&FieldValue) -> Result<T, Reason>,
+    /// From the argument and the policy.
+    merge: fn(T, T) -> T,
+}
+
+trait Place: Sync {
+    fn read(&self, value: &FieldValue, into: &mut Values) -> Result<(), Reason>;
+    fn merge(&self, policy: Values, into: &mut Values);
+}
+
+impl<T> Place for Typed<T> {
+    fn read(&self, value: &FieldValue, into: &mut Values) -> Result<(), Reason> {
+        *(self.at)(into) = Some((self.read)(value)?);
+        Ok(())
+    }
+
+    fn merge(&self, mut policy: Values, into: &mut Values) {
+        let (argument, policy) = ((self.at)(into), (self.at)(&mut policy).take());
+        *argument = match (argument.take(), policy) {
+            (Some(argument), Some(policy)) => Some((self.merge)(argument, policy)),
+            (argument, policy) => argument.or(policy),
+        };
+    }
+}
+
+static QUEUE_TYPE: Typed<QueueType> = Typed {
+    at: |values| &mut values.queue_type,
+    read: read::queue_type,
+    merge: argument,
+};
+
+static MAX_LENGTH: Typed<u64> = Typed {
+    at: |values| &mut values.max_length,
+    read: read::count,
+    merge: Ord::min,
+};
+
+static MAX_LENGTH_BYTES: Typed<u64> = Typed {
+    at: |values| &mut values.max_length_bytes,
+    read: read::count,
+    merge: Ord::min,
+};
+
+static OVERFLOW: Typed<Overflow> = Typed {
+    at: |values| &mut values.overflow,
+    read: read::overflow,
+    merge: argument,
+};
+
+static SINGLE_ACTIVE_CONSUMER: Typed<bool> = Typed {
+    at: |values| &mut values.single_active_consumer,
+    read: read::flag,
+    merge: argument,
+};
+
+static EXPIRES: Typed<u64> = Typed {
+    at: |values| &mut values.expires,
+    read: read::lease,
+    merge: Ord::min,
+};
+
+static MESSAGE_TTL: Typed<u64> = Typed {
+    at: |values| &mut values.message_ttl,
+    read: read::time_to_live,
+    merge: Ord::min,
+};
+
+static DEAD_LETTER_EXCHANGE: Typed<ShortString> = Typed {
+    at: |values| &mut values.dead_letter_exchange,
+    read: read::exchange,
+    merge: argument,
+};
+
+static DEAD_LETTER_ROUTING_KEY: Typed<ShortString> = Typed {
+    at: |values| &mut values.dead_letter_routing_key,
+    read: read::routing_key,
+    merge: argument,
+};
+
+const CLASSIC: &[QueueType] = &[QueueType::Classic];
+const QUORUM: &[QueueType] = &[QueueType::Quorum];
+const STREAM: &[QueueType] = &[QueueType::Stream];
+const QUEUES: &[QueueType] = &[QueueType::Classic, QueueType::Quorum];
+const ALL: &[QueueType] = &[QueueType::Classic, QueueType::Quorum, QueueType::Stream];
+
+/// All arguments, in the order in which RabbitMQ checks them: the queue type first, since the others depend on it.
+#[rustfmt::skip]
+pub(super) static TABLE: &[Argument] = {
+    use Meaning::{Checked, Kept, NotSupported};
+    &[
+        row("x-queue-type", None, ALL, Kept(&QUEUE_TYPE)),
+        row("x-expires", Some("expires"), QUEUES, Kept(&EXPIRES)),
+        row("x-message-ttl", Some("message-ttl"), QUEUES, Kept(&MESSAGE_TTL)),
+        row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, Kept(&DEAD_LETTER_EXCHANGE)),
+        row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, Kept(&DEAD_LETTER_ROUTING_KEY)),
+        row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
+        row("x-max-length", Some("max-length"), QUEUES, Kept(&MAX_LENGTH)),
+        row("x-max-length-bytes", Some("max-length-bytes"), ALL, Kept(&MAX_LENGTH_BYTES)),
+        row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, NotSupported),
+        row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, NotSupported),
+        row("x-max-priority", None, CLASSIC, NotSupported),
+        row("x-overflow", Some("overflow"), QUEUES, Kept(&OVERFLOW)),
+        row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(read::anything)),
+        row("x-queue-version", Some("queue-version"), CLASSIC, Checked(read::version)),
+        row("x-single-active-consumer", None, QUEUES, Kept(&SINGLE_ACTIVE_CONSUMER)),
+        row("x-consumer-timeout", Some("consumer-timeout"), QUORUM, NotSupported),
+        row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, NotSupported),
+        row("x-delivery-limit", Some("delivery-limit"), QUORUM, NotSupported),
+        row("x-delayed-retry-type", Some("delayed-retry-type"), QUORUM, NotSupported),
+        row("x-delayed-retry-min", Some("delayed-retry-min"), QUORUM, NotSupported),
+        row("x-delayed-retry-max", Some("delayed-retry-max"), QUORUM, NotSupported),
+        row("x-quorum-initial-group-size", None, QUORUM, NotSupported),
+        row("x-member-placement-tag", None, QUORUM, NotSupported),
+        row("x-max-age", Some("max-age"), STREAM, NotSupported),
+        row("x-stream-max-segment-size-bytes", Some("stream-max-segment-size-bytes"), STREAM, NotSupported),
+        row("x-stream-filter-size-bytes", Some("stream-filter-size-bytes"), STREAM, NotSupported),
+        row("x-initial-cluster-size", Some("initial-cluster-size"), STREAM, NotSupported),
+        row("x-queue-leader-locator", Some("queue-leader-locator"), ALL, Checked(read::leader_locator)),
+        row("x-queue-master-locator", None, CLASSIC, Checked(read::anything)),
+        // Plugins' and other brokers'.
+        row("x-message-deduplication", None, CLASSIC, NotSupported),
+        row("x-cache-size", None, CLASSIC, NotSupported),
+        row("x-cache-ttl", None, CLASSIC, NotSupported),
+        row("x-deduplication-header", None, CLASSIC, NotSupported),
+    ]
+};
+
+const fn row(
+    name: &'static str,
+    policy: Option<&'static str>,
+    types: &'static [QueueType],
+    meaning: Meaning,
+) -> Argument {
+    Argument {
+        name,
+        policy,
+        types,
+        meaning,
+    }
+}
+
+impl Argument {
+    /// Reads a value, for a queue of the type that `values` say.
+    pub(super) fn read(&self, name: &'static str, value: &FieldValue, values: &mut Values) -> Result<(), Invalid> {
+        let queue_type = values.queue_type();
+        let read = match self.meaning {
+            _ if !self.types.contains(&queue_type) => Err(Reason::QueueType(queue_type)),
+            Meaning::Kept(place) => place.read(value, values),
+            Meaning::Checked(check) => check(value),
+            Meaning::NotSupported => Err(read::not_supported()),
+        };
+        read.map_err(|reason| Invalid { argument: name, reason })
+    }
+
+    /// Reads a value that a policy has under `key`, and has it count beside those of the arguments.
+    pub(super) fn merge(&self, key: &'static str, value: &FieldValue, into: &mut Values) -> Result<(), Invalid> {
+        let mut values = Values {
+            queue_type: into.queue_type,
+            ..Values::default()
+        };
+        self.read(key, value, &mut values)?;
+        if let Meaning::Kept(place) = self.meaning {
+            place.merge(values, into);
+        }
+        Ok(())
+    }
+}
+
+/// The argument counts, whatever the policy says.
+fn argument<T>(argument: T, _policy: T) -> T {
+    argument
+}

@@ -1,0 +1,70 @@
+//! The values that a queue's arguments may have, typed.
+//!
+//! Pure. Does not know about tables of arguments, or how a value is read.
+
+use leveret_amqp::ShortString;
+
+/// The values of those arguments that this broker obeys; `None` where one is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// `x-queue-type`
+    pub queue_type: Option<QueueType>,
+    /// `x-expires`: milliseconds that the queue may be unused.
+    pub expires: Option<u64>,
+    /// `x-message-ttl`: milliseconds that a message may wait.
+    pub message_ttl: Option<u64>,
+    /// `x-dead-letter-exchange`: where messages go that leave without acknowledgement.
+    pub dead_letter_exchange: Option<ShortString>,
+    /// `x-dead-letter-routing-key`: the key that they go by, in place of their own.
+    pub dead_letter_routing_key: Option<ShortString>,
+    /// `x-max-length`: waiting messages, at most.
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: bytes of the bodies of waiting messages, at most.
+    pub max_length_bytes: Option<u64>,
+    /// `x-single-active-consumer`: one consumer at a time gets messages.
+    pub single_active_consumer: Option<bool>,
+    /// `x-overflow`: the conduct of a full queue.
+    pub overflow: Option<Overflow>,
+}
+
+/// Conduct of a queue at its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It drops the oldest messages.
+    #[default]
+    DropHead,
+    /// It refuses new ones.
+    Reject,
+    /// As [`Overflow::Reject`], and they become dead letters.
+    RejectToDeadLetters,
+}
+
+/// RabbitMQ's queue types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// The usual one.
+    #[default]
+    Classic,
+    /// One of the same durable log, with the semantics of RabbitMQ's replicated queues.
+    Quorum,
+    /// Known for the arguments that only it takes.
+    Stream,
+}
+
+impl Values {
+    /// The queue's type; classic if none was asked for.
+    pub fn queue_type(&self) -> QueueType {
+        self.queue_type.unwrap_or_default()
+    }
+}
+
+impl QueueType {
+    /// The name of RabbitMQ's module, which its texts and events say.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+            Self::Stream => "rabbit_stream_queue",
+        }
+    }
+}
