@@ -32,6 +32,21 @@ pub fn term(value: &FieldValue) -> String {
     }
 }
 
+/// A value without types, as RabbitMQ has those of JSON: `[1,#{<<"a">> => null}]`.
+pub fn plain(value: &FieldValue) -> String {
+    let list = |items: Vec<String>| items.join(",");
+    match value {
+        FieldValue::Array(values) => format!("[{}]", list(values.iter().map(plain).collect())),
+        FieldValue::Table(table) => {
+            let pair =
+                |(name, value): &(ShortString, FieldValue)| format!("{} => {}", binary(name.as_bytes()), plain(value));
+            format!("#{{{}}}", list(table.iter().map(pair).collect()))
+        }
+        FieldValue::Void => "null".to_owned(),
+        other => term(other),
+    }
+}
+
 /// Erlang has a decimal point in every float, also before an exponent.
 fn float(value: f64) -> String {
     let text = format!("{value:?}");
@@ -90,6 +105,7 @@ mod tests {
             .collect();
         let value = FieldValue::Array(vec![FieldValue::Table(inner), FieldValue::Void]);
         assert_eq!(term(&value), "[{table,[{<<\"k\">>,bool,true}]},{void,undefined}]");
+        assert_eq!(plain(&value), "[#{<<\"k\">> => true},null]");
         assert_eq!(term(&FieldValue::Double(1e22)), "1.0e22");
         assert_eq!(term(&FieldValue::Float(0.5)), "0.5");
         assert_eq!(binary(b"a\"\xff"), "<<\"a\\\"\\x{ff}\">>");

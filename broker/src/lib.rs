@@ -50,6 +50,9 @@ pub mod exchange;
 /// Queues: waiting and delivered messages, consumers.
 pub mod queue;
 
+/// Policies: values for objects by their names.
+pub mod policy;
+
 /// Sockets, and clients that connect to them.
 pub mod listener;
 

@@ -4,6 +4,9 @@
 //! log.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
+/// Other values while it lives.
+pub mod change;
+
 /// Messages handed to consumers, in rounds.
 pub mod dispatch;
 
@@ -54,6 +57,9 @@ pub mod bounds;
 
 /// Deadlines of waiting messages.
 pub mod deadlines;
+
+/// The time that its messages may wait.
+pub mod time_to_live;
 
 /// One message in one queue.
 pub mod entry;

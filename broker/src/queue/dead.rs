@@ -19,11 +19,11 @@ const AT_ONCE: usize = if cfg!(test) { 32 } else { 1024 };
 
 impl Queue {
     /// Ends messages that have been taken from their places: they become dead letters, or are dropped.
-    pub(super) fn end(&self, entries: Vec<Entry>, reason: Reason, work: &mut Work) {
+    pub(super) fn end(&self, state: &State, entries: Vec<Entry>, reason: Reason, work: &mut Work) {
         if entries.is_empty() {
             return;
         }
-        let values = &self.definition.arguments.values;
+        let values = self.values(state);
         if let (Some(exchange), Some(owner)) = (&values.dead_letter_exchange, &self.upkeep.owner) {
             let dead = Dead {
                 queue: self.name().clone(),
@@ -55,8 +55,7 @@ impl Queue {
     /// The end of a message's time in this queue, if it is published now: the shorter one of the queue's time to live
     /// and the message's expiration.
     pub fn deadline(&self, expiration: Option<Millis>, now: Millis) -> Option<Millis> {
-        let ttl = self.definition.arguments.values.message_ttl;
-        let left = stamp::earlier(ttl, expiration)?;
+        let left = stamp::earlier(self.ttl.get(), expiration)?;
         Some(now.saturating_add(left))
     }
 
@@ -72,7 +71,7 @@ impl Queue {
         let expired = state.ready.expire(work.millis(), AT_ONCE, self.reader());
         state.totals.expired += expired.len() as u64;
         let more = expired.len() >= AT_ONCE;
-        self.end(expired, Reason::Expired, work);
+        self.end(state, expired, Reason::Expired, work);
         state.deadline = state.ready.earliest();
         more
     }

@@ -12,9 +12,7 @@ use std::sync::{Arc, Weak};
 impl Queue {
     /// Notes that the queue is used: its lease begins again.
     pub fn renew_lease(self: &Arc<Self>) {
-        if self.definition.arguments.values.expires.is_some() {
-            self.renew(&mut self.change());
-        }
+        self.renew(&mut self.change());
     }
 
     pub(super) fn renew(self: &Arc<Self>, state: &mut State) {
@@ -27,9 +25,6 @@ impl Queue {
 
     /// The clock has called for `at`, maybe for this: has the queue deleted if its lease is over.
     pub(super) fn end_lease(self: &Arc<Self>, at: Millis) {
-        if self.definition.arguments.values.expires.is_none() {
-            return;
-        }
         let mut state = self.change();
         let unused = state.consumers.is_empty() && !state.deleted;
         let now = clock::now();

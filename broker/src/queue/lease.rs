@@ -24,6 +24,11 @@ impl Lease {
         }
     }
 
+    /// The lease of a queue that may be unused for so long, from now on.
+    pub fn of(length: Option<Millis>, now: Millis) -> Option<Box<Self>> {
+        length.map(|length| Box::new(Self::new(length, now)))
+    }
+
     /// The lease begins again.
     pub fn renew(&mut self, now: Millis) {
         self.used_at = now;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 impl Queue {
     /// Drops what is beyond the limit. A queue that refuses new messages drops none.
     pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
-        let Some(bounds) = self.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead) else {
+        let Some(bounds) = state.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead) else {
             return;
         };
         while !state.ready.is_empty() {
@@ -29,7 +29,7 @@ impl Queue {
             };
             let dropped = state.ready.take_first(count, self.reader());
             state.totals.dropped += dropped.len() as u64;
-            self.end(dropped, Reason::MaxLen, work);
+            self.end(state, dropped, Reason::MaxLen, work);
         }
     }
 
@@ -41,7 +41,7 @@ impl Queue {
         entries: &mut Vec<Entry>,
         work: &mut Work,
     ) -> Vec<MessageId> {
-        let Some(bounds) = self.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead) else {
+        let Some(bounds) = state.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead) else {
             return Vec::new();
         };
         let full = |state: &State, entry: &Entry| {
@@ -63,7 +63,7 @@ impl Queue {
         let ids = refused.iter().map(|entry| entry.id).collect();
         state.totals.dropped += refused.len() as u64;
         if bounds.overflow == Overflow::RejectToDeadLetters {
-            self.end(refused, Reason::MaxLen, work);
+            self.end(state, refused, Reason::MaxLen, work);
         } else {
             self.forget(&refused, work);
         }

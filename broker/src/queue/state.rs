@@ -4,7 +4,7 @@
 //! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
-use super::arguments::{Arguments, Overflow};
+use super::arguments::{Arguments, Overflow, Values};
 use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::ready::{Ready, Skipped};
 use super::stamp::{self, Millis};
 use super::tail::Reader;
+use super::time_to_live::TimeToLive;
 use super::totals::{Deaths, Snapshot, Totals};
 use super::unsettled::Unsettled;
 use super::upkeep::Upkeep;
@@ -67,8 +68,8 @@ pub struct Queue {
     pub(super) log: Handle,
     memory: Arc<Memory>,
     pub(super) upkeep: Upkeep,
-    /// Its limits, if it has some.
-    pub(super) bounds: Option<Bounds>,
+    /// Milliseconds that a message may wait: read by publishers, before they come to the queue.
+    pub(super) ttl: TimeToLive,
     state: Mutex<State>,
 }
 
@@ -88,6 +89,10 @@ pub(super) struct State {
     pub(super) called_at: Option<Millis>,
     /// Its lease, if it has one.
     pub(super) lease: Option<Box<Lease>>,
+    /// Its limits, if it has some.
+    pub(super) bounds: Option<Bounds>,
+    /// Values that count instead of those of its arguments, while a policy applies.
+    pub(super) under_policy: Option<Box<Values>>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
 }
@@ -128,19 +133,21 @@ impl Queue {
     /// A queue without messages or consumers.
     pub fn new(definition: Definition, id: QueueId, log: Handle, memory: Arc<Memory>, upkeep: Upkeep) -> Self {
         let values = &definition.arguments.values;
-        let (expires, single) = (values.expires, values.single_active_consumer == Some(true));
-        Self {
+        let single = values.single_active_consumer == Some(true);
+        let state = State {
+            consumers: Consumers::new(single),
+            lease: Lease::of(values.expires, clock::now()),
             bounds: Bounds::of(values),
+            ..State::default()
+        };
+        Self {
+            ttl: TimeToLive::of(values),
             definition,
             id,
             log,
             memory,
             upkeep,
-            state: Mutex::new(State {
-                consumers: Consumers::new(single),
-                lease: expires.map(|length| Box::new(Lease::new(length, clock::now()))),
-                ..State::default()
-            }),
+            state: Mutex::new(state),
         }
     }
 
@@ -154,6 +161,12 @@ impl Queue {
             before,
             memory: &self.memory,
         }
+    }
+
+    /// The values that count now.
+    pub(super) fn values<'a>(&'a self, state: &'a State) -> &'a Values {
+        let declared = &self.definition.arguments.values;
+        state.under_policy.as_deref().unwrap_or(declared)
     }
 
     /// Its name.
@@ -221,7 +234,7 @@ impl Queue {
         let count = entries.len();
         state.totals.published += count as u64;
         state.totals.touch(work.now());
-        let refused = if self.bounds.is_some() {
+        let refused = if state.bounds.is_some() {
             self.refuse(&mut state, entries, work)
         } else {
             Vec::new()
@@ -287,7 +300,7 @@ impl Queue {
         if !rejected.is_empty() {
             rejected.reverse();
             state.totals.rejected += rejected.len() as u64;
-            self.end(rejected, Reason::Rejected, work);
+            self.end(state, rejected, Reason::Rejected, work);
         }
         state.totals.touch(work.now());
         state.consumers.credit(consumer, ids.len() as u32);
@@ -437,8 +450,9 @@ impl Queue {
 
     /// The queue in figures.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.state.lock().snapshot();
-        let values = &self.definition.arguments.values;
+        let state = self.state.lock();
+        let mut snapshot = state.snapshot();
+        let values = self.values(&state);
         if values.dead_letter_exchange.is_some() {
             snapshot.dead_lettered = snapshot.totals.deaths();
             if values.overflow == Some(Overflow::Reject) {
@@ -468,7 +482,7 @@ impl Queue {
             work.records(&self.log).settle(self.id, &skipped.lost);
         }
         state.totals.expired += skipped.expired.len() as u64;
-        self.end(skipped.expired, Reason::Expired, work);
+        self.end(state, skipped.expired, Reason::Expired, work);
     }
 }
 

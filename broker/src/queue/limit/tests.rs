@@ -1,6 +1,6 @@
 //! A queue with a limit and a real log: what stays, and what the log still has of the rest.
 
-use super::super::arguments::Arguments;
+use super::super::arguments::{Arguments, Overflow, Values};
 use super::super::entry::{Entry, NOWHERE};
 use super::super::upkeep::Upkeep;
 use super::super::{Definition, Outcome, Queue};
@@ -157,4 +157,24 @@ fn a_start_keeps_to_the_limit_too() {
     after.restore(backlog);
     after.begin(&mut before.work);
     assert_eq!(after.counts().0, 2);
+}
+
+#[test]
+fn another_limit_counts_at_once_and_until_it_is_taken_back() {
+    let mut bench = bench(4);
+    bench.publish(4, true, 0);
+    let values = |most, overflow| Values {
+        max_length: Some(most),
+        overflow,
+        ..Values::default()
+    };
+    bench.queue.apply(Some(values(2, None)), &mut bench.work);
+    assert_eq!(bench.logged(), [3, 4]);
+    let refusing = values(1, Some(Overflow::Reject));
+    bench.queue.apply(Some(refusing), &mut bench.work);
+    bench.publish(1, true, 0);
+    assert_eq!(bench.logged(), [3, 4], "one that refuses drops nothing");
+    bench.queue.apply(None, &mut bench.work);
+    bench.publish(3, true, 0);
+    assert_eq!(bench.logged(), [4, 6, 7, 8], "the limit of the argument");
 }
