@@ -36,9 +36,14 @@ impl Subscription {
 
 impl Subscriber for Subscription {
     fn allowance(&self) -> Allowance {
+        // The channel's limit lies beside counters that other threads change: not to be looked at without need.
+        let shared_credit = match self.no_ack {
+            true => None,
+            false => self.deliveries.channel_credit(),
+        };
         Allowance {
             room: self.deliveries.outbox().room(),
-            shared_credit: self.deliveries.channel_credit().filter(|_| !self.no_ack),
+            shared_credit,
         }
     }
 

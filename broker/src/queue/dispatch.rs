@@ -72,7 +72,9 @@ impl Queue {
         if handed_out > 0 {
             self.hand_over(state, work);
         }
-        self.end_skipped(skipped, state, work);
+        if !skipped.is_empty() {
+            self.end_skipped(skipped, state, work);
+        }
         go_on
     }
 

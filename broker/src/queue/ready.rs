@@ -310,6 +310,13 @@ pub struct Skipped {
     pub expired: Vec<Entry>,
 }
 
+impl Skipped {
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.expired.is_empty()
+    }
+}
+
 /// Contents of a queue that was emptied.
 pub struct Cleared {
     /// Number of messages.
