@@ -77,6 +77,18 @@ pub enum Error {
         /// The vhost.
         vhost: String,
     },
+    /// basic.get of a queue whose messages are for its active consumer.
+    #[error(
+        "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not supported by <<\"{queue_type}\">> queues with single active consumer"
+    )]
+    SingleActive {
+        /// The queue.
+        name: String,
+        /// The vhost.
+        vhost: String,
+        /// The queue's type.
+        queue_type: &'static str,
+    },
     /// A queue or exchange that is in use, with if-unused.
     #[error("{kind} '{name}' in vhost '{vhost}' in use")]
     InUse {
@@ -177,7 +189,7 @@ impl Error {
     pub fn reply_code(&self) -> ReplyCode {
         match self {
             Self::Missing { .. } | Self::NoPreviousQueue | Self::NotFound(_) => ReplyCode::NotFound,
-            Self::Locked { .. } => ReplyCode::ResourceLocked,
+            Self::Locked { .. } | Self::SingleActive { .. } => ReplyCode::ResourceLocked,
             Self::ExclusiveUse { .. } | Self::AccessRefused(_) => ReplyCode::AccessRefused,
             Self::Inequivalent(_)
             | Self::InvalidArgument { .. }

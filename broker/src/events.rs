@@ -9,6 +9,7 @@ use crate::access::INTERNAL_USER;
 use crate::erlang::field;
 use crate::exchange::binding::Binding;
 use crate::message::Message;
+use crate::queue::arguments::QueueType;
 use crate::{exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,7 +28,7 @@ pub struct Event {
 #[derive(Debug)]
 enum What {
     QueueCreated(queue::Definition),
-    QueueDeleted(ShortString),
+    QueueDeleted(ShortString, QueueType),
     ExchangeCreated(exchange::Definition),
     ExchangeDeleted(ShortString),
     BindingCreated(Binding),
@@ -47,7 +48,10 @@ impl Event {
 
     /// `queue.deleted`
     pub fn queue_deleted(queue: &queue::Definition) -> Self {
-        Self::new(What::QueueDeleted(queue.name.clone()))
+        Self::new(What::QueueDeleted(
+            queue.name.clone(),
+            queue.arguments.values.queue_type(),
+        ))
     }
 
     /// `exchange.created`
@@ -80,7 +84,7 @@ impl Event {
     fn key(&self) -> &'static str {
         match self.what {
             What::QueueCreated(_) => "queue.created",
-            What::QueueDeleted(_) => "queue.deleted",
+            What::QueueDeleted(..) => "queue.deleted",
             What::ExchangeCreated(_) => "exchange.created",
             What::ExchangeDeleted(_) => "exchange.deleted",
             What::BindingCreated(_) => "binding.created",
@@ -108,10 +112,10 @@ impl Event {
                     "owner_pid",
                     queue.owner.map(|id| id.to_string()).unwrap_or_default().into(),
                 ),
-                ("type", "rabbit_classic_queue".into()),
+                ("type", queue.arguments.values.queue_type().module().into()),
             ]),
-            What::QueueDeleted(name) => {
-                headers.extend([("name", name.into()), ("type", "rabbit_classic_queue".into())])
+            What::QueueDeleted(name, queue_type) => {
+                headers.extend([("name", name.into()), ("type", queue_type.module().into())])
             }
             What::ExchangeCreated(exchange) => headers.extend([
                 ("arguments", arguments(&exchange.arguments)),

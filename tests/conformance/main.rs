@@ -40,6 +40,9 @@ mod queue;
 /// Arguments of queues: which values are refused, and which differences count when a queue is declared again.
 mod queue_arguments;
 
+/// Queues of type quorum.
+mod quorum;
+
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 

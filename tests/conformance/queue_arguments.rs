@@ -73,7 +73,11 @@ fn a_wrong_value_is_refused() {
 #[test]
 fn an_argument_of_another_queue_type_is_refused() {
     let mut client = client();
-    for (argument, value) in [("x-delivery-limit", FieldValue::Int(5)), ("x-max-age", "1h".into())] {
+    for (argument, value) in [
+        ("x-quorum-initial-group-size", FieldValue::Int(5)),
+        ("x-dead-letter-strategy", "at-least-once".into()),
+        ("x-max-age", "1h".into()),
+    ] {
         let end = refused(&mut client, argument, value);
         assert_eq!(end, " of queue type rabbit_classic_queue", "{argument}");
     }

@@ -170,7 +170,7 @@ async fn take(
     let vhost = admin.vhost_of_change(&vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
     names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
-    let queue = vhost.queue(&short(&name)?, &actor)?;
+    let queue = vhost.queue_to_get_from(&short(&name)?, &actor)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;
     let after = After::parse(fields.text("ackmode")?.unwrap_or_default())?;

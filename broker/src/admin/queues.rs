@@ -158,7 +158,7 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     let definition = &queue.definition;
     o.name("name", &definition.name);
     o.text("vhost", &vhost.name);
-    o.text("type", "classic");
+    o.text("type", definition.arguments.values.queue_type().name());
     o.bool("durable", definition.durable);
     o.bool("auto_delete", definition.auto_delete);
     o.bool("exclusive", definition.owner.is_some());

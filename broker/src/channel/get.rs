@@ -13,7 +13,7 @@ impl Channel {
     /// 404, 405 for the queue.
     pub fn basic_get(&mut self, peer: &Peer, turn: &mut Turn, get: &BasicGet) -> Result<()> {
         let name = self.queue_name(&get.queue)?;
-        let queue = peer.vhost.queue(&name, &peer.actor)?;
+        let queue = peer.vhost.queue_to_get_from(&name, &peer.actor)?;
         let deliveries = self.deliveries.clone();
         let source = self.sources.get(&deliveries, &queue);
         let mut frames = Vec::new();

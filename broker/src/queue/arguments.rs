@@ -93,8 +93,8 @@ impl Arguments {
             .filter(|row| row.types.contains(&queue_type))
             .map(|row| Difference {
                 argument: row.name,
-                received: received.get(row.name),
-                current: self.declared.get(row.name),
+                received: received.get(row.name).or(row.usual()),
+                current: self.declared.get(row.name).or(row.usual()),
             })
             .find(Difference::differs)
     }
@@ -121,8 +121,7 @@ impl Difference<'_> {
     fn differs(&self) -> bool {
         match (self.received, self.current) {
             (Some(received), Some(current)) => !erlang::equal(received, current),
-            // A queue of no type is a classic one.
-            (Some(one), None) | (None, Some(one)) => self.argument != "x-queue-type" || one.as_str() != Some("classic"),
+            (Some(_), None) | (None, Some(_)) => true,
             (None, None) => false,
         }
     }
@@ -155,8 +154,8 @@ mod tests {
         assert_eq!(refused("x-queue-type", 1), "{unacceptable_type,signedint}");
         assert_eq!(refused("x-queue-type", "odd"), "\"unsupported queue type 'odd'\"");
         assert_eq!(
-            refused("x-queue-type", "quorum"),
-            "queue type 'quorum' is not supported; use 'classic'"
+            refused("x-queue-type", "stream"),
+            "queue type 'stream' is not supported; use 'classic' or 'quorum'"
         );
         assert_eq!(refused("x-queue-version", 1), "\"unsupported queue version '1'\"");
         assert_eq!(refused("x-queue-version", -1), "{value_negative,-1}");
@@ -223,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_argument_of_another_version_is_left_out() {
-        let declared = table([("x-queue-type", "quorum".into()), ("x-queue-version", 2.into())]);
+        let declared = table([("x-queue-type", "stream".into()), ("x-queue-version", 1.into())]);
         let arguments = Arguments::restored(declared.clone());
         assert_eq!((arguments.declared, arguments.values), (declared, Values::default()));
     }

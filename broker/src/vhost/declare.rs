@@ -12,7 +12,7 @@ use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::{self, ALTERNATE_EXCHANGE, Definition, Exchange, Type};
-use crate::queue::arguments::{Arguments, Invalid, Reason};
+use crate::queue::arguments::{Arguments, Invalid, QueueType, Reason};
 use crate::queue::{self, Queue};
 use leveret_amqp::ShortString;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
@@ -123,6 +123,7 @@ impl Vhost {
         }
         check_reserved("queue", &name)?;
         let arguments = Arguments::parse(declare.arguments.clone()).map_err(|invalid| self.invalid(&name, invalid))?;
+        self.check_type(&name, declare, arguments.values.queue_type())?;
         if let Some(dead_letters) = &arguments.values.dead_letter_exchange {
             self.check_queue(actor, Right::Read, &name)?;
             self.check_exchange(actor, Right::Write, dead_letters)?;
@@ -216,6 +217,29 @@ impl Vhost {
             Some(differs) => Err(existing.argument_differs(differs.argument, differs.received, differs.current)),
             None => Ok(()),
         }
+    }
+
+    /// A quorum queue has a name of its client's, and outlives all clients and restarts.
+    fn check_type(&self, name: &ShortString, declare: &QueueDeclare, queue_type: QueueType) -> Result<()> {
+        if queue_type != QueueType::Quorum {
+            return Ok(());
+        }
+        if name.is_empty() {
+            let module = queue_type.module();
+            return Err(Error::Precondition(
+                format!("Cannot declare a server-named queue for type {module}").into(),
+            ));
+        }
+        let wrong = match declare {
+            QueueDeclare { auto_delete: true, .. } => "auto-delete",
+            QueueDeclare { exclusive: true, .. } => "exclusive-owner",
+            QueueDeclare { durable: false, .. } => "non-durable",
+            _ => return Ok(()),
+        };
+        let (name, vhost) = (name.to_str_lossy(), &self.name);
+        Err(Error::Precondition(
+            format!("invalid property '{wrong}' for queue '{name}' in vhost '{vhost}'").into(),
+        ))
     }
 
     fn invalid(&self, name: &ShortString, invalid: Invalid) -> Error {

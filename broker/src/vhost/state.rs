@@ -15,6 +15,7 @@ use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
 use crate::limits::Memory;
 use crate::queue::Queue;
+use crate::queue::arguments::QueueType;
 use crate::queue::totals::Snapshot;
 use crate::queue::upkeep::Upkeep;
 use leveret_amqp::{FieldTable, ShortString};
@@ -157,6 +158,23 @@ impl Vhost {
     pub fn queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
         self.check_queue(actor, Right::Read, name)?;
         self.find_queue(name, actor)
+    }
+
+    /// A queue that `actor` gets single messages from.
+    ///
+    /// # Errors
+    /// As [`Vhost::queue`]; 405 for a quorum queue with one active consumer at a time (RabbitMQ).
+    pub fn queue_to_get_from(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {
+        let queue = self.queue(name, actor)?;
+        let queue_type = queue.definition.arguments.values.queue_type();
+        if queue_type == QueueType::Quorum && queue.hands_over() {
+            return Err(Error::SingleActive {
+                name: name.to_str_lossy().into_owned(),
+                vhost: self.name.clone(),
+                queue_type: queue_type.name(),
+            });
+        }
+        Ok(queue)
     }
 
     pub(super) fn find_queue(&self, name: &ShortString, actor: &Actor) -> Result<Arc<Queue>> {

@@ -24,9 +24,10 @@ pub enum Reason {
 pub(super) fn queue_type(value: &FieldValue) -> Result<QueueType, Reason> {
     match text(value)? {
         "classic" => Ok(QueueType::Classic),
-        known @ ("quorum" | "stream") => Err(Reason::Value(format!(
-            "queue type '{known}' is not supported; use 'classic'"
-        ))),
+        "quorum" => Ok(QueueType::Quorum),
+        "stream" => Err(Reason::Value(
+            "queue type 'stream' is not supported; use 'classic' or 'quorum'".into(),
+        )),
         other => Err(Reason::Value(format!("\"unsupported queue type '{other}'\""))),
     }
 }
@@ -38,6 +39,14 @@ pub(super) fn overflow(value: &FieldValue) -> Result<Overflow, Reason> {
         "reject-publish" => Ok(Overflow::Reject),
         "reject-publish-dlx" => Ok(Overflow::RejectToDeadLetters),
         _ => Err(Reason::Value("invalid_overflow".into())),
+    }
+}
+
+/// A strategy for dead letters. There is one here, better than both: a move is one batch of the log.
+pub(super) fn dead_letter_strategy(value: &FieldValue) -> Result<(), Reason> {
+    match text(value)? {
+        "at-most-once" | "at-least-once" => Ok(()),
+        _ => Err(Reason::Value("invalid_dlx_strategy".into())),
     }
 }
 
@@ -70,6 +79,19 @@ pub(super) fn count(value: &FieldValue) -> Result<u64, Reason> {
         return Err(Reason::Value(format!("\"expected integer, got {found}\"")));
     };
     u64::try_from(number).map_err(|_| Reason::Value(format!("{{value_negative,{number}}}")))
+}
+
+/// A number that is of no account.
+pub(super) fn any_count(value: &FieldValue) -> Result<(), Reason> {
+    count(value).map(|_| ())
+}
+
+/// The size of a group of replicas, of which there is one here.
+pub(super) fn group_size(value: &FieldValue) -> Result<(), Reason> {
+    match count(value)? {
+        0 => Err(Reason::Value("{value_zero,0}".into())),
+        _ => Ok(()),
+    }
 }
 
 /// Milliseconds: ten years at most, as in RabbitMQ.

@@ -7,6 +7,7 @@
 use super::read::{self, Reason};
 use super::values::{Overflow, QueueType, Values};
 use leveret_amqp::{FieldValue, ShortString};
+use std::sync::LazyLock;
 
 /// An argument that a queue can't have.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,24 +137,23 @@ pub(super) static TABLE: &[Argument] = {
         row("x-message-ttl", Some("message-ttl"), QUEUES, Kept(&MESSAGE_TTL)),
         row("x-dead-letter-exchange", Some("dead-letter-exchange"), QUEUES, Kept(&DEAD_LETTER_EXCHANGE)),
         row("x-dead-letter-routing-key", Some("dead-letter-routing-key"), QUEUES, Kept(&DEAD_LETTER_ROUTING_KEY)),
-        row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, NotSupported),
+        row("x-dead-letter-strategy", Some("dead-letter-strategy"), QUORUM, Checked(read::dead_letter_strategy)),
         row("x-max-length", Some("max-length"), QUEUES, Kept(&MAX_LENGTH)),
         row("x-max-length-bytes", Some("max-length-bytes"), ALL, Kept(&MAX_LENGTH_BYTES)),
-        row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, NotSupported),
-        row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, NotSupported),
+        row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, Checked(read::any_count)),
+        row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, Checked(read::any_count)),
         row("x-max-priority", None, CLASSIC, NotSupported),
         row("x-overflow", Some("overflow"), QUEUES, Kept(&OVERFLOW)),
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(read::anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(read::version)),
         row("x-single-active-consumer", None, QUEUES, Kept(&SINGLE_ACTIVE_CONSUMER)),
         row("x-consumer-timeout", Some("consumer-timeout"), QUORUM, NotSupported),
-        row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, NotSupported),
+        row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, Checked(read::any_count)),
         row("x-delivery-limit", Some("delivery-limit"), QUORUM, NotSupported),
         row("x-delayed-retry-type", Some("delayed-retry-type"), QUORUM, NotSupported),
         row("x-delayed-retry-min", Some("delayed-retry-min"), QUORUM, NotSupported),
         row("x-delayed-retry-max", Some("delayed-retry-max"), QUORUM, NotSupported),
-        row("x-quorum-initial-group-size", None, QUORUM, NotSupported),
-        row("x-member-placement-tag", None, QUORUM, NotSupported),
+        row("x-quorum-initial-group-size", None, QUORUM, Checked(read::group_size)),
         row("x-max-age", Some("max-age"), STREAM, NotSupported),
         row("x-stream-max-segment-size-bytes", Some("stream-max-segment-size-bytes"), STREAM, NotSupported),
         row("x-stream-filter-size-bytes", Some("stream-filter-size-bytes"), STREAM, NotSupported),
@@ -161,10 +161,10 @@ pub(super) static TABLE: &[Argument] = {
         row("x-queue-leader-locator", Some("queue-leader-locator"), ALL, Checked(read::leader_locator)),
         row("x-queue-master-locator", None, CLASSIC, Checked(read::anything)),
         // Plugins' and other brokers'.
-        row("x-message-deduplication", None, CLASSIC, NotSupported),
-        row("x-cache-size", None, CLASSIC, NotSupported),
-        row("x-cache-ttl", None, CLASSIC, NotSupported),
-        row("x-deduplication-header", None, CLASSIC, NotSupported),
+        row("x-message-deduplication", None, QUEUES, NotSupported),
+        row("x-cache-size", None, QUEUES, NotSupported),
+        row("x-cache-ttl", None, QUEUES, NotSupported),
+        row("x-deduplication-header", None, QUEUES, NotSupported),
     ]
 };
 
@@ -182,7 +182,15 @@ const fn row(
     }
 }
 
+/// A queue without a type is a classic one.
+static USUAL_TYPE: LazyLock<FieldValue> = LazyLock::new(|| QueueType::Classic.name().into());
+
 impl Argument {
+    /// The value of a queue that doesn't have it, if that is the same as having none.
+    pub(super) fn usual(&self) -> Option<&'static FieldValue> {
+        (self.name == "x-queue-type").then(|| &*USUAL_TYPE)
+    }
+
     /// Reads a value, for a queue of the type that `values` say.
     pub(super) fn read(&self, name: &'static str, value: &FieldValue, values: &mut Values) -> Result<(), Invalid> {
         let queue_type = values.queue_type();

@@ -59,6 +59,15 @@ impl Values {
 }
 
 impl QueueType {
+    /// The name by which it is declared.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
+        }
+    }
+
     /// The name of RabbitMQ's module, which its texts and events say.
     pub fn module(self) -> &'static str {
         match self {
