@@ -46,6 +46,7 @@ struct Report {
     checkpoint: &'static str,
     exchanges: usize,
     bindings: usize,
+    policies: usize,
     queues: Vec<QueueReport>,
     /// Bytes of a write that a crash cut off before it was confirmed.
     torn_bytes: u64,
@@ -116,6 +117,7 @@ impl Report {
             },
             exchanges: 0,
             bindings: 0,
+            policies: 0,
             queues: Vec::new(),
             torn_bytes: found.torn_bytes,
             damage: found
@@ -146,6 +148,7 @@ impl Report {
             match record::decode(key, value) {
                 Some(Record::Exchange(..)) => self.exchanges += 1,
                 Some(Record::Binding(..)) => self.bindings += 1,
+                Some(Record::Policy(..)) => self.policies += 1,
                 Some(Record::Queue(vhost, queue)) => {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
@@ -206,10 +209,11 @@ impl Report {
         writeln!(out, "checkpoint: {}", self.checkpoint)?;
         writeln!(
             out,
-            "topology: {} queues, {} exchanges, {} bindings",
+            "topology: {} queues, {} exchanges, {} bindings, {} policies",
             self.queues.len(),
             self.exchanges,
-            self.bindings
+            self.bindings,
+            self.policies
         )?;
         let heads = ("VHOST", "QUEUE", "MESSAGES", "REDELIVERED", "BYTES");
         let width = self

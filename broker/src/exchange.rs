@@ -29,10 +29,12 @@ pub mod target;
 /// Bindings as values.
 pub mod binding;
 
+use crate::policy::Applied;
 use binding::Binding;
 use leveret_amqp::{FieldTable, ShortString};
 pub use router::{Properties, Router, Routing, Type};
 use std::collections::HashSet;
+use std::sync::Arc;
 pub use target::Target;
 
 /// The types that there are, by name.
@@ -72,11 +74,14 @@ pub struct Definition {
 impl Definition {
     /// The exchange of messages that lead nowhere: the `alternate-exchange` argument.
     pub fn alternate(&self) -> Option<ShortString> {
-        self.arguments
-            .get(ALTERNATE_EXCHANGE)?
-            .as_str()
-            .and_then(|name| ShortString::try_from(name).ok())
+        named(&self.arguments)
     }
+}
+
+/// The alternate exchange that is named in arguments, or in the definition of a policy: the key is the same.
+fn named(table: &FieldTable) -> Option<ShortString> {
+    let name = table.get(ALTERNATE_EXCHANGE)?.as_str()?;
+    ShortString::try_from(name).ok()
 }
 
 /// An exchange with its bindings.
@@ -85,6 +90,8 @@ pub struct Exchange {
     pub definition: Definition,
     /// The exchange of messages that lead nowhere.
     pub alternate: Option<ShortString>,
+    /// The policies that apply to it.
+    pub policies: Option<Arc<Applied>>,
     router: Box<dyn Router>,
     bindings: HashSet<Binding>,
 }
@@ -99,8 +106,18 @@ impl Exchange {
             router: (definition.kind.router)(&definition.arguments)?,
             alternate: definition.alternate(),
             definition,
+            policies: None,
             bindings: HashSet::new(),
         })
+    }
+
+    /// Has these policies apply from now on. Of an alternate exchange the argument counts, and the default exchange has
+    /// none, as in RabbitMQ.
+    pub fn apply(&mut self, policies: Option<Arc<Applied>>) {
+        let of_policies = policies.as_ref().and_then(|policies| named(&policies.definition));
+        let of_policies = of_policies.filter(|_| !self.definition.name.is_empty());
+        self.alternate = self.definition.alternate().or(of_policies);
+        self.policies = policies;
     }
 
     /// Its bindings, in no order.

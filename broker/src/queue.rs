@@ -4,7 +4,7 @@
 //! log.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
-/// Other values while it lives.
+/// Other policies while it lives.
 pub mod change;
 
 /// Messages handed to consumers, in rounds.
@@ -63,6 +63,9 @@ pub mod time_to_live;
 
 /// One message in one queue.
 pub mod entry;
+
+/// Its policies.
+pub mod policies;
 
 /// Arguments of a queue, in a table.
 pub mod arguments;

@@ -17,6 +17,9 @@ pub mod bind;
 /// Exchanges and queues deleted.
 pub mod delete;
 
+/// Policies, made and removed.
+pub mod policy;
+
 /// Events.
 pub mod tell;
 

@@ -10,6 +10,7 @@ use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::lease::Lease;
+use super::policies::Policies;
 use super::ready::{Ready, Skipped};
 use super::stamp::{self, Millis};
 use super::tail::Reader;
@@ -91,8 +92,8 @@ pub(super) struct State {
     pub(super) lease: Option<Box<Lease>>,
     /// Its limits, if it has some.
     pub(super) bounds: Option<Bounds>,
-    /// Values that count instead of those of its arguments, while a policy applies.
-    pub(super) under_policy: Option<Box<Values>>,
+    /// Its policies, if some apply.
+    pub(super) policies: Option<Box<Policies>>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
 }
@@ -166,7 +167,7 @@ impl Queue {
     /// The values that count now.
     pub(super) fn values<'a>(&'a self, state: &'a State) -> &'a Values {
         let declared = &self.definition.arguments.values;
-        state.under_policy.as_deref().unwrap_or(declared)
+        state.policies.as_ref().map_or(declared, |policies| &policies.values)
     }
 
     /// Its name.

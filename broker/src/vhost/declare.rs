@@ -5,13 +5,15 @@
 
 use super::equivalence::Existing;
 use super::names::{REPLY_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
-use super::record;
 use super::state::{Change, Topology, Vhost};
+use super::{policy, record};
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::{self, ALTERNATE_EXCHANGE, Definition, Exchange, Type};
+use crate::outbox::Work;
+use crate::policy::Kind;
 use crate::queue::arguments::{Arguments, Invalid, QueueType, Reason};
 use crate::queue::{self, Queue};
 use leveret_amqp::ShortString;
@@ -74,7 +76,8 @@ impl Vhost {
             );
         }
         let event = Event::exchange_created(&definition);
-        let exchange = Exchange::new(definition).map_err(|text| Error::Precondition(text.into()))?;
+        let mut exchange = Exchange::new(definition).map_err(|text| Error::Precondition(text.into()))?;
+        exchange.apply(topology.policies.of(Kind::Exchange, name.as_bytes()));
         topology.exchanges.insert(name, exchange);
         let change = self.commit(&mut records)?;
         drop(topology);
@@ -198,6 +201,8 @@ impl Vhost {
         topology.queues.insert(queue.name().clone(), queue.clone());
         topology.queues_by_id.insert(id, queue.clone());
         queue.renew_lease();
+        // It has no messages yet: nothing follows.
+        policy::apply(&topology.policies, &queue, &mut Work::default());
         (queue, records)
     }
 

@@ -1,4 +1,4 @@
-//! The topology as the log's table holds it: one key and value per exchange, queue and binding.
+//! The topology as the log's table holds it: one key and value per exchange, queue, binding and policy.
 //!
 //! Keys: a tag, then length-prefixed names. Values: a format version, then the definition. Tags and layouts must be
 //! kept stable. Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live
@@ -6,6 +6,8 @@
 
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{self, Type};
+use crate::policy::pattern::Pattern;
+use crate::policy::{ApplyTo, Class, Policy};
 use crate::queue;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::QueueId;
@@ -13,6 +15,8 @@ use leveret_store::QueueId;
 const EXCHANGE: u8 = b'x';
 const QUEUE: u8 = b'q';
 const BINDING: u8 = b'b';
+const POLICY: u8 = b'p';
+const OPERATOR_POLICY: u8 = b'o';
 /// Version of the values.
 const FORMAT: u8 = 1;
 
@@ -29,6 +33,8 @@ pub enum Record {
     Queue(String, Queue),
     /// A binding of a vhost.
     Binding(String, Binding),
+    /// A policy of a vhost.
+    Policy(String, Class, Policy),
 }
 
 /// A stored exchange.
@@ -119,6 +125,28 @@ pub fn binding_value() -> Vec<u8> {
     vec![FORMAT]
 }
 
+/// Key of a policy.
+pub fn policy_key(vhost: &str, class: Class, name: &str) -> Vec<u8> {
+    let tag = match class {
+        Class::User => POLICY,
+        Class::Operator => OPERATOR_POLICY,
+    };
+    key(tag, vhost, &[name.as_bytes()])
+}
+
+/// Value of a policy.
+pub fn policy_value(policy: &Policy) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    out.extend_from_slice(&policy.priority.to_be_bytes());
+    put(&mut out, policy.apply_to.name().as_bytes());
+    // A pattern has 1,024 bytes at most.
+    let pattern = policy.pattern.text().as_bytes();
+    out.extend_from_slice(&(pattern.len() as u16).to_be_bytes());
+    out.extend_from_slice(pattern);
+    policy.definition.encode(&mut out);
+    out
+}
+
 /// Reads an entry back. `None`: not one that this version knows.
 pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
     let (&tag, mut key) = key.split_first()?;
@@ -176,8 +204,24 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
                 },
             ))
         }
+        POLICY => Some(Record::Policy(vhost, Class::User, policy(key, value)?)),
+        OPERATOR_POLICY => Some(Record::Policy(vhost, Class::Operator, policy(key, value)?)),
         _ => None,
     }
+}
+
+fn policy(mut key: &[u8], value: &[u8]) -> Option<Policy> {
+    let (priority, mut rest) = value.split_first_chunk()?;
+    let apply_to = ApplyTo::parse(std::str::from_utf8(take(&mut rest)?).ok()?)?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let (pattern, definition) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    Some(Policy {
+        name: std::str::from_utf8(take(&mut key)?).ok()?.to_owned(),
+        pattern: Pattern::parse(std::str::from_utf8(pattern).ok()?).ok()?,
+        apply_to,
+        priority: i64::from_be_bytes(*priority),
+        definition: FieldTable::parse(definition).ok()?,
+    })
 }
 
 fn key(tag: u8, vhost: &str, parts: &[&[u8]]) -> Vec<u8> {
@@ -232,6 +276,17 @@ mod tests {
             };
             let record = decode(&binding_key("/", &binding), &binding_value());
             prop_assert_eq!(record, Some(Record::Binding("/".into(), binding)));
+        }
+
+        #[test]
+        fn a_policy_reads_back(name in ".{0,60}", pattern in "[a-zé]{0,500}", priority in any::<i64>(), limit in 0..9i64) {
+            let definition = FieldTable(vec![(ShortString::from_static("max-length"), limit.into())]);
+            let pattern = Pattern::parse(&pattern).expect("a pattern");
+            let policy = Policy { name: name.clone(), pattern, apply_to: ApplyTo::Quorum, priority, definition };
+            for class in Class::ALL {
+                let record = decode(&policy_key("/", class, &name), &policy_value(&policy));
+                prop_assert_eq!(record, Some(Record::Policy("/".into(), class, policy.clone())));
+            }
         }
 
         #[test]

@@ -6,6 +6,7 @@
 use super::record::{self, Record};
 use super::state::Vhost;
 use crate::exchange::{Definition, Exchange};
+use crate::policy::Policies;
 use crate::queue::arguments::Arguments;
 use crate::queue::{self, Queue};
 use leveret_store::{Batch, QueueId, Urgency};
@@ -26,6 +27,7 @@ impl Vhost {
         let mut by_id = HashMap::new();
         let mut bindings = Vec::new();
         let mut renamed = Batch::default();
+        let mut policies = Policies::default();
         for (key, value) in table {
             match record::decode(key, value) {
                 Some(Record::Exchange(vhost, exchange)) if vhost == self.name => {
@@ -84,6 +86,7 @@ impl Vhost {
                     }
                     bindings.push(binding);
                 }
+                Some(Record::Policy(vhost, class, policy)) if vhost == self.name => _ = policies.put(class, policy),
                 Some(_) => {}
                 None if key == super::ids::KEY => {}
                 None => {
@@ -101,6 +104,7 @@ impl Vhost {
             let destination = (binding.destination_kind, binding.destination.clone());
             topology.incoming.entry(destination).or_default().insert(binding);
         }
+        topology.apply_policies(policies);
         drop(topology);
         if !renamed.is_empty() {
             self.log.append(&mut renamed, Urgency::Soon)?;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
 use crate::limits::Memory;
+use crate::policy::Policies;
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
 use crate::queue::totals::Snapshot;
@@ -47,6 +48,8 @@ pub struct Vhost {
     pub(super) queue_ids: Arc<QueueIds>,
     pub(super) log: Handle,
     pub(super) memory: Arc<Memory>,
+    /// One change of the policies after the other: what follows from one is done without the topology's lock.
+    pub(super) policy_changes: Mutex<()>,
     /// For its queues: itself, and the clock.
     pub(super) upkeep: Upkeep,
     /// Queues declared, created, deleted.
@@ -84,6 +87,8 @@ pub struct Topology {
     pub queues_by_id: HashMap<QueueId, Arc<Queue>>,
     /// The bindings that lead to a queue or exchange.
     pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Binding>>,
+    /// The policies.
+    pub policies: Arc<Policies>,
 }
 
 /// The effect of a change: the log position that its reply waits for, and the events to tell.
@@ -128,6 +133,7 @@ impl Vhost {
             queue_ids,
             log,
             memory,
+            policy_changes: Mutex::default(),
             upkeep: Upkeep {
                 owner: Some(me.clone()),
                 clock,

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Format of everything that is written. Persisted. Format 1 had the log's own segments only, format 2 was that of
-/// segments beside the log in a directory of format 1; neither had stamps.
-pub(crate) const FORMAT: u32 = 3;
+/// segments beside the log in a directory of format 1; neither had stamps. Format 4 is written as format 3 is, and its
+/// owner's table and stamps may say what earlier builds would overlook: policies, and more than deadlines.
+pub(crate) const FORMAT: u32 = 4;
 /// The format of which all segments lie beside the log.
 const ALL_BESIDE: u32 = 2;
 /// Bytes before the first record.

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 /// An argument that a queue can't have.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// Its name, or its key in a policy.
+    /// Its name.
     pub argument: &'static str,
     /// The reason.
     pub reason: Reason,
@@ -192,7 +192,7 @@ impl Argument {
     }
 
     /// Reads a value, for a queue of the type that `values` say.
-    pub(super) fn read(&self, name: &'static str, value: &FieldValue, values: &mut Values) -> Result<(), Invalid> {
+    pub(super) fn read(&self, value: &FieldValue, values: &mut Values) -> Result<(), Invalid> {
         let queue_type = values.queue_type();
         let read = match self.meaning {
             _ if !self.types.contains(&queue_type) => Err(Reason::QueueType(queue_type)),
@@ -200,20 +200,21 @@ impl Argument {
             Meaning::Checked(check) => check(value),
             Meaning::NotSupported => Err(read::not_supported()),
         };
-        read.map_err(|reason| Invalid { argument: name, reason })
+        read.map_err(|reason| Invalid {
+            argument: self.name,
+            reason,
+        })
     }
 
-    /// Reads a value that a policy has under `key`, and has it count beside those of the arguments.
-    pub(super) fn merge(&self, key: &'static str, value: &FieldValue, into: &mut Values) -> Result<(), Invalid> {
+    /// Has the value of a policy count beside those of the arguments, if such a queue takes it.
+    pub(super) fn merge(&self, value: &FieldValue, into: &mut Values) {
         let mut values = Values {
             queue_type: into.queue_type,
             ..Values::default()
         };
-        self.read(key, value, &mut values)?;
-        if let Meaning::Kept(place) = self.meaning {
+        if let (Ok(()), Meaning::Kept(place)) = (self.read(value, &mut values), &self.meaning) {
             place.merge(values, into);
         }
-        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! A queue with a limit and a real log: what stays, and what the log still has of the rest.
 
-use super::super::arguments::{Arguments, Overflow, Values};
+use super::super::arguments::Arguments;
 use super::super::entry::{Entry, NOWHERE};
 use super::super::upkeep::Upkeep;
 use super::super::{Definition, Outcome, Queue};
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
-use leveret_amqp::ShortString;
+use crate::policy::{Applied, Class, Policy};
+use leveret_amqp::{FieldValue, ShortString};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use std::sync::Arc;
@@ -163,15 +164,17 @@ fn a_start_keeps_to_the_limit_too() {
 fn another_limit_counts_at_once_and_until_it_is_taken_back() {
     let mut bench = bench(4);
     bench.publish(4, true, 0);
-    let values = |most, overflow| Values {
-        max_length: Some(most),
-        overflow,
-        ..Values::default()
+    let policy = |most: i32, overflow: &str| {
+        let pair = |(name, value)| (ShortString::from_static(name), value);
+        let definition = [("max-length", most.into()), ("overflow", overflow.into())];
+        let definition = FieldValue::Table(definition.into_iter().map(pair).collect());
+        let fields = [("pattern", "".into()), ("definition", definition)];
+        let policy = Policy::parse(Class::User, "p", &fields.into_iter().map(pair).collect());
+        Applied::new(policy.ok().map(Arc::new), None).map(Arc::new)
     };
-    bench.queue.apply(Some(values(2, None)), &mut bench.work);
+    bench.queue.apply(policy(2, "drop-head"), &mut bench.work);
     assert_eq!(bench.logged(), [3, 4]);
-    let refusing = values(1, Some(Overflow::Reject));
-    bench.queue.apply(Some(refusing), &mut bench.work);
+    bench.queue.apply(policy(1, "reject-publish"), &mut bench.work);
     bench.publish(1, true, 0);
     assert_eq!(bench.logged(), [3, 4], "one that refuses drops nothing");
     bench.queue.apply(None, &mut bench.work);

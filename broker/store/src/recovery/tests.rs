@@ -272,7 +272,7 @@ fn a_newer_format_is_refused_untouched() {
         let before = format!("{fs:?}");
         let error = try_open(&fs).err().unwrap().to_string();
         assert!(
-            error.starts_with(&format!("{} has store format 4", path.display())),
+            error.starts_with(&format!("{} has store format {}", path.display(), FORMAT + 1)),
             "{error}"
         );
         assert_eq!(format!("{fs:?}"), before);

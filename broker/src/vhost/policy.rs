@@ -1,0 +1,116 @@
+//! Policies made and removed, and applied to what there is.
+//!
+//! Comes in: policies from the HTTP API. Goes out: a record in the log, and other policies for the exchanges and queues
+//! that they match. Queues are gone through without the topology's lock: those that are declared meanwhile know the new
+//! policies already. Does not know which of several policies counts.
+
+use super::names::is_reply_queue;
+use super::record;
+use super::state::{Change, Topology, Vhost};
+use crate::error::Result;
+use crate::outbox::Work;
+use crate::policy::{Class, Kind, Policies, Policy};
+use crate::queue::Queue;
+use crate::queue::arguments::QueueType;
+use leveret_store::Batch;
+use std::sync::Arc;
+
+/// Queues after which dead letters and records are passed on.
+const PORTION: usize = 256;
+
+/// A policy that was put: the change, and whether there was none of its name.
+pub struct Put {
+    /// The change.
+    pub change: Change,
+    /// True if there was none of its name.
+    pub created: bool,
+}
+
+impl Vhost {
+    /// Puts a policy in place of the one of its name, and applies it to what there is.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn put_policy(&self, class: Class, policy: Policy) -> Result<Put> {
+        let mut records = Batch::default();
+        let key = record::policy_key(&self.name, class, &policy.name);
+        records.put(&key, &record::policy_value(&policy));
+        let mut created = false;
+        let change = self.change_policies(&mut records, |policies| {
+            created = policies.get(class, &policy.name).is_none();
+            policies.put(class, policy)
+        })?;
+        Ok(Put { change, created })
+    }
+
+    /// Removes a policy. `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn delete_policy(&self, class: Class, name: &str) -> Result<Option<Change>> {
+        let mut records = Batch::default();
+        records.delete(&record::policy_key(&self.name, class, name));
+        let change = self.change_policies(&mut records, |policies| policies.remove(class, name).is_some())?;
+        Ok(Some(change).filter(|change| change.changed))
+    }
+
+    /// Makes a change of which `records` are the record, unless there is nothing to change.
+    fn change_policies(&self, records: &mut Batch, change: impl FnOnce(&mut Policies) -> bool) -> Result<Change> {
+        let _one_after_the_other = self.policy_changes.lock();
+        let mut topology = self.topology.write();
+        let mut policies = Policies::clone(&topology.policies);
+        if !change(&mut policies) {
+            return Ok(Change::default());
+        }
+        topology.policies = Arc::new(policies);
+        let change = self.commit(records)?;
+        topology.apply_to_exchanges();
+        let (policies, queues) = (topology.policies.clone(), topology.all_queues());
+        drop(topology);
+        for queues in queues.chunks(PORTION) {
+            let mut work = Work::default();
+            queues.iter().for_each(|queue| apply(&policies, queue, &mut work));
+            work.finish(&self.log)?;
+        }
+        // Routes know whether a queue limits the time of its messages.
+        self.changed();
+        Ok(change)
+    }
+}
+
+impl Topology {
+    fn all_queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.values().cloned().collect()
+    }
+
+    fn apply_to_exchanges(&mut self) {
+        for (name, exchange) in &mut self.exchanges {
+            exchange.apply(self.policies.of(Kind::Exchange, name.as_bytes()));
+        }
+    }
+
+    /// Has the policies apply to everything, at start.
+    pub(super) fn apply_policies(&mut self, policies: Policies) {
+        self.policies = Arc::new(policies);
+        self.apply_to_exchanges();
+        let mut work = Work::default();
+        self.queues
+            .values()
+            .for_each(|queue| apply(&self.policies, queue, &mut work));
+    }
+}
+
+/// Has those policies apply to a queue that match it. Queues for direct replies have none.
+pub(super) fn apply(policies: &Policies, queue: &Arc<Queue>, work: &mut Work) {
+    let kind = match queue.definition.arguments.values.queue_type() {
+        QueueType::Classic => Kind::Classic,
+        QueueType::Quorum => Kind::Quorum,
+        QueueType::Stream => Kind::Stream,
+    };
+    let name = queue.name();
+    let applied = policies.of(kind, name.as_bytes());
+    queue.apply(applied.filter(|_| !is_reply_queue(name)), work);
+}
+
+#[cfg(test)]
+mod tests;
