@@ -112,6 +112,11 @@ impl Message {
         std::str::from_utf8(digits).ok()?.parse().ok()
     }
 
+    /// Its priority, if its publisher gave it one.
+    pub fn priority(&self) -> Option<u8> {
+        raw::priority(self.properties())
+    }
+
     /// True if the broker wrote the history of its deaths that stands in its headers.
     pub fn has_history(&self) -> bool {
         self.marks.history

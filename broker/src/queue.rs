@@ -40,6 +40,12 @@ pub mod unsettled;
 /// Messages that wait.
 pub mod ready;
 
+/// Messages that wait, by priority.
+pub mod levels;
+
+/// Messages that wait, by id.
+pub mod run;
+
 /// A client's side of a consumer.
 pub mod subscriber;
 
@@ -69,6 +75,9 @@ pub mod policies;
 
 /// Arguments of a queue, in a table.
 pub mod arguments;
+
+/// Levels of a queue with priorities.
+pub mod priority;
 
 /// The queue's number for a message.
 pub mod stamp;

@@ -46,6 +46,9 @@ mod quorum;
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 
+/// Queues with priorities.
+mod priority;
+
 /// Queues with one active consumer at a time.
 mod single_active;
 

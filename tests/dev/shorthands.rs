@@ -39,6 +39,7 @@ spec:
   brokerRef: { name: main }
   messageTtl: 1500ms
   expires: 7d
+  maxPriority: 5
   maxLength: 2
   maxLengthBytes: 1000
   overflow: drop-head
@@ -84,7 +85,7 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
 
     call!(client, 1, delete("work") => QueueDeleteOk);
     until("the queue is back", SOON, || dev.has_queue("work"));
-    let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2,
+    let arguments = json!({"x-message-ttl": 1500, "x-expires": 604_800_000, "x-max-length": 2, "x-max-priority": 5,
         "x-max-length-bytes": 1000, "x-overflow": "drop-head",
         "x-single-active-consumer": true, "x-dead-letter-exchange": "dead",
         "x-dead-letter-routing-key": "late"});
@@ -100,6 +101,7 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
     for line in [
         "messageTtl: 1500ms",
         "expires: 7d",
+        "maxPriority: 5",
         "maxLength: 2",
         "maxLengthBytes: 1000",
         "overflow: drop-head",

@@ -148,7 +148,7 @@ mod tests {
                 queues: Vec::new().into(),
                 by_key: true,
                 durable: false,
-                timed: false,
+                stamped: false,
             },
             message: Message::new(b"", b"q", b"\0\0", &vec![0; body]),
             mandatory: false,

@@ -56,9 +56,9 @@ struct Run {
     messages: Vec<Message>,
     /// Tag of the last one, if the channel is in confirm mode.
     confirm: Option<u64>,
-    /// True if a queue or a message limits how long messages wait.
-    timed: bool,
-    /// The time of the flush, if it is timed: that of the whole batch, so that a message whose time is over at once is
+    /// True if the messages have numbers in their queues: deadlines, or levels.
+    stamped: bool,
+    /// The time of the flush, if they have: that of the whole batch, so that a message whose time is over at once is
     /// still offered to a consumer.
     now: Option<Millis>,
 }
@@ -67,11 +67,11 @@ impl Stage {
     /// Adds a message that goes to the queues of `route`. `confirm`: its tag on the channel.
     pub fn push(&mut self, channel: u16, route: Route, message: Message, confirm: Option<u64>) {
         self.messages += 1;
-        let timed = route.timed || message.expiration().is_some();
+        let stamped = route.stamped || message.expiration().is_some();
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel
             && Arc::ptr_eq(&run.route.queues, &route.queues)
-            && run.timed == timed
+            && run.stamped == stamped
         {
             run.messages.push(message);
             run.confirm = confirm;
@@ -84,7 +84,7 @@ impl Stage {
             route,
             messages,
             confirm,
-            timed,
+            stamped,
             now: None,
         });
     }
@@ -109,7 +109,7 @@ impl Stage {
         if self.runs.is_empty() {
             return Ok(None);
         }
-        for run in self.runs.iter_mut().filter(|run| run.timed) {
+        for run in self.runs.iter_mut().filter(|run| run.stamped) {
             run.now = Some(work.millis());
         }
         let first_id = log.next_ids(self.messages);
@@ -186,7 +186,7 @@ impl Stage {
             self.destinations.clear();
             for message in &run.messages {
                 let logged = run.route.durable && message.persistent();
-                // The same for all of the run, unless each has its own time.
+                // The same for all of the run, unless each has its own number.
                 if logged && (self.destinations.is_empty() || run.now.is_some()) {
                     self.destinations.clear();
                     arrival::destinations(&run.route.queues, message, run.now, &mut self.destinations);

@@ -160,7 +160,10 @@ mod tests {
         assert_eq!(refused("x-max-length", "5"), "\"expected integer, got longstr\"");
         assert_eq!(refused("x-overflow", "drop"), "invalid_overflow");
         assert_eq!(refused("x-max-age", "1h"), "of queue type rabbit_classic_queue");
-        assert!(refused("x-max-priority", 5).starts_with("not supported by this version"));
+        assert_eq!(refused("x-max-priority", 256), "{max_value_exceeded,256}");
+        assert_eq!(refused("x-max-priority", -1), "{value_negative,-1}");
+        assert_eq!(refused("x-max-priority", "5"), "\"expected integer, got longstr\"");
+        assert!(refused("x-cache-size", 5).starts_with("not supported by this version"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use leveret_store::{Destination, MessageId};
 use std::sync::Arc;
 
 /// The queues whose copy of a message the log keeps, with the stamps that it gets there. `now`: the time, if a queue or
-/// the message limits the time that it may wait.
+/// the message limits the time that it may wait, or a queue has priorities.
 pub fn destinations(queues: &[Arc<Queue>], message: &Message, now: Option<Millis>, into: &mut Vec<Destination>) {
     let logged = queues.iter().filter(|queue| queue.logged());
     into.extend(logged.map(|queue| Destination {
@@ -63,5 +63,12 @@ fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {
 }
 
 fn stamp(queue: &Queue, message: &Message, now: Option<Millis>) -> u64 {
-    now.map_or(stamp::NONE, |now| stamp::of(queue.deadline(message.expiration(), now)))
+    let Some(now) = now else {
+        return stamp::NONE;
+    };
+    let deadline = queue.deadline(message.expiration(), now);
+    match queue.definition.arguments.values.priorities() {
+        Some(priorities) => stamp::with_level(priorities.level(message), deadline),
+        None => stamp::of(deadline),
+    }
 }

@@ -59,6 +59,11 @@ impl Queue {
         Some(now.saturating_add(left))
     }
 
+    /// True if the log keeps a number with each message: its time is limited, or it has a level.
+    pub fn stamps(&self) -> bool {
+        self.ttl.get().is_some() || self.definition.arguments.values.priorities().is_some()
+    }
+
     /// Takes out messages whose time is over. True if there may be more of them.
     pub(super) fn expire(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         match state.deadline {

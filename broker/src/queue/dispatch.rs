@@ -6,7 +6,7 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, Pick};
-use super::ready::Skipped;
+use super::run::Skipped;
 use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 //! Does not know about consumers, channels or the log's format.
 
 use crate::message::Message;
-use leveret_store::{Live, Location, MessageId, Returned, StoredMessage};
+use leveret_store::{Handle, Live, Location, MessageId, Returned, StoredMessage};
+use tracing::error;
 
 /// The location of a message that isn't in the log.
 pub const NOWHERE: Location = Location {
@@ -92,5 +93,32 @@ impl Entry {
     /// Bytes of memory that the message itself takes; 0 when only the log has it.
     pub fn resident(&self) -> u64 {
         self.message.as_ref().map_or(0, Message::footprint)
+    }
+}
+
+/// Reads a message back from the log; says so in the log file if it can't.
+pub fn read(log: &Handle, location: Location) -> Option<Message> {
+    match log.read(location) {
+        Ok(payload) => Message::decode(payload).or_else(|| {
+            error!(?location, "a record in the log is not a message; it is skipped");
+            None
+        }),
+        Err(error) => {
+            error!(%error, ?location, "a message can't be read back from the log; it is skipped");
+            None
+        }
+    }
+}
+
+/// Reads the messages that only the log has, in one go. What can't be read stays as it is.
+pub fn read_back(log: &Handle, entries: &mut [Entry]) {
+    let missing = |entry: &&mut Entry| entry.durable && entry.message.is_none();
+    let places: Vec<Location> = entries.iter_mut().filter(missing).map(|entry| entry.location).collect();
+    if places.is_empty() {
+        return;
+    }
+    let payloads = log.read_run(&places);
+    for (entry, payload) in entries.iter_mut().filter(missing).zip(payloads) {
+        entry.message = payload.ok().and_then(Message::decode);
     }
 }

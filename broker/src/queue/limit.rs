@@ -57,7 +57,7 @@ impl Queue {
             if full(state, &entry) {
                 refused.push(entry);
             } else {
-                state.push(entry, self.reader());
+                state.push(std::iter::once(entry), self.reader());
             }
         }
         let ids = refused.iter().map(|entry| entry.id).collect();

@@ -1,342 +1,184 @@
-//! The messages of a queue that wait for a consumer, in order.
+//! The messages of a queue that wait for a consumer, in the order in which they leave: by id, or first by level in a
+//! queue with priorities.
 //!
-//! Comes in: new entries at the end, requeued ones at their old position. Goes out: the next one. The front is kept in
-//! memory; beyond a budget the durable messages behind it are only pointers into the log, read back in runs when their
-//! turn comes.
+//! Comes in: new entries, requeued ones. Goes out: the next one; sums over all. A queue without priorities pays for a
+//! look at which of the two it is.
 //! Does not know about consumers or channels.
 
-use super::deadlines::Deadlines;
 use super::entry::Entry;
-use super::stamp::{self, Millis};
-use super::tail::{Cold, Reader, Tail};
-use crate::message::Message;
-use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page};
-use std::collections::VecDeque;
-use tracing::error;
+use super::levels::Levels;
+use super::run::{Cleared, Run, Skipped, Sums};
+use super::stamp::Millis;
+use super::tail::Reader;
+use leveret_store::{Backlog, Live, Location, MessageId};
 
-/// Messages for which a queue that has run empty keeps room; the rest of a burst's is given back.
-pub(super) const KEPT: usize = 4096;
-
-/// Messages, and bytes of their bodies, read back from the log at a time. They share memory, so a message that stays
-/// holds that much.
-const REFILL_RUN: usize = 1024;
-const REFILL_BYTES: u64 = 128 * 1024;
-
-/// Waiting messages, ascending by id.
+/// Waiting messages.
 #[derive(Default)]
 pub struct Ready {
-    head: VecDeque<Entry>,
-    tail: Tail,
-    /// Deadlines of the head's messages, if one ever had any.
-    deadlines: Option<Box<Deadlines>>,
-    resident: u64,
-    body_bytes: u64,
-    durable: usize,
-    durable_bytes: u64,
+    sums: Sums,
+    form: Form,
+}
+
+enum Form {
+    /// By id.
+    Run(Run),
+    /// By level, and then by id.
+    Levels(Box<Levels>),
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self::Run(Run::default())
+    }
 }
 
 impl Ready {
+    /// No messages, of a queue with priorities.
+    pub fn by_level() -> Self {
+        Self {
+            form: Form::Levels(Box::default()),
+            ..Self::default()
+        }
+    }
+
     /// Number of messages that wait.
     pub fn len(&self) -> usize {
-        self.head.len() + self.tail.len()
+        self.sums.count
     }
 
     /// True if none waits.
     pub fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.tail.is_empty()
+        self.sums.count == 0
     }
 
     /// Bodies of the waiting messages, bytes.
     pub fn body_bytes(&self) -> u64 {
-        self.body_bytes
+        self.sums.body_bytes
     }
 
     /// Number and body bytes of those that the log has.
     pub fn durable(&self) -> (usize, u64) {
-        (self.durable, self.durable_bytes)
+        (self.sums.durable, self.sums.durable_bytes)
     }
 
     /// Memory that the messages take, bytes.
     pub fn resident(&self) -> u64 {
-        self.resident
+        self.sums.resident
     }
 
     /// Puts in what a start found. Nothing must be waiting yet.
     pub fn restore(&mut self, backlog: Backlog, reader: Reader<'_>) {
-        let (count, bytes) = self.tail.restore(backlog, reader);
-        self.durable = count;
-        (self.durable_bytes, self.body_bytes) = (bytes, bytes);
-    }
-
-    /// Adds a new message at the end. Two publishers that took their ids at once may come in the other order: then it
-    /// goes to where its id belongs.
-    pub fn push(&mut self, entry: Entry, reader: Reader<'_>) {
-        let last = self.tail.last().or_else(|| self.head.back().map(|entry| entry.id));
-        if last.is_some_and(|last| last > entry.id) {
-            return self.insert(entry, reader);
-        }
-        self.count(&entry);
-        if self.tail.is_empty() && self.resident < reader.budget {
-            self.resident += entry.resident();
-            self.note(&entry);
-            self.head.push_back(entry);
-        } else {
-            let cold = Cold::from(entry);
-            self.resident += cold.resident();
-            self.tail.push(cold);
+        match &mut self.form {
+            Form::Run(run) => run.restore(backlog, reader, &mut self.sums),
+            Form::Levels(levels) => levels.restore(backlog, reader, &mut self.sums),
         }
     }
 
-    /// Puts a message back to its old position (or where its id belongs, if others were requeued meanwhile).
+    /// Adds new messages, each behind those that came before it.
+    pub fn extend(&mut self, entries: impl Iterator<Item = Entry>, reader: Reader<'_>) {
+        match &mut self.form {
+            Form::Run(run) => entries.for_each(|entry| run.push(entry, reader, &mut self.sums)),
+            Form::Levels(levels) => entries.for_each(|entry| levels.push(entry, reader, &mut self.sums)),
+        }
+    }
+
+    /// Puts a message back to its old position.
     pub fn insert(&mut self, entry: Entry, reader: Reader<'_>) {
-        self.count(&entry);
-        if self.tail.first().is_none_or(|first| entry.id < first) {
-            self.resident += entry.resident();
-            self.note(&entry);
-            let at = self.head.partition_point(|other| other.id < entry.id);
-            self.head.insert(at, entry);
-        } else {
-            let cold = Cold::from(entry);
-            self.resident += cold.resident();
-            self.tail.insert(cold, reader);
+        match &mut self.form {
+            Form::Run(run) => run.insert(entry, reader, &mut self.sums),
+            Form::Levels(levels) => levels.insert(entry, reader, &mut self.sums),
         }
     }
 
     /// Takes the first message, in memory. Messages that the log can't give back any more, and those whose time is over
     /// by `now`, are handed to `skipped`.
+    #[inline]
     pub fn pop(&mut self, now: Option<Millis>, reader: Reader<'_>, skipped: &mut Skipped) -> Option<Entry> {
-        loop {
-            if self.head.is_empty() {
-                self.warm(reader);
-            }
-            let mut entry = self.head.pop_front()?;
-            if self.head.is_empty() && self.head.capacity() > KEPT {
-                self.head = VecDeque::new();
-            }
-            if let Some(deadlines) = &mut self.deadlines {
-                deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
-            }
-            self.resident = self.resident.saturating_sub(entry.resident());
-            self.uncount(entry.body_len, entry.durable);
-            if stamp::is_over(entry.stamp, now) {
-                skipped.expired.push(entry);
-                continue;
-            }
-            if entry.message.is_none() {
-                match read(reader.log, entry.location) {
-                    Some(message) => entry.message = Some(message),
-                    None => {
-                        skipped.lost.push((entry.id, entry.location));
-                        continue;
-                    }
-                }
-            }
-            return Some(entry);
+        match &mut self.form {
+            Form::Run(run) => run.pop(now, reader, skipped, &mut self.sums),
+            Form::Levels(levels) => levels.pop(now, reader, skipped, &mut self.sums),
         }
     }
 
-    /// Number of the first messages that have this many bytes together, or of those of them that are in memory; at
-    /// least one.
+    /// Number of the first messages that have this many bytes together, or of some of them; at least one.
     pub fn first_of(&self, bytes: u64) -> usize {
-        let mut sum = 0;
-        let some = self.head.iter().take_while(|entry| {
-            let before = sum;
-            sum += u64::from(entry.body_len);
-            before < bytes
-        });
-        some.count().max(1)
+        match &self.form {
+            Form::Run(run) => run.first_of(bytes),
+            Form::Levels(levels) => levels.first_of(bytes),
+        }
     }
 
     /// Takes out the first messages. Those that were not in memory come without the message.
     pub fn take_first(&mut self, count: usize, reader: Reader<'_>) -> Vec<Entry> {
-        let from_head = count.min(self.head.len());
-        let mut first: Vec<Entry> = self.head.drain(..from_head).collect();
-        if count > from_head {
-            let cold = self.tail.take(count - from_head, u64::MAX, reader);
-            first.extend(cold.into_iter().map(Entry::from));
-        }
-        self.left(&first);
-        first
-    }
-
-    /// Counts out messages that have been taken from their places.
-    fn left(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            self.resident = self.resident.saturating_sub(entry.resident());
-            self.uncount(entry.body_len, entry.durable);
-        }
-        if let Some(deadlines) = &mut self.deadlines {
-            deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
+        match &mut self.form {
+            Form::Run(run) => run.take_first(count, reader, &mut self.sums),
+            Form::Levels(levels) => levels.take_first(count, reader, &mut self.sums),
         }
     }
 
     /// No message's time is over before.
     pub fn earliest(&self) -> Option<Millis> {
-        let head = self.deadlines.as_ref().and_then(|deadlines| deadlines.earliest());
-        stamp::earlier(head, self.tail.earliest())
+        match &self.form {
+            Form::Run(run) => run.earliest(),
+            Form::Levels(levels) => levels.earliest(),
+        }
     }
 
     /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call.
     /// Those that were not in memory come without the message.
     pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Entry> {
-        let mut expired = self.expire_head(now);
-        if expired.len() < most {
-            let cold = self.tail.expire(now, most - expired.len(), reader);
-            expired.extend(cold.into_iter().map(Entry::from));
+        match &mut self.form {
+            Form::Run(run) => run.expire(now, most, reader, &mut self.sums),
+            Form::Levels(levels) => levels.expire(now, most, reader, &mut self.sums),
         }
-        self.left(&expired);
-        expired
-    }
-
-    fn expire_head(&mut self, now: Millis) -> Vec<Entry> {
-        let Some(deadlines) = &mut self.deadlines else {
-            return Vec::new();
-        };
-        let mut due = deadlines.due(now);
-        due.sort_unstable();
-        let mut expired = Vec::new();
-        let mut rest = due.iter().peekable();
-        // Mostly they are the first ones, in order.
-        while let Some(id) = rest.peek() {
-            match self.head.pop_front_if(|first| first.id <= **id) {
-                Some(first) if first.id == **id => expired.push(first),
-                Some(first) => {
-                    self.head.push_front(first);
-                    break;
-                }
-                None => {}
-            }
-            rest.next();
-        }
-        if rest.peek().is_some() {
-            let (gone, kept) = std::mem::take(&mut self.head)
-                .into_iter()
-                .partition(|entry| due.binary_search(&entry.id).is_ok());
-            self.head = kept;
-            expired.extend::<VecDeque<Entry>>(gone);
-        }
-        expired
-    }
-
-    #[inline]
-    fn note(&mut self, entry: &Entry) {
-        if let Some(deadline) = stamp::deadline(entry.stamp) {
-            self.note_deadline(deadline, entry.id);
-        }
-    }
-
-    #[cold]
-    fn note_deadline(&mut self, deadline: Millis, id: MessageId) {
-        self.deadlines.get_or_insert_default().note(deadline, id);
     }
 
     /// Removes everything.
     pub fn clear(&mut self) -> Cleared {
-        let messages = self.len();
-        let Self { head, mut tail, .. } = std::mem::take(self);
-        let (pages, cold) = tail.clear();
-        let head = head.iter().filter(|entry| entry.durable);
-        let loose = head.map(|entry| (entry.id, entry.location)).chain(cold).collect();
-        Cleared { messages, loose, pages }
+        let mut cleared = Cleared {
+            messages: self.sums.count,
+            ..Cleared::default()
+        };
+        self.sums = Sums::default();
+        match &mut self.form {
+            Form::Run(run) => std::mem::take(run).clear(&mut cleared),
+            Form::Levels(levels) => std::mem::take(&mut **levels).clear(&mut cleared),
+        }
+        cleared
     }
 
     /// The delivery count and the stamp of a message that the log has, if it waits here.
     pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
-        if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
-            return self.head.get(at).map(Entry::live);
+        match &mut self.form {
+            Form::Run(run) => run.live(id, reader),
+            Form::Levels(levels) => levels.live(id, reader),
         }
-        self.tail.find(id, reader).map(|cold| cold.live())
     }
 
     /// Notes that a message's record has been moved. False if it doesn't wait here.
     pub fn relocate(&mut self, id: MessageId, to: Location, reader: Reader<'_>) -> bool {
-        if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
-            return self.head.get_mut(at).map(|entry| entry.location = to).is_some();
+        match &mut self.form {
+            Form::Run(run) => run.relocate(id, to, reader),
+            Form::Levels(levels) => levels.relocate(id, to, reader),
         }
-        self.tail.find(id, reader).map(|cold| cold.location = to).is_some()
     }
 
     /// Adds the messages that the log has.
     pub fn capture(&mut self, backlog: &mut Backlog) {
-        let head = self.head.iter().filter(|entry| entry.durable);
-        backlog.loose.extend(head.map(Entry::stored));
-        self.tail.capture(backlog);
-    }
-
-    fn count(&mut self, entry: &Entry) {
-        self.body_bytes += u64::from(entry.body_len);
-        if entry.durable {
-            self.durable += 1;
-            self.durable_bytes += u64::from(entry.body_len);
-        }
-    }
-
-    fn uncount(&mut self, body_len: u32, durable: bool) {
-        self.body_bytes = self.body_bytes.saturating_sub(u64::from(body_len));
-        if durable {
-            self.durable = self.durable.saturating_sub(1);
-            self.durable_bytes = self.durable_bytes.saturating_sub(u64::from(body_len));
-        }
-    }
-
-    /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it
-    /// is popped.
-    fn warm(&mut self, reader: Reader<'_>) {
-        let run = self.tail.take(REFILL_RUN, REFILL_BYTES, reader);
-        let in_memory: u64 = run.iter().map(Cold::resident).sum();
-        self.resident = self.resident.saturating_sub(in_memory);
-        for entry in run.into_iter().map(Entry::from) {
-            self.note(&entry);
-            self.head.push_back(entry);
-        }
-        let missing = |entry: &&Entry| entry.durable && entry.message.is_none();
-        let locations: Vec<Location> = self.head.iter().filter(missing).map(|entry| entry.location).collect();
-        let mut payloads = reader.log.read_run(&locations).into_iter();
-        for entry in &mut self.head {
-            if entry.durable && entry.message.is_none() {
-                entry.message = payloads.next().and_then(Result::ok).and_then(Message::decode);
-            }
-            self.resident += entry.resident();
+        match &mut self.form {
+            Form::Run(run) => run.capture(backlog),
+            Form::Levels(levels) => levels.capture(backlog),
         }
     }
 }
 
-/// Messages that have left on the way to the next one.
-#[derive(Default)]
-pub struct Skipped {
-    /// Those that the log can't give back.
-    pub lost: Vec<(MessageId, Location)>,
-    /// Those whose time is over.
-    pub expired: Vec<Entry>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Skipped {
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lost.is_empty() && self.expired.is_empty()
-    }
-}
-
-/// Contents of a queue that was emptied.
-pub struct Cleared {
-    /// Number of messages.
-    pub messages: usize,
-    /// Those of them that the log has, except the ones in pages.
-    pub loose: Vec<(MessageId, Location)>,
-    /// Packed stretches, all of them in the log.
-    pub pages: Vec<Page>,
-}
-
-/// Reads a message back from the log; says so in the log file if it can't.
-pub fn read(log: &Handle, location: Location) -> Option<Message> {
-    match log.read(location) {
-        Ok(payload) => Message::decode(payload).or_else(|| {
-            error!(?location, "a record in the log is not a message; it is skipped");
-            None
-        }),
-        Err(error) => {
-            error!(%error, ?location, "a message can't be read back from the log; it is skipped");
-            None
-        }
+    /// The levels are in a box.
+    #[test]
+    fn a_queue_without_priorities_is_no_larger_for_them() {
+        assert_eq!(size_of::<Ready>(), size_of::<Sums>() + size_of::<Run>());
     }
 }

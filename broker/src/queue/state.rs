@@ -11,7 +11,8 @@ use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::lease::Lease;
 use super::policies::Policies;
-use super::ready::{Ready, Skipped};
+use super::ready::Ready;
+use super::run::Skipped;
 use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::time_to_live::TimeToLive;
@@ -136,6 +137,10 @@ impl Queue {
         let values = &definition.arguments.values;
         let single = values.single_active_consumer == Some(true);
         let state = State {
+            ready: match values.priorities() {
+                Some(_) => Ready::by_level(),
+                None => Ready::default(),
+            },
             consumers: Consumers::new(single),
             lease: Lease::of(values.expires, clock::now()),
             bounds: Bounds::of(values),
@@ -240,10 +245,7 @@ impl Queue {
         } else {
             Vec::new()
         };
-        let reader = self.reader();
-        for entry in entries.drain(..) {
-            state.push(entry, reader);
-        }
+        state.push(entries.drain(..), self.reader());
         self.dispatch_locked(&mut state, work);
         self.keep_to_limit(&mut state, work);
         if state.deadline.is_some() {
@@ -276,7 +278,7 @@ impl Queue {
                 if entry.durable {
                     returned.push(entry.returned());
                 }
-                state.note_deadline(&entry);
+                note_deadline(&mut state.deadline, &entry);
                 state.ready.insert(entry, reader);
             } else if outcome == Outcome::Rejected {
                 rejected.push(entry);
@@ -519,19 +521,11 @@ impl State {
         self.ready.resident() + self.unsettled.resident()
     }
 
-    /// Adds a new message.
+    /// Adds new messages.
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry, reader: Reader<'_>) {
-        self.note_deadline(&entry);
-        self.ready.push(entry, reader);
-    }
-
-    /// Notes that a message waits, if it waits for a limited time.
-    #[inline]
-    fn note_deadline(&mut self, entry: &Entry) {
-        if entry.stamp != stamp::NONE {
-            self.deadline = stamp::earlier(self.deadline, stamp::deadline(entry.stamp));
-        }
+    pub(super) fn push(&mut self, entries: impl Iterator<Item = Entry>, reader: Reader<'_>) {
+        let Self { ready, deadline, .. } = self;
+        ready.extend(entries.inspect(|entry| note_deadline(deadline, entry)), reader);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -575,5 +569,13 @@ impl State {
             return Err(Refused::ExclusiveUse);
         }
         Ok(())
+    }
+}
+
+/// Notes that a message waits, if it waits for a limited time.
+#[inline]
+fn note_deadline(earliest: &mut Option<Millis>, entry: &Entry) {
+    if entry.stamp != stamp::NONE {
+        *earliest = stamp::earlier(*earliest, stamp::deadline(entry.stamp));
     }
 }

@@ -66,7 +66,6 @@ pub struct Reader<'a> {
 #[derive(Default)]
 pub struct Tail {
     chunks: VecDeque<Chunk>,
-    len: usize,
     /// Everything at or below was delivered before the last start.
     delivered: MessageId,
     /// An id of the stretch that was last looked into. Who looks into one after the other (the log, when it moves
@@ -75,14 +74,17 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Number of messages.
-    pub fn len(&self) -> usize {
-        self.len
+    /// An empty one after a start. `delivered`: everything at or below was delivered before that.
+    pub fn since(delivered: MessageId) -> Self {
+        Self {
+            delivered,
+            ..Self::default()
+        }
     }
 
-    /// True if there are none.
+    /// True if there are no messages.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.chunks.is_empty()
     }
 
     /// The lowest id.
@@ -97,7 +99,6 @@ impl Tail {
 
     /// Adds a message with the highest id so far.
     pub fn push(&mut self, cold: Cold) {
-        self.len += 1;
         match self.chunks.back_mut() {
             Some(Chunk::Loose(chunk)) if chunk.cold.len() < PAGE => chunk.push_back(cold),
             _ => {
@@ -124,7 +125,6 @@ impl Tail {
         let Some(chunk) = self.chunks.get_mut(at) else {
             return self.push(cold);
         };
-        self.len += 1;
         chunk.open(reader, self.delivered).insert(cold);
     }
 
@@ -137,15 +137,34 @@ impl Tail {
             while let Some(cold) = chunk.front() {
                 taken += u64::from(cold.body_len);
                 if !run.is_empty() && (run.len() >= most || taken > bytes) {
-                    self.len -= run.len();
                     return run;
                 }
                 run.extend(chunk.pop_front());
             }
             self.chunks.pop_front();
         }
-        self.len = 0;
         run
+    }
+
+    /// Adds messages before all others, the last one first.
+    pub fn put_before(&mut self, descending: impl Iterator<Item = Cold>) {
+        let mut chunk = Loose::default();
+        for cold in descending {
+            chunk.note(&cold);
+            chunk.cold.push_front(cold);
+            if chunk.cold.len() >= PAGE {
+                self.push_before(std::mem::take(&mut chunk));
+            }
+        }
+        if !chunk.cold.is_empty() {
+            self.push_before(chunk);
+        }
+    }
+
+    fn push_before(&mut self, chunk: Loose) {
+        let mut chunk = Chunk::Loose(chunk);
+        chunk.pack();
+        self.chunks.push_front(chunk);
     }
 
     /// Place of the stretch that an id belongs to.
@@ -197,7 +216,6 @@ impl Tail {
             }
         }
         self.chunks.retain(|chunk| chunk.first().is_some());
-        self.len -= expired.len();
         expired
     }
 
@@ -238,32 +256,49 @@ impl Tail {
 
     /// Puts in what a start found, into an empty tail. Returns the number of messages and the bytes of their payloads.
     pub fn restore(&mut self, backlog: Backlog, reader: Reader<'_>) -> (usize, u64) {
+        let mut count = backlog.loose.len();
         let mut bytes: u64 = backlog.loose.iter().map(|message| u64::from(message.payload_len)).sum();
         self.delivered = backlog.delivered;
         let mut loose = backlog.loose.into_iter().peekable();
         for page in backlog.pages {
+            count += page.count() as usize;
             bytes += page.payload_bytes();
             while let Some(message) = loose.next_if(|message| message.id < page.first()) {
                 self.push_restored(Cold::of(&message, self.delivered));
             }
-            self.len += page.count() as usize;
-            self.chunks.push_back(Chunk::Packed(page.clone()));
-            while let Some(message) = loose.next_if(|message| message.id < page.last()) {
-                self.insert(Cold::of(&message, self.delivered), reader);
+            let last = page.last();
+            self.put_page(page, reader);
+            while let Some(message) = loose.next_if(|message| message.id < last) {
+                self.put(&message, reader);
             }
         }
         for message in loose {
             self.push_restored(Cold::of(&message, self.delivered));
         }
-        (self.len, bytes)
+        (count, bytes)
     }
 
     /// As [`Tail::push`], without packing: a start need not take the time.
     fn push_restored(&mut self, cold: Cold) {
-        self.len += 1;
         match self.chunks.back_mut() {
             Some(Chunk::Loose(chunk)) if chunk.cold.len() < PAGE => chunk.push_back(cold),
             _ => self.chunks.push_back(Chunk::Loose(Loose::of(cold))),
+        }
+    }
+
+    /// Adds a message that a start found.
+    pub fn put(&mut self, message: &StoredMessage, reader: Reader<'_>) {
+        self.insert(Cold::of(message, self.delivered), reader);
+    }
+
+    /// Adds a page that a start found, as it is if it lies behind all others.
+    pub fn put_page(&mut self, page: Page, reader: Reader<'_>) {
+        if self.last().is_none_or(|last| last < page.first()) {
+            self.chunks.push_back(Chunk::Packed(page));
+            return;
+        }
+        for message in reader.log.unpack(reader.queue, &page) {
+            self.put(&message, reader);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! Does not know which channel has which message: the channel's list of delivery tags does.
 
 use super::entry::Entry;
-use super::ready::KEPT;
+use super::run::KEPT;
 use leveret_store::{Backlog, Live, Location, MessageId, StoredMessage};
 use std::collections::VecDeque;
 

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::outbox::Work;
 use crate::queue::Queue;
 use crate::queue::arrival::{self, destinations};
-use crate::queue::entry::{Entry, NOWHERE};
+use crate::queue::entry::{self, Entry, NOWHERE};
 use crate::queue::upkeep::{Dead, Owner};
 use leveret_store::{Batch, Location, MessageId, QueueId, Relative, Urgency};
 use std::sync::Arc;
@@ -62,7 +62,10 @@ impl Owner for Vhost {
 impl Vhost {
     /// Moves some dead letters on, in one batch of the log.
     fn move_on(&self, dead: &mut Dead, work: &mut Work) -> Result<(), leveret_store::Error> {
-        self.read_back(&mut dead.entries);
+        entry::read_back(&self.log, &mut dead.entries);
+        for lost in dead.entries.iter().filter(|entry| entry.message.is_none()) {
+            error!(location = ?lost.location, "a dead letter can't be read back from the log; it is dropped");
+        }
         let now = work.millis();
         let (mut batch, mut wanted) = (Batch::default(), Vec::new());
         let letters = dead.entries.iter().filter_map(|entry| self.letter(dead, entry, now));
@@ -99,25 +102,6 @@ impl Vhost {
             let _ = arrival::enqueue(&letter.queues, &mut run, Some(now), work);
         }
         Ok(())
-    }
-
-    /// Reads the messages that only the log has.
-    fn read_back(&self, entries: &mut [Entry]) {
-        let missing = |entry: &&Entry| entry.durable && entry.message.is_none();
-        let places: Vec<Location> = entries.iter().filter(missing).map(|entry| entry.location).collect();
-        if places.is_empty() {
-            return;
-        }
-        let mut payloads = self.log.read_run(&places).into_iter();
-        for entry in entries
-            .iter_mut()
-            .filter(|entry| entry.durable && entry.message.is_none())
-        {
-            entry.message = payloads.next().and_then(Result::ok).and_then(Message::decode);
-            if entry.message.is_none() {
-                error!(location = ?entry.location, "a dead letter can't be read back from the log; it is dropped");
-            }
-        }
     }
 
     /// The letter that becomes of a message, and where it goes; `None` if it goes nowhere.

@@ -25,8 +25,8 @@ pub struct Route {
     pub by_key: bool,
     /// True if one of the queues is durable: a persistent message must go to the log.
     pub durable: bool,
-    /// True if one of the queues limits the time that messages may wait.
-    pub timed: bool,
+    /// True if the log keeps a number with each message of one of the queues: its deadline or its level.
+    pub stamped: bool,
 }
 
 /// The reason why a message can't be routed at all.
@@ -128,12 +128,12 @@ impl Vhost {
         };
         walk.through(exchange);
         let durable = walk.queues.iter().any(|queue| queue.logged());
-        let timed = walk.queues.iter().any(|queue| queue.deadline(None, 0).is_some());
+        let stamped = walk.queues.iter().any(|queue| queue.stamps());
         Ok(Route {
             queues: walk.queues.into(),
             by_key: walk.by_key,
             durable,
-            timed,
+            stamped,
         })
     }
 }

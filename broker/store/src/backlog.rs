@@ -12,7 +12,8 @@ use crate::stored::StoredMessage;
 /// may lie between each other.
 #[derive(Debug, Default, Clone)]
 pub struct Backlog {
-    /// Stretches that do not overlap, ascending.
+    /// Stretches, ascending by their first ids. Their ids may lie between each other, which costs a start a little time
+    /// for each that does.
     pub pages: Vec<Page>,
     /// Single messages, ascending by id.
     pub loose: Vec<StoredMessage>,

@@ -9,8 +9,13 @@ use crate::page::Page;
 use crate::stored::{Live, StoredMessage};
 use std::collections::{BTreeMap, HashMap};
 
+/// Stretches of a checkpoint.
+mod stretches;
+
 #[cfg(test)]
 mod tests;
+
+use stretches::Stretches;
 
 /// All queues.
 #[derive(Debug, Default)]
@@ -20,42 +25,11 @@ pub(crate) struct Index {
     pub(crate) broken: bool,
 }
 
-/// A stretch of messages that a checkpoint knew.
-#[derive(Debug)]
-enum Chunk {
-    Packed(Page),
-    /// Unpacked because one of them is spoken of. Settled ones keep their places.
-    Open(Vec<StoredMessage>),
-}
-
-impl Chunk {
-    fn last(&self) -> MessageId {
-        match self {
-            Chunk::Packed(page) => page.last(),
-            Chunk::Open(messages) => messages.last().map_or(0, |message| message.id),
-        }
-    }
-
-    /// The messages; `None` if they cannot be unpacked.
-    fn open(&mut self) -> Option<&mut Vec<StoredMessage>> {
-        if let Chunk::Packed(page) = self {
-            *self = Chunk::Open(page.unpack().ok()?);
-        }
-        match self {
-            Chunk::Open(messages) => Some(messages),
-            Chunk::Packed(_) => None,
-        }
-    }
-}
-
 /// One queue. Ids mostly arrive in ascending order; the others wait in `late`.
 #[derive(Debug, Default)]
 struct Messages {
-    /// Stretches of a checkpoint by their first id. No message is here and in the others.
-    chunks: BTreeMap<MessageId, Chunk>,
-    /// No stretch reaches beyond this id.
-    chunks_end: MessageId,
-    broken: bool,
+    /// Those that a checkpoint knew. No message is here and in the others.
+    stretches: Stretches,
     ordered: Vec<StoredMessage>,
     late: BTreeMap<MessageId, StoredMessage>,
     /// Where the last search ended: settlements mostly go on from there.
@@ -70,10 +44,7 @@ impl Index {
     /// Puts in what a checkpoint knew of a queue, before anything else.
     pub(crate) fn preload(&mut self, queue: QueueId, backlog: Backlog) {
         let messages = self.queues.entry(queue).or_default();
-        for page in backlog.pages {
-            messages.chunks_end = messages.chunks_end.max(page.last());
-            messages.chunks.insert(page.first(), Chunk::Packed(page));
-        }
+        messages.stretches = Stretches::of(backlog.pages);
         messages.ordered = backlog.loose;
     }
 
@@ -148,7 +119,7 @@ impl Index {
     /// again.)
     pub(crate) fn delete(&mut self, queue: QueueId, mut gone: impl FnMut(Location)) {
         if let Some(mut messages) = self.queues.remove(&queue) {
-            messages.chunks.retain(|_, chunk| matches!(chunk, Chunk::Open(_)));
+            messages.stretches.drop_packed();
             messages.each(0, MessageId::MAX, |message| gone(message.location));
         }
     }
@@ -162,7 +133,7 @@ impl Index {
     ) -> HashMap<QueueId, Backlog> {
         let mut all = HashMap::with_capacity(self.queues.len());
         for (queue, messages) in std::mem::take(&mut self.queues) {
-            self.broken |= messages.broken;
+            self.broken |= messages.stretches.broken;
             match messages.finish(mark(queue), &exists) {
                 Some(backlog) if backlog.is_empty() => {}
                 Some(backlog) => {
@@ -197,15 +168,8 @@ impl Messages {
         let mut live = self.ordered;
         live.retain(|message| message.location.len != DEAD);
         live.extend(self.late.into_values());
-        for chunk in self.chunks.into_values() {
-            match chunk {
-                Chunk::Packed(page) if page.summary().shares.iter().all(|share| exists(share.segment)) => {
-                    backlog.pages.push(page);
-                }
-                Chunk::Packed(page) => live.extend(page.unpack().ok()?),
-                Chunk::Open(messages) => live.extend(messages),
-            }
-        }
+        let whole = |page: &Page| page.summary().shares.iter().all(|share| exists(share.segment));
+        backlog.pages = self.stretches.finish(whole, &mut live)?;
         live.retain(|message| message.location.len != DEAD && exists(message.location.segment));
         if !live.is_sorted_by_key(|message| message.id) {
             live.sort_by_key(|message| message.id);
@@ -213,11 +177,9 @@ impl Messages {
         for message in &mut live {
             message.redelivered |= message.delivery_count > 0 || message.id <= delivered;
         }
-        // What follows the last page is packed, but for the end, where more will be added.
-        let from = backlog
-            .pages
-            .last()
-            .map_or(0, |page| live.partition_point(|message| message.id < page.last()));
+        // What follows the pages is packed, but for the end, where more will be added.
+        let last = backlog.pages.iter().map(Page::last).max();
+        let from = last.map_or(0, |last| live.partition_point(|message| message.id < last));
         let behind = live.split_off(from);
         let packed = (behind.len() / PACKED).saturating_sub(1) * PACKED;
         let (packed, end) = behind.split_at_checked(packed).unwrap_or((&[], &behind));
@@ -228,56 +190,15 @@ impl Messages {
         Some(backlog)
     }
 
-    /// The message in a stretch of a checkpoint.
-    fn in_chunk(&mut self, id: MessageId) -> Option<&mut StoredMessage> {
-        if id > self.chunks_end {
-            return None;
-        }
-        let (_, chunk) = self
-            .chunks
-            .range_mut(..=id)
-            .next_back()
-            .filter(|(_, chunk)| id <= chunk.last())?;
-        let Some(messages) = chunk.open() else {
-            self.broken = true;
-            return None;
-        };
-        let at = messages.binary_search_by_key(&id, |message| message.id).ok()?;
-        messages.get_mut(at).filter(|message| message.location.len != DEAD)
-    }
-
-    fn each_in_chunks(&mut self, first: MessageId, last: MessageId, change: &mut impl FnMut(&mut StoredMessage)) {
-        if first > self.chunks_end || first > last {
-            return;
-        }
-        let from = self.chunks.range(..=first).next_back().map_or(first, |(&from, _)| from);
-        for (_, chunk) in self
-            .chunks
-            .range_mut(from..=last)
-            .filter(|(_, chunk)| chunk.last() >= first)
-        {
-            let Some(messages) = chunk.open() else {
-                self.broken = true;
-                continue;
-            };
-            let from = messages.partition_point(|message| message.id < first);
-            let inside = messages.iter_mut().skip(from).take_while(|message| message.id <= last);
-            inside
-                .filter(|message| message.location.len != DEAD)
-                .for_each(&mut *change);
-        }
-    }
-
     fn get_mut(&mut self, id: MessageId) -> Option<&mut StoredMessage> {
-        // Twice, since what is found in the first look cannot be returned out of it.
-        if self.in_chunk(id).is_some() {
-            return self.in_chunk(id);
-        }
         let at = self.position(id);
-        let found = match self.ordered.get_mut(at) {
-            Some(message) if message.id == id => Some(message),
-            _ => self.late.get_mut(&id),
-        };
+        let known = self.stretches.get_mut(id);
+        let found = known
+            .filter(|message| message.location.len != DEAD)
+            .or_else(|| match self.ordered.get_mut(at) {
+                Some(message) if message.id == id => Some(message),
+                _ => self.late.get_mut(&id),
+            });
         found.filter(|message| message.location.len != DEAD)
     }
 
@@ -294,7 +215,11 @@ impl Messages {
     }
 
     fn each(&mut self, first: MessageId, last: MessageId, mut change: impl FnMut(&mut StoredMessage)) {
-        self.each_in_chunks(first, last, &mut change);
+        self.stretches.each(first, last, |message| {
+            if message.location.len != DEAD {
+                change(message);
+            }
+        });
         let from = self.position(first);
         let mut to = from;
         while let Some(message) = self.ordered.get_mut(to).filter(|message| message.id <= last) {

@@ -112,7 +112,8 @@ pub(crate) fn unpack(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec
 
 /// Finds the messages of a page in the segments that hold them. A message that has been settled while others of its
 /// page have not does not occur, since pages never change; one that was requeued may lose its delivery count, and the
-/// stamp that it got then.
+/// stamp that it got then. Those that lie between them and have other stamps are of other pages, unless messages are
+/// missing without them.
 fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMessage>, Error> {
     let mut found = BTreeMap::new();
     for share in &page.summary().shares {
@@ -168,7 +169,13 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
             }
         }
     }
-    Ok(found.into_values().collect())
+    let all: Vec<StoredMessage> = found.into_values().collect();
+    let fits = |message: &&StoredMessage| {
+        message.stamp == 0 || page.stamps().is_some_and(|stamps| stamps.contains(&message.stamp))
+    };
+    let fitting: Vec<StoredMessage> = all.iter().filter(fits).copied().collect();
+    let complete = fitting.len() >= page.count() as usize;
+    Ok(if complete { fitting } else { all })
 }
 
 fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<Bytes, Error> {

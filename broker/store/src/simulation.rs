@@ -141,17 +141,24 @@ impl Owner for Messages {
         }
     }
 
-    /// Every third stretch of a queue as a page, the rest one by one.
+    /// Every third stretch of a queue as a page, the rest one by one; of the odd queues, two stretches with ids between
+    /// each other, as pages of different priorities have.
     fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
         for (&queue, messages) in &*self.queues.lock() {
             let stored: Vec<StoredMessage> = messages.iter().map(|(&id, held)| held.stored(id)).collect();
             let mut backlog = Backlog::default();
             for (at, stretch) in stored.chunks(5).enumerate() {
-                match Page::pack(stretch).filter(|_| at % 3 == 1) {
-                    Some(page) => backlog.pages.push(page),
-                    None => backlog.loose.extend(stretch),
+                let (even, odd): (Vec<_>, Vec<_>) = stretch
+                    .iter()
+                    .partition(|message| message.id % 2 == 0 || queue % 2 == 0);
+                match at % 3 {
+                    1 => backlog
+                        .pages
+                        .extend([even, odd].iter().filter_map(|part| Page::pack(part))),
+                    _ => backlog.loose.extend(stretch),
                 }
             }
+            backlog.pages.sort_by_key(Page::first);
             visit(queue, backlog);
         }
     }

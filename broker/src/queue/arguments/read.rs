@@ -94,6 +94,12 @@ pub(super) fn group_size(value: &FieldValue) -> Result<(), Reason> {
     }
 }
 
+/// A number of levels.
+pub(super) fn highest_priority(value: &FieldValue) -> Result<u8, Reason> {
+    let number = count(value)?;
+    u8::try_from(number).map_err(|_| Reason::Value(format!("{{max_value_exceeded,{number}}}")))
+}
+
 /// Milliseconds: ten years at most, as in RabbitMQ.
 pub(super) fn time_to_live(value: &FieldValue) -> Result<u64, Reason> {
     match count(value)? {

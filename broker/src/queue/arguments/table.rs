@@ -85,6 +85,12 @@ static MAX_LENGTH_BYTES: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static MAX_PRIORITY: Typed<u8> = Typed {
+    at: |values| &mut values.max_priority,
+    read: read::highest_priority,
+    merge: argument,
+};
+
 static OVERFLOW: Typed<Overflow> = Typed {
     at: |values| &mut values.overflow,
     read: read::overflow,
@@ -142,7 +148,7 @@ pub(super) static TABLE: &[Argument] = {
         row("x-max-length-bytes", Some("max-length-bytes"), ALL, Kept(&MAX_LENGTH_BYTES)),
         row("x-max-in-memory-length", Some("max-in-memory-length"), QUORUM, Checked(read::any_count)),
         row("x-max-in-memory-bytes", Some("max-in-memory-bytes"), QUORUM, Checked(read::any_count)),
-        row("x-max-priority", None, CLASSIC, NotSupported),
+        row("x-max-priority", None, CLASSIC, Kept(&MAX_PRIORITY)),
         row("x-overflow", Some("overflow"), QUEUES, Kept(&OVERFLOW)),
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(read::anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(read::version)),

@@ -2,6 +2,7 @@
 //!
 //! Pure. Does not know about tables of arguments, or how a value is read.
 
+use crate::queue::priority::Priorities;
 use leveret_amqp::ShortString;
 
 /// The values of those arguments that this broker obeys; `None` where one is absent.
@@ -21,6 +22,8 @@ pub struct Values {
     pub max_length: Option<u64>,
     /// `x-max-length-bytes`: bytes of the bodies of waiting messages, at most.
     pub max_length_bytes: Option<u64>,
+    /// `x-max-priority`: the highest priority that is told from others.
+    pub max_priority: Option<u8>,
     /// `x-single-active-consumer`: one consumer at a time gets messages.
     pub single_active_consumer: Option<bool>,
     /// `x-overflow`: the conduct of a full queue.
@@ -55,6 +58,15 @@ impl Values {
     /// The queue's type; classic if none was asked for.
     pub fn queue_type(&self) -> QueueType {
         self.queue_type.unwrap_or_default()
+    }
+
+    /// The levels of a queue that delivers by priority.
+    pub fn priorities(&self) -> Option<Priorities> {
+        match self.queue_type() {
+            QueueType::Classic => self.max_priority.map(Priorities::up_to),
+            QueueType::Quorum => Some(Priorities::QUORUM),
+            QueueType::Stream => None,
+        }
     }
 }
 

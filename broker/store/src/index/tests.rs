@@ -90,7 +90,10 @@ proptest! {
         if known {
             // What a checkpoint knew: stretches, and single messages before, between and behind them.
             let stretch = |ids: std::ops::Range<u64>| -> Vec<StoredMessage> { ids.step_by(2).map(|id| message(id, place(id))).collect() };
-            let pages = [20..60, 60..140, 200..260].map(|ids| Page::pack(&stretch(ids)).expect("a page")).to_vec();
+            // As a queue with priorities has them: between each other.
+            let level = |ids: std::ops::Range<u64>| -> Vec<StoredMessage> { ids.step_by(4).map(|id| message(id, place(id))).collect() };
+            let pages = [stretch(20..60), level(60..140), stretch(200..260), level(62..110), level(114..140)];
+            let pages = pages.map(|messages| Page::pack(&messages).expect("a page")).to_vec();
             let loose = [stretch(0..20), stretch(150..180), stretch(280..300)].concat();
             let backlog = Backlog { pages, loose, delivered: 0 };
             model.extend(backlog.unpack().expect("pages").iter().map(|message| (message.id, 0)));
