@@ -36,11 +36,11 @@ pub mod permissions;
 /// `/api/users`, `/api/whoami`.
 pub mod users;
 
-/// `/api/policies`, `/api/operator-policies`.
-pub mod policies;
-
 /// `/api/parameters`, `/api/global-parameters`.
 pub mod parameters;
+
+/// `/api/policies`, `/api/operator-policies`.
+pub mod policies;
 
 /// `/api/vhost-limits`, `/api/user-limits`.
 pub mod limits;

@@ -9,6 +9,7 @@ use crate::access::INTERNAL_USER;
 use crate::erlang::field;
 use crate::exchange::binding::Binding;
 use crate::message::Message;
+use crate::policy::{Class, Policy};
 use crate::queue::arguments::QueueType;
 use crate::{exchange, queue};
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
@@ -33,6 +34,8 @@ enum What {
     ExchangeDeleted(ShortString),
     BindingCreated(Binding),
     BindingDeleted(Binding),
+    PolicySet(Policy),
+    PolicyCleared(Class, String),
 }
 
 impl Event {
@@ -74,6 +77,16 @@ impl Event {
         Self::new(What::BindingDeleted(binding.clone()))
     }
 
+    /// `policy.set`, of either class.
+    pub fn policy_set(policy: &Policy) -> Self {
+        Self::new(What::PolicySet(policy.clone()))
+    }
+
+    /// `policy.cleared`, `operator.policy.cleared`
+    pub fn policy_cleared(class: Class, name: &str) -> Self {
+        Self::new(What::PolicyCleared(class, name.to_owned()))
+    }
+
     /// The same event, as something that followed from something else and that no user asked for.
     pub fn by_broker(self) -> Self {
         let by_broker = true;
@@ -89,6 +102,9 @@ impl Event {
             What::ExchangeDeleted(_) => "exchange.deleted",
             What::BindingCreated(_) => "binding.created",
             What::BindingDeleted(_) => "binding.deleted",
+            What::PolicySet(_) => "policy.set",
+            What::PolicyCleared(Class::User, _) => "policy.cleared",
+            What::PolicyCleared(Class::Operator, _) => "operator.policy.cleared",
         }
     }
 
@@ -135,6 +151,14 @@ impl Event {
                 ("source_kind", "exchange".into()),
                 ("source_name", (&binding.source).into()),
             ]),
+            What::PolicySet(policy) => headers.extend([
+                ("apply-to", policy.apply_to.name().into()),
+                ("definition", FieldValue::Table(policy.definition.clone())),
+                ("name", policy.name.as_str().into()),
+                ("pattern", policy.pattern.text().into()),
+                ("priority", policy.priority.into()),
+            ]),
+            What::PolicyCleared(_, name) => headers.push(("name", name.as_str().into())),
         }
         headers.sort_by_key(|(name, _)| *name);
         let pair = |(name, value)| (ShortString::from_static(name), value);

@@ -31,6 +31,9 @@ mod messages;
 /// The broker about itself: overview, nodes, vhosts, users, definitions.
 mod overview;
 
+/// Policies over HTTP.
+mod policies;
+
 /// Queues over HTTP.
 mod queues;
 

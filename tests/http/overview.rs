@@ -123,7 +123,7 @@ fn there_is_a_vhost_and_a_user_who_may_do_everything() {
 
 #[test]
 fn lists_of_what_there_is_none_of_are_empty() {
-    let lists = "policies operator-policies parameters topic-permissions vhost-limits user-limits";
+    let lists = "topic-permissions vhost-limits user-limits";
     for list in lists.split(' ') {
         assert_eq!(http().get(&format!("/api/{list}")), json!([]), "{list}");
     }

@@ -98,6 +98,14 @@ impl Fields {
         self.text(name)?.map(short).transpose()
     }
 
+    /// All fields, as a table.
+    ///
+    /// # Errors
+    /// 400 for what AMQP has no type for.
+    pub fn all(&self) -> Result<FieldTable> {
+        Ok(json::table_of(&self.0)?)
+    }
+
     /// A field table, empty if it isn't there.
     ///
     /// # Errors

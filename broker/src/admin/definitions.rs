@@ -6,9 +6,10 @@ use super::error::Result;
 use super::http::{Parameters, aside};
 use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
-use super::{permissions, users};
+use super::{parameters, permissions, policies, users};
 use crate::exchange::binding::Binding;
 use crate::metrics::{PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::policy::Class;
 use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract::{self, Path};
@@ -41,9 +42,10 @@ async fn all(Login { admin, .. }: Login, extract::Query(_): Parameters) -> Resul
                         .for_each(|vhost| list.object(|o| permissions::describe(name, vhost, o)));
                 }
             });
-            ["topic_permissions", "parameters", "global_parameters", "policies"]
+            ["topic_permissions", "global_parameters"]
                 .iter()
                 .for_each(|none| o.array(none, |_| ()));
+            policies_of(&vhosts, true, o);
             topology(&vhosts, true, o);
         }))
     })
@@ -55,7 +57,7 @@ async fn of_vhost(Login { admin, .. }: Login, Path(name): Path<String>) -> Resul
     aside(move || {
         Ok(json::object(None, |o| {
             versions(o);
-            ["parameters", "policies"].iter().for_each(|none| o.array(none, |_| ()));
+            policies_of(&vhosts, false, o);
             topology(&vhosts, false, o);
         }))
     })
@@ -75,6 +77,27 @@ fn describe(vhost: &Vhost, o: &mut Object<'_>) {
     o.object("metadata", |o| {
         o.text("default_queue_type", "classic");
         o.array("tags", |_| ());
+    });
+}
+
+/// Policies, and operator policies, which are parameters here as they are in RabbitMQ.
+fn policies_of(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
+    o.array("parameters", |list| {
+        for (vhost, policy) in policies::rows(Class::Operator, vhosts) {
+            let vhost = with_vhost.then_some(vhost.name.as_str());
+            list.object(|o| parameters::describe(vhost, &policy, o));
+        }
+    });
+    o.array("policies", |list| {
+        for (vhost, policy) in policies::rows(Class::User, vhosts) {
+            list.object(|o| {
+                if with_vhost {
+                    o.text("vhost", &vhost.name);
+                }
+                o.text("name", &policy.name);
+                policies::says(&policy, o);
+            });
+        }
     });
 }
 

@@ -4,15 +4,17 @@
 
 use super::bindings;
 use super::body::{Fields, short};
-use super::error::Result;
+use super::error::{Failure, Result};
 use super::http::{Parameters, aside, is_true, ok};
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{exchange as exchange_named, from_url};
 use super::page::Query;
+use super::policies;
 use super::state::Admin;
 use crate::access::INTERNAL_USER;
-use crate::exchange::Definition;
+use crate::exchange::{Definition, Exchange};
+use crate::policy::Applied;
 use crate::vhost::Vhost;
 use axum::Router;
 use axum::body::Bytes;
@@ -34,6 +36,19 @@ pub fn router() -> Router<Gate> {
         .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(bindings_to))
 }
 
+/// An exchange as a list shows it.
+struct Row {
+    definition: Definition,
+    policies: Option<Arc<Applied>>,
+}
+
+impl Row {
+    fn of(exchange: &Exchange) -> Self {
+        let (definition, policies) = (exchange.definition.clone(), exchange.policies.clone());
+        Self { definition, policies }
+    }
+}
+
 async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     list(admin, None, Query::parse(&parameters)?).await
 }
@@ -49,18 +64,18 @@ async fn list_vhost(
 async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
     let vhosts = admin.vhosts(vhost.as_deref())?;
     aside(move || {
-        let mut rows: Vec<(Arc<Vhost>, Definition)> = Vec::new();
+        let mut rows: Vec<(Arc<Vhost>, Row)> = Vec::new();
         for vhost in vhosts {
             let topology = vhost.topology();
-            let mut exchanges: Vec<_> = topology.exchanges.values().map(|x| x.definition.clone()).collect();
+            let mut exchanges: Vec<Row> = topology.exchanges.values().map(Row::of).collect();
             drop(topology);
-            exchanges.sort_by(|a, b| a.name.cmp(&b.name));
+            exchanges.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
             rows.extend(exchanges.into_iter().map(|exchange| (vhost.clone(), exchange)));
         }
         let declarer = declarer(&admin);
         query.list(
             rows,
-            |(_, exchange)| exchange.name.to_str_lossy(),
+            |(_, exchange)| exchange.definition.name.to_str_lossy(),
             |(vhost, exchange), o| describe(vhost, exchange, &declarer, o),
         )
     })
@@ -74,10 +89,11 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&vhost)?;
-    let definition = exchange_named(&vhost, from_url(&name))?;
+    let exchange = vhost.topology().exchanges.get(from_url(&name).as_bytes()).map(Row::of);
+    let exchange = exchange.ok_or(Failure::NotFound)?;
     let declarer = declarer(&admin);
     Ok(ok(json::object(query.columns(), |o| {
-        describe(&vhost, &definition, &declarer, o)
+        describe(&vhost, &exchange, &declarer, o)
     })))
 }
 
@@ -143,7 +159,8 @@ fn declarer(admin: &Admin) -> String {
     admin.node.users.names().pop().unwrap_or_default()
 }
 
-fn describe(vhost: &Vhost, exchange: &Definition, declarer: &str, o: &mut Object<'_>) {
+fn describe(vhost: &Vhost, row: &Row, declarer: &str, o: &mut Object<'_>) {
+    let exchange = &row.definition;
     o.name("name", &exchange.name);
     o.text("vhost", &vhost.name);
     o.text("type", exchange.kind.name);
@@ -154,5 +171,5 @@ fn describe(vhost: &Vhost, exchange: &Definition, declarer: &str, o: &mut Object
     let predeclared = exchange.name.is_empty() || exchange.name.as_bytes().starts_with(b"amq.");
     let user = if predeclared { INTERNAL_USER } else { declarer };
     o.text("user_who_performed_action", user);
-    o.null("policy");
+    policies::of_object(row.policies.as_deref(), o);
 }

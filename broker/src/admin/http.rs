@@ -31,7 +31,14 @@ pub fn with_status(status: StatusCode, body: Vec<u8>) -> Response {
 /// # Errors
 /// Those of `work`; 500 if it was broken off.
 pub async fn aside(work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) -> Result<Response> {
+    blocking(work).await.map(ok)
+}
+
+/// As [`aside`], for changes of many objects.
+///
+/// # Errors
+/// Those of `work`; 500 if it was broken off.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Failure::Internal("the request was broken off".into()))?
-        .map(ok)
 }

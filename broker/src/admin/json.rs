@@ -4,7 +4,7 @@
 //! the client didn't ask for. Pure. Does not know about queues or HTTP.
 
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 
@@ -107,6 +107,13 @@ impl<'a> Object<'a> {
 
     /// A whole number.
     pub fn number(&mut self, name: &str, value: u64) {
+        if self.start(name).is_some() {
+            put_display(self.out, value);
+        }
+    }
+
+    /// A whole number that may be negative.
+    pub fn integer(&mut self, name: &str, value: i64) {
         if self.start(name).is_some() {
             put_display(self.out, value);
         }
@@ -310,12 +317,20 @@ pub fn table(value: Option<&Value>) -> Result<FieldTable, TableError> {
     match value {
         None | Some(Value::Null) => Ok(FieldTable::new()),
         Some(Value::Array(values)) if values.is_empty() => Ok(FieldTable::new()),
-        Some(Value::Object(fields)) => table_of(fields, MAX_DEPTH),
+        Some(Value::Object(fields)) => table_of(fields),
         Some(other) => Err(TableError::NotAnObject(other.to_string())),
     }
 }
 
-fn table_of(fields: &serde_json::Map<String, Value>, depth: usize) -> Result<FieldTable, TableError> {
+/// The fields of an object as a field table.
+///
+/// # Errors
+/// [`TableError`]
+pub fn table_of(fields: &Map<String, Value>) -> Result<FieldTable, TableError> {
+    nested(fields, MAX_DEPTH)
+}
+
+fn nested(fields: &Map<String, Value>, depth: usize) -> Result<FieldTable, TableError> {
     let pair = |(name, value): (&String, &Value)| {
         let key = ShortString::try_from(name.as_str()).map_err(|_| TableError::LongName(name.clone()))?;
         Ok((key, field(value, depth)?))
@@ -338,7 +353,7 @@ fn field(value: &Value, depth: usize) -> Result<FieldValue, TableError> {
             let values: Result<Vec<_>, _> = values.iter().map(|value| field(value, depth)).collect();
             FieldValue::Array(values?)
         }
-        Value::Object(fields) => FieldValue::Table(table_of(fields, depth)?),
+        Value::Object(fields) => FieldValue::Table(nested(fields, depth)?),
     })
 }
 

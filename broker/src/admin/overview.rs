@@ -59,7 +59,7 @@ fn about(admin: &Admin, o: &mut Object<'_>) {
     o.text("erlang_full_version", ERLANG_VERSION);
     o.bool("disable_stats", false);
     o.text("default_queue_type", "classic");
-    o.bool("is_op_policy_updating_enabled", false);
+    o.bool("is_op_policy_updating_enabled", true);
     o.bool("enable_queue_totals", false);
     o.number("statistics_db_event_queue", 0);
     o.text("node", node);

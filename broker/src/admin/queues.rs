@@ -11,6 +11,7 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::queue as queue_named;
 use super::page::Query;
+use super::policies;
 use super::state::Admin;
 use super::stats::{delivery_stats, depth};
 use super::time::date;
@@ -165,9 +166,7 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     o.table("arguments", &definition.arguments.declared);
     o.text("node", &admin.node.name);
     o.text("state", "running");
-    o.null("policy");
-    o.null("operator_policy");
-    o.object("effective_policy_definition", |_| ());
+    policies::of_object(queue.policies().as_deref(), o);
     if !query.disable_stats {
         counters(queue, &admin.rates.queue(queue.id), o);
         owner(admin, queue, o);

@@ -7,7 +7,9 @@
 use super::names::is_reply_queue;
 use super::record;
 use super::state::{Change, Topology, Vhost};
+use crate::access::Actor;
 use crate::error::Result;
+use crate::events::Event;
 use crate::outbox::Work;
 use crate::policy::{Class, Kind, Policies, Policy};
 use crate::queue::Queue;
@@ -31,15 +33,19 @@ impl Vhost {
     ///
     /// # Errors
     /// The log has failed.
-    pub fn put_policy(&self, class: Class, policy: Policy) -> Result<Put> {
+    pub fn put_policy(&self, class: Class, policy: Policy, actor: &Actor) -> Result<Put> {
         let mut records = Batch::default();
         let key = record::policy_key(&self.name, class, &policy.name);
         records.put(&key, &record::policy_value(&policy));
+        let event = Event::policy_set(&policy);
         let mut created = false;
         let change = self.change_policies(&mut records, |policies| {
             created = policies.get(class, &policy.name).is_none();
             policies.put(class, policy)
         })?;
+        if change.changed {
+            self.tell(&actor.user, &[event]);
+        }
         Ok(Put { change, created })
     }
 
@@ -47,11 +53,15 @@ impl Vhost {
     ///
     /// # Errors
     /// The log has failed.
-    pub fn delete_policy(&self, class: Class, name: &str) -> Result<Option<Change>> {
+    pub fn delete_policy(&self, class: Class, name: &str, actor: &Actor) -> Result<Option<Change>> {
         let mut records = Batch::default();
         records.delete(&record::policy_key(&self.name, class, name));
         let change = self.change_policies(&mut records, |policies| policies.remove(class, name).is_some())?;
-        Ok(Some(change).filter(|change| change.changed))
+        if !change.changed {
+            return Ok(None);
+        }
+        self.tell(&actor.user, &[Event::policy_cleared(class, name)]);
+        Ok(Some(change))
     }
 
     /// Makes a change of which `records` are the record, unless there is nothing to change.

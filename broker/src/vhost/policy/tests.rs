@@ -56,7 +56,10 @@ impl Bench {
             ("priority", priority.into()),
         ]);
         let policy = Policy::parse(class, name, &fields).expect("a policy");
-        self.vhost.put_policy(class, policy).expect("an open log").created
+        self.vhost
+            .put_policy(class, policy, &actor())
+            .expect("an open log")
+            .created
     }
 
     /// The queue's policy, operator policy and effective definition.
@@ -139,14 +142,14 @@ fn a_policy_is_for_queues_there_and_queues_to_come_and_outlives_the_broker() {
     assert!(
         bench
             .vhost
-            .delete_policy(Class::User, "p")
+            .delete_policy(Class::User, "p", &actor())
             .expect("an open log")
             .is_some()
     );
     assert!(
         bench
             .vhost
-            .delete_policy(Class::User, "p")
+            .delete_policy(Class::User, "p", &actor())
             .expect("an open log")
             .is_none()
     );
@@ -179,7 +182,7 @@ fn an_alternate_exchange_is_the_policys_unless_an_argument_names_one() {
     assert!(
         bench
             .vhost
-            .delete_policy(Class::User, "p")
+            .delete_policy(Class::User, "p", &actor())
             .expect("an open log")
             .is_some()
     );
@@ -210,7 +213,7 @@ fn a_limit_counts_at_once_and_a_time_to_live_from_the_next_message_on() {
     );
     assert_eq!((queue.counts().0, queue.deadline(None, 1000)), (2, Some(1500)));
     assert!(timed(), "routes are looked up again");
-    assert!(bench.vhost.delete_policy(Class::User, "p").is_ok());
+    assert!(bench.vhost.delete_policy(Class::User, "p", &actor()).is_ok());
     assert_eq!(queue.deadline(None, 1000), None);
     assert!(!timed());
 }
