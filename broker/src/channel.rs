@@ -65,8 +65,18 @@ impl Channel {
     pub fn handle(&mut self, peer: &Peer, turn: &mut Turn, method: Method) -> Result<()> {
         match method {
             Method::BasicAck(ack) => self.settle(turn, ack.delivery_tag, ack.multiple, Outcome::Acked),
-            Method::BasicNack(nack) => self.settle(turn, nack.delivery_tag, nack.multiple, rejected(nack.requeue)),
-            Method::BasicReject(reject) => self.settle(turn, reject.delivery_tag, false, rejected(reject.requeue)),
+            Method::BasicNack(nack) => self.settle(
+                turn,
+                nack.delivery_tag,
+                nack.multiple,
+                given_back(nack.requeue, Outcome::Requeued),
+            ),
+            Method::BasicReject(reject) => self.settle(
+                turn,
+                reject.delivery_tag,
+                false,
+                given_back(reject.requeue, Outcome::Failed),
+            ),
             Method::BasicRecover(recover) => self.basic_recover(peer, turn, recover.requeue, true),
             Method::BasicRecoverAsync(recover) => self.basic_recover(peer, turn, recover.requeue, false),
             Method::BasicConsume(consume) => self.basic_consume(peer, turn, &consume),
@@ -128,7 +138,7 @@ impl Channel {
             }
         }
         self.drop_transaction();
-        self.requeue_all(turn);
+        self.fail_all(turn);
         for queue in handed_over {
             queue.dispatch(&mut turn.work);
         }
@@ -140,6 +150,8 @@ impl Channel {
     }
 }
 
-fn rejected(requeue: bool) -> Outcome {
-    if requeue { Outcome::Requeued } else { Outcome::Rejected }
+/// The end of a delivery that isn't acknowledged. `requeued`: the one with requeue, which RabbitMQ takes for a failure
+/// with basic.reject, and with basic.nack not.
+fn given_back(requeue: bool, requeued: Outcome) -> Outcome {
+    if requeue { requeued } else { Outcome::Rejected }
 }

@@ -378,6 +378,12 @@ fn deaths(sum: &Snapshot, text: &mut Text) {
             all.maxlen,
             dead_lettered.maxlen,
         ),
+        (
+            "rabbitmq_global_messages_dead_lettered_delivery_limit_total",
+            "Messages dropped or dead-lettered because they had failed too often",
+            all.delivery_limit,
+            dead_lettered.delivery_limit,
+        ),
     ] {
         text.family(name, Kind::Counter, help);
         text.sample(&DROPPED, all.saturating_sub(dead_lettered));

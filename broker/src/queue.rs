@@ -13,6 +13,9 @@ pub mod dispatch;
 /// Its end when it is unused.
 pub mod disuse;
 
+/// The ends of deliveries.
+pub mod settle;
+
 /// Its limit.
 pub mod limit;
 
@@ -73,6 +76,9 @@ pub mod entry;
 /// Its policies.
 pub mod policies;
 
+/// Counts of its returns.
+pub mod returns;
+
 /// Arguments of a queue, in a table.
 pub mod arguments;
 
@@ -82,7 +88,8 @@ pub mod priority;
 /// The queue's number for a message.
 pub mod stamp;
 
-pub use state::{Definition, Deleted, Outcome, Queue, Refused};
+pub use settle::Outcome;
+pub use state::{Definition, Deleted, Queue, Refused};
 
 #[cfg(test)]
 mod tests;

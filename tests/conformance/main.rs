@@ -43,6 +43,9 @@ mod queue_arguments;
 /// Queues of type quorum.
 mod quorum;
 
+/// Failures of messages, and their limit.
+mod delivery_limit;
+
 /// The length limit of a queue: what is dropped, and what doesn't count.
 mod queue_limit;
 

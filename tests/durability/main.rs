@@ -49,6 +49,9 @@ mod power_cut;
 /// Deliveries after the broker was killed.
 mod redelivery;
 
+/// Counts of returns, and what a quorum queue keeps.
+mod returns;
+
 /// Starts that must not be: one clear line, an exit that is not 0, nothing changed.
 mod refused_start;
 

@@ -136,17 +136,15 @@ fn read_properties(fields: &Fields) -> Result<BasicProperties> {
 
 /// The end of a message that was looked at.
 #[derive(Clone, Copy)]
-enum After {
-    Back,
-    Gone(Outcome),
-}
+struct After(Outcome);
 
 impl After {
     fn parse(mode: &str) -> Result<Self> {
         match mode {
-            "ack_requeue_true" | "reject_requeue_true" => Ok(Self::Back),
-            "ack_requeue_false" => Ok(Self::Gone(Outcome::Acked)),
-            "reject_requeue_false" => Ok(Self::Gone(Outcome::Rejected)),
+            "ack_requeue_true" => Ok(Self(Outcome::Requeued)),
+            "reject_requeue_true" => Ok(Self(Outcome::Failed)),
+            "ack_requeue_false" => Ok(Self(Outcome::Acked)),
+            "reject_requeue_false" => Ok(Self(Outcome::Rejected)),
             other => Err(Failure::BadRequest(format!(
                 "Invalid ackmode value: {other}. Valid values are: ack_requeue_true, ack_requeue_false, \
                  reject_requeue_true, reject_requeue_false"
@@ -201,11 +199,7 @@ async fn take(
             break;
         }
     }
-    let outcome = match after {
-        After::Back => Outcome::Requeued,
-        After::Gone(outcome) => outcome,
-    };
-    queue.settle(0, &ids, outcome, &mut work);
+    queue.settle(0, &ids, after.0, &mut work);
     work.finish(vhost.log())?;
     Ok(ok(json::array(None, |list| {
         for one in &fetched {

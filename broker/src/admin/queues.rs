@@ -18,6 +18,7 @@ use super::time::date;
 use crate::metrics::rates::{Backlog, QueueRates};
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
+use crate::queue::arguments::Values;
 use crate::queue::consumers::{Standing, cancelled};
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
@@ -169,12 +170,24 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     policies::of_object(queue.policies().as_deref(), o);
     if !query.disable_stats {
         counters(queue, &admin.rates.queue(queue.id), o);
+        redelivery(&queue.values_now(), o);
         owner(admin, queue, o);
     } else if query.queue_totals {
         let now = queue.snapshot();
         o.number("messages", (now.ready + now.unacked) as u64);
         o.number("messages_ready", now.ready as u64);
         o.number("messages_unacknowledged", now.unacked as u64);
+    }
+}
+
+/// The conduct towards messages that come back, where a queue has one.
+fn redelivery(values: &Values, o: &mut Object<'_>) {
+    if !values.tell_returns() {
+        return;
+    }
+    match values.delivery_limit() {
+        Some(limit) => o.number("delivery_limit", limit.into()),
+        None => o.text("delivery_limit", "unlimited"),
     }
 }
 

@@ -7,6 +7,7 @@ use super::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::queue::Outcome;
 use leveret_amqp::method::BasicRecoverOk;
+use std::collections::HashSet;
 
 impl Channel {
     /// Ends the messages that a tag means.
@@ -34,18 +35,35 @@ impl Channel {
         if !requeue {
             return Err(Error::NotImplemented("requeue=false".into()));
         }
-        self.requeue_all(turn);
+        let mut settled = Vec::new();
+        self.deliveries.settle_all(&mut settled);
+        self.pass_on(turn, &settled, Outcome::Requeued);
         if reply {
             self.reply(peer, turn, BasicRecoverOk {});
         }
         Ok(())
     }
 
-    /// Puts everything unacknowledged back: basic.recover, or the channel's end.
-    pub fn requeue_all(&mut self, turn: &mut Turn) {
+    /// The channel's end: everything unacknowledged goes back. Of a consumer's messages the first one counts as failed:
+    /// that is what the client was at; the others were merely prefetched. What was fetched by basic.get was asked for,
+    /// one by one.
+    pub fn fail_all(&mut self, turn: &mut Turn) {
         let mut settled = Vec::new();
         self.deliveries.settle_all(&mut settled);
-        self.pass_on(turn, &settled, Outcome::Requeued);
+        let mut begun = HashSet::new();
+        for Settled { source, mut ids } in settled {
+            let prefetched = self.sources.find(source).is_some_and(|origin| origin.consumer != 0);
+            let rest = match (prefetched, begun.insert(source)) {
+                (false, _) => Vec::new(),
+                (true, true) => ids.split_off(1.min(ids.len())),
+                (true, false) => std::mem::take(&mut ids),
+            };
+            for (ids, outcome) in [(ids, Outcome::Failed), (rest, Outcome::Requeued)] {
+                if !ids.is_empty() {
+                    self.pass_on(turn, &[Settled { source, ids }], outcome);
+                }
+            }
+        }
     }
 
     /// Hands settlements to their queues.

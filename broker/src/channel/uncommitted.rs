@@ -141,13 +141,14 @@ impl Routed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vhost::route::Logged;
 
     fn publish(body: usize) -> Routed {
         Routed {
             route: Route {
                 queues: Vec::new().into(),
                 by_key: true,
-                durable: false,
+                logged: Logged::None,
                 stamped: false,
             },
             message: Message::new(b"", b"q", b"\0\0", &vec![0; body]),

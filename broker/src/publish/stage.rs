@@ -10,7 +10,7 @@ use crate::message::Message;
 use crate::outbox::Work;
 use crate::queue::arrival;
 use crate::queue::entry::{Entry, NOWHERE};
-use crate::vhost::route::Route;
+use crate::vhost::route::{Logged, Route};
 use leveret_store::{Appended, Batch, Destination, Handle, Lsn, Relative, Urgency};
 use std::sync::Arc;
 
@@ -184,10 +184,11 @@ impl Stage {
         let mut id = first_id;
         for run in &self.runs {
             self.destinations.clear();
+            // The same for all of the run, unless each has its own number, or some queues keep it and others don't.
+            let each = run.now.is_some() || (run.route.logged == Logged::All && run.route.queues.len() > 1);
             for message in &run.messages {
-                let logged = run.route.durable && message.persistent();
-                // The same for all of the run, unless each has its own number.
-                if logged && (self.destinations.is_empty() || run.now.is_some()) {
+                let logged = run.route.is_logged(message);
+                if logged && (self.destinations.is_empty() || each) {
                     self.destinations.clear();
                     arrival::destinations(&run.route.queues, message, run.now, &mut self.destinations);
                 }

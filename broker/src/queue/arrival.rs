@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The queues whose copy of a message the log keeps, with the stamps that it gets there. `now`: the time, if a queue or
 /// the message limits the time that it may wait, or a queue has priorities.
 pub fn destinations(queues: &[Arc<Queue>], message: &Message, now: Option<Millis>, into: &mut Vec<Destination>) {
-    let logged = queues.iter().filter(|queue| queue.logged());
+    let logged = queues.iter().filter(|queue| queue.keeps(message));
     into.extend(logged.map(|queue| Destination {
         queue: queue.id,
         stamp: stamp(queue, message, now),
@@ -31,14 +31,25 @@ pub fn enqueue(
     work: &mut Work,
 ) -> Vec<MessageId> {
     let mut refused = Vec::new();
+    // A message that isn't persistent is in the log only for the queues that keep all of theirs there.
+    let mixed = queues.len() > 1 && queues.iter().any(|queue| queue.keeps_all());
+    let in_log = |queue: &Queue, entry: &Entry| match mixed {
+        true => entry.message.as_ref().is_some_and(|message| queue.keeps(message)),
+        false => queue.logged(),
+    };
     if let Some((last, others)) = queues.split_last() {
         for queue in others {
-            let mut copies = entries.iter().map(|entry| entry.copy_for(queue.logged())).collect();
+            let mut copies = entries
+                .iter()
+                .map(|entry| entry.copy_for(in_log(queue, entry)))
+                .collect();
             stamp_all(queue, &mut copies, now);
             refused.extend(queue.enqueue(&mut copies, work));
         }
-        if !last.logged() {
-            entries.iter_mut().for_each(|entry| entry.durable = false);
+        if mixed || !last.logged() {
+            for entry in entries.iter_mut() {
+                entry.durable &= in_log(last, entry);
+            }
         }
         stamp_all(last, entries, now);
         refused.extend(last.enqueue(entries, work));

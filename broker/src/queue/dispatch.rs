@@ -6,6 +6,7 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, Pick};
+use super::entry::Entry;
 use super::run::Skipped;
 use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
@@ -80,6 +81,7 @@ impl Queue {
 
     /// Writes each consumer's run and keeps what must be acknowledged.
     fn hand_over(&self, state: &mut State, work: &mut Work) {
+        let tell_returns = self.values(state).tell_returns();
         let State {
             consumers,
             unsettled,
@@ -92,8 +94,14 @@ impl Queue {
                 continue;
             }
             let mut batch = std::mem::take(&mut consumer.batch);
-            totals.redelivered += batch.iter().filter(|entry| entry.redelivered).count() as u64;
-            consumer.subscriber.deliver(&batch, &mut work.wakes);
+            let again = batch.iter().filter(|entry| entry.redelivered).count();
+            totals.redelivered += again as u64;
+            if again > 0 && tell_returns {
+                let told: Vec<Entry> = batch.iter().map(Entry::told).collect();
+                consumer.subscriber.deliver(&told, &mut work.wakes);
+            } else {
+                consumer.subscriber.deliver(&batch, &mut work.wakes);
+            }
             if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch

@@ -2,6 +2,7 @@
 //!
 //! Does not know about consumers, channels or the log's format.
 
+use super::returns;
 use crate::message::Message;
 use leveret_store::{Handle, Live, Location, MessageId, Returned, StoredMessage};
 use tracing::error;
@@ -22,7 +23,7 @@ pub struct Entry {
     pub location: Location,
     /// Length of the body, bytes.
     pub body_len: u32,
-    /// Number of times that it came back: requeues, and a delivery that a restart interrupted.
+    /// Number of times that it came back, and how many of them were failures: see [`returns`].
     pub delivery_count: u32,
     /// True if it had been delivered before (AMQP 0-9-1 `redelivered`).
     pub redelivered: bool,
@@ -56,6 +57,24 @@ impl Entry {
         Self {
             durable: self.durable && logged,
             message: self.message.clone(),
+            ..*self
+        }
+    }
+
+    /// It comes back from a consumer. `failed`: that one could not deal with it.
+    pub fn come_back(&mut self, failed: bool) {
+        self.redelivered = true;
+        self.delivery_count = returns::after(self.delivery_count, failed);
+    }
+
+    /// As a consumer is told of it, with its returns in its headers. It stays without them.
+    pub fn told(&self) -> Self {
+        let message = self.message.as_ref();
+        Self {
+            message: message.map(|message| match self.delivery_count {
+                0 => message.clone(),
+                count => returns::told(message, count),
+            }),
             ..*self
         }
     }

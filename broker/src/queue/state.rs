@@ -4,7 +4,7 @@
 //! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
-use super::arguments::{Arguments, Overflow, Values};
+use super::arguments::{Arguments, Overflow, QueueType, Values};
 use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
 use super::entry::Entry;
@@ -22,9 +22,10 @@ use super::upkeep::Upkeep;
 use crate::clock;
 use crate::death::Reason;
 use crate::limits::Memory;
+use crate::message::Message;
 use crate::outbox::Work;
 use leveret_amqp::ShortString;
-use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId, Returned};
+use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId};
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -99,17 +100,6 @@ pub(super) struct State {
     flow: Option<Box<ConsumerFlow>>,
 }
 
-/// The end of a delivered message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Acknowledged.
-    Acked,
-    /// Rejected for good.
-    Rejected,
-    /// Back to its place.
-    Requeued,
-}
-
 /// A reason for which a queue can't be deleted, consumed from or read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -175,6 +165,11 @@ impl Queue {
         state.policies.as_ref().map_or(declared, |policies| &policies.values)
     }
 
+    /// A copy of the values that count now, for the HTTP API.
+    pub fn values_now(&self) -> Values {
+        self.values(&self.state.lock()).clone()
+    }
+
     /// Its name.
     pub fn name(&self) -> &ShortString {
         &self.definition.name
@@ -183,6 +178,16 @@ impl Queue {
     /// True if the log knows it.
     pub fn logged(&self) -> bool {
         self.definition.logged()
+    }
+
+    /// True if the log has all of its messages, persistent or not.
+    pub fn keeps_all(&self) -> bool {
+        self.definition.arguments.values.queue_type() == QueueType::Quorum
+    }
+
+    /// True if the log is to have a message for this queue.
+    pub fn keeps(&self, message: &Message) -> bool {
+        self.logged() && (message.persistent() || self.keeps_all())
     }
 
     /// Puts back what the log had at start, before anything else is done with the queue. [`Queue::begin`] follows.
@@ -258,62 +263,6 @@ impl Queue {
         refused
     }
 
-    /// Ends a run of delivered messages and hands out what consumers can take now. Ids that are not known any more are
-    /// skipped.
-    pub fn settle(self: &Arc<Self>, consumer: u64, ids: &[MessageId], outcome: Outcome, work: &mut Work) {
-        let mut guard = self.change();
-        let state = &mut *guard;
-        let mut logged: Vec<(MessageId, Location)> = Vec::new();
-        let mut returned: Vec<Returned> = Vec::new();
-        let reader = self.reader();
-        let mut rejected: Vec<Entry> = Vec::new();
-        // Backwards, so that requeued messages go to the front one after the other instead of each behind the last.
-        for &id in ids.iter().rev() {
-            let Some(mut entry) = state.unsettled.remove(id) else {
-                continue;
-            };
-            if outcome == Outcome::Requeued {
-                entry.redelivered = true;
-                entry.delivery_count = entry.delivery_count.saturating_add(1);
-                if entry.durable {
-                    returned.push(entry.returned());
-                }
-                note_deadline(&mut state.deadline, &entry);
-                state.ready.insert(entry, reader);
-            } else if outcome == Outcome::Rejected {
-                rejected.push(entry);
-            } else {
-                if entry.durable {
-                    logged.push((id, entry.location));
-                }
-                state.totals.acked += u64::from(outcome == Outcome::Acked);
-            }
-        }
-        if !logged.is_empty() || !returned.is_empty() {
-            logged.reverse();
-            returned.reverse();
-            self.log_mark(state, work);
-            let records = work.records(&self.log);
-            records.settle(self.id, &logged);
-            records.returned(self.id, &returned);
-        }
-        if outcome == Outcome::Requeued {
-            self.keep_to_limit(state, work);
-        }
-        if !rejected.is_empty() {
-            rejected.reverse();
-            state.totals.rejected += rejected.len() as u64;
-            self.end(state, rejected, Reason::Rejected, work);
-        }
-        state.totals.touch(work.now());
-        state.consumers.credit(consumer, ids.len() as u32);
-        self.expire(state, work);
-        self.dispatch_locked(state, work);
-        if state.deadline.is_some() {
-            self.watch_time(state);
-        }
-    }
-
     /// True if a consumer would be taken now.
     ///
     /// # Errors
@@ -367,7 +316,10 @@ impl Queue {
             return false;
         };
         state.totals.redelivered += u64::from(entry.redelivered);
-        deliver(&entry, state.ready.len());
+        match entry.redelivered && self.values(state).tell_returns() {
+            true => deliver(&entry.told(), state.ready.len()),
+            false => deliver(&entry, state.ready.len()),
+        }
         if no_ack {
             state.totals.got_no_ack += 1;
             if entry.durable {
@@ -574,7 +526,7 @@ impl State {
 
 /// Notes that a message waits, if it waits for a limited time.
 #[inline]
-fn note_deadline(earliest: &mut Option<Millis>, entry: &Entry) {
+pub(super) fn note_deadline(earliest: &mut Option<Millis>, entry: &Entry) {
     if entry.stamp != stamp::NONE {
         *earliest = stamp::earlier(*earliest, stamp::deadline(entry.stamp));
     }

@@ -30,6 +30,8 @@ pub struct Totals {
     pub expired: u64,
     /// Rejected for good.
     pub rejected: u64,
+    /// Taken out because they had failed too often.
+    pub worn_out: u64,
     /// Time of the last change.
     pub last_active: Option<Instant>,
 }
@@ -50,6 +52,7 @@ impl Totals {
             dropped,
             expired,
             rejected,
+            worn_out,
             last_active,
         } = other;
         self.published += published;
@@ -63,6 +66,7 @@ impl Totals {
         self.dropped += dropped;
         self.expired += expired;
         self.rejected += rejected;
+        self.worn_out += worn_out;
         self.last_active = self.last_active.max(last_active);
     }
 
@@ -77,6 +81,7 @@ impl Totals {
             rejected: self.rejected,
             expired: self.expired,
             maxlen: self.dropped,
+            delivery_limit: self.worn_out,
         }
     }
 
@@ -94,6 +99,8 @@ pub struct Deaths {
     pub expired: u64,
     /// The queue was at its limit.
     pub maxlen: u64,
+    /// They had failed too often.
+    pub delivery_limit: u64,
 }
 
 impl Deaths {
@@ -101,6 +108,7 @@ impl Deaths {
         self.rejected += other.rejected;
         self.expired += other.expired;
         self.maxlen += other.maxlen;
+        self.delivery_limit += other.delivery_limit;
     }
 }
 

@@ -72,7 +72,7 @@ impl Vhost {
         let mut letters: Vec<Letter> = letters.collect();
         let first = self.log.next_ids(letters.len() as u64);
         for (id, letter) in (first..).zip(&mut letters) {
-            if letter.message.persistent() && letter.queues.iter().any(|queue| queue.logged()) {
+            if letter.queues.iter().any(|queue| queue.keeps(&letter.message)) {
                 wanted.clear();
                 destinations(&letter.queues, &letter.message, Some(now), &mut wanted);
                 let mut length = [0; 4];

@@ -23,10 +23,33 @@ pub struct Route {
     pub queues: Arc<[Arc<Queue>]>,
     /// True if every message with this key goes the same way.
     pub by_key: bool,
-    /// True if one of the queues is durable: a persistent message must go to the log.
-    pub durable: bool,
+    /// The messages that must go to the log.
+    pub logged: Logged,
     /// True if the log keeps a number with each message of one of the queues: its deadline or its level.
     pub stamped: bool,
+}
+
+/// The messages of a route that must go to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// None: no queue is durable.
+    None,
+    /// Persistent ones.
+    Persistent,
+    /// All: one of the queues keeps all of its messages there.
+    All,
+}
+
+impl Route {
+    /// True if a message must go to the log.
+    #[inline]
+    pub fn is_logged(&self, message: &Message) -> bool {
+        match self.logged {
+            Logged::Persistent => message.persistent(),
+            Logged::None => false,
+            Logged::All => true,
+        }
+    }
 }
 
 /// The reason why a message can't be routed at all.
@@ -127,12 +150,19 @@ impl Vhost {
             by_key: keys.len() == 1,
         };
         walk.through(exchange);
-        let durable = walk.queues.iter().any(|queue| queue.logged());
+        let logged = match (
+            walk.queues.iter().any(|queue| queue.keeps_all()),
+            walk.queues.iter().any(|queue| queue.logged()),
+        ) {
+            (true, _) => Logged::All,
+            (false, true) => Logged::Persistent,
+            (false, false) => Logged::None,
+        };
         let stamped = walk.queues.iter().any(|queue| queue.stamps());
         Ok(Route {
             queues: walk.queues.into(),
             by_key: walk.by_key,
-            durable,
+            logged,
             stamped,
         })
     }

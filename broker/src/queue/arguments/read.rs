@@ -72,12 +72,17 @@ pub(super) fn anything(_: &FieldValue) -> Result<(), Reason> {
     Ok(())
 }
 
+/// An integer of any width.
+pub(super) fn integer(value: &FieldValue) -> Result<i64, Reason> {
+    value.as_i64().ok_or_else(|| {
+        let found = value.type_name();
+        Reason::Value(format!("\"expected integer, got {found}\""))
+    })
+}
+
 /// An integer of any width that isn't negative.
 pub(super) fn count(value: &FieldValue) -> Result<u64, Reason> {
-    let Some(number) = value.as_i64() else {
-        let found = value.type_name();
-        return Err(Reason::Value(format!("\"expected integer, got {found}\"")));
-    };
+    let number = integer(value)?;
     u64::try_from(number).map_err(|_| Reason::Value(format!("{{value_negative,{number}}}")))
 }
 

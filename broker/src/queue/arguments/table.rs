@@ -32,6 +32,8 @@ pub(super) struct Argument {
 enum Meaning {
     /// A typed value.
     Kept(&'static dyn Place),
+    /// As `Kept`; but a value that can't be read is of no account (RabbitMQ).
+    Hoped(&'static dyn Place),
     /// Checked and then of no account: it asks for what is so anyway, or for something that one broker alone doesn't
     /// have.
     Checked(fn(&FieldValue) -> Result<(), Reason>),
@@ -115,6 +117,16 @@ static MESSAGE_TTL: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static DELIVERY_LIMIT: Typed<i64> = Typed {
+    at: |values| &mut values.delivery_limit,
+    read: read::integer,
+    // No limit, if one of them says so.
+    merge: |argument, policy| match argument < 0 || policy < 0 {
+        true => argument.max(policy),
+        false => argument.min(policy),
+    },
+};
+
 static DEAD_LETTER_EXCHANGE: Typed<ShortString> = Typed {
     at: |values| &mut values.dead_letter_exchange,
     read: read::exchange,
@@ -136,7 +148,7 @@ const ALL: &[QueueType] = &[QueueType::Classic, QueueType::Quorum, QueueType::St
 /// All arguments, in the order in which RabbitMQ checks them: the queue type first, since the others depend on it.
 #[rustfmt::skip]
 pub(super) static TABLE: &[Argument] = {
-    use Meaning::{Checked, Kept, NotSupported};
+    use Meaning::{Checked, Hoped, Kept, NotSupported};
     &[
         row("x-queue-type", None, ALL, Kept(&QUEUE_TYPE)),
         row("x-expires", Some("expires"), QUEUES, Kept(&EXPIRES)),
@@ -155,7 +167,7 @@ pub(super) static TABLE: &[Argument] = {
         row("x-single-active-consumer", None, QUEUES, Kept(&SINGLE_ACTIVE_CONSUMER)),
         row("x-consumer-timeout", Some("consumer-timeout"), QUORUM, NotSupported),
         row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, Checked(read::any_count)),
-        row("x-delivery-limit", Some("delivery-limit"), QUORUM, NotSupported),
+        row("x-delivery-limit", Some("delivery-limit"), QUEUES, Hoped(&DELIVERY_LIMIT)),
         row("x-delayed-retry-type", Some("delayed-retry-type"), QUORUM, NotSupported),
         row("x-delayed-retry-min", Some("delayed-retry-min"), QUORUM, NotSupported),
         row("x-delayed-retry-max", Some("delayed-retry-max"), QUORUM, NotSupported),
@@ -203,6 +215,7 @@ impl Argument {
         let read = match self.meaning {
             _ if !self.types.contains(&queue_type) => Err(Reason::QueueType(queue_type)),
             Meaning::Kept(place) => place.read(value, values),
+            Meaning::Hoped(place) => place.read(value, values).or(Ok(())),
             Meaning::Checked(check) => check(value),
             Meaning::NotSupported => Err(read::not_supported()),
         };
@@ -218,7 +231,10 @@ impl Argument {
             queue_type: into.queue_type,
             ..Values::default()
         };
-        if let (Ok(()), Meaning::Kept(place)) = (self.read(value, &mut values), &self.meaning) {
+        let (Meaning::Kept(place) | Meaning::Hoped(place)) = self.meaning else {
+            return;
+        };
+        if self.read(value, &mut values).is_ok() {
             place.merge(values, into);
         }
     }

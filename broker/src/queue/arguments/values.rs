@@ -26,6 +26,8 @@ pub struct Values {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`: one consumer at a time gets messages.
     pub single_active_consumer: Option<bool>,
+    /// `x-delivery-limit`: failures that a message may have; a negative number is no limit.
+    pub delivery_limit: Option<i64>,
     /// `x-overflow`: the conduct of a full queue.
     pub overflow: Option<Overflow>,
 }
@@ -67,6 +69,20 @@ impl Values {
             QueueType::Quorum => Some(Priorities::QUORUM),
             QueueType::Stream => None,
         }
+    }
+
+    /// Failures that a message may have; `None` is no limit.
+    pub fn delivery_limit(&self) -> Option<u32> {
+        /// The limit of quorum queues, as RabbitMQ has it.
+        const USUAL: i64 = 20;
+        let usual = (self.queue_type() == QueueType::Quorum).then_some(USUAL);
+        let limit = self.delivery_limit.or(usual).filter(|limit| *limit >= 0)?;
+        Some(u32::try_from(limit).unwrap_or(u32::MAX))
+    }
+
+    /// True if consumers are told how often a message has come back.
+    pub fn tell_returns(&self) -> bool {
+        self.queue_type() == QueueType::Quorum || self.delivery_limit.is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::message::Message;
 use crate::outbox::Work;
 use crate::queue::arrival::{destinations, enqueue};
 use crate::queue::entry::{Entry, NOWHERE};
-use crate::queue::{Outcome, Queue};
+use crate::queue::{Outcome, Queue, returns};
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
 use leveret_amqp::method::QueueDeclare;
@@ -32,6 +32,7 @@ const LARGE: usize = 8 << 10;
 struct Settings {
     ttl: Option<u64>,
     max_length: Option<u64>,
+    delivery_limit: Option<u32>,
     /// The queue that dead letters go to.
     dead_letters: Option<usize>,
 }
@@ -60,6 +61,8 @@ struct Known {
     deadline: Option<u64>,
     durable: bool,
     redelivered: bool,
+    /// Returns, and those of them that were failures.
+    counts: (u32, u32),
     /// Queue, reason and count of its deaths, the latest first.
     history: Vec<(usize, &'static str, i64)>,
 }
@@ -135,7 +138,7 @@ impl Model {
                 if reason != "rejected" && before_consumer.clone().any(|death| death.0 == to) {
                     continue;
                 }
-                known.redelivered = false;
+                (known.redelivered, known.counts) = (false, (0, 0));
                 known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
                 self.add(to, vec![known]);
             }
@@ -214,6 +217,7 @@ impl Bench {
             };
             number("x-message-ttl", settings.ttl);
             number("x-max-length", settings.max_length);
+            number("x-delivery-limit", settings.delivery_limit.map(u64::from));
             if let Some(to) = settings.dead_letters {
                 arguments.push(short("x-dead-letter-exchange"), "".into());
                 arguments.push(short("x-dead-letter-routing-key"), NAMES[to].into());
@@ -288,6 +292,10 @@ impl Bench {
                 deadline: (entry.stamp != 0).then_some(entry.stamp),
                 durable: entry.durable,
                 redelivered: entry.redelivered,
+                counts: (
+                    returns::returns(entry.delivery_count),
+                    returns::failures(entry.delivery_count),
+                ),
                 history: history(message),
             };
             found = Some((entry.id, known));
@@ -332,7 +340,7 @@ fn history(message: &Message) -> Vec<(usize, &'static str, i64)> {
         let entry = entry.as_table()?;
         let text = |name| entry.get(name).and_then(FieldValue::as_str);
         let queue = NAMES.iter().position(|name| text("queue") == Some(*name))?;
-        let reasons = ["rejected", "expired", "maxlen"];
+        let reasons = ["rejected", "expired", "maxlen", "delivery_limit"];
         let reason = reasons.into_iter().find(|reason| text("reason") == Some(*reason))?;
         Some((queue, reason, entry.get("count").and_then(FieldValue::as_i64)?))
     };
@@ -342,9 +350,11 @@ fn history(message: &Message) -> Vec<(usize, &'static str, i64)> {
 fn settings() -> impl Strategy<Value = Settings> {
     let ttl = proptest::option::of(prop_oneof![Just(0), 1..200u64]);
     let dead_letters = proptest::option::weighted(0.7, 0..2usize);
-    (ttl, proptest::option::of(0..20u64), dead_letters).prop_map(|(ttl, max_length, dead_letters)| Settings {
+    let limits = (proptest::option::of(0..20u64), proptest::option::of(0..3u32));
+    (ttl, limits, dead_letters).prop_map(|(ttl, (max_length, delivery_limit), dead_letters)| Settings {
         ttl,
         max_length,
+        delivery_limit,
         dead_letters,
     })
 }
@@ -352,7 +362,12 @@ fn settings() -> impl Strategy<Value = Settings> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let count = prop_oneof![4 => 1..4usize, 1 => 20..60usize];
     let expiration = proptest::option::of(prop_oneof![1 => Just(0), 9 => 1..150u64]);
-    let outcome = prop_oneof![Just(Outcome::Acked), Just(Outcome::Rejected), Just(Outcome::Requeued)];
+    let outcome = prop_oneof![
+        1 => Just(Outcome::Acked),
+        1 => Just(Outcome::Rejected),
+        1 => Just(Outcome::Requeued),
+        2 => Just(Outcome::Failed)
+    ];
     let step = prop_oneof![
         6 => (0..2usize, count, any::<bool>(), expiration, any::<bool>())
             .prop_map(|(at, count, durable, expiration, large)| Step::Publish(at, count, durable, expiration, large)),
@@ -396,6 +411,7 @@ proptest! {
                         deadline: left.map(|left| model.now + left),
                         durable,
                         redelivered: false,
+                        counts: (0, 0),
                         history: Vec::new(),
                     };
                     let messages: Vec<Known> = (number..number + count as u32).map(known).collect();
@@ -424,10 +440,17 @@ proptest! {
                     match outcome {
                         Outcome::Acked => {}
                         Outcome::Rejected => model.end(at, "rejected", vec![known]),
-                        Outcome::Requeued => {
+                        Outcome::Requeued | Outcome::Failed => {
                             known.redelivered = true;
-                            queue.waiting.insert(place, known);
-                            model.limit(at);
+                            known.counts.0 += 1;
+                            known.counts.1 += u32::from(outcome == Outcome::Failed);
+                            let limit = settings[at].delivery_limit.filter(|_| outcome == Outcome::Failed);
+                            if limit.is_some_and(|limit| known.counts.1 > limit) {
+                                model.end(at, "delivery_limit", vec![known]);
+                            } else {
+                                queue.waiting.insert(place, known);
+                                model.limit(at);
+                            }
                         }
                     }
                     model.expire(at);
@@ -486,6 +509,7 @@ fn known(number: u32, len: usize, deadline: Option<u64>) -> Known {
         deadline,
         durable: true,
         redelivered: false,
+        counts: (0, 0),
         history: Vec::new(),
     }
 }
