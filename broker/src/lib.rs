@@ -83,6 +83,9 @@ pub mod access;
 /// Errors of a client, with their reply codes.
 pub mod error;
 
+/// Names and versions of this broker.
+pub mod product;
+
 /// Small files beside the log.
 pub mod files;
 

@@ -14,24 +14,13 @@ pub mod text;
 pub mod usage;
 
 use crate::node::Node;
+use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::queue::totals::Snapshot;
 use rates::{Backlog, Rates};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use text::{Kind, Text};
 use usage::Usage;
-
-/// The RabbitMQ version whose API and names this broker has: tools look at it to know what they may ask.
-pub const RABBITMQ_VERSION: &str = "4.3.6";
-
-/// The text where RabbitMQ names its Erlang: there is none here, but tools insist on the field.
-pub const ERLANG_VERSION: &str = "none";
-
-/// This broker's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// This broker's name.
-pub const PRODUCT: &str = "Leveret";
 
 /// The label of what is published.
 const PROTOCOL: (&str, &str) = ("protocol", "amqp091");

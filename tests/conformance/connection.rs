@@ -58,6 +58,14 @@ fn start_names_version_mechanisms_and_capabilities() {
             "{name}"
         );
     }
+    // Clients switch behaviour on both (kombu, NServiceBus), so they name the dialect; Leveret's name is the platform.
+    let property = |name| start.server_properties.get(name).and_then(FieldValue::as_str);
+    assert_eq!(property("product"), Some("RabbitMQ"));
+    assert!(property("version").is_some_and(|version| version.starts_with("4.")));
+    assert_eq!(
+        property("platform").is_some_and(|platform| platform.starts_with("Leveret ")),
+        !is_rabbitmq()
+    );
     let capabilities = start
         .server_properties
         .get("capabilities")

@@ -147,6 +147,24 @@ fn consumers_are_told_that_their_queue_is_gone() {
 }
 
 #[test]
+fn the_channel_that_deletes_a_queue_hears_of_its_own_consumers_after_the_reply() {
+    let mut client = client();
+    for durable in [false, true] {
+        let queue = unique("deleted");
+        let declare = QueueDeclare {
+            durable,
+            exclusive: !durable,
+            ..exclusive(&queue)
+        };
+        call!(client, 1, declare => QueueDeclareOk);
+        call!(client, 1, consume(&queue, "orphan") => BasicConsumeOk);
+        call!(client, 1, delete(&queue) => QueueDeleteOk);
+        let told = expect!(client, 1, BasicCancel);
+        assert_eq!((told.consumer_tag.as_bytes(), told.no_wait), (&b"orphan"[..], true));
+    }
+}
+
+#[test]
 fn only_those_who_understand_it_are_told() {
     let mut client = Client::raw(broker());
     client.start();

@@ -11,7 +11,7 @@ use super::state::Admin;
 use super::stats::{delivery_stats, depth};
 use crate::exchange;
 use crate::metrics::rates::{self, QueueRates};
-use crate::metrics::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;
 use crate::queue::totals::Totals;
 use axum::Router;

@@ -6,7 +6,7 @@ use super::state::{Channel, Consuming, Peer, Turn};
 use super::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::queue::Refused;
-use crate::queue::consumers::{ChannelId, Consumer, Terms, cancelled};
+use crate::queue::consumers::{Consumer, Terms, cancelled};
 use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
 use leveret_amqp::{FieldTable, ShortString};
 use std::sync::Arc;
@@ -42,10 +42,6 @@ impl Channel {
             priority,
             arguments: consume.arguments.clone(),
         };
-        let channel = ChannelId {
-            connection: peer.info.id,
-            number: self.number,
-        };
         let subscription = Subscription::new(
             self.deliveries.clone(),
             source,
@@ -53,7 +49,7 @@ impl Channel {
             consume.no_ack,
             peer.cancel_notify,
         );
-        let consumer = Consumer::new(id, tag.clone(), channel, terms, Arc::new(subscription));
+        let consumer = Consumer::new(id, tag.clone(), self.id(peer), terms, Arc::new(subscription));
         // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer:
         // so the reply goes first and the consumer is added only if the queue will take it.
         if let Err(refused) = queue.may_consume(consume.exclusive) {

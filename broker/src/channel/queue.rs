@@ -2,6 +2,7 @@
 
 use super::exchange::missing_is_done;
 use super::state::{Channel, Peer, Turn};
+use super::subscription::cancellation;
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::queue::consumers::cancelled;
@@ -125,7 +126,11 @@ impl Channel {
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
         self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
         self.update_info();
-        cancelled(&deleted.consumers, &mut turn.work.wakes);
+        let (own, others): (Vec<_>, Vec<_>) = deleted
+            .consumers
+            .into_iter()
+            .partition(|consumer| consumer.channel == self.id(peer));
+        cancelled(&others, &mut turn.work.wakes);
         peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
         if !delete.no_wait {
             self.reply_when(
@@ -136,6 +141,12 @@ impl Channel {
                     message_count: deleted.messages as u32,
                 },
             );
+        }
+        // The channel that deletes the queue hears of its own consumers' end after the reply, as from RabbitMQ.
+        if peer.cancel_notify {
+            for consumer in own {
+                self.reply(peer, turn, cancellation(consumer.tag));
+            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::outbox::{Outbox, Work};
 use crate::publish::Publisher;
 use crate::publish::confirm::Confirms;
 use crate::queue::Queue;
+use crate::queue::consumers::ChannelId;
 use crate::vhost::Vhost;
 use leveret_amqp::{Method, ShortString, put_method_frame};
 use leveret_store::Lsn;
@@ -115,6 +116,14 @@ impl Channel {
             prefetch: 0,
             closing: false,
             info,
+        }
+    }
+
+    /// Its name among all channels of the broker.
+    pub fn id(&self, peer: &Peer) -> ChannelId {
+        ChannelId {
+            connection: peer.info.id,
+            number: self.number,
         }
     }
 

@@ -34,6 +34,14 @@ impl Subscription {
     }
 }
 
+/// RabbitMQ's consumer cancel notification.
+pub fn cancellation(consumer_tag: ShortString) -> BasicCancel {
+    BasicCancel {
+        consumer_tag,
+        no_wait: true,
+    }
+}
+
 impl Subscriber for Subscription {
     fn allowance(&self) -> Allowance {
         // The channel's limit lies beside counters that other threads change: not to be looked at without need.
@@ -62,10 +70,7 @@ impl Subscriber for Subscription {
             return;
         }
         let channel = self.deliveries.channel();
-        let cancel = Method::BasicCancel(BasicCancel {
-            consumer_tag: self.tag.clone(),
-            no_wait: true,
-        });
+        let cancel = Method::BasicCancel(cancellation(self.tag.clone()));
         self.deliveries
             .outbox()
             .append(wakes, |out| put_method_frame(out, channel, &cancel));

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::listener::Client;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::product::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use bytes::BytesMut;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -342,7 +343,8 @@ fn capability(client_properties: &FieldTable, name: &str) -> bool {
 }
 
 /// Properties of this broker in connection.start. Clients switch behaviour on the capabilities, so each of them is
-/// true.
+/// true; and on product and version, which name the dialect: a client that has a way of its own for RabbitMQ must take
+/// it here too. This broker's own name is the platform.
 fn server_properties() -> FieldTable {
     let text = |value: &str| FieldValue::LongString(value.to_owned().into());
     let field = |name: &'static str, value| (ShortString::from_static(name), value);
@@ -366,8 +368,8 @@ fn server_properties() -> FieldTable {
         field("cluster_name", text("leveret")),
         field("copyright", text("The Leveret authors")),
         field("information", text("Licensed under the Apache License 2.0")),
-        field("platform", text("Rust")),
-        field("product", text("Leveret")),
-        field("version", text(env!("CARGO_PKG_VERSION"))),
+        field("platform", text(&format!("{PRODUCT} {VERSION}"))),
+        field("product", text("RabbitMQ")),
+        field("version", text(RABBITMQ_VERSION)),
     ])
 }

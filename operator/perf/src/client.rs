@@ -80,7 +80,11 @@ impl Client {
                 .and_then(FieldValue::as_str)
                 .unwrap_or_default()
         };
-        self.product = format!("{} {}", text("product"), text("version")).trim().to_owned();
+        self.product = match text("platform") {
+            // Brokers in RabbitMQ's dialect may call themselves so as their product; this one's name is its platform.
+            platform if platform.starts_with("Leveret ") => platform.to_owned(),
+            _ => format!("{} {}", text("product"), text("version")).trim().to_owned(),
+        };
         let response = format!("\0{}\0{}", address.user, address.password);
         self.send(ConnectionStartOk {
             client_properties: introduction(),
