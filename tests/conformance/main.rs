@@ -64,6 +64,9 @@ mod expiry;
 /// Dead letters, and the history that they carry.
 mod dead_letter;
 
+/// Policies: what they change, and which value counts.
+mod policy;
+
 /// Bindings from exchange to queue.
 mod queue_binding;
 

@@ -26,7 +26,7 @@ fn killed() -> Broker {
     broker
 }
 
-fn check(arguments: &[&str]) -> Output {
+pub(crate) fn check(arguments: &[&str]) -> Output {
     let mut command = Command::new(harness::broker_process::binary());
     command.arg("check").args(arguments).output().expect("it runs")
 }

@@ -61,6 +61,9 @@ mod time_stops;
 /// Dead letters and deadlines across `kill -9`.
 mod dead_letter;
 
+/// Policies across `kill -9`.
+mod policy;
+
 /// A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
 mod queue_limit;
 

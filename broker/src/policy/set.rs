@@ -1,5 +1,5 @@
 //! All policies of a vhost, and the search for those that apply to an object: of each class the one with the highest
-//! priority that matches, and among equal ones the first by name, as in RabbitMQ.
+//! priority that matches, and among equal ones the first by name.
 //!
 //! Comes in: policies, kinds and names of objects. Goes out: what applies. Pure. Does not know who keeps the objects.
 
