@@ -28,6 +28,9 @@ struct Key {
     merge: Option<Merge>,
     /// Types of queues to which a policy with this key does not apply, with all that it says (RabbitMQ's rule).
     not_for: &'static [Kind],
+    /// The one among them to which it does apply if it is for this type alone: queues of this type have the argument
+    /// here, and not in RabbitMQ.
+    unless_named: Option<Kind>,
 }
 
 /// The value that counts of a policy's and an operator policy's.
@@ -58,7 +61,7 @@ static TABLE: &[Key] = &[
     row("delayed-retry-max", positive, "delayed retry maximum delay. Must be a positive integer", Some(Merge::Smaller), NONE),
     row("delayed-retry-min", positive, "delayed retry minimum delay. Must be a positive integer", Some(Merge::Larger), NONE),
     row("delayed-retry-type", retry_type, "delayed retry type. Must be one of: all, failed, returned, disabled", Some(Merge::Operator), NONE),
-    row("delivery-limit", integer, "delivery limit", Some(Merge::SmallerLimit), NOT_QUORUM),
+    row("delivery-limit", integer, "delivery limit", Some(Merge::SmallerLimit), NOT_QUORUM).unless_named(Kind::Classic),
     row("expires", positive, "queue expiry", Some(Merge::Smaller), STREAM),
     row("initial-cluster-size", count, "cluster size", None, QUEUES),
     row("max-age", age, "max age", None, QUEUES),
@@ -89,6 +92,16 @@ const fn row(
         noun,
         merge,
         not_for,
+        unless_named: None,
+    }
+}
+
+impl Key {
+    const fn unless_named(self, kind: Kind) -> Self {
+        Self {
+            unless_named: Some(kind),
+            ..self
+        }
     }
 }
 
@@ -140,10 +153,10 @@ fn check_retry(definition: &FieldTable) -> Result<(), String> {
     }
 }
 
-/// True if a policy with this definition is for objects of a kind.
-pub fn is_for(definition: &FieldTable, kind: Kind) -> bool {
+/// True if a policy with this definition is for objects of a kind. `named`: it is for this kind alone.
+pub fn is_for(definition: &FieldTable, kind: Kind, named: bool) -> bool {
     let mut keys = definition.iter().filter_map(|(name, _)| find(name));
-    !keys.any(|key| key.not_for.contains(&kind))
+    keys.all(|key| !key.not_for.contains(&kind) || (named && key.unless_named == Some(kind)))
 }
 
 /// The definition that counts of a policy's and an operator policy's, by key.

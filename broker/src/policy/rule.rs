@@ -74,7 +74,9 @@ impl Policy {
 
     /// True if it is for an object of this kind and name.
     pub fn matches(&self, kind: Kind, name: &[u8]) -> bool {
-        self.apply_to.includes(kind) && keys::is_for(&self.definition, kind) && self.pattern.matches(name)
+        self.apply_to.includes(kind)
+            && keys::is_for(&self.definition, kind, self.apply_to == ApplyTo::Classic)
+            && self.pattern.matches(name)
     }
 }
 

@@ -93,6 +93,7 @@ impl Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::ApplyTo;
     use leveret_amqp::{FieldTable, FieldValue, ShortString};
 
     fn table(fields: Vec<(&'static str, FieldValue)>) -> FieldTable {
@@ -173,6 +174,18 @@ mod tests {
         ] {
             assert_eq!(names(&policies, kind, "q").0.as_deref(), Some(expected), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_delivery_limit_is_for_classic_queues_if_they_are_named() {
+        let mut policies = Policies::default();
+        let mut limit = policy("limit", "", 0, vec![("delivery-limit", 3.into())]);
+        limit.apply_to = ApplyTo::Classic;
+        policies.put(Class::User, limit.clone());
+        assert_eq!(names(&policies, Kind::Classic, "q").0.as_deref(), Some("limit"));
+        limit.definition.push(ShortString::from_static("max-age"), "1D".into());
+        policies.put(Class::User, limit);
+        assert_eq!(names(&policies, Kind::Classic, "q").0, None);
     }
 
     #[test]

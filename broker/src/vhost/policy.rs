@@ -39,10 +39,11 @@ impl Vhost {
         records.put(&key, &record::policy_value(&policy));
         let event = Event::policy_set(&policy);
         let mut created = false;
-        let change = self.change_policies(&mut records, |policies| {
+        let put = |policies: &mut Policies| {
             created = policies.get(class, &policy.name).is_none();
             policies.put(class, policy)
-        })?;
+        };
+        let change = self.change_policies(&mut records, put, &mut Work::default())?;
         if change.changed {
             self.tell(&actor.user, &[event]);
         }
@@ -56,7 +57,8 @@ impl Vhost {
     pub fn delete_policy(&self, class: Class, name: &str, actor: &Actor) -> Result<Option<Change>> {
         let mut records = Batch::default();
         records.delete(&record::policy_key(&self.name, class, name));
-        let change = self.change_policies(&mut records, |policies| policies.remove(class, name).is_some())?;
+        let remove = |policies: &mut Policies| policies.remove(class, name).is_some();
+        let change = self.change_policies(&mut records, remove, &mut Work::default())?;
         if !change.changed {
             return Ok(None);
         }
@@ -65,7 +67,12 @@ impl Vhost {
     }
 
     /// Makes a change of which `records` are the record, unless there is nothing to change.
-    fn change_policies(&self, records: &mut Batch, change: impl FnOnce(&mut Policies) -> bool) -> Result<Change> {
+    pub(super) fn change_policies(
+        &self,
+        records: &mut Batch,
+        change: impl FnOnce(&mut Policies) -> bool,
+        work: &mut Work,
+    ) -> Result<Change> {
         let _one_after_the_other = self.policy_changes.lock();
         let mut topology = self.topology.write();
         let mut policies = Policies::clone(&topology.policies);
@@ -78,8 +85,7 @@ impl Vhost {
         let (policies, queues) = (topology.policies.clone(), topology.all_queues());
         drop(topology);
         for queues in queues.chunks(PORTION) {
-            let mut work = Work::default();
-            queues.iter().for_each(|queue| apply(&policies, queue, &mut work));
+            queues.iter().for_each(|queue| apply(&policies, queue, work));
             work.finish(&self.log)?;
         }
         // Routes know whether a queue limits the time of its messages.

@@ -1,4 +1,4 @@
-//! Two queues that may be each other's dead-letter queue, against a model: a list of messages for each.
+//! Two queues that may be each other's dead-letter queue, against a model, while policies come and go.
 //!
 //! The log is a real one, and a restart opens it again. `LEVERET_MODEL_CASES`: the number of cases, if more are wanted.
 
@@ -7,35 +7,31 @@ use crate::access::permissions::{Names, Permissions};
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
+use crate::policy::{Class, Policies, Policy};
 use crate::queue::arrival::{destinations, enqueue};
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::queue::{Outcome, Queue, returns};
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
+use crate::vhost::record;
 use leveret_amqp::method::QueueDeclare;
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, MessageId, Options, Store, Urgency};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const NAMES: [&str; 2] = ["a", "b"];
+/// The queues as they should be.
+mod model;
+
+use model::{Known, Model, NAMES, Settings};
+
 /// The wall clock at the begin of a case.
 const BEGIN: u64 = 1_795_000_000_000;
 /// Body of a message of which not many fit into the budget that the queues have here.
 const LARGE: usize = 8 << 10;
-
-/// The arguments of a queue.
-#[derive(Clone, Debug, Default)]
-struct Settings {
-    ttl: Option<u64>,
-    max_length: Option<u64>,
-    delivery_limit: Option<u32>,
-    /// The queue that dead letters go to.
-    dead_letters: Option<usize>,
-}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -50,113 +46,33 @@ enum Step {
     /// The same, but the clock is late.
     PassUnnoticed(u64),
     Purge(usize),
+    /// A policy in place of the queue's, or none.
+    Policy(usize, Option<Settings>),
     Restart,
 }
 
-/// A message as the model knows it; its number is also its body.
-#[derive(Clone, Debug, PartialEq)]
-struct Known {
-    number: u32,
-    len: usize,
-    deadline: Option<u64>,
-    durable: bool,
-    redelivered: bool,
-    /// Returns, and those of them that were failures.
-    counts: (u32, u32),
-    /// Queue, reason and count of its deaths, the latest first.
-    history: Vec<(usize, &'static str, i64)>,
-}
-
-#[derive(Default)]
-struct ModelQueue {
-    settings: Settings,
-    waiting: BTreeMap<u64, Known>,
-    out: BTreeMap<u64, Known>,
-    /// Durable messages up to here have been delivered.
-    mark: u64,
-}
-
-/// The queues as they should be.
-#[derive(Default)]
-struct Model {
-    queues: [ModelQueue; 2],
-    next: u64,
-    now: u64,
-    dead: VecDeque<(usize, &'static str, Vec<Known>)>,
-}
-
-impl Model {
-    fn expire(&mut self, at: usize) {
-        let now = self.now;
-        let over = |known: &Known| known.deadline.is_some_and(|deadline| deadline <= now);
-        let expired = self.queues[at].waiting.extract_if(.., |_, known| over(known));
-        let expired = expired.map(|(_, known)| known).collect();
-        self.end(at, "expired", expired);
-    }
-
-    fn limit(&mut self, at: usize) {
-        let queue = &mut self.queues[at];
-        let mut dropped = Vec::new();
-        while queue
-            .settings
-            .max_length
-            .is_some_and(|most| queue.waiting.len() as u64 > most)
-        {
-            dropped.extend(queue.waiting.pop_first().map(|(_, known)| known));
+/// The policy of the queue `at` with these settings; `None` if it would say nothing.
+fn policy(settings: &Settings, at: usize) -> Option<Policy> {
+    let mut definition = FieldTable::new();
+    let mut number = |key, value: Option<u64>| {
+        if let Some(value) = value {
+            definition.push(short(key), FieldValue::Long(value as i64));
         }
-        self.end(at, "maxlen", dropped);
+    };
+    number("message-ttl", settings.ttl);
+    number("max-length", settings.max_length);
+    number("delivery-limit", settings.delivery_limit.map(u64::from));
+    if let Some(to) = settings.dead_letters {
+        definition.push(short("dead-letter-exchange"), "".into());
+        definition.push(short("dead-letter-routing-key"), NAMES[to].into());
     }
-
-    fn end(&mut self, at: usize, reason: &'static str, ended: Vec<Known>) {
-        if !ended.is_empty() && self.queues[at].settings.dead_letters.is_some() {
-            self.dead.push_back((at, reason, ended));
-        }
-    }
-
-    fn add(&mut self, at: usize, messages: Vec<Known>) {
-        self.expire(at);
-        for known in messages {
-            self.next += 1;
-            self.queues[at].waiting.insert(self.next, known);
-        }
-        self.limit(at);
-        self.expire(at);
-    }
-
-    /// The end of a batch.
-    fn finish(&mut self) {
-        while let Some((from, reason, ended)) = self.dead.pop_front() {
-            let Some(to) = self.queues[from].settings.dead_letters else {
-                continue;
-            };
-            for mut known in ended {
-                let same = |death: &&(usize, &str, i64)| (death.0, death.1) == (from, reason);
-                let count = known.history.iter().find(same).map_or(0, |death| death.2);
-                known.history.retain(|death| !same(&death));
-                known.history.insert(0, (from, reason, count + 1));
-                let before_consumer = known.history.iter().take_while(|death| death.1 != "rejected");
-                if reason != "rejected" && before_consumer.clone().any(|death| death.0 == to) {
-                    continue;
-                }
-                (known.redelivered, known.counts) = (false, (0, 0));
-                known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
-                self.add(to, vec![known]);
-            }
-        }
-    }
-
-    fn restart(&mut self) {
-        for at in 0..2 {
-            let queue = &mut self.queues[at];
-            queue.waiting.append(&mut queue.out);
-            queue.waiting.retain(|_, known| known.durable);
-            let mark = queue.mark;
-            for (id, known) in &mut queue.waiting {
-                known.redelivered |= *id <= mark;
-            }
-        }
-        (0..2).for_each(|at| self.limit(at));
-    }
+    let fields = [
+        ("pattern", NAMES[at].into()),
+        ("apply-to", "classic_queues".into()),
+        ("definition", FieldValue::Table(definition)),
+    ];
+    let fields = fields.into_iter().map(|(key, value)| (short(key), value));
+    Policy::parse(Class::User, NAMES[at], &fields.collect()).ok()
 }
 
 /// The queues as they are.
@@ -303,6 +219,23 @@ impl Bench {
         found
     }
 
+    fn set_policy(&mut self, at: usize, policy: Option<Policy>) {
+        let vhost = self.opened.as_ref().expect("an open log").1.clone();
+        let mut records = Batch::default();
+        let key = record::policy_key("/", Class::User, NAMES[at]);
+        match &policy {
+            Some(policy) => records.put(&key, &record::policy_value(policy)),
+            None => records.delete(&key),
+        }
+        let change = |policies: &mut Policies| match policy {
+            Some(policy) => policies.put(Class::User, policy),
+            None => policies.remove(Class::User, NAMES[at]).is_some(),
+        };
+        let _ = vhost
+            .change_policies(&mut records, change, &mut self.work)
+            .expect("an open log");
+    }
+
     fn restart(&mut self) {
         let (store, vhost) = self.opened.take().expect("an open log");
         (0..2).for_each(|at| {
@@ -376,6 +309,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1..100u64).prop_map(Step::Pass),
         2 => (1..100u64).prop_map(Step::PassUnnoticed),
         1 => (0..2usize).prop_map(Step::Purge),
+        2 => (0..2usize, proptest::option::weighted(0.7, settings())).prop_map(|(at, policy)| Step::Policy(at, policy)),
         1 => Just(Step::Restart),
     ];
     proptest::collection::vec(step, 1..60)
@@ -403,7 +337,7 @@ proptest! {
         for step in steps.into_iter().chain([Step::Restart]).chain(drain) {
             match step {
                 Step::Publish(at, count, durable, expiration, large) => {
-                    let ttl = settings[at].ttl;
+                    let ttl = model.queues[at].settings.ttl;
                     let left = ttl.into_iter().chain(expiration).min();
                     let known = |number| Known {
                         number,
@@ -444,7 +378,7 @@ proptest! {
                             known.redelivered = true;
                             known.counts.0 += 1;
                             known.counts.1 += u32::from(outcome == Outcome::Failed);
-                            let limit = settings[at].delivery_limit.filter(|_| outcome == Outcome::Failed);
+                            let limit = queue.settings.delivery_limit.filter(|_| outcome == Outcome::Failed);
                             if limit.is_some_and(|limit| known.counts.1 > limit) {
                                 model.end(at, "delivery_limit", vec![known]);
                             } else {
@@ -462,6 +396,13 @@ proptest! {
                 Step::Purge(at) => {
                     let waiting = std::mem::take(&mut model.queues[at].waiting);
                     prop_assert_eq!(bench.queue(at).purge(&mut bench.work), waiting.len());
+                }
+                Step::Policy(at, ref said) => {
+                    let put = said.as_ref().and_then(|said| policy(said, at));
+                    let counts = put.as_ref().and(said.as_ref());
+                    model.queues[at].settings = counts.map_or(settings[at].clone(), |policy| settings[at].under(policy));
+                    model.limit(at);
+                    bench.set_policy(at, put);
                 }
                 Step::Restart => {
                     got.clear();

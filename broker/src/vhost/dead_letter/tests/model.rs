@@ -1,0 +1,136 @@
+//! The queues as they should be: a list of messages for each, and what becomes of them by a few lines for each rule.
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub(super) const NAMES: [&str; 2] = ["a", "b"];
+
+/// The arguments of a queue.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    pub(super) ttl: Option<u64>,
+    pub(super) max_length: Option<u64>,
+    pub(super) delivery_limit: Option<u32>,
+    /// The queue that dead letters go to.
+    pub(super) dead_letters: Option<usize>,
+}
+
+impl Settings {
+    /// Those that count under a policy.
+    pub(super) fn under(&self, policy: &Settings) -> Settings {
+        fn smaller<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+            one.into_iter().chain(other).min()
+        }
+        Settings {
+            ttl: smaller(self.ttl, policy.ttl),
+            max_length: smaller(self.max_length, policy.max_length),
+            delivery_limit: smaller(self.delivery_limit, policy.delivery_limit),
+            dead_letters: self.dead_letters.or(policy.dead_letters),
+        }
+    }
+}
+
+/// A message as the model knows it; its number is also its body.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) number: u32,
+    pub(super) len: usize,
+    pub(super) deadline: Option<u64>,
+    pub(super) durable: bool,
+    pub(super) redelivered: bool,
+    /// Returns, and those of them that were failures.
+    pub(super) counts: (u32, u32),
+    /// Queue, reason and count of its deaths, the latest first.
+    pub(super) history: Vec<(usize, &'static str, i64)>,
+}
+
+#[derive(Default)]
+pub(super) struct ModelQueue {
+    pub(super) settings: Settings,
+    pub(super) waiting: BTreeMap<u64, Known>,
+    pub(super) out: BTreeMap<u64, Known>,
+    /// Durable messages up to here have been delivered.
+    pub(super) mark: u64,
+}
+
+/// The queues as they should be.
+#[derive(Default)]
+pub(super) struct Model {
+    pub(super) queues: [ModelQueue; 2],
+    pub(super) next: u64,
+    pub(super) now: u64,
+    pub(super) dead: VecDeque<(usize, &'static str, Vec<Known>)>,
+}
+
+impl Model {
+    pub(super) fn expire(&mut self, at: usize) {
+        let now = self.now;
+        let over = |known: &Known| known.deadline.is_some_and(|deadline| deadline <= now);
+        let expired = self.queues[at].waiting.extract_if(.., |_, known| over(known));
+        let expired = expired.map(|(_, known)| known).collect();
+        self.end(at, "expired", expired);
+    }
+
+    pub(super) fn limit(&mut self, at: usize) {
+        let queue = &mut self.queues[at];
+        let mut dropped = Vec::new();
+        while queue
+            .settings
+            .max_length
+            .is_some_and(|most| queue.waiting.len() as u64 > most)
+        {
+            dropped.extend(queue.waiting.pop_first().map(|(_, known)| known));
+        }
+        self.end(at, "maxlen", dropped);
+    }
+
+    pub(super) fn end(&mut self, at: usize, reason: &'static str, ended: Vec<Known>) {
+        if !ended.is_empty() && self.queues[at].settings.dead_letters.is_some() {
+            self.dead.push_back((at, reason, ended));
+        }
+    }
+
+    pub(super) fn add(&mut self, at: usize, messages: Vec<Known>) {
+        self.expire(at);
+        for known in messages {
+            self.next += 1;
+            self.queues[at].waiting.insert(self.next, known);
+        }
+        self.limit(at);
+        self.expire(at);
+    }
+
+    /// The end of a batch.
+    pub(super) fn finish(&mut self) {
+        while let Some((from, reason, ended)) = self.dead.pop_front() {
+            let Some(to) = self.queues[from].settings.dead_letters else {
+                continue;
+            };
+            for mut known in ended {
+                let same = |death: &&(usize, &str, i64)| (death.0, death.1) == (from, reason);
+                let count = known.history.iter().find(same).map_or(0, |death| death.2);
+                known.history.retain(|death| !same(&death));
+                known.history.insert(0, (from, reason, count + 1));
+                let before_consumer = known.history.iter().take_while(|death| death.1 != "rejected");
+                if reason != "rejected" && before_consumer.clone().any(|death| death.0 == to) {
+                    continue;
+                }
+                (known.redelivered, known.counts) = (false, (0, 0));
+                known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
+                self.add(to, vec![known]);
+            }
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        for at in 0..2 {
+            let queue = &mut self.queues[at];
+            queue.waiting.append(&mut queue.out);
+            queue.waiting.retain(|_, known| known.durable);
+            let mark = queue.mark;
+            for (id, known) in &mut queue.waiting {
+                known.redelivered |= *id <= mark;
+            }
+        }
+        (0..2).for_each(|at| self.limit(at));
+    }
+}
