@@ -66,6 +66,10 @@ pub struct LoadArgs {
     )]
     pub size: Vec<usize>,
 
+    /// Properties of messages: priority=5, or priority=0-9 for several that are used in turn
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub message_properties: Option<String>,
+
     /// persistent: messages that survive a restart, and durable queues; mandatory: return what no queue takes.
     /// Repeatable
     #[arg(short = 'f', long = "flag", value_name = "FLAG")]

@@ -30,6 +30,8 @@ pub struct Load {
     pub producers: usize,
     pub consumers: usize,
     pub sizes: Vec<usize>,
+    /// Of messages, in turn, at least one.
+    pub priorities: Vec<Option<u8>>,
     pub persistent: bool,
     pub mandatory: bool,
     /// Messages unconfirmed at a time; `None` for no confirms.
@@ -81,6 +83,7 @@ impl Load {
             producers: args.producers,
             consumers: args.consumers,
             sizes: args.size.clone(),
+            priorities: priorities(args.message_properties.as_deref())?,
             persistent: args.flags.contains(&Flag::Persistent),
             mandatory: args.flags.contains(&Flag::Mandatory),
             window: args.confirm,
@@ -229,6 +232,21 @@ fn arguments(pairs: &[String]) -> Result<FieldTable, Error> {
         Ok((short("--queue-args", key)?, value))
     };
     pairs.iter().map(field).collect()
+}
+
+/// The priorities among the properties of messages; one that is none if none is given.
+fn priorities(properties: Option<&str>) -> Result<Vec<Option<u8>>, Error> {
+    let Some(properties) = properties else {
+        return Ok(vec![None]);
+    };
+    let read = || {
+        let range = properties.strip_prefix("priority=")?;
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse::<u8>().ok()?, last.parse().ok()?);
+        (first <= last).then(|| (first..=last).map(Some).collect())
+    };
+    let problem = "give priority=N, or priority=N-M for several in turn, from 0 to 255";
+    read().ok_or_else(|| Error::flag("--message-properties", properties, problem))
 }
 
 #[cfg(test)]

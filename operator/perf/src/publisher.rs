@@ -244,6 +244,7 @@ mod tests {
             exchange: &ShortString::new(),
             keys: &[ShortString::from_static("q")],
             sizes: &[16],
+            priorities: &[None],
             persistent: false,
             mandatory: false,
             frame_max: 4096,

@@ -139,6 +139,7 @@ fn producer(load: &Load, number: usize) -> Result<Link, Error> {
             .map_or(&default_exchange, |(exchange, _)| exchange),
         keys: &keys,
         sizes: &load.sizes,
+        priorities: &load.priorities,
         persistent: load.persistent,
         mandatory: load.mandatory,
         frame_max: client.frame_max,

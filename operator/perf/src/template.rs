@@ -19,8 +19,9 @@ pub const STAMP: usize = 8;
 /// Most octets of messages that a publisher holds.
 const MOST: usize = 256 << 20;
 
-/// Delivery-mode alone among the properties; its value comes behind these flags.
-const DELIVERY_MODE: [u8; 2] = [0x10, 0x00];
+/// The flag of the delivery mode, the only property beside the priority; values come behind the flags.
+const DELIVERY_MODE: u8 = 0x10;
+const PRIORITY: u8 = 0x08;
 
 /// The parts that are the same for all messages of a producer.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct Form<'a> {
     pub keys: &'a [ShortString],
     /// Used in turn, at least one.
     pub sizes: &'a [usize],
+    /// Used in turn, at least one.
+    pub priorities: &'a [Option<u8>],
     pub persistent: bool,
     pub mandatory: bool,
     pub frame_max: u32,
@@ -55,12 +58,13 @@ struct Message {
 }
 
 impl Template {
-    /// Encodes as many messages as a write holds, and at least each key with each size once.
+    /// Encodes as many messages as a write holds, and at least each key with each size and priority once.
     ///
     /// # Errors
     /// All keys at this size would not fit into memory.
     pub fn new(form: &Form<'_>) -> Result<Template, Error> {
         let cycle = least_common_multiple(form.keys.len(), form.sizes.len());
+        let cycle = least_common_multiple(cycle, form.priorities.len());
         let mut template = Template {
             octets: Vec::new(),
             messages: Vec::new(),
@@ -69,23 +73,23 @@ impl Template {
         };
         let bodies = form.sizes.iter().sum::<usize>() * (cycle / form.sizes.len().max(1));
         if cycle > 1 && bodies > MOST {
-            let what = format!("{bodies} octets for {cycle} keys and sizes in turn");
+            let what = format!("{bodies} octets for {cycle} keys, sizes and priorities in turn");
             let problem = "a producer prepares at most 268435456 octets; give fewer";
             return Err(Error::flag("--size", what, problem));
         }
         let pairs = form.keys.iter().cycle().zip(form.sizes.iter().cycle());
-        for (number, (key, size)) in pairs.enumerate() {
+        for (number, ((key, size), priority)) in pairs.zip(form.priorities.iter().cycle()).enumerate() {
             // One more would not fit into the write that takes all of them.
             let full = number > 0 && template.octets.len() + template.octets.len() / number > form.batch;
             if full && number.is_multiple_of(cycle) {
                 break;
             }
-            template.push(form, key, *size);
+            template.push(form, key, *size, *priority);
         }
         Ok(template)
     }
 
-    fn push(&mut self, form: &Form<'_>, key: &ShortString, size: usize) {
+    fn push(&mut self, form: &Form<'_>, key: &ShortString, size: usize, priority: Option<u8>) {
         let start = self.octets.len();
         let publish = BasicPublish {
             exchange: form.exchange.clone(),
@@ -94,8 +98,15 @@ impl Template {
             immediate: false,
         };
         put_method_frame(&mut self.octets, CHANNEL, &publish.into());
-        let [high, low] = DELIVERY_MODE;
-        let properties = [high, low, if form.persistent { 2 } else { 1 }];
+        let mut properties = vec![DELIVERY_MODE, 0, if form.persistent { 2 } else { 1 }];
+        if let Some(priority) = priority {
+            properties = vec![
+                DELIVERY_MODE | PRIORITY,
+                0,
+                if form.persistent { 2 } else { 1 },
+                priority,
+            ];
+        }
         // A header frame has 7 octets of head, 12 of class and size, the properties, 1 of end; then a body frame's
         // head.
         let body = self.octets.len() + 7 + 12 + properties.len() + 1 + 7;
@@ -172,6 +183,7 @@ mod tests {
             exchange,
             keys,
             sizes,
+            priorities: &[None],
             persistent: true,
             mandatory: false,
             frame_max: 4096,
@@ -222,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn priorities_take_turns() {
+        let (exchange, keys) = (ShortString::new(), names(2));
+        let mut template = Template::new(&Form {
+            priorities: &[Some(3), None, Some(7)],
+            ..form(&exchange, &keys, &[8])
+        })
+        .expect("a template");
+        let (_, range) = template.take(6, || 0);
+        let last: Vec<u8> = read(template.octets(range))
+            .into_iter()
+            .map(|message| message.1)
+            .collect();
+        assert_eq!(last, [3, 2, 7, 3, 2, 7], "the mode, where there is no priority");
+    }
+
+    #[test]
     fn a_write_holds_what_is_allowed_and_at_least_one() {
         let (exchange, keys) = (ShortString::new(), names(1));
         let mut one = Template::new(&Form {
@@ -242,6 +270,6 @@ mod tests {
         let error = Template::new(&form(&exchange, &keys, &[1 << 20]))
             .expect_err("300 MiB")
             .to_string();
-        assert!(error.contains("--size 314572800 octets for 300 keys"), "{error}");
+        assert!(error.contains("--size 314572800 octets for 300 keys, sizes"), "{error}");
     }
 }

@@ -76,6 +76,17 @@ fn copies_follow_from_the_exchange() {
 }
 
 #[test]
+fn priorities_are_one_or_a_range() {
+    let priorities = |line: &str| load(line).expect("a load").priorities;
+    assert_eq!(priorities(""), [None]);
+    assert_eq!(priorities("--message-properties priority=5"), [Some(5)]);
+    assert_eq!(
+        priorities("--message-properties priority=254-255"),
+        [Some(254), Some(255)]
+    );
+}
+
+#[test]
 fn queue_arguments_have_types() {
     let load = load("--queue-args x-queue-type=quorum,x-max-length=10,x-single-active-consumer=true").expect("a load");
     assert_eq!(
@@ -97,6 +108,10 @@ fn queue_arguments_have_types() {
 #[test]
 fn what_does_not_fit_is_named_with_its_value_and_a_way_out() {
     for (line, parts) in [
+        (
+            "--message-properties priority=9-5",
+            ["--message-properties priority=9-5", "0 to 255"],
+        ),
         ("-x 0 -y 0", ["--producers 0", "nothing to do"]),
         ("-x 99999", ["--producers 100000", "at most 60000"]),
         ("-s 999999999999", ["--size 999999999999", "134217728"]),
