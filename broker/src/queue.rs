@@ -40,6 +40,9 @@ pub mod totals;
 /// Messages delivered and not yet settled.
 pub mod unsettled;
 
+/// Delivered messages by id.
+pub mod outstanding;
+
 /// Messages that wait.
 pub mod ready;
 
