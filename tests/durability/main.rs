@@ -67,6 +67,9 @@ mod policy;
 /// A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
 mod queue_limit;
 
+/// Queues with priorities across `kill -9`.
+mod priority;
+
 /// Exchanges, queues and bindings after `kill -9` at the moment the last declaration was answered.
 mod topology;
 
