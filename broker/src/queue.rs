@@ -19,6 +19,9 @@ pub mod settle;
 /// Its limit.
 pub mod limit;
 
+/// Consumers that are late.
+pub mod timeout;
+
 /// Messages that come to several queues.
 pub mod arrival;
 
@@ -36,6 +39,9 @@ pub mod flow;
 
 /// Counters.
 pub mod totals;
+
+/// Times of a consumer's deliveries.
+pub mod time_limit;
 
 /// Messages delivered and not yet settled.
 pub mod unsettled;

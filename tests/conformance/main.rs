@@ -43,6 +43,9 @@ mod queue_arguments;
 /// Queues of type quorum.
 mod quorum;
 
+/// Consumers that have a message for too long.
+mod consumer_timeout;
+
 /// Failures of messages, and their limit.
 mod delivery_limit;
 

@@ -58,6 +58,7 @@ pub struct Row {
     no_ack: bool,
     exclusive: bool,
     prefetch: u32,
+    timeout: u64,
     arguments: FieldTable,
     channel: ChannelId,
     standing: Standing,
@@ -74,6 +75,7 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
             no_ack: consumer.terms.no_ack,
             exclusive: consumer.terms.exclusive,
             prefetch: consumer.terms.prefetch,
+            timeout: consumer.timeout().unwrap_or_default(),
             arguments: consumer.terms.arguments.clone(),
             channel: consumer.channel,
             standing: consumer.standing(),
@@ -108,7 +110,7 @@ impl Row {
         o.bool("exclusive", self.exclusive);
         o.number("prefetch_count", self.prefetch.into());
         // 0 is none: consumers may take as long as they like.
-        o.number("consumer_timeout", 0);
+        o.number("consumer_timeout", self.timeout);
         o.table("arguments", &self.arguments);
         o.object("channel_details", |o| {
             let ChannelId { connection, number } = self.channel;

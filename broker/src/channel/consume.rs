@@ -6,9 +6,10 @@ use super::state::{Channel, Consuming, Peer, Turn};
 use super::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::queue::Refused;
+use crate::queue::arguments::consumer::OfConsumer;
 use crate::queue::consumers::{Consumer, Terms, cancelled};
+use leveret_amqp::ShortString;
 use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
-use leveret_amqp::{FieldTable, ShortString};
 use std::sync::Arc;
 
 impl Channel {
@@ -22,17 +23,18 @@ impl Channel {
         } else {
             consume.consumer_tag.clone()
         };
-        if self
-            .consumers
-            .get(&tag)
-            .is_some_and(|consuming| !consuming.queue.is_deleted())
-        {
+        let same = self.consumers.get(&tag);
+        if same.is_some_and(|consuming| consuming.queue.has_consumer(consuming.id)) {
             let text = format!("attempt to reuse consumer tag '{}'", tag.to_str_lossy());
             return Err(Error::NotAllowed(text.into()));
         }
-        let priority = priority(&consume.arguments)?;
         let queue = self.consumed_queue(peer, consume, &tag)?;
         let name = queue.name().clone();
+        let OfConsumer { priority, timeout } =
+            OfConsumer::parse(&consume.arguments).map_err(|invalid| peer.vhost.invalid(&name, invalid))?;
+        if let Some(ended) = self.consumers.remove(&tag) {
+            self.deliveries.retire_source(ended.source);
+        }
         let id = peer.node.next_consumer_id();
         let source = self.sources.consumer(&self.deliveries, &queue, id);
         let terms = Terms {
@@ -40,6 +42,7 @@ impl Channel {
             exclusive: consume.exclusive,
             prefetch: u32::from(self.prefetch),
             priority,
+            timeout,
             arguments: consume.arguments.clone(),
         };
         let subscription = Subscription::new(
@@ -151,19 +154,6 @@ impl Channel {
             consuming.queue.dispatch(&mut turn.work);
         }
     }
-}
-
-fn priority(arguments: &FieldTable) -> Result<i32> {
-    let Some(value) = arguments.get("x-priority") else {
-        return Ok(0);
-    };
-    value
-        .as_i64()
-        .and_then(|priority| i32::try_from(priority).ok())
-        .ok_or_else(|| {
-            let text = format!("invalid arg 'x-priority' for consumer: {value:?} is not a whole number of 32 bits");
-            Error::Precondition(text.into())
-        })
 }
 
 /// `amq.ctag-` and 22 random characters, as RabbitMQ names consumers.

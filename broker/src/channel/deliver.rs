@@ -12,7 +12,7 @@ use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,6 +34,8 @@ struct State {
     unacked: VecDeque<Unacked>,
     first_tag: u64,
     sources: Vec<Source>,
+    /// The source of messages that were taken back, if there ever were some.
+    spent: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +75,7 @@ impl Deliveries {
             unacked: VecDeque::new(),
             first_tag: 1,
             sources: Vec::new(),
+            spent: None,
         };
         Self {
             outbox,
@@ -166,6 +169,35 @@ impl Deliveries {
                 );
             }
         });
+    }
+
+    /// Takes messages of a source back from the client, which has had them for too long. Gives those that it has not
+    /// settled. It may settle their tags still: they go to a source that stands for nothing.
+    pub fn take_back(&self, source: u32, ids: &[MessageId]) -> Vec<MessageId> {
+        let wanted: HashSet<MessageId> = ids.iter().copied().collect();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let spent = match state.spent {
+            Some(spent) => spent,
+            None => {
+                state.sources.push(Source::default());
+                *state.spent.insert((state.sources.len() - 1) as u32)
+            }
+        };
+        let mut taken = Vec::new();
+        for unacked in &mut state.unacked {
+            if unacked.source == source && wanted.contains(&unacked.id) {
+                unacked.source = spent;
+                taken.push(unacked.id);
+            }
+        }
+        let count = taken.len() as u32;
+        for (source, change) in [(source, count.wrapping_neg()), (spent, count)] {
+            if let Some(source) = state.sources.get_mut(source as usize) {
+                source.outstanding = source.outstanding.wrapping_add(change);
+            }
+        }
+        taken
     }
 
     /// Gives a tag to a message fetched by basic.get; the caller writes it.
@@ -330,6 +362,29 @@ mod tests {
         assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
         assert_eq!(deliveries.figures().unacked(), 0);
         assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
+    }
+
+    #[test]
+    fn what_was_taken_back_can_be_settled_once_and_means_nothing() {
+        let deliveries = deliveries();
+        let (source, other) = (deliveries.add_source(), deliveries.add_source());
+        for (source, id) in [(source, 1), (other, 2), (source, 3), (source, 4)] {
+            deliveries.note_get(source, false, id);
+        }
+        let mut settled = Vec::new();
+        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.take_back(source, &[1, 2, 3]), [3]);
+        settled.clear();
+        assert_eq!(deliveries.settle(3, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(3, false, &mut settled), Err(UnknownDeliveryTag(3)));
+        assert!(
+            settled.iter().all(|settled| settled.source > other),
+            "a source of nothing"
+        );
+        settled.clear();
+        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
+        let rest: Vec<u64> = settled.iter().flat_map(|settled| settled.ids.clone()).collect();
+        assert_eq!((rest, deliveries.figures().unacked()), (vec![2, 4], 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::queue::entry::Entry;
 use crate::queue::subscriber::{Allowance, Subscriber};
 use leveret_amqp::method::BasicCancel;
 use leveret_amqp::{Method, ShortString, put_method_frame};
+use leveret_store::MessageId;
 use std::sync::Arc;
 
 /// One consumer of a channel.
@@ -62,6 +63,13 @@ impl Subscriber for Subscription {
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
         self.deliveries.outbox().stall(queue)
+    }
+
+    fn take_back(&self, overdue: Vec<MessageId>) -> Vec<MessageId> {
+        match overdue.is_empty() {
+            true => overdue,
+            false => self.deliveries.take_back(self.source, &overdue),
+        }
     }
 
     /// RabbitMQ's consumer cancel notification.

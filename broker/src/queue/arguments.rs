@@ -7,6 +7,9 @@
 //!
 //! A new argument is a field of `Values` and a row of `TABLE`, and then the code that obeys it.
 
+/// Arguments of consumers.
+pub mod consumer;
+
 /// The table.
 mod table;
 

@@ -6,6 +6,7 @@
 
 use super::entry::Entry;
 use super::subscriber::{Allowance, Subscriber};
+use super::time_limit::TimeLimit;
 use crate::outbox::Wakes;
 use leveret_amqp::{FieldTable, ShortString};
 use std::cmp::Ordering;
@@ -36,6 +37,8 @@ pub struct Consumer {
     unacked: u32,
     /// Limits of its client that are left of this round of dispatch.
     allowance: Allowance,
+    /// Its time for each message, if that is limited.
+    pub(super) time_limit: Option<Box<TimeLimit>>,
     /// Messages that it got in this round.
     pub(super) batch: Vec<Entry>,
 }
@@ -63,6 +66,8 @@ pub struct Terms {
     pub prefetch: u32,
     /// `x-priority`; 0 if none.
     pub priority: i32,
+    /// `x-consumer-timeout`: milliseconds that it may have a message, if it says so itself.
+    pub timeout: Option<u64>,
     /// The arguments of basic.consume.
     pub arguments: FieldTable,
 }
@@ -79,6 +84,7 @@ impl Consumer {
             standing: Standing::Up,
             unacked: 0,
             allowance: Allowance::default(),
+            time_limit: None,
             batch: Vec::new(),
         }
     }
@@ -86,6 +92,11 @@ impl Consumer {
     /// Messages that it has to acknowledge.
     pub fn unacked(&self) -> u32 {
         self.unacked
+    }
+
+    /// Milliseconds that it may have a message.
+    pub fn timeout(&self) -> Option<u64> {
+        self.time_limit.as_ref().map(|limit| limit.length())
     }
 
     /// Its standing.
@@ -101,7 +112,7 @@ impl Consumer {
     }
 }
 
-/// Tells the clients of consumers that their queue has gone.
+/// Tells the clients of consumers that they have ended.
 pub fn cancelled(consumers: &[Consumer], wakes: &mut Wakes) {
     for consumer in consumers {
         consumer.subscriber.cancelled(wakes);
@@ -149,6 +160,11 @@ impl Consumers {
     /// True if only one at a time gets messages.
     pub fn is_single(&self) -> bool {
         self.single.is_some()
+    }
+
+    /// True if this one is among them.
+    pub fn has(&self, id: u64) -> bool {
+        self.list.iter().any(|consumer| consumer.id == id)
     }
 
     /// All of them.

@@ -8,6 +8,7 @@
 use super::consumers::{Consumer, Pick};
 use super::entry::Entry;
 use super::run::Skipped;
+use super::stamp;
 use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
@@ -80,8 +81,9 @@ impl Queue {
     }
 
     /// Writes each consumer's run and keeps what must be acknowledged.
-    fn hand_over(&self, state: &mut State, work: &mut Work) {
+    fn hand_over(self: &Arc<Self>, state: &mut State, work: &mut Work) {
         let tell_returns = self.values(state).tell_returns();
+        let mut timeout = None;
         let State {
             consumers,
             unsettled,
@@ -114,6 +116,10 @@ impl Queue {
                 }
             } else {
                 totals.delivered += batch.len() as u64;
+                if let Some(limit) = &mut consumer.time_limit {
+                    limit.note(&batch, work.millis(), unsettled);
+                    timeout = stamp::earlier(timeout, limit.next());
+                }
                 for entry in batch.drain(..) {
                     if entry.durable {
                         *delivered_mark = (*delivered_mark).max(entry.id);
@@ -124,5 +130,8 @@ impl Queue {
             consumer.batch = batch;
         }
         self.log_mark(state, work);
+        if timeout.is_some() {
+            self.watch_deliveries(state, timeout);
+        }
     }
 }

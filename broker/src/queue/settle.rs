@@ -68,7 +68,8 @@ impl Queue {
         self.end(state, rejected, Reason::Rejected, work);
     }
 
-    fn take_back(self: &Arc<Self>, state: &mut State, ids: &[MessageId], failed: bool, work: &mut Work) {
+    /// Puts delivered messages back to their places.
+    pub(super) fn take_back(self: &Arc<Self>, state: &mut State, ids: &[MessageId], failed: bool, work: &mut Work) {
         let limit = self.values(state).delivery_limit().filter(|_| failed);
         let reader = self.reader();
         let (mut returned, mut worn_out): (Vec<Returned>, Vec<Entry>) = Default::default();

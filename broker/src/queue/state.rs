@@ -15,6 +15,7 @@ use super::ready::Ready;
 use super::run::Skipped;
 use super::stamp::{self, Millis};
 use super::tail::Reader;
+use super::time_limit::{TimeLimit, Timeouts};
 use super::time_to_live::TimeToLive;
 use super::totals::{Deaths, Snapshot, Totals};
 use super::unsettled::Unsettled;
@@ -96,6 +97,8 @@ pub(super) struct State {
     pub(super) bounds: Option<Bounds>,
     /// Its policies, if some apply.
     pub(super) policies: Option<Box<Policies>>,
+    /// Time limits of deliveries, if consumers have had some.
+    pub(super) timeouts: Option<Box<Timeouts>>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
 }
@@ -275,9 +278,11 @@ impl Queue {
     ///
     /// # Errors
     /// [`Refused::ExclusiveUse`] as RabbitMQ has it for exclusive consumers; [`Refused::Gone`].
-    pub fn consume(self: &Arc<Self>, consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
+    pub fn consume(self: &Arc<Self>, mut consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
         let mut state = self.change();
         state.may_consume(consumer.terms.exclusive)?;
+        let timeout = consumer.terms.timeout.or(self.values(&state).consumer_timeout);
+        consumer.time_limit = timeout.map(|length| Box::new(TimeLimit::new(length)));
         state.had_consumer = true;
         state.consumers.add(consumer);
         state.totals.touch(work.now());
@@ -294,10 +299,23 @@ impl Queue {
     /// Removes a consumer. True if it was the last one of an auto-delete queue: the queue must go.
     pub fn cancel(self: &Arc<Self>, consumer: u64) -> bool {
         let mut state = self.state.lock();
-        let removed = state.consumers.remove(consumer).is_some();
+        let mut removed = state.consumers.remove(consumer);
+        if let Some(consumer) = &mut removed {
+            state.consumer_has_gone(consumer);
+        }
         self.renew(&mut state);
         state.totals.touch(Instant::now());
-        removed && self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
+        removed.is_some() && self.ends_with_consumers(&state)
+    }
+
+    /// True if the queue must go because it has no consumers any more.
+    pub(super) fn ends_with_consumers(&self, state: &State) -> bool {
+        self.definition.auto_delete && state.had_consumer && state.consumers.is_empty() && !state.deleted
+    }
+
+    /// True if a consumer has not ended.
+    pub fn has_consumer(&self, consumer: u64) -> bool {
+        self.state.lock().consumers.has(consumer)
     }
 
     /// Takes the first waiting message for basic.get, with the number of those that remain.

@@ -5,6 +5,7 @@
 
 use super::entry::Entry;
 use crate::outbox::{Stalled, Wakes};
+use leveret_store::MessageId;
 use std::sync::Arc;
 
 /// A client's side of one consumer. Called under the queue's lock, but for [`Subscriber::cancelled`]: nothing may wait
@@ -20,7 +21,11 @@ pub trait Subscriber: Send + Sync {
     /// again).
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool;
 
-    /// Tells the client that the queue has gone, and the consumer with it.
+    /// Takes messages back that the client has had for too long. Gives those that it has not settled; when it settles
+    /// them after all, that is of no account.
+    fn take_back(&self, overdue: Vec<MessageId>) -> Vec<MessageId>;
+
+    /// Tells the client that the consumer has ended, with its queue or without.
     fn cancelled(&self, wakes: &mut Wakes);
 }
 

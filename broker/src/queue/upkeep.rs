@@ -16,6 +16,9 @@ pub trait Owner: Send + Sync {
     /// Moves dead letters on. They have left their queue; the log still has them there.
     fn bury(&self, dead: Dead, work: &mut Work);
 
+    /// Deletes the queue of this number, whose last consumer has ended, if it has none.
+    fn end_unused(&self, queue: QueueId);
+
     /// Deletes the queue of this number if its lease is over.
     fn end_lease(&self, queue: QueueId);
 }

@@ -49,6 +49,14 @@ impl Owner for Vhost {
         }
     }
 
+    fn end_unused(&self, queue: QueueId) {
+        let Some(queue) = self.queue_by_id(queue) else { return };
+        if let Err(error) = self.expire_queue(&queue, true) {
+            let queue = queue.name().to_str_lossy();
+            error!(%error, %queue, "a queue without consumers can't be deleted: the log has failed");
+        }
+    }
+
     fn end_lease(&self, queue: QueueId) {
         let Some(queue) = self.queue_by_id(queue) else { return };
         // An unused queue has no consumers that must be told.

@@ -247,7 +247,8 @@ impl Vhost {
         ))
     }
 
-    fn invalid(&self, name: &ShortString, invalid: Invalid) -> Error {
+    /// The error for an argument of a queue, or of a consumer of one.
+    pub fn invalid(&self, name: &ShortString, invalid: Invalid) -> Error {
         let (arg, vhost) = (invalid.argument, self.name.clone());
         let name = name.to_str_lossy().into_owned();
         match invalid.reason {

@@ -117,6 +117,12 @@ static MESSAGE_TTL: Typed<u64> = Typed {
     merge: Ord::min,
 };
 
+static CONSUMER_TIMEOUT: Typed<u64> = Typed {
+    at: |values| &mut values.consumer_timeout,
+    read: read::count,
+    merge: Ord::min,
+};
+
 static DELIVERY_LIMIT: Typed<i64> = Typed {
     at: |values| &mut values.delivery_limit,
     read: read::integer,
@@ -165,7 +171,7 @@ pub(super) static TABLE: &[Argument] = {
         row("x-queue-mode", Some("queue-mode"), CLASSIC, Checked(read::anything)),
         row("x-queue-version", Some("queue-version"), CLASSIC, Checked(read::version)),
         row("x-single-active-consumer", None, QUEUES, Kept(&SINGLE_ACTIVE_CONSUMER)),
-        row("x-consumer-timeout", Some("consumer-timeout"), QUORUM, NotSupported),
+        row("x-consumer-timeout", Some("consumer-timeout"), QUEUES, Kept(&CONSUMER_TIMEOUT)),
         row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, Checked(read::any_count)),
         row("x-delivery-limit", Some("delivery-limit"), QUEUES, Hoped(&DELIVERY_LIMIT)),
         row("x-delayed-retry-type", Some("delayed-retry-type"), QUORUM, NotSupported),

@@ -28,6 +28,8 @@ pub struct Values {
     pub single_active_consumer: Option<bool>,
     /// `x-delivery-limit`: failures that a message may have; a negative number is no limit.
     pub delivery_limit: Option<i64>,
+    /// `x-consumer-timeout`: milliseconds that a consumer may have a message.
+    pub consumer_timeout: Option<u64>,
     /// `x-overflow`: the conduct of a full queue.
     pub overflow: Option<Overflow>,
 }

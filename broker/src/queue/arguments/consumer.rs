@@ -1,0 +1,58 @@
+//! The arguments of a consumer.
+//!
+//! Comes in: the arguments of basic.consume. Goes out: their values, or what is wrong with one, in RabbitMQ's words.
+//! Pure.
+//! Does not know about consumers.
+
+use super::read;
+use super::table::Invalid;
+use leveret_amqp::FieldTable;
+
+/// Values of the arguments of one consumer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfConsumer {
+    /// `x-priority`; 0 if there is none.
+    pub priority: i32,
+    /// `x-consumer-timeout`: milliseconds that it may have a message.
+    pub timeout: Option<u64>,
+}
+
+impl OfConsumer {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`Invalid`]
+    pub fn parse(arguments: &FieldTable) -> Result<Self, Invalid> {
+        let of = |argument| move |reason| Invalid { argument, reason };
+        let priority = arguments.get("x-priority").map(read::integer).transpose();
+        let priority = priority.map_err(of("x-priority"))?.unwrap_or_default();
+        let timeout = arguments.get("x-consumer-timeout").map(read::count).transpose();
+        Ok(Self {
+            priority: i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }),
+            timeout: timeout.map_err(of("x-consumer-timeout"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Reason;
+    use super::*;
+    use leveret_amqp::{FieldValue, ShortString};
+
+    #[test]
+    fn values_are_read_and_wrong_ones_refused() {
+        let parse = |name: &'static str, value: FieldValue| {
+            OfConsumer::parse(&[(ShortString::from_static(name), value)].into_iter().collect())
+        };
+        let priority = |value| parse("x-priority", value).map(|values| values.priority);
+        assert_eq!(priority(FieldValue::Int(-5)), Ok(-5));
+        assert_eq!(priority(FieldValue::Long(i64::MAX)), Ok(i32::MAX));
+        let wrong = priority("5".into()).expect_err("no number");
+        assert_eq!(wrong.reason, Reason::Value("\"expected integer, got longstr\"".into()));
+        let timeout = |value| parse("x-consumer-timeout", value).map(|values| values.timeout);
+        assert_eq!(timeout(FieldValue::Int(0)), Ok(Some(0)));
+        let wrong = timeout(FieldValue::Int(-1)).expect_err("a negative time");
+        assert_eq!(wrong.reason, Reason::Value("{value_negative,-1}".into()));
+    }
+}

@@ -1,0 +1,201 @@
+//! The time that a consumer may have each of its messages.
+//!
+//! Comes in: deliveries, in their order, with the time now. Goes out: those that have been out for too long, and the
+//! time when the next one will have been. A delivery has ended when its message waits for no acknowledgement any more,
+//! or has come back since: no note is taken of that, it is looked up when it is of interest.
+//! Does not know what becomes of a consumer that is late.
+
+use super::entry::Entry;
+use super::subscriber::Subscriber;
+use super::unsettled::Unsettled;
+use crate::clock::Millis;
+use leveret_store::MessageId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Notes that are kept at least, whatever has ended.
+const SLACK: usize = 1024;
+
+/// The time limit of one consumer, with its deliveries.
+#[derive(Debug)]
+pub struct TimeLimit {
+    length: Millis,
+    /// In the order of their ends, as all have the same time.
+    deliveries: VecDeque<Delivery>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Delivery {
+    until: Millis,
+    id: MessageId,
+    /// The message's count of returns: it tells this delivery from later ones.
+    count: u32,
+}
+
+impl Delivery {
+    fn is_out(&self, unsettled: &Unsettled) -> bool {
+        let live = unsettled.live(self.id);
+        live.is_some_and(|live| live.delivery_count == self.count)
+    }
+}
+
+impl TimeLimit {
+    /// A limit of `length` for each delivery to come.
+    pub fn new(length: Millis) -> Self {
+        Self {
+            length,
+            deliveries: VecDeque::new(),
+        }
+    }
+
+    /// The time for each delivery.
+    pub fn length(&self) -> Millis {
+        self.length
+    }
+
+    /// Notes deliveries, before they are among the unsettled messages.
+    pub fn note(&mut self, run: &[Entry], now: Millis, unsettled: &Unsettled) {
+        self.forget(unsettled);
+        let until = now.saturating_add(self.length);
+        self.deliveries.extend(run.iter().map(|entry| Delivery {
+            until,
+            id: entry.id,
+            count: entry.delivery_count,
+        }));
+        if self.deliveries.len() > 2 * (unsettled.len() + run.len()) + SLACK {
+            let new: MessageId = run.first().map_or(0, |first| first.id);
+            self.deliveries
+                .retain(|delivery| delivery.until == until && delivery.id >= new || delivery.is_out(unsettled));
+        }
+    }
+
+    /// Drops the first deliveries, as far as they have ended. False if none is left.
+    pub fn forget(&mut self, unsettled: &Unsettled) -> bool {
+        while self.deliveries.pop_front_if(|first| !first.is_out(unsettled)).is_some() {}
+        !self.deliveries.is_empty()
+    }
+
+    /// The end of the first delivery's time.
+    pub fn next(&self) -> Option<Millis> {
+        self.deliveries.front().map(|first| first.until)
+    }
+
+    /// Takes out the deliveries whose time is over.
+    pub fn overdue(&mut self, now: Millis, unsettled: &Unsettled) -> Vec<MessageId> {
+        let mut overdue = Vec::new();
+        while let Some(first) = self.deliveries.pop_front_if(|first| first.until <= now) {
+            if first.is_out(unsettled) {
+                overdue.push(first.id);
+            }
+        }
+        self.forget(unsettled);
+        overdue
+    }
+}
+
+/// The time limits of a queue's consumers that have gone and have messages still, and the call of the clock.
+#[derive(Default)]
+pub struct Timeouts {
+    /// When the clock will call.
+    called_at: Option<Millis>,
+    gone: Vec<Gone>,
+    /// The number of those at which they are looked through.
+    look_at: usize,
+}
+
+struct Gone {
+    limit: Box<TimeLimit>,
+    subscriber: Arc<dyn Subscriber>,
+}
+
+impl Timeouts {
+    /// True if the clock must be asked to call at this time, as it will not before.
+    pub fn to_call(&mut self, next: Millis) -> bool {
+        let sooner = self.called_at.is_none_or(|at| next < at);
+        if sooner {
+            self.called_at = Some(next);
+        }
+        sooner
+    }
+
+    /// The clock has called for `at`. True if that may be for this.
+    pub fn called(&mut self, at: Millis) -> bool {
+        self.called_at.take_if(|called| *called <= at).is_some()
+    }
+
+    /// Adds a consumer that has gone, unless it has nothing.
+    pub fn keep(&mut self, mut limit: Box<TimeLimit>, subscriber: Arc<dyn Subscriber>, unsettled: &Unsettled) {
+        if !limit.forget(unsettled) {
+            return;
+        }
+        if self.gone.len() >= self.look_at {
+            self.gone.retain_mut(|gone| gone.limit.forget(unsettled));
+            self.look_at = 2 * self.gone.len() + 16;
+        }
+        self.gone.push(Gone { limit, subscriber });
+    }
+
+    /// Takes back what consumers that have gone have had for too long.
+    pub fn take_back(&mut self, at: Millis, unsettled: &Unsettled) -> Vec<MessageId> {
+        let mut back = Vec::new();
+        for Gone { limit, subscriber } in &mut self.gone {
+            back.extend(subscriber.take_back(limit.overdue(at, unsettled)));
+        }
+        self.gone.retain_mut(|gone| gone.limit.forget(unsettled));
+        back
+    }
+
+    /// The end of the first delivery's time, of consumers that have gone.
+    pub fn next(&self) -> Option<Millis> {
+        self.gone.iter().filter_map(|gone| gone.limit.next()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::NOWHERE;
+    use super::*;
+    use crate::message::Message;
+
+    fn entry(id: MessageId, count: u32) -> Entry {
+        Entry {
+            delivery_count: count,
+            ..Entry::new(id, NOWHERE, Message::new(b"", b"q", b"\0\0", b"body"))
+        }
+    }
+
+    fn deliver(limit: &mut TimeLimit, unsettled: &mut Unsettled, id: MessageId, count: u32, now: Millis) {
+        limit.note(&[entry(id, count)], now, unsettled);
+        unsettled.insert(entry(id, count));
+    }
+
+    #[test]
+    fn what_is_still_out_is_overdue_in_its_time() {
+        let (mut limit, mut unsettled) = (TimeLimit::new(10), Unsettled::default());
+        deliver(&mut limit, &mut unsettled, 1, 0, 100);
+        deliver(&mut limit, &mut unsettled, 2, 0, 101);
+        deliver(&mut limit, &mut unsettled, 3, 0, 102);
+        assert_eq!(limit.next(), Some(110));
+        unsettled.remove(1);
+        // Came back, and is out again.
+        unsettled.remove(2);
+        deliver(&mut limit, &mut unsettled, 2, 1, 105);
+        assert!(limit.overdue(109, &unsettled).is_empty());
+        assert_eq!(limit.overdue(112, &unsettled), [3]);
+        assert_eq!(limit.next(), Some(115));
+        assert_eq!(limit.overdue(115, &unsettled), [2]);
+        assert!(!limit.forget(&unsettled));
+    }
+
+    #[test]
+    fn notes_of_what_has_ended_do_not_pile_up() {
+        let (mut limit, mut unsettled) = (TimeLimit::new(1_000_000), Unsettled::default());
+        deliver(&mut limit, &mut unsettled, 1, 0, 0);
+        for id in 2..10 * SLACK as u64 {
+            deliver(&mut limit, &mut unsettled, id, 0, id);
+            unsettled.remove(id);
+        }
+        assert!(limit.deliveries.len() <= SLACK + 4);
+        assert_eq!(limit.next(), Some(1_000_000), "the one that is out");
+    }
+}
