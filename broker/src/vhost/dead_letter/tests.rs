@@ -10,6 +10,7 @@ use crate::outbox::Work;
 use crate::policy::{Class, Policies, Policy};
 use crate::queue::arrival::{destinations, enqueue};
 use crate::queue::entry::{Entry, NOWHERE};
+use crate::queue::stamp;
 use crate::queue::{Outcome, Queue, returns};
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
@@ -26,7 +27,7 @@ use tempfile::TempDir;
 /// The queues as they should be.
 mod model;
 
-use model::{Known, Model, NAMES, Settings};
+use model::{Known, Model, NAMES, Place, Settings};
 
 /// The wall clock at the begin of a case.
 const BEGIN: u64 = 1_795_000_000_000;
@@ -35,8 +36,8 @@ const LARGE: usize = 8 << 10;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Some messages: queue, number, durable, expiration, large.
-    Publish(usize, usize, bool, Option<u64>, bool),
+    /// Some messages: queue, number, durable, expiration, large, and the distance of their priorities.
+    Publish(usize, usize, bool, Option<u64>, bool, u8),
     /// With an acknowledgement to come, or without.
     Get(usize, bool),
     /// One of those that were got.
@@ -134,6 +135,7 @@ impl Bench {
             number("x-message-ttl", settings.ttl);
             number("x-max-length", settings.max_length);
             number("x-delivery-limit", settings.delivery_limit.map(u64::from));
+            number("x-max-priority", settings.max_priority.map(u64::from));
             if let Some(to) = settings.dead_letters {
                 arguments.push(short("x-dead-letter-exchange"), "".into());
                 arguments.push(short("x-dead-letter-routing-key"), NAMES[to].into());
@@ -173,6 +175,7 @@ impl Bench {
             let properties = BasicProperties {
                 delivery_mode: Some(if known.durable { 2 } else { 1 }),
                 expiration: expiration.map(|millis| short(&millis.to_string())),
+                priority: known.priority,
                 ..BasicProperties::default()
             };
             let mut body = known.number.to_be_bytes().to_vec();
@@ -205,7 +208,8 @@ impl Bench {
             let known = Known {
                 number: u32::from_be_bytes(*number),
                 len: message.body().len(),
-                deadline: (entry.stamp != 0).then_some(entry.stamp),
+                priority: message.priority(),
+                deadline: stamp::deadline(entry.stamp),
                 durable: entry.durable,
                 redelivered: entry.redelivered,
                 counts: (
@@ -284,12 +288,17 @@ fn settings() -> impl Strategy<Value = Settings> {
     let ttl = proptest::option::of(prop_oneof![Just(0), 1..200u64]);
     let dead_letters = proptest::option::weighted(0.7, 0..2usize);
     let limits = (proptest::option::of(0..20u64), proptest::option::of(0..3u32));
-    (ttl, limits, dead_letters).prop_map(|(ttl, (max_length, delivery_limit), dead_letters)| Settings {
-        ttl,
-        max_length,
-        delivery_limit,
-        dead_letters,
-    })
+    let max_priority = proptest::option::of(prop_oneof![Just(0), Just(5), Just(255)]);
+    let all = (ttl, limits, max_priority, dead_letters);
+    all.prop_map(
+        |(ttl, (max_length, delivery_limit), max_priority, dead_letters)| Settings {
+            ttl,
+            max_length,
+            delivery_limit,
+            max_priority,
+            dead_letters,
+        },
+    )
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -302,8 +311,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Outcome::Failed)
     ];
     let step = prop_oneof![
-        6 => (0..2usize, count, any::<bool>(), expiration, any::<bool>())
-            .prop_map(|(at, count, durable, expiration, large)| Step::Publish(at, count, durable, expiration, large)),
+        6 => (0..2usize, count, any::<bool>(), expiration, any::<bool>(), 0..5u8)
+            .prop_map(|(at, count, durable, expiration, large, apart)| Step::Publish(at, count, durable, expiration, large, apart)),
         6 => (0..2usize, any::<bool>()).prop_map(|(at, no_ack)| Step::Get(at, no_ack)),
         5 => (0..2usize, any::<usize>(), outcome).prop_map(|(at, which, outcome)| Step::Settle(at, which, outcome)),
         2 => (1..100u64).prop_map(Step::Pass),
@@ -332,16 +341,17 @@ proptest! {
         }
         let (mut number, mut restarted) = (0, false);
         // Ids of the broker for the model's, of messages that were got.
-        let mut got: BTreeMap<(usize, u64), MessageId> = BTreeMap::new();
+        let mut got: BTreeMap<(usize, Place), MessageId> = BTreeMap::new();
         let drain = [0, 1].into_iter().flat_map(|at| std::iter::repeat_n(Step::Get(at, true), 400));
         for step in steps.into_iter().chain([Step::Restart]).chain(drain) {
             match step {
-                Step::Publish(at, count, durable, expiration, large) => {
+                Step::Publish(at, count, durable, expiration, large, apart) => {
                     let ttl = model.queues[at].settings.ttl;
                     let left = ttl.into_iter().chain(expiration).min();
                     let known = |number| Known {
                         number,
                         len: if large { LARGE } else { 4 },
+                        priority: Some((number % 5) as u8 * apart).filter(|priority| *priority > 0),
                         deadline: left.map(|left| model.now + left),
                         durable,
                         redelivered: false,
@@ -360,7 +370,7 @@ proptest! {
                     prop_assert_eq!(found.as_ref().map(|found| &found.1), expected.as_ref().map(|known| &known.1));
                     if let (Some((id, known)), Some((place, _)), false) = (found, expected, no_ack) {
                         let queue = &mut model.queues[at];
-                        queue.mark = queue.mark.max(if known.durable { place } else { 0 });
+                        queue.mark = queue.mark.max(if known.durable { place.1 } else { 0 });
                         queue.out.insert(place, known);
                         got.insert((at, place), id);
                     }
@@ -425,7 +435,7 @@ proptest! {
                 let (snapshot, queue) = (bench.queue(at).snapshot(), &model.queues[at]);
                 prop_assert_eq!((snapshot.ready, snapshot.unacked), (queue.waiting.len(), queue.out.len()));
                 // The log tells the lengths of payloads, with properties and routing key.
-                let bytes = |messages: &BTreeMap<u64, Known>| messages.values().map(|known| known.len as u64).sum::<u64>();
+                let bytes = |messages: &BTreeMap<Place, Known>| messages.values().map(|known| known.len as u64).sum::<u64>();
                 let (ready, unacked) = (bytes(&queue.waiting), bytes(&queue.out));
                 if restarted {
                     prop_assert!(snapshot.ready_bytes >= ready && snapshot.unacked_bytes >= unacked);
@@ -447,6 +457,7 @@ fn known(number: u32, len: usize, deadline: Option<u64>) -> Known {
     Known {
         number,
         len,
+        priority: None,
         deadline,
         durable: true,
         redelivered: false,

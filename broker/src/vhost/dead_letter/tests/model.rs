@@ -1,5 +1,6 @@
 //! The queues as they should be: a list of messages for each, and what becomes of them by a few lines for each rule.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const NAMES: [&str; 2] = ["a", "b"];
@@ -10,6 +11,8 @@ pub(super) struct Settings {
     pub(super) ttl: Option<u64>,
     pub(super) max_length: Option<u64>,
     pub(super) delivery_limit: Option<u32>,
+    /// Of its arguments alone.
+    pub(super) max_priority: Option<u8>,
     /// The queue that dead letters go to.
     pub(super) dead_letters: Option<usize>,
 }
@@ -24,16 +27,21 @@ impl Settings {
             ttl: smaller(self.ttl, policy.ttl),
             max_length: smaller(self.max_length, policy.max_length),
             delivery_limit: smaller(self.delivery_limit, policy.delivery_limit),
+            max_priority: self.max_priority,
             dead_letters: self.dead_letters.or(policy.dead_letters),
         }
     }
 }
+
+/// The place of a message in the order of a queue: level, and number of its arrival.
+pub(super) type Place = (Reverse<u8>, u64);
 
 /// A message as the model knows it; its number is also its body.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
     pub(super) number: u32,
     pub(super) len: usize,
+    pub(super) priority: Option<u8>,
     pub(super) deadline: Option<u64>,
     pub(super) durable: bool,
     pub(super) redelivered: bool,
@@ -46,8 +54,8 @@ pub(super) struct Known {
 #[derive(Default)]
 pub(super) struct ModelQueue {
     pub(super) settings: Settings,
-    pub(super) waiting: BTreeMap<u64, Known>,
-    pub(super) out: BTreeMap<u64, Known>,
+    pub(super) waiting: BTreeMap<Place, Known>,
+    pub(super) out: BTreeMap<Place, Known>,
     /// Durable messages up to here have been delivered.
     pub(super) mark: u64,
 }
@@ -93,7 +101,10 @@ impl Model {
         self.expire(at);
         for known in messages {
             self.next += 1;
-            self.queues[at].waiting.insert(self.next, known);
+            let queue = &mut self.queues[at];
+            let most = queue.settings.max_priority.map(|most| most.max(1));
+            let level = most.map_or(0, |most| known.priority.unwrap_or(0).min(most));
+            queue.waiting.insert((Reverse(level), self.next), known);
         }
         self.limit(at);
         self.expire(at);
@@ -127,7 +138,7 @@ impl Model {
             queue.waiting.append(&mut queue.out);
             queue.waiting.retain(|_, known| known.durable);
             let mark = queue.mark;
-            for (id, known) in &mut queue.waiting {
+            for ((_, id), known) in &mut queue.waiting {
                 known.redelivered |= *id <= mark;
             }
         }
