@@ -16,6 +16,9 @@ mod amqp091;
 /// Node's amqplib.
 mod amqplib;
 
+/// Python's Celery, with workers of its own.
+mod celery;
+
 /// The programs of `examples/clients`, as they stand there.
 mod examples;
 

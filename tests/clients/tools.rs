@@ -15,6 +15,10 @@ use crate::{file, said};
 /// pika, from PyPI.
 const PIKA: &str = "pika==1.4.4";
 
+/// Celery, from PyPI, and what of its needs speaks AMQP.
+const CELERY: &str = "celery==5.7.0";
+const CELERY_NEEDS: [&str; 2] = ["kombu==5.7.0", "amqp==5.4.2"];
+
 /// amqplib, from the npm registry.
 const AMQPLIB: &str = "amqplib@2.3.1";
 
@@ -27,16 +31,34 @@ pub(crate) type Tool = OnceLock<Result<PathBuf, String>>;
 /// A Python that has pika.
 pub(crate) fn python() -> Option<PathBuf> {
     static PYTHON: Tool = OnceLock::new();
-    installed(&PYTHON, || {
-        let folder = place::cache().join(format!("python-{PIKA}"));
-        let python = folder.join("bin/python3");
-        if !folder.join("done").exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PIKA]))?;
-            done(&folder)?;
-        }
-        Ok(python)
-    })
+    installed(&PYTHON, || environment(PIKA, &[]))
+}
+
+/// A Python that has Celery.
+pub(crate) fn celery() -> Option<PathBuf> {
+    static PYTHON: Tool = OnceLock::new();
+    installed(&PYTHON, || environment(CELERY, &CELERY_NEEDS))
+}
+
+/// The Python of a virtual environment that has a package, and those that it needs.
+fn environment(package: &str, needs: &[&str]) -> Result<PathBuf, String> {
+    let folder = place::cache().join(format!("python-{package}"));
+    let python = folder.join("bin/python3");
+    if !folder.join("done").exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let mut install = Command::new(&python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            package,
+        ]);
+        run(install.args(needs))?;
+        done(&folder)?;
+    }
+    Ok(python)
 }
 
 /// The folder of node modules that has amqplib.
