@@ -372,7 +372,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(_) => {}
             None => match self.heartbeat.tick(self.may_read()) {
                 Beat::Missed => return timed_out("missed heartbeats from client"),
-                Beat::Due if self.write.is_empty() => put_heartbeat(&mut self.write),
+                Beat::Due if self.write.is_empty() => {
+                    put_heartbeat(&mut self.write);
+                    self.heartbeat.beats();
+                }
                 Beat::Due | Beat::Rest => {}
             },
         }

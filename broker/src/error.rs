@@ -67,6 +67,14 @@ pub enum Error {
         /// The queue's type, as RabbitMQ's module for it is called.
         queue_type: &'static str,
     },
+    /// One more channel than was agreed.
+    #[error("number of channels opened ({opened}) has reached the negotiated channel_max ({most})")]
+    TooManyChannels {
+        /// Channels that are open.
+        opened: usize,
+        /// Channels that may be.
+        most: u16,
+    },
     /// An exclusive queue of another connection.
     #[error(
         "cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
@@ -200,7 +208,7 @@ impl Error {
             | Self::Precondition(_)
             | Self::UnknownDeliveryTag(_) => ReplyCode::PreconditionFailed,
             Self::NotImplemented(_) => ReplyCode::NotImplemented,
-            Self::NotAllowed(_) => ReplyCode::NotAllowed,
+            Self::NotAllowed(_) | Self::TooManyChannels { .. } => ReplyCode::NotAllowed,
             Self::Frame(_) => ReplyCode::FrameError,
             Self::UnexpectedFrame(_) => ReplyCode::UnexpectedFrame,
             Self::Channel(_) => ReplyCode::ChannelError,
@@ -214,6 +222,12 @@ impl Error {
     /// True if the connection goes, not only the channel.
     pub fn closes_connection(&self) -> bool {
         !self.reply_code().is_soft()
+    }
+
+    /// True if the close of the connection names the method that was being carried out. As from RabbitMQ, it names none
+    /// if the channel could not be made.
+    pub fn answers_a_method(&self) -> bool {
+        !matches!(self, Self::TooManyChannels { .. })
     }
 
     /// `CODE_NAME - explanation`, cut to what a short string holds.

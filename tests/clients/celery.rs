@@ -15,4 +15,6 @@ crate::steps! {
     tasks_wait_for_their_time: "later",
     failed_tasks_are_tried_again: "retries",
     the_task_of_a_killed_worker_goes_to_the_next: "redelivery",
+    tasks_of_a_higher_priority_come_first: "priority",
+    a_quorum_queue_has_tasks_and_delayed_ones: "quorum",
 }

@@ -144,3 +144,10 @@ fn the_close_names_the_failing_method() {
     let close = client.channel_error(1, 404, &format!("NOT_FOUND - no exchange '{missing}' in vhost '/'"));
     assert_eq!((close.class_id, close.method_id), BasicPublish::ID);
 }
+
+#[test]
+fn old_clients_are_granted_a_realm() {
+    let mut client = client();
+    let ok = call!(client, 1, AccessRequest { realm: short("/data"), ..AccessRequest::default() } => AccessRequestOk);
+    assert_eq!(ok.ticket, 1);
+}

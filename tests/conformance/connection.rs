@@ -237,10 +237,23 @@ fn smaller_limits_are_kept() {
         );
     }
     client.send(3, ChannelOpen::default());
-    client.connection_error(
+    let close = client.connection_error(
         530,
         "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)",
     );
+    assert_eq!((close.class_id, close.method_id), (0, 0));
+}
+
+#[test]
+fn a_secret_is_renewed() {
+    let mut client = client();
+    let renewal = ConnectionUpdateSecret {
+        new_secret: (&b"guest"[..]).into(),
+        reason: short("it was old"),
+    };
+    client.send(0, renewal);
+    expect!(client, 0, ConnectionUpdateSecretOk);
+    client.open_channel(2);
 }
 
 #[test]
@@ -259,9 +272,10 @@ fn heartbeats_are_sent() {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(4) {
         client.send_heartbeat();
-        match client.any_frame(Duration::from_millis(1500)) {
+        // Every half interval, so that a client that waits for one interval is sure to hear of it.
+        match client.any_frame(Duration::from_millis(900)) {
             Ok(Some(Frame::Heartbeat)) => {}
-            other => panic!("expected a heartbeat within 1.5 s, got {other:?}"),
+            other => panic!("expected a heartbeat within 0.9 s, got {other:?}"),
         }
     }
     client.open_channel(1);

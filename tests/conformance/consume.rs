@@ -7,7 +7,7 @@ use harness::requests::*;
 use harness::scripted_client::{Frame, short, table};
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{FieldTable, Method};
+use leveret_amqp::{FieldTable, FieldValue, Method};
 
 use crate::{broker, client};
 
@@ -162,6 +162,39 @@ fn the_channel_that_deletes_a_queue_hears_of_its_own_consumers_after_the_reply()
         let told = expect!(client, 1, BasicCancel);
         assert_eq!((told.consumer_tag.as_bytes(), told.no_wait), (&b"orphan"[..], true));
     }
+}
+
+#[test]
+fn arguments_of_streams_and_priorities_of_no_number_are_refused() {
+    let mut client = client();
+    let queue = unique("arguments");
+    call!(client, 1, durable(&queue) => QueueDeclareOk);
+    let refused = |argument: &str, ending: &str| {
+        format!("PRECONDITION_FAILED - invalid arg '{argument}' for queue '{queue}' in vhost '/'{ending}")
+    };
+    let of_type = " of queue type rabbit_classic_queue";
+    let cases = [
+        ("x-stream-offset", FieldValue::from("first"), of_type),
+        ("x-stream-filter", "a".into(), of_type),
+        ("x-stream-match-unfiltered", FieldValue::Bool(true), of_type),
+        ("x-priority", "high".into(), ": \"expected integer, got longstr\""),
+        ("x-priority", FieldValue::Bool(true), ": \"expected integer, got bool\""),
+    ];
+    for (argument, value, ending) in cases {
+        let wrong = BasicConsume {
+            arguments: table([(argument, value)]),
+            ..consume(&queue, "c")
+        };
+        client.send(1, wrong);
+        client.channel_error(1, 406, &refused(argument, ending));
+        client.open_channel(1);
+    }
+    let high = BasicConsume {
+        arguments: table([("x-priority", FieldValue::Long(1 << 40)), ("x-foo", "any".into())]),
+        ..consume(&queue, "c")
+    };
+    call!(client, 1, high => BasicConsumeOk);
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
 
 #[test]

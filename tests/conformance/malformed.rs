@@ -26,12 +26,13 @@ fn method_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Sends octets on an open connection and expects a close with this code, its text beginning like this.
-fn refused(bytes: &[u8], code: u16, text: &str) {
+fn refused(bytes: &[u8], code: u16, text: &str) -> (u16, u16) {
     let mut client = client();
     client.send_bytes(bytes);
     let close = client.connection_close(code);
     let said = close.reply_text.to_str_lossy().into_owned();
     assert!(said.starts_with(text), "{said:?} does not begin with {text:?}");
+    (close.class_id, close.method_id)
 }
 
 #[test]
@@ -127,30 +128,36 @@ fn a_servers_method_is_refused() {
 
 #[test]
 fn content_must_follow_its_publish() {
-    let cases: [(Vec<u8>, &str); 5] = [
+    let (publish, none) = (BasicPublish::ID, (0, 0));
+    let cases = [
         (
             publish_then_method(),
+            publish,
             "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
         ),
         (
             body_first(),
+            none,
             "UNEXPECTED_FRAME - expected method frame, got non method frame instead",
         ),
         (
             header_first(),
+            none,
             "UNEXPECTED_FRAME - expected method frame, got non method frame instead",
         ),
         (
             two_headers(),
+            publish,
             "UNEXPECTED_FRAME - expected content body, got non content body frame instead",
         ),
         (
             foreign_header(),
+            publish,
             "UNEXPECTED_FRAME - expected content header for class 60, got one for class 50 instead",
         ),
     ];
-    for (bytes, text) in cases {
-        refused(&bytes, 505, text);
+    for (bytes, method, text) in cases {
+        assert_eq!(refused(&bytes, 505, text), method, "{text}");
     }
 }
 

@@ -255,6 +255,28 @@ fn carbon_copies_go_to_more_queues() {
 }
 
 #[test]
+fn carbon_copies_are_lists_in_which_only_text_counts() {
+    let mut client = client();
+    let (one, two) = (queue(&mut client), queue(&mut client));
+    let mixed = FieldValue::Array(vec![FieldValue::Int(1), two.as_str().into()]);
+    client.publish_with(1, publish("", &one), &headers(table([("CC", mixed)])), b"x");
+    for name in [&one, &two] {
+        assert!(client.get(1, name, true).is_some());
+    }
+    for name in ["CC", "BCC"] {
+        client.publish_with(
+            1,
+            publish("", &one),
+            &headers(table([(name, two.as_str().into())])),
+            b"x",
+        );
+        let text = format!("PRECONDITION_FAILED - invalid message: {{unacceptable_type_in_header,\"{name}\",longstr}}");
+        client.channel_error(1, 406, &text);
+        client.open_channel(1);
+    }
+}
+
+#[test]
 fn order_is_kept() {
     let mut client = client();
     let queue = queue(&mut client);

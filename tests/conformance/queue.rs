@@ -54,6 +54,14 @@ fn the_server_names_a_queue_without_a_name() {
 }
 
 #[test]
+fn line_ends_are_taken_out_of_names() {
+    let mut client = client();
+    let name = unique("line");
+    let ok = call!(client, 1, exclusive(&format!("\r\n{name}\n")) => QueueDeclareOk);
+    assert_eq!(ok.queue.as_bytes(), name.as_bytes());
+}
+
+#[test]
 fn without_a_declare_there_is_no_last_queue() {
     let mut client = client();
     client.send(1, get(""));

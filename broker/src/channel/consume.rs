@@ -31,7 +31,8 @@ impl Channel {
         let queue = self.consumed_queue(peer, consume, &tag)?;
         let name = queue.name().clone();
         let OfConsumer { priority, timeout } =
-            OfConsumer::parse(&consume.arguments).map_err(|invalid| peer.vhost.invalid(&name, invalid))?;
+            OfConsumer::parse(&consume.arguments, queue.definition.arguments.values.queue_type())
+                .map_err(|invalid| peer.vhost.invalid(&name, invalid))?;
         if let Some(ended) = self.consumers.remove(&tag) {
             self.deliveries.retire_source(ended.source);
         }

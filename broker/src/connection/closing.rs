@@ -3,7 +3,7 @@
 //! Comes in: errors, and the wish of either side to close. Goes out: channel.close or connection.close with the reason;
 //! consumers, unacknowledged messages and exclusive queues taken back.
 
-use super::session::{Closing, Failure, Session};
+use super::session::{Closing, Failure, MethodId, Session};
 use crate::channel::content::Content;
 use crate::error::Result;
 use crate::queue::consumers::cancelled;
@@ -21,6 +21,11 @@ impl Session {
             // Before the end: that fails too if the log has failed, and then there is no more to tell.
             self.closing = Closing::Sent;
             self.end();
+            let method = if error.answers_a_method() {
+                method
+            } else {
+                MethodId::default()
+            };
             let close = ConnectionClose {
                 reply_code,
                 reply_text,

@@ -39,10 +39,6 @@ impl Session {
             error,
             method: MethodId::of(frame.payload),
         };
-        let unpublished = |error| Failure {
-            method: MethodId::PUBLISH,
-            ..failed(error)
-        };
         if self.closing == Closing::Sent {
             self.while_closing(&frame);
             return Ok(Step::Read(len));
@@ -55,12 +51,20 @@ impl Session {
             if let Some(publish) = parse_publish(frame.payload) {
                 let publish = publish.map_err(|error| failed(error.into()))?;
                 let done = self.publish(frames, at, &frame, publish);
-                return done.map(Step::Read).map_err(unpublished);
+                return done.map(Step::Read).map_err(|error| Failure {
+                    method: MethodId::PUBLISH,
+                    ..failed(error)
+                });
             }
             return self.method(&frame).map_err(failed);
         }
-        self.content(&frame).map_err(unpublished)?;
-        Ok(Step::Read(len))
+        // A publish that was begun is the method that fails; without one there is none.
+        let mut method = MethodId::PUBLISH;
+        let done = self.content(&frame, &mut method);
+        done.map(|()| Step::Read(len)).map_err(|error| Failure {
+            method,
+            ..failed(error)
+        })
     }
 
     /// basic.publish. If header and body follow in one piece, the message is cut out of the read buffer; else its
@@ -92,13 +96,16 @@ impl Session {
         }
     }
 
-    fn content(&mut self, frame: &FrameView<'_>) -> Result<()> {
+    fn content(&mut self, frame: &FrameView<'_>, method: &mut MethodId) -> Result<()> {
         let max_size = self.peer.node.max_message_bytes();
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return Err(not_open());
         };
         if channel.closing {
             return Ok(());
+        }
+        if channel.content.is_none() {
+            *method = MethodId::default();
         }
         let whole = match frame.kind {
             FrameKind::Header => channel.content.header(frame.payload, max_size)?,
@@ -165,11 +172,10 @@ impl Session {
         }
         let opened = self.channels.len();
         if self.channel_max != 0 && opened >= usize::from(self.channel_max) {
-            let text = format!(
-                "number of channels opened ({opened}) has reached the negotiated channel_max ({})",
-                self.channel_max
-            );
-            return Err(Error::NotAllowed(text.into()));
+            return Err(Error::TooManyChannels {
+                opened,
+                most: self.channel_max,
+            });
         }
         let channel = Channel::new(number, &self.peer);
         self.peer.node.totals.channels.opened.fetch_add(1, Ordering::Relaxed);

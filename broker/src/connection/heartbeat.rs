@@ -19,6 +19,8 @@ pub struct Heartbeat {
     heard: bool,
     silent_ticks: u32,
     sent: bool,
+    /// A heartbeat of the broker's waits to be written.
+    beats: bool,
 }
 
 /// The outcome of a tick.
@@ -40,6 +42,7 @@ impl Heartbeat {
             heard: true,
             silent_ticks: 0,
             sent: false,
+            beats: false,
         }
     }
 
@@ -57,9 +60,17 @@ impl Heartbeat {
         self.heard = true;
     }
 
-    /// The client was sent bytes.
+    /// The client was sent bytes. A heartbeat of the broker's does not count: the next is due after half an interval
+    /// all the same, so that a client that waits for no more than an interval always hears of the broker.
     pub fn has_written(&mut self) {
-        self.sent = true;
+        if !std::mem::take(&mut self.beats) {
+            self.sent = true;
+        }
+    }
+
+    /// A heartbeat is put into the write buffer, which was empty.
+    pub fn beats(&mut self) {
+        self.beats = true;
     }
 
     /// A tick. `reads`: the connection reads at the moment; the silence of a client that isn't read is not its own.
@@ -93,6 +104,14 @@ mod tests {
         heartbeat.has_written();
         assert_eq!(heartbeat.tick(true), Beat::Rest);
         assert_eq!(heartbeat.tick(true), Beat::Due);
+        heartbeat.beats();
+        heartbeat.has_written();
+        assert_eq!(
+            heartbeat.tick(true),
+            Beat::Due,
+            "its own heartbeat is no word to the client"
+        );
+        heartbeat.has_read();
     }
 
     #[test]

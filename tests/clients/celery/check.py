@@ -93,7 +93,7 @@ def priority():
 
 
 def quorum():
-    """Waiting tasks of quorum queues go by way of Celery's delayed delivery: queues with a time to live and dead letters."""
+    """Tasks that wait go by way of the delayed delivery that Celery has for quorum queues: time to live and dead letters."""
     with worker():
         assert tasks.add.delay(2, 3).get(timeout=WAIT) == 5
         began = time.time()

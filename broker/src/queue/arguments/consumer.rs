@@ -4,9 +4,13 @@
 //! Pure.
 //! Does not know about consumers.
 
-use super::read;
+use super::read::{self, Reason};
 use super::table::Invalid;
+use super::values::QueueType;
 use leveret_amqp::FieldTable;
+
+/// Arguments of the consumers of streams.
+const STREAM: [&str; 3] = ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
 
 /// Values of the arguments of one consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,11 +22,17 @@ pub struct OfConsumer {
 }
 
 impl OfConsumer {
-    /// Reads them.
+    /// Reads them for a queue of a type.
     ///
     /// # Errors
     /// [`Invalid`]
-    pub fn parse(arguments: &FieldTable) -> Result<Self, Invalid> {
+    pub fn parse(arguments: &FieldTable, queue_type: QueueType) -> Result<Self, Invalid> {
+        if queue_type != QueueType::Stream
+            && let Some(argument) = STREAM.into_iter().find(|name| arguments.contains(name))
+        {
+            let reason = Reason::QueueType(queue_type);
+            return Err(Invalid { argument, reason });
+        }
         let of = |argument| move |reason| Invalid { argument, reason };
         let priority = arguments.get("x-priority").map(read::integer).transpose();
         let priority = priority.map_err(of("x-priority"))?.unwrap_or_default();
@@ -36,20 +46,22 @@ impl OfConsumer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reason;
     use super::*;
     use leveret_amqp::{FieldValue, ShortString};
 
     #[test]
     fn values_are_read_and_wrong_ones_refused() {
         let parse = |name: &'static str, value: FieldValue| {
-            OfConsumer::parse(&[(ShortString::from_static(name), value)].into_iter().collect())
+            let arguments = [(ShortString::from_static(name), value)].into_iter().collect();
+            OfConsumer::parse(&arguments, QueueType::Quorum)
         };
         let priority = |value| parse("x-priority", value).map(|values| values.priority);
         assert_eq!(priority(FieldValue::Int(-5)), Ok(-5));
         assert_eq!(priority(FieldValue::Long(i64::MAX)), Ok(i32::MAX));
         let wrong = priority("5".into()).expect_err("no number");
         assert_eq!(wrong.reason, Reason::Value("\"expected integer, got longstr\"".into()));
+        let wrong = parse("x-stream-offset", "first".into()).expect_err("an argument of streams");
+        assert_eq!(wrong.reason, Reason::QueueType(QueueType::Quorum));
         let timeout = |value| parse("x-consumer-timeout", value).map(|values| values.timeout);
         assert_eq!(timeout(FieldValue::Int(0)), Ok(Some(0)));
         let wrong = timeout(FieldValue::Int(-1)).expect_err("a negative time");
