@@ -121,6 +121,37 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
     assert_eq!(export(&other), exported);
 }
 
+/// A policy changes nothing of what was declared.
+#[test]
+fn policies_are_no_drift_and_are_not_exported() {
+    let folder = folder(&[("all.yaml", SHORTHANDS)]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    let (exported, work) = (export(&dev), dev.http().get("/api/queues/%2F/work"));
+    for (list, definition) in [
+        (
+            "policies",
+            json!({"max-length": 1, "overflow": "reject-publish", "alternate-exchange": "amq.fanout"}),
+        ),
+        ("operator-policies", json!({"message-ttl": 1000})),
+    ] {
+        let policy = json!({"pattern": "", "definition": definition});
+        let answer = dev
+            .http()
+            .request("PUT", &format!("/api/{list}/%2F/all"), Some(&policy));
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+    let governed = dev.http().get("/api/queues/%2F/work");
+    assert_eq!(
+        (&governed["policy"], &governed["operator_policy"]),
+        (&json!("all"), &json!("all"))
+    );
+    assert_eq!(governed["arguments"], work["arguments"]);
+    assert_eq!(dev.http().get("/api/exchanges/%2F/dead")["policy"], "all");
+    plans_no_change(&dev, folder.path());
+    assert_eq!(export(&dev), exported);
+}
+
 #[test]
 fn the_retry_example_is_sound_and_becomes_ready() {
     let example = place::repository().join("examples/retry");

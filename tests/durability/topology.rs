@@ -1,10 +1,12 @@
 //! Exchanges, queues and bindings after `kill -9` at the moment the last declaration was answered.
 
 use harness::Client;
+use harness::http::Http;
 use harness::requests::*;
 use harness::scripted_client::{short, table};
 use harness::{call, expect};
 use leveret_amqp::method::*;
+use serde_json::json;
 
 use crate::small;
 
@@ -135,6 +137,11 @@ fn ten_thousand_queues_come_back() {
     }
     call!(client, 1, passive("many-9999") => QueueDeclareOk);
     call!(client, 1, durable("last") => QueueDeclareOk); // durable once answered, and everything before it
+    let start = std::time::Instant::now();
+    let policy = json!({"pattern": "^many-", "definition": {"max-length": 5, "message-ttl": 1000}});
+    let answer = Http::new(broker.http()).request("PUT", "/api/policies/%2F/many", Some(&policy));
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    println!("a policy applied to 10,000 queues after {:?}", start.elapsed());
     broker.kill();
     let start = std::time::Instant::now();
     let broker = broker.restart();
@@ -147,6 +154,8 @@ fn ten_thousand_queues_come_back() {
             ..QueueDeclare::default()
         };
         call!(client, 1, queue => QueueDeclareOk);
+        let path = format!("/api/queues/%2F/many-{number}");
+        assert_eq!(Http::new(broker.http()).get(&path)["policy"], "many");
     }
 }
 

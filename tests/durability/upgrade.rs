@@ -17,6 +17,7 @@ use harness::wait::until;
 use harness::{Broker, Client, call, expect, place};
 use leveret_amqp::BasicProperties;
 use leveret_amqp::method::*;
+use serde_json::json;
 
 use crate::drain;
 
@@ -78,10 +79,45 @@ fn declarations(client: &mut Client) {
     call!(client, 1, QueueDeclare { auto_delete: true, ..durable("auto") } => QueueDeclareOk);
 }
 
+/// Policies put and removed: two of them stay.
+fn policies(broker: &Broker) {
+    let http = Http::new(broker.http());
+    for (list, name, definition) in [
+        (
+            "policies",
+            "kept",
+            json!({"max-length": 1_000_000, "message-ttl": 315_360_000_000_u64}),
+        ),
+        ("operator-policies", "kept", json!({"expires": 315_360_000_000_u64})),
+        ("policies", "removed", json!({"max-length": 0})),
+    ] {
+        let path = format!("/api/{list}/%2F/{name}");
+        let body =
+            json!({"pattern": "^em.ty$", "definition": definition, "priority": -1, "apply-to": "classic_queues"});
+        assert_eq!(http.request("PUT", &path, Some(&body)).status, 201);
+    }
+    assert_eq!(http.request("DELETE", "/api/policies/%2F/removed", None).status, 204);
+}
+
+/// Policies as [`policies`] left them, or none in a directory of a format that had none.
+fn check_policies(broker: &Broker, some: bool) {
+    let queue = Http::new(broker.http()).get("/api/queues/%2F/empty");
+    let fields = ["policy", "operator_policy", "effective_policy_definition"].map(|field| queue[field].clone());
+    let effective =
+        json!({"expires": 315_360_000_000_u64, "max-length": 1_000_000, "message-ttl": 315_360_000_000_u64});
+    let expected = if some {
+        json!(["kept", "kept", effective])
+    } else {
+        json!([null, null, {}])
+    };
+    assert_eq!(json!(fields), expected);
+}
+
 /// Everything a log can hold: topology made and undone, messages in every state.
 fn fill(broker: &Broker) {
     let mut client = Client::with_channel(broker.amqp());
     declarations(&mut client);
+    policies(broker);
     for queue in ["purged", "gone"] {
         call!(client, 1, durable(queue) => QueueDeclareOk);
     }
@@ -252,15 +288,17 @@ fn check_it_works_on(broker: &Broker) {
     }
 }
 
-fn opened(prepare: impl FnOnce(&Path)) {
+fn opened(prepare: impl FnOnce(&Path), with_policies: bool) {
     let mut broker = Broker::start_on(prepare, &SEGMENTS);
     check_all_is_there(&broker);
+    check_policies(&broker, with_policies);
     broker.kill();
     let mut broker = broker.restart();
     check_all_is_there(&broker);
     assert!(broker.terminate(Duration::from_secs(10)).success());
     let mut broker = broker.restart();
     check_all_is_there(&broker);
+    check_policies(&broker, with_policies);
     check_messages(&broker);
     check_it_works_on(&broker);
     thread::sleep(SYNCED);
@@ -286,10 +324,12 @@ fn fixtures() -> Vec<PathBuf> {
 #[test]
 fn directories_of_each_format_are_opened_whole() {
     let fixtures = fixtures();
-    assert_eq!(fixtures.len(), 4, "each format has a fixture, the second two");
+    assert_eq!(fixtures.len(), 5, "each format has a fixture, the second two");
     for fixture in fixtures {
         println!("{}", fixture.display());
-        opened(|data| unpack(&fixture, data));
+        let older = ["format-1", "format-2", "format-3"];
+        let older = older.iter().any(|format| fixture.to_string_lossy().contains(format));
+        opened(|data| unpack(&fixture, data), !older);
     }
 }
 
@@ -317,5 +357,5 @@ fn a_directory_of_todays_format_is_opened_whole() {
         let gzip = Command::new("gzip").args(["-9nf"]).arg(&plain).status();
         assert!(gzip.expect("gzip runs").success());
     }
-    opened(|data| crate::copy(&broker.data(), data));
+    opened(|data| crate::copy(&broker.data(), data), true);
 }
