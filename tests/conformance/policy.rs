@@ -11,6 +11,7 @@ use leveret_amqp::method::*;
 use leveret_amqp::{FieldTable, Method};
 use serde_json::{Value, json};
 
+use crate::quorum::quorum;
 use crate::{client, is_rabbitmq};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -318,4 +319,79 @@ fn a_queue_that_is_declared_later_is_under_the_policy_and_declared_as_before() {
          type 'signedint' but current is none"
     );
     client.channel_error(1, 406, &text);
+}
+
+/// Has a queue's message fail until it is gone; the number of times.
+fn failures(client: &mut Client, queue: &str) -> usize {
+    client.publish(1, "", queue, b"poison");
+    let mut failures = 0;
+    loop {
+        let mut message = None;
+        until("the message or none", PATIENCE, || {
+            message = client.get(1, queue, false);
+            message.is_some() || failures > 0
+        });
+        let Some(message) = message else { return failures };
+        let (delivery_tag, requeue) = (message.method.delivery_tag, true);
+        client.send(1, BasicReject { delivery_tag, requeue });
+        failures += 1;
+    }
+}
+
+#[test]
+fn a_quorum_queue_has_the_limit_of_its_policy() {
+    let mut client = client();
+    let queue = unique("governed");
+    call!(client, 1, quorum(&queue) => QueueDeclareOk);
+    let policy = Policy::put(&queue, json!({"delivery-limit": 2, "max-length": 3}));
+    let shown = || {
+        let queue = http().get(&format!("/api/queues/%2F/{queue}"));
+        (queue["policy"].clone(), queue["delivery_limit"].clone())
+    };
+    until("the limit is shown", PATIENCE, || shown() == (json!(queue), json!(2)));
+    assert_eq!(failures(&mut client, &queue), 3);
+    let _operator = Policy::operator(&queue, json!({"delivery-limit": 1}));
+    until("the limit is shown", PATIENCE, || shown().1 == json!(1));
+    assert_eq!(failures(&mut client, &queue), 2);
+    drop(policy);
+    publish_all(&mut client, &queue, &["a", "b", "c", "d"]);
+    until("there is no other limit", PATIENCE, || count(&mut client, &queue) == 4);
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
+}
+
+/// A RabbitMQ's classic queues have no such limit; the policy is for nothing there.
+#[test]
+fn a_classic_queue_has_it_if_the_policy_is_for_classic_queues() {
+    if is_rabbitmq() {
+        return;
+    }
+    let mut client = client();
+    let queue = queue(&mut client, FieldTable::new());
+    let body = json!({"definition": {"delivery-limit": 2}, "apply-to": "classic_queues"});
+    let _policy = Policy::put_as("policies", &queue, &queue, body);
+    assert_eq!(failures(&mut client, &queue), 3);
+}
+
+#[test]
+fn a_consumer_timeout_is_for_consumers_that_come_later() {
+    let mut client = client();
+    let queue = unique("governed");
+    call!(client, 1, quorum(&queue) => QueueDeclareOk);
+    for channel in [2, 3] {
+        client.open_channel(channel);
+    }
+    publish_all(&mut client, &queue, &["a", "b"]);
+    for channel in [2, 3] {
+        call!(client, channel, prefetch(1) => BasicQosOk);
+    }
+    call!(client, 2, consume(&queue, "before") => BasicConsumeOk);
+    client.delivery(2);
+    let _policy = Policy::put(&queue, json!({"consumer-timeout": 500}));
+    client.quiet(Duration::from_millis(1200));
+    call!(client, 3, consume(&queue, "after") => BasicConsumeOk);
+    client.delivery(3);
+    let cancel = harness::expect!(client, 3, BasicCancel);
+    assert_eq!(cancel.consumer_tag.as_bytes(), b"after");
+    let mut other = crate::client();
+    call!(other, 1, delete(&queue) => QueueDeleteOk);
 }
