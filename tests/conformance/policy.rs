@@ -11,7 +11,7 @@ use leveret_amqp::method::*;
 use leveret_amqp::{FieldTable, Method};
 use serde_json::{Value, json};
 
-use crate::quorum::quorum;
+use crate::quorum::{quorum, quorum_with};
 use crate::{client, is_rabbitmq};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -182,6 +182,19 @@ fn of_overflow_the_argument_counts_and_then_the_operators() {
         publish_all(&mut client, &queue, &["a", "b"]);
         assert_eq!(bodies(&mut client, &queue), [expected]);
     }
+}
+
+#[test]
+fn of_overflow_in_a_quorum_queue_the_policy_counts() {
+    let mut client = client();
+    let queue = unique("governed");
+    call!(client, 1, quorum_with(&queue, "x-overflow", "drop-head") => QueueDeclareOk);
+    let _policy = Policy::put(&queue, json!({"max-length": 1, "overflow": "reject-publish"}));
+    publish_all(&mut client, &queue, &["first"]);
+    until("it is there", PATIENCE, || count(&mut client, &queue) == 1);
+    publish_all(&mut client, &queue, &["a", "b", "c", "d"]);
+    assert_eq!(client.get(1, &queue, true).expect("a message").body, "first");
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
 
 #[test]

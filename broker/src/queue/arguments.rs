@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn of_overflow_the_argument_counts_and_in_quorum_queues_the_policy() {
+        let policy = table([("overflow", "reject-publish".into())]);
+        for (queue_type, expected) in [("classic", Overflow::DropHead), ("quorum", Overflow::Reject)] {
+            let declared = table([("x-queue-type", queue_type.into()), ("x-overflow", "drop-head".into())]);
+            let arguments = Arguments::parse(declared).expect("right arguments");
+            assert_eq!(arguments.values.under(&policy).overflow, Some(expected));
+            assert_eq!(arguments.values.under(&table([])).overflow, Some(Overflow::DropHead));
+        }
+    }
+
+    #[test]
     fn names_that_rabbitmq_does_not_know_are_kept() {
         let declared = table([("x-mine", 5.into()), ("x-queue-type", "classic".into())]);
         let arguments = Arguments::parse(declared.clone()).expect("right arguments");

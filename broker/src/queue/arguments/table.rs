@@ -69,6 +69,22 @@ impl<T> Place for Typed<T> {
     }
 }
 
+/// A value that is the argument's or the policy's, as that of a [`Typed`] is, but the policy's in quorum queues.
+struct PolicyInQuorum<T>(Typed<T>);
+
+impl<T> Place for PolicyInQuorum<T> {
+    fn read(&self, value: &FieldValue, into: &mut Values) -> Result<(), Reason> {
+        self.0.read(value, into)
+    }
+
+    fn merge(&self, policy: Values, into: &mut Values) {
+        if into.queue_type() == QueueType::Quorum {
+            (self.0.at)(into).take();
+        }
+        self.0.merge(policy, into);
+    }
+}
+
 static QUEUE_TYPE: Typed<QueueType> = Typed {
     at: |values| &mut values.queue_type,
     read: read::queue_type,
@@ -93,11 +109,11 @@ static MAX_PRIORITY: Typed<u8> = Typed {
     merge: argument,
 };
 
-static OVERFLOW: Typed<Overflow> = Typed {
+static OVERFLOW: PolicyInQuorum<Overflow> = PolicyInQuorum(Typed {
     at: |values| &mut values.overflow,
     read: read::overflow,
     merge: argument,
-};
+});
 
 static SINGLE_ACTIVE_CONSUMER: Typed<bool> = Typed {
     at: |values| &mut values.single_active_consumer,
