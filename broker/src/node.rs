@@ -174,12 +174,12 @@ impl Node {
 }
 
 impl Owner for Node {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
-        self.queue(queue)?.live(id)
+    fn live(&self, queue: QueueId, id: MessageId, stamp: Option<u64>) -> Option<Live> {
+        self.queue(queue)?.live(id, stamp)
     }
 
-    fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool {
-        self.queue(queue).is_some_and(|queue| queue.relocate(id, to))
+    fn relocate(&self, queue: QueueId, id: MessageId, stamp: Option<u64>, to: Location) -> bool {
+        self.queue(queue).is_some_and(|queue| queue.relocate(id, stamp, to))
     }
 
     fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {

@@ -139,14 +139,21 @@ impl Levels {
         self.runs.into_values().for_each(|run| run.clear(cleared));
     }
 
-    /// The delivery count and the stamp of a message that the log has, if it waits here.
-    pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
-        self.runs.values_mut().find_map(|run| run.live(id, reader))
+    /// The delivery count and the stamp of a message that the log has, if it waits here. `stamp`: as its record has it;
+    /// without it, all levels are looked through.
+    pub fn live(&mut self, id: MessageId, stamp: Option<u64>, reader: Reader<'_>) -> Option<Live> {
+        self.may_have(stamp).find_map(|run| run.live(id, reader))
     }
 
-    /// Notes that a message's record has been moved. False if it doesn't wait here.
-    pub fn relocate(&mut self, id: MessageId, to: Location, reader: Reader<'_>) -> bool {
-        self.runs.values_mut().any(|run| run.relocate(id, to, reader))
+    /// Notes that a message's record has been moved. False if it doesn't wait here. `stamp`: as with [`Levels::live`].
+    pub fn relocate(&mut self, id: MessageId, stamp: Option<u64>, to: Location, reader: Reader<'_>) -> bool {
+        self.may_have(stamp).any(|run| run.relocate(id, to, reader))
+    }
+
+    /// The runs in which a message with this stamp may be.
+    fn may_have(&mut self, stamp: Option<u64>) -> impl Iterator<Item = &mut Run> {
+        let levels = stamp.map_or(0..=u8::MAX, |stamp| stamp::level(stamp)..=stamp::level(stamp));
+        self.runs.range_mut(levels).map(|(_, run)| &mut **run)
     }
 
     /// Adds the messages that the log has. Pages of different levels lie beside each other.

@@ -147,19 +147,19 @@ impl Ready {
         cleared
     }
 
-    /// The delivery count and the stamp of a message that the log has, if it waits here.
-    pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
+    /// The delivery count and the stamp of a message that the log has, if it waits here. `stamp`: as its record has it.
+    pub fn live(&mut self, id: MessageId, stamp: Option<u64>, reader: Reader<'_>) -> Option<Live> {
         match &mut self.form {
             Form::Run(run) => run.live(id, reader),
-            Form::Levels(levels) => levels.live(id, reader),
+            Form::Levels(levels) => levels.live(id, stamp, reader),
         }
     }
 
-    /// Notes that a message's record has been moved. False if it doesn't wait here.
-    pub fn relocate(&mut self, id: MessageId, to: Location, reader: Reader<'_>) -> bool {
+    /// Notes that a message's record has been moved. False if it doesn't wait here. `stamp`: as with [`Ready::live`].
+    pub fn relocate(&mut self, id: MessageId, stamp: Option<u64>, to: Location, reader: Reader<'_>) -> bool {
         match &mut self.form {
             Form::Run(run) => run.relocate(id, to, reader),
-            Form::Levels(levels) => levels.relocate(id, to, reader),
+            Form::Levels(levels) => levels.relocate(id, stamp, to, reader),
         }
     }
 

@@ -409,16 +409,16 @@ impl Queue {
     }
 
     /// The delivery count and the stamp of a message that lives here, for the log's compaction.
-    pub fn live(&self, id: MessageId) -> Option<Live> {
+    pub fn live(&self, id: MessageId, stamp: Option<u64>) -> Option<Live> {
         let mut state = self.state.lock();
         let unsettled = state.unsettled.live(id);
-        unsettled.or_else(|| state.ready.live(id, self.reader()))
+        unsettled.or_else(|| state.ready.live(id, stamp, self.reader()))
     }
 
     /// A message's record has been moved. False if it doesn't live here any more.
-    pub fn relocate(&self, id: MessageId, to: Location) -> bool {
+    pub fn relocate(&self, id: MessageId, stamp: Option<u64>, to: Location) -> bool {
         let mut state = self.state.lock();
-        state.unsettled.relocate(id, to) || state.ready.relocate(id, to, self.reader())
+        state.unsettled.relocate(id, to) || state.ready.relocate(id, stamp, to, self.reader())
     }
 
     /// The queue in figures.

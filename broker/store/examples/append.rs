@@ -18,11 +18,11 @@ const PENDING: u64 = 64 << 20;
 struct Nothing;
 
 impl Owner for Nothing {
-    fn live(&self, _: u64, _: u64) -> Option<Live> {
+    fn live(&self, _: u64, _: u64, _: Option<u64>) -> Option<Live> {
         None
     }
 
-    fn relocate(&self, _: u64, _: u64, _: Location) -> bool {
+    fn relocate(&self, _: u64, _: u64, _: Option<u64>, _: Location) -> bool {
         false
     }
 

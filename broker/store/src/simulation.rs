@@ -122,11 +122,11 @@ struct Messages {
 }
 
 impl Owner for Messages {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
+    fn live(&self, queue: QueueId, id: MessageId, _: Option<u64>) -> Option<Live> {
         self.queues.lock().get(&queue)?.get(&id).map(|held| held.live)
     }
 
-    fn relocate(&self, queue: QueueId, id: MessageId, to: Location) -> bool {
+    fn relocate(&self, queue: QueueId, id: MessageId, _: Option<u64>, to: Location) -> bool {
         match self
             .queues
             .lock()

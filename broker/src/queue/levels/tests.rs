@@ -215,9 +215,10 @@ proptest! {
             prop_assert!(bench.ready.earliest().unwrap_or(u64::MAX) <= earliest.unwrap_or(u64::MAX));
             let ids = model.iter().filter(|(_, known)| known.0).map(|(key, known)| (key.1, known.1));
             for (id, stamp) in ids.step_by(7) {
-                prop_assert_eq!(bench.ready.live(id, reader).map(|live| live.stamp), Some(stamp));
+                prop_assert_eq!(bench.ready.live(id, Some(stamp), reader).map(|live| live.stamp), Some(stamp));
+                prop_assert!(bench.ready.live(id, None, reader).is_some());
             }
-            prop_assert!(bench.ready.live(1, reader).is_none());
+            prop_assert!(bench.ready.live(1, None, reader).is_none());
         }
     }
 }

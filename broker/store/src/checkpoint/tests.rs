@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 struct Queue(Mutex<BTreeMap<MessageId, StoredMessage>>);
 
 impl Owner for Queue {
-    fn live(&self, _: QueueId, id: MessageId) -> Option<Live> {
+    fn live(&self, _: QueueId, id: MessageId, _: Option<u64>) -> Option<Live> {
         self.0.lock().get(&id).map(StoredMessage::live)
     }
 
-    fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
+    fn relocate(&self, _: QueueId, id: MessageId, _: Option<u64>, to: Location) -> bool {
         self.0
             .lock()
             .get_mut(&id)

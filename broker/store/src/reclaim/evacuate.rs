@@ -18,6 +18,7 @@ use crate::record::{Count, Holder, Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared, settled_down};
+use crate::stored::Destination;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -257,23 +258,23 @@ impl Moving<'_, '_> {
 
     fn record(&mut self, offset: u32, record: Record<'_>) {
         match record {
-            Record::Publish { id, queues, payload } => self.message(id, queues.map(|to| to.queue), payload),
+            Record::Publish { id, queues, payload } => self.message(id, queues, payload),
             Record::Copy {
                 id, queues, payload, ..
-            } => self.message(id, queues.map(|holder| holder.queue), payload),
+            } => self.message(id, queues.map(destination), payload),
             Record::Settle { queue, runs } => {
                 let runs: Vec<Run> = runs.filter(|run| self.is_elsewhere(run.segment)).collect();
                 self.batch.carry_settled(queue, &runs);
             }
             Record::Returned { queue, runs } => {
                 let runs = runs.filter(|run| self.is_elsewhere(run.segment));
-                let ids = runs.flat_map(|run| (run.first..=run.last()).map(move |id| (run.segment, id)));
+                let ids = runs.flat_map(|run| (run.first..=run.last()).map(move |id| (run.segment, id, None)));
                 let counts = self.counts(queue, ids);
                 self.batch.counted(queue, &counts);
             }
             Record::Counted { queue, counts } => {
-                let ids = counts.map(|count| (count.segment, count.id));
-                let counts = self.counts(queue, ids.filter(|&(segment, _)| self.is_elsewhere(segment)));
+                let ids = counts.map(|count| (count.segment, count.id, Some(count.live.stamp)));
+                let counts = self.counts(queue, ids.filter(|&(segment, ..)| self.is_elsewhere(segment)));
                 self.batch.counted(queue, &counts);
             }
             Record::Delivered { queue, .. } => {
@@ -315,18 +316,18 @@ impl Moving<'_, '_> {
     }
 
     /// Absolute counts and stamps, as the owner knows them: read twice after a crash they still come out right.
-    fn counts(&self, queue: QueueId, ids: impl Iterator<Item = (u32, MessageId)>) -> Vec<Count> {
-        let counted = ids.filter_map(|(segment, id)| {
-            let live = self.round.owner.live(queue, id)?;
+    fn counts(&self, queue: QueueId, ids: impl Iterator<Item = (u32, MessageId, Option<u64>)>) -> Vec<Count> {
+        let counted = ids.filter_map(|(segment, id, stamp)| {
+            let live = self.round.owner.live(queue, id, stamp)?;
             Some(Count { segment, id, live })
         });
         counted.filter(|count| count.live.delivery_count > 0).collect()
     }
 
-    fn message(&mut self, id: MessageId, queues: impl Iterator<Item = QueueId>, payload: &[u8]) {
+    fn message(&mut self, id: MessageId, queues: impl Iterator<Item = Destination>, payload: &[u8]) {
         let mut live = Vec::new();
-        for queue in queues {
-            let Some(now) = self.round.owner.live(queue, id) else {
+        for Destination { queue, stamp } in queues {
+            let Some(now) = self.round.owner.live(queue, id, Some(stamp)) else {
                 continue;
             };
             match self.copied_before.get(&(queue, id)) {
@@ -374,6 +375,14 @@ impl Moving<'_, '_> {
             shared.wait_durable(appended.lsn)?;
         }
         Ok(())
+    }
+}
+
+/// The queue that a copy went to.
+fn destination(holder: Holder) -> Destination {
+    Destination {
+        queue: holder.queue,
+        stamp: holder.live.stamp,
     }
 }
 

@@ -83,7 +83,7 @@ impl Told<'_> {
         let Holder { queue, live: copied } = holder;
         self.count += 1;
         let source = self.sources.entry(from).or_default();
-        if !self.owner.relocate(queue, id, to) {
+        if !self.owner.relocate(queue, id, Some(copied.stamp), to) {
             source.uncovered.push(Uncovered {
                 queue,
                 id,
@@ -94,7 +94,7 @@ impl Told<'_> {
         source.refs += 1;
         source.weight += u64::from(to.len);
         // Was it returned while its copy was on its way?
-        match self.owner.live(queue, id) {
+        match self.owner.live(queue, id, Some(copied.stamp)) {
             Some(live) if live.delivery_count > copied.delivery_count => {
                 let segment = to.segment;
                 self.late.counted(queue, &[Count { segment, id, live }]);

@@ -22,12 +22,12 @@ struct Queue {
 }
 
 impl Owner for Queue {
-    fn live(&self, queue: QueueId, id: MessageId) -> Option<Live> {
+    fn live(&self, queue: QueueId, id: MessageId, _: Option<u64>) -> Option<Live> {
         drop(self.gate.lock());
         (queue == 1 && self.messages.lock().contains_key(&id)).then_some(LIVE)
     }
 
-    fn relocate(&self, _: QueueId, id: MessageId, to: Location) -> bool {
+    fn relocate(&self, _: QueueId, id: MessageId, _: Option<u64>, to: Location) -> bool {
         self.messages.lock().get_mut(&id).map(|place| *place = to).is_some()
     }
 
