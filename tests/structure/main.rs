@@ -14,6 +14,9 @@ mod circles;
 /// Rust text as far as paths need it.
 mod code;
 
+/// The tables of docs/compatibility.md agree with the tests.
+mod compatibility;
+
 /// Imports run down.
 mod direction;
 

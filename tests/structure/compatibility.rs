@@ -1,0 +1,73 @@
+//! The tables of docs/compatibility.md agree with the tests.
+//!
+//! In: the page's rows. Out: the tests that they name and that don't exist, and the promises without one.
+//! Does not know what a test shows.
+
+use harness::place::repository;
+
+use crate::read;
+
+const PAGE: &str = "docs/compatibility.md";
+
+/// The cells of each row of a table whose last column is `test`.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let mut found = Vec::new();
+    let mut within = false;
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        within = line.starts_with('|') && (within || cells.iter().rev().nth(1) == Some(&"test"));
+        if within {
+            found.push(cells[1..cells.len() - 1].to_vec());
+        }
+    }
+    found.retain(|cells| cells.last() != Some(&"test") && !cells.iter().all(|cell| cell.starts_with("---")));
+    found
+}
+
+/// The names in a cell: `folder::file::function`.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// True if a name is a function of that file.
+fn exists(name: &str) -> bool {
+    let parts: Vec<&str> = name.split("::").collect();
+    let [folder, file, function] = parts[..] else {
+        return false;
+    };
+    let path = repository().join("tests").join(folder).join(format!("{file}.rs"));
+    path.exists() && read(&path).contains(&format!("fn {function}()"))
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let page = read(&repository().join(PAGE));
+    let rows = rows(&page);
+    assert!(rows.len() > 80, "{PAGE} has lost its rows: {}", rows.len());
+    let mut wrong = Vec::new();
+    for cells in rows {
+        let [feature, _, here, tests] = cells[..] else {
+            wrong.push(format!("not four columns: {cells:?}"));
+            continue;
+        };
+        wrong.extend(
+            names(tests)
+                .filter(|name| !exists(name))
+                .map(|name| format!("{feature}: no test {name}")),
+        );
+        let promises = !here.starts_with("not there") && !here.starts_with("no limit");
+        if promises && names(tests).next().is_none() {
+            wrong.push(format!("{feature}: no test shows it"));
+        }
+    }
+    assert!(wrong.is_empty(), "{PAGE}: {wrong:#?}");
+}
+
+#[test]
+fn rows_are_those_of_tables_of_tests() {
+    let page = "| a | test |\n|---|---|\n| one | `x::y::z` `u::v::w` |\n\ntext\n\n| a | b |\n|---|---|\n| c | `d` |\n";
+    assert_eq!(rows(page), [["one", "`x::y::z` `u::v::w`"]]);
+    assert_eq!(names("`x::y::z` `u::v::w`").collect::<Vec<_>>(), ["x::y::z", "u::v::w"]);
+    assert!(exists("structure::compatibility::rows_are_those_of_tables_of_tests"));
+    assert!(!exists("structure::compatibility::no_such_function"));
+}
