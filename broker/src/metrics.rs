@@ -141,11 +141,7 @@ fn objects(node: &Node, sum: &Snapshot, text: &mut Text) {
             "Messages delivered and not acknowledged",
             sum.unacked as u64,
         ),
-        (
-            "rabbitmq_queue_messages",
-            "Messages in queues",
-            (sum.ready + sum.unacked) as u64,
-        ),
+        ("rabbitmq_queue_messages", "Messages in queues", sum.messages() as u64),
         (
             "rabbitmq_queue_messages_ready_bytes",
             "Bodies of waiting messages",
@@ -452,9 +448,7 @@ fn coarse(prefix: &str, queues: &[Row], text: &mut Text) {
             "Messages delivered and not acknowledged",
             |now| now.unacked as u64,
         ),
-        ("queue_messages", "Messages in the queue", |now| {
-            (now.ready + now.unacked) as u64
-        }),
+        ("queue_messages", "Messages in the queue", |now| now.messages() as u64),
         ("queue_consumers", "Consumers", |now| now.consumers as u64),
     ];
     for (name, help, value) in columns {
@@ -489,7 +483,7 @@ fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text) {
     for (name, help, measure) in measures {
         text.family(name, Kind::Gauge, help);
         for row in queues {
-            let backlog = Backlog::new(row.now.ready + row.now.unacked, row.now.consumers, &rates.queue(row.id));
+            let backlog = Backlog::new(row.now.messages(), row.now.consumers, &rates.queue(row.id));
             if let Some(value) = measure(&backlog) {
                 text.sample(&row.labels(), value);
             }

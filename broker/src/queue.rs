@@ -16,6 +16,9 @@ pub mod disuse;
 /// The ends of deliveries.
 pub mod settle;
 
+/// Pauses before another attempt.
+pub mod retry;
+
 /// Its limit.
 pub mod limit;
 
@@ -42,6 +45,9 @@ pub mod totals;
 
 /// Times of a consumer's deliveries.
 pub mod time_limit;
+
+/// Messages that wait for another attempt.
+pub mod delayed;
 
 /// Messages delivered and not yet settled.
 pub mod unsettled;

@@ -46,6 +46,9 @@ mod quorum;
 /// Consumers that have a message for too long.
 mod consumer_timeout;
 
+/// Pauses before a message is delivered again.
+mod delayed_retry;
+
 /// Failures of messages, and their limit.
 mod delivery_limit;
 

@@ -1,7 +1,7 @@
 //! Messages that came back, across `kill -9`: how often, and whose fault it was; and what a quorum queue keeps.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::requests::*;
 use harness::scripted_client::{Content, table};
@@ -70,6 +70,44 @@ fn failures_are_counted_on_after_a_restart() {
     let next = client.get(1, "q", false).expect("a message");
     assert_eq!(next.body, "innocent", "the poison stays away");
     assert!(client.get(1, "q", false).is_none());
+}
+
+#[test]
+fn a_pause_goes_on_across_an_end() {
+    let mut broker = small();
+    let mut client = Client::with_channel(broker.amqp());
+    let paused = QueueDeclare {
+        arguments: table([
+            ("x-queue-type", "quorum".into()),
+            ("x-delayed-retry-type", "all".into()),
+            ("x-delayed-retry-min", 2500.into()),
+            ("x-message-ttl", 60_000.into()),
+        ]),
+        ..durable("q")
+    };
+    call!(client, 1, paused.clone() => QueueDeclareOk);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    client.publish_persistent(1, "", "q", b"failed");
+    client.publish_persistent(1, "", "q", b"other");
+    while expect!(client, 1, BasicAck).delivery_tag < 2 {}
+    let message = client.get(1, "q", false).expect("a message");
+    client.send(1, reject(&message));
+    let begin = Instant::now();
+    assert_eq!(call!(client, 1, passive("q") => QueueDeclareOk).message_count, 1);
+    thread::sleep(SYNCED);
+    broker.kill();
+    let broker = broker.restart();
+    let mut client = Client::with_channel(broker.amqp());
+    assert_eq!(call!(client, 1, paused => QueueDeclareOk).message_count, 1);
+    call!(client, 1, consume("q", "c") => BasicConsumeOk);
+    assert_eq!(client.delivery(1).body, "other");
+    let again = client.delivery(1);
+    let took = begin.elapsed();
+    assert_eq!((&again.body[..], again.method.redelivered), (&b"failed"[..], true));
+    assert!(
+        took >= Duration::from_millis(2480) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
 }
 
 #[test]

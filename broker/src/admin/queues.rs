@@ -18,7 +18,7 @@ use super::time::date;
 use crate::metrics::rates::{Backlog, QueueRates};
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
-use crate::queue::arguments::Values;
+use crate::queue::arguments::Retry;
 use crate::queue::consumers::{Standing, cancelled};
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
@@ -170,21 +170,27 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     policies::of_object(queue.policies().as_deref(), o);
     if !query.disable_stats {
         counters(queue, &admin.rates.queue(queue.id), o);
-        redelivery(&queue.values_now(), o);
+        redelivery(queue, o);
         owner(admin, queue, o);
     } else if query.queue_totals {
         let now = queue.snapshot();
-        o.number("messages", (now.ready + now.unacked) as u64);
+        o.number("messages", now.messages() as u64);
         o.number("messages_ready", now.ready as u64);
         o.number("messages_unacknowledged", now.unacked as u64);
     }
 }
 
 /// The conduct towards messages that come back, where a queue has one.
-fn redelivery(values: &Values, o: &mut Object<'_>) {
+fn redelivery(queue: &Queue, o: &mut Object<'_>) {
+    let values = queue.values_now();
     if !values.tell_returns() {
         return;
     }
+    o.number("messages_delayed", queue.snapshot().delayed as u64);
+    let retry = values.retry().map_or("disabled".into(), |Retry { after, min, max }| {
+        format!("{} (min: {min}ms, max: {max}ms)", after.name())
+    });
+    o.text("delayed_retry", &retry);
     match values.delivery_limit() {
         Some(limit) => o.number("delivery_limit", limit.into()),
         None => o.text("delivery_limit", "unlimited"),
@@ -195,7 +201,7 @@ fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
     let now = queue.snapshot();
     depth(&now, rates, o);
     o.number("messages_persistent", now.persistent as u64);
-    o.number("message_bytes", now.ready_bytes + now.unacked_bytes);
+    o.number("message_bytes", now.bytes());
     o.number("message_bytes_ready", now.ready_bytes);
     o.number("message_bytes_unacknowledged", now.unacked_bytes);
     o.number("message_bytes_persistent", now.persistent_bytes);
@@ -223,7 +229,7 @@ fn is_idle(now: &Snapshot, rates: &QueueRates) -> bool {
 
 /// The trend of the backlog: a field of Leveret's.
 fn backlog(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
-    let backlog = Backlog::new(now.ready + now.unacked, now.consumers, rates);
+    let backlog = Backlog::new(now.messages(), now.consumers, rates);
     o.object("backlog", |o| {
         o.float("publish_rate", backlog.publish_rate);
         o.float("ack_rate", backlog.ack_rate);

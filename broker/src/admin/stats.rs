@@ -12,7 +12,7 @@ pub fn depth(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {
     o.counted(
         "messages",
         "messages_details",
-        ready + unacked,
+        now.messages() as u64,
         rates.ready + rates.unacked,
     );
     o.counted("messages_ready", "messages_ready_details", ready, rates.ready);

@@ -19,12 +19,16 @@ mod read;
 /// Typed values.
 mod values;
 
+/// Pauses before another attempt.
+mod retry;
+
 use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue};
 use table::TABLE;
 use tracing::warn;
 
 pub use read::{LONGEST, Reason};
+pub use retry::{Retry, RetryType};
 pub use table::Invalid;
 pub use values::{Overflow, QueueType, Values};
 

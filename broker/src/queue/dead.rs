@@ -75,9 +75,10 @@ impl Queue {
     fn expire_some(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         let expired = state.ready.expire(work.millis(), AT_ONCE, self.reader());
         state.totals.expired += expired.len() as u64;
-        let more = expired.len() >= AT_ONCE;
+        let mut more = expired.len() >= AT_ONCE;
         self.end(state, expired, Reason::Expired, work);
-        state.deadline = state.ready.earliest();
+        more |= self.end_pauses(state, AT_ONCE, work);
+        state.deadline = state.earliest();
         more
     }
 

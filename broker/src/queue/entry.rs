@@ -52,6 +52,20 @@ impl Entry {
         }
     }
 
+    /// A message that a start has found in the log, and that had come back before.
+    pub fn found(message: &StoredMessage) -> Self {
+        Self {
+            id: message.id,
+            location: message.location,
+            body_len: message.payload_len,
+            delivery_count: message.delivery_count,
+            redelivered: true,
+            stamp: message.stamp,
+            durable: true,
+            message: None,
+        }
+    }
+
     /// The same message for another queue, which the log knows about or not.
     pub fn copy_for(&self, logged: bool) -> Self {
         Self {

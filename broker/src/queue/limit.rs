@@ -21,7 +21,10 @@ impl Queue {
             return;
         };
         while !state.ready.is_empty() {
-            let (messages, bytes) = bounds.excess(state.ready.len() as u64, state.ready.body_bytes());
+            let (messages, bytes) = {
+                let (messages, bytes) = state.kept();
+                bounds.excess(messages, bytes)
+            };
             let count = match (messages, bytes) {
                 (0, 0) => break,
                 (0, bytes) => state.ready.first_of(bytes),
@@ -45,9 +48,8 @@ impl Queue {
             return Vec::new();
         };
         let full = |state: &State, entry: &Entry| {
-            let messages = state.ready.len() as u64 + 1;
-            let bytes = state.ready.body_bytes() + u64::from(entry.body_len);
-            bounds.excess(messages, bytes) != (0, 0)
+            let (messages, bytes) = state.kept();
+            bounds.excess(messages + 1, bytes + u64::from(entry.body_len)) != (0, 0)
         };
         let mut refused = Vec::new();
         for entry in entries.drain(..) {

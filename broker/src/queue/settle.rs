@@ -6,6 +6,7 @@
 
 use super::entry::Entry;
 use super::returns;
+use super::stamp;
 use super::state::{Queue, State, note_deadline};
 use crate::death::Reason;
 use crate::outbox::Work;
@@ -79,12 +80,19 @@ impl Queue {
                 continue;
             };
             entry.come_back(failed);
+            let deadline = stamp::deadline(entry.stamp);
             if limit.is_some_and(|limit| returns::failures(entry.delivery_count) > limit) {
                 worn_out.push(entry);
                 continue;
             }
+            let pause = self.pause(state, &entry, failed, work.millis());
+            entry.stamp = pause.unwrap_or(entry.stamp);
             if entry.durable {
                 returned.push(entry.returned());
+            }
+            if pause.is_some() {
+                state.delay(entry, deadline);
+                continue;
             }
             note_deadline(&mut state.deadline, &entry);
             state.ready.insert(entry, reader);

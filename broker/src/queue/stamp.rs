@@ -6,7 +6,8 @@
 //! |---|---|
 //! | 0 to 47 | the end of the message's time, milliseconds since 1970; 0 or all ones if it has none |
 //! | 48 to 55 | its level in a queue with priorities |
-//! | 56 to 62 | 0 |
+//! | 56 to 61 | 0 |
+//! | 62 | the message has come back and waits, and will have a time again when it is ready |
 //! | 63 | the message has come back and waits: bits 0 to 47 are the time when it is ready again |
 //!
 //! In a queue without priorities, a message that does not expire has the number 0, which takes no space. In one with
@@ -22,8 +23,9 @@ pub const NONE: u64 = 0;
 const NEVER: u64 = (1 << LEVEL) - 1;
 /// The first bit of the level.
 const LEVEL: u32 = 48;
-/// The bit of a message that waits for another attempt.
+/// The bit of a message that waits for another attempt, and the one that says that it has a time beside that.
 const RETRY: u64 = 1 << 63;
+const EXPIRES: u64 = 1 << 62;
 
 /// The number of a message whose time is over then. 1970 itself counts as a moment later.
 pub fn of(deadline: Option<Millis>) -> u64 {
@@ -36,9 +38,15 @@ pub fn with_level(level: u8, deadline: Option<Millis>) -> u64 {
     u64::from(level) << LEVEL | time
 }
 
-/// The number of the same message when it has come back and is to wait until then. It doesn't expire meanwhile.
+/// The number of the same message when it has come back and is to wait until then. The end of its time is not in it.
 pub fn waiting(stamp: u64, until: Millis) -> u64 {
-    RETRY | stamp & !NEVER | of(Some(until))
+    let expires = if deadline(stamp).is_some() { EXPIRES } else { 0 };
+    RETRY | expires | stamp & !NEVER | of(Some(until))
+}
+
+/// True for a message that waits for another attempt, and whose time will be limited again.
+pub fn expires_later(stamp: u64) -> bool {
+    stamp & (RETRY | EXPIRES) == RETRY | EXPIRES
 }
 
 /// The time when a message that waits for another attempt is ready again.
@@ -89,6 +97,7 @@ mod tests {
                 assert_eq!((level(stamp), deadline(stamp), ready_at(stamp)), (priority, out, None));
                 assert_ne!(stamp, NONE);
                 let waiting = waiting(stamp, 5);
+                assert_eq!(expires_later(waiting), out.is_some());
                 assert_eq!(
                     (level(waiting), deadline(waiting), ready_at(waiting)),
                     (priority, None, Some(5))

@@ -7,12 +7,13 @@
 use super::arguments::{Arguments, Overflow, QueueType, Values};
 use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
+use super::delayed::Delayed;
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
 use super::lease::Lease;
 use super::policies::Policies;
 use super::ready::Ready;
-use super::run::Skipped;
+use super::run::{Cleared, Skipped};
 use super::stamp::{self, Millis};
 use super::tail::Reader;
 use super::time_limit::{TimeLimit, Timeouts};
@@ -97,6 +98,8 @@ pub(super) struct State {
     pub(super) bounds: Option<Bounds>,
     /// Its policies, if some apply.
     pub(super) policies: Option<Box<Policies>>,
+    /// Messages that wait for another attempt, if there are some.
+    pub(super) delayed: Option<Box<Delayed>>,
     /// Time limits of deliveries, if consumers have had some.
     pub(super) timeouts: Option<Box<Timeouts>>,
     /// Flow control, while consumers are behind, or may be.
@@ -194,10 +197,11 @@ impl Queue {
     }
 
     /// Puts back what the log had at start, before anything else is done with the queue. [`Queue::begin`] follows.
-    pub fn restore(&self, backlog: Backlog) {
+    pub fn restore(&self, mut backlog: Backlog) {
         let mut state = self.change();
+        state.delayed = Delayed::found(&mut backlog, self.reader()).map(Box::new);
         state.ready.restore(backlog, self.reader());
-        state.deadline = state.ready.earliest();
+        state.deadline = state.earliest();
     }
 
     /// The begin after a start, once every queue has its messages back: dead letters may go to any of them. What had
@@ -217,6 +221,9 @@ impl Queue {
         let mut state = self.state.lock();
         state.unsettled.capture(&mut backlog);
         state.ready.capture(&mut backlog);
+        if let Some(delayed) = &state.delayed {
+            backlog.loose.extend(delayed.durable().map(Entry::stored));
+        }
         drop(state);
         if !backlog.loose.is_sorted_by_key(|message| message.id) {
             backlog.loose.sort_by_key(|message| message.id);
@@ -355,7 +362,7 @@ impl Queue {
     /// Drops the waiting messages; returns how many (queue.purge).
     pub fn purge(&self, work: &mut Work) -> usize {
         let mut state = self.change();
-        let cleared = state.ready.clear();
+        let cleared = state.clear();
         state.totals.touch(work.now());
         if !cleared.loose.is_empty() {
             work.records(&self.log).settle(self.id, &cleared.loose);
@@ -376,8 +383,9 @@ impl Queue {
         if if_unused && !state.consumers.is_empty() {
             return Err(Refused::InUse);
         }
-        if if_empty && !state.ready.is_empty() {
-            return Err(Refused::NotEmpty(state.ready.len()));
+        let (messages, _) = state.kept();
+        if if_empty && messages > 0 {
+            return Err(Refused::NotEmpty(messages as usize));
         }
         Ok(self.remove(state))
     }
@@ -386,14 +394,14 @@ impl Queue {
     pub(super) fn remove(&self, mut state: Changing<'_>) -> Deleted {
         state.deleted = true;
         let consumers = state.consumers.drain();
-        let ready = state.ready.clear();
+        let messages = state.ready.len();
+        let waiting = state.clear();
         let unsettled = state.unsettled.clear();
         drop(state);
-        let loose = ready.loose.into_iter().chain(unsettled);
+        let loose = waiting.loose.into_iter().chain(unsettled);
         let locations: Vec<Location> = loose.map(|(_, location)| location).collect();
         self.log.release(&locations);
-        self.log.release_pages(&ready.pages);
-        let messages = ready.messages;
+        self.log.release_pages(&waiting.pages);
         Deleted { messages, consumers }
     }
 
@@ -411,14 +419,16 @@ impl Queue {
     /// The delivery count and the stamp of a message that lives here, for the log's compaction.
     pub fn live(&self, id: MessageId, stamp: Option<u64>) -> Option<Live> {
         let mut state = self.state.lock();
-        let unsettled = state.unsettled.live(id);
-        unsettled.or_else(|| state.ready.live(id, stamp, self.reader()))
+        let delayed = state.delayed.as_ref().and_then(|delayed| delayed.live(id));
+        let live = delayed.or_else(|| state.unsettled.live(id));
+        live.or_else(|| state.ready.live(id, stamp, self.reader()))
     }
 
     /// A message's record has been moved. False if it doesn't live here any more.
     pub fn relocate(&self, id: MessageId, stamp: Option<u64>, to: Location) -> bool {
         let mut state = self.state.lock();
-        state.unsettled.relocate(id, to) || state.ready.relocate(id, stamp, to, self.reader())
+        let delayed = state.delayed.as_mut().is_some_and(|delayed| delayed.relocate(id, to));
+        delayed || state.unsettled.relocate(id, to) || state.ready.relocate(id, stamp, to, self.reader())
     }
 
     /// The queue in figures.
@@ -488,7 +498,26 @@ impl Drop for Changing<'_> {
 
 impl State {
     fn resident(&self) -> u64 {
-        self.ready.resident() + self.unsettled.resident()
+        let delayed = self.delayed.as_ref().map_or(0, |delayed| delayed.resident());
+        self.ready.resident() + self.unsettled.resident() + delayed
+    }
+
+    /// Nothing is to be done about a message that waits before.
+    pub(super) fn earliest(&self) -> Option<Millis> {
+        let delayed = self.delayed.as_ref().and_then(|delayed| delayed.earliest());
+        stamp::earlier(self.ready.earliest(), delayed)
+    }
+
+    /// Removes what waits.
+    fn clear(&mut self) -> Cleared {
+        let mut cleared = self.ready.clear();
+        if let Some(delayed) = self.delayed.take() {
+            cleared.messages += delayed.len();
+            cleared
+                .loose
+                .extend(delayed.durable().map(|entry| (entry.id, entry.location)));
+        }
+        cleared
     }
 
     /// Adds new messages.
@@ -509,7 +538,9 @@ impl State {
             unacked_bytes: self.unsettled.body_bytes(),
             persistent,
             persistent_bytes,
-            memory: self.ready.resident() + self.unsettled.resident(),
+            delayed: self.delayed.as_ref().map_or(0, |delayed| delayed.len()),
+            delayed_bytes: self.delayed.as_ref().map_or(0, |delayed| delayed.body_bytes()),
+            memory: self.resident(),
             consumers: self.consumers.len(),
         }
     }

@@ -123,6 +123,10 @@ pub struct Snapshot {
     pub ready: usize,
     /// Delivered, not yet acknowledged.
     pub unacked: usize,
+    /// Waiting for another attempt.
+    pub delayed: usize,
+    /// Bodies of these messages, bytes.
+    pub delayed_bytes: u64,
     /// Bodies of the waiting messages, bytes.
     pub ready_bytes: u64,
     /// Bodies of the unacknowledged messages, bytes.
@@ -138,6 +142,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// All messages.
+    pub fn messages(&self) -> usize {
+        self.ready + self.unacked + self.delayed
+    }
+
+    /// Bodies of all messages, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.ready_bytes + self.unacked_bytes + self.delayed_bytes
+    }
+
     /// The counters alone: what is left of a queue that is deleted.
     pub fn counts(&self) -> Self {
         Self {
@@ -154,6 +168,8 @@ impl Snapshot {
             ref dead_lettered,
             ready,
             unacked,
+            delayed,
+            delayed_bytes,
             ready_bytes,
             unacked_bytes,
             persistent,
@@ -165,6 +181,8 @@ impl Snapshot {
         self.dead_lettered.add(dead_lettered);
         self.ready += ready;
         self.unacked += unacked;
+        self.delayed += delayed;
+        self.delayed_bytes += delayed_bytes;
         self.ready_bytes += ready_bytes;
         self.unacked_bytes += unacked_bytes;
         self.persistent += persistent;

@@ -3,6 +3,7 @@
 //! Comes in: a field of a table. Goes out: its typed value, or what is wrong with it, in RabbitMQ's words. Pure.
 //! Does not know which argument has which value.
 
+use super::retry::RetryType;
 use super::values::{Overflow, QueueType};
 use leveret_amqp::{FieldValue, ShortString};
 
@@ -84,6 +85,24 @@ pub(super) fn integer(value: &FieldValue) -> Result<i64, Reason> {
 pub(super) fn count(value: &FieldValue) -> Result<u64, Reason> {
     let number = integer(value)?;
     u64::try_from(number).map_err(|_| Reason::Value(format!("{{value_negative,{number}}}")))
+}
+
+/// The returns after which a message waits.
+pub(super) fn retry_type(value: &FieldValue) -> Result<RetryType, Reason> {
+    use RetryType::{All, Disabled, Failed, Returned};
+    let name = text(value)?;
+    let known = [All, Failed, Returned, Disabled]
+        .into_iter()
+        .find(|known| known.name() == name);
+    known.ok_or_else(|| Reason::Value("invalid_delayed_retry_type".into()))
+}
+
+/// Milliseconds, at least one.
+pub(super) fn pause(value: &FieldValue) -> Result<u64, Reason> {
+    match count(value)? {
+        0 => Err(Reason::Value("{value_zero,0}".into())),
+        millis => Ok(millis),
+    }
 }
 
 /// A number that is of no account.

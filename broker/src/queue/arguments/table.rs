@@ -5,6 +5,7 @@
 //! Does not know about tables of clients.
 
 use super::read::{self, Reason};
+use super::retry::RetryType;
 use super::values::{Overflow, QueueType, Values};
 use leveret_amqp::{FieldValue, ShortString};
 use std::sync::LazyLock;
@@ -149,6 +150,24 @@ static DELIVERY_LIMIT: Typed<i64> = Typed {
     },
 };
 
+static DELAYED_RETRY_TYPE: Typed<RetryType> = Typed {
+    at: |values| &mut values.delayed_retry_type,
+    read: read::retry_type,
+    merge: |_argument, policy| policy,
+};
+
+static DELAYED_RETRY_MIN: Typed<u64> = Typed {
+    at: |values| &mut values.delayed_retry_min,
+    read: read::pause,
+    merge: Ord::min,
+};
+
+static DELAYED_RETRY_MAX: Typed<u64> = Typed {
+    at: |values| &mut values.delayed_retry_max,
+    read: read::pause,
+    merge: Ord::min,
+};
+
 static DEAD_LETTER_EXCHANGE: Typed<ShortString> = Typed {
     at: |values| &mut values.dead_letter_exchange,
     read: read::exchange,
@@ -190,9 +209,9 @@ pub(super) static TABLE: &[Argument] = {
         row("x-consumer-timeout", Some("consumer-timeout"), QUEUES, Kept(&CONSUMER_TIMEOUT)),
         row("x-consumer-disconnected-timeout", Some("consumer-disconnected-timeout"), QUORUM, Checked(read::any_count)),
         row("x-delivery-limit", Some("delivery-limit"), QUEUES, Hoped(&DELIVERY_LIMIT)),
-        row("x-delayed-retry-type", Some("delayed-retry-type"), QUORUM, NotSupported),
-        row("x-delayed-retry-min", Some("delayed-retry-min"), QUORUM, NotSupported),
-        row("x-delayed-retry-max", Some("delayed-retry-max"), QUORUM, NotSupported),
+        row("x-delayed-retry-type", Some("delayed-retry-type"), QUEUES, Hoped(&DELAYED_RETRY_TYPE)),
+        row("x-delayed-retry-min", Some("delayed-retry-min"), QUEUES, Hoped(&DELAYED_RETRY_MIN)),
+        row("x-delayed-retry-max", Some("delayed-retry-max"), QUEUES, Hoped(&DELAYED_RETRY_MAX)),
         row("x-quorum-initial-group-size", None, QUORUM, Checked(read::group_size)),
         row("x-max-age", Some("max-age"), STREAM, NotSupported),
         row("x-stream-max-segment-size-bytes", Some("stream-max-segment-size-bytes"), STREAM, NotSupported),

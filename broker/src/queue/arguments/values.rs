@@ -2,6 +2,7 @@
 //!
 //! Pure. Does not know about tables of arguments, or how a value is read.
 
+use super::retry::{Retry, RetryType};
 use crate::queue::priority::Priorities;
 use leveret_amqp::ShortString;
 
@@ -28,6 +29,12 @@ pub struct Values {
     pub single_active_consumer: Option<bool>,
     /// `x-delivery-limit`: failures that a message may have; a negative number is no limit.
     pub delivery_limit: Option<i64>,
+    /// `x-delayed-retry-type`: the returns after which a message waits.
+    pub delayed_retry_type: Option<RetryType>,
+    /// `x-delayed-retry-min`: the first pause, milliseconds.
+    pub delayed_retry_min: Option<u64>,
+    /// `x-delayed-retry-max`: the longest one.
+    pub delayed_retry_max: Option<u64>,
     /// `x-consumer-timeout`: milliseconds that a consumer may have a message.
     pub consumer_timeout: Option<u64>,
     /// `x-overflow`: the conduct of a full queue.
@@ -82,9 +89,17 @@ impl Values {
         Some(u32::try_from(limit).unwrap_or(u32::MAX))
     }
 
+    /// The pauses before a message that has come back is delivered again.
+    pub fn retry(&self) -> Option<Retry> {
+        let after = self.delayed_retry_type.filter(|after| *after != RetryType::Disabled)?;
+        let min = self.delayed_retry_min?;
+        let max = self.delayed_retry_max.unwrap_or(min);
+        Some(Retry { after, min, max })
+    }
+
     /// True if consumers are told how often a message has come back.
     pub fn tell_returns(&self) -> bool {
-        self.queue_type() == QueueType::Quorum || self.delivery_limit.is_some()
+        self.queue_type() == QueueType::Quorum || self.delivery_limit.is_some() || self.delayed_retry_type.is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
 use crate::policy::{Class, Policies, Policy};
+use crate::queue::arguments::{Retry, RetryType};
 use crate::queue::arrival::{destinations, enqueue};
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::queue::stamp;
@@ -136,6 +137,11 @@ impl Bench {
             number("x-max-length", settings.max_length);
             number("x-delivery-limit", settings.delivery_limit.map(u64::from));
             number("x-max-priority", settings.max_priority.map(u64::from));
+            number("x-delayed-retry-min", settings.retry.map(|retry| retry.min));
+            number("x-delayed-retry-max", settings.retry.map(|retry| retry.max));
+            if let Some(retry) = settings.retry {
+                arguments.push(short("x-delayed-retry-type"), retry.after.name().into());
+            }
             if let Some(to) = settings.dead_letters {
                 arguments.push(short("x-dead-letter-exchange"), "".into());
                 arguments.push(short("x-dead-letter-routing-key"), NAMES[to].into());
@@ -210,6 +216,7 @@ impl Bench {
                 len: message.body().len(),
                 priority: message.priority(),
                 deadline: stamp::deadline(entry.stamp),
+                expiration: message.expiration(),
                 durable: entry.durable,
                 redelivered: entry.redelivered,
                 counts: (
@@ -289,13 +296,16 @@ fn settings() -> impl Strategy<Value = Settings> {
     let dead_letters = proptest::option::weighted(0.7, 0..2usize);
     let limits = (proptest::option::of(0..20u64), proptest::option::of(0..3u32));
     let max_priority = proptest::option::of(prop_oneof![Just(0), Just(5), Just(255)]);
-    let all = (ttl, limits, max_priority, dead_letters);
+    let after = prop_oneof![Just(RetryType::All), Just(RetryType::Failed), Just(RetryType::Returned)];
+    let retry = (after, 1..60u64, 1..120u64).prop_map(|(after, min, max)| Retry { after, min, max });
+    let all = (ttl, limits, max_priority, proptest::option::of(retry), dead_letters);
     all.prop_map(
-        |(ttl, (max_length, delivery_limit), max_priority, dead_letters)| Settings {
+        |(ttl, (max_length, delivery_limit), max_priority, retry, dead_letters)| Settings {
             ttl,
             max_length,
             delivery_limit,
             max_priority,
+            retry,
             dead_letters,
         },
     )
@@ -342,8 +352,9 @@ proptest! {
         let (mut number, mut restarted) = (0, false);
         // Ids of the broker for the model's, of messages that were got.
         let mut got: BTreeMap<(usize, Place), MessageId> = BTreeMap::new();
-        let drain = [0, 1].into_iter().flat_map(|at| std::iter::repeat_n(Step::Get(at, true), 400));
-        for step in steps.into_iter().chain([Step::Restart]).chain(drain) {
+        let drain = || [0, 1].into_iter().flat_map(|at| std::iter::repeat_n(Step::Get(at, true), 400));
+        let end = [Step::Restart].into_iter().chain(drain()).chain([Step::Pass(120)]).chain(drain());
+        for step in steps.into_iter().chain(end) {
             match step {
                 Step::Publish(at, count, durable, expiration, large, apart) => {
                     let ttl = model.queues[at].settings.ttl;
@@ -353,6 +364,7 @@ proptest! {
                         len: if large { LARGE } else { 4 },
                         priority: Some((number % 5) as u8 * apart).filter(|priority| *priority > 0),
                         deadline: left.map(|left| model.now + left),
+                        expiration,
                         durable,
                         redelivered: false,
                         counts: (0, 0),
@@ -386,15 +398,7 @@ proptest! {
                         Outcome::Rejected => model.end(at, "rejected", vec![known]),
                         Outcome::Requeued | Outcome::Failed => {
                             known.redelivered = true;
-                            known.counts.0 += 1;
-                            known.counts.1 += u32::from(outcome == Outcome::Failed);
-                            let limit = queue.settings.delivery_limit.filter(|_| outcome == Outcome::Failed);
-                            if limit.is_some_and(|limit| known.counts.1 > limit) {
-                                model.end(at, "delivery_limit", vec![known]);
-                            } else {
-                                queue.waiting.insert(place, known);
-                                model.limit(at);
-                            }
+                            model.take_back(at, place, known, outcome == Outcome::Failed);
                         }
                     }
                     model.expire(at);
@@ -405,7 +409,8 @@ proptest! {
                 }
                 Step::Purge(at) => {
                     let waiting = std::mem::take(&mut model.queues[at].waiting);
-                    prop_assert_eq!(bench.queue(at).purge(&mut bench.work), waiting.len());
+                    let delayed = std::mem::take(&mut model.queues[at].delayed);
+                    prop_assert_eq!(bench.queue(at).purge(&mut bench.work), waiting.len() + delayed.len());
                 }
                 Step::Policy(at, ref said) => {
                     let put = said.as_ref().and_then(|said| policy(said, at));
@@ -434,6 +439,7 @@ proptest! {
             for at in [0, 1] {
                 let (snapshot, queue) = (bench.queue(at).snapshot(), &model.queues[at]);
                 prop_assert_eq!((snapshot.ready, snapshot.unacked), (queue.waiting.len(), queue.out.len()));
+                prop_assert_eq!(snapshot.delayed, queue.delayed.len());
                 // The log tells the lengths of payloads, with properties and routing key.
                 let bytes = |messages: &BTreeMap<Place, Known>| messages.values().map(|known| known.len as u64).sum::<u64>();
                 let (ready, unacked) = (bytes(&queue.waiting), bytes(&queue.out));
@@ -445,7 +451,7 @@ proptest! {
                 }
                 let durable = queue.waiting.values().filter(|known| known.durable);
                 prop_assert_eq!(snapshot.persistent, durable.count());
-                prop_assert!(snapshot.memory == 0 || snapshot.ready + snapshot.unacked > 0);
+                prop_assert!(snapshot.memory == 0 || snapshot.messages() > 0);
             }
             let resident = [0, 1].map(|at| bench.queue(at).snapshot().memory);
             prop_assert_eq!(bench.memory.resident(), 1 + resident.iter().sum::<u64>());
@@ -459,6 +465,7 @@ fn known(number: u32, len: usize, deadline: Option<u64>) -> Known {
         len,
         priority: None,
         deadline,
+        expiration: None,
         durable: true,
         redelivered: false,
         counts: (0, 0),

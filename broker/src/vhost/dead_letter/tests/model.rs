@@ -1,5 +1,6 @@
 //! The queues as they should be: a list of messages for each, and what becomes of them by a few lines for each rule.
 
+use crate::queue::arguments::{Retry, RetryType};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,6 +14,8 @@ pub(super) struct Settings {
     pub(super) delivery_limit: Option<u32>,
     /// Of its arguments alone.
     pub(super) max_priority: Option<u8>,
+    /// The pauses before another attempt; of its arguments alone, too.
+    pub(super) retry: Option<Retry>,
     /// The queue that dead letters go to.
     pub(super) dead_letters: Option<usize>,
 }
@@ -28,6 +31,7 @@ impl Settings {
             max_length: smaller(self.max_length, policy.max_length),
             delivery_limit: smaller(self.delivery_limit, policy.delivery_limit),
             max_priority: self.max_priority,
+            retry: self.retry,
             dead_letters: self.dead_letters.or(policy.dead_letters),
         }
     }
@@ -43,6 +47,7 @@ pub(super) struct Known {
     pub(super) len: usize,
     pub(super) priority: Option<u8>,
     pub(super) deadline: Option<u64>,
+    pub(super) expiration: Option<u64>,
     pub(super) durable: bool,
     pub(super) redelivered: bool,
     /// Returns, and those of them that were failures.
@@ -51,11 +56,21 @@ pub(super) struct Known {
     pub(super) history: Vec<(usize, &'static str, i64)>,
 }
 
+/// A message that waits for another attempt.
+pub(super) struct Delayed {
+    /// The time when it is ready again.
+    ready: u64,
+    /// A restart has forgotten its deadline: its time begins again when it is ready.
+    lost: bool,
+    pub(super) known: Known,
+}
+
 #[derive(Default)]
 pub(super) struct ModelQueue {
     pub(super) settings: Settings,
     pub(super) waiting: BTreeMap<Place, Known>,
     pub(super) out: BTreeMap<Place, Known>,
+    pub(super) delayed: BTreeMap<Place, Delayed>,
     /// Durable messages up to here have been delivered.
     pub(super) mark: u64,
 }
@@ -76,6 +91,51 @@ impl Model {
         let expired = self.queues[at].waiting.extract_if(.., |_, known| over(known));
         let expired = expired.map(|(_, known)| known).collect();
         self.end(at, "expired", expired);
+        let queue = &mut self.queues[at];
+        let due = |delayed: &Delayed| delayed.ready <= now || over(&delayed.known);
+        let mut due: Vec<_> = queue.delayed.extract_if(.., |_, delayed| due(delayed)).collect();
+        due.sort_by_key(|(place, _)| place.1);
+        let (mut expired, any) = (Vec::new(), !due.is_empty());
+        for (place, Delayed { ready, lost, mut known }) in due {
+            if lost {
+                let left = queue.settings.ttl.into_iter().chain(known.expiration).min();
+                known.deadline = left.map(|left| ready + left);
+            }
+            match over(&known) {
+                true => expired.push(known),
+                false => _ = queue.waiting.insert(place, known),
+            }
+        }
+        self.end(at, "expired", expired);
+        if any {
+            self.limit(at);
+        }
+    }
+
+    /// A consumer gives a message back.
+    pub(super) fn take_back(&mut self, at: usize, place: Place, mut known: Known, failed: bool) {
+        known.counts.0 += 1;
+        known.counts.1 += u32::from(failed);
+        let (queue, failures) = (&mut self.queues[at], known.counts.1);
+        let limit = queue.settings.delivery_limit.filter(|_| failed);
+        if limit.is_some_and(|limit| failures > limit) {
+            return self.end(at, "delivery_limit", vec![known]);
+        }
+        let waits = |retry: &Retry| match retry.after {
+            RetryType::All => true,
+            RetryType::Failed => failed,
+            RetryType::Returned => !failed,
+            RetryType::Disabled => false,
+        };
+        match queue.settings.retry.filter(waits) {
+            Some(Retry { min, max, .. }) => {
+                let ready = self.now + max.min(min * u64::from(failures.max(1)));
+                let lost = false;
+                queue.delayed.insert(place, Delayed { ready, lost, known });
+            }
+            None => _ = queue.waiting.insert(place, known),
+        }
+        self.limit(at);
     }
 
     pub(super) fn limit(&mut self, at: usize) {
@@ -84,9 +144,12 @@ impl Model {
         while queue
             .settings
             .max_length
-            .is_some_and(|most| queue.waiting.len() as u64 > most)
+            .is_some_and(|most| (queue.waiting.len() + queue.delayed.len()) as u64 > most)
         {
-            dropped.extend(queue.waiting.pop_first().map(|(_, known)| known));
+            let Some((_, first)) = queue.waiting.pop_first() else {
+                break;
+            };
+            dropped.push(first);
         }
         self.end(at, "maxlen", dropped);
     }
@@ -127,6 +190,7 @@ impl Model {
                 }
                 (known.redelivered, known.counts) = (false, (0, 0));
                 known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
+                known.expiration = None;
                 self.add(to, vec![known]);
             }
         }
@@ -137,6 +201,10 @@ impl Model {
             let queue = &mut self.queues[at];
             queue.waiting.append(&mut queue.out);
             queue.waiting.retain(|_, known| known.durable);
+            queue.delayed.retain(|_, delayed| delayed.known.durable);
+            for Delayed { lost, known, .. } in queue.delayed.values_mut() {
+                *lost |= known.deadline.take().is_some();
+            }
             let mark = queue.mark;
             for ((_, id), known) in &mut queue.waiting {
                 known.redelivered |= *id <= mark;

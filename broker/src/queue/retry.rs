@@ -1,0 +1,101 @@
+//! Another attempt for messages that have come back: after a pause, which grows with each failure.
+//!
+//! Comes in: messages that a consumer has given back. Goes out: the same to their places, once the pause is over, or
+//! dead letters if their time is over before. The clock calls for them as for deadlines. A queue without pauses pays
+//! for a look at its values when messages come back.
+//! Does not know what became of a delivery.
+
+use super::delayed::{Deadline, Delayed, Waiting};
+use super::entry::{self, Entry};
+use super::returns;
+use super::stamp;
+use super::state::{Queue, State, note_deadline};
+use crate::clock::Millis;
+use crate::death::Reason;
+use crate::outbox::Work;
+use std::sync::Arc;
+
+impl Queue {
+    /// The stamp of a message that has come back, if it is to wait: with the time when it is ready again.
+    pub(super) fn pause(&self, state: &State, entry: &Entry, failed: bool, now: Millis) -> Option<u64> {
+        let retry = self.values(state).retry().filter(|retry| retry.is_for(failed))?;
+        let pause = retry.pause(returns::failures(entry.delivery_count));
+        Some(stamp::waiting(entry.stamp, now.saturating_add(pause)))
+    }
+
+    /// Puts messages whose pause is over to their places. True if there may be more of them.
+    pub(super) fn end_pauses(self: &Arc<Self>, state: &mut State, most: usize, work: &mut Work) -> bool {
+        let Some(delayed) = &mut state.delayed else {
+            return false;
+        };
+        let now = work.millis();
+        let due = delayed.due(now, most);
+        if delayed.is_empty() {
+            state.delayed = None;
+        }
+        let (more, mut expired, mut noted) = (due.len() >= most, Vec::new(), Vec::new());
+        // Backwards, so that they go to the front one after the other instead of each behind the last.
+        for Waiting { mut entry, deadline } in due.into_iter().rev() {
+            let deadline = match deadline {
+                Deadline::Known(deadline) => deadline,
+                Deadline::Lost => self.time_again(&mut entry),
+            };
+            entry.stamp = self.stamp_of(entry.stamp, deadline);
+            if stamp::is_over(entry.stamp, Some(now)) {
+                expired.push(entry);
+                continue;
+            }
+            if entry.durable && deadline.is_some() {
+                // The log has the end of the pause in its place.
+                noted.push(entry.returned());
+            }
+            note_deadline(&mut state.deadline, &entry);
+            state.ready.insert(entry, self.reader());
+        }
+        if !noted.is_empty() {
+            noted.reverse();
+            work.records(&self.log).returned(self.id, &noted);
+        }
+        expired.reverse();
+        state.totals.expired += expired.len() as u64;
+        self.end(state, expired, Reason::Expired, work);
+        self.keep_to_limit(state, work);
+        self.dispatch_locked(state, work);
+        more
+    }
+
+    /// The end of a message's time that begins now again, as a start has lost it.
+    fn time_again(&self, entry: &mut Entry) -> Option<Millis> {
+        let ready = stamp::ready_at(entry.stamp).unwrap_or_default();
+        if entry.message.is_none() {
+            entry.message = entry::read(&self.log, entry.location);
+        }
+        let expiration = entry.message.as_ref().and_then(|message| message.expiration());
+        self.deadline(expiration, ready)
+    }
+
+    fn stamp_of(&self, waiting: u64, deadline: Option<Millis>) -> u64 {
+        match self.definition.arguments.values.priorities() {
+            Some(_) => stamp::with_level(stamp::level(waiting), deadline),
+            None => stamp::of(deadline),
+        }
+    }
+}
+
+impl State {
+    /// Messages that wait for a consumer or for another attempt, and the bytes of their bodies: what limits count.
+    pub(super) fn kept(&self) -> (u64, u64) {
+        let (messages, bytes) = (self.ready.len() as u64, self.ready.body_bytes());
+        match &self.delayed {
+            Some(delayed) => (messages + delayed.len() as u64, bytes + delayed.body_bytes()),
+            None => (messages, bytes),
+        }
+    }
+
+    /// Adds a message that waits for another attempt.
+    pub(super) fn delay(&mut self, entry: Entry, deadline: Option<Millis>) {
+        let delayed: &mut Delayed = self.delayed.get_or_insert_default();
+        delayed.insert(entry, Deadline::Known(deadline));
+        self.deadline = stamp::earlier(self.deadline, delayed.earliest());
+    }
+}
