@@ -212,7 +212,13 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
             }
         }
     }
-    queues.values().for_each(|queue| queue.begin(&mut work));
+    for queue in queues.values() {
+        let mut more = queue.begin(&mut work);
+        while more {
+            work.finish(&store.handle())?;
+            more = queue.trim(&mut work);
+        }
+    }
     work.finish(&store.handle())?;
     // A start counts as a use: nothing could use a queue while the broker was down.
     queues.values().for_each(|queue| queue.renew_lease());

@@ -20,12 +20,13 @@ impl Queue {
         state.policies.as_ref().map(|policies| policies.applied.clone())
     }
 
-    /// Has these policies apply from now on. A queue that is under the same ones already is left alone.
-    pub fn apply(self: &Arc<Self>, applied: Option<Arc<Applied>>, work: &mut Work) {
+    /// Has these policies apply from now on. A queue that is under the same ones already is left alone. True if there
+    /// is more to drop than was dropped at once: [`Queue::trim`] goes on with it.
+    pub fn apply(self: &Arc<Self>, applied: Option<Arc<Applied>>, work: &mut Work) -> bool {
         let mut guard = self.change();
         let state = &mut *guard;
         if applied.as_ref() == state.policies.as_ref().map(|policies| &policies.applied) {
-            return;
+            return false;
         }
         let declared = &self.definition.arguments.values;
         state.policies = applied.map(|applied| Box::new(Policies::new(applied, declared)));
@@ -35,6 +36,6 @@ impl Queue {
         state.bounds = bounds;
         state.lease = Lease::of(expires, clock::now());
         self.renew(state);
-        self.keep_to_limit(state, work);
+        self.begin_to_trim(state, work)
     }
 }

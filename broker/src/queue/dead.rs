@@ -15,7 +15,7 @@ use leveret_store::{Location, MessageId};
 use std::sync::Arc;
 
 /// Messages taken out under one lock of the queue: its clients get their turn in between.
-const AT_ONCE: usize = if cfg!(test) { 32 } else { 1024 };
+pub(super) const AT_ONCE: usize = if cfg!(test) { 32 } else { 1024 };
 
 impl Queue {
     /// Ends messages that have been taken from their places: they become dead letters, or are dropped.

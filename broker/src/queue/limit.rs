@@ -7,6 +7,7 @@
 //! Does not know why the queue got longer.
 
 use super::arguments::Overflow;
+use super::dead::AT_ONCE;
 use super::entry::Entry;
 use super::state::{Queue, State};
 use crate::death::Reason;
@@ -17,23 +18,52 @@ use std::sync::Arc;
 impl Queue {
     /// Drops what is beyond the limit. A queue that refuses new messages drops none.
     pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+        if state.trimming {
+            self.drop_excess(state, AT_ONCE, work);
+        } else {
+            self.drop_excess(state, usize::MAX, work);
+        }
+    }
+
+    /// Begins to drop what is beyond a limit that may be far below the queue's length. True if [`Queue::trim`] has to
+    /// go on with it.
+    pub(super) fn begin_to_trim(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
+        state.trimming = self.drop_excess(state, AT_ONCE, work);
+        state.trimming
+    }
+
+    /// Drops some more of what is beyond a new limit; clients get their turn in between, and the log its records. True
+    /// if there may be more of it.
+    pub fn trim(self: &Arc<Self>, work: &mut Work) -> bool {
+        let mut state = self.change();
+        self.begin_to_trim(&mut state, work)
+    }
+
+    /// Drops what is beyond the limit, `most` messages or a few more. True if there may be more.
+    fn drop_excess(self: &Arc<Self>, state: &mut State, most: usize, work: &mut Work) -> bool {
         let Some(bounds) = state.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead) else {
-            return;
+            return false;
         };
+        let mut left = most;
         while !state.ready.is_empty() {
             let (messages, bytes) = {
                 let (messages, bytes) = state.kept();
                 bounds.excess(messages, bytes)
             };
             let count = match (messages, bytes) {
-                (0, 0) => break,
+                (0, 0) => return false,
                 (0, bytes) => state.ready.first_of(bytes),
                 (messages, _) => messages as usize,
             };
-            let dropped = state.ready.take_first(count, self.reader());
+            if left == 0 {
+                return true;
+            }
+            let dropped = state.ready.take_first(count.min(left), self.reader());
+            left = left.saturating_sub(dropped.len());
             state.totals.dropped += dropped.len() as u64;
             self.end(state, dropped, Reason::MaxLen, work);
         }
+        false
     }
 
     /// Adds new messages to a queue that may refuse them: as long as there is room, which consumers make who can take

@@ -96,6 +96,8 @@ pub(super) struct State {
     pub(super) lease: Option<Box<Lease>>,
     /// Its limits, if it has some.
     pub(super) bounds: Option<Bounds>,
+    /// True while what is beyond a new limit is dropped by and by.
+    pub(super) trimming: bool,
     /// Its policies, if some apply.
     pub(super) policies: Option<Box<Policies>>,
     /// Messages that wait for another attempt, if there are some.
@@ -206,10 +208,11 @@ impl Queue {
 
     /// The begin after a start, once every queue has its messages back: dead letters may go to any of them. What had
     /// been delivered waits again, so there may be more messages than the limit allows.
-    pub fn begin(self: &Arc<Self>, work: &mut Work) {
+    /// True if [`Queue::trim`] has to go on with it.
+    pub fn begin(self: &Arc<Self>, work: &mut Work) -> bool {
         let mut state = self.change();
-        self.keep_to_limit(&mut state, work);
         self.watch_time(&mut state);
+        self.begin_to_trim(&mut state, work)
     }
 
     /// Its messages that the log has, for a checkpoint. `None` if there are none.

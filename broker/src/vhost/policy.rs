@@ -85,7 +85,13 @@ impl Vhost {
         let (policies, queues) = (topology.policies.clone(), topology.all_queues());
         drop(topology);
         for queues in queues.chunks(PORTION) {
-            queues.iter().for_each(|queue| apply(&policies, queue, work));
+            for queue in queues {
+                let mut more = apply(&policies, queue, work);
+                while more {
+                    work.finish(&self.log)?;
+                    more = queue.trim(work);
+                }
+            }
             work.finish(&self.log)?;
         }
         // Routes know whether a queue limits the time of its messages.
@@ -109,15 +115,16 @@ impl Topology {
     pub(super) fn apply_policies(&mut self, policies: Policies) {
         self.policies = Arc::new(policies);
         self.apply_to_exchanges();
-        let mut work = Work::default();
-        self.queues
-            .values()
-            .for_each(|queue| apply(&self.policies, queue, &mut work));
+        // Queues have no messages yet: nothing follows.
+        for queue in self.queues.values() {
+            apply(&self.policies, queue, &mut Work::default());
+        }
     }
 }
 
-/// Has those policies apply to a queue that match it. Queues for direct replies have none.
-pub(super) fn apply(policies: &Policies, queue: &Arc<Queue>, work: &mut Work) {
+/// Has those policies apply to a queue that match it. Queues for direct replies have none. True if there is more to
+/// drop than was dropped at once.
+pub(super) fn apply(policies: &Policies, queue: &Arc<Queue>, work: &mut Work) -> bool {
     let kind = match queue.definition.arguments.values.queue_type() {
         QueueType::Classic => Kind::Classic,
         QueueType::Quorum => Kind::Quorum,
@@ -125,7 +132,7 @@ pub(super) fn apply(policies: &Policies, queue: &Arc<Queue>, work: &mut Work) {
     };
     let name = queue.name();
     let applied = policies.of(kind, name.as_bytes());
-    queue.apply(applied.filter(|_| !is_reply_queue(name)), work);
+    queue.apply(applied.filter(|_| !is_reply_queue(name)), work)
 }
 
 #[cfg(test)]

@@ -160,18 +160,20 @@ fn a_start_keeps_to_the_limit_too() {
     assert_eq!(after.counts().0, 2);
 }
 
+/// A policy with a limit.
+fn policy(most: i32, overflow: &str) -> Option<Arc<Applied>> {
+    let pair = |(name, value)| (ShortString::from_static(name), value);
+    let definition = [("max-length", most.into()), ("overflow", overflow.into())];
+    let definition = FieldValue::Table(definition.into_iter().map(pair).collect());
+    let fields = [("pattern", "".into()), ("definition", definition)];
+    let policy = Policy::parse(Class::User, "p", &fields.into_iter().map(pair).collect());
+    Applied::new(policy.ok().map(Arc::new), None).map(Arc::new)
+}
+
 #[test]
 fn another_limit_counts_at_once_and_until_it_is_taken_back() {
     let mut bench = bench(4);
     bench.publish(4, true, 0);
-    let policy = |most: i32, overflow: &str| {
-        let pair = |(name, value)| (ShortString::from_static(name), value);
-        let definition = [("max-length", most.into()), ("overflow", overflow.into())];
-        let definition = FieldValue::Table(definition.into_iter().map(pair).collect());
-        let fields = [("pattern", "".into()), ("definition", definition)];
-        let policy = Policy::parse(Class::User, "p", &fields.into_iter().map(pair).collect());
-        Applied::new(policy.ok().map(Arc::new), None).map(Arc::new)
-    };
     bench.queue.apply(policy(2, "drop-head"), &mut bench.work);
     assert_eq!(bench.logged(), [3, 4]);
     bench.queue.apply(policy(1, "reject-publish"), &mut bench.work);
@@ -180,4 +182,19 @@ fn another_limit_counts_at_once_and_until_it_is_taken_back() {
     bench.queue.apply(None, &mut bench.work);
     bench.publish(3, true, 0);
     assert_eq!(bench.logged(), [4, 6, 7, 8], "the limit of the argument");
+}
+
+#[test]
+fn a_limit_far_below_the_length_lets_clients_in_between() {
+    let mut bench = bench(1000);
+    bench.publish(200, true, 0);
+    assert!(bench.queue.apply(policy(20, "drop-head"), &mut bench.work));
+    let waiting = bench.queue.counts().0;
+    assert!(waiting > 100, "some of them were dropped, {waiting} are left");
+    bench.publish(1, true, 0);
+    assert!(bench.queue.counts().0 > 20, "nor does a new message wait for all of it");
+    while bench.queue.trim(&mut bench.work) {}
+    assert_eq!(bench.logged(), (182..=201).collect::<Vec<_>>());
+    bench.publish(50, true, 0);
+    assert_eq!(bench.logged(), (232..=251).collect::<Vec<_>>());
 }

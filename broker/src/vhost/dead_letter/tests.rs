@@ -116,7 +116,12 @@ fn open(folder: &TempDir, memory: &Arc<Memory>, work: &mut Work) -> (Store, Arc<
     }
     let mut queues: Vec<_> = queues.into_values().collect();
     queues.sort_by_key(|queue| queue.name().clone());
-    queues.iter().for_each(|queue| queue.begin(work));
+    for queue in queues {
+        let mut more = queue.begin(work);
+        while more {
+            more = queue.trim(work);
+        }
+    }
     work.finish(&store.handle()).expect("an open log");
     (store, vhost)
 }
