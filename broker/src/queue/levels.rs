@@ -6,7 +6,7 @@
 //! Does not know about consumers, or how a level comes from a priority.
 
 use super::entry::Entry;
-use super::run::{Cleared, Run, Skipped, Sums};
+use super::run::{Cleared, KEPT, Run, Skipped, Sums};
 use super::stamp::{self, Millis};
 use super::tail::{Reader, Tail};
 use leveret_store::{Backlog, Live, Location, MessageId, Page, StoredMessage};
@@ -16,13 +16,29 @@ use std::iter::Peekable;
 #[cfg(test)]
 mod tests;
 
-/// Runs that are kept when their levels are empty, and the messages for which each may have room: in a queue that is
-/// nearly empty, levels come and go with every message.
-const SPARE: usize = 4;
-const SPARE_ROOM: usize = 256;
+/// Empty runs, kept for the next level at which a message waits: in a queue that is nearly empty, levels come and go
+/// with every message. All together have room for as many messages as a queue without priorities keeps it for.
+#[derive(Default)]
+struct Spare {
+    #[expect(clippy::vec_box, reason = "the boxes go back to a level as they are")]
+    runs: Vec<Box<Run>>,
+    room: usize,
+}
 
-/// Empty runs, in the boxes in which they go back to a level.
-type Spare = Vec<Box<Run>>;
+impl Spare {
+    fn keep(&mut self, run: Box<Run>) {
+        if self.room + run.room() <= KEPT {
+            self.room += run.room();
+            self.runs.push(run);
+        }
+    }
+
+    fn take(&mut self) -> Box<Run> {
+        let run = self.runs.pop().unwrap_or_default();
+        self.room -= run.room();
+        run
+    }
+}
 
 /// Waiting messages by level.
 #[derive(Default)]
@@ -86,10 +102,7 @@ impl Levels {
             let run = highest.get_mut();
             let entry = run.pop(now, reader, skipped, sums);
             if run.is_empty() {
-                let run = highest.remove();
-                if self.spare.len() < SPARE && run.room() <= SPARE_ROOM {
-                    self.spare.push(run);
-                }
+                self.spare.keep(highest.remove());
             }
             if entry.is_some() {
                 return entry;
@@ -193,7 +206,7 @@ impl Levels {
 
 /// The run of a level, for a message that is added.
 fn of_level<'a>(level: u8, runs: &'a mut BTreeMap<u8, Box<Run>>, spare: &mut Spare) -> &'a mut Run {
-    runs.entry(level).or_insert_with(|| spare.pop().unwrap_or_default())
+    runs.entry(level).or_insert_with(|| spare.take())
 }
 
 /// The level of all messages of a page; `None` if there are several. In a queue with priorities each message has a
