@@ -19,7 +19,7 @@ enum Change {
     Publish(MessageId, Vec<Destination>, Vec<u8>),
     Settle(QueueId, Vec<MessageId>),
     /// With the stamps from then on.
-    Return(QueueId, Vec<(MessageId, u64)>),
+    Return(QueueId, Vec<(MessageId, Live)>),
     Delivered(QueueId, MessageId),
     DeleteQueue(QueueId),
     Put(Vec<u8>, Vec<u8>),
@@ -64,10 +64,8 @@ fn replay(batches: &[(Lsn, Vec<Change>)]) -> State {
                 }
             }
             Change::Return(queue, ids) => {
-                for (id, stamp) in ids {
-                    let live = &mut state.queues.get_mut(&queue).unwrap().get_mut(&id).unwrap().live;
-                    live.delivery_count += 1;
-                    live.stamp = stamp;
+                for (id, live) in ids {
+                    state.queues.get_mut(&queue).unwrap().get_mut(&id).unwrap().live = live;
                 }
             }
             Change::Delivered(queue, up_to) => {
@@ -486,15 +484,22 @@ impl Run {
         }
         let messages = queues.get_mut(&queue).unwrap();
         let keep = self.random.below(2) == 0;
-        let (mut returned, mut stamps) = (Vec::new(), Vec::new());
+        let (mut returned, mut lives) = (Vec::new(), Vec::new());
         for id in ids {
             let held = messages.get_mut(&id).unwrap();
-            held.live.delivery_count += 1;
+            // Another stamp under the same count, as when a pause is over.
+            let same = held.live.delivery_count > 0 && self.random.below(3) == 0;
+            // Owners may keep several counts in the number: it grows by any step.
+            held.live.delivery_count += match self.random.below(4) {
+                _ if same => 0,
+                0 => (1 << 18) + 1,
+                _ => 1,
+            };
             if !keep {
                 held.live.stamp = self.stamp();
             }
             let Live { delivery_count, stamp } = held.live;
-            stamps.push((id, stamp));
+            lives.push((id, held.live));
             returned.push(Returned {
                 id,
                 location: held.location,
@@ -503,7 +508,7 @@ impl Run {
             });
         }
         batch.returned(queue, &returned);
-        changes.push(Change::Return(queue, stamps));
+        changes.push(Change::Return(queue, lives));
     }
 
     /// None for most messages; small numbers, deadlines, and anything.

@@ -18,7 +18,7 @@ use crate::record::{Count, Holder, Record, Run};
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::{Counters, Shared, settled_down};
-use crate::stored::Destination;
+use crate::stored::{Destination, Live};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -124,7 +124,7 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
                     copied.extend(queues.map(|holder| {
                         let copy = EarlierCopy {
                             segment: other,
-                            delivery_count: holder.live.delivery_count,
+                            live: holder.live,
                         };
                         ((holder.queue, id), copy)
                     }));
@@ -141,7 +141,7 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
 struct EarlierCopy {
     segment: u32,
     /// As the copy tells it.
-    delivery_count: u32,
+    live: Live,
 }
 
 /// Messages that have been copied.
@@ -333,7 +333,7 @@ impl Moving<'_, '_> {
             match self.copied_before.get(&(queue, id)) {
                 None => live.push(Holder { queue, live: now }),
                 // A return that named this segment goes with it.
-                Some(copy) if now.delivery_count > copy.delivery_count => {
+                Some(copy) if now != copy.live => {
                     let segment = copy.segment;
                     self.batch.counted(queue, &[Count { segment, id, live: now }]);
                 }

@@ -93,9 +93,9 @@ impl Told<'_> {
         }
         source.refs += 1;
         source.weight += u64::from(to.len);
-        // Was it returned while its copy was on its way?
+        // Was it returned, or given another stamp, while its copy was on its way?
         match self.owner.live(queue, id, Some(copied.stamp)) {
-            Some(live) if live.delivery_count > copied.delivery_count => {
+            Some(live) if live != copied => {
                 let segment = to.segment;
                 self.late.counted(queue, &[Count { segment, id, live }]);
             }
