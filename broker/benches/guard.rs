@@ -7,16 +7,20 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use leveret_amqp::method::BasicPublish;
 use leveret_amqp::{
-    FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver, put_method_frame,
+    FieldValue, FrameKind, ShortString, next_frame, parse_header, parse_publish, put_content, put_deliver,
+    put_method_frame,
 };
 use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
+use leveret_broker::clock::Clock;
 use leveret_broker::limits::Memory;
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
+use leveret_broker::queue::arrival;
 use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
 use leveret_broker::queue::entry::{Entry, NOWHERE};
 use leveret_broker::queue::upkeep::Upkeep;
@@ -34,13 +38,14 @@ const BODY: [u8; 100] = [b'x'; 100];
 const PROPERTIES: [u8; 3] = [0x10, 0, 2];
 
 fn main() -> ExitCode {
-    let works: [(&str, fn()); 7] = [
+    let works: [(&str, fn()); 8] = [
         ("decode", decode),
         ("encode", encode),
         ("topic", topic),
         ("record", record),
         ("append", append),
         ("deliver", deliver),
+        ("limited", limited),
         ("nothing", || ()),
     ];
     // `cargo bench` adds a flag of its own.
@@ -154,16 +159,42 @@ fn append() {
 
 /// 100,000 messages through a queue, 64 a batch, to two consumers that acknowledge and one that doesn't.
 fn deliver() {
+    through_a_queue(Arguments::default());
+}
+
+/// The same through a queue with a time to live, limits of length and of deliveries and a dead-letter exchange. None of
+/// them acts.
+fn limited() {
+    let text = |text: &str| FieldValue::LongString(Bytes::copy_from_slice(text.as_bytes()));
+    let arguments = [
+        ("x-message-ttl", FieldValue::Int(3_600_000)),
+        ("x-max-length", FieldValue::Int(1_000_000)),
+        ("x-max-length-bytes", FieldValue::Long(1 << 30)),
+        ("x-dead-letter-exchange", text("dead")),
+        ("x-delivery-limit", FieldValue::Int(20)),
+    ];
+    let table = arguments
+        .into_iter()
+        .map(|(name, value)| (ShortString::from_static(name), value));
+    through_a_queue(Arguments::parse(table.collect()).expect("arguments"));
+}
+
+fn through_a_queue(arguments: Arguments) {
     let (_folder, store) = log();
     let definition = Definition {
         name: ShortString::from_static("orders"),
         durable: false,
         auto_delete: false,
         owner: None,
-        arguments: Arguments::default(),
+        arguments,
     };
     let memory = Arc::new(Memory::new(u64::MAX));
-    let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory, Upkeep::default()));
+    let upkeep = Upkeep {
+        clock: Some(Arc::new(Clock::start().expect("a thread"))),
+        ..Upkeep::default()
+    };
+    let queues = [Arc::new(Queue::new(definition, 7, store.handle(), memory, upkeep))];
+    let [queue] = &queues;
     let outbox = Arc::new(Outbox::default());
     let mut work = Work::default();
     let mut channels = Vec::new();
@@ -189,7 +220,8 @@ fn deliver() {
     let mut entries = Vec::new();
     for round in 0..100_000 / 64 {
         entries.extend((1..=64).map(|at| Entry::new(round * 64 + at, NOWHERE, message.clone())));
-        queue.enqueue(&mut entries, &mut work);
+        let now = queue.stamps().then(|| work.millis());
+        arrival::enqueue(&queues, &mut entries, now, &mut work);
         black_box(outbox.take_all());
         for (consumer, deliveries) in (1..).zip(&channels) {
             let mut settled = Vec::new();

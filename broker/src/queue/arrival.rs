@@ -18,7 +18,7 @@ pub fn destinations(queues: &[Arc<Queue>], message: &Message, now: Option<Millis
     let logged = queues.iter().filter(|queue| queue.keeps(message));
     into.extend(logged.map(|queue| Destination {
         queue: queue.id,
-        stamp: stamp(queue, message, now),
+        stamp: now.map_or(stamp::NONE, |now| stamps(queue, now)(message)),
     }));
 }
 
@@ -63,23 +63,23 @@ pub fn enqueue(
 }
 
 fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {
-    if now.is_some() {
-        for entry in entries {
-            entry.stamp = entry
-                .message
-                .as_ref()
-                .map_or(stamp::NONE, |message| stamp(queue, message, now));
-        }
+    let Some(now) = now else { return };
+    let stamp = stamps(queue, now);
+    for entry in entries {
+        entry.stamp = entry.message.as_ref().map_or(stamp::NONE, &stamp);
     }
 }
 
-fn stamp(queue: &Queue, message: &Message, now: Option<Millis>) -> u64 {
-    let Some(now) = now else {
-        return stamp::NONE;
-    };
-    let deadline = queue.deadline(message.expiration(), now);
-    match queue.definition.arguments.values.priorities() {
-        Some(priorities) => stamp::with_level(priorities.level(message), deadline),
-        None => stamp::of(deadline),
+/// The stamps of messages that are published to a queue now.
+fn stamps(queue: &Queue, now: Millis) -> impl Fn(&Message) -> u64 {
+    let ttl = queue.ttl.get();
+    let priorities = queue.definition.arguments.values.priorities();
+    move |message| {
+        let left = stamp::earlier(ttl, message.expiration());
+        let deadline = left.map(|left| now.saturating_add(left));
+        match priorities {
+            Some(priorities) => stamp::with_level(priorities.level(message), deadline),
+            None => stamp::of(deadline),
+        }
     }
 }

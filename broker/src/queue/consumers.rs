@@ -186,6 +186,11 @@ impl Consumers {
         self.list.get(index)
     }
 
+    /// True if the consumer at this index acknowledges what it gets.
+    pub(super) fn acknowledges(&self, index: usize) -> bool {
+        self.list.get(index).is_some_and(|consumer| !consumer.terms.no_ack)
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
         self.list.iter_mut()
     }

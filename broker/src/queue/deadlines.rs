@@ -1,8 +1,8 @@
 //! The ends of time of messages in memory, the earliest first.
 //!
 //! Comes in: deadlines with the ids of their messages, mostly ascending. Goes out: the ids whose time is over. A
-//! message that leaves by another way is not taken out at once: its note goes when it comes to the front, or when notes
-//! have become more than messages. Does not know about messages.
+//! message that leaves by another way is not taken out at once: its note goes when the last message goes, or when notes
+//! have become many more than messages. Does not know about messages.
 
 use super::stamp::{self, Millis};
 use leveret_store::MessageId;
@@ -15,6 +15,9 @@ type Note = (Millis, MessageId);
 /// Notes that are kept at least, whatever has left.
 const SLACK: usize = 1024;
 
+/// Notes for which room is kept when all messages have left.
+const KEPT: usize = 128;
+
 /// Deadlines of some messages.
 #[derive(Debug, Default)]
 pub struct Deadlines {
@@ -26,6 +29,7 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// Notes a message.
+    #[inline]
     pub fn note(&mut self, deadline: Millis, id: MessageId) {
         let note = (deadline, id);
         if self.run.back().is_none_or(|last| *last <= note) {
@@ -54,16 +58,27 @@ impl Deadlines {
         due
     }
 
-    /// Drops notes of messages that have left: all below `first`. `messages`: the number of those that are still there.
-    pub fn forget_below(&mut self, first: Option<MessageId>, messages: usize) {
-        let gone = |id: MessageId| first.is_none_or(|first| id < first);
-        while self.run.pop_front_if(|note| gone(note.1)).is_some() {}
-        if self.run.len() + self.heap.len() > 2 * messages + SLACK {
-            self.run.retain(|note| !gone(note.1));
-            self.heap.retain(|note| !gone(note.0.1));
+    /// True if most of them must be notes of messages that have left. `messages`: the number of those that wait.
+    pub fn are_too_many_for(&self, messages: usize) -> bool {
+        self.run.len() + self.heap.len() > 2 * messages + SLACK
+    }
+
+    /// Drops notes of messages that have left: all below `first`. `messages`: the number of those that wait.
+    pub fn forget_below(&mut self, first: MessageId, messages: usize) {
+        while self.run.pop_front_if(|note| note.1 < first).is_some() {}
+        if self.are_too_many_for(messages) {
+            self.run.retain(|note| note.1 >= first);
+            self.heap.retain(|note| note.0.1 >= first);
         }
-        if first.is_none() {
+    }
+
+    /// Drops all notes, and the memory that many of them took.
+    pub fn clear(&mut self) {
+        if self.run.capacity() + self.heap.capacity() > KEPT {
             *self = Self::default();
+        } else {
+            self.run.clear();
+            self.heap.clear();
         }
     }
 }
@@ -83,9 +98,9 @@ mod tests {
         assert!(deadlines.due(9).is_empty());
         assert_eq!(deadlines.due(55), [1, 3, 5]);
         assert_eq!(deadlines.earliest(), Some(60));
-        deadlines.forget_below(Some(4), 1);
+        deadlines.forget_below(4, 1);
         assert_eq!(deadlines.earliest(), Some(70));
-        deadlines.forget_below(None, 0);
+        deadlines.clear();
         assert_eq!(deadlines.earliest(), None);
     }
 
@@ -94,7 +109,7 @@ mod tests {
         let mut deadlines = Deadlines::default();
         for id in 0..10 * SLACK as u64 {
             deadlines.note(1_000_000 - id, id);
-            deadlines.forget_below(Some(id), 1);
+            deadlines.forget_below(id, 1);
         }
         assert!(deadlines.run.len() + deadlines.heap.len() <= SLACK + 2);
     }

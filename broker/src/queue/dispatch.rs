@@ -46,6 +46,7 @@ impl Queue {
         let mut skipped = Skipped::default();
         let mut handed_out = 0;
         let mut go_on = true;
+        let several = state.consumers.len() > 1;
         state.consumers.begin_round();
         while handed_out < ROUND && !state.ready.is_empty() {
             match state.consumers.pick() {
@@ -54,6 +55,9 @@ impl Queue {
                         break;
                     };
                     handed_out += 1;
+                    if several && state.consumers.acknowledges(index) {
+                        state.unsettled.expect(entry.id);
+                    }
                     if state.consumers.assign(index, entry) {
                         break;
                     }

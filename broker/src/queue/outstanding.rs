@@ -31,35 +31,46 @@ impl Default for Outstanding {
 }
 
 impl Outstanding {
-    /// Adds an entry.
+    /// Keeps the last place for an entry that comes soon, if its id is the highest.
     #[inline]
-    pub fn insert(&mut self, entry: Entry) {
-        match &mut self.0 {
-            Form::Ring(ring) if ring.back().is_none_or(|(last, _)| *last < entry.id) => {
-                ring.push_back((entry.id, Some(entry)));
-            }
-            _ => self.insert_between(entry),
+    pub fn expect(&mut self, id: MessageId) {
+        if let Form::Ring(ring) = &mut self.0
+            && ring.back().is_none_or(|(last, _)| *last < id)
+        {
+            ring.push_back((id, None));
         }
     }
 
+    /// Adds an entry.
+    #[inline]
+    pub fn insert(&mut self, entry: Entry) {
+        if let Form::Ring(ring) = &mut self.0 {
+            if ring.back().is_none_or(|(last, _)| *last < entry.id) {
+                ring.push_back((entry.id, Some(entry)));
+                return;
+            }
+            if let Some(slot) = place(ring, entry.id).and_then(|at| ring.get_mut(at)) {
+                slot.1 = Some(entry);
+                return;
+            }
+        }
+        self.insert_between(entry);
+    }
+
+    /// Adds an entry for which there is no place yet.
     fn insert_between(&mut self, entry: Entry) {
         let ring = match &mut self.0 {
             Form::Tree(tree) => return drop(tree.insert(entry.id, entry)),
             Form::Ring(ring) => ring,
         };
-        match ring.binary_search_by_key(&entry.id, |(id, _)| *id) {
-            Ok(at) => {
-                if let Some(slot) = ring.get_mut(at) {
-                    slot.1 = Some(entry);
-                }
-            }
-            Err(at) if at.min(ring.len() - at) <= NEAR => ring.insert(at, (entry.id, Some(entry))),
-            Err(_) => {
-                let entries = std::mem::take(ring).into_iter().filter_map(|(_, entry)| entry);
-                let all = entries.chain([entry]).map(|entry| (entry.id, entry));
-                self.0 = Form::Tree(all.collect());
-            }
+        let at = ring.partition_point(|(id, _)| *id < entry.id);
+        if at.min(ring.len() - at) <= NEAR {
+            ring.insert(at, (entry.id, Some(entry)));
+            return;
         }
+        let entries = std::mem::take(ring).into_iter().filter_map(|(_, entry)| entry);
+        let all = entries.chain([entry]).map(|entry| (entry.id, entry));
+        self.0 = Form::Tree(all.collect());
     }
 
     /// Takes an entry out. `len`: the number of those that are there.
@@ -71,16 +82,23 @@ impl Outstanding {
         };
         let at = place(ring, id)?;
         let entry = ring.get_mut(at)?.1.take()?;
-        while matches!(ring.front(), Some((_, None))) {
-            ring.pop_front();
-        }
-        if ring.is_empty() && ring.capacity() > KEPT {
-            *ring = VecDeque::new();
-        }
-        if ring.len() > 4096 && ring.len() > len.saturating_sub(1) * 4 {
-            ring.retain(|(_, entry)| entry.is_some());
-        }
+        drop_holes(ring, len.saturating_sub(1));
         Some(entry)
+    }
+
+    /// Drops an entry where it lies, after a look at it. `len`: as with [`Outstanding::remove`].
+    #[inline]
+    pub fn forget<T>(&mut self, id: MessageId, len: usize, look: impl FnOnce(&Entry) -> T) -> Option<T> {
+        let ring = match &mut self.0 {
+            Form::Tree(_) => return self.remove_from_tree(id).as_ref().map(look),
+            Form::Ring(ring) => ring,
+        };
+        let at = place(ring, id)?;
+        let slot = &mut ring.get_mut(at)?.1;
+        let seen = look(slot.as_ref()?);
+        *slot = None;
+        drop_holes(ring, len.saturating_sub(1));
+        Some(seen)
     }
 
     #[cold]
@@ -123,11 +141,28 @@ impl Outstanding {
     }
 }
 
+/// Drops the holes at the front, or all of them where they have become many beside `len` entries.
+#[inline]
+fn drop_holes(ring: &mut VecDeque<Slot>, len: usize) {
+    while matches!(ring.front(), Some((_, None))) {
+        ring.pop_front();
+    }
+    if ring.is_empty() && ring.capacity() > KEPT {
+        *ring = VecDeque::new();
+    }
+    if ring.len() > 4096 && ring.len() > len * 4 {
+        ring.retain(|(_, entry)| entry.is_some());
+    }
+}
+
 /// The place of an entry in a ring, or of its hole. A queue's ids lie mostly evenly, so that its share of the way from
 /// the first id to the last tells the place, give or take one.
 #[inline]
 fn place(ring: &VecDeque<Slot>, id: MessageId) -> Option<usize> {
     let ((first, _), (last, _)) = (ring.front()?, ring.back()?);
+    if *first == id {
+        return Some(0);
+    }
     let (way, whole) = (id.checked_sub(*first)?, (last - first).max(1));
     let guess = (way as f64 * (ring.len() - 1) as f64 / whole as f64) as usize;
     let near = [guess, guess.wrapping_sub(1), guess + 1];
@@ -157,6 +192,21 @@ mod tests {
         assert_eq!(size_of::<Outstanding>(), size_of::<VecDeque<Slot>>());
     }
 
+    #[test]
+    fn a_round_among_many_consumers_stays_in_the_ring() {
+        let mut entries = Outstanding::default();
+        entries.insert(entry(1));
+        (2..3002).for_each(|id| entries.expect(id));
+        for consumer in 0..3 {
+            (2..3002)
+                .skip(consumer)
+                .step_by(3)
+                .for_each(|id| entries.insert(entry(id)));
+        }
+        assert!(matches!(entries.0, Form::Ring(_)));
+        assert!(entries.iter().map(|entry| entry.id).eq(1..3002));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -171,8 +221,11 @@ mod tests {
                         0 if model.insert(id) => entries.insert(entry(id)),
                         0 => {}
                         _ => {
-                            let removed = entries.remove(id, model.len()).map(|entry| entry.id);
-                            prop_assert_eq!(removed.is_some(), model.remove(&id));
+                            let removed = match id % 2 {
+                                0 => entries.remove(id, model.len()).map(|entry| entry.id),
+                                _ => entries.forget(id, model.len(), |entry| entry.id),
+                            };
+                            prop_assert_eq!(removed, model.take(&id));
                         }
                     }
                 }

@@ -154,11 +154,8 @@ impl Run {
                 self.warm(reader, sums);
             }
             let mut entry = self.head.pop_front()?;
-            if self.head.is_empty() && self.head.capacity() > KEPT {
-                self.head = VecDeque::new();
-            }
-            if let Some(deadlines) = &mut self.deadlines {
-                deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
+            if self.head.is_empty() {
+                self.ran_empty();
             }
             sums.subtract(&entry);
             if stamp::is_over(entry.stamp, now) {
@@ -175,6 +172,16 @@ impl Run {
                 }
             }
             return Some(entry);
+        }
+    }
+
+    /// Gives back what a burst needed.
+    fn ran_empty(&mut self) {
+        if self.head.capacity() > KEPT {
+            self.head = VecDeque::new();
+        }
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.clear();
         }
     }
 
@@ -205,8 +212,15 @@ impl Run {
     /// Counts out messages that have been taken from their places.
     fn left(&mut self, entries: &[Entry], sums: &mut Sums) {
         entries.iter().for_each(|entry| sums.subtract(entry));
-        if let Some(deadlines) = &mut self.deadlines {
-            deadlines.forget_below(self.head.front().map(|first| first.id), self.head.len());
+        self.forget_deadlines();
+    }
+
+    /// Drops the notes of messages that have left.
+    fn forget_deadlines(&mut self) {
+        match (&mut self.deadlines, self.head.front()) {
+            (Some(deadlines), Some(first)) => deadlines.forget_below(first.id, self.head.len()),
+            (Some(deadlines), None) => deadlines.clear(),
+            (None, _) => {}
         }
     }
 
@@ -267,7 +281,11 @@ impl Run {
 
     #[cold]
     fn note_deadline(&mut self, deadline: Millis, id: MessageId) {
-        self.deadlines.get_or_insert_default().note(deadline, id);
+        let deadlines = self.deadlines.get_or_insert_default();
+        deadlines.note(deadline, id);
+        if deadlines.are_too_many_for(self.head.len()) {
+            self.forget_deadlines();
+        }
     }
 
     /// Adds what it holds, but for the number of messages.

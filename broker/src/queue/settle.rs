@@ -49,12 +49,10 @@ impl Queue {
     fn acknowledge(&self, state: &mut State, ids: &[MessageId], work: &mut Work) {
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
         for &id in ids {
-            let Some(entry) = state.unsettled.remove(id) else {
+            let Some(location) = state.unsettled.acknowledge(id) else {
                 continue;
             };
-            if entry.durable {
-                logged.push((id, entry.location));
-            }
+            logged.extend(location.map(|location| (id, location)));
             state.totals.acked += 1;
         }
         if !logged.is_empty() {

@@ -41,6 +41,13 @@ impl Unsettled {
         self.resident
     }
 
+    /// Keeps a place for a message that is being delivered, so that those of several consumers can be added one
+    /// consumer after the other.
+    #[inline]
+    pub fn expect(&mut self, id: MessageId) {
+        self.entries.expect(id);
+    }
+
     /// Adds a delivered message.
     pub fn insert(&mut self, mut entry: Entry) {
         if entry.durable && self.resident > RESIDENT_BUDGET {
@@ -55,10 +62,27 @@ impl Unsettled {
     /// Takes a message out. `None` if it isn't here (the queue was purged of it, deleted, or it was settled before).
     pub fn remove(&mut self, id: MessageId) -> Option<Entry> {
         let entry = self.entries.remove(id, self.len)?;
-        self.len -= 1;
-        self.resident = self.resident.saturating_sub(entry.resident());
-        self.body_bytes = self.body_bytes.saturating_sub(u64::from(entry.body_len));
+        self.has_left(entry.resident(), entry.body_len);
         Some(entry)
+    }
+
+    /// Drops a message that is done with, where it lies. The same `None`; `Some(None)` if the log doesn't have it, else
+    /// the place of its record.
+    pub fn acknowledge(&mut self, id: MessageId) -> Option<Option<Location>> {
+        let seen = |entry: &Entry| {
+            let logged = entry.durable.then_some(entry.location);
+            (logged, entry.resident(), entry.body_len)
+        };
+        let (logged, resident, body_len) = self.entries.forget(id, self.len, seen)?;
+        self.has_left(resident, body_len);
+        Some(logged)
+    }
+
+    #[inline]
+    fn has_left(&mut self, resident: u64, body_len: u32) {
+        self.len -= 1;
+        self.resident = self.resident.saturating_sub(resident);
+        self.body_bytes = self.body_bytes.saturating_sub(u64::from(body_len));
     }
 
     /// Removes everything; returns the messages that the log has.
