@@ -195,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn policies_are_told_with_what_they_say() {
+        let definition = FieldTable(vec![(ShortString::from_static("max-length"), FieldValue::Long(5))]);
+        let fields = FieldTable(vec![
+            (ShortString::from_static("pattern"), "^q".into()),
+            (
+                ShortString::from_static("definition"),
+                FieldValue::Table(definition.clone()),
+            ),
+        ]);
+        let policy = Policy::parse(Class::Operator, "p", &fields).expect("a policy");
+        let event = Event::policy_set(&policy);
+        let headers = event.headers("/", "guest", 5);
+        let expected = "apply-to definition name pattern priority timestamp_in_ms user_who_performed_action vhost";
+        assert_eq!(
+            (event.key(), names(&headers).join(" ").as_str()),
+            ("policy.set", expected)
+        );
+        assert_eq!(headers.get("definition"), Some(&FieldValue::Table(definition)));
+        let cleared = Class::ALL.map(|class| Event::policy_cleared(class, "p").key());
+        assert_eq!(cleared, ["policy.cleared", "operator.policy.cleared"]);
+    }
+
+    #[test]
     fn an_event_has_the_headers_of_rabbitmq() {
         let binding = Binding {
             source: ShortString::from_static("x"),
