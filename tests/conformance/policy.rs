@@ -1,6 +1,6 @@
 //! Policies as clients see them: what changes for queues and exchanges that are there, and which value counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::http::Http;
 use harness::requests::*;
@@ -407,4 +407,32 @@ fn a_consumer_timeout_is_for_consumers_that_come_later() {
     assert_eq!(cancel.consumer_tag.as_bytes(), b"after");
     let mut other = crate::client();
     call!(other, 1, delete(&queue) => QueueDeleteOk);
+}
+
+#[test]
+fn messages_that_come_back_wait_by_a_policy() {
+    let mut client = client();
+    let queue = unique("governed");
+    call!(client, 1, quorum_with(&queue, "x-delayed-retry-min", 60_000) => QueueDeclareOk);
+    let policy = json!({"delayed-retry-type": "all", "delayed-retry-min": 600, "delayed-retry-max": 600});
+    let policy = Policy::put(&queue, policy);
+    client.publish(1, "", &queue, b"again");
+    let mut message = None;
+    let mut arrives = |client: &mut Client| {
+        let begin = Instant::now();
+        until("the message", PATIENCE, || {
+            message = client.get(1, &queue, false);
+            message.is_some()
+        });
+        let tag = message.take().expect("a message").method.delivery_tag;
+        client.send(1, requeue(tag));
+        begin.elapsed()
+    };
+    arrives(&mut client);
+    assert!(arrives(&mut client) >= Duration::from_millis(550), "the smaller pause");
+    drop(policy);
+    // The pause that has begun is not cut short; the next one would be.
+    arrives(&mut client);
+    assert!(arrives(&mut client) < Duration::from_millis(550), "no policy, no pause");
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
