@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::stamp;
 use super::state::{Queue, State};
 use super::upkeep::{Burial, Dead};
-use crate::clock::{Millis, Timed};
+use crate::clock::{self, Millis, Timed};
 use crate::death::Reason;
 use crate::outbox::Work;
 use leveret_store::{Location, MessageId};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 /// Messages taken out under one lock of the queue: its clients get their turn in between.
 pub(super) const AT_ONCE: usize = if cfg!(test) { 32 } else { 1024 };
+
+/// Times in a row that the clock's thread takes messages out of one queue.
+const TURNS: usize = 64;
 
 impl Queue {
     /// Ends messages that have been taken from their places: they become dead letters, or are dropped.
@@ -75,11 +78,10 @@ impl Queue {
     fn expire_some(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
         let expired = state.ready.expire(work.millis(), AT_ONCE, self.reader());
         state.totals.expired += expired.len() as u64;
-        let mut more = expired.len() >= AT_ONCE;
         self.end(state, expired, Reason::Expired, work);
-        more |= self.end_pauses(state, AT_ONCE, work);
+        let more = self.end_pauses(state, AT_ONCE, work);
         state.deadline = state.earliest();
-        more
+        more || state.deadline.is_some_and(|deadline| deadline <= work.millis())
     }
 
     /// Has the clock call when the next message's time is over.
@@ -113,6 +115,19 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// More is due than the clock has time for now: it is the turn of others that have waited for it.
+    fn call_again(self: &Arc<Self>) {
+        let mut state = self.change();
+        if let Some(clock) = &self.upkeep.clock {
+            let now = clock::now();
+            state.called_at = Some(now);
+            let timed: Arc<dyn Timed> = self.clone();
+            clock.call(now, Arc::downgrade(&timed));
+        }
+    }
+}
+
 impl Timed for Queue {
     fn due(self: Arc<Self>, at: Millis) {
         self.end_lease(at);
@@ -120,6 +135,11 @@ impl Timed for Queue {
         self.end_overdue(at, &mut work);
         // Nothing waits for these records; a failed log is noticed by whoever appends next.
         let _ = work.finish(&self.log);
-        while self.time_over(at, &mut Work::default()) {}
+        for _ in 0..TURNS {
+            if !self.time_over(at, &mut Work::default()) {
+                return;
+            }
+        }
+        self.call_again();
     }
 }

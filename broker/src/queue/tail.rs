@@ -17,6 +17,9 @@ mod tests;
 const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
 /// Messages that are left of a page when others have expired, from which on they are packed again.
 const REPACKED: usize = PAGE / 64 + 1;
+/// Pages that are unpacked, and packed again, under one lock of the queue when some of their messages expire: about a
+/// millisecond.
+const PAGES_AT_ONCE: usize = 4;
 /// Number of stretches at the end that are not packed: a message that two publishers' race has delayed still finds its
 /// place.
 const OPEN: usize = 2;
@@ -71,6 +74,8 @@ pub struct Tail {
     /// An id of the stretch that was last looked into. Who looks into one after the other (the log, when it moves
     /// records) should not leave all of them unpacked.
     looked_into: Option<MessageId>,
+    /// The lowest id of the stretches whose turn it is when messages expire.
+    expired: MessageId,
 }
 
 impl Tail {
@@ -198,21 +203,26 @@ impl Tail {
         self.chunks.iter().map(Chunk::earliest).fold(None, stamp::earlier)
     }
 
-    /// Takes out messages whose time is over, wherever they are: `most` or a few more, the rest at the next call.
+    /// Takes out messages whose time is over, wherever they are: `most` or a few more, or those of a few pages, the
+    /// rest at the next calls, which begin where this one has ended. Gives none only if there are none.
     pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Cold> {
         let mut expired = Vec::new();
-        let delivered = self.delivered;
-        for chunk in &mut self.chunks {
-            if chunk.earliest().is_none_or(|earliest| earliest > now) {
-                continue;
-            }
-            let packed = matches!(chunk, Chunk::Packed(_));
-            chunk.open(reader, delivered).expire(now, &mut expired);
-            if packed {
-                chunk.pack_from(REPACKED);
-            }
-            if expired.len() >= most {
+        let mut opened = 0;
+        let (from, count) = (self.chunk_of(self.expired), self.chunks.len());
+        for at in (from..count).chain(0..from.min(count)) {
+            if expired.len() >= most || opened >= PAGES_AT_ONCE {
                 break;
+            }
+            let due = |chunk: &&mut Chunk| chunk.earliest().is_some_and(|earliest| earliest <= now);
+            let Some(chunk) = self.chunks.get_mut(at).filter(due) else {
+                continue;
+            };
+            self.expired = chunk.last().map_or(0, |last| last + 1);
+            let packed = matches!(chunk, Chunk::Packed(_));
+            chunk.open(reader, self.delivered).expire(now, &mut expired);
+            if packed {
+                opened += 1;
+                chunk.pack_from(REPACKED);
             }
         }
         self.chunks.retain(|chunk| chunk.first().is_some());

@@ -77,6 +77,40 @@ fn captured(tail: &mut Tail) -> BTreeMap<u64, Known> {
         .collect()
 }
 
+#[test]
+fn pages_take_turns_when_their_messages_expire() {
+    let folder = TempDir::new().expect("a folder");
+    let (store, _) = Store::open(
+        Options::new(folder.path()),
+        std::sync::Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|_| {}),
+    )
+    .expect("a log");
+    let log = store.handle();
+    let reader = Reader {
+        log: &log,
+        queue: 1,
+        budget: 0,
+    };
+    let mut tail = Tail::default();
+    let pages = 10 * PAGES_AT_ONCE;
+    for id in 0..((pages + OPEN) * PAGE) as u64 {
+        let mut cold = cold(id, true);
+        cold.stamp = EPOCH + id % PAGE as u64;
+        tail.push(cold);
+    }
+    // One message of each page is due in each turn; a turn doesn't begin with the first pages again.
+    let mut seen = Vec::new();
+    for turn in 0..10 {
+        let due = tail.expire(EPOCH + turn / 5, usize::MAX, reader);
+        assert_eq!(due.len() % PAGES_AT_ONCE, 0, "in turn {turn}");
+        seen.extend(due.iter().map(|cold| cold.id / PAGE as u64));
+    }
+    seen.dedup();
+    assert!(seen.iter().copied().eq(0..pages as u64), "{seen:?}");
+}
+
 proptest! {
     #[test]
     fn it_is_a_map(steps in proptest::collection::vec(step(), 1..60)) {
