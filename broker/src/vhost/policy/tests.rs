@@ -62,16 +62,9 @@ impl Bench {
             .created
     }
 
-    /// The queue's policy, operator policy and effective definition.
     fn of(&self, queue: &'static str) -> Option<(String, String, FieldTable)> {
         let queue = self.vhost.topology().queues.get(queue.as_bytes()).cloned();
-        let applied = queue.expect("a queue").policies()?;
-        let name = |policy: &Option<Arc<Policy>>| policy.as_ref().map_or(String::new(), |policy| policy.name.clone());
-        Some((
-            name(&applied.policy),
-            name(&applied.operator),
-            applied.definition.clone(),
-        ))
+        said(&queue.expect("a queue"))
     }
 
     fn alternate(&self, exchange: &str) -> Option<ShortString> {
@@ -82,6 +75,17 @@ impl Bench {
             .alternate
             .clone()
     }
+}
+
+/// A queue's policy, operator policy and effective definition.
+fn said(queue: &Queue) -> Option<(String, String, FieldTable)> {
+    let applied = queue.policies()?;
+    let name = |policy: &Option<Arc<Policy>>| policy.as_ref().map_or(String::new(), |policy| policy.name.clone());
+    Some((
+        name(&applied.policy),
+        name(&applied.operator),
+        applied.definition.clone(),
+    ))
 }
 
 fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
@@ -216,4 +220,45 @@ fn a_limit_counts_at_once_and_a_time_to_live_from_the_next_message_on() {
     assert!(bench.vhost.delete_policy(Class::User, "p", &actor()).is_ok());
     assert_eq!(queue.deadline(None, 1000), None);
     assert!(!timed());
+}
+
+#[test]
+fn queues_that_are_declared_amid_changes_end_under_the_last_one() {
+    let mut bench = Bench::new();
+    let declare = |thread: usize| {
+        for number in 0..150 {
+            let declare = QueueDeclare {
+                queue: ShortString::truncated(&format!("q-{thread}-{number}")),
+                durable: true,
+                ..QueueDeclare::default()
+            };
+            assert!(bench.vhost.declare_queue(&declare, &actor()).is_ok());
+        }
+    };
+    let change = |class: Class| {
+        for most in 1..40 {
+            bench.put(class, "p", most % 3, &[("max-length", FieldValue::Long(most))]);
+            if most % 5 == 0 {
+                assert!(bench.vhost.delete_policy(class, "p", &actor()).is_ok());
+            }
+        }
+    };
+    let (declare, change) = (&declare, &change);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            scope.spawn(move || declare(thread));
+        }
+        for class in Class::ALL {
+            scope.spawn(move || change(class));
+        }
+    });
+    let expected = found("p", "p", &[("max-length", FieldValue::Long(39))]);
+    for _ in 0..2 {
+        let queues: Vec<Arc<Queue>> = bench.vhost.topology().queues.values().cloned().collect();
+        assert_eq!(queues.len(), 450);
+        for queue in queues {
+            assert_eq!(said(&queue), Some(expected.clone()), "{:?}", queue.name());
+        }
+        bench.restart();
+    }
 }
