@@ -302,6 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.rest.advance(at);
                     self.awaits = Some(lsn);
                 }
+                Flow::Stopped(at) => {
+                    self.rest.advance(at);
+                    self.stop();
+                }
             }
         }
         if self.session.closing == Closing::No
@@ -337,22 +341,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Stops a publisher while memory or disk space is short and lets it go on when nothing is short any more; tells it
-    /// if it wants to know: once, with the reason that it was stopped for.
+    /// Has the next publish stop the connection while memory or disk space is short; lets one that is stopped go on
+    /// when nothing is short any more.
     fn check_alarms(&mut self) {
         let peer = &self.session.peer;
         let alarms = &peer.node.alarms;
-        let mut reason = alarms.reason().filter(|_| self.session.publishes);
-        if reason.is_some() {
+        let mut reason = alarms.reason();
+        if self.told_blocked && reason.is_some() {
             alarms.wait(&peer.outbox);
             // It may have ended before the registration.
             reason = alarms.reason();
         }
-        if reason.is_some() == self.told_blocked {
-            return;
+        self.session.short = reason.is_some();
+        if self.told_blocked && reason.is_none() {
+            self.tell_blocked(None);
         }
+    }
+
+    /// A publish has come during an alarm: nothing is read from there on.
+    fn stop(&mut self) {
+        let peer = &self.session.peer;
+        let alarms = &peer.node.alarms;
+        alarms.wait(&peer.outbox);
+        // It may have ended before the registration.
+        match alarms.reason() {
+            Some(reason) => self.tell_blocked(Some(reason)),
+            None => self.session.short = false,
+        }
+    }
+
+    /// Tells the client, if it wants to know: once, with the reason that it was stopped for.
+    fn tell_blocked(&mut self, reason: Option<&'static str>) {
         self.told_blocked = reason.is_some();
-        peer.info.blocked.store(self.told_blocked, Ordering::Relaxed);
+        let info = &self.session.peer.info;
+        info.blocked.store(self.told_blocked, Ordering::Relaxed);
         if self.tells_blocked {
             let method = match reason {
                 Some(reason) => Method::ConnectionBlocked(ConnectionBlocked {

@@ -90,6 +90,31 @@ fn another_memory_watermark_stops_and_releases_publishers() {
 }
 
 #[test]
+fn only_a_publish_during_an_alarm_stops_a_connection() {
+    let configured = Configured::start("memory_watermark = \"64MiB\"\n");
+    let (mut earlier, mut first) = (configured.publisher(), configured.publisher());
+    for _ in 0..20 {
+        earlier.publish(1, "", "q", &vec![7; MIB as usize]);
+        expect!(earlier, 1, BasicAck);
+    }
+    configured.change("memory_watermark = \"16MiB\"\n");
+    configured.alarm(("mem_alarm", true), ("mem_limit", 16 * MIB));
+    first.publish(1, "", "q", b"the first of its connection");
+    let blocked = expect!(first, 0, ConnectionBlocked);
+    assert_eq!(blocked.reason.to_str_lossy(), "low on memory");
+    // One that has published before can consume and acknowledge, and so end the alarm.
+    let delivery_tag = earlier.get(1, "q", false).expect("a message").method.delivery_tag;
+    earlier.send(1, ack(delivery_tag));
+    let left = call!(earlier, 1, passive("q") => QueueDeclareOk).message_count;
+    assert_eq!(left, 19, "the first publish waits");
+    for _ in 0..left {
+        assert!(earlier.get(1, "q", true).is_some());
+    }
+    configured.alarm(("mem_alarm", false), ("mem_limit", 16 * MIB));
+    is_unblocked(&mut first);
+}
+
+#[test]
 fn another_disk_limit_stops_and_releases_publishers() {
     let configured = Configured::start("segment_size = \"1MiB\"\ndisk_free_limit = \"16MiB\"\n");
     let mut publisher = configured.publisher();

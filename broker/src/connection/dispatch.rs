@@ -49,6 +49,9 @@ impl Session {
         }
         if frame.kind == FrameKind::Method {
             if let Some(publish) = parse_publish(frame.payload) {
+                if self.short {
+                    return Ok(Step::Stop);
+                }
                 let publish = publish.map_err(|error| failed(error.into()))?;
                 let done = self.publish(frames, at, &frame, publish);
                 return done.map(Step::Read).map_err(|error| Failure {

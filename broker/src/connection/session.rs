@@ -25,6 +25,8 @@ pub enum Flow {
     Done,
     /// The frame at this offset has to wait until the log is durable up to there.
     Waits(usize, Lsn),
+    /// The frame at this offset is a publish, and publishers must wait.
+    Stopped(usize),
 }
 
 /// Steps of the closing of a connection.
@@ -44,6 +46,8 @@ pub(super) enum Step {
     Read(usize),
     /// The frame's turn comes when the log is durable up to there.
     Wait(Lsn),
+    /// The frame is a publish: its turn comes when publishers may go on.
+    Stop,
 }
 
 /// An error, and the method that it answers.
@@ -98,8 +102,10 @@ pub struct Session {
     pub peer: Peer,
     /// The closing of it.
     pub closing: Closing,
-    /// The client has published: only then is it stopped when memory or disk space is short.
+    /// The client has published: only then does it wait for the log.
     pub publishes: bool,
+    /// Memory or disk space is short: nothing is read from the next publish on.
+    pub short: bool,
     /// Messages received for which the client awaits no confirm.
     pub streamed: u64,
     pub(super) channels: HashMap<u16, Box<Channel>, foldhash::fast::RandomState>,
@@ -116,6 +122,7 @@ impl Session {
             peer,
             closing: Closing::No,
             publishes: false,
+            short: false,
             streamed: 0,
             channels: HashMap::default(),
             turn: Turn::default(),
@@ -137,6 +144,10 @@ impl Session {
                 Ok(Step::Read(len)) => at += len,
                 Ok(Step::Wait(lsn)) => {
                     flow = Flow::Waits(at, lsn);
+                    break;
+                }
+                Ok(Step::Stop) => {
+                    flow = Flow::Stopped(at);
                     break;
                 }
                 Err(failure) if matches!(failure.error, Error::Frame(_)) => {
