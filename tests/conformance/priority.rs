@@ -97,6 +97,35 @@ fn without_the_argument_priorities_mean_nothing() {
     assert_eq!(numbers(&mut client, &queue), [0, 1, 2, 3]);
 }
 
+/// 32 levels, of which the fifth is that of messages without a priority.
+#[test]
+fn a_quorum_queue_has_priorities_undeclared() {
+    let mut client = client();
+    let queue = unique("quorum");
+    let arguments = table([("x-queue-type", "quorum".into())]);
+    call!(client, 1, QueueDeclare { arguments, ..durable(&queue) } => QueueDeclareOk);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    let priorities = [
+        None,
+        Some(0),
+        Some(4),
+        Some(5),
+        Some(3),
+        Some(31),
+        Some(32),
+        Some(255),
+        Some(30),
+        None,
+    ];
+    publish_all(&mut client, &queue, &priorities);
+    let mut confirmed = 0;
+    while confirmed < priorities.len() as u64 {
+        confirmed = expect!(client, 1, BasicAck).delivery_tag;
+    }
+    assert_eq!(numbers(&mut client, &queue), [5, 6, 7, 8, 3, 0, 2, 9, 4, 1]);
+    call!(client, 1, delete(&queue) => QueueDeleteOk);
+}
+
 #[test]
 fn a_message_that_comes_back_takes_its_old_place_among_its_equals() {
     let mut client = client();
