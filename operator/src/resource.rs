@@ -48,7 +48,10 @@ pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
 pub(crate) use kind::each_kind;
 pub use kind::{Kind, Spec, crd_yaml, crds};
-pub use queue::{DeadLetter, Deduplication, Overflow, Period, PeriodError, QueueDeletionPolicy, QueueSpec, QueueType};
+pub use queue::{
+    DeadLetter, DeadLetterStrategy, Deduplication, DelayedRetry, Overflow, Period, PeriodError, QueueDeletionPolicy,
+    QueueSpec, QueueType, RetryType,
+};
 pub use secret::SecretRef;
 pub use vhost::{VhostDeletionPolicy, VhostSpec};
 

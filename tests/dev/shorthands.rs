@@ -15,6 +15,26 @@ use serde_json::json;
 use crate::plan::{command, utf8};
 use crate::{Dev, SOON, folder, run, text};
 
+/// A quorum queue with all shorthands that Leveret obeys.
+const QUORUM: &str = "
+apiVersion: leveret.dev/v1alpha1
+kind: Queue
+metadata: { name: jobs }
+spec:
+  brokerRef: { name: main }
+  type: quorum
+  deliveryLimit: 1
+  consumerTimeout: 30m
+  overflow: reject-publish
+  deadLetter: { exchange: \"\", routingKey: failed, strategy: at-least-once }
+  delayedRetry: { type: failed, min: 200ms, max: 1m }
+---
+apiVersion: leveret.dev/v1alpha1
+kind: Queue
+metadata: { name: failed }
+spec: { brokerRef: { name: main } }
+";
+
 /// A queue with the shorthands that Leveret obeys, and the place of its dead letters.
 const SHORTHANDS: &str = "
 apiVersion: leveret.dev/v1alpha1
@@ -153,6 +173,44 @@ fn policies_are_no_drift_and_are_not_exported() {
 }
 
 #[test]
+fn a_quorum_queue_is_obeyed_exported_and_no_change_afterwards() {
+    let folder = folder(&[("all.yaml", QUORUM)]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    plans(&dev, folder.path(), "0 refused, 2 as declared");
+    let object = dev.http().get("/api/queues/%2F/jobs");
+    assert_eq!(
+        (&object["type"], &object["delivery_limit"]),
+        (&json!("quorum"), &json!(1))
+    );
+    assert_eq!(object["delayed_retry"], "failed (min: 200ms, max: 60000ms)");
+
+    let mut client = dev.amqp();
+    client.publish(1, "", "jobs", b"poison");
+    for _ in 0..2 {
+        let job = arrives(&mut client, "jobs", false);
+        let (delivery_tag, requeue) = (job.method.delivery_tag, true);
+        client.send(1, BasicReject { delivery_tag, requeue });
+    }
+    assert_eq!(death(&arrives(&mut client, "failed", true)), "delivery_limit");
+
+    let exported = export(&dev);
+    for line in [
+        "type: quorum",
+        "deliveryLimit: 1",
+        "consumerTimeout: 30m",
+        "strategy: at-least-once",
+        "type: failed",
+        "min: 200ms",
+    ] {
+        assert!(exported.contains(line), "{line}: {exported}");
+    }
+    assert!(!exported.contains("x-"), "no arguments beside them: {exported}");
+    let written = crate::folder(&[("all.yaml", &exported)]);
+    plans(&dev, written.path(), "0 refused, 2 as declared");
+}
+
+#[test]
 fn the_retry_example_is_sound_and_becomes_ready() {
     let example = place::repository().join("examples/retry");
     let lint = command(None, &["lint", utf8(&example)]);
@@ -216,10 +274,14 @@ fn the_first_pause_of_the_retry_example_is_ten_seconds() {
 }
 
 fn plans_no_change(dev: &Dev, folder: &Path) {
+    plans(dev, folder, "0 refused, 5 as declared");
+}
+
+fn plans(dev: &Dev, folder: &Path, wanted: &str) {
     let plan = command(Some(dev.http), &["plan", utf8(folder)]);
     let said = text(&plan.stdout);
     assert_eq!(plan.status.code(), Some(0), "{said} {}", text(&plan.stderr));
-    assert!(said.contains("0 refused, 5 as declared"), "{said}");
+    assert!(said.contains(wanted), "{said}");
 }
 
 fn export(dev: &Dev) -> String {

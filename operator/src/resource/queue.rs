@@ -91,6 +91,9 @@ pub struct QueueSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub delivery_limit: Option<i64>,
+    /// Pause before a message that has come back is delivered again, where the broker has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_retry: Option<DelayedRetry>,
     /// One consumer at a time gets messages (x-single-active-consumer).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub single_active_consumer: Option<bool>,
@@ -218,6 +221,62 @@ pub struct DeadLetter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255), extend("x-kubernetes-validations" = rules(&[schema::SHORT_STRING])))]
     pub routing_key: Option<String>,
+    /// Effect of a crash on a message on its way there, on brokers that leave the choice (x-dead-letter-strategy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<DeadLetterStrategy>,
+}
+
+/// Effect of a crash on a dead letter on its way: it may be lost, or come twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadLetterStrategy {
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+impl DeadLetterStrategy {
+    /// The value of `x-dead-letter-strategy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadLetterStrategy::AtMostOnce => "at-most-once",
+            DeadLetterStrategy::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+/// Pause before a message that has come back is delivered again; it grows with each failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DelayedRetry {
+    /// Messages that wait: all that come back, those that failed, those that were merely returned
+    /// (x-delayed-retry-type).
+    #[serde(rename = "type")]
+    pub after: RetryType,
+    /// First pause, and what each failure adds to it, for example 10s (x-delayed-retry-min).
+    pub min: Period,
+    /// Longest pause; default: the first one (x-delayed-retry-max).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Period>,
+}
+
+/// Messages that wait before they are delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryType {
+    All,
+    Failed,
+    Returned,
+}
+
+impl RetryType {
+    /// The value of `x-delayed-retry-type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RetryType::All => "all",
+            RetryType::Failed => "failed",
+            RetryType::Returned => "returned",
+        }
+    }
 }
 
 /// Which messages count as seen before.
@@ -281,7 +340,7 @@ fn parse_millis(text: &str) -> Option<i64> {
 }
 
 /// Each shorthand with the argument it stands for: path in `spec`, argument.
-const SHORTHANDS: [(&str, &str); 14] = [
+const SHORTHANDS: [(&str, &str); 18] = [
     ("maxLength", "x-max-length"),
     ("maxLengthBytes", "x-max-length-bytes"),
     ("overflow", "x-overflow"),
@@ -290,7 +349,11 @@ const SHORTHANDS: [(&str, &str); 14] = [
     ("maxPriority", "x-max-priority"),
     ("deadLetter", "x-dead-letter-exchange"),
     ("deadLetter", "x-dead-letter-routing-key"),
+    ("deadLetter", "x-dead-letter-strategy"),
     ("deliveryLimit", "x-delivery-limit"),
+    ("delayedRetry", "x-delayed-retry-type"),
+    ("delayedRetry", "x-delayed-retry-min"),
+    ("delayedRetry", "x-delayed-retry-max"),
     ("singleActiveConsumer", "x-single-active-consumer"),
     ("consumerTimeout", "x-consumer-timeout"),
     ("deduplication", "x-message-deduplication"),
@@ -321,7 +384,11 @@ fn argument_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         ("x-max-priority", "integer"),
         ("x-dead-letter-exchange", "string"),
         ("x-dead-letter-routing-key", "string"),
+        ("x-dead-letter-strategy", "string"),
         ("x-delivery-limit", "integer"),
+        ("x-delayed-retry-type", "string"),
+        ("x-delayed-retry-min", "integer"),
+        ("x-delayed-retry-max", "integer"),
         ("x-single-active-consumer", "boolean"),
         ("x-consumer-timeout", "integer"),
         ("x-message-deduplication", "boolean"),

@@ -11,7 +11,7 @@ use super::backlog::{Backlog, COLUMNS, Counters};
 use super::declaration::{Deletion, Labels, Policies, Reference, compare, compare_arguments, rest};
 use super::name::{Name, Target};
 use super::named::{Definition, Named, Removal};
-use crate::resource::{DeadLetter, Kind, Period, PeriodError, QueueDeletionPolicy, QueueSpec, QueueType};
+use crate::resource::{DeadLetter, DelayedRetry, Kind, Period, PeriodError, QueueDeletionPolicy, QueueSpec, QueueType};
 
 /// A queue by its name.
 pub type Declaration = Named<QueueDefinition>;
@@ -148,7 +148,16 @@ impl Definition for QueueDefinition {
                 arguments.remove("x-dead-letter-routing-key");
                 dead.insert("routingKey".to_owned(), json!(key));
             }
+            if let (Some(Value::String(strategy)), Some(dead)) =
+                (arguments.get("x-dead-letter-strategy"), dead.as_object_mut())
+            {
+                arguments.remove("x-dead-letter-strategy");
+                dead.insert("strategy".to_owned(), json!(strategy));
+            }
             spec.insert("deadLetter".to_owned(), dead);
+        }
+        if let Some(retry) = delayed_retry(&mut arguments) {
+            spec.insert("delayedRetry".to_owned(), retry);
         }
         rest(&mut spec, &arguments);
         spec
@@ -192,6 +201,7 @@ fn arguments(spec: &QueueSpec) -> Result<Arguments, PeriodError> {
         max_priority,
         dead_letter,
         delivery_limit,
+        delayed_retry,
         single_active_consumer,
         consumer_timeout,
         deduplication,
@@ -219,11 +229,25 @@ fn arguments(spec: &QueueSpec) -> Result<Arguments, PeriodError> {
     put("x-message-ttl", millis(message_ttl)?);
     put("x-expires", millis(expires)?);
     put("x-max-priority", max_priority.map(Value::from));
-    if let Some(DeadLetter { exchange, routing_key }) = dead_letter {
+    if let Some(DeadLetter {
+        exchange,
+        routing_key,
+        strategy,
+    }) = dead_letter
+    {
         put("x-dead-letter-exchange", Some(json!(exchange)));
+        put(
+            "x-dead-letter-strategy",
+            strategy.map(|strategy| json!(strategy.as_str())),
+        );
         put("x-dead-letter-routing-key", routing_key.as_ref().map(|key| json!(key)));
     }
     put("x-delivery-limit", delivery_limit.map(Value::from));
+    if let Some(DelayedRetry { after, min, max }) = delayed_retry {
+        put("x-delayed-retry-type", Some(json!(after.as_str())));
+        put("x-delayed-retry-min", min.millis().map(|millis| Some(json!(millis)))?);
+        put("x-delayed-retry-max", millis(max)?);
+    }
     put("x-single-active-consumer", single_active_consumer.map(Value::from));
     put("x-consumer-timeout", millis(consumer_timeout)?);
     if let Some(deduplication) = deduplication {
@@ -254,6 +278,23 @@ const PERIODS: [(&str, &str); 3] = [
     ("x-consumer-timeout", "consumerTimeout"),
 ];
 
+/// Takes the pauses out of the arguments, if the shorthand can say what these say.
+fn delayed_retry(arguments: &mut Arguments) -> Option<Value> {
+    const NAMES: [&str; 3] = ["x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"];
+    let [after, min, max] = NAMES.map(|name| arguments.get(name));
+    let after = after.filter(|after| ["all", "failed", "returned"].iter().any(|known| after == known))?;
+    let mut retry = json!({ "type": after, "min": period(min?.as_u64()?) });
+    if let Some(max) = max {
+        retry
+            .as_object_mut()?
+            .insert("max".to_owned(), json!(period(max.as_u64()?)));
+    }
+    for name in NAMES {
+        arguments.remove(name);
+    }
+    Some(retry)
+}
+
 /// The largest unit that holds it exactly.
 fn period(millis: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
@@ -269,6 +310,25 @@ fn period(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_are_exported_where_the_shorthand_can_say_them() {
+        let spec = |arguments: Value| {
+            let arguments = serde_json::from_value(arguments).unwrap();
+            Value::Object(QueueDefinition::new(true, false, false, arguments).spec())
+        };
+        assert_eq!(
+            spec(json!({"x-delayed-retry-type": "all", "x-delayed-retry-min": 1500, "x-delayed-retry-max": 60_000})),
+            json!({"delayedRetry": {"type": "all", "min": "1500ms", "max": "1m"}})
+        );
+        for said in [
+            json!({"x-delayed-retry-type": "disabled", "x-delayed-retry-min": 5}),
+            json!({"x-delayed-retry-type": "all"}),
+            json!({"x-delayed-retry-type": "all", "x-delayed-retry-min": 5, "x-delayed-retry-max": -1}),
+        ] {
+            assert_eq!(spec(said.clone()), json!({ "arguments": said }));
+        }
+    }
 
     #[test]
     fn classic_is_the_type_of_a_queue_without_type() {

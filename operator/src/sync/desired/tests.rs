@@ -55,7 +55,8 @@ fn shorthands_become_arguments() {
         json!({
             "brokerRef": {"name": "main"}, "type": "quorum", "maxLength": 5, "maxLengthBytes": 6,
             "overflow": "reject-publish", "messageTtl": "1h30m", "expires": "7d", "maxPriority": 3,
-            "deadLetter": {"exchange": "dead", "routingKey": "k"}, "deliveryLimit": -1,
+            "deadLetter": {"exchange": "dead", "routingKey": "k", "strategy": "at-least-once"}, "deliveryLimit": -1,
+            "delayedRetry": {"type": "failed", "min": "10s", "max": "1h"},
             "singleActiveConsumer": true, "consumerTimeout": "10s",
             "deduplication": {"cacheSize": 9, "cacheTtl": "1s", "header": "id"},
             "arguments": {"x-own": [1, "a"]}
@@ -71,7 +72,9 @@ fn shorthands_become_arguments() {
         json!({
             "x-queue-type": "quorum", "x-max-length": 5, "x-max-length-bytes": 6, "x-overflow": "reject-publish",
             "x-message-ttl": 5_400_000, "x-expires": 604_800_000, "x-max-priority": 3,
-            "x-dead-letter-exchange": "dead", "x-dead-letter-routing-key": "k", "x-delivery-limit": -1,
+            "x-dead-letter-exchange": "dead", "x-dead-letter-routing-key": "k",
+            "x-dead-letter-strategy": "at-least-once", "x-delivery-limit": -1,
+            "x-delayed-retry-type": "failed", "x-delayed-retry-min": 10_000, "x-delayed-retry-max": 3_600_000,
             "x-single-active-consumer": true, "x-consumer-timeout": 10_000, "x-message-deduplication": true,
             "x-cache-size": 9, "x-cache-ttl": 1_000, "x-deduplication-header": "id", "x-own": [1, "a"]
         })
