@@ -86,15 +86,17 @@ impl Queue {
 
     /// Writes each consumer's run and keeps what must be acknowledged.
     fn hand_over(self: &Arc<Self>, state: &mut State, work: &mut Work) {
-        let tell_returns = self.values(state).tell_returns();
+        let declared = &self.definition.arguments.values;
         let mut timeout = None;
         let State {
             consumers,
             unsettled,
             totals,
             delivered_mark,
+            policies,
             ..
         } = state;
+        let values = || policies.as_ref().map_or(declared, |policies| &policies.values);
         for consumer in consumers.iter_mut() {
             if consumer.batch.is_empty() {
                 continue;
@@ -102,7 +104,7 @@ impl Queue {
             let mut batch = std::mem::take(&mut consumer.batch);
             let again = batch.iter().filter(|entry| entry.redelivered).count();
             totals.redelivered += again as u64;
-            if again > 0 && tell_returns {
+            if again > 0 && values().tell_returns() {
                 let told: Vec<Entry> = batch.iter().map(Entry::told).collect();
                 consumer.subscriber.deliver(&told, &mut work.wakes);
             } else {

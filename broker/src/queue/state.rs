@@ -291,7 +291,7 @@ impl Queue {
     pub fn consume(self: &Arc<Self>, mut consumer: Consumer, work: &mut Work) -> Result<(), Refused> {
         let mut state = self.change();
         state.may_consume(consumer.terms.exclusive)?;
-        let timeout = consumer.terms.timeout.or(self.values(&state).consumer_timeout);
+        let timeout = consumer.terms.timeout.or(self.values(&state).consumer_timeout());
         consumer.time_limit = timeout.map(|length| Box::new(TimeLimit::new(length)));
         state.had_consumer = true;
         state.consumers.add(consumer);

@@ -135,13 +135,13 @@ static MESSAGE_TTL: Typed<u64> = Typed {
 };
 
 static CONSUMER_TIMEOUT: Typed<u64> = Typed {
-    at: |values| &mut values.consumer_timeout,
+    at: |values| &mut values.delivered.get_or_insert_default().consumer_timeout,
     read: read::count,
     merge: Ord::min,
 };
 
 static DELIVERY_LIMIT: Typed<i64> = Typed {
-    at: |values| &mut values.delivery_limit,
+    at: |values| &mut values.delivered.get_or_insert_default().delivery_limit,
     read: read::integer,
     // No limit, if one of them says so.
     merge: |argument, policy| match argument < 0 || policy < 0 {
@@ -151,19 +151,19 @@ static DELIVERY_LIMIT: Typed<i64> = Typed {
 };
 
 static DELAYED_RETRY_TYPE: Typed<RetryType> = Typed {
-    at: |values| &mut values.delayed_retry_type,
+    at: |values| &mut values.delivered.get_or_insert_default().delayed_retry_type,
     read: read::retry_type,
     merge: |_argument, policy| policy,
 };
 
 static DELAYED_RETRY_MIN: Typed<u64> = Typed {
-    at: |values| &mut values.delayed_retry_min,
+    at: |values| &mut values.delivered.get_or_insert_default().delayed_retry_min,
     read: read::pause,
     merge: Ord::min,
 };
 
 static DELAYED_RETRY_MAX: Typed<u64> = Typed {
-    at: |values| &mut values.delayed_retry_max,
+    at: |values| &mut values.delivered.get_or_insert_default().delayed_retry_max,
     read: read::pause,
     merge: Ord::min,
 };

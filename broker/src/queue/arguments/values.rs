@@ -27,6 +27,15 @@ pub struct Values {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`: one consumer at a time gets messages.
     pub single_active_consumer: Option<bool>,
+    /// `x-overflow`: the conduct of a full queue.
+    pub overflow: Option<Overflow>,
+    /// Rules for what has been delivered, if there are some.
+    pub delivered: Option<Box<Delivered>>,
+}
+
+/// Rules of a queue for messages that have been delivered: few queues have one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
     /// `x-delivery-limit`: failures that a message may have; a negative number is no limit.
     pub delivery_limit: Option<i64>,
     /// `x-delayed-retry-type`: the returns after which a message waits.
@@ -37,8 +46,6 @@ pub struct Values {
     pub delayed_retry_max: Option<u64>,
     /// `x-consumer-timeout`: milliseconds that a consumer may have a message.
     pub consumer_timeout: Option<u64>,
-    /// `x-overflow`: the conduct of a full queue.
-    pub overflow: Option<Overflow>,
 }
 
 /// Conduct of a queue at its limit.
@@ -85,21 +92,34 @@ impl Values {
         /// The limit of quorum queues, as RabbitMQ has it.
         const USUAL: i64 = 20;
         let usual = (self.queue_type() == QueueType::Quorum).then_some(USUAL);
-        let limit = self.delivery_limit.or(usual).filter(|limit| *limit >= 0)?;
+        let limit = self
+            .delivered
+            .as_ref()
+            .and_then(|rules| rules.delivery_limit)
+            .or(usual)
+            .filter(|limit| *limit >= 0)?;
         Some(u32::try_from(limit).unwrap_or(u32::MAX))
     }
 
     /// The pauses before a message that has come back is delivered again.
     pub fn retry(&self) -> Option<Retry> {
-        let after = self.delayed_retry_type.filter(|after| *after != RetryType::Disabled)?;
-        let min = self.delayed_retry_min?;
-        let max = self.delayed_retry_max.unwrap_or(min);
+        let rules = self.delivered.as_ref()?;
+        let after = rules.delayed_retry_type.filter(|after| *after != RetryType::Disabled)?;
+        let min = rules.delayed_retry_min?;
+        let max = rules.delayed_retry_max.unwrap_or(min);
         Some(Retry { after, min, max })
+    }
+
+    /// Milliseconds that a consumer may have a message.
+    pub fn consumer_timeout(&self) -> Option<u64> {
+        self.delivered.as_ref()?.consumer_timeout
     }
 
     /// True if consumers are told how often a message has come back.
     pub fn tell_returns(&self) -> bool {
-        self.queue_type() == QueueType::Quorum || self.delivery_limit.is_some() || self.delayed_retry_type.is_some()
+        let rules = self.delivered.as_ref();
+        let about_returns = |rules: &Delivered| rules.delivery_limit.is_some() || rules.delayed_retry_type.is_some();
+        self.queue_type() == QueueType::Quorum || rules.is_some_and(|rules| about_returns(rules))
     }
 }
 
