@@ -126,6 +126,35 @@ fn global_is_one_limit_for_the_channel() {
 }
 
 #[test]
+fn a_limit_of_the_channel_is_shared_by_its_queues_in_turn() {
+    if is_rabbitmq() {
+        return; // There is no such limit any more.
+    }
+    let mut client = client();
+    let queues = [(); 3].map(|()| queue_of(&mut client, 20));
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    for queue in &queues {
+        client.send(
+            1,
+            BasicConsume {
+                no_wait: true,
+                ..consume(queue, queue)
+            },
+        );
+    }
+    let mut taken = [0; 3];
+    for _ in 0..30 {
+        let delivery = client.delivery(1).method;
+        let from = queues
+            .iter()
+            .position(|queue| queue.as_bytes() == delivery.consumer_tag.as_bytes());
+        taken[from.expect("one of its consumers")] += 1;
+        client.send(1, ack(delivery.delivery_tag));
+    }
+    assert!(taken.iter().all(|count| (8..=12).contains(count)), "{taken:?}");
+}
+
+#[test]
 fn a_size_is_not_implemented() {
     let mut client = client();
     client.send(

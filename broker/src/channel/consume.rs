@@ -151,7 +151,9 @@ impl Channel {
 
     /// The channel-wide limit leaves room again: its queues may have something.
     pub fn wake_consumed_queues(&self, turn: &mut Turn) {
-        for consuming in self.consumers.values() {
+        let count = self.consumers.len();
+        let first = self.first_woken.checked_rem(count).unwrap_or_default();
+        for consuming in self.consumers.values().cycle().skip(first).take(count) {
             consuming.queue.dispatch(&mut turn.work);
         }
     }

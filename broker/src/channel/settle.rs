@@ -37,10 +37,10 @@ impl Channel {
         }
         let mut settled = Vec::new();
         self.deliveries.settle_all(&mut settled);
-        self.pass_on(turn, &settled, Outcome::Requeued);
         if reply {
             self.reply(peer, turn, BasicRecoverOk {});
         }
+        self.pass_on(turn, &settled, Outcome::Requeued);
         Ok(())
     }
 
@@ -66,14 +66,20 @@ impl Channel {
         }
     }
 
-    /// Hands settlements to their queues.
-    pub fn pass_on(&self, turn: &mut Turn, settled: &[Settled], outcome: Outcome) {
+    /// Hands settlements to their queues. Room under a limit of the channel is offered to each of its queues in turn,
+    /// not always to the one that has just had it.
+    pub fn pass_on(&mut self, turn: &mut Turn, settled: &[Settled], outcome: Outcome) {
+        let limited = self.deliveries.channel_prefetch() > 0;
+        if limited {
+            self.first_woken = self.first_woken.wrapping_add(1);
+            self.wake_consumed_queues(turn);
+        }
         for run in settled {
             if let Some(origin) = self.sources.find(run.source) {
                 origin.queue.settle(origin.consumer, &run.ids, outcome, &mut turn.work);
             }
         }
-        if self.deliveries.channel_prefetch() > 0 {
+        if limited {
             self.wake_consumed_queues(turn);
         }
     }

@@ -137,7 +137,7 @@ impl Channel {
         turn.publisher.stage.flush_now(&peer.node.log, &mut turn.work)
     }
 
-    fn settle_held(&self, peer: &Peer, turn: &mut Turn, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
+    fn settle_held(&mut self, peer: &Peer, turn: &mut Turn, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {
         let before = turn.work.records_len();
         for Settlement { outcome, mut tags } in settlements {
             tags.sort_unstable();
