@@ -15,7 +15,7 @@ pub mod usage;
 
 use crate::node::Node;
 use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
-use crate::queue::totals::Snapshot;
+use crate::queue::totals::{ByType, Deaths, Snapshot, Totals};
 use rates::{Backlog, Rates};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,26 +25,21 @@ use usage::Usage;
 /// The label of what is published.
 const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
 
-/// The labels of what queues deliver.
-const DELIVERED: [(&str, &str); 2] = [PROTOCOL, ("queue_type", "rabbit_classic_queue")];
-
-/// The labels of messages that die in queues without a dead-letter exchange.
-const DROPPED: [(&str, &str); 2] = [DELIVERED[1], ("dead_letter_strategy", "disabled")];
-
-/// The labels of messages that die in queues with one, as of RabbitMQ's classic queues.
-const DEAD_LETTERED: [(&str, &str); 2] = [DELIVERED[1], ("dead_letter_strategy", "at_most_once")];
+/// A family of counters: name, help, and the count among others.
+type Counted<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// `/metrics`: sums over everything.
 pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     let mut text = Text::default();
     identity(node, "aggregated", &mut text);
-    let sum = rates::sum(node);
+    let sums = rates::sums(node);
+    let sum = sums.all();
     objects(node, &sum, &mut text);
     churn(node, &mut text);
     process(node, &Usage::now(data_dir), &mut text);
     received(node, &sum, &mut text);
-    delivered(&sum, &mut text);
-    deaths(&sum, &mut text);
+    delivered(&sums, &mut text);
+    deaths(&sums, &mut text);
     flow(node, &mut text);
     log(node, &mut text);
     text.finish()
@@ -292,87 +287,89 @@ fn flow(node: &Node, text: &mut Text) {
     text.counter(name, help, pauses.total().as_secs_f64());
 }
 
-fn delivered(sum: &Snapshot, text: &mut Text) {
-    let totals = &sum.totals;
-    for (name, help, value) in [
+fn delivered(sums: &ByType, text: &mut Text) {
+    let table: [Counted<Totals>; 8] = [
         (
             "rabbitmq_global_messages_delivered_total",
             "Messages delivered in any way",
-            totals.handed_out(),
+            Totals::handed_out,
         ),
         (
             "rabbitmq_global_messages_delivered_consume_manual_ack_total",
             "Messages delivered to consumers that acknowledge",
-            totals.delivered,
+            |totals| totals.delivered,
         ),
         (
             "rabbitmq_global_messages_delivered_consume_auto_ack_total",
             "Messages delivered to consumers that don't acknowledge",
-            totals.delivered_no_ack,
+            |totals| totals.delivered_no_ack,
         ),
         (
             "rabbitmq_global_messages_delivered_get_manual_ack_total",
             "Messages fetched, to be acknowledged",
-            totals.got,
+            |totals| totals.got,
         ),
         (
             "rabbitmq_global_messages_delivered_get_auto_ack_total",
             "Messages fetched without acknowledgement",
-            totals.got_no_ack,
+            |totals| totals.got_no_ack,
         ),
         (
             "rabbitmq_global_messages_redelivered_total",
             "Messages delivered again",
-            totals.redelivered,
+            |totals| totals.redelivered,
         ),
         (
             "rabbitmq_global_messages_acknowledged_total",
             "Messages acknowledged",
-            totals.acked,
+            |totals| totals.acked,
         ),
         (
             "rabbitmq_global_messages_get_empty_total",
             "Fetches that found nothing",
-            totals.get_empty,
+            |totals| totals.get_empty,
         ),
-    ] {
+    ];
+    for (name, help, count) in table {
         text.family(name, Kind::Counter, help);
-        text.sample(&DELIVERED, value);
+        for (queue_type, sum) in sums.each() {
+            text.sample(&[PROTOCOL, ("queue_type", queue_type.module())], count(&sum.totals));
+        }
     }
 }
 
 /// Messages that left a queue without being acknowledged; with the strategy `disabled` those that were dropped.
-fn deaths(sum: &Snapshot, text: &mut Text) {
-    let (all, dead_lettered) = (sum.totals.deaths(), sum.dead_lettered);
-    for (name, help, all, dead_lettered) in [
+fn deaths(sums: &ByType, text: &mut Text) {
+    let table: [Counted<Deaths>; 4] = [
         (
             "rabbitmq_global_messages_dead_lettered_rejected_total",
             "Messages dropped or dead-lettered because a consumer rejected them",
-            all.rejected,
-            dead_lettered.rejected,
+            |deaths| deaths.rejected,
         ),
         (
             "rabbitmq_global_messages_dead_lettered_expired_total",
             "Messages dropped or dead-lettered because their time was over",
-            all.expired,
-            dead_lettered.expired,
+            |deaths| deaths.expired,
         ),
         (
             "rabbitmq_global_messages_dead_lettered_maxlen_total",
             "Messages dropped or dead-lettered because their queue was at its limit",
-            all.maxlen,
-            dead_lettered.maxlen,
+            |deaths| deaths.maxlen,
         ),
         (
             "rabbitmq_global_messages_dead_lettered_delivery_limit_total",
             "Messages dropped or dead-lettered because they had failed too often",
-            all.delivery_limit,
-            dead_lettered.delivery_limit,
+            |deaths| deaths.delivery_limit,
         ),
-    ] {
+    ];
+    for (name, help, count) in table {
         text.family(name, Kind::Counter, help);
-        text.sample(&DROPPED, all.saturating_sub(dead_lettered));
-        text.sample(&DEAD_LETTERED, dead_lettered);
+        for (queue_type, sum) in sums.each() {
+            let labels = |strategy| [("queue_type", queue_type.module()), ("dead_letter_strategy", strategy)];
+            let (all, dead_lettered) = (count(&sum.totals.deaths()), count(&sum.dead_lettered));
+            text.sample(&labels("disabled"), all.saturating_sub(dead_lettered));
+            text.sample(&labels("at_most_once"), dead_lettered);
+        }
     }
 }
 

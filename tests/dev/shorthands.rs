@@ -193,6 +193,10 @@ fn a_quorum_queue_is_obeyed_exported_and_no_change_afterwards() {
         client.send(1, BasicReject { delivery_tag, requeue });
     }
     assert_eq!(death(&arrives(&mut client, "failed", true)), "delivery_limit");
+    let metrics = Http::anonymous(dev.http).request("GET", "/metrics", None).body;
+    let labels = "queue_type=\"rabbit_quorum_queue\",dead_letter_strategy=\"at_most_once\"";
+    let sample = format!("rabbitmq_global_messages_dead_lettered_delivery_limit_total{{{labels}}} 1");
+    assert!(metrics.lines().any(|line| line == sample), "{sample}: {metrics}");
 
     let exported = export(&dev);
     for line in [

@@ -79,7 +79,7 @@ pub fn exchange_types(list: &mut json::Array<'_>) {
 
 fn sums(admin: &Admin, o: &mut Object<'_>) {
     let node = &admin.node;
-    let (all, rates) = (rates::sum(node), admin.rates.sum());
+    let (all, rates) = (rates::sums(node).all(), admin.rates.sum());
     let (mut queues, mut exchanges) = (0, 0);
     for vhost in node.vhosts() {
         let topology = vhost.topology();

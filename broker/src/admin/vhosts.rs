@@ -69,5 +69,5 @@ fn describe(admin: &Admin, vhost: &Vhost, query: &Query, o: &mut Object<'_>) {
         rates.ready += of_queue.ready;
         rates.unacked += of_queue.unacked;
     }
-    depth(&vhost.sum(), &rates, o);
+    depth(&vhost.sums().all(), &rates, o);
 }

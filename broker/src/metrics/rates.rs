@@ -4,7 +4,7 @@
 //! asks. A queue that was never used costs nothing here. Does not know about JSON or Prometheus.
 
 use crate::node::Node;
-use crate::queue::totals::{Snapshot, Totals};
+use crate::queue::totals::{ByType, Snapshot, Totals};
 use leveret_store::QueueId;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -145,13 +145,13 @@ struct Sample {
     node: (Counters, NodeRates),
 }
 
-/// The sum of all queues, with what deleted ones had counted.
-pub fn sum(node: &Node) -> Snapshot {
-    let mut sum = Snapshot::default();
+/// The sums of all queues, with what deleted ones had counted.
+pub fn sums(node: &Node) -> ByType {
+    let mut sums = ByType::default();
     for vhost in node.vhosts() {
-        sum.add(&vhost.sum());
+        sums.add_all(&vhost.sums());
     }
-    sum
+    sums
 }
 
 /// Connections opened, closed; channels opened, closed; queues declared, created, deleted.
@@ -244,7 +244,7 @@ impl Rates {
                 new.queues.insert(queue.id, (now, rates));
             }
         }
-        let all = sum(node);
+        let all = sums(node).all();
         new.sum = (all, QueueRates::between(&old.sum.0, &all, seconds));
         for connection in node.connections.list() {
             let octets = &connection.octets;

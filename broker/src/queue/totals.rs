@@ -3,6 +3,7 @@
 //! Comes in: increments under the queue's lock. Goes out: snapshots, and sums of them, for the HTTP API and the
 //! metrics.
 
+use super::arguments::QueueType;
 use std::time::Instant;
 
 /// Counts since the queue was declared or the broker started.
@@ -189,5 +190,41 @@ impl Snapshot {
         self.persistent_bytes += persistent_bytes;
         self.memory += memory;
         self.consumers += consumers;
+    }
+}
+
+/// Sums over the queues of each type.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByType {
+    classic: Snapshot,
+    quorum: Snapshot,
+}
+
+impl ByType {
+    /// Adds a queue of this type.
+    pub fn add(&mut self, queue_type: QueueType, queue: &Snapshot) {
+        match queue_type {
+            QueueType::Classic | QueueType::Stream => self.classic.add(queue),
+            QueueType::Quorum => self.quorum.add(queue),
+        }
+    }
+
+    /// Adds the sums of other queues.
+    pub fn add_all(&mut self, others: &Self) {
+        for (queue_type, sum) in others.each() {
+            self.add(queue_type, sum);
+        }
+    }
+
+    /// The sums.
+    pub fn each(&self) -> [(QueueType, &Snapshot); 2] {
+        [(QueueType::Classic, &self.classic), (QueueType::Quorum, &self.quorum)]
+    }
+
+    /// The sum over all queues.
+    pub fn all(&self) -> Snapshot {
+        let mut all = self.classic;
+        all.add(&self.quorum);
+        all
     }
 }

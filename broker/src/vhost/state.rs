@@ -17,7 +17,7 @@ use crate::limits::Memory;
 use crate::policy::Policies;
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
-use crate::queue::totals::Snapshot;
+use crate::queue::totals::ByType;
 use crate::queue::upkeep::Upkeep;
 use leveret_amqp::{FieldTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
@@ -66,13 +66,14 @@ pub struct Churn {
     /// Queues deleted.
     pub deleted: AtomicU64,
     /// The counts of deleted queues.
-    retired: Mutex<Snapshot>,
+    retired: Mutex<ByType>,
 }
 
 impl Churn {
     pub(super) fn retire(&self, queue: &Queue) {
         self.deleted.fetch_add(1, Ordering::Relaxed);
-        self.retired.lock().add(&queue.snapshot().counts());
+        let queue_type = queue.definition.arguments.values.queue_type();
+        self.retired.lock().add(queue_type, &queue.snapshot().counts());
     }
 }
 
@@ -200,13 +201,15 @@ impl Vhost {
         declared.cloned().collect()
     }
 
-    /// The sum of all queues, with what deleted ones had counted: under one lock, so that no count is missed or
+    /// The sums of all queues, with what deleted ones had counted: under one lock, so that no count is missed or
     /// doubled.
-    pub fn sum(&self) -> Snapshot {
+    pub fn sums(&self) -> ByType {
         let topology = self.topology.read();
-        let mut sum = *self.churn.retired.lock();
-        topology.queues.values().for_each(|queue| sum.add(&queue.snapshot()));
-        sum
+        let mut sums = *self.churn.retired.lock();
+        for queue in topology.queues.values() {
+            sums.add(queue.definition.arguments.values.queue_type(), &queue.snapshot());
+        }
+        sums
     }
 
     /// A queue by its number in the log: for compaction.
