@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood image reproducible e2e \
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood suites image reproducible e2e \
   gitops grow figures dist cluster cluster-down
 
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -62,6 +62,10 @@ soak:             # crashes for hours, the wire under ten thousand mutated sessi
 	LEVERET_MODEL_CASES=20000 cargo test -p leveret-broker --lib model
 	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
 	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture
+
+suites:           # the test suites of AMQP clients themselves; needs network, and takes twenty minutes. SUITES, PIKA_DIR: tests/suites/run.sh
+	cargo build --release -p leveret-broker
+	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker tests/suites/run.sh $(SUITES)
 
 image:            # one image for all programs, as an OCI archive in dist/; no Docker needed
 	.ci/release/image.sh
