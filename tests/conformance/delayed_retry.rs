@@ -75,7 +75,7 @@ fn waits(
 
 /// Compares pauses, with the time that the next look and a busy machine take; none may be too short.
 fn assert_waits(found: &[u128], expected: &[u128], what: &str) {
-    let right = |(found, expected): (&u128, &u128)| found + 20 >= *expected && *found < expected + 250;
+    let right = |(found, expected): (&u128, &u128)| found + 20 >= *expected && *found < expected + 350;
     assert!(
         found.len() == expected.len() && found.iter().zip(expected).all(right),
         "{what}: {found:?}"
@@ -85,9 +85,15 @@ fn assert_waits(found: &[u128], expected: &[u128], what: &str) {
 #[test]
 fn pauses_grow_with_failures_up_to_the_longest() {
     let mut client = client();
-    let queue = with(&mut client, pauses("all", 300, Some(700)));
-    let found = waits(&mut client, &queue, reject, 4);
-    assert_waits(&found, &[300, 600, 700, 700], "rejected");
+    let queue = with(&mut client, pauses("all", 300, Some(500)));
+    let found = waits(&mut client, &queue, reject, 3);
+    assert_waits(&found, &[300, 500, 500], "rejected");
+    let queue = with(&mut client, pauses("all", 400, Some(900)));
+    assert_waits(
+        &waits(&mut client, &queue, reject, 2),
+        &[400, 800],
+        "rejected, below the longest",
+    );
     let queue = with(&mut client, pauses("all", 300, Some(700)));
     assert_waits(&waits(&mut client, &queue, nack, 2), &[300, 300], "never failed");
     let queue = with(&mut client, pauses("all", 300, None));
@@ -265,10 +271,13 @@ fn the_api_tells_it() {
     client.publish(1, "", &queue, b"message");
     let message = next(&mut client, &queue);
     reject(&mut client, &message);
-    until("it waits", SOON, || http.get(&path)["messages_delayed"] == 1);
-    let object = http.get(&path);
-    assert_eq!(object["delayed_retry"], "failed (min: 60000ms, max: 90000ms)");
-    assert_eq!((&object["messages"], &object["messages_ready"]), (&1.into(), &0.into()));
+    // A RabbitMQ takes some of the figures later than others.
+    until("it waits", 2 * SOON, || {
+        let object = http.get(&path);
+        let figures = ["messages_delayed", "messages", "messages_ready"].map(|name| object[name].as_u64());
+        figures == [Some(1), Some(1), Some(0)]
+    });
+    assert_eq!(http.get(&path)["delayed_retry"], "failed (min: 60000ms, max: 90000ms)");
     call!(client, 1, delete(&queue) => QueueDeleteOk);
 }
 

@@ -9,6 +9,7 @@ use harness::wait::until;
 use harness::{Broker, Client, call, expect};
 use leveret_amqp::FieldValue;
 use leveret_amqp::method::*;
+use serde_json::json;
 
 use crate::{client, is_rabbitmq};
 
@@ -258,6 +259,11 @@ fn the_api_tells_the_type() {
     until("the type is there", Duration::from_secs(10), || {
         http.get(&path)["type"] == "quorum"
     });
-    assert_eq!(http.get(&path)["arguments"]["x-queue-type"], "quorum");
+    let object = http.get(&path);
+    assert_eq!(object["arguments"]["x-queue-type"], "quorum");
+    assert_eq!(object["leader"], object["node"]);
+    for replicas in ["members", "online"] {
+        assert_eq!(object[replicas], json!([object["node"]]), "{replicas}");
+    }
     call!(client, 1, delete(&name) => QueueDeleteOk);
 }

@@ -18,7 +18,7 @@ use super::time::date;
 use crate::metrics::rates::{Backlog, QueueRates};
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
-use crate::queue::arguments::Retry;
+use crate::queue::arguments::{QueueType, Retry};
 use crate::queue::consumers::{Standing, cancelled};
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
@@ -167,6 +167,12 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     o.table("arguments", &definition.arguments.declared);
     o.text("node", &admin.node.name);
     o.text("state", "running");
+    if definition.arguments.values.queue_type() == QueueType::Quorum {
+        o.text("leader", &admin.node.name);
+        for replicas in ["members", "online"] {
+            o.array(replicas, |list| list.text(&admin.node.name));
+        }
+    }
     policies::of_object(queue.policies().as_deref(), o);
     if !query.disable_stats {
         counters(queue, &admin.rates.queue(queue.id), o);
