@@ -135,11 +135,17 @@ pub enum Pick {
 pub struct Consumers {
     /// Descending by priority.
     list: Vec<Consumer>,
-    /// The one whose turn it is, as an index.
-    next: usize,
-    /// Set unless all of them take turns: they have several priorities, or one at a time gets messages.
-    ranked: bool,
+    /// The same, priority by priority.
+    classes: Vec<Class>,
     single: Option<Single>,
+}
+
+/// Consumers of one priority, who take turns.
+struct Class {
+    priority: i32,
+    len: usize,
+    /// The one whose turn it is, counted from the first of them.
+    next: usize,
 }
 
 /// The one consumer that gets messages where only one may; an index, 0 if there is none.
@@ -197,9 +203,20 @@ impl Consumers {
 
     /// Adds one, behind those of the same priority.
     pub fn add(&mut self, consumer: Consumer) {
-        let at = self
-            .list
-            .partition_point(|other| other.terms.priority >= consumer.terms.priority);
+        let priority = consumer.terms.priority;
+        let class = self.classes.partition_point(|class| class.priority > priority);
+        match self.classes.get_mut(class) {
+            Some(class) if class.priority == priority => class.len += 1,
+            _ => self.classes.insert(
+                class,
+                Class {
+                    priority,
+                    len: 1,
+                    next: 0,
+                },
+            ),
+        }
+        let at = self.list.partition_point(|other| other.terms.priority >= priority);
         self.list.insert(at, consumer);
         if let Some(single) = self
             .single
@@ -208,13 +225,14 @@ impl Consumers {
         {
             single.active += 1;
         }
-        self.turn_over();
+        self.set_standings();
     }
 
-    /// Removes one.
+    /// Removes one. The turn of the others stays whose it was.
     pub fn remove(&mut self, id: u64) -> Option<Consumer> {
         let at = self.list.iter().position(|consumer| consumer.id == id)?;
         let consumer = self.list.remove(at);
+        self.leave_class(at, consumer.terms.priority);
         if let Some(single) = &mut self.single {
             single.active = match at.cmp(&single.active) {
                 Ordering::Less => single.active - 1,
@@ -223,23 +241,34 @@ impl Consumers {
                 Ordering::Greater => single.active,
             };
         }
-        self.turn_over();
+        self.set_standings();
         Some(consumer)
+    }
+
+    fn leave_class(&mut self, at: usize, priority: i32) {
+        let mut start = 0;
+        self.classes.retain_mut(|class| {
+            if class.priority == priority {
+                class.len -= 1;
+                if at < start + class.next {
+                    class.next -= 1;
+                } else if class.next >= class.len {
+                    class.next = 0;
+                }
+            }
+            start += class.len;
+            class.len > 0
+        });
     }
 
     /// Removes all.
     pub fn drain(&mut self) -> Vec<Consumer> {
-        self.next = 0;
+        self.classes.clear();
         self.single = self.single.map(|_| Single::default());
         std::mem::take(&mut self.list)
     }
 
-    fn turn_over(&mut self) {
-        let first = self.list.first().map(|consumer| consumer.terms.priority);
-        self.ranked = self.list.iter().any(|consumer| Some(consumer.terms.priority) != first);
-        if self.next >= self.list.len() {
-            self.next = 0;
-        }
+    fn set_standings(&mut self) {
         let Some(Single { active }) = self.single else { return };
         for (at, consumer) in self.list.iter_mut().enumerate() {
             consumer.standing = match at == active {
@@ -247,7 +276,6 @@ impl Consumers {
                 false => Standing::Waiting,
             };
         }
-        self.ranked = true;
     }
 
     /// Starts a round: asks each client how much it takes.
@@ -257,64 +285,25 @@ impl Consumers {
         }
     }
 
-    /// The consumer whose turn it is.
+    /// The consumer whose turn it is: of the highest priority of which one can take a message.
     #[inline]
     pub(super) fn pick(&mut self) -> Pick {
-        if self.ranked {
-            return match self.single {
-                Some(Single { active }) => self.pick_in(active, active + 1, active),
-                None => self.pick_by_priority(),
-            };
+        if let Some(Single { active }) = self.single {
+            return pick_in(&self.list, active, active + 1, active);
         }
-        self.pick_in(0, self.list.len(), self.next)
-    }
-
-    fn pick_by_priority(&mut self) -> Pick {
         let mut start = 0;
         let mut stalled = Pick::NoCredit;
-        while let Some(first) = self.list.get(start) {
-            let priority = first.terms.priority;
-            let end = start
-                + self
-                    .list
-                    .iter()
-                    .skip(start)
-                    .take_while(|c| c.terms.priority == priority)
-                    .count();
-            let from = if (start..end).contains(&self.next) {
-                self.next
-            } else {
-                start
-            };
-            match self.pick_in(start, end, from) {
+        for class in &mut self.classes {
+            let end = start + class.len;
+            match pick_in(&self.list, start, end, start + class.next) {
                 Pick::NoCredit => {}
                 Pick::Stalled(at) => stalled = Pick::Stalled(at),
-                pick @ Pick::Consumer(_) => return pick,
+                Pick::Consumer(at) => {
+                    class.next = if at + 1 < end { at + 1 - start } else { 0 };
+                    return Pick::Consumer(at);
+                }
             }
             start = end;
-        }
-        stalled
-    }
-
-    /// The first with credit and room among `start..end`, from `from` on, around the end.
-    fn pick_in(&mut self, start: usize, end: usize, from: usize) -> Pick {
-        let mut stalled = Pick::NoCredit;
-        for step in 0..end - start {
-            let at = if from + step < end {
-                from + step
-            } else {
-                from + step - end + start
-            };
-            let Some(consumer) = self.list.get(at) else { break };
-            if !consumer.has_credit() {
-                continue;
-            }
-            if consumer.allowance.room == 0 {
-                stalled = Pick::Stalled(at);
-                continue;
-            }
-            self.next = if at + 1 < self.list.len() { at + 1 } else { 0 };
-            return Pick::Consumer(at);
         }
         stalled
     }
@@ -347,4 +336,22 @@ impl Consumers {
             consumer.unacked = consumer.unacked.saturating_sub(count);
         }
     }
+}
+
+/// The first with credit and room among `start..end`, from `from` on, around the end.
+#[inline]
+fn pick_in(consumers: &[Consumer], start: usize, end: usize, from: usize) -> Pick {
+    let mut stalled = Pick::NoCredit;
+    for at in (from..end).chain(start..from) {
+        let Some(consumer) = consumers.get(at) else { break };
+        if !consumer.has_credit() {
+            continue;
+        }
+        if consumer.allowance.room == 0 {
+            stalled = Pick::Stalled(at);
+            continue;
+        }
+        return Pick::Consumer(at);
+    }
+    stalled
 }

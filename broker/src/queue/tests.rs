@@ -210,6 +210,48 @@ fn consumers_of_equal_priority_get_messages_in_turn() {
     assert_eq!(b.bodies(), [b"2", b"4"]);
 }
 
+#[test]
+fn a_turn_stays_whose_it_is_when_others_come_and_go() {
+    let mut bench = Bench::new();
+    let mut passing = bench.consumer(1, 0, 0);
+    let steady = [2, 3, 4].map(|id| bench.consumer(id, 0, 0));
+    for id in 5..305 {
+        // One of a higher priority comes, takes a message and goes; the oldest of the others goes, and one comes.
+        bench.consumer(1_000 + id, 1, 1);
+        bench.publish(b"first", false);
+        bench.publish(b"x", false);
+        bench.queue.cancel(1_000 + id);
+        bench.queue.cancel(passing.id);
+        passing = bench.consumer(id, 0, 0);
+    }
+    let shares = steady.map(|client| client.bodies().len());
+    assert!(shares.iter().all(|share| (74..=100).contains(share)), "{shares:?}");
+    assert!(
+        shares.iter().max() <= shares.iter().min().map(|least| least + 1).as_ref(),
+        "{shares:?}"
+    );
+}
+
+#[test]
+fn the_next_in_turn_is_not_passed_over_when_the_last_one_goes() {
+    let mut bench = Bench::new();
+    let clients = [1, 2, 3].map(|id| bench.consumer(id, 0, 0));
+    bench.publish(b"1", false);
+    bench.publish(b"2", false);
+    bench.queue.cancel(1);
+    bench.publish(b"3", false);
+    bench.publish(b"4", false);
+    let got = clients.map(|client| client.bodies());
+    assert_eq!(
+        got,
+        [
+            vec![b"1".to_vec()],
+            vec![b"2".to_vec(), b"4".to_vec()],
+            vec![b"3".to_vec()]
+        ]
+    );
+}
+
 /// A time to live of 0 ends in the millisecond in which the message comes.
 #[test]
 fn the_last_millisecond_of_a_message_is_for_a_consumer_that_is_there() {
