@@ -254,6 +254,31 @@ fn a_job_of_the_retry_example_comes_back_and_is_parked() {
     );
 }
 
+/// The order of its work, and the queue that keeps failed jobs itself.
+#[test]
+fn urgent_jobs_of_the_retry_example_go_first_and_failed_reports_wait() {
+    let dev = Dev::start(&place::repository().join("examples/retry"), &[]);
+    dev.says("are Ready");
+    let mut client = dev.amqp();
+    for (body, priority) in [("later", None), ("urgent", Some(3)), ("soon", Some(1))] {
+        let job = BasicProperties {
+            priority,
+            ..BasicProperties::default()
+        };
+        client.publish_with(1, publish("jobs", "mail.welcome"), &properties(&job), body.as_bytes());
+    }
+    for body in ["urgent", "soon", "later"] {
+        assert_eq!(arrives(&mut client, "mail", true).body, body);
+    }
+    client.publish(1, "jobs", "report.daily", b"a report");
+    let report = arrives(&mut client, "reports", false);
+    let (delivery_tag, requeue) = (report.method.delivery_tag, true);
+    client.send(1, BasicReject { delivery_tag, requeue });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(client.get(1, "reports", true).is_none(), "it waits ten seconds");
+    assert_eq!(dev.http().get("/api/queues/%2F/reports")["type"], "quorum");
+}
+
 /// Ten seconds are the shortest pause of the example: the whole of it, once, and as its README has it.
 #[test]
 fn the_first_pause_of_the_retry_example_is_ten_seconds() {
