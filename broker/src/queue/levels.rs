@@ -52,12 +52,16 @@ pub struct Levels {
 
 impl Levels {
     /// Adds a new message.
-    pub fn push(&mut self, entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
+    pub fn push(&mut self, mut entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
         let level = stamp::level(entry.stamp);
         if sums.resident >= reader.budget {
             self.make_room(level, reader.budget, sums);
         }
         let run = of_level(level, &mut self.runs, &mut self.spare);
+        if run.keeps(&entry) {
+            // What was read along with it leaves earlier, and it would hold the memory of all.
+            entry.message = entry.message.map(|message| message.detached());
+        }
         run.push(entry, reader, sums);
         if !run.is_cold() {
             self.warm_from = self.warm_from.min(level);

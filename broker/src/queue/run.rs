@@ -20,6 +20,9 @@ pub(super) const KEPT: usize = 4096;
 const REFILL_RUN: usize = 1024;
 const REFILL_BYTES: u64 = 128 * 1024;
 
+/// Messages that are many.
+const LONG: usize = 1024;
+
 /// Waiting messages, ascending by id.
 #[derive(Default)]
 pub struct Run {
@@ -88,6 +91,14 @@ impl Run {
     /// True if its first message is not in memory, or there is none.
     pub fn is_cold(&self) -> bool {
         self.head.is_empty()
+    }
+
+    /// True if a new message would wait behind many others, in memory.
+    pub fn keeps(&self, entry: &Entry) -> bool {
+        match self.tail.is_empty() {
+            true => self.head.len() > LONG,
+            false => !entry.durable,
+        }
     }
 
     /// Number of messages for which there is room without asking for memory.
