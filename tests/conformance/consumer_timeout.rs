@@ -7,7 +7,7 @@ use harness::scripted_client::{Content, Frame, short, table};
 use harness::wait::until;
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{BasicProperties, FieldValue, Method};
+use leveret_amqp::{BasicProperties, FieldTable, FieldValue, Method};
 
 use crate::quorum::{quorum, quorum_with};
 use crate::{client, is_rabbitmq};
@@ -229,5 +229,47 @@ fn the_next_consumer_gets_it_and_messages_in_time_stay() {
         client.quiet(Duration::from_millis(400));
     }
     drop(client);
+    remove(&queue);
+}
+
+/// A RabbitMQ closes the channel (406).
+#[test]
+fn a_client_that_does_not_know_basic_cancel_is_not_told() {
+    let mut other = Client::raw(crate::broker());
+    other.start();
+    let answer = ConnectionStartOk {
+        client_properties: FieldTable::new(),
+        ..start_ok("PLAIN", b"\0guest\0guest")
+    };
+    other.send(0, answer);
+    let ConnectionTune {
+        channel_max, frame_max, ..
+    } = expect!(other, 0, ConnectionTune);
+    let heartbeat = 0;
+    other.send(
+        0,
+        ConnectionTuneOk {
+            channel_max,
+            frame_max,
+            heartbeat,
+        },
+    );
+    other.open("/");
+    other.open_channel(1);
+    let queue = unique("silent");
+    call!(other, 1, quorum_with(&queue, "x-consumer-timeout", 200) => QueueDeclareOk);
+    other.publish(1, "", &queue, b"slow");
+    call!(other, 1, consume(&queue, "c") => BasicConsumeOk);
+    let delivery = other.delivery(1);
+    if is_rabbitmq() {
+        let close = expect!(other, 1, ChannelClose);
+        assert_eq!(close.reply_code, 406);
+    } else {
+        let mut client = client();
+        assert_eq!(next(&mut client, &queue).body, "slow");
+        other.send(1, ack(delivery.method.delivery_tag));
+        call!(other, 1, cancel("c") => BasicCancelOk);
+    }
+    drop(other);
     remove(&queue);
 }
