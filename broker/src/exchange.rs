@@ -14,6 +14,9 @@ pub mod fanout;
 /// By headers.
 pub mod headers;
 
+/// By a hash of the keys.
+pub mod modulus_hash;
+
 /// By chance.
 pub mod random;
 
@@ -44,6 +47,8 @@ pub static TYPES: &[&Type] = &[
     &headers::TYPE,
     &topic::TYPE,
     &random::TYPE,
+    &random::LOCAL,
+    &modulus_hash::TYPE,
 ];
 
 /// The type of this name. `None`: not one of this broker.

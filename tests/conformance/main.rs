@@ -31,7 +31,7 @@ mod topic;
 /// Headers exchanges: which headers match which arguments.
 mod headers;
 
-/// `x-random`: each message to one of the destinations, whatever its key.
+/// Exchanges that send each message to one of their destinations, by chance or by a hash of its key.
 mod random_exchange;
 
 /// Queues: declared, compared, purged, deleted; whose they are.
