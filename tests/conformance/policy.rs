@@ -62,6 +62,12 @@ fn publish_all(client: &mut Client, queue: &str, bodies: &[&str]) {
     }
 }
 
+/// Waits until the broker has worked through what the client has sent: a policy comes by another connection, and could
+/// overtake it.
+fn worked_through(client: &mut Client) {
+    call!(client, 1, prefetch(0) => BasicQosOk);
+}
+
 /// The bodies that are ready, taken out.
 fn bodies(client: &mut Client, queue: &str) -> Vec<String> {
     let text = |message: Content<BasicGetOk>| String::from_utf8_lossy(&message.body).into_owned();
@@ -78,6 +84,7 @@ fn reject(client: &mut Client, queue: &str, body: &str) {
     let delivery_tag = client.get(1, queue, false).expect("a message").method.delivery_tag;
     let requeue = false;
     client.send(1, BasicReject { delivery_tag, requeue });
+    worked_through(client);
 }
 
 fn arrives(client: &mut Client, queue: &str, body: &str) {
@@ -99,6 +106,7 @@ fn a_time_to_live_is_for_messages_that_come_later() {
     let policy = Policy::put(&queue, json!({"message-ttl": TTL}));
     client.send(1, requeue(tag));
     publish_all(&mut client, &queue, &["during"]);
+    worked_through(&mut client);
     drop(policy);
     publish_all(&mut client, &queue, &["after"]);
     std::thread::sleep(OVER);
@@ -254,6 +262,7 @@ fn unroutable_messages_go_where_the_policy_says() {
     let arguments = table([("alternate-exchange", "amq.direct".into())]);
     call!(client, 1, ExchangeDeclare { arguments, ..exchange(&own, "direct") } => ExchangeDeclareOk);
     client.publish(1, &plain, "nowhere", b"before");
+    worked_through(&mut client);
     let policies = [&plain, &own].map(|name| Policy::put(name, json!({"alternate-exchange": alternate})));
     client.publish(1, &own, "nowhere", b"by the argument");
     client.publish(1, &plain, "nowhere", b"with");
