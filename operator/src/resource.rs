@@ -43,7 +43,7 @@ pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
 pub use broker::{
     AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
 };
-pub use common::{AdoptionPolicy, BrokerRef, GROUP, Specifies, UpdatePolicy, VERSION};
+pub use common::{AdoptionPolicy, Belongs, BrokerRef, GROUP, UpdatePolicy, VERSION};
 pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
 pub(crate) use kind::each_kind;

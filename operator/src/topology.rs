@@ -16,6 +16,9 @@ pub mod queue;
 /// `Binding`.
 pub mod binding;
 
+/// The shorthands of a queue.
+mod shorthand;
+
 /// Kinds with a name: what they have in common.
 pub mod named;
 

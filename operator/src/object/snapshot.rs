@@ -9,10 +9,10 @@ use std::sync::Arc;
 use super::key::{Kind, ObjectKey};
 use super::meta::{Meta, Object};
 use super::reason::Reason;
-use crate::resource::{self, BrokerRef, Spec, Specifies, each_kind};
+use crate::resource::{self, Belongs, BrokerRef, Spec, each_kind};
 
 /// The spec of a kind, in a typed look-up.
-pub trait Kinded: Specifies + Clone + PartialEq + Sized + 'static {
+pub trait Kinded: Belongs + Clone + PartialEq + Sized + 'static {
     const KIND: Kind;
 
     fn wrap(object: Arc<Object<Self>>) -> AnyObject;

@@ -65,15 +65,7 @@ pub struct BindingSpec {
     pub deletion_policy: BindingDeletionPolicy,
 }
 
-impl Specifies for BindingSpec {
-    fn broker_ref(&self) -> Option<&BrokerRef> {
-        Some(&self.broker_ref)
-    }
-
-    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-        Some(&mut self.broker_ref)
-    }
-}
+impl Specifies for BindingSpec {}
 
 /// Effect on the broker of deleting the Binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::common::{BrokerRef, Rule, Specifies};
+use super::common::{Rule, Specifies};
 use super::condition::Condition;
 use super::schema::rules;
 use super::secret::{SecretKeyRef, SecretRef};
@@ -107,14 +107,6 @@ pub struct BrokerSpec {
 
 impl Specifies for BrokerSpec {
     const RULES: &'static [Rule] = &[NAME];
-
-    fn broker_ref(&self) -> Option<&BrokerRef> {
-        None
-    }
-
-    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-        None
-    }
 }
 
 /// The names of a Service, and of a StatefulSet whose pods carry its name and a hash in a label (RFC 1035, 63 bytes).

@@ -1,6 +1,6 @@
 //! The parts of a spec that several kinds share.
 //!
-//! In: the manifest. Out: `BrokerRef`, policies, defaults, and what every kind says of itself (`Specifies`).
+//! In: the manifest. Out: `BrokerRef`, policies, defaults, and what every kind says of itself (`Specifies`, `Belongs`).
 //! Does not know about the kinds.
 
 use schemars::JsonSchema;
@@ -18,11 +18,14 @@ pub type Rule = (&'static str, &'static str);
 pub trait Specifies {
     /// Rules of the whole object, which see `metadata.name`.
     const RULES: &'static [Rule] = &[];
+}
 
+/// The spec of an object that belongs to a Broker, or of a Broker.
+pub trait Belongs {
     /// The Broker that the object belongs to; `None` for a Broker itself.
     fn broker_ref(&self) -> Option<&BrokerRef>;
 
-    /// As [`Specifies::broker_ref`], to lead the object to another Broker.
+    /// As [`Belongs::broker_ref`], to lead the object to another Broker.
     fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef>;
 }
 

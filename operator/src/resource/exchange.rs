@@ -93,14 +93,6 @@ impl ExchangeSpec {
 
 impl Specifies for ExchangeSpec {
     const RULES: &'static [Rule] = &schema::NAMED;
-
-    fn broker_ref(&self) -> Option<&BrokerRef> {
-        Some(&self.broker_ref)
-    }
-
-    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-        Some(&mut self.broker_ref)
-    }
 }
 
 /// Effect on the broker of deleting the Exchange.

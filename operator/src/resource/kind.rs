@@ -8,7 +8,7 @@ use kube::CustomResourceExt;
 use kube::api::ApiResource;
 use serde_json::Value;
 
-use super::common::{BrokerRef, Specifies};
+use super::common::{Belongs, BrokerRef, Specifies};
 use super::{binding, broker, exchange, queue, schema, vhost};
 
 /// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its
@@ -92,14 +92,14 @@ macro_rules! assemble {
                 }
             }
 
-            /// See [`Specifies::broker_ref`].
+            /// See [`Belongs::broker_ref`].
             pub fn broker_ref(&self) -> Option<&BrokerRef> {
                 match self {
                     $(Spec::$Kind(spec) => spec.broker_ref(),)*
                 }
             }
 
-            /// See [`Specifies::broker_ref_mut`].
+            /// See [`Belongs::broker_ref_mut`].
             pub fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
                 match self {
                     $(Spec::$Kind(spec) => spec.broker_ref_mut(),)*
@@ -109,6 +109,33 @@ macro_rules! assemble {
     };
 }
 each_kind!(assemble);
+
+macro_rules! belong {
+    (Broker($Broker:ident) $broker:ident $brokers:ident; $($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
+        impl Belongs for $broker::$Broker {
+            fn broker_ref(&self) -> Option<&BrokerRef> {
+                None
+            }
+
+            fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+                None
+            }
+        }
+
+        $(
+            impl Belongs for $word::$Spec {
+                fn broker_ref(&self) -> Option<&BrokerRef> {
+                    Some(&self.broker_ref)
+                }
+
+                fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
+                    Some(&mut self.broker_ref)
+                }
+            }
+        )*
+    };
+}
+each_kind!(belong);
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

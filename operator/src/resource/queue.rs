@@ -129,14 +129,6 @@ impl QueueSpec {
 
 impl Specifies for QueueSpec {
     const RULES: &'static [Rule] = &schema::NAMED;
-
-    fn broker_ref(&self) -> Option<&BrokerRef> {
-        Some(&self.broker_ref)
-    }
-
-    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-        Some(&mut self.broker_ref)
-    }
 }
 
 /// Effect on the broker of deleting the Queue.
@@ -289,7 +281,7 @@ pub struct Deduplication {
     /// Time that an id is remembered; default: until it is pushed out (x-cache-ttl).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_ttl: Option<Period>,
-    /// Header that holds the id; default: x-deduplication-header.
+    /// Header that holds the id; default: x-deduplication-header (argument x-deduplication-header).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub header: Option<String>,
@@ -340,7 +332,7 @@ fn parse_millis(text: &str) -> Option<i64> {
 }
 
 /// Each shorthand with the argument it stands for: path in `spec`, argument.
-const SHORTHANDS: [(&str, &str); 18] = [
+const SHORTHANDS: [(&str, &str); 19] = [
     ("maxLength", "x-max-length"),
     ("maxLengthBytes", "x-max-length-bytes"),
     ("overflow", "x-overflow"),
@@ -359,6 +351,7 @@ const SHORTHANDS: [(&str, &str); 18] = [
     ("deduplication", "x-message-deduplication"),
     ("deduplication", "x-cache-size"),
     ("deduplication", "x-cache-ttl"),
+    ("deduplication", "x-deduplication-header"),
 ];
 
 fn shorthand_rules() -> Value {
@@ -394,6 +387,7 @@ fn argument_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         ("x-message-deduplication", "boolean"),
         ("x-cache-size", "integer"),
         ("x-cache-ttl", "integer"),
+        ("x-deduplication-header", "string"),
         ("x-queue-type", "string"),
     ])
 }

@@ -69,14 +69,6 @@ impl VhostSpec {
 
 impl Specifies for VhostSpec {
     const RULES: &'static [Rule] = &[schema::FIXED_NAME];
-
-    fn broker_ref(&self) -> Option<&BrokerRef> {
-        Some(&self.broker_ref)
-    }
-
-    fn broker_ref_mut(&mut self) -> Option<&mut BrokerRef> {
-        Some(&mut self.broker_ref)
-    }
 }
 
 /// Effect on the broker of deleting the Vhost.

@@ -201,6 +201,22 @@ pub(super) fn compare_arguments(list: &mut Vec<String>, wanted: &Arguments, foun
     }
 }
 
+/// The exchange that an argument names, in the virtual host of what is declared with it.
+pub(super) fn exchange_named(
+    arguments: &Arguments,
+    argument: &str,
+    field: &'static str,
+    vhost: &str,
+) -> Vec<Reference> {
+    match arguments.get(argument) {
+        Some(Value::String(name)) => vec![Reference {
+            field,
+            target: Target::new(Kind::Exchange, Name::new(vhost, name)),
+        }],
+        _ => Vec::new(),
+    }
+}
+
 /// Adds the arguments that no field of a spec stands for.
 pub(super) fn rest(spec: &mut Map<String, Value>, arguments: &Arguments) {
     if !arguments.is_empty() {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Table};
-use super::declaration::{Deletion, Labels, Policies, Reference, compare, compare_arguments, rest};
-use super::name::{Name, Target};
+use super::declaration::{Deletion, Labels, Policies, Reference, compare, compare_arguments, exchange_named, rest};
+use super::name::Name;
 use super::named::{Definition, Named, Removal};
 use crate::resource::{ExchangeDeletionPolicy, ExchangeSpec, Kind};
 
@@ -149,13 +149,7 @@ impl Definition for ExchangeDefinition {
     }
 
     fn references(&self, vhost: &str) -> Vec<Reference> {
-        let Some(Value::String(other)) = self.arguments.get("alternate-exchange") else {
-            return Vec::new();
-        };
-        vec![Reference {
-            field: "alternateExchange",
-            target: Target::new(Kind::Exchange, Name::new(vhost, other)),
-        }]
+        exchange_named(&self.arguments, "alternate-exchange", "alternateExchange", vhost)
     }
 
     fn remark(&self) -> Option<&str> {
