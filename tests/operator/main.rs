@@ -20,6 +20,9 @@ mod adoption;
 /// Applied, in any order, and edited.
 mod apply;
 
+/// Queues with arguments: there and back, put right, edited, refused.
+mod arguments;
+
 /// Manifests that cannot be meant: the API server refuses them, with words that help.
 mod bad_manifests;
 

@@ -13,7 +13,7 @@ use crate::{SOON, Stage, stage};
 
 impl Stage {
     /// Plans an apply of these manifests with everything else pruned.
-    fn plan(&self, manifests: &[&Value]) -> (Option<i32>, String) {
+    pub(crate) fn plan(&self, manifests: &[&Value]) -> (Option<i32>, String) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (index, manifest) in manifests.iter().enumerate() {
             let text = serde_yaml::to_string(manifest).expect("YAML");
