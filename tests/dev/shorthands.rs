@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::plan::{command, utf8};
 use crate::{Dev, SOON, folder, run, text};
 
-/// A quorum queue with all shorthands that Leveret obeys.
+/// A quorum queue with all shorthands that Leveret obeys; not with a single active consumer, since it refuses `get`.
 const QUORUM: &str = "
 apiVersion: leveret.dev/v1alpha1
 kind: Queue
@@ -23,6 +23,10 @@ metadata: { name: jobs }
 spec:
   brokerRef: { name: main }
   type: quorum
+  messageTtl: 1h
+  expires: 7d
+  maxLength: 100
+  maxLengthBytes: 1000000
   deliveryLimit: 1
   consumerTimeout: 30m
   overflow: reject-publish
@@ -201,6 +205,11 @@ fn a_quorum_queue_is_obeyed_exported_and_no_change_afterwards() {
     let exported = export(&dev);
     for line in [
         "type: quorum",
+        "messageTtl: 1h",
+        "expires: 7d",
+        "maxLength: 100",
+        "maxLengthBytes: 1000000",
+        "overflow: reject-publish",
         "deliveryLimit: 1",
         "consumerTimeout: 30m",
         "strategy: at-least-once",
@@ -212,6 +221,11 @@ fn a_quorum_queue_is_obeyed_exported_and_no_change_afterwards() {
     assert!(!exported.contains("x-"), "no arguments beside them: {exported}");
     let written = crate::folder(&[("all.yaml", &exported)]);
     plans(&dev, written.path(), "0 refused, 2 as declared");
+
+    call!(client, 1, delete("jobs") => QueueDeleteOk);
+    until("the queue is back", SOON, || dev.has_queue("jobs"));
+    let back = dev.http().get("/api/queues/%2F/jobs");
+    assert_eq!(back["arguments"], object["arguments"]);
 }
 
 #[test]

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::{SOON, Stage, stage, text};
 
-/// The time until the operator has noticed a change on the broker: RabbitMQ tells of none, so its next list does.
+/// The time until the operator has noticed a change on the broker: RabbitMQ tells of none without its plugin for
+/// events, and the next list does.
 const NOTICED: Duration = Duration::from_secs(50);
 
 /// All shorthands of classic queues, and the arguments that they stand for.
