@@ -175,6 +175,31 @@ async fn a_queue_declared_by_hand_with_other_arguments_is_reported_until_it_goes
         stage.arguments().as_ref() == Some(&arguments)
     });
     stage.resources.becomes("Queue", "q", "True", "Synced", SOON).await;
+    stage.resources.delete("Queue", "q").await;
+    stage.resources.goes("Queue", "q", SOON).await;
+}
+
+/// On RabbitMQ alone: Leveret has one virtual host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_classic_in_a_virtual_host_that_prefers_quorum() {
+    let Some(stage) = stage("prefers").await else { return };
+    if !stage.broker.is_external() {
+        return;
+    }
+    let name = stage.name("shop");
+    let vhost = json!({"name": name, "defaultQueueType": "quorum"});
+    stage.synced(&stage.manifest("Vhost", "shop", vhost)).await;
+    let queue = stage.manifest("Queue", "q", json!({"vhost": name}));
+    stage.synced(&queue).await;
+    let found = stage.http().get(&format!("/api/queues/{name}/q"));
+    assert_eq!(found["type"], "classic");
+    // Two more lists.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    stage.synced(&queue).await;
+    for (kind, name) in [("Queue", "q"), ("Vhost", "shop")] {
+        stage.resources.delete(kind, name).await;
+        stage.resources.goes(kind, name, SOON).await;
+    }
 }
 
 /// Leveret obeys some arguments in classic queues that RabbitMQ has in quorum queues alone. RabbitMQ takes those of a

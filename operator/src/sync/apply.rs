@@ -11,7 +11,7 @@ use super::observe::Observed;
 use crate::broker::{Client, Error, Operation};
 use crate::metrics::Metrics;
 use crate::object::{ObjectKey, Reason};
-use crate::topology::{Effect, Identity, Name, Need, Topology};
+use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
 
 /// Queues whose messages are counted at the same time.
 const COUNTS: usize = 16;
@@ -152,8 +152,15 @@ fn uncounted<'a>(operation: &'a Operation, topology: &Topology) -> Option<&'a Na
     (type_ != "classic").then_some(name)
 }
 
-/// The operation as it goes to the broker: without a condition where the messages were counted.
+/// The operation as it goes to the broker: without a condition where the messages were counted, and with the queue's
+/// type where queues without one have another.
 fn sent(operation: &Operation, topology: &Topology) -> Operation {
+    if let Operation::Declare(Declared::Queue(queue)) = operation
+        && prefers_another_type(&queue.name.vhost, topology)
+    {
+        let definition = queue.definition.clone().with_type();
+        return Operation::Declare(Declared::Queue(Named::new(queue.name.clone(), definition)));
+    }
     match uncounted(operation, topology) {
         Some(name) => Operation::Remove {
             identity: Identity::Queue(name.clone()),
@@ -161,6 +168,14 @@ fn sent(operation: &Operation, topology: &Topology) -> Operation {
         },
         None => operation.clone(),
     }
+}
+
+/// True if a queue that is declared without a type does not become a classic one. Users who may not list virtual hosts
+/// don't see it.
+fn prefers_another_type(vhost: &str, topology: &Topology) -> bool {
+    let found = topology.vhosts.get(&Name::new("", vhost));
+    let preferred = found.and_then(|vhost| vhost.default_queue_type.as_deref());
+    preferred.is_some_and(|preferred| preferred != "classic")
 }
 
 /// Leaves out the deletions of queues that hold messages, where the broker itself would not. A message that comes
@@ -311,6 +326,32 @@ mod tests {
     use super::*;
     use crate::topology::vhost::VhostDefinition;
     use crate::topology::{Declared, Named, QueueDefinition};
+
+    #[test]
+    fn a_queue_is_sent_with_its_type_where_the_virtual_host_prefers_another() {
+        let declare = |arguments| {
+            let definition = QueueDefinition::new(true, false, false, serde_json::from_value(arguments).unwrap());
+            Operation::Declare(Declared::Queue(Named::new(Name::new("shop", "q"), definition)))
+        };
+        let (classic, quorum) = (
+            declare(serde_json::json!({})),
+            declare(serde_json::json!({"x-queue-type": "quorum"})),
+        );
+        for (preferred, explicit) in [(None, false), (Some("classic"), false), (Some("quorum"), true)] {
+            let mut topology = Topology::default();
+            let vhost = VhostDefinition {
+                default_queue_type: preferred.map(str::to_owned),
+                ..VhostDefinition::default()
+            };
+            topology.vhosts.insert(Name::new("", "shop"), vhost);
+            let Operation::Declare(Declared::Queue(queue)) = sent(&classic, &topology) else {
+                panic!("a declaration");
+            };
+            let type_ = queue.definition.arguments().get("x-queue-type");
+            assert_eq!(type_, explicit.then(|| "classic".into()), "{preferred:?}");
+            assert_eq!(sent(&quorum, &topology), quorum);
+        }
+    }
 
     #[test]
     fn answers_have_a_meaning() {

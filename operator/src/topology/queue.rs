@@ -42,6 +42,14 @@ impl QueueDefinition {
         }
     }
 
+    /// The same queue with its type among the arguments, for virtual hosts where a queue without is no classic one.
+    pub fn with_type(mut self) -> Self {
+        if self.arguments.get("x-queue-type").is_none() {
+            self.arguments.insert("x-queue-type", &json!("classic"));
+        }
+        self
+    }
+
     pub fn arguments(&self) -> &Arguments {
         &self.arguments
     }
