@@ -34,6 +34,7 @@ fn a_limit_holds_after_a_restart() {
     call!(client, 1, limited(2) => QueueDeclareOk);
     call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
     publish(&mut client, &["a", "b", "c"]);
+    while expect!(client, 1, BasicAck).delivery_tag < 3 {}
     // In hand at the end, so that it waits again after the start: one more than the limit.
     assert_eq!(client.get(1, "limited", false).expect("a message").body, "b");
     publish(&mut client, &["d", "e"]);
