@@ -35,36 +35,41 @@ pub struct Layout {
 pub struct Message {
     buffer: Bytes,
     layout: Layout,
-    persistent: bool,
     marks: Marks,
 }
 
-/// Marks that the broker puts on a message, beside what its publisher sent.
+/// Marks of a message. Bits of one octet, not booleans: a boolean would lend its unused values to the enums around the
+/// message, and each move of an entry would be taken to pieces there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Marks {
-    /// The broker wrote the history of its deaths.
-    history: bool,
-    /// It goes by its routing key alone, not by CC: a dead-letter routing key has taken their place.
-    one_key: bool,
-}
+struct Marks(u8);
 
 impl Marks {
-    /// The bits in a record's length of properties that stand for the marks. Persisted. No properties are that long.
-    const HISTORY: u32 = 1 << 31;
-    const ONE_KEY: u32 = 1 << 30;
+    /// Its publisher wants it to survive a restart.
+    const PERSISTENT: u8 = 1;
+    /// The broker wrote the history of its deaths.
+    const HISTORY: u8 = 1 << 1;
+    /// It goes by its routing key alone, not by CC: a dead-letter routing key has taken their place.
+    const ONE_KEY: u8 = 1 << 2;
+    /// The marks in a record, with the bits in its length of properties that stand for them. Persisted. No properties
+    /// are that long. That a message is persistent, its properties say.
+    const IN_RECORD: [(u8, u32); 2] = [(Self::HISTORY, 1 << 31), (Self::ONE_KEY, 1 << 30)];
 
-    fn bits(self) -> u32 {
-        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
-        bit(self.history, Self::HISTORY) | bit(self.one_key, Self::ONE_KEY)
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
     }
 
-    /// The marks, and the number without their bits.
+    /// The bits for a record.
+    fn bits(self) -> u32 {
+        let marks = Self::IN_RECORD.iter().filter(|(mark, _)| self.has(*mark));
+        marks.fold(0, |bits, (_, bit)| bits | bit)
+    }
+
+    /// The marks of a record, and the number without their bits.
     fn split(bits: u32) -> (Self, u32) {
-        let marks = Self {
-            history: bits & Self::HISTORY != 0,
-            one_key: bits & Self::ONE_KEY != 0,
-        };
-        (marks, bits & !(Self::HISTORY | Self::ONE_KEY))
+        let marks = Self::IN_RECORD.iter().filter(|(_, bit)| bits & bit != 0);
+        let marks = marks.fold(0, |marks, (mark, _)| marks | mark);
+        let all = Self::IN_RECORD.iter().fold(0, |all, (_, bit)| all | bit);
+        (Self(marks), bits & !all)
     }
 }
 
@@ -73,13 +78,11 @@ impl Message {
     /// found them: a part outside of the buffer reads as empty.
     pub fn from_slices(buffer: Bytes, layout: Layout) -> Self {
         let list = part(&buffer, layout.properties);
-        let persistent = raw::delivery_mode(list) == Some(2);
-        Self {
-            buffer,
-            layout,
-            persistent,
-            marks: Marks::default(),
-        }
+        let marks = match raw::delivery_mode(list) {
+            Some(2) => Marks(Marks::PERSISTENT),
+            _ => Marks::default(),
+        };
+        Self { buffer, layout, marks }
     }
 
     /// A message put together from its parts in a new buffer. `exchange` and `routing_key` are short strings: at most
@@ -119,18 +122,18 @@ impl Message {
 
     /// True if the broker wrote the history of its deaths that stands in its headers.
     pub fn has_history(&self) -> bool {
-        self.marks.history
+        self.marks.has(Marks::HISTORY)
     }
 
     /// The same message with a history that the broker wrote. `one_key`: it goes by its routing key alone from now on.
     pub fn with_history(self, one_key: bool) -> Self {
-        let marks = Marks { history: true, one_key };
-        Self { marks, ..self }
+        let one_key = if one_key { Marks::ONE_KEY } else { 0 };
+        self.marked(Marks(Marks::HISTORY | one_key))
     }
 
     /// True if it goes by its routing key alone, whatever its headers say.
     pub fn goes_by_key_alone(&self) -> bool {
-        self.marks.one_key
+        self.marks.has(Marks::ONE_KEY)
     }
 
     /// The body.
@@ -140,7 +143,7 @@ impl Message {
 
     /// True if delivery-mode is 2 (AMQP 0-9-1, basic class properties).
     pub fn persistent(&self) -> bool {
-        self.persistent
+        self.marks.has(Marks::PERSISTENT)
     }
 
     /// Bytes that the message counts for in statistics and limits: the body, as RabbitMQ's `message_bytes`.
@@ -156,10 +159,14 @@ impl Message {
 
     /// The same message with other properties.
     pub fn with_properties(&self, properties: &[u8]) -> Self {
-        Self {
-            marks: self.marks,
-            ..Self::new(self.exchange(), self.routing_key(), properties, self.body())
-        }
+        Self::new(self.exchange(), self.routing_key(), properties, self.body()).marked(self.marks)
+    }
+
+    /// The same message with these marks of the broker.
+    fn marked(self, marks: Marks) -> Self {
+        let own = self.marks.0 & Marks::PERSISTENT;
+        let marks = Marks(own | marks.0 & !Marks::PERSISTENT);
+        Self { marks, ..self }
     }
 
     /// The same message in a separate buffer, without the bytes that were read along with it.
@@ -201,10 +208,7 @@ impl Message {
                 len: body_len,
             },
         };
-        Some(Self {
-            marks,
-            ..Self::from_slices(payload, layout)
-        })
+        Some(Self::from_slices(payload, layout).marked(marks))
     }
 }
 

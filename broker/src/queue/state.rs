@@ -169,8 +169,13 @@ impl Queue {
 
     /// The values that count now.
     pub(super) fn values<'a>(&'a self, state: &'a State) -> &'a Values {
+        self.values_under(&state.policies)
+    }
+
+    /// The same, for one who has taken the state apart.
+    pub(super) fn values_under<'a>(&'a self, policies: &'a Option<Box<Policies>>) -> &'a Values {
         let declared = &self.definition.arguments.values;
-        state.policies.as_ref().map_or(declared, |policies| &policies.values)
+        policies.as_ref().map_or(declared, |policies| &policies.values)
     }
 
     /// A copy of the values that count now, for the HTTP API.
