@@ -4,7 +4,7 @@
 //! channel's delivering side, with the consumer's tag; basic.cancel when the queue has gone.
 
 use super::deliver::Deliveries;
-use crate::outbox::{Outbox, Stalled, Wakes};
+use crate::outbox::{Stalled, Wakes};
 use crate::queue::entry::Entry;
 use crate::queue::subscriber::{Allowance, Subscriber};
 use leveret_amqp::method::BasicCancel;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 /// One consumer of a channel.
 pub struct Subscription {
     deliveries: Arc<Deliveries>,
-    /// That of its deliveries: asked for room in each round, so without a detour.
-    outbox: Arc<Outbox>,
     source: u32,
     tag: ShortString,
     no_ack: bool,
@@ -28,7 +26,6 @@ impl Subscription {
     /// the broker.
     pub fn new(deliveries: Arc<Deliveries>, source: u32, tag: ShortString, no_ack: bool, cancel_notify: bool) -> Self {
         Self {
-            outbox: deliveries.outbox().clone(),
             deliveries,
             source,
             tag,
@@ -54,7 +51,7 @@ impl Subscriber for Subscription {
             false => self.deliveries.channel_credit(),
         };
         Allowance {
-            room: self.outbox.room(),
+            room: self.deliveries.outbox().room(),
             shared_credit,
         }
     }
@@ -65,7 +62,7 @@ impl Subscriber for Subscription {
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
-        self.outbox.stall(queue)
+        self.deliveries.outbox().stall(queue)
     }
 
     fn take_back(&self, overdue: Vec<MessageId>) -> Vec<MessageId> {
@@ -82,6 +79,8 @@ impl Subscriber for Subscription {
         }
         let channel = self.deliveries.channel();
         let cancel = Method::BasicCancel(cancellation(self.tag.clone()));
-        self.outbox.append(wakes, |out| put_method_frame(out, channel, &cancel));
+        self.deliveries
+            .outbox()
+            .append(wakes, |out| put_method_frame(out, channel, &cancel));
     }
 }

@@ -77,9 +77,6 @@ fn stamps(queue: &Queue, now: Millis) -> impl Fn(&Message) -> u64 {
     move |message| {
         let left = stamp::earlier(ttl, message.expiration());
         let deadline = left.map(|left| now.saturating_add(left));
-        match priorities {
-            Some(priorities) => stamp::with_level(priorities.level(message), deadline),
-            None => stamp::of(deadline),
-        }
+        stamp::new(priorities.map(|priorities| priorities.level(message)), deadline)
     }
 }

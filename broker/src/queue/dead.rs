@@ -86,13 +86,9 @@ impl Queue {
 
     /// Has the clock call when the next message's time is over.
     pub(super) fn watch_time(self: &Arc<Self>, state: &mut State) {
-        let (Some(deadline), Some(clock)) = (state.deadline, &self.upkeep.clock) else {
-            return;
-        };
+        let Some(deadline) = state.deadline else { return };
         if state.called_at.is_none_or(|at| deadline < at) {
-            state.called_at = Some(deadline);
-            let timed: Arc<dyn Timed> = self.clone();
-            clock.call(deadline, Arc::downgrade(&timed));
+            self.call_at(state, deadline);
         }
     }
 }
@@ -118,13 +114,12 @@ impl Queue {
 impl Queue {
     /// More is due than the clock has time for now: it is the turn of others that have waited for it.
     fn call_again(self: &Arc<Self>) {
-        let mut state = self.change();
-        if let Some(clock) = &self.upkeep.clock {
-            let now = clock::now();
-            state.called_at = Some(now);
-            let timed: Arc<dyn Timed> = self.clone();
-            clock.call(now, Arc::downgrade(&timed));
-        }
+        self.call_at(&mut self.change(), clock::now());
+    }
+
+    fn call_at(self: &Arc<Self>, state: &mut State, at: Millis) {
+        state.called_at = Some(at);
+        self.upkeep.call(at, self);
     }
 }
 

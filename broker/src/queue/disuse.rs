@@ -6,7 +6,7 @@
 //! Does not know how a queue is deleted.
 
 use super::state::{Deleted, Queue, Refused, State};
-use crate::clock::{self, Millis, Timed};
+use crate::clock::{self, Millis};
 use std::sync::{Arc, Weak};
 
 impl Queue {
@@ -44,9 +44,8 @@ impl Queue {
     }
 
     fn call_for_lease(self: &Arc<Self>, at: Option<Millis>) {
-        if let (Some(at), Some(clock)) = (at, &self.upkeep.clock) {
-            let timed: Arc<dyn Timed> = self.clone();
-            clock.call(at, Arc::downgrade(&timed));
+        if let Some(at) = at {
+            self.upkeep.call(at, self);
         }
     }
 

@@ -75,10 +75,8 @@ impl Queue {
     }
 
     fn stamp_of(&self, waiting: u64, deadline: Option<Millis>) -> u64 {
-        match self.definition.arguments.values.priorities() {
-            Some(_) => stamp::with_level(stamp::level(waiting), deadline),
-            None => stamp::of(deadline),
-        }
+        let priorities = self.definition.arguments.values.priorities();
+        stamp::new(priorities.map(|_| stamp::level(waiting)), deadline)
     }
 }
 

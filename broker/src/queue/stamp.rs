@@ -38,6 +38,14 @@ pub fn with_level(level: u8, deadline: Option<Millis>) -> u64 {
     u64::from(level) << LEVEL | time
 }
 
+/// The number of a message in either kind of queue.
+pub fn new(level: Option<u8>, deadline: Option<Millis>) -> u64 {
+    match level {
+        Some(level) => with_level(level, deadline),
+        None => of(deadline),
+    }
+}
+
 /// The number of the same message when it has come back and is to wait until then. The end of its time is not in it.
 pub fn waiting(stamp: u64, until: Millis) -> u64 {
     let expires = if deadline(stamp).is_some() { EXPIRES } else { 0 };

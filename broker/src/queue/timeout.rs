@@ -8,7 +8,7 @@
 use super::consumers::{Consumer, cancelled};
 use super::stamp;
 use super::state::{Queue, State};
-use crate::clock::{Millis, Timed};
+use crate::clock::Millis;
 use crate::outbox::Work;
 use leveret_store::MessageId;
 use std::sync::{Arc, Weak};
@@ -16,12 +16,9 @@ use std::sync::{Arc, Weak};
 impl Queue {
     /// Has the clock call for a delivery that must have ended by `next`.
     pub(super) fn watch_deliveries(self: &Arc<Self>, state: &mut State, next: Option<Millis>) {
-        let (Some(next), Some(clock)) = (next, &self.upkeep.clock) else {
-            return;
-        };
+        let Some(next) = next else { return };
         if state.timeouts.get_or_insert_default().to_call(next) {
-            let timed: Arc<dyn Timed> = self.clone();
-            clock.call(next, Arc::downgrade(&timed));
+            self.upkeep.call(next, self);
         }
     }
 

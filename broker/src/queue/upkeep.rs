@@ -4,7 +4,7 @@
 //! end of the batch. Does not know about queues: dead letters say all that the owner needs.
 
 use super::entry::Entry;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis, Timed};
 use crate::death::Reason;
 use crate::outbox::{Leftover, Work};
 use leveret_amqp::ShortString;
@@ -30,6 +30,16 @@ pub struct Upkeep {
     pub owner: Option<Weak<dyn Owner>>,
     /// The clock.
     pub clock: Option<Arc<Clock>>,
+}
+
+impl Upkeep {
+    /// Has the clock call `timed` at this time, if there is one.
+    pub fn call<T: Timed + 'static>(&self, at: Millis, timed: &Arc<T>) {
+        if let Some(clock) = &self.clock {
+            let timed: Weak<T> = Arc::downgrade(timed);
+            clock.call(at, timed);
+        }
+    }
 }
 
 /// Dead letters of one queue.

@@ -98,15 +98,9 @@ impl Template {
             immediate: false,
         };
         put_method_frame(&mut self.octets, CHANNEL, &publish.into());
-        let mut properties = vec![DELIVERY_MODE, 0, if form.persistent { 2 } else { 1 }];
-        if let Some(priority) = priority {
-            properties = vec![
-                DELIVERY_MODE | PRIORITY,
-                0,
-                if form.persistent { 2 } else { 1 },
-                priority,
-            ];
-        }
+        let flags = DELIVERY_MODE | if priority.is_some() { PRIORITY } else { 0 };
+        let mut properties = vec![flags, 0, if form.persistent { 2 } else { 1 }];
+        properties.extend(priority);
         // A header frame has 7 octets of head, 12 of class and size, the properties, 1 of end; then a body frame's
         // head.
         let body = self.octets.len() + 7 + 12 + properties.len() + 1 + 7;

@@ -154,7 +154,7 @@ pub(super) fn routing_key(value: &FieldValue) -> Result<ShortString, Reason> {
         FieldValue::LongString(bytes) => {
             ShortString::try_from(bytes.clone()).map_err(|_| Reason::Value("\"longer than 255 octets\"".into()))
         }
-        other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
+        other => Err(unacceptable(other)),
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) fn routing_key(value: &FieldValue) -> Result<ShortString, Reason> {
 pub(super) fn flag(value: &FieldValue) -> Result<bool, Reason> {
     match value {
         FieldValue::Bool(flag) => Ok(*flag),
-        other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
+        other => Err(unacceptable(other)),
     }
 }
 
@@ -170,8 +170,13 @@ pub(super) fn flag(value: &FieldValue) -> Result<bool, Reason> {
 fn text(value: &FieldValue) -> Result<&str, Reason> {
     match value {
         FieldValue::LongString(bytes) => Ok(std::str::from_utf8(bytes).unwrap_or_default()),
-        other => Err(Reason::Value(format!("{{unacceptable_type,{}}}", other.type_name()))),
+        other => Err(unacceptable(other)),
     }
+}
+
+/// The reason for a value of a wrong type.
+fn unacceptable(value: &FieldValue) -> Reason {
+    Reason::Value(format!("{{unacceptable_type,{}}}", value.type_name()))
 }
 
 /// The reason for an argument that this version does not obey.
