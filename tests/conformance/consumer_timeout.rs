@@ -3,16 +3,13 @@
 use std::time::{Duration, Instant};
 
 use harness::requests::*;
-use harness::scripted_client::{Content, Frame, short, table};
-use harness::wait::until;
+use harness::scripted_client::{Frame, short, table};
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, Method};
 
 use crate::quorum::{quorum, quorum_with};
-use crate::{client, is_rabbitmq};
-
-const SOON: Duration = Duration::from_secs(10);
+use crate::{client, is_rabbitmq, next};
 
 fn timed(queue: &str, tag: &str, timeout: impl Into<FieldValue>) -> BasicConsume {
     BasicConsume {
@@ -30,15 +27,6 @@ fn cancelled(client: &mut Client, channel: u16) -> BasicCancel {
 fn remove(queue: &str) {
     let mut client = client();
     call!(client, 1, delete(queue) => QueueDeleteOk);
-}
-
-fn next(client: &mut Client, queue: &str) -> Content<BasicGetOk> {
-    let mut message = None;
-    until(&format!("a message in {queue}"), SOON, || {
-        message = client.get(1, queue, false);
-        message.is_some()
-    });
-    message.expect("a message")
 }
 
 #[test]

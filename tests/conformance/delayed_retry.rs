@@ -11,7 +11,7 @@ use harness::{Broker, Client, call};
 use leveret_amqp::method::*;
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue};
 
-use crate::{client, is_rabbitmq};
+use crate::{client, is_rabbitmq, next};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -32,15 +32,6 @@ fn with(client: &mut Client, arguments: FieldTable) -> String {
     let queue = unique("paused");
     call!(client, 1, QueueDeclare { arguments, ..durable(&queue) } => QueueDeclareOk);
     queue
-}
-
-fn next(client: &mut Client, queue: &str) -> Content<BasicGetOk> {
-    let mut message = None;
-    until(&format!("a message in {queue}"), SOON, || {
-        message = client.get(1, queue, false);
-        message.is_some()
-    });
-    message.expect("a message")
 }
 
 fn reject(client: &mut Client, message: &Content<BasicGetOk>) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::http::Http;
 use harness::requests::*;
-use harness::scripted_client::{Content, table};
+use harness::scripted_client::table;
 use harness::wait::until;
 use harness::{Broker, Client, call, expect};
 use leveret_amqp::method::*;
@@ -12,19 +12,9 @@ use leveret_amqp::{BasicProperties, FieldTable, FieldValue};
 use serde_json::json;
 
 use crate::quorum::{quorum, quorum_with};
-use crate::{client, is_rabbitmq};
+use crate::{client, is_rabbitmq, next};
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// The next message, to be acknowledged, once it is there.
-fn next(client: &mut Client, queue: &str) -> Content<BasicGetOk> {
-    let mut message = None;
-    until(&format!("a message in {queue}"), SOON, || {
-        message = client.get(1, queue, false);
-        message.is_some()
-    });
-    message.expect("a message")
-}
 
 /// Its counts of returns and of failures; `None` where it doesn't say.
 fn counts(properties: &[u8]) -> (Option<i64>, Option<i64>) {

@@ -6,9 +6,13 @@
 //! Does not know about how the broker is built.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use harness::http::Http;
+use harness::scripted_client::Content;
+use harness::wait::until;
 use harness::{Broker, Client};
+use leveret_amqp::method::BasicGetOk;
 
 /// From the protocol header to the close of a connection.
 mod connection;
@@ -117,6 +121,16 @@ fn broker() -> SocketAddr {
 /// A connection to it with channel 1 open.
 fn client() -> Client {
     Client::with_channel(broker())
+}
+
+/// The next message of a queue, to be acknowledged, once it is there.
+fn next(client: &mut Client, queue: &str) -> Content<BasicGetOk> {
+    let mut message = None;
+    until(&format!("a message in {queue}"), Duration::from_secs(10), || {
+        message = client.get(1, queue, false);
+        message.is_some()
+    });
+    message.expect("a message")
 }
 
 /// True if the broker under test is RabbitMQ itself.
