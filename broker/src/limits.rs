@@ -15,6 +15,9 @@ pub mod disk;
 /// Memory of messages and of the process.
 pub mod memory;
 
+/// Memory that is not messages.
+pub mod held;
+
 /// Alarms, and the publishers that wait.
 pub mod alarms;
 
@@ -22,4 +25,5 @@ pub mod alarms;
 pub mod pause;
 
 pub use alarms::Alarms;
-pub use memory::Memory;
+pub use held::{Held, Holding};
+pub use memory::{Full, Memory};

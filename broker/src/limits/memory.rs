@@ -1,9 +1,12 @@
 //! Memory against its limits: messages in queues and transactions against the watermark, the whole process against the
 //! memory that it may use.
 //!
-//! Comes in: changes of the memory of queues and transactions; the memory of this process. Goes out: the memory alarm.
+//! Comes in: changes of the memory of queues and transactions, and of what else is counted; the memory of this process.
+//! Goes out: the memory alarm, and whether there is room for more.
 
 use super::alarms::{Alarms, Resource};
+use super::held::{Counts, Held, Holding};
+use crate::error::Error;
 use crate::files::read_small;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -22,9 +25,40 @@ pub struct Memory {
     messages: AtomicBool,
     /// True if the process is above its own: buffers of many connections count there, too.
     process: AtomicBool,
+    /// Memory that is not messages.
+    counts: Arc<Counts>,
+    /// The process when it was last looked at.
+    looked: Looked,
     /// Locked while the alarm follows the two.
     deciding: Mutex<Told>,
     alarms: Arc<Alarms>,
+}
+
+/// The last look at the process.
+#[derive(Default)]
+struct Looked {
+    /// Memory of the process, bytes.
+    process: AtomicU64,
+    /// Counted memory at that time, bytes.
+    counted: AtomicU64,
+    /// Memory that the process may use, bytes; 0 until the first look.
+    limit: AtomicU64,
+}
+
+/// No room for what a client asks to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{used} bytes of memory are in use, above the mark of {mark} bytes")]
+pub struct Full {
+    /// Bytes in use, with what was asked for.
+    pub used: u64,
+    /// Bytes that may be used.
+    pub mark: u64,
+}
+
+impl From<Full> for Error {
+    fn from(full: Full) -> Self {
+        Self::Precondition(format!("{full}: delete what is not needed, or give the broker more memory").into())
+    }
 }
 
 impl Memory {
@@ -71,9 +105,45 @@ impl Memory {
         self.add(-(bytes as i64));
     }
 
+    /// Bytes more that are not messages, until the value that is returned is dropped.
+    pub fn hold(&self, what: Holding, bytes: u64) -> Held {
+        self.counts.hold(what, bytes)
+    }
+
+    /// Bytes held for a use.
+    pub fn held(&self, what: Holding) -> u64 {
+        self.counts.held(what)
+    }
+
+    /// Asks for room for `bytes` more that a client wants kept: a declaration, say. The process was last looked at some
+    /// milliseconds ago; memory that has been counted since then is added.
+    ///
+    /// # Errors
+    /// The process would take more than three quarters of the memory that it may use.
+    pub fn admit(&self, bytes: u64) -> Result<(), Full> {
+        let limit = self.looked.limit.load(Ordering::Relaxed);
+        if limit == 0 {
+            return Ok(());
+        }
+        let since = self
+            .counted()
+            .saturating_sub(self.looked.counted.load(Ordering::Relaxed));
+        let used = self.looked.process.load(Ordering::Relaxed) + since + bytes;
+        let mark = high_mark(limit);
+        if used > mark { Err(Full { used, mark }) } else { Ok(()) }
+    }
+
+    /// Bytes that are counted: messages and all else.
+    fn counted(&self) -> u64 {
+        self.resident() + self.counts.sum()
+    }
+
     /// The process takes `now` bytes of the `limit` that it may use. Publishers are stopped above three quarters, until
     /// it is below two thirds.
     pub fn process_takes(&self, now: u64, limit: u64) {
+        self.looked.counted.store(self.counted(), Ordering::Relaxed);
+        self.looked.process.store(now, Ordering::Relaxed);
+        self.looked.limit.store(limit, Ordering::Relaxed);
         self.compare(
             &self.process,
             "memory of the process",
@@ -229,6 +299,25 @@ mod tests {
         assert!(memory.alarm(), "messages alone are too much now");
         memory.add(-200);
         assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn there_is_room_up_to_three_quarters_of_the_limit() {
+        let memory = Memory::new(1000);
+        assert_eq!(memory.admit(u64::MAX / 2), Ok(()), "nothing is known yet");
+        let tables = memory.hold(Holding::Tables, 500);
+        memory.process_takes(6000, 10_000);
+        assert_eq!(memory.admit(1500), Ok(()));
+        assert_eq!(memory.admit(1501), Err(Full { used: 7501, mark: 7500 }));
+        let more = memory.hold(Holding::Tables, 1000);
+        memory.add(400);
+        assert_eq!(memory.admit(100), Ok(()), "counted since the look");
+        assert_eq!(memory.admit(101), Err(Full { used: 7501, mark: 7500 }));
+        drop((tables, more));
+        assert_eq!(memory.admit(1500), Ok(()), "less than at the look is not room yet");
+        assert_eq!(memory.held(Holding::Tables), 0);
+        memory.process_takes(4500, 10_000);
+        assert_eq!(memory.admit(3000), Ok(()));
     }
 
     #[test]
