@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-disk flood suites image reproducible e2e \
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-attacks soak-disk flood suites image reproducible e2e \
   gitops grow figures dist cluster cluster-down
 
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -62,6 +62,11 @@ soak:             # crashes for hours, the wire under ten thousand mutated sessi
 	LEVERET_MODEL_CASES=20000 cargo test -p leveret-broker --lib model
 	LEVERET_CRASH_ROUNDS=2000 cargo test -p system-tests --test durability -- --nocapture
 	LEVERET_MUTATIONS=10000 cargo test -p system-tests --test conformance mutat -- --nocapture
+
+soak-attacks:     # an hour: eight attackers beside a normal load, whose confirms' p99 stays under 50 ms, in 256 MiB (needs root)
+	cargo build --release -p leveret-broker
+	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_SOAK_SECS=$(or $(SECS),3600) LEVERET_SOAK_P99_MS=50 \
+	  cargo test -p system-tests --test bounds -- --nocapture soak
 
 suites:           # the test suites of AMQP clients themselves; needs network, and takes twenty minutes. SUITES, PIKA_DIR: tests/suites/run.sh
 	cargo build --release -p leveret-broker

@@ -9,6 +9,9 @@ use harness::control_group::ControlGroup;
 /// A client beside an attack.
 mod bystander;
 
+/// Random attacks for a while.
+mod soak;
+
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 
