@@ -19,6 +19,8 @@ pub(crate) use codec::{Captured, Loaded, Parts, table};
 
 pub(crate) const FILE: &str = "checkpoint";
 const NEW_FILE: &str = "checkpoint.new";
+/// The file, and the next one while it is written.
+pub(crate) const FILES: [&str; 2] = [FILE, NEW_FILE];
 
 /// Reads the checkpoint of the directory with this id. `None` when there is none that can be used.
 ///

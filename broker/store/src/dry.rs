@@ -5,7 +5,7 @@
 //! are not kept, so it serves those that read what was there and write what they will not read. Does not know about the
 //! log.
 
-use crate::fs::{File, Fs};
+use crate::fs::{File, Fs, Stranger};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
@@ -69,6 +69,14 @@ impl Fs for DryFs {
             .into_iter()
             .filter(|name| !removed.contains(&directory.join(name)))
             .collect())
+    }
+
+    fn strangers(&self, directory: &Path) -> io::Result<Vec<(String, Stranger)>> {
+        self.behind.strangers(directory)
+    }
+
+    fn close_to_others(&self, _: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {

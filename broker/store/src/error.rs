@@ -2,6 +2,7 @@
 //!
 //! In: failures met by the other modules. Out: one `Error`. Does not know about reply codes or exit codes.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +53,26 @@ pub enum Error {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+
+    /// There are no file descriptors left, and there were none for as long as could be waited.
+    #[error("cannot {action} {}: {source}; raise the limit of open files (ulimit -n), or close what takes them", path.display())]
+    NoDescriptors {
+        /// The call that failed.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// A name in the directory that is to be a file of the store's is something else. Nothing has been changed.
+    #[error("{} is {what}, not a file of the log; take it away, or choose another data directory", path.display())]
+    Stranger {
+        /// The name.
+        path: PathBuf,
+        /// What it is.
+        what: String,
     },
 
     /// A write or sync failed earlier: what the page cache holds can no longer be trusted, so nothing more is accepted.
@@ -119,7 +140,15 @@ impl Error {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Error::Denied { action, path, source }
             }
+            _ if is_out_of_descriptors(&source) => Error::NoDescriptors { action, path, source },
             _ => Error::Io { action, path, source },
         }
     }
+}
+
+/// True if the process, or the whole system, has as many files open as it may: another try can succeed.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
 }

@@ -157,6 +157,29 @@ fn check(fs: &FaultyFs, promised: &Promised, what: &str) {
     assert!(back.is_empty(), "{what}: {back:?} were settled for good and are back");
 }
 
+/// Sockets and other processes take the descriptors and leave them again: each call waits for its own.
+#[test]
+fn each_call_waits_while_there_are_no_descriptors_and_the_store_lives() {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    for errno in [EMFILE, ENFILE] {
+        for nth in 0.. {
+            let what = format!("no descriptor for call {nth}, error {errno}");
+            let fs = FaultyFs::new();
+            let mut promised = Promised::default();
+            if nth % 2 == 1 {
+                work(&fs, &mut promised).unwrap_or_else(|error| panic!("{what}: without a failure: {error}"));
+            }
+            fs.run_out_of_descriptors(nth, 3, errno);
+            work(&fs, &mut promised).unwrap_or_else(|error| panic!("{what}: {error}"));
+            check(&fs.crash(Survival::Everything), &promised, &what);
+            if !fs.has_run_out() {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn each_call_fails_once_and_nothing_promised_is_lost() {
     const EIO: i32 = 5;

@@ -1,17 +1,21 @@
-//! The seam to the file system: the only file that touches `std::fs`.
+//! The seam to the file system: `real` is the only file that touches `std::fs`.
 //!
 //! In: paths, offsets, bytes. Out: what the operating system answers. Does not know about segments or records.
 
 use crate::error::Error;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The file system of the operating system.
+mod real;
 
 /// A file system in memory that fails and crashes on demand.
 #[cfg(any(test, feature = "test-util"))]
 pub mod faulty;
+
+pub use real::RealFs;
 
 /// An open file. Closing is dropping; the lock of [`Fs::lock`] ends with it.
 pub trait File: Send + Sync + fmt::Debug {
@@ -54,7 +58,7 @@ pub trait Fs: Send + Sync {
     /// The system's error.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing. A link is not followed.
     ///
     /// # Errors
     /// The system's error.
@@ -84,17 +88,52 @@ pub trait Fs: Send + Sync {
     /// The system's error.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
+    /// Names in a directory that are no files, each with what it is.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn strangers(&self, directory: &Path) -> io::Result<Vec<(String, Stranger)>>;
+
+    /// Takes access to a file or directory from other users than its own, as far as that is possible: from the group,
+    /// too, unless the directory was given to it (a mounted volume of Kubernetes is, by its set-group-id bit).
+    ///
+    /// # Errors
+    /// The system's error: mostly that somebody else owns it.
+    fn close_to_others(&self, path: &Path) -> io::Result<()>;
+
     /// Returns when created, renamed and removed names of this directory are on the device.
     ///
     /// # Errors
     /// The system's error.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// Opens or creates a file and locks it exclusively; `None` when another process holds the lock.
+    /// Opens or creates a file and locks it exclusively; `None` when another process holds the lock. A link is not
+    /// followed.
     ///
     /// # Errors
     /// The system's error.
     fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
+}
+
+/// The kind of a name in a directory that is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// A directory.
+    Directory,
+    /// A symbolic link, wherever it leads.
+    Link,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stranger::Directory => "a directory",
+            Stranger::Link => "a symbolic link",
+            Stranger::Special => "a pipe, socket or device",
+        })
+    }
 }
 
 /// Writes all bytes, going on after short writes.
@@ -154,89 +193,4 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> i
         }
     }
     Ok(done)
-}
-
-/// The file system of the operating system.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RealFs;
-
-impl File for std::fs::File {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        FileExt::write_at(self, bytes, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(self)?)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        std::fs::File::set_len(self, len)
-    }
-}
-
-impl Fs for RealFs {
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(std::fs::OpenOptions::new().read(true).write(true).open(path)?))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(
-            std::fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(path)?,
-        ))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        std::fs::File::open(directory)?.sync_all()
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Arc::new(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
 }

@@ -40,6 +40,9 @@ mod verify;
 /// Positions, wake-ups and counters that threads and handles share.
 mod shared;
 
+/// Names in the directory: files, for nobody else.
+mod layout;
+
 /// Start: torn tail, damage, everything rebuilt.
 mod recovery;
 
@@ -79,6 +82,9 @@ mod page;
 /// The file that holds packed pages.
 mod pages;
 
+/// Files of segments, few of them open.
+mod handles;
+
 /// One segment file.
 mod segment;
 
@@ -99,6 +105,9 @@ mod options;
 
 /// One process per directory.
 mod lock;
+
+/// Waiting for file descriptors.
+mod patient;
 
 /// The seam to the file system.
 pub mod fs;

@@ -7,6 +7,9 @@ use crate::fs::{self, File, Fs};
 use std::path::Path;
 use std::sync::Arc;
 
+/// The file's name.
+pub(crate) const FILE: &str = "LOCK";
+
 /// Holds the directory until dropped. The system releases it too when the process dies.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
@@ -19,7 +22,7 @@ impl DirectoryLock {
     /// # Errors
     /// [`Error::Locked`] when another process holds it, or what the system reports.
     pub(crate) fn acquire(fs: &dyn Fs, directory: &Path) -> Result<DirectoryLock, Error> {
-        let path = directory.join("LOCK");
+        let path = directory.join(FILE);
         let Some(file) = fs.lock(&path).map_err(|source| Error::io("lock", &path, source))? else {
             return Err(Error::Locked {
                 directory: directory.to_path_buf(),

@@ -3,7 +3,7 @@
 //! In: the writer's wish. Out: the spare file. A failure here is no failure of the store: segments can grow as they are
 //! written. Does not know about records.
 
-use crate::fs::{self, File};
+use crate::fs::{self, File, Fs};
 use crate::segment::{GROWTH, SPARE};
 use crate::shared::{Counters, Shared};
 use std::io;
@@ -72,11 +72,7 @@ fn make(shared: &Shared) -> io::Result<Option<Arc<dyn File>>> {
 }
 
 /// Takes over the spare file of an earlier run when it is complete.
-pub(crate) fn adopt(
-    fs: &dyn fs::Fs,
-    directory: &std::path::Path,
-    segment_bytes: u64,
-) -> io::Result<Option<Arc<dyn File>>> {
+pub(crate) fn adopt(fs: &dyn Fs, directory: &std::path::Path, segment_bytes: u64) -> io::Result<Option<Arc<dyn File>>> {
     let path = directory.join(SPARE);
     let file = match fs.open(&path) {
         Ok(file) => file,

@@ -3,7 +3,7 @@
 //! In: locations. Out: payloads, checked. Does not know about queues.
 
 use crate::error::Error;
-use crate::fs;
+use crate::fs::{self, Fs};
 use crate::ids::QueueId;
 use crate::location::Location;
 use crate::page::Page;
@@ -14,6 +14,7 @@ use crate::shared::{Counters, Shared};
 use crate::stored::StoredMessage;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 /// The payload of the publish record at this place.
@@ -79,7 +80,8 @@ fn read_span(shared: &Shared, run: &[Location]) -> Option<Vec<Result<Bytes, Erro
     }
     let segment = shared.segments.read().get(&first.segment).map(Arc::clone)?;
     let mut bytes = vec![0; (last.offset - first.offset) as usize + last.len as usize];
-    fs::read_full_at(&*segment.file, &mut bytes, u64::from(first.offset)).ok()?;
+    let file = shared.file_of(&segment).ok()?;
+    fs::read_full_at(&*file, &mut bytes, u64::from(first.offset)).ok()?;
     let bytes = Bytes::from(bytes);
     let part = |location: &Location| {
         let from = (location.offset - first.offset) as usize;
@@ -121,7 +123,12 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
             continue;
         };
         let failed = |source| Error::io("read", &segment.path, source);
-        let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        let file = match shared.fs.open(&segment.path) {
+            // It has gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(failed)?,
+        };
+        let mut scanner = Scanner::new(&*file, segment.mask).map_err(failed)?;
         loop {
             let (offset, len, id, stamp, payload) = match scanner.next().map_err(failed)? {
                 Found::End { .. } => break,
@@ -180,7 +187,9 @@ fn rescue(shared: &Shared, queue: QueueId, page: &Page) -> Result<Vec<StoredMess
 
 fn read_file(shared: &Shared, segment: &Segment, location: Location) -> Result<Bytes, Error> {
     let mut bytes = vec![0; location.len as usize];
-    let result = fs::read_full_at(&*segment.file, &mut bytes, u64::from(location.offset))
+    let result = shared
+        .file_of(segment)
+        .and_then(|file| fs::read_full_at(&*file, &mut bytes, u64::from(location.offset)))
         .map_err(|source| Error::io("read", &segment.path, source))
         .and_then(|_| payload(&Bytes::from(bytes), Some(segment.mask), location));
     if result.is_err() && !shared.segments.read().contains_key(&location.segment) {

@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{self, Loaded};
 use crate::error::Error;
-use crate::fs::Fs;
+use crate::fs::{File, Fs};
 use crate::ids::MessageId;
 use crate::ledger::Ledger;
 use crate::location::{Location, Lsn};
@@ -164,32 +164,31 @@ impl<'a> Recovery<'a> {
         {
             self.applier.next_id = self.applier.next_id.max(header.next_id);
         }
-        let segment = Segment {
-            number,
-            path,
-            file,
-            mask,
-        };
+        let size = file
+            .size()
+            .map_err(|source| Error::io("read the size of", &path, source))?;
+        let segment = Segment::new(self.directory, number, mask, size);
         // What was written beside the log since the checkpoint has a lower number than the log had then.
         let beside = !matches!(header, HeaderRead::Valid(header) if !header.beside);
         let account = self.applier.ledger.accounts.contains_key(&number);
         if number < self.position.segment() && (account || !beside) {
-            return self.known(segment, valid);
+            return self.known(segment, &*file, valid);
         }
         // Records of it are known, so that it holds some even if none is met now.
         let known = number == self.position.segment() && self.position.offset() > HEADER;
-        let scanned = self.scan(&segment, newest)?;
+        let scanned = self.scan(&segment, &*file, newest)?;
         let failed = |source| Error::io("cut the tail of", &segment.path, source);
         if scanned.records == 0 && (newest || !valid) && !known {
             return self.discard(segment, valid || newest);
         }
         if !valid {
-            self.damage(&segment, 0, HEADER);
+            self.damage(&segment, &*file, 0, HEADER);
         }
-        if newest && segment.file.size().map_err(failed)? > scanned.end {
+        if newest && segment.len() > scanned.end {
             // Cut for good: a later start must not take what follows for records of a sealed segment.
-            segment.file.set_len(scanned.end).map_err(failed)?;
-            segment.file.sync_data().map_err(failed)?;
+            file.set_len(scanned.end).map_err(failed)?;
+            file.sync_data().map_err(failed)?;
+            segment.set_len(scanned.end);
         }
         self.applier.ledger.account(number).used = scanned.end;
         self.report.segments += 1;
@@ -198,17 +197,13 @@ impl<'a> Recovery<'a> {
     }
 
     /// A segment that lies before the checkpoint: its records are read when they are wanted.
-    fn known(&mut self, segment: Segment, valid: bool) -> Result<(), Error> {
+    fn known(&mut self, segment: Segment, file: &dyn File, valid: bool) -> Result<(), Error> {
         if !valid {
-            self.damage(&segment, 0, HEADER);
+            self.damage(&segment, file, 0, HEADER);
         }
         if !self.applier.ledger.accounts.contains_key(&segment.number) {
             // Nothing in it was needed any more, and its removal has been interrupted.
-            let size = segment
-                .file
-                .size()
-                .map_err(|source| Error::io("read the size of", &segment.path, source))?;
-            self.applier.ledger.account(segment.number).used = size;
+            self.applier.ledger.account(segment.number).used = segment.len();
         }
         self.report.segments += 1;
         self.segments.insert(segment.number, Arc::new(segment));
@@ -219,7 +214,7 @@ impl<'a> Recovery<'a> {
     fn discard(&mut self, segment: Segment, fresh: bool) -> Result<(), Error> {
         self.existing.remove(&segment.number);
         self.applier.ledger.remove(segment.number);
-        let size = segment.file.size().unwrap_or(0);
+        let size = segment.len();
         if !fresh && size > HEADER && self.quarantine.move_file(&segment) {
             self.report.corrupt.push(Corrupt {
                 file: segment.path,
@@ -236,9 +231,9 @@ impl<'a> Recovery<'a> {
             .map_err(|source| Error::io("sync directory", self.directory, source))
     }
 
-    fn scan(&mut self, segment: &Segment, newest: bool) -> Result<Scanned, Error> {
+    fn scan(&mut self, segment: &Segment, file: &dyn File, newest: bool) -> Result<Scanned, Error> {
         let failed = |source| Error::io("read", &segment.path, source);
-        let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        let mut scanner = Scanner::new(file, segment.mask).map_err(failed)?;
         let mut from = HEADER;
         if segment.number == self.position.segment() {
             from = self.position.offset().max(HEADER);
@@ -283,7 +278,7 @@ impl<'a> Recovery<'a> {
                     self.applier.keep_unfinished(&self.existing);
                     self.applier.damaged.insert(segment.number);
                     self.applier.ledger.account(segment.number).damaged = true;
-                    self.damage(segment, offset, len);
+                    self.damage(segment, file, offset, len);
                 }
                 Found::End { offset } => {
                     let unfinished = if newest { self.applier.drop_unfinished() } else { None };
@@ -297,9 +292,9 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn damage(&mut self, segment: &Segment, offset: u64, len: u64) {
+    fn damage(&mut self, segment: &Segment, file: &dyn File, offset: u64, len: u64) {
         tracing::warn!(file = %segment.path.display(), offset, len, "damaged bytes in the log; skipped");
-        self.quarantine.copy(segment, offset, len);
+        self.quarantine.copy(segment, file, offset, len);
         self.report.corrupt.push(Corrupt {
             file: segment.path.clone(),
             offset,

@@ -9,6 +9,7 @@ use crate::location::Lsn;
 use crate::record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Format of everything that is written. Persisted. Format 1 had the log's own segments only, format 2 was that of
 /// segments beside the log in a directory of format 1; neither had stamps. Format 4 is written as format 3 is, and its
@@ -29,13 +30,49 @@ const STRIDE: u32 = 16;
 
 const MAGIC: &[u8; 8] = b"LVRTLOG\n";
 
-/// An open segment.
+/// A segment of the log. Its file is open only while somebody reads or writes it: `crate::handles`.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u32,
     pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn File>,
     pub(crate) mask: u32,
+    /// The file's length in bytes.
+    len: AtomicU64,
+    /// Its name was taken from it, although that is not durable yet.
+    nameless: AtomicBool,
+}
+
+impl Segment {
+    /// The segment of this number, whose file has `len` bytes.
+    pub(crate) fn new(directory: &Path, number: u32, mask: u32, len: u64) -> Segment {
+        Segment {
+            number,
+            path: directory.join(file_name(number)),
+            mask,
+            len: AtomicU64::new(len),
+            nameless: AtomicBool::new(false),
+        }
+    }
+
+    /// The file's length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// The file was cut or extended to this length.
+    pub(crate) fn set_len(&self, len: u64) {
+        self.len.store(len, Ordering::Relaxed);
+    }
+
+    /// True if the file has its name no more: nothing was needed of it when that was taken.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.nameless.load(Ordering::Relaxed)
+    }
+
+    /// The file's name has been taken away.
+    pub(crate) fn lose_name(&self) {
+        self.nameless.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The first bytes of a segment.
@@ -151,8 +188,8 @@ pub(crate) fn is_gone(name: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct WriteSegment {
     pub(crate) segment: Arc<Segment>,
-    /// The file's length in bytes: what lies below has been allocated.
-    len: u64,
+    /// Open as long as it is being written.
+    pub(crate) file: Arc<dyn File>,
     pub(crate) dirty: bool,
 }
 
@@ -185,15 +222,9 @@ impl WriteSegment {
             .size()
             .map_err(|source| Error::io("read the size of", &path, source))?;
         let mask = record::segment_mask(header.directory_id, header.segment);
-        let segment = Arc::new(Segment {
-            number: header.segment,
-            path,
-            file,
-            mask,
-        });
         let mut write = WriteSegment {
-            segment,
-            len,
+            segment: Arc::new(Segment::new(directory, header.segment, mask, len)),
+            file,
             dirty: false,
         };
         write.write(&header.encode(), 0, limit)?;
@@ -208,16 +239,17 @@ impl WriteSegment {
         let segment = &*self.segment;
         let failed = |source| Error::io("write", &segment.path, source);
         self.dirty = true;
-        fs::write_all_at(&*segment.file, bytes, offset).map_err(failed)?;
+        fs::write_all_at(&*self.file, bytes, offset).map_err(failed)?;
         let end = offset + bytes.len() as u64;
-        if end > self.len {
+        // What lies below the length has been allocated.
+        if end > segment.len() {
             // Syncs of blocks that exist cost two thirds of syncs that also change the file's length.
             let target = end.next_multiple_of(GROWTH).min(limit);
             if target > end {
                 let zeros = vec![0; (target - end) as usize];
-                fs::write_all_at(&*segment.file, &zeros, end).map_err(failed)?;
+                fs::write_all_at(&*self.file, &zeros, end).map_err(failed)?;
             }
-            self.len = end.max(target);
+            segment.set_len(end.max(target));
         }
         Ok(())
     }
@@ -228,8 +260,7 @@ impl WriteSegment {
     /// The system's error; nothing written since the last success can be trusted then.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         if self.dirty {
-            self.segment
-                .file
+            self.file
                 .sync_data()
                 .map_err(|source| Error::io("sync", &self.segment.path, source))?;
             self.dirty = false;

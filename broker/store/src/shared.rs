@@ -5,18 +5,21 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::fs::{File, Fs};
+use crate::fs::File;
+use crate::handles::Handles;
 use crate::ids::{MessageId, QueueId};
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::log::Log;
 use crate::options::Options;
 use crate::page::Page;
 use crate::pages::PageFile;
+use crate::patient::Patient;
 use crate::recovered::Corrupt;
 use crate::recovery::quarantine::Quarantine;
 use crate::segment::Segment;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +40,9 @@ pub(crate) type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) fs: Arc<Patient>,
+    /// Files of segments that are open to be read.
+    pub(crate) handles: Handles,
     pub(crate) directory_id: u64,
     pub(crate) log: Mutex<Log>,
     /// The writer has something to do.
@@ -128,10 +133,7 @@ pub(crate) struct Counters {
 impl Gone {
     /// The space that they still take, bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments
-            .iter()
-            .map(|segment| segment.file.size().unwrap_or(0))
-            .sum()
+        self.segments.iter().map(|segment| segment.len()).sum()
     }
 }
 
@@ -156,6 +158,19 @@ impl Shared {
         Lsn(self.durable.load(Ordering::Acquire))
     }
 
+    /// The file of a segment, to read from. On a thread of the owner's: it is mostly open already.
+    ///
+    /// # Errors
+    /// The system's error: `NotFound` if the segment has gone.
+    pub(crate) fn file_of(&self, segment: &Segment) -> io::Result<Arc<dyn File>> {
+        let file = self.handles.of(segment, &self.fs)?;
+        if !self.segments.read().contains_key(&segment.number) {
+            // It went while its file was opened: whoever took it away may have looked for the handle before.
+            self.handles.forget(segment.number);
+        }
+        Ok(file)
+    }
+
     /// Bytes of a segment are not what was written: says so once, and puts a copy aside.
     pub(crate) fn damaged(&self, segment: &Segment, offset: u64, len: u64) {
         // A segment that has been reclaimed may already hold other bytes.
@@ -177,7 +192,12 @@ impl Shared {
         drop(damage);
         Counters::add(&self.counters.corrupt, 1);
         tracing::error!(file = %segment.path.display(), offset, len, "damaged bytes in the log");
-        Quarantine::new(&*self.fs, &self.options.directory).copy(segment, offset, len);
+        // Without patience: whoever reads a message must not wait for this.
+        let fs = self.fs.at_once();
+        match fs.open(&segment.path) {
+            Ok(file) => Quarantine::new(fs, &self.options.directory).copy(segment, &*file, offset, len),
+            Err(error) => tracing::warn!(%error, "cannot put damaged bytes aside"),
+        }
     }
 
     /// Queues a batch.

@@ -220,6 +220,11 @@ impl Run {
                 self.fs.fail_write(nth, 28)
             }
         }
+        if self.random.below(3) == 0 {
+            let (nth, times) = (self.random.below(40), 1 + self.random.below(4));
+            self.fs
+                .run_out_of_descriptors(nth, times, if times == 1 { 23 } else { 24 });
+        }
         self.fs.short_writes(self.random.below(4) == 0);
         for _ in 0..self.random.below(150) {
             if !self.step(&store.handle()) {

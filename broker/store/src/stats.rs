@@ -17,6 +17,10 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Of it in use for live messages, table and other things that must stay; estimated.
     pub live_bytes: u64,
+    /// Files of segments that are open to be read.
+    pub open_segments: u64,
+    /// Times that a call had to wait for a file descriptor.
+    pub descriptor_waits: u64,
     /// Batches appended.
     pub appends: u64,
     /// Their size in bytes.
@@ -45,21 +49,22 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn collect(shared: &Shared) -> Stats {
-        let mut files: Vec<_> = shared
-            .segments
-            .read()
-            .values()
-            .map(|segment| segment.file.clone())
-            .collect();
-        let segments = files.len() as u64;
-        files.extend(shared.spare.lock().ready.clone());
+        let (segments, bytes) = {
+            let segments = shared.segments.read();
+            let bytes: u64 = segments.values().map(|segment| segment.len()).sum();
+            (segments.len() as u64, bytes)
+        };
+        let spare = shared.spare.lock().ready.clone();
+        let spare = spare.and_then(|file| file.size().ok()).unwrap_or(0);
         let gone = shared.gone.lock().bytes();
         let counters = &shared.counters;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             segments,
-            disk_bytes: files.iter().map(|file| file.size().unwrap_or(0)).sum::<u64>() + gone + load(&shared.beside),
+            disk_bytes: bytes + spare + gone + load(&shared.beside),
             live_bytes: shared.log.lock().ledger.live(),
+            open_segments: shared.handles.len() as u64,
+            descriptor_waits: shared.fs.waits(),
             appends: load(&counters.appends),
             appended_bytes: load(&counters.appended_bytes),
             syncs: load(&counters.syncs),

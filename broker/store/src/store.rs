@@ -5,6 +5,7 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::handles::Handles;
 use crate::ids::{MessageId, QueueId};
 use crate::location::{Appended, Location, Lsn, Urgency};
 use crate::lock::DirectoryLock;
@@ -12,13 +13,14 @@ use crate::log::Log;
 use crate::options::Options;
 use crate::owner::Owner;
 use crate::page::Page;
+use crate::patient::Patient;
 use crate::reclaim::{self, shrink};
 use crate::record::Run;
 use crate::recovered::{Corrupt, Recovered};
 use crate::shared::{Counters, OnDurable, OnFailed, Shared, Spare};
 use crate::stats::Stats;
 use crate::stored::StoredMessage;
-use crate::{prepare, reader, recovery, verify, writer};
+use crate::{layout, prepare, reader, recovery, verify, writer};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
@@ -49,7 +51,7 @@ impl Store {
     /// will become durable. Both must return quickly.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::InvalidOption`], or what the system reports. Damaged files
+    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::Stranger`], [`Error::InvalidOption`], or what the system reports. Damaged files
     /// are no error: see [`crate::RecoveryReport`].
     pub fn open(
         options: Options,
@@ -59,9 +61,12 @@ impl Store {
     ) -> Result<(Store, Recovered), Error> {
         options.check()?;
         let directory = options.directory.clone();
+        let fs = Arc::new(Patient::new(fs));
         fs.create_dir_all(&directory)
             .map_err(|source| Error::io("create", &directory, source))?;
+        layout::check(&*fs, &directory)?;
         let lock = DirectoryLock::acquire(&*fs, &directory)?;
+        layout::close_to_others(&*fs, &directory)?;
         let outcome = recovery::recover(&*fs, &directory)?;
         shrink::sweep(&*fs, &directory)?;
         let spare = prepare::adopt(&*fs, &directory, options.segment_bytes)
@@ -80,6 +85,7 @@ impl Store {
         let shared = Arc::new(Shared {
             options,
             fs,
+            handles: Handles::default(),
             directory_id: outcome.directory_id,
             log: Mutex::new(log),
             wake: Condvar::new(),
@@ -130,6 +136,7 @@ impl Store {
             batch.carry_settled(copy.queue, &[run]);
         }
         store.shared.append(&mut batch, Urgency::Soon)?;
+        store.shared.fs.serve(true);
         Ok((store, outcome.recovered))
     }
 
@@ -177,6 +184,7 @@ impl Store {
     }
 
     fn shut_down(&mut self) {
+        self.shared.fs.serve(false);
         // What was purged must not come back, also if the reclaim thread did not come to it.
         let discarded = std::mem::take(&mut *self.shared.discarded.lock());
         for (queue, page) in discarded {

@@ -4,6 +4,7 @@
 //! In: segments from before the checkpoint. Out: damaged places, reported. Runs on its own thread and ends by itself.
 //! Does not know what records mean.
 
+use crate::fs::Fs;
 use crate::scan::{Found, Scanner};
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -25,6 +26,8 @@ pub(crate) fn run(shared: &Shared, segments: &[u32]) {
         match verify(shared, &segment) {
             Ok(true) => {}
             Ok(false) => return,
+            // It has gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(file = %segment.path.display(), %error, "cannot verify a segment"),
         }
     }
@@ -32,7 +35,8 @@ pub(crate) fn run(shared: &Shared, segments: &[u32]) {
 
 /// False when the store is being closed.
 fn verify(shared: &Shared, segment: &Segment) -> io::Result<bool> {
-    let mut scanner = Scanner::new(&*segment.file, segment.mask)?;
+    let file = shared.fs.open(&segment.path)?;
+    let mut scanner = Scanner::new(&*file, segment.mask)?;
     let mut rest_at = STRETCH;
     loop {
         let at = match scanner.next()? {

@@ -110,6 +110,7 @@ impl Writer<'_> {
                 if renamed {
                     shared.spare.lock().busy = false;
                 }
+                shared.handles.keep(chunk.segment, &created.file);
                 shared
                     .segments
                     .write()

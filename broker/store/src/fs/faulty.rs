@@ -3,11 +3,12 @@
 //! In: the calls of `Fs` and `File`, orders to fail. Out: after `FaultyFs::crash` a new file system with what survived.
 //! Does not know about the log.
 
-use super::{File, Fs};
+use super::{File, Fs, Stranger};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,9 @@ struct World {
     failing_sync: Option<(u64, i32)>,
     calls: u64,
     failing_call: Option<(u64, i32)>,
+    /// Calls that need a descriptor, and those of them that find none.
+    openings: u64,
+    without_descriptors: Option<(Range<u64>, i32)>,
     lasting_names: BTreeSet<PathBuf>,
     short_writes: bool,
 }
@@ -145,6 +149,14 @@ impl FaultyFs {
         world.failing_call = Some((world.calls + nth, errno));
     }
 
+    /// From the `nth` call from now (0 is the next) that needs a descriptor on, `times` of them in a row find none: this
+    /// error number. Other processes and sockets take and leave them.
+    pub fn run_out_of_descriptors(&self, nth: u64, times: u64, errno: i32) {
+        let mut world = self.world.lock();
+        let first = world.openings + nth;
+        world.without_descriptors = Some((first..first + times, errno));
+    }
+
     /// This name cannot be removed or changed, as on a disk with errors: each try fails.
     pub fn keep_name(&self, path: &Path) {
         self.world.lock().lasting_names.insert(path.to_path_buf());
@@ -154,6 +166,13 @@ impl FaultyFs {
     pub fn has_failed(&self) -> bool {
         let world = self.world.lock();
         world.failing_call.is_some_and(|(nth, _)| world.calls > nth)
+    }
+
+    /// True if a call has come that was to find no descriptor.
+    pub fn has_run_out(&self) -> bool {
+        let world = self.world.lock();
+        let calls = world.without_descriptors.as_ref().map(|(calls, _)| calls.start);
+        calls.is_some_and(|first| world.openings > first)
     }
 
     /// Writes take only a part of what they are given.
@@ -247,6 +266,17 @@ impl World {
         }
     }
 
+    /// As [`World::call`], of one that needs a descriptor.
+    fn call_with_descriptor(&mut self) -> io::Result<()> {
+        self.call()?;
+        let number = self.openings;
+        self.openings += 1;
+        match &self.without_descriptors {
+            Some((calls, errno)) if calls.contains(&number) => Err(io::Error::from_raw_os_error(*errno)),
+            _ => Ok(()),
+        }
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         self.names
             .get(path)
@@ -280,7 +310,7 @@ impl Fs for FaultyFs {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut world = self.world.lock();
-        world.call()?;
+        world.call_with_descriptor()?;
         let number = world.find(path)?;
         Ok(Arc::new(FaultyFile {
             fs: self.clone(),
@@ -291,7 +321,7 @@ impl Fs for FaultyFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut world = self.world.lock();
-        world.call()?;
+        world.call_with_descriptor()?;
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -321,16 +351,24 @@ impl Fs for FaultyFs {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let mut world = self.world.lock();
-        world.call()?;
+        world.call_with_descriptor()?;
         let here = world.names.keys().filter(|path| path.parent() == Some(directory));
         Ok(here
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
             .collect())
     }
 
+    fn strangers(&self, _: &Path) -> io::Result<Vec<(String, Stranger)>> {
+        Ok(Vec::new())
+    }
+
+    fn close_to_others(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.world.lock();
-        world.call()?;
+        world.call_with_descriptor()?;
         let changes = std::mem::take(&mut world.changes);
         for change in changes {
             if change.is_in(directory) {
@@ -344,7 +382,7 @@ impl Fs for FaultyFs {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         let mut world = self.world.lock();
-        world.call()?;
+        world.call_with_descriptor()?;
         if !world.locks.insert(path.to_path_buf()) {
             return Ok(None);
         }

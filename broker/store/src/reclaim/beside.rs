@@ -7,7 +7,7 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::fs::{self, File};
+use crate::fs::{self, File, Fs};
 use crate::ledger::Account;
 use crate::record;
 use crate::segment::{self, FORMAT, Header, MOVING, Segment};
@@ -148,12 +148,8 @@ impl<'a> Beside<'a> {
             shared.fail(&error);
             return Err(error);
         }
-        let segment = Arc::new(Segment {
-            number: self.number,
-            path,
-            file: Arc::clone(&self.file),
-            mask: self.mask,
-        });
+        let directory = &shared.options.directory;
+        let segment = Arc::new(Segment::new(directory, self.number, self.mask, self.offset));
         shared.segments.write().insert(self.number, Arc::clone(&segment));
         let mut log = shared.log.lock();
         self.account.used = self.offset;

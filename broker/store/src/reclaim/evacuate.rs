@@ -10,6 +10,7 @@ use super::postpone::put_off;
 use super::{relocate, retire};
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::fs::Fs;
 use crate::ids::{MessageId, QueueId};
 use crate::location::Urgency;
 use crate::log::Log;
@@ -114,7 +115,8 @@ fn copied_before(shared: &Shared, number: u32, to: &[u32]) -> Result<Copied, Err
             continue;
         };
         let failed = |source| Error::io("read", &segment.path, source);
-        let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        let file = shared.fs.open(&segment.path).map_err(failed)?;
+        let mut scanner = Scanner::new(&*file, segment.mask).map_err(failed)?;
         loop {
             match scanner.next().map_err(failed)? {
                 Found::Record {
@@ -171,6 +173,10 @@ impl Round<'_> {
         let Some(segment) = self.shared.segments.read().get(&number).map(Arc::clone) else {
             return Ok(());
         };
+        if segment.is_nameless() {
+            // Emptied before: only the end of its name could not be made durable.
+            return Ok(());
+        }
         let (has_older, copied_to, damage_known) = {
             let log = self.shared.log.lock();
             let accounts = &log.ledger.accounts;
@@ -240,7 +246,8 @@ struct Moving<'a, 'r> {
 impl Moving<'_, '_> {
     fn segment(&mut self, segment: &Segment) -> Result<(), Trouble> {
         let failed = |source| Trouble::Source(Error::io("read", &segment.path, source));
-        let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+        let file = self.round.shared.fs.open(&segment.path).map_err(failed)?;
+        let mut scanner = Scanner::new(&*file, segment.mask).map_err(failed)?;
         loop {
             match scanner.next().map_err(failed)? {
                 Found::Record { offset, record, .. } => self.record(offset as u32, record),

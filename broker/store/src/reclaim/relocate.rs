@@ -6,6 +6,7 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::fs::Fs;
 use crate::ids::MessageId;
 use crate::ledger::Uncovered;
 use crate::location::{Location, Urgency};
@@ -25,7 +26,8 @@ const TOGETHER: usize = 1024;
 /// The system's error when the segment cannot be read, or an error of the log.
 pub(super) fn relocate(shared: &Shared, owner: &dyn Owner, segment: &Segment) -> Result<(), Error> {
     let failed = |source| Error::io("read", &segment.path, source);
-    let mut scanner = Scanner::new(&*segment.file, segment.mask).map_err(failed)?;
+    let file = shared.fs.open(&segment.path).map_err(failed)?;
+    let mut scanner = Scanner::new(&*file, segment.mask).map_err(failed)?;
     let mut told = Told {
         shared,
         owner,

@@ -6,6 +6,7 @@ use super::postpone::put_off;
 use super::shrink;
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::fs::{File, Fs};
 use crate::ledger::Uncovered;
 use crate::location::Urgency;
 use crate::segment::{SPARE, Segment};
@@ -27,6 +28,7 @@ pub(super) fn retire(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
             forget(shared, number, 0);
             continue;
         };
+        shared.handles.forget(number);
         match free(shared, &segment) {
             Ok(place) => freed.push((segment, place)),
             Err(error) => keep(shared, segment, error)?,
@@ -43,7 +45,7 @@ pub(super) fn retire(shared: &Shared, numbers: &[u32]) -> Result<(), Error> {
         if freed.end == End::Recycled {
             let mut spare = shared.spare.lock();
             spare.busy = false;
-            spare.ready = synced.is_ok().then(|| Arc::clone(&segment.file));
+            spare.ready = freed.file.filter(|_| synced.is_ok());
         }
         match &synced {
             Ok(()) => {
@@ -102,6 +104,8 @@ struct Freed {
     /// Its size.
     bytes: u64,
     end: End,
+    /// The file, if it is the spare one now.
+    file: Option<Arc<dyn File>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,11 +120,13 @@ enum End {
 /// Makes the file the spare one, if there is none, or takes its name away. Neither is durable yet.
 fn free(shared: &Shared, segment: &Segment) -> Result<Freed, Error> {
     let full = shared.options.segment_bytes;
-    let bytes = segment
-        .file
-        .size()
-        .map_err(|source| Error::io("read the size of", &segment.path, source))?;
-    let end = if (full - full / 8..=full).contains(&bytes) && reserve_spare(shared) {
+    let bytes = segment.len();
+    let file = if (full - full / 8..=full).contains(&bytes) && reserve_spare(shared) {
+        open_spare(shared, segment)?
+    } else {
+        None
+    };
+    let end = if file.is_some() {
         End::Recycled
     } else if bytes > shrink::step(full) {
         End::Renamed
@@ -133,18 +139,38 @@ fn free(shared: &Shared, segment: &Segment) -> Result<Freed, Error> {
         End::Removed => shared.fs.remove(&segment.path),
     };
     match freed {
-        Ok(()) => Ok(Freed { bytes, end }),
+        Ok(()) => {
+            segment.lose_name();
+            Ok(Freed { bytes, end, file })
+        }
         Err(error) => {
             if end == End::Recycled {
                 shared.spare.lock().busy = false;
             }
             // An earlier try came so far, and what failed was to make it durable.
             if error.kind() == io::ErrorKind::NotFound {
-                let end = End::Renamed;
-                return Ok(Freed { bytes, end });
+                return Ok(Freed {
+                    bytes,
+                    end: End::Renamed,
+                    file: None,
+                });
             }
             Err(Error::io("remove", &segment.path, error))
         }
+    }
+}
+
+/// Opens the file that is to be the spare one. `None`, and the spare file's name is free again, if an earlier try has
+/// taken its name from it.
+fn open_spare(shared: &Shared, segment: &Segment) -> Result<Option<Arc<dyn File>>, Error> {
+    let opened = shared.fs.open(&segment.path);
+    if opened.is_err() {
+        shared.spare.lock().busy = false;
+    }
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("open", &segment.path, source)),
     }
 }
 

@@ -66,10 +66,8 @@ pub(crate) fn run(shared: &Shared) {
             }
         };
         let path = path(shared, &segment);
-        tell(
-            &path,
-            shrink(shared, &*segment.file).and_then(|()| shared.fs.remove(&path)),
-        );
+        let shrunk = shared.fs.open(&path).and_then(|file| shrink(shared, &*file));
+        tell(&path, shrunk.and_then(|()| shared.fs.remove(&path)));
         shared.gone.lock().segments.pop_front();
         if shared.crowded.load(Ordering::Relaxed) {
             shared.reclaim_wake.notify_one();

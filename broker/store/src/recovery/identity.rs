@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "STORE";
 const NEW_FILE: &str = "STORE.new";
+/// The file, and the next one while it is written.
+pub(crate) const FILES: [&str; 2] = [FILE, NEW_FILE];
 
 /// Finds out, or makes up, the id of the directory; lists the segment files in ascending order.
 ///

@@ -7,6 +7,9 @@ use crate::fs::{self, File, Fs};
 use crate::segment::{self, Segment};
 use std::path::{Path, PathBuf};
 
+/// The folder's name.
+pub(crate) const FOLDER: &str = "quarantine";
+
 /// The folder `quarantine` of a data directory.
 pub(crate) struct Quarantine<'a> {
     fs: &'a dyn Fs,
@@ -18,7 +21,7 @@ impl<'a> Quarantine<'a> {
     pub(crate) fn new(fs: &'a dyn Fs, directory: &Path) -> Quarantine<'a> {
         Quarantine {
             fs,
-            directory: directory.join("quarantine"),
+            directory: directory.join(FOLDER),
             used: false,
         }
     }
@@ -29,11 +32,11 @@ impl<'a> Quarantine<'a> {
     }
 
     /// Copies a stretch of the segment.
-    pub(crate) fn copy(&mut self, segment: &Segment, offset: u64, len: u64) {
+    pub(crate) fn copy(&mut self, segment: &Segment, file: &dyn File, offset: u64, len: u64) {
         let path = self
             .directory
             .join(format!("segment-{:010}-{offset:010}.bin", segment.number));
-        match self.try_copy(&*segment.file, &path, offset, len) {
+        match self.try_copy(file, &path, offset, len) {
             Ok(()) => self.used = true,
             Err(error) => tracing::warn!(path = %path.display(), %error, "cannot put damaged bytes aside"),
         }

@@ -108,6 +108,144 @@ fn what_was_appended_is_there_after_a_restart() {
     wait(&handle, lsn);
 }
 
+/// Files that this process has open below a directory.
+fn open_below(directory: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    targets.filter(|target| target.starts_with(directory)).count()
+}
+
+/// One message to a segment.
+#[test]
+fn a_thousand_segments_take_no_more_descriptors_than_twenty() {
+    const MESSAGES: u64 = 1000;
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 4 << 10,
+        checkpoint_bytes: 0,
+        ..Options::new(directory.path())
+    };
+    let (store, _) = open_with(options.clone());
+    let handle = store.handle();
+    let (mut batch, mut open) = (Batch::new(), Vec::new());
+    for id in handle.next_ids(MESSAGES)..=MESSAGES {
+        batch.publish(id, &[Destination::unstamped(1)], &[&[id as u8; 3000]]);
+        let appended = handle.append(&mut batch, Urgency::Now).unwrap();
+        wait(&handle, appended.lsn);
+        open.push(open_below(directory.path()));
+    }
+    let most = open.iter().copied().max().unwrap();
+    assert!(most <= 24, "{most} files open at a time");
+    store.close().unwrap();
+    assert_eq!(open_below(directory.path()), 0);
+
+    let (store, recovered) = open_with(options);
+    assert!(recovered.report.segments >= MESSAGES, "{:?}", recovered.report);
+    assert!(open_below(directory.path()) <= 8);
+    let messages = recovered.queues[&1].unpack().unwrap();
+    assert_eq!(messages.len() as u64, MESSAGES);
+    // In order, and back and forth.
+    let back_and_forth = messages.iter().zip(messages.iter().rev()).flat_map(|(a, b)| [a, b]);
+    for message in messages.iter().chain(back_and_forth) {
+        let payload = store.handle().read(message.location).unwrap();
+        assert!(payload[..] == [message.id as u8; 3000]);
+    }
+    assert!(open_below(directory.path()) <= 24);
+    let stats = store.handle().stats();
+    assert!(stats.segments >= MESSAGES && stats.open_segments <= 16 && stats.disk_bytes >= MESSAGES * 3000);
+}
+
+#[test]
+fn what_is_made_is_for_this_user_alone_and_what_was_there_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("data");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let write = || {
+        let (store, _) = open(&directory);
+        let mut batch = Batch::new();
+        batch.put(b"key", b"value");
+        let appended = store.handle().append(&mut batch, Urgency::Now).unwrap();
+        wait(&store.handle(), appended.lsn);
+        store.close().unwrap();
+        let files = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        files.collect::<Vec<_>>()
+    };
+    for path in write() {
+        assert_eq!(mode(&path), 0o600, "{path:?}");
+    }
+    assert_eq!(mode(&directory), 0o700);
+    // As older releases have left them; other files are none of the store's business.
+    let readable = || std::fs::Permissions::from_mode(0o644);
+    let other = directory.join("notes.txt");
+    std::fs::write(&other, "mine").unwrap();
+    write()
+        .iter()
+        .for_each(|path| std::fs::set_permissions(path, readable()).unwrap());
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for path in write() {
+        assert_eq!(mode(&path), if path == other { 0o644 } else { 0o600 }, "{path:?}");
+    }
+    assert_eq!(mode(&directory), 0o700);
+    // A volume that Kubernetes has given to a group keeps that.
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o2775)).unwrap();
+    std::fs::set_permissions(directory.join("STORE"), std::fs::Permissions::from_mode(0o664)).unwrap();
+    write();
+    assert_eq!((mode(&directory), mode(&directory.join("STORE"))), (0o2770, 0o660));
+}
+
+#[test]
+fn names_of_the_store_that_are_no_files_are_refused_and_stay_as_they_are() {
+    let links = tempfile::tempdir().unwrap();
+    let target = links.path().join("target");
+    for name in [
+        "LOCK",
+        "STORE",
+        "STORE.new",
+        "checkpoint",
+        "pages",
+        "spare.log",
+        "moving.log",
+        "segment-0000000001.log",
+        "segment-0000000016.log",
+        "gone-0000000001.log",
+        "quarantine",
+    ] {
+        let refused = |make: &dyn Fn(&Path), what: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            make(&directory.path().join(name));
+            let opened = Store::open(
+                Options::new(directory.path()),
+                Arc::new(RealFs),
+                Box::new(|_| {}),
+                Box::new(|_| {}),
+            );
+            let error = opened.err().expect("refused").to_string();
+            assert!(error.contains(name) && error.contains(what), "{error}");
+            assert_eq!(
+                std::fs::read_dir(directory.path()).unwrap().count(),
+                1,
+                "nothing is made"
+            );
+        };
+        std::fs::write(&target, "precious").unwrap();
+        refused(
+            &|path| std::os::unix::fs::symlink(&target, path).unwrap(),
+            "a symbolic link",
+        );
+        refused(
+            &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+            "a pipe, socket or device",
+        );
+        if name != "quarantine" {
+            refused(&|path| std::fs::create_dir(path).unwrap(), "a directory");
+        }
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    }
+}
+
 #[test]
 fn one_sync_serves_many_appends() {
     let directory = tempfile::tempdir().unwrap();
