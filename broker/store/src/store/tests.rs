@@ -137,6 +137,7 @@ fn a_thousand_segments_take_no_more_descriptors_than_twenty() {
     let most = open.iter().copied().max().unwrap();
     assert!(most <= 24, "{most} files open at a time");
     store.close().unwrap();
+    drop(handle);
     assert_eq!(open_below(directory.path()), 0);
 
     let (store, recovered) = open_with(options);
