@@ -71,7 +71,7 @@ pub enum Error {
     Stranger {
         /// The name.
         path: PathBuf,
-        /// What it is.
+        /// The kind of thing that it is.
         what: String,
     },
 

@@ -51,8 +51,8 @@ impl Store {
     /// will become durable. Both must return quickly.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::Stranger`], [`Error::InvalidOption`], or what the system reports. Damaged files
-    /// are no error: see [`crate::RecoveryReport`].
+    /// [`Error::Locked`], [`Error::NewerFormat`], [`Error::Stranger`], [`Error::InvalidOption`], or what the system
+    /// reports. Damaged files are no error: see [`crate::RecoveryReport`].
     pub fn open(
         options: Options,
         fs: Arc<dyn Fs>,

@@ -149,8 +149,8 @@ impl FaultyFs {
         world.failing_call = Some((world.calls + nth, errno));
     }
 
-    /// From the `nth` call from now (0 is the next) that needs a descriptor on, `times` of them in a row find none: this
-    /// error number. Other processes and sockets take and leave them.
+    /// From the `nth` call from now (0 is the next) that needs a descriptor on, `times` of them in a row find none, and
+    /// fail with this error number. Other processes and sockets take and leave them.
     pub fn run_out_of_descriptors(&self, nth: u64, times: u64, errno: i32) {
         let mut world = self.world.lock();
         let first = world.openings + nth;
