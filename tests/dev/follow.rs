@@ -1,13 +1,18 @@
 //! Edits are followed, what is broken by hand is repaired, Ctrl-C ends it all.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
-use harness::call;
+use harness::broker_process::{lines_of, wait_for_exit};
+use harness::operator_process::free_address;
 use harness::requests::delete;
 use harness::wait::until;
+use harness::{call, reaper};
 
-use crate::{Dev, SOON, folder, is_up, queue, write};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Dev, SOON, folder, is_up, leveret, queue, write};
 
 #[test]
 fn files_added_edited_and_removed_are_followed() {
@@ -60,6 +65,37 @@ fn ctrl_c_ends_the_broker_too() {
     let status = dev.interrupt();
     assert!(status.success(), "{status}");
     assert!(!is_up(dev.amqp) && !is_up(dev.http), "nobody listens any more");
+}
+
+/// Its last line was that it is ready, which is no reason to end.
+#[test]
+fn a_broker_that_is_killed_is_said_to_have_been() {
+    let folder = folder(&[("q.yaml", &queue("q"))]);
+    let (amqp, http) = (free_address().to_string(), free_address().to_string());
+    let mut command = leveret(folder.path());
+    command.args(["--amqp-listen", &amqp, "--http-listen", &http]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("leveret runs");
+    reaper::add(child.id(), None);
+    let stdout = lines_of(child.stdout.take().expect("a pipe"));
+    let stderr = lines_of(child.stderr.take().expect("a pipe"));
+    while !stdout.recv_timeout(SOON).expect("a line").contains("are Ready") {}
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = fs::read_to_string(children).expect("the kernel lists them");
+    let broker = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+    let broker = broker.and_then(Pid::from_raw).expect("the broker is a child");
+    kill_process(broker, Signal::KILL).expect("it runs");
+    let status = wait_for_exit(&mut child, SOON).expect("it ends with its broker");
+    reaper::gone(child.id());
+    let said: Vec<String> = stderr.iter().collect();
+    assert!(!status.success(), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.contains("was ended by signal 9 (SIGKILL)")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -55,20 +56,36 @@ pub enum Error {
     },
     #[error("cannot make a temporary folder in {path}: {why}")]
     Temporary { path: String, why: std::io::Error },
-    #[error("{}", last_words(.status, .lines))]
-    Ended { status: String, lines: Vec<String> },
+    #[error("{}", last_words(*.status, .lines))]
+    Ended { status: ExitStatus, lines: Vec<String> },
     #[error("the broker was not ready within {} s", START.as_secs())]
     NotReady,
     #[error("cannot wait for the broker: {0}")]
     Wait(std::io::Error),
 }
 
-/// The broker says itself what is wrong, in one line; that line is passed on.
-fn last_words(status: &str, lines: &[String]) -> String {
+/// The reason why the broker ended. What is wrong it says itself, in one line of its own form, and that line is passed
+/// on; of a signal it knows nothing, and its last line then tells of something else.
+fn last_words(status: ExitStatus, lines: &[String]) -> String {
+    if let Some(signal) = status.signal() {
+        let name = match signal {
+            6 => " (SIGABRT)",
+            9 => " (SIGKILL)",
+            11 => " (SIGSEGV)",
+            15 => " (SIGTERM)",
+            _ => "",
+        };
+        let hint = match signal {
+            9 => "; if nobody did that, the system was short of memory",
+            _ => "",
+        };
+        return format!("the broker was ended by signal {signal}{name}{hint}");
+    }
     let own = lines.iter().rev().find(|line| line.starts_with("leveret-broker: "));
-    match own.or(lines.last()) {
-        Some(line) => line.clone(),
-        None => format!("the broker ended by itself ({status})"),
+    match (own, lines.last()) {
+        (Some(line), _) => line.clone(),
+        (None, Some(line)) => format!("the broker ended by itself ({status}); its last line: {line}"),
+        (None, None) => format!("the broker ended by itself ({status})"),
     }
 }
 
@@ -181,7 +198,7 @@ impl Companion {
         sleep(Duration::from_millis(50)).await;
         match status {
             Ok(status) => Error::Ended {
-                status: status.to_string(),
+                status,
                 lines: self.lines.lock().iter().cloned().collect(),
             },
             Err(error) => Error::Wait(error),

@@ -3,6 +3,9 @@
 //! In: a folder, or one file. Out: typed resources, or every `Problem` with its place. Does not know about brokers,
 //! what was read before, or what happens to the resources.
 
+/// The documents of a text.
+mod yaml;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -15,9 +18,12 @@ use serde_json::{Map, Value};
 use crate::object::{Kind, ObjectKey};
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, Spec, VERSION};
+use yaml::{Document, Fault, split};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Most faults of one document that are told.
+const MOST_FAULTS: usize = 50;
 /// The namespace of an object that names none; the same as kubectl's default.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -202,18 +208,14 @@ impl<'a> Reader<'a> {
 
     fn file(&mut self, path: &Path, text: &str) {
         for document in split(text) {
-            let parsed: Result<serde_yaml::Value, _> = serde_yaml::from_str(&document.text);
-            let value = match parsed {
-                Ok(serde_yaml::Value::Null) => continue,
-                Ok(value) => serde_json::to_value(value).map_err(|error| error.to_string()),
-                Err(error) => {
-                    self.problems.push(syntax(path, &document, &error));
-                    continue;
+            match document.parse() {
+                Ok(None) => {}
+                Ok(Some(value)) => self.document(path, &document, &value),
+                Err(Fault { line, column, message }) => {
+                    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+                    let place = format!("{}:{line}{column}", path.display());
+                    self.problems.push(Problem { place, message });
                 }
-            };
-            match value {
-                Ok(value) => self.document(path, &document, &value),
-                Err(message) => self.fault(path, &document, &[], &message),
             }
         }
     }
@@ -239,6 +241,9 @@ impl<'a> Reader<'a> {
             );
         };
         let group = version.split_once('/').map_or("", |(group, _)| group);
+        if let Some(items) = items(kind, group, value) {
+            return self.list(path, document, items);
+        }
         if group != GROUP {
             let line = document.line_of(&[]);
             let skipped = format!("{}:{line}: {kind} of {version} is left alone", path.display());
@@ -250,7 +255,8 @@ impl<'a> Reader<'a> {
             Err(refusals) => refusals,
         };
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
-        for refusal in refusals {
+        let left_out = refusals.len().saturating_sub(MOST_FAULTS);
+        for refusal in refusals.into_iter().take(MOST_FAULTS) {
             let of_a_kind = !matches!(refusal.path.first().map(String::as_str), Some("apiVersion" | "kind"));
             let who = if of_a_kind {
                 format!("{kind} {name}: ")
@@ -261,6 +267,22 @@ impl<'a> Reader<'a> {
                 place: format!("{}:{}", path.display(), document.line_of(refusal.place())),
                 message: format!("{who}{refusal}"),
             });
+        }
+        if left_out > 0 {
+            self.fault(path, document, &[], &format!("{kind} {name}: {left_out} more faults"));
+        }
+    }
+
+    /// The objects of a list, each as if it were a document of its own.
+    fn list(&mut self, path: &Path, document: &Document, items: &[Value]) {
+        let parts = document.items();
+        for (index, item) in items.iter().enumerate() {
+            let part = parts.get(index).unwrap_or(document);
+            if item.pointer("/items").is_some() {
+                self.fault(path, part, &[], "a list within a list is not read");
+            } else {
+                self.document(path, part, item);
+            }
         }
     }
 
@@ -303,93 +325,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One document of a stream, and where it begins.
-struct Document {
-    text: String,
-    /// Line in the file of the document's first line, from 1.
-    first_line: usize,
-}
-
-/// Documents end where a line begins with `---`: at the beginning of a line that means nothing else in YAML.
-fn split(text: &str) -> Vec<Document> {
-    let mut documents = vec![Document {
-        text: String::new(),
-        first_line: 1,
-    }];
-    for (index, line) in text.lines().enumerate() {
-        let marker = line
-            .strip_prefix("---")
-            .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']));
-        let ends = line.trim_end() == "...";
-        let kept = match marker {
-            Some(rest) => {
-                documents.push(Document {
-                    text: String::new(),
-                    first_line: index + 1,
-                });
-                format!("   {rest}")
-            }
-            None if ends => String::new(),
-            None => line.to_owned(),
-        };
-        if let Some(document) = documents.last_mut() {
-            document.text.push_str(&kept);
-            document.text.push('\n');
-        }
-    }
-    documents
-}
-
-impl Document {
-    /// The line of the last of `keys`, looked for from key to key; for no keys, the first line with content.
-    fn line_of(&self, keys: &[String]) -> usize {
-        let mut lines = self.text.lines().enumerate();
-        let is_content = |line: &str| !(line.trim().is_empty() || line.trim().starts_with('#'));
-        let first = self.text.lines().position(is_content).unwrap_or_default();
-        let mut found = first;
-        for key in keys.iter().filter(|key| !key.starts_with('[')) {
-            // The key may stand on the line of the one before: `brokerRef: { name: main }`.
-            let has_key = |line: &str| holds_key(line, key);
-            if self.text.lines().nth(found).is_some_and(has_key) {
-                continue;
-            }
-            match lines.by_ref().find(|(_, line)| has_key(line)) {
-                Some((index, _)) => found = index,
-                None => break,
-            }
-        }
-        self.first_line + found
-    }
-}
-
-fn holds_key(line: &str, key: &str) -> bool {
-    let content = line.split(" #").next().unwrap_or_default();
-    content.match_indices(key).any(|(at, _)| {
-        let before = content.get(..at).and_then(|before| before.chars().next_back());
-        let after = content.get(at + key.len()..).unwrap_or_default();
-        let after = after.trim_start_matches(['"', '\'']);
-        before.is_none_or(|c| " {,\"'-".contains(c)) && after.trim_start().starts_with(':')
-    })
-}
-
-/// A syntax error with line and column in the file.
-fn syntax(path: &Path, document: &Document, error: &serde_yaml::Error) -> Problem {
-    let text = error.to_string();
-    // The place stands in the text too, counted from the document's first line: it is said in front instead.
-    let message = text.split(" at line ").next().unwrap_or(&text);
-    let place = match error.location() {
-        Some(location) => format!(
-            "{}:{}:{}",
-            path.display(),
-            document.first_line + location.line() - 1,
-            location.column()
-        ),
-        None => format!("{}:{}", path.display(), document.first_line),
-    };
-    Problem {
-        place,
-        message: message.to_owned(),
-    }
+/// The objects of a list: what `kubectl get -o yaml` prints for several.
+fn items<'a>(kind: &str, group: &str, value: &'a Value) -> Option<&'a [Value]> {
+    let is_list = kind.ends_with("List") && (group.is_empty() || group == GROUP);
+    let items = value.get("items").filter(|_| is_list)?;
+    items.as_array().map(Vec::as_slice)
 }
 
 impl fmt::Display for Manifests {

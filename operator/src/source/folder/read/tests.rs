@@ -111,6 +111,21 @@ fn every_fault_is_one_line_with_its_place() {
             QUEUE.replace("spec:", "spec: {}\nspec:"),
             "a.yaml:1:1: duplicate entry with key \"spec\"",
         ),
+        (
+            format!("---\n{}", QUEUE.replace("name: q", "name: {{ .Values.name }}")),
+            "a.yaml:4: a template that has not been rendered: {{ .Values.name }}; for a chart: helm template CHART | leveret lint -",
+        ),
+        (
+            format!("# by helm\n{{{{- if .Values.queue }}}}\n{QUEUE}{{{{- end }}}}\n"),
+            "a.yaml:2: a template that has not been rendered: {{ if .Values.queue }}; for a chart: helm template CHART | leveret lint -",
+        ),
+        (
+            format!(
+                "apiVersion: v1\nkind: List\nitems:\n- {}",
+                QUEUE.replace('\n', "\n  ").replace("main }", "main, nmae: x }")
+            ),
+            "a.yaml:7: Queue q: unknown field \"spec.brokerRef.nmae\"; did you mean name?",
+        ),
         (String::new(), ".: no manifests (*.yaml, *.yml) in this folder"),
         (
             "apiVersion: v1\nkind: Secret\n".to_owned(),
@@ -157,4 +172,86 @@ fn folders_below_and_hidden_ones() {
         missing.to_string().ends_with("nowhere: no such folder or file"),
         "{missing}"
     );
+}
+
+/// As editors on Windows write it, and as `kubectl get -o yaml` prints several.
+#[test]
+fn a_byte_order_mark_and_lists_are_read() {
+    let manifests = read_text(&format!(
+        "\u{feff}{QUEUE}---\n\u{feff}{}",
+        QUEUE.replace("name: q", "name: r")
+    ));
+    assert_eq!(manifests.expect("manifests").to_string(), "2 queues");
+    let item = |name: &str| {
+        format!(
+            "- apiVersion: leveret.dev/v1alpha1\n  kind: Queue\n  metadata:\n    creationTimestamp: \"2026-01-01T00:00:00Z\"\n    \
+             generation: 1\n    managedFields: []\n    name: {name}\n    namespace: shop\n    resourceVersion: \"5\"\n    uid: u\n  spec:\n    \
+             brokerRef:\n      name: main\n  status:\n    observedGeneration: 1\n"
+        )
+    };
+    let list = format!(
+        "apiVersion: v1\nitems:\n{}{}- apiVersion: v1\n  kind: ConfigMap\nkind: List\nmetadata:\n  resourceVersion: \"\"\n",
+        item("a"),
+        item("b")
+    );
+    let manifests = read_text(&list).expect("manifests");
+    assert_eq!(manifests.to_string(), "2 queues");
+    let lines: Vec<String> = manifests.places.values().map(|place| place.of("brokerRef")).collect();
+    assert!(
+        lines.len() == 2 && lines[0].ends_with("a.yaml:14") && lines[1].ends_with("a.yaml:29"),
+        "{lines:?}"
+    );
+    assert!(
+        manifests.skipped[0].ends_with("a.yaml:33: ConfigMap of v1 is left alone"),
+        "{:?}",
+        manifests.skipped
+    );
+}
+
+/// The loader's time grows with the product of depth and size: it must not get what is deep.
+#[test]
+fn deep_nesting_is_refused_at_its_place() {
+    for (text, place) in [
+        ("[".repeat(200_000), "a.yaml:1:"),
+        (format!("a: {}", "{a: ".repeat(200_000)), "a.yaml:1:"),
+        ("- ".repeat(200_000), "a.yaml:1:"),
+        (
+            format!("---\n{}{}", "[\n".repeat(100_000), "]\n".repeat(100_000)),
+            "a.yaml:",
+        ),
+        // What the first parser does not read, the loader gets only if it cannot be deep.
+        (format!("a: \"\\q\"\nb: {}", "[".repeat(200_000)), "a.yaml:1:"),
+    ] {
+        let started = std::time::Instant::now();
+        let problems = read_text(&text).expect_err("too deep");
+        let shown: String = text.chars().take(20).collect();
+        assert!(
+            problems.len() == 1 && problems[0].starts_with(place),
+            "{shown}: {problems:?}"
+        );
+        let deep = "lists and maps are nested more than 64 deep";
+        assert!(
+            text.starts_with("a: \"") || problems[0].ends_with(deep),
+            "{shown}: {problems:?}"
+        );
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(5),
+            "{shown}: {:?}",
+            started.elapsed()
+        );
+    }
+    let flat = format!("a: {}1{}\n", "[".repeat(60), "]".repeat(60));
+    let problems = read_text(&flat).expect_err("no manifest");
+    assert_eq!(
+        problems,
+        ["a.yaml:1: not a Kubernetes manifest: apiVersion or kind is missing"]
+    );
+}
+
+#[test]
+fn a_document_with_many_faults_names_the_first() {
+    let fields: String = (0..2_000).map(|number| format!(", f{number}: 1")).collect();
+    let problems = read_text(&QUEUE.replace("main } }", &format!("main }}{fields} }}"))).expect_err("faults");
+    assert_eq!(problems.len(), 51);
+    assert_eq!(problems[50], "a.yaml:1: Queue q: 1950 more faults");
 }
