@@ -4,6 +4,7 @@
 //! Does not know about channels' work, sockets or the HTTP API.
 
 use crate::config::Limits;
+use crate::limits::{Counted, Quota, Quotas, Reached};
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
@@ -45,6 +46,7 @@ pub struct ConnectionInfo {
     /// The reason to close it, once there is one.
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
+    _counted: Counted,
 }
 
 /// Bytes read from a connection and written to it.
@@ -119,6 +121,7 @@ pub struct ChannelInfo {
     pub unconfirmed: AtomicU64,
     /// Messages published.
     pub published: AtomicU64,
+    _counted: Counted,
 }
 
 /// The deliveries of one channel in figures, kept by whoever delivers.
@@ -146,7 +149,7 @@ impl DeliveryFigures {
 
 impl ChannelInfo {
     /// A channel without consumers.
-    pub fn new(number: u16, deliveries: Arc<DeliveryFigures>) -> Self {
+    pub fn new(number: u16, deliveries: Arc<DeliveryFigures>, counted: Counted) -> Self {
         Self {
             number,
             deliveries,
@@ -157,6 +160,7 @@ impl ChannelInfo {
             uncommitted: UncommittedFigures::default(),
             unconfirmed: AtomicU64::new(0),
             published: AtomicU64::new(0),
+            _counted: counted,
         }
     }
 }
@@ -225,8 +229,8 @@ impl ConnectionInfo {
 }
 
 /// All connections.
-#[derive(Default)]
 pub struct Registry {
+    quotas: Arc<Quotas>,
     next: AtomicU64,
     open: RwLock<BTreeMap<u64, Arc<ConnectionInfo>>>,
     /// Set when the broker drains: connections that open now are closed at once.
@@ -234,8 +238,22 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// No connections yet; `quotas` say how many there may be.
+    pub fn new(quotas: Arc<Quotas>) -> Self {
+        Self {
+            quotas,
+            next: AtomicU64::new(0),
+            open: RwLock::default(),
+            draining: Mutex::default(),
+        }
+    }
+
     /// Adds a connection.
-    pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Arc<ConnectionInfo> {
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Result<Arc<ConnectionInfo>, Reached> {
+        let counted = self.quotas.hold(Quota::Connections)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let info = Arc::new(ConnectionInfo {
             id,
@@ -253,9 +271,10 @@ impl Registry {
             pauses: Pauses::default(),
             close: Mutex::new(self.draining.lock().clone()),
             outbox,
+            _counted: counted,
         });
         self.open.write().insert(id, info.clone());
-        info
+        Ok(info)
     }
 
     /// Removes a connection.

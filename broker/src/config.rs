@@ -22,6 +22,7 @@ pub use error::Error;
 pub use flags::Flags;
 
 use crate::access::users::{self, Users};
+use crate::limits::Most;
 use crate::protocol::{SERVICES, Service};
 use setting::{Described, Setting};
 use std::net::SocketAddr;
@@ -29,8 +30,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use table::{
     ADMIN_PASSWORD_FILE, ADMIN_USER_FILE, CHANNEL_MAX, DATA_DIR, DISK_FREE_LIMIT, FLUSH_INTERVAL, FRAME_MAX,
-    GUEST_LOOPBACK_ONLY, HEARTBEAT, LOCK_TIMEOUT, LOG, LOG_FORMAT, MAX_MESSAGE_SIZE, MEMORY_WATERMARK, SEGMENT_SIZE,
-    SHUTDOWN_TIMEOUT, THREADS, TLS_CA, TLS_CERT, TLS_KEY,
+    GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT, HEARTBEAT, INITIAL_FRAME_MAX, LOCK_TIMEOUT, LOG, LOG_FORMAT,
+    MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK, SEGMENT_SIZE, SHUTDOWN_TIMEOUT, THREADS, TLS_CA, TLS_CERT,
+    TLS_KEY,
 };
 use values::{DiskLimit, Kind, addresses, default_addresses};
 
@@ -45,10 +47,14 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Users who may log in.
     pub users: Users,
-    /// Limits that connections are offered.
-    pub limits: Limits,
+    /// Terms for clients that connect.
+    pub offer: Offer,
+    /// Most connections, channels, queues and so on.
+    pub most: Most,
     /// Largest message body, bytes.
     pub max_message_bytes: u64,
+    /// Largest header of a message, bytes.
+    pub max_header_bytes: u64,
     /// Bytes of messages in memory above which publishers are stopped.
     pub memory_watermark_bytes: u64,
     /// Free bytes of the data's file system below which publishers are stopped; `None` is the default for the segments'
@@ -79,6 +85,17 @@ pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     /// True if they are only the defaults: those that this machine doesn't have are left out.
     pub defaults: bool,
+}
+
+/// Terms for a client that connects.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Limits that it is offered.
+    pub limits: Limits,
+    /// Largest frame until it has logged in, bytes.
+    pub initial_frame_max: u32,
+    /// Longest time until connection.open.
+    pub handshake_timeout: Duration,
 }
 
 /// Limits of a connection, as offered or agreed at connection.tune.
@@ -130,8 +147,14 @@ impl Flags {
                 .collect::<Result<_, _>>()?,
             tls: self.tls_files()?,
             users: self.users()?,
-            limits,
+            offer: Offer {
+                limits,
+                initial_frame_max: self.read(&INITIAL_FRAME_MAX)? as u32,
+                handshake_timeout: self.read(&HANDSHAKE_TIMEOUT)?,
+            },
+            most: Most::each(|quota| self.read(table::of_quota(quota)))?,
             max_message_bytes: self.read(&MAX_MESSAGE_SIZE)?,
+            max_header_bytes: self.read(&MAX_HEADER_SIZE)?,
             memory_watermark_bytes: self.read(&MEMORY_WATERMARK)?,
             disk_free_limit_bytes: self.disk_free_limit(segment_bytes)?,
             segment_bytes,

@@ -33,7 +33,7 @@ pub mod heartbeat;
 pub mod coalesce;
 
 use crate::channel::state::Peer;
-use crate::config::Limits;
+use crate::config::Offer;
 use crate::error::Error;
 use crate::listener::{Client, Serve};
 use crate::node::Node;
@@ -77,8 +77,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 pub struct Amqp {
     /// The broker.
     pub node: Arc<Node>,
-    /// Limits offered to the next client.
-    pub offer: Arc<RwLock<Limits>>,
+    /// Terms for the next client.
+    pub offer: Arc<RwLock<Offer>>,
 }
 
 impl Serve for Amqp {
@@ -91,7 +91,7 @@ impl Serve for Amqp {
     }
 }
 
-async fn serve<S>(stream: S, client: Client, node: Arc<Node>, offer: Limits)
+async fn serve<S>(stream: S, client: Client, node: Arc<Node>, offer: Offer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {

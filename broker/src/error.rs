@@ -75,6 +75,14 @@ pub enum Error {
         /// Channels that may be.
         most: u16,
     },
+    /// One more channel than all connections together may have.
+    #[error("number of channels opened on node '{node}' has reached the maximum allowed limit of {most}")]
+    TooManyChannelsOfNode {
+        /// The broker's name.
+        node: String,
+        /// Channels that may be.
+        most: u64,
+    },
     /// An exclusive queue of another connection.
     #[error(
         "cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
@@ -208,7 +216,9 @@ impl Error {
             | Self::Precondition(_)
             | Self::UnknownDeliveryTag(_) => ReplyCode::PreconditionFailed,
             Self::NotImplemented(_) => ReplyCode::NotImplemented,
-            Self::NotAllowed(_) | Self::TooManyChannels { .. } => ReplyCode::NotAllowed,
+            Self::NotAllowed(_) | Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. } => {
+                ReplyCode::NotAllowed
+            }
             Self::Frame(_) => ReplyCode::FrameError,
             Self::UnexpectedFrame(_) => ReplyCode::UnexpectedFrame,
             Self::Channel(_) => ReplyCode::ChannelError,
@@ -227,7 +237,7 @@ impl Error {
     /// True if the close of the connection names the method that was being carried out. As from RabbitMQ, it names none
     /// if the channel could not be made.
     pub fn answers_a_method(&self) -> bool {
-        !matches!(self, Self::TooManyChannels { .. })
+        !matches!(self, Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. })
     }
 
     /// `CODE_NAME - explanation`, cut to what a short string holds.

@@ -18,6 +18,9 @@ pub mod memory;
 /// Memory that is not messages.
 pub mod held;
 
+/// Numbers of things, and the most of each.
+pub mod quotas;
+
 /// Alarms, and the publishers that wait.
 pub mod alarms;
 
@@ -27,3 +30,4 @@ pub mod pause;
 pub use alarms::Alarms;
 pub use held::{Held, Holding};
 pub use memory::{Full, Memory};
+pub use quotas::{Counted, Most, Quota, Quotas, Reached};

@@ -6,7 +6,7 @@
 
 use crate::access::users::Users;
 use crate::clients::{Pauses, Registry};
-use crate::limits::{Alarms, Memory, disk::Disk};
+use crate::limits::{Alarms, Memory, Quotas, disk::Disk};
 use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
@@ -25,6 +25,8 @@ pub struct Node {
     pub name: String,
     /// Largest message body, bytes.
     max_message_bytes: AtomicU64,
+    /// Largest header of a message, bytes.
+    max_header_bytes: AtomicU64,
     /// Users that may log in.
     pub users: Users,
     /// The durable log.
@@ -48,6 +50,8 @@ pub struct Node {
     /// The log's report of the start.
     pub recovery: leveret_store::RecoveryReport,
     next_consumer: AtomicU64,
+    /// Numbers of connections, queues and so on, and the most of each.
+    pub quotas: Arc<Quotas>,
 }
 
 /// Counters that belong to no queue.
@@ -96,20 +100,21 @@ impl Node {
     /// A node without connections.
     pub fn new(
         name: String,
-        max_message_bytes: u64,
         users: Users,
         log: Handle,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
         (memory, disk, alarms): (Arc<Memory>, Arc<Disk>, Arc<Alarms>),
+        quotas: Arc<Quotas>,
     ) -> Self {
         Self {
             name,
-            max_message_bytes: AtomicU64::new(max_message_bytes),
+            max_message_bytes: AtomicU64::new(u64::MAX),
+            max_header_bytes: AtomicU64::new(u64::MAX),
             users,
             log,
             vhosts: RwLock::default(),
-            connections: Registry::default(),
+            connections: Registry::new(quotas.clone()),
             durability,
             memory,
             disk,
@@ -118,6 +123,7 @@ impl Node {
             started: Instant::now(),
             recovery,
             next_consumer: AtomicU64::new(1),
+            quotas,
         }
     }
 
@@ -129,6 +135,16 @@ impl Node {
     /// Another size from the next message on, bytes.
     pub fn set_max_message_bytes(&self, bytes: u64) {
         self.max_message_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Largest header of a message, bytes.
+    pub fn max_header_bytes(&self) -> u64 {
+        self.max_header_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Another size from the next message on, bytes.
+    pub fn set_max_header_bytes(&self, bytes: u64) {
+        self.max_header_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// A vhost by name.

@@ -1,13 +1,13 @@
 //! Settings that change while the broker runs.
 //!
-//! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: what new
-//! connections are offered, the limits that publishers meet, what is logged, how long a stop may take; and a log line
+//! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: terms
+//! for new clients, the limits of what they make and publish, what is logged, how long a stop may take; and a log line
 //! for each setting that waits for a restart.
 //! Does not know who writes the file.
 
-use crate::config::{self, Config, Flags, Limits};
+use crate::config::{self, Config, Flags, Offer};
 use crate::files;
-use crate::limits::disk;
+use crate::limits::{Most, disk};
 use crate::node::Node;
 use crate::telemetry::SetFilter;
 use parking_lot::{Mutex, RwLock};
@@ -20,17 +20,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The settings that may change. All others are as they were at the start.
 pub struct Live {
-    /// Limits that the next connection is offered.
-    pub offer: Arc<RwLock<Limits>>,
+    /// Terms for the next client that connects.
+    pub offer: Arc<RwLock<Offer>>,
     /// Longest time that clients get to close.
     pub shutdown_timeout: RwLock<Duration>,
     set_filter: SetFilter,
-    publishers: Mutex<Publishers>,
+    bounds: Mutex<Bounds>,
 }
 
-/// Limits of publishers, and the node that applies them once it has recovered.
-struct Publishers {
+/// Limits of what clients make and publish, and the node that applies them once it has recovered.
+struct Bounds {
+    most: Most,
     max_message_bytes: u64,
+    max_header_bytes: u64,
     memory_watermark_bytes: u64,
     disk_free_limit_bytes: Option<u64>,
     /// As the log has them: another size counts at the next start only.
@@ -38,10 +40,12 @@ struct Publishers {
     node: Option<Arc<Node>>,
 }
 
-impl Publishers {
+impl Bounds {
     fn new(config: &Config) -> Self {
         Self {
+            most: config.most.clone(),
             max_message_bytes: config.max_message_bytes,
+            max_header_bytes: config.max_header_bytes,
             memory_watermark_bytes: config.memory_watermark_bytes,
             disk_free_limit_bytes: config.disk_free_limit_bytes,
             segment_bytes: config.segment_bytes,
@@ -61,7 +65,9 @@ impl Publishers {
 
     fn enforce(&self) {
         let Some(node) = &self.node else { return };
+        node.quotas.set(&self.most);
         node.set_max_message_bytes(self.max_message_bytes);
+        node.set_max_header_bytes(self.max_header_bytes);
         node.memory.set_watermark(self.memory_watermark_bytes);
         node.disk
             .set_limit(disk::effective_limit(self.disk_free_limit_bytes, self.segment_bytes));
@@ -72,30 +78,26 @@ impl Live {
     /// As the start has it.
     pub fn new(config: &Config, set_filter: SetFilter) -> Self {
         Self {
-            offer: Arc::new(RwLock::new(config.limits.clone())),
+            offer: Arc::new(RwLock::new(config.offer.clone())),
             shutdown_timeout: RwLock::new(config.shutdown_timeout),
             set_filter,
-            publishers: Mutex::new(Publishers::new(config)),
+            bounds: Mutex::new(Bounds::new(config)),
         }
     }
 
     /// The node that serves from now on; what has changed while it recovered is told to it at once.
     pub fn attach(&self, node: Arc<Node>) {
-        let mut publishers = self.publishers.lock();
-        publishers.node = Some(node);
-        publishers.enforce();
+        let mut bounds = self.bounds.lock();
+        bounds.node = Some(node);
+        bounds.enforce();
     }
 
     fn apply(&self, config: &Config) -> anyhow::Result<()> {
         // The filter first: it is the only one that may be refused here, and then nothing has changed.
         (self.set_filter)(&config.log)?;
-        let mut offer = self.offer.write();
-        offer.frame_max = config.limits.frame_max;
-        offer.channel_max = config.limits.channel_max;
-        offer.heartbeat_seconds = config.limits.heartbeat_seconds;
-        drop(offer);
+        *self.offer.write() = config.offer.clone();
         *self.shutdown_timeout.write() = config.shutdown_timeout;
-        self.publishers.lock().take(config);
+        self.bounds.lock().take(config);
         Ok(())
     }
 }

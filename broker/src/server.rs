@@ -180,12 +180,12 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
     let log = store.handle();
     let node = Node::new(
         name,
-        config.max_message_bytes,
         config.users.clone(),
         log.clone(),
         durability,
         recovered.report.clone(),
         (memory.clone(), disk, alarms),
+        Arc::default(),
     );
     let queue_ids = Arc::new(QueueIds::recovered(
         recovered.table.get(ids::KEY).map(|value| value.as_ref()),

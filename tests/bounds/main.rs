@@ -12,6 +12,9 @@ mod bystander;
 /// Random attacks for a while.
 mod soak;
 
+/// Numbers and sizes.
+mod limits;
+
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 

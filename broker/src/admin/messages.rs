@@ -50,7 +50,7 @@ async fn publish(
     if let Some(reason) = admin.node.alarms.reason() {
         return Err(Failure::Blocked(reason));
     }
-    let message = check(&actor.user, &message)?.unwrap_or(message);
+    let message = check(&actor.user, &message, admin.node.max_header_bytes())?.unwrap_or(message);
     let route = vhost.route(&message, Some(&actor)).map_err(|reason| match reason {
         NoExchange::Missing => Failure::Missing("exchange_not_found".into()),
         NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),

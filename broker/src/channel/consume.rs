@@ -5,11 +5,13 @@
 use super::state::{Channel, Consuming, Peer, Turn};
 use super::subscription::Subscription;
 use crate::error::{Error, Result};
+use crate::limits::Quota;
 use crate::queue::Refused;
 use crate::queue::arguments::consumer::OfConsumer;
 use crate::queue::consumers::{Consumer, Terms, cancelled};
 use leveret_amqp::ShortString;
 use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicQos, BasicQosOk};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Channel {
@@ -28,6 +30,7 @@ impl Channel {
             let text = format!("attempt to reuse consumer tag '{}'", tag.to_str_lossy());
             return Err(Error::NotAllowed(text.into()));
         }
+        self.check_consumers(peer, &tag)?;
         let queue = self.consumed_queue(peer, consume, &tag)?;
         let name = queue.name().clone();
         let OfConsumer { priority, timeout } =
@@ -80,6 +83,25 @@ impl Channel {
                 Err(self.consume_refused(peer, &name, &refused))
             }
         }
+    }
+
+    /// Room for one more consumer. Those whose queues have gone count no more.
+    fn check_consumers(&mut self, peer: &Peer, tag: &ShortString) -> Result<()> {
+        let Some(most) = peer.node.quotas.most(Quota::ConsumersPerChannel) else {
+            return Ok(());
+        };
+        let reached = |consumers: &HashMap<_, _>| consumers.len() as u64 >= most && !consumers.contains_key(tag);
+        if reached(&self.consumers) {
+            let ended = self
+                .consumers
+                .extract_if(|_, consuming| !consuming.queue.has_consumer(consuming.id));
+            ended.for_each(|(_, consuming)| self.deliveries.retire_source(consuming.source));
+        }
+        if reached(&self.consumers) {
+            let text = format!("reached maximum ({most}) of consumers per channel");
+            return Err(Error::NotAllowed(text.into()));
+        }
+        Ok(())
     }
 
     fn consume_refused(&self, peer: &Peer, name: &ShortString, refused: &Refused) -> Error {

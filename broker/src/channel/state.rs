@@ -9,6 +9,8 @@ use super::sources::Sources;
 use super::uncommitted::Uncommitted;
 use crate::access::Actor;
 use crate::clients::{ChannelInfo, ConnectionInfo};
+use crate::error::{Error, Result};
+use crate::limits::{Quota, Reached};
 use crate::node::Node;
 use crate::outbox::{Outbox, Work};
 use crate::publish::Publisher;
@@ -101,11 +103,19 @@ pub struct Consuming {
 
 impl Channel {
     /// An open channel.
-    pub fn new(number: u16, peer: &Peer) -> Self {
+    ///
+    /// # Errors
+    /// 530 if the broker has as many as it may have.
+    pub fn new(number: u16, peer: &Peer) -> Result<Self> {
+        let counted = peer.node.quotas.hold(Quota::Channels);
+        let counted = counted.map_err(|Reached(most)| Error::TooManyChannelsOfNode {
+            node: peer.node.name.clone(),
+            most,
+        })?;
         let deliveries = Arc::new(Deliveries::new(peer.outbox.clone(), number, peer.frame_max));
-        let info = Arc::new(ChannelInfo::new(number, deliveries.figures().clone()));
+        let info = Arc::new(ChannelInfo::new(number, deliveries.figures().clone(), counted));
         peer.info.channels.lock().insert(number, info.clone());
-        Self {
+        Ok(Self {
             number,
             deliveries,
             content: Content::default(),
@@ -119,7 +129,7 @@ impl Channel {
             first_woken: 0,
             closing: false,
             info,
-        }
+        })
     }
 
     /// Its name among all channels of the broker.
@@ -150,11 +160,11 @@ impl Channel {
     }
 
     /// The queue that a method means: the name, or the last one declared.
-    pub fn queue_name(&self, name: &ShortString) -> crate::error::Result<ShortString> {
+    pub fn queue_name(&self, name: &ShortString) -> Result<ShortString> {
         match (name.is_empty(), self.last_queue.is_empty()) {
             (false, _) => Ok(name.clone()),
             (true, false) => Ok(self.last_queue.clone()),
-            (true, true) => Err(crate::error::Error::NoPreviousQueue),
+            (true, true) => Err(Error::NoPreviousQueue),
         }
     }
 

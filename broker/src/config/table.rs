@@ -4,7 +4,8 @@
 //! addresses that are listened on stand in `protocol`, with the services that they are for.
 
 use super::setting::{Described, Setting};
-use super::values::{Count, DiskLimit, Filter, Folder, LineFile, OneOf, PemFile, Size, Switch, Time, Watermark};
+use super::values::{Count, DiskLimit, Filter, Folder, LineFile, Most, OneOf, PemFile, Size, Switch, Time, Watermark};
+use crate::limits::Quota;
 use crate::protocol::SERVICES;
 
 /// A static for each setting, and a list of all.
@@ -27,11 +28,23 @@ settings! {
     ADMIN_PASSWORD_FILE: LineFile = Setting::optional("admin_password_file", "none, guest logs in", LineFile,
         "File with the administrator's password, read at every login");
     FRAME_MAX: Size = Setting::new("frame_max", "128KiB", Size(4 << 10, 64 << 20), "Largest frame").live();
+    INITIAL_FRAME_MAX: Size = Setting::new("initial_frame_max", "8KiB", Size(4 << 10, 1 << 20),
+        "Largest frame before a client has logged in").live();
     CHANNEL_MAX: Count = Setting::new("channel_max", "2047", Count(1, 65_535), "Channels a connection may open").live();
     HEARTBEAT: Time = Setting::new("heartbeat", "60s", Time(0, 3_600_000),
         "Time between heartbeats that the broker suggests, 0s for none").live();
+    HANDSHAKE_TIMEOUT: Time = Setting::new("handshake_timeout", "10s", Time(1_000, 600_000),
+        "Longest time from a client's connecting to its connection.open").live();
+    CONNECTION_MAX: Most = quota(Quota::Connections, "Connections that may be open");
+    CHANNEL_MAX_PER_NODE: Most = quota(Quota::Channels, "Channels that may be open over all connections");
+    CONSUMER_MAX_PER_CHANNEL: Most = quota(Quota::ConsumersPerChannel, "Consumers that a channel may have");
+    CLUSTER_QUEUE_LIMIT: Most = quota(Quota::Queues, "Queues that there may be");
+    CLUSTER_EXCHANGE_LIMIT: Most = quota(Quota::Exchanges, "Exchanges that there may be, predeclared ones included");
+    CLUSTER_BINDING_LIMIT: Most = quota(Quota::Bindings, "Bindings that there may be, those to the default exchange left out");
     MAX_MESSAGE_SIZE: Size = Setting::new("max_message_size", "128MiB", Size(1 << 10, 512 << 20),
         "Largest message body").live();
+    MAX_HEADER_SIZE: Size = Setting::new("max_header_size", "128KiB", Size(4 << 10, 64 << 20),
+        "Largest header of a message: its properties, headers included").live();
     MEMORY_WATERMARK: Watermark = Setting::new("memory_watermark", "40%", Watermark,
         "Memory for messages above which publishers are stopped").described("40% of the memory limit").live();
     DISK_FREE_LIMIT: DiskLimit = Setting::optional("disk_free_limit", "256MiB, or four segments if that is more",
@@ -49,6 +62,23 @@ settings! {
     THREADS: Count = Setting::optional("threads", "one per core", Count(1, 256), "Threads that serve clients");
     LOG: Filter = Setting::new("log", "info", Filter, "Log lines that are written").live();
     LOG_FORMAT: OneOf = Setting::new("log_format", "text", OneOf(&["text", "json"]), "Form of log lines");
+}
+
+/// The setting for the most that there may be of something.
+const fn quota(quota: Quota, about: &'static str) -> Setting<Most> {
+    Setting::new(quota.setting(), "infinity", Most, about).live()
+}
+
+/// The setting of a quota.
+pub(super) fn of_quota(quota: Quota) -> &'static Setting<Most> {
+    match quota {
+        Quota::Connections => &CONNECTION_MAX,
+        Quota::Channels => &CHANNEL_MAX_PER_NODE,
+        Quota::ConsumersPerChannel => &CONSUMER_MAX_PER_CHANNEL,
+        Quota::Queues => &CLUSTER_QUEUE_LIMIT,
+        Quota::Exchanges => &CLUSTER_EXCHANGE_LIMIT,
+        Quota::Bindings => &CLUSTER_BINDING_LIMIT,
+    }
 }
 
 /// All settings, in the order of help and document.

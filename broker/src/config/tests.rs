@@ -27,10 +27,11 @@ fn the_defaults_listen_on_both_loopbacks() {
     ];
     let expected = expected.map(|(name, addresses)| (name, addresses.to_owned(), true));
     assert_eq!(listens.collect::<Vec<_>>(), expected);
-    assert_eq!(config.limits.frame_max, 131_072);
+    assert_eq!(config.offer.limits.frame_max, 131_072);
     assert_eq!(config.segment_bytes, 64 << 20);
     assert_eq!(config.disk_free_limit_bytes, None);
     assert_eq!(config.max_message_bytes, 128 << 20);
+    assert_eq!(config.most, Most::default());
 }
 
 #[test]
@@ -42,6 +43,10 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
     assert_eq!(
         refused("channel_max", "0"),
         "setting channel_max: '0' is not allowed; allowed is a whole number from 1 to 65535"
+    );
+    assert_eq!(
+        refused("connection_max", "0"),
+        "setting connection_max: '0' is not allowed; allowed is a whole number from 1 to 4294967295, or infinity"
     );
     assert!(refused("frame_max", "1KiB").contains("from 4KiB to 64MiB"));
     assert!(refused("amqp_listen", "localhost").contains("127.0.0.1:5672"));
@@ -62,7 +67,10 @@ fn the_file_fills_what_flags_leave_open() {
     let file = "heartbeat = \"20s\"\nchannel_max = 10\namqp_listen = [\"0.0.0.0:1\"]\nguest_loopback_only = false\n";
     given.fill(Path::new("x.toml"), file).expect("a right file");
     let config = given.check().expect("right values");
-    assert_eq!((config.limits.heartbeat_seconds, config.limits.channel_max), (10, 10));
+    assert_eq!(
+        (config.offer.limits.heartbeat_seconds, config.offer.limits.channel_max),
+        (10, 10)
+    );
     let listen = config.listen.first().expect("AMQP");
     assert_eq!(
         (&listen.addresses, listen.defaults),

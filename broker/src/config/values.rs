@@ -46,6 +46,31 @@ impl Kind for Count {
     }
 }
 
+/// A number of things at most, or `infinity`, as RabbitMQ writes it.
+#[derive(Clone, Copy)]
+pub(super) struct Most;
+
+impl Most {
+    const NUMBERS: Count = Count(1, u32::MAX as u64);
+}
+
+impl Kind for Most {
+    type Value = Option<u64>;
+    const VALUE_NAME: &'static str = "COUNT";
+
+    fn range(&self) -> String {
+        format!("{}, or infinity", Self::NUMBERS.range())
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<Option<u64>, Error> {
+        if text.trim() == "infinity" {
+            return Ok(None);
+        }
+        let number = Self::NUMBERS.parse(key, text).map(Some);
+        number.map_err(|_| Error::value(key, text, &format!("a whole number from {}", self.range())))
+    }
+}
+
 /// `true` or `false`.
 #[derive(Clone, Copy)]
 pub(super) struct Switch;

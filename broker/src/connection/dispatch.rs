@@ -180,7 +180,7 @@ impl Session {
                 most: self.channel_max,
             });
         }
-        let channel = Channel::new(number, &self.peer);
+        let channel = Channel::new(number, &self.peer)?;
         self.peer.node.totals.channels.opened.fetch_add(1, Ordering::Relaxed);
         channel.reply(&self.peer, &mut self.turn, ChannelOpenOk {});
         self.channels.insert(number, Box::new(channel));

@@ -7,8 +7,9 @@ use super::sasl;
 use crate::access::Actor;
 use crate::channel::state::Peer;
 use crate::clients;
-use crate::config::Limits;
+use crate::config::{Limits, Offer};
 use crate::error::{Error, Result};
+use crate::limits::Reached;
 use crate::listener::Client;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -29,13 +30,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Time for the whole of it (RabbitMQ's handshake_timeout).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for which a client that doesn't understand connection.close is kept waiting after a failed login (RabbitMQ's
 /// SILENT_CLOSE_DELAY).
 const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
-/// Largest frame before tuning.
-const HANDSHAKE_FRAME_MAX: u32 = 131_072;
 
 /// An opened connection, and the terms agreed.
 pub struct Opened {
@@ -54,7 +51,7 @@ pub struct Handshake<S> {
     stream: S,
     client: Client,
     node: Arc<Node>,
-    offer: Limits,
+    offer: Offer,
     read: BytesMut,
 }
 
@@ -75,7 +72,7 @@ impl From<io::Error> for Stop {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// A socket that has just been accepted, and what its client is offered.
-    pub fn new(stream: S, client: Client, node: Arc<Node>, offer: Limits) -> Self {
+    pub fn new(stream: S, client: Client, node: Arc<Node>, offer: Offer) -> Self {
         Self {
             stream,
             client,
@@ -95,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// # Errors
     /// The socket's, or a time-out.
     pub async fn run(&mut self) -> io::Result<Option<Opened>> {
-        let stop = match timeout(HANDSHAKE_TIMEOUT, self.steps()).await {
+        let stop = match timeout(self.offer.handshake_timeout, self.steps()).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(stop)) => stop,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "handshake timeout")),
@@ -130,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             other => return Err(unexpected(&other)),
         };
         let actor = self.login(&start)?;
-        let (channel_max, frame_max) = (self.offer.channel_max, self.offer.frame_max);
-        let heartbeat = self.offer.heartbeat_seconds;
+        let offered = &self.offer.limits;
+        let (channel_max, frame_max, heartbeat) = (offered.channel_max, offered.frame_max, offered.heartbeat_seconds);
         self.send(ConnectionTune {
             channel_max,
             frame_max,
@@ -169,7 +166,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 heartbeat_seconds: tuned.heartbeat,
             },
         };
-        let info = self.node.connections.open(opened, outbox.clone());
+        let info = self
+            .node
+            .connections
+            .open(opened, outbox.clone())
+            .map_err(|Reached(most)| {
+                let text = format!("connection refused: node connection limit ({most}) is reached");
+                Stop::Close(Error::NotAllowed(text.into()), ConnectionOpen::ID)
+            })?;
         let id = info.id;
         if let Err(error) = self.send(ConnectionOpenOk {}).await {
             self.node.connections.closed(id);
@@ -241,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     async fn method(&mut self) -> std::result::Result<Method, Stop> {
         loop {
-            let found = match next_frame(&self.read, HANDSHAKE_FRAME_MAX) {
+            let found = match next_frame(&self.read, self.offer.initial_frame_max) {
                 Ok(found) => found.map(|frame| (received(&frame), frame.wire_len())),
                 Err(error) => return Err(Stop::Close(error.into(), (0, 0))),
             };

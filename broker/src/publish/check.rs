@@ -10,12 +10,16 @@ use crate::vhost::route::has_extra_keys;
 use leveret_amqp::BasicProperties;
 use leveret_amqp::properties::raw;
 
-/// Checks user-id, expiration, CC and BCC. Gives the message as it is delivered, if that is another one.
+/// Checks the size of the header (at most `max_header` bytes), user-id, expiration, CC and BCC. Gives the message as it
+/// is delivered, if that is another one.
 ///
 /// # Errors
 /// 406 for one of them.
-pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
+pub fn check(user: &str, message: &Message, max_header: u64) -> Result<Option<Message>> {
     let properties = message.properties();
+    if properties.len() as u64 > max_header {
+        return Err(header_too_large(properties.len(), max_header));
+    }
     if let Some(claimed) = raw::user_id(properties)
         && claimed != user.as_bytes()
     {
@@ -30,6 +34,12 @@ pub fn check(user: &str, message: &Message) -> Result<Option<Message>> {
         return check_extra_keys(message);
     }
     Ok(None)
+}
+
+#[cold]
+fn header_too_large(len: usize, most: u64) -> Error {
+    let text = format!("message header size {len} is larger than configured max size {most}");
+    Error::Precondition(text.into())
 }
 
 /// An expiration is a number of milliseconds in decimal, ten years at most. What is wrong with another one is said in

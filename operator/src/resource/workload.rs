@@ -44,11 +44,20 @@ pub const OWN_SETTINGS: [&str; 10] = [
 ];
 
 /// Settings that a running broker takes from its file by itself: no reason to replace the pod.
-pub const RELOADABLE_SETTINGS: [&str; 8] = [
+pub const RELOADABLE_SETTINGS: [&str; 17] = [
     "frame_max",
+    "initial_frame_max",
     "channel_max",
     "heartbeat",
+    "handshake_timeout",
+    "connection_max",
+    "channel_max_per_node",
+    "consumer_max_per_channel",
+    "cluster_queue_limit",
+    "cluster_exchange_limit",
+    "cluster_binding_limit",
     "max_message_size",
+    "max_header_size",
     "memory_watermark",
     "disk_free_limit",
     "shutdown_timeout",
