@@ -1,15 +1,16 @@
 //! The arrival of messages that go to the same queues: what the log is to know of each queue's copy, and the copies.
 //!
-//! Comes in: queues, and messages with their places in the log. Goes out: the destinations of a record; a run for each
-//! queue.
+//! Comes in: queues, and messages with their places in the log. Goes out: the destinations of a record; messages to a
+//! consumer that takes them as they come, and to each queue copies of those that must wait or be acknowledged.
 //! Does not know about routes or confirms.
 
+use super::consumers::{ROUND, cost};
 use super::entry::Entry;
 use super::stamp::{self, Millis};
-use super::state::Queue;
+use super::state::{Changing, Queue, State};
 use crate::message::Message;
 use crate::outbox::Work;
-use leveret_store::{Destination, MessageId};
+use leveret_store::{Destination, Location, MessageId};
 use std::sync::Arc;
 
 /// The queues whose copy of a message the log keeps, with the stamps that it gets there. `now`: the time, if a queue or
@@ -39,12 +40,15 @@ pub fn enqueue(
     };
     if let Some((last, others)) = queues.split_last() {
         for queue in others {
-            let mut copies = entries
-                .iter()
-                .map(|entry| entry.copy_for(in_log(queue, entry)))
-                .collect();
-            stamp_all(queue, &mut copies, now);
-            refused.extend(queue.enqueue(&mut copies, work));
+            let stamp = now.map(|now| stamps(queue, now));
+            let copy = |entry: &Entry| {
+                let mut copy = entry.copy_for(in_log(queue, entry));
+                if let Some(stamp) = &stamp {
+                    copy.stamp = copy.message.as_ref().map_or(stamp::NONE, stamp);
+                }
+                copy
+            };
+            refused.extend(queue.enqueue_copies(entries, copy, work));
         }
         if mixed || !last.logged() {
             for entry in entries.iter_mut() {
@@ -60,6 +64,113 @@ pub fn enqueue(
         refused.dedup();
     }
     refused
+}
+
+impl Queue {
+    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`; gives the ids of those that
+    /// the queue refuses because it is full.
+    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) -> Vec<MessageId> {
+        let mut state = self.change();
+        if state.deleted {
+            drop(state);
+            self.release(entries.drain(..));
+            return Vec::new();
+        }
+        let count = self.admit(&mut state, entries, work);
+        let mut refused = Vec::new();
+        let mut straight = 0;
+        if state.bounds.is_some() {
+            refused = self.refuse(&mut state, entries, work);
+        } else {
+            straight = self.hand_straight(&mut state, entries, work);
+        }
+        state.push(entries.drain(..).skip(straight), self.reader());
+        self.hand_out(state, count, work);
+        refused
+    }
+
+    /// The same for messages that go to other queues too. `copy`: a message as this queue is to have it. One that a
+    /// consumer takes at once needs none.
+    fn enqueue_copies(
+        self: &Arc<Self>,
+        entries: &[Entry],
+        copy: impl Fn(&Entry) -> Entry,
+        work: &mut Work,
+    ) -> Vec<MessageId> {
+        let mut state = self.change();
+        if state.deleted {
+            drop(state);
+            self.release(entries.iter().map(copy));
+            return Vec::new();
+        }
+        let count = self.admit(&mut state, entries, work);
+        let mut refused = Vec::new();
+        if state.bounds.is_some() {
+            let mut copies = entries.iter().map(copy).collect();
+            refused = self.refuse(&mut state, &mut copies, work);
+            state.push(copies.into_iter(), self.reader());
+        } else {
+            let straight = self.hand_straight(&mut state, entries, work);
+            state.push(entries.iter().skip(straight).map(copy), self.reader());
+        }
+        self.hand_out(state, count, work);
+        refused
+    }
+
+    /// Frees what the log has of messages that come to a deleted queue.
+    fn release(&self, entries: impl Iterator<Item = Entry>) {
+        let durable: Vec<Location> = entries
+            .filter(|entry| entry.durable)
+            .map(|entry| entry.location)
+            .collect();
+        self.log.release(&durable);
+    }
+
+    fn admit(self: &Arc<Self>, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
+        self.expire(state, work);
+        state.totals.published += entries.len() as u64;
+        state.totals.touch(work.now());
+        entries.len()
+    }
+
+    /// Hands the first messages of a run to the queue's consumer, if they need not wait: nothing is before them, the
+    /// consumer is the only one and acknowledges nothing, its client has room, and the log is to know nothing of it.
+    /// Then the queue need not have the messages at all. Gives their number.
+    fn hand_straight(&self, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
+        let by_level = self.definition.arguments.values.priorities().is_some();
+        if self.logged() || by_level || !state.ready.is_empty() {
+            return 0;
+        }
+        let Some(consumer) = state.consumers.only().filter(|consumer| consumer.terms.no_ack) else {
+            return 0;
+        };
+        let mut room = consumer.subscriber.allowance().room;
+        let fits = |entry: &&Entry| {
+            let fits = room > 0 && entry.message.is_some() && !entry.redelivered;
+            room = room.saturating_sub(cost(entry));
+            fits
+        };
+        let count = entries.iter().take(ROUND).take_while(fits).count();
+        let (straight, _) = entries.split_at(count);
+        if !straight.is_empty() {
+            consumer.subscriber.deliver(straight, &mut work.wakes);
+            state.totals.delivered_no_ack += count as u64;
+        }
+        count
+    }
+
+    /// The end of an arrival: consumers take what they can, and what is beyond a limit goes.
+    fn hand_out(self: &Arc<Self>, mut state: Changing<'_>, count: usize, work: &mut Work) {
+        self.dispatch_locked(&mut state, work);
+        self.keep_to_limit(&mut state, work);
+        if state.deadline.is_some() {
+            // A time to live of 0 is for messages that a consumer takes at once.
+            self.expire(&mut state, work);
+            self.watch_time(&mut state);
+        }
+        let now = work.now();
+        work.pause = work.pause.max(state.pause(count, now));
+    }
 }
 
 fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {

@@ -7,10 +7,14 @@
 use super::entry::Entry;
 use super::subscriber::{Allowance, Subscriber};
 use super::time_limit::TimeLimit;
+use crate::message::Message;
 use crate::outbox::Wakes;
 use leveret_amqp::{FieldTable, ShortString};
 use std::cmp::Ordering;
 use std::sync::Arc;
+
+/// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
+pub(super) const ROUND: usize = 1024;
 
 /// The channel of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +192,14 @@ impl Consumers {
         self.list.is_empty()
     }
 
+    /// The only one, if there is no other.
+    pub(super) fn only(&self) -> Option<&Consumer> {
+        match self.list.as_slice() {
+            [consumer] => Some(consumer),
+            _ => None,
+        }
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<&Consumer> {
         self.list.get(index)
     }
@@ -312,17 +324,10 @@ impl Consumers {
     /// consumers share, so the delivery must be counted before the next look.
     #[inline]
     pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
-        /// Bytes of a delivery beside body and properties.
-        const ENVELOPE: usize = 64;
         let Some(consumer) = self.list.get_mut(index) else {
             return true;
         };
-        let cost = entry
-            .message
-            .as_ref()
-            .map_or(0, |m| m.body().len() + m.properties().len())
-            + ENVELOPE;
-        consumer.allowance.room = consumer.allowance.room.saturating_sub(cost);
+        consumer.allowance.room = consumer.allowance.room.saturating_sub(cost(&entry));
         if !consumer.terms.no_ack {
             consumer.unacked += 1;
         }
@@ -336,6 +341,15 @@ impl Consumers {
             consumer.unacked = consumer.unacked.saturating_sub(count);
         }
     }
+}
+
+/// Bytes that a delivery takes of a client's room.
+#[inline]
+pub(super) fn cost(entry: &Entry) -> usize {
+    /// Bytes of a delivery beside body and properties.
+    const ENVELOPE: usize = 64;
+    let content = |message: &Message| message.body().len() + message.properties().len();
+    entry.message.as_ref().map_or(0, content) + ENVELOPE
 }
 
 /// The first with credit and room among `start..end`, from `from` on, around the end.

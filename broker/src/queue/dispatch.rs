@@ -5,16 +5,13 @@
 //! subscribers, and to `unsettled` those that must be acknowledged.
 //! Does not know about channels, or how a delivery looks on the wire.
 
-use super::consumers::{Consumer, Pick};
+use super::consumers::{Consumer, Pick, ROUND};
 use super::entry::Entry;
 use super::run::Skipped;
 use super::stamp;
 use super::state::{Queue, State};
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
-
-/// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
-const ROUND: usize = 1024;
 
 impl Stalled for Queue {
     fn resume(self: Arc<Self>, work: &mut Work) {

@@ -249,38 +249,6 @@ impl Queue {
         }
     }
 
-    /// Adds a run of new messages and hands out what consumers can take. Empties `entries`; gives the ids of those that
-    /// the queue refuses because it is full.
-    pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) -> Vec<MessageId> {
-        let mut state = self.change();
-        if state.deleted {
-            drop(state);
-            let durable: Vec<Location> = entries.drain(..).filter(|e| e.durable).map(|e| e.location).collect();
-            self.log.release(&durable);
-            return Vec::new();
-        }
-        self.expire(&mut state, work);
-        let count = entries.len();
-        state.totals.published += count as u64;
-        state.totals.touch(work.now());
-        let refused = if state.bounds.is_some() {
-            self.refuse(&mut state, entries, work)
-        } else {
-            Vec::new()
-        };
-        state.push(entries.drain(..), self.reader());
-        self.dispatch_locked(&mut state, work);
-        self.keep_to_limit(&mut state, work);
-        if state.deadline.is_some() {
-            // A time to live of 0 is for messages that a consumer takes at once.
-            self.expire(&mut state, work);
-            self.watch_time(&mut state);
-        }
-        let now = work.now();
-        work.pause = work.pause.max(state.pause(count, now));
-        refused
-    }
-
     /// True if a consumer would be taken now.
     ///
     /// # Errors
@@ -554,7 +522,7 @@ impl State {
     }
 
     /// The pause that the publisher of the last `count` messages should make.
-    fn pause(&mut self, count: usize, now: Instant) -> Duration {
+    pub(super) fn pause(&mut self, count: usize, now: Instant) -> Duration {
         if self.consumers.is_empty() {
             self.flow = None;
             return Duration::ZERO;

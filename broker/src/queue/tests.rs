@@ -36,6 +36,10 @@ impl Drop for Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of(true)
+    }
+
+    fn of(durable: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let options = Options {
             segment_bytes: 1 << 20,
@@ -45,7 +49,7 @@ impl Bench {
         let memory = Arc::new(Memory::new(u64::MAX));
         let definition = Definition {
             name: ShortString::from_static("q"),
-            durable: true,
+            durable,
             auto_delete: false,
             owner: None,
             arguments: Arguments::default(),
@@ -196,6 +200,40 @@ impl Subscriber for Client {
 
     fn cancelled(&self, _: &mut Wakes) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Messages of this size from `first` on, for several queues at once.
+fn run_of(first: u64, count: u64, size: usize) -> Vec<Entry> {
+    let entry = |id| Entry::new(id, NOWHERE, Message::new(b"", b"q", &[0, 0], &vec![id as u8; size]));
+    (first..first + count).map(entry).collect()
+}
+
+#[test]
+fn a_consumer_that_acknowledges_nothing_gets_messages_straight_in_order() {
+    let mut benches = [Bench::of(false), Bench::of(false), Bench::new()];
+    let clients: Vec<_> = benches.iter_mut().map(|bench| bench.consumer(1, u32::MAX, 0)).collect();
+    let queues: Vec<_> = benches.iter().map(|bench| bench.queue.clone()).collect();
+    let work = &mut benches[0].work;
+    let mut publish = |first, count, size| {
+        let mut entries = run_of(first, count, size);
+        assert!(super::arrival::enqueue(&queues, &mut entries, None, work).is_empty());
+        assert!(entries.is_empty());
+    };
+    publish(1, 3, 10);
+    // The fourth of these finds no room, and waits; what comes then waits behind it.
+    publish(4, 5, ROOM / 3);
+    publish(9, 1, 10);
+    for (client, queue) in clients.iter().zip(&queues) {
+        let ids = || client.reads().into_iter().map(|(id, ..)| id).collect::<Vec<_>>();
+        assert_eq!(queue.snapshot().ready, 3, "of {:?}", queue.definition);
+        assert_eq!(ids(), [1, 2, 3, 4, 5, 6]);
+        let mut work = Work::default();
+        queue.dispatch(&mut work);
+        work.finish(&queue.log).expect("an open log");
+        assert_eq!(ids(), [7, 8, 9]);
+        let totals = queue.snapshot().totals;
+        assert_eq!((totals.published, totals.delivered_no_ack), (9, 9));
     }
 }
 
