@@ -32,10 +32,16 @@ pub mod target;
 /// Bindings as values.
 pub mod binding;
 
+/// Values by key, in no order.
+mod row;
+
+/// Values by key, in order.
+mod sorted;
+
 use crate::policy::Applied;
 use binding::Binding;
 use leveret_amqp::{FieldTable, ShortString};
-pub use router::{Properties, Router, Routing, Type};
+pub use router::{OutOfSteps, Properties, Router, Routing, Steps, Type};
 use std::collections::HashSet;
 use std::sync::Arc;
 pub use target::Target;
@@ -98,7 +104,7 @@ pub struct Exchange {
     /// The policies that apply to it.
     pub policies: Option<Arc<Applied>>,
     router: Box<dyn Router>,
-    bindings: HashSet<Binding>,
+    bindings: HashSet<Arc<Binding>>,
 }
 
 impl Exchange {
@@ -126,7 +132,7 @@ impl Exchange {
     }
 
     /// Its bindings, in no order.
-    pub fn bindings(&self) -> &HashSet<Binding> {
+    pub fn bindings(&self) -> &HashSet<Arc<Binding>> {
         &self.bindings
     }
 
@@ -143,26 +149,36 @@ impl Exchange {
         self.router.check(binding)
     }
 
-    /// Adds a binding. False if there is the same one already.
-    pub fn bind(&mut self, binding: Binding, target: Target) -> bool {
+    /// Adds a binding. `None` if there is the same one already; else it, to be shared with whoever has it too.
+    pub fn bind(&mut self, binding: Binding, target: Target) -> Option<Arc<Binding>> {
         if self.bindings.contains(&binding) {
-            return false;
+            return None;
         }
+        let binding = Arc::new(binding);
         self.router.bind(&binding, target);
-        self.bindings.insert(binding)
+        self.bindings.insert(binding.clone());
+        Some(binding)
     }
 
     /// Removes a binding. False if there is none like it.
     pub fn unbind(&mut self, binding: &Binding, target: &Target) -> bool {
-        if !self.bindings.remove(binding) {
+        let Some(binding) = self.bindings.take(binding) else {
             return false;
-        }
-        self.router.unbind(binding, target);
+        };
+        self.router.unbind(&binding, target);
         true
     }
 
     /// Calls `found` for each destination of a message; the same one may come more than once.
-    pub fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
-        self.router.route(routing, found);
+    ///
+    /// # Errors
+    /// The steps are used up.
+    pub fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
+        self.router.route(routing, steps, found)
     }
 }

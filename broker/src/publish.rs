@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::node::Totals;
 use crate::vhost::Vhost;
-use crate::vhost::route::{NoExchange, Route, RouteCache};
+use crate::vhost::route::{NoRoute, Route};
+use crate::vhost::routes::RouteCache;
 use leveret_amqp::ShortString;
 use stage::Stage;
 use std::sync::atomic::Ordering;
@@ -44,12 +45,12 @@ impl Publisher {
     /// The queues that a message goes to, if `actor` may publish it. `to_confirm`: the client awaits an answer to it.
     ///
     /// # Errors
-    /// 404 no such exchange, 403 internal exchange or no right to it.
+    /// 404 no such exchange, 403 internal exchange or no right to it, 406 too many steps to its queues.
     pub fn route(&mut self, vhost: &Vhost, actor: &Actor, message: &Message, to_confirm: bool) -> Result<Route> {
         self.received.messages += 1;
         self.received.to_confirm += u64::from(to_confirm);
-        let route = self.routes.route(vhost, actor, message);
-        route.map_err(|reason| no_exchange(reason, vhost, message))
+        let route = self.routes.route(vhost, Some(actor), message);
+        route.map_err(|reason| no_route(reason, vhost, message))
     }
 
     /// Adds the messages received since the last call to the node's counters. Gives those for which the client awaits
@@ -64,16 +65,16 @@ impl Publisher {
     }
 }
 
-/// The error of a client that publishes to an exchange that isn't there, or isn't for clients.
+/// The error of a client that publishes to an exchange that isn't there, or isn't for it.
 #[cold]
-fn no_exchange(reason: NoExchange, vhost: &Vhost, message: &Message) -> Error {
+fn no_route(reason: NoRoute, vhost: &Vhost, message: &Message) -> Error {
     let name = ShortString::try_from(message.exchange()).unwrap_or_default();
     match reason {
-        NoExchange::Missing => Error::missing("exchange", &name, &vhost.name),
-        NoExchange::Internal => {
+        NoRoute::Missing => Error::missing("exchange", &name, &vhost.name),
+        NoRoute::Internal => {
             let (name, vhost) = (name.to_str_lossy(), &vhost.name);
             Error::AccessRefused(format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'").into())
         }
-        NoExchange::Denied(error) => *error,
+        NoRoute::Refused(error) => *error,
     }
 }

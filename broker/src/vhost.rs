@@ -26,6 +26,9 @@ pub mod tell;
 /// Dead letters, moved on.
 pub mod dead_letter;
 
+/// Routes that a connection remembers.
+pub mod routes;
+
 /// From a message to its queues.
 pub mod route;
 

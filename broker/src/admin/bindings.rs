@@ -82,13 +82,11 @@ impl Scope {
     fn collect(&self, topology: &Topology) -> Vec<Binding> {
         let mut found: Vec<Binding> = match &self.destination {
             Some((kind, name)) => topology.bindings_to(*kind, name).cloned().collect(),
-            None => topology
-                .incoming
-                .values()
-                .flatten()
-                .filter(|binding| self.has(&binding.source))
-                .cloned()
-                .collect(),
+            None => {
+                let all = topology.incoming.values().flatten();
+                let wanted = all.filter(|binding| self.has(&binding.source));
+                wanted.map(|binding| Binding::clone(binding)).collect()
+            }
         };
         found.retain(|binding| self.has(&binding.source));
         if self.has(&ShortString::new()) {

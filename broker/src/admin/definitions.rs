@@ -154,12 +154,12 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
 
 fn bindings(vhost: &Vhost, list: &mut Array<'_>, place: &impl Fn(&Vhost, &mut Object<'_>)) {
     let topology = vhost.topology();
-    let exclusive = |binding: &&Binding| {
+    let exclusive = |binding: &&Arc<Binding>| {
         let queue = topology.queues.get(&binding.destination);
         queue.is_some_and(|queue| queue.definition.owner.is_some())
     };
     let all = topology.incoming.values().flatten();
-    let mut bindings: Vec<Binding> = all.filter(|binding| !exclusive(binding)).cloned().collect();
+    let mut bindings: Vec<Arc<Binding>> = all.filter(|binding| !exclusive(binding)).cloned().collect();
     drop(topology);
     bindings
         .sort_by(|a, b| (&a.source, &a.destination, &a.routing_key).cmp(&(&b.source, &b.destination, &b.routing_key)));

@@ -14,7 +14,7 @@ use crate::outbox::Work;
 use crate::publish::check::check;
 use crate::publish::stage::Stage;
 use crate::queue::Outcome;
-use crate::vhost::route::NoExchange;
+use crate::vhost::route::NoRoute;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
@@ -52,9 +52,9 @@ async fn publish(
     }
     let message = check(&actor.user, &message, admin.node.max_header_bytes())?.unwrap_or(message);
     let route = vhost.route(&message, Some(&actor)).map_err(|reason| match reason {
-        NoExchange::Missing => Failure::Missing("exchange_not_found".into()),
-        NoExchange::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
-        NoExchange::Denied(error) => (*error).into(),
+        NoRoute::Missing => Failure::Missing("exchange_not_found".into()),
+        NoRoute::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
+        NoRoute::Refused(error) => (*error).into(),
     })?;
     let routed = !route.queues.is_empty();
     let totals = &admin.node.totals;

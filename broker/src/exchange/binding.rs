@@ -4,6 +4,7 @@
 
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// The kind of a binding's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,16 @@ pub struct Binding {
     pub routing_key: ShortString,
     /// The headers that a headers exchange compares.
     pub arguments: Sorted,
+}
+
+/// A binding that exists, told from all others by where it lies. It stays there for as long as its exchange has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BindingId(usize);
+
+impl BindingId {
+    pub(super) fn of(binding: &Arc<Binding>) -> Self {
+        Self(Arc::as_ptr(binding).addr())
+    }
 }
 
 /// The arguments of a binding in the order of their names: two bindings that differ in the order only are the same, as

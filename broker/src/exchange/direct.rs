@@ -1,10 +1,11 @@
 //! `direct`: by equal key.
 
 use super::binding::Binding;
-use super::router::{Router, Routing, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
 use super::target::{Target, Targets};
 use leveret_amqp::ShortString;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -18,11 +19,11 @@ pub static TYPE: Type = Type {
 struct Direct(HashMap<ShortString, Targets>);
 
 impl Router for Direct {
-    fn bind(&mut self, binding: &Binding, target: Target) {
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
         self.0.entry(binding.routing_key.clone()).or_default().add(target);
     }
 
-    fn unbind(&mut self, binding: &Binding, target: &Target) {
+    fn unbind(&mut self, binding: &Arc<Binding>, target: &Target) {
         let key = &binding.routing_key;
         let Some(targets) = self.0.get_mut(key) else { return };
         targets.remove(target);
@@ -31,13 +32,19 @@ impl Router for Direct {
         }
     }
 
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
         for &key in routing.keys {
-            self.0
-                .get(key)
-                .into_iter()
-                .flat_map(Targets::iter)
-                .for_each(&mut *found);
+            steps.take(1)?;
+            if let Some(targets) = self.0.get(key) {
+                steps.take(targets.len())?;
+                targets.iter().for_each(&mut *found);
+            }
         }
+        Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! `headers`: by headers. `x-match` says whether all or any of a binding's arguments must be there (RabbitMQ's headers
 //! exchange).
 
-use super::binding::{Binding, Sorted};
-use super::router::{Router, Routing, Type, plain};
+use super::binding::{Binding, BindingId};
+use super::router::{OutOfSteps, Properties, Router, Routing, Steps, Type, plain};
+use super::row::Row;
 use super::target::Target;
 use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue};
+use std::sync::Arc;
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -16,13 +18,16 @@ pub static TYPE: Type = Type {
 
 /// Destinations with the headers that they want.
 #[derive(Default)]
-struct Headers(Vec<Entry>);
+struct Headers(Row<BindingId, Entry>);
 
 struct Entry {
-    arguments: Sorted,
+    binding: Arc<Binding>,
     mode: Match,
     target: Target,
 }
+
+/// Octets of a value that are compared in one step.
+const STEP_OCTETS: usize = 64;
 
 /// The meaning of `x-match`. The `-with-x` forms also compare headers whose names begin with `x-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +68,38 @@ impl Match {
         }
     }
 
-    fn holds(self, arguments: &FieldTable, headers: &FieldTable) -> bool {
+    fn holds(self, arguments: &FieldTable, headers: &Properties<'_>, steps: &mut Steps) -> Result<bool, OutOfSteps> {
         let with_x = matches!(self, Self::AllWithX | Self::AnyWithX);
-        let mut wanted = arguments.iter().filter(|(name, _)| {
-            let name = name.as_bytes();
-            name != b"x-match" && (with_x || !name.starts_with(b"x-"))
-        });
-        let there = |(name, value): &(leveret_amqp::ShortString, FieldValue)| {
-            headers.iter().any(|(header, found)| {
-                header == name && (matches!(value, FieldValue::Void) || erlang::equal(value, found))
-            })
-        };
-        match self {
-            Self::All | Self::AllWithX => wanted.all(there),
-            Self::Any | Self::AnyWithX => wanted.any(there),
+        let any = matches!(self, Self::Any | Self::AnyWithX);
+        for (name, value) in arguments {
+            steps.take(1)?;
+            let octets = name.as_bytes();
+            if octets == b"x-match" || (octets.starts_with(b"x-") && !with_x) {
+                continue;
+            }
+            let there = match (headers.header(name), value) {
+                (None, _) => false,
+                (Some(_), FieldValue::Void) => true,
+                (Some(found), value) => {
+                    steps.take(weight(value))?;
+                    erlang::equal(value, found)
+                }
+            };
+            if there == any {
+                return Ok(any);
+            }
         }
+        Ok(!any)
+    }
+}
+
+/// Steps that a comparison with a value takes, beside the first.
+fn weight(value: &FieldValue) -> usize {
+    match value {
+        FieldValue::LongString(octets) | FieldValue::ByteArray(octets) => octets.len() / STEP_OCTETS,
+        FieldValue::Array(values) => values.iter().map(|value| 1 + weight(value)).sum(),
+        FieldValue::Table(table) => table.iter().map(|(_, value)| 1 + weight(value)).sum(),
+        _ => 0,
     }
 }
 
@@ -90,34 +112,39 @@ impl Router for Headers {
         Match::parse(&binding.arguments).map(drop)
     }
 
-    fn bind(&mut self, binding: &Binding, target: Target) {
-        self.0.push(Entry {
-            arguments: binding.arguments.clone(),
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
+        let entry = Entry {
+            binding: binding.clone(),
             mode: Match::parse(&binding.arguments).unwrap_or(Match::All),
             target,
-        });
+        };
+        self.0.add(BindingId::of(binding), entry);
     }
 
-    fn unbind(&mut self, binding: &Binding, target: &Target) {
-        let same = |entry: &Entry| entry.target == *target && entry.arguments == binding.arguments;
-        if let Some(at) = self.0.iter().position(same) {
-            self.0.remove(at);
+    fn unbind(&mut self, binding: &Arc<Binding>, _: &Target) {
+        self.0.remove(&BindingId::of(binding));
+    }
+
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
+        for (_, entry) in self.0.iter() {
+            steps.take(1)?;
+            if entry.mode.holds(&entry.binding.arguments, routing.properties, steps)? {
+                found(&entry.target);
+            }
         }
-    }
-
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
-        let headers = routing.properties.headers();
-        self.0
-            .iter()
-            .filter(|entry| entry.mode.holds(&entry.arguments, headers))
-            .for_each(|entry| found(&entry.target));
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leveret_amqp::ShortString;
+    use leveret_amqp::{BasicProperties, ShortString};
 
     fn table(fields: &[(&'static str, FieldValue)]) -> FieldTable {
         FieldTable(
@@ -132,8 +159,20 @@ mod tests {
         FieldValue::LongString(value.into())
     }
 
+    /// Property flags and list with these headers.
+    fn list(headers: &FieldTable) -> Vec<u8> {
+        let properties = BasicProperties {
+            headers: Some(headers.clone()),
+            ..BasicProperties::default()
+        };
+        properties.to_bytes().to_vec()
+    }
+
     fn holds(arguments: &FieldTable, headers: &FieldTable) -> bool {
-        Match::parse(arguments).expect("x-match").holds(arguments, headers)
+        let list = list(headers);
+        let mode = Match::parse(arguments).expect("x-match");
+        mode.holds(arguments, &Properties::new(&list), &mut Steps::new(100))
+            .expect("a few steps")
     }
 
     #[test]
@@ -169,6 +208,36 @@ mod tests {
             &table(&[("x-match", text("all-with-x")), ("x-a", text("2"))]),
             &headers
         ));
+    }
+
+    #[test]
+    fn of_headers_with_one_name_the_last_counts() {
+        let twice = table(&[("a", text("1")), ("b", text("1")), ("a", text("2"))]);
+        assert!(holds(&table(&[("a", text("2"))]), &twice) && !holds(&table(&[("a", text("1"))]), &twice));
+    }
+
+    /// Each argument is one look-up, however many headers there are; long values cost what they are.
+    #[test]
+    fn the_steps_grow_with_the_arguments_and_not_with_the_headers() {
+        let names: Vec<_> = (0..2000).map(|n| ShortString::truncated(&format!("h{n}"))).collect();
+        let field = |name: &ShortString| (name.clone(), FieldValue::Int(1));
+        let steps = |arguments: usize, headers: usize| {
+            let arguments: FieldTable = names.iter().take(arguments).map(field).collect();
+            let list = list(&names.iter().take(headers).map(field).collect());
+            let mut steps = Steps::new(1_000_000);
+            let holds = Match::All.holds(&arguments, &Properties::new(&list), &mut steps);
+            assert_eq!(holds, Ok(true));
+            1_000_000 - steps.left()
+        };
+        assert_eq!(
+            (steps(1000, 1000), steps(1000, 2000), steps(2000, 2000)),
+            (1000, 1000, 2000)
+        );
+        assert_eq!(weight(&FieldValue::from("x".repeat(6400).as_str())), 100);
+        assert_eq!(
+            weight(&FieldValue::Array(vec![FieldValue::Array(vec![FieldValue::Void; 3])])),
+            4
+        );
     }
 
     #[test]

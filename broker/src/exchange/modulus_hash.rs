@@ -1,10 +1,12 @@
 //! `x-modulus-hash`: to one of the destinations, the same one for the same keys as long as the bindings stay. Binding
 //! keys count for nothing.
 
-use super::binding::{Binding, DestinationKind};
-use super::router::{Router, Routing, Type, plain};
+use super::binding::{Binding, BindingId, DestinationKind};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::sorted::Sorted;
 use super::target::Target;
 use leveret_amqp::ShortString;
+use std::sync::Arc;
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -13,15 +15,16 @@ pub static TYPE: Type = Type {
     router: plain::<ModulusHash>,
 };
 
-/// Kind and name of a destination.
-type Name = (DestinationKind, ShortString);
+/// Kind and name of a destination. One that is bound twice gets twice as much.
+type Name = (DestinationKind, ShortString, BindingId);
 
 /// A destination for each binding, in the order of their names: a restart changes no message's way.
 #[derive(Default)]
-struct ModulusHash(Vec<(Name, Target)>);
+struct ModulusHash(Sorted<Name, Target>);
 
-fn name(binding: &Binding) -> Name {
-    (binding.destination_kind, binding.destination.clone())
+fn name(binding: &Arc<Binding>) -> Name {
+    let id = BindingId::of(binding);
+    (binding.destination_kind, binding.destination.clone(), id)
 }
 
 /// FNV-1a: the same in every version and on every machine.
@@ -33,25 +36,27 @@ fn hash(keys: &[&[u8]]) -> u64 {
 }
 
 impl Router for ModulusHash {
-    fn bind(&mut self, binding: &Binding, target: Target) {
-        let name = name(binding);
-        let at = self.0.partition_point(|(other, _)| *other <= name);
-        self.0.insert(at, (name, target));
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
+        self.0.add(name(binding), target);
     }
 
-    fn unbind(&mut self, binding: &Binding, _: &Target) {
-        let name = name(binding);
-        if let Some(at) = self.0.iter().position(|(other, _)| *other == name) {
-            self.0.remove(at);
-        }
+    fn unbind(&mut self, binding: &Arc<Binding>, _: &Target) {
+        self.0.remove(&name(binding));
     }
 
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
+        steps.take(routing.keys.len() + self.0.pieces())?;
         let hash = hash(routing.keys);
         let at = (hash ^ (hash >> 32)).checked_rem(self.0.len() as u64);
-        if let Some((_, target)) = at.and_then(|at| self.0.get(at as usize)) {
+        if let Some(target) = at.and_then(|at| self.0.at(at as usize)) {
             found(target);
         }
+        Ok(())
     }
 }
 
@@ -60,14 +65,14 @@ mod tests {
     use super::*;
     use crate::exchange::Properties;
 
-    fn binding(queue: &str) -> Binding {
-        Binding {
+    fn binding(queue: &str) -> Arc<Binding> {
+        Arc::new(Binding {
             source: ShortString::from_static("x"),
             destination_kind: DestinationKind::Exchange,
             destination: ShortString::truncated(queue),
             routing_key: ShortString::new(),
             arguments: [].into_iter().collect(),
-        }
+        })
     }
 
     fn ways(exchange: &ModulusHash) -> Vec<String> {
@@ -79,26 +84,28 @@ mod tests {
                 keys: &keys,
                 properties: &properties,
             };
-            exchange.route(&routing, &mut |target| {
+            let routed = exchange.route(&routing, &mut Steps::new(3), &mut |target| {
                 if let Target::Exchange(name) = target {
                     ways.push(name.to_str_lossy().into_owned());
                 }
             });
+            assert_eq!(routed, Ok(()));
         }
         ways
     }
 
     #[test]
     fn the_order_of_bindings_makes_no_difference_and_all_destinations_get_some() {
-        let made = |names: [&str; 3]| {
+        let bindings = ["a", "b", "c"].map(binding);
+        let made = |order: [usize; 3]| {
             let mut exchange = ModulusHash::default();
-            for name in names {
-                exchange.bind(&binding(name), Target::Exchange(ShortString::truncated(name)));
+            for binding in order.map(|at| &bindings[at]) {
+                exchange.bind(binding, Target::Exchange(binding.destination.clone()));
             }
             exchange
         };
         assert!(ways(&ModulusHash::default()).is_empty());
-        let (mut one, two) = (made(["a", "b", "c"]), made(["c", "a", "b"]));
+        let (mut one, two) = (made([0, 1, 2]), made([2, 0, 1]));
         let expected = ways(&one);
         assert_eq!((expected.len(), ways(&two)), (300, expected.clone()));
         for name in ["a", "b", "c"] {
@@ -106,7 +113,7 @@ mod tests {
             assert!((60..140).contains(&count), "{name}: {count}");
         }
         let target = Target::Exchange(ShortString::from_static("b"));
-        one.unbind(&binding("b"), &target);
+        one.unbind(&bindings[1], &target);
         assert!(!ways(&one).contains(&"b".to_owned()));
     }
 }

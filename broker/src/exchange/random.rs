@@ -1,9 +1,11 @@
 //! `x-random`: to one destination by chance, whatever the keys (RabbitMQ's plugin `rabbitmq_random_exchange`); and
 //! `x-local-random`, which takes queues alone, without a key: on one node every queue is a local one.
 
-use super::binding::{Binding, DestinationKind};
-use super::router::{Router, Routing, Type, plain};
+use super::binding::{Binding, BindingId, DestinationKind};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::row::Row;
 use super::target::Target;
+use std::sync::Arc;
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -21,30 +23,33 @@ pub static LOCAL: Type = Type {
 
 /// A destination for each binding: one that is bound twice gets twice as much.
 #[derive(Default)]
-struct Random(Vec<Target>);
+struct Random(Row<BindingId, Target>);
 
 impl Router for Random {
     fn by_key(&self) -> bool {
         false
     }
 
-    fn bind(&mut self, _: &Binding, target: Target) {
-        self.0.push(target);
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
+        self.0.add(BindingId::of(binding), target);
     }
 
-    fn unbind(&mut self, _: &Binding, target: &Target) {
-        if let Some(at) = self.0.iter().position(|bound| bound == target) {
-            self.0.swap_remove(at);
-        }
+    fn unbind(&mut self, binding: &Arc<Binding>, _: &Target) {
+        self.0.remove(&BindingId::of(binding));
     }
 
-    fn route<'a>(&'a self, _: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
-        if self.0.is_empty() {
-            return;
-        }
-        if let Some(target) = self.0.get(rand::random_range(0..self.0.len())) {
+    fn route<'a>(
+        &'a self,
+        _: &Routing<'_>,
+        _: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
+        if !self.0.is_empty()
+            && let Some(target) = self.0.at(rand::random_range(0..self.0.len()))
+        {
             found(target);
         }
+        Ok(())
     }
 }
 
@@ -67,15 +72,20 @@ impl Router for Local {
         }
     }
 
-    fn bind(&mut self, binding: &Binding, target: Target) {
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
         self.0.bind(binding, target);
     }
 
-    fn unbind(&mut self, binding: &Binding, target: &Target) {
+    fn unbind(&mut self, binding: &Arc<Binding>, target: &Target) {
         self.0.unbind(binding, target);
     }
 
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
-        self.0.route(routing, found);
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
+        self.0.route(routing, steps, found)
     }
 }

@@ -5,10 +5,11 @@
 
 use super::binding::Binding;
 use super::target::Target;
-use leveret_amqp::FieldTable;
 use leveret_amqp::properties::raw;
+use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use std::cell::OnceCell;
 use std::fmt;
+use std::sync::Arc;
 
 /// A type of exchange.
 pub struct Type {
@@ -47,14 +48,53 @@ pub trait Router: Send + Sync {
         Ok(())
     }
 
-    /// Adds a binding. The exchange has seen to it that there is none like it.
-    fn bind(&mut self, binding: &Binding, target: Target);
+    /// Adds a binding. The exchange has seen to it that there is none like it, and keeps it until it is removed.
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target);
 
-    /// Removes a binding.
-    fn unbind(&mut self, binding: &Binding, target: &Target);
+    /// Removes a binding: the very one that was added.
+    fn unbind(&mut self, binding: &Arc<Binding>, target: &Target);
 
-    /// Calls `found` for each destination of a message; the same one may come more than once.
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target));
+    /// Calls `found` for each destination of a message; the same one may come more than once. Every look at something
+    /// of which users can make many is a step.
+    ///
+    /// # Errors
+    /// The steps are used up.
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps>;
+}
+
+/// Steps that one message may take on its way through exchanges.
+#[derive(Debug)]
+pub struct Steps(usize);
+
+/// The message has taken all the steps that it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfSteps;
+
+impl Steps {
+    /// So many.
+    pub fn new(steps: usize) -> Self {
+        Self(steps)
+    }
+
+    /// Takes some.
+    ///
+    /// # Errors
+    /// There are not so many left.
+    #[inline]
+    pub fn take(&mut self, steps: usize) -> Result<(), OutOfSteps> {
+        self.0 = self.0.checked_sub(steps).ok_or(OutOfSteps)?;
+        Ok(())
+    }
+
+    /// Those that are left.
+    pub fn left(&self) -> usize {
+        self.0
+    }
 }
 
 /// The router of a type without arguments.
@@ -87,12 +127,21 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// The headers; none if they can't be read. Parsed once.
+    /// The headers in the order of their names; none if they can't be read. Parsed and sorted once.
     pub fn headers(&self) -> &FieldTable {
         self.headers.get_or_init(|| {
-            raw::headers(self.list)
-                .and_then(|headers| FieldTable::parse(headers).ok())
-                .unwrap_or_default()
+            let headers = raw::headers(self.list).and_then(|headers| FieldTable::parse(headers).ok());
+            let mut headers = headers.unwrap_or_default();
+            headers.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+            headers
         })
+    }
+
+    /// A header, without a look at each. Of several with one name the last one counts, as in RabbitMQ.
+    pub fn header(&self, name: &ShortString) -> Option<&FieldValue> {
+        let headers = &self.headers().0;
+        let end = headers.partition_point(|(other, _)| other <= name);
+        let (last, value) = headers.get(end.checked_sub(1)?)?;
+        (last == name).then_some(value)
     }
 }

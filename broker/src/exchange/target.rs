@@ -2,8 +2,10 @@
 //!
 //! Does not know about keys or headers.
 
+use super::row::Row;
 use crate::queue::Queue;
 use leveret_amqp::ShortString;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The destination of a binding.
@@ -25,35 +27,39 @@ impl PartialEq for Target {
     }
 }
 
-/// A destination with the number of bindings that lead to it by the same key.
-struct Counted {
-    target: Target,
-    bindings: usize,
+impl Eq for Target {}
+
+impl Hash for Target {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Queue(queue) => queue.id.hash(state),
+            Self::Exchange(name) => name.hash(state),
+        }
+    }
 }
 
-/// The destinations of one key, each once.
+/// The destinations of one key, each once, with the number of bindings that lead to it.
 #[derive(Default)]
-pub(super) struct Targets(Vec<Counted>);
+pub(super) struct Targets(Row<Target, usize>);
 
 impl Targets {
     pub(super) fn add(&mut self, target: Target) {
-        match self.0.iter_mut().find(|counted| counted.target == target) {
-            Some(counted) => counted.bindings += 1,
-            None => self.0.push(Counted { target, bindings: 1 }),
+        match self.0.get_mut(&target) {
+            Some(bindings) => *bindings += 1,
+            None => self.0.add(target, 1),
         }
     }
 
     pub(super) fn remove(&mut self, target: &Target) {
-        let Some(at) = self.0.iter().position(|counted| counted.target == *target) else {
-            return;
-        };
-        let last = self.0.get_mut(at).is_some_and(|counted| {
-            counted.bindings -= 1;
-            counted.bindings == 0
-        });
-        if last {
-            self.0.remove(at);
+        let Some(bindings) = self.0.get_mut(target) else { return };
+        *bindings -= 1;
+        if *bindings == 0 {
+            self.0.remove(target);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,6 +67,6 @@ impl Targets {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
-        self.0.iter().map(|counted| &counted.target)
+        self.0.iter().map(|(target, _)| target)
     }
 }

@@ -1,12 +1,14 @@
 //! `topic`: by the words of the key. `*` stands for one word, `#` for any number, also none (AMQP 0-9-1, 3.1.3.3).
 //!
 //! The binding keys are a trie of words, so that the cost of a message grows with the words of its key and the
-//! wildcards on its way, not with the number of bindings.
+//! wildcards on its way, not with the number of bindings. A node is looked at once for each place in the key, however
+//! many ways lead there: the work is never more than nodes times words.
 
 use super::binding::Binding;
-use super::router::{Router, Routing, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
 use super::target::{Target, Targets};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -15,21 +17,38 @@ pub static TYPE: Type = Type {
     router: plain::<Topic>,
 };
 
-/// `#` in one binding key, at most: the work for a message grows by a factor with each (RabbitMQ's limit).
+/// `#` in one binding key, at most (RabbitMQ's limit). Earlier versions took more: the log may have such keys.
 const MOST_HASHES: usize = 2;
 
+/// Number of a node among all of its exchange.
+type NodeId = u32;
+/// The node for the empty key. It is no other one's child, so as a child it stands for none.
+const ROOT: NodeId = 0;
+
 /// Destinations by pattern.
-#[derive(Default)]
 struct Topic {
-    root: Node,
+    nodes: Vec<Node>,
+    /// Numbers of nodes that are of no use at present.
+    free: Vec<NodeId>,
 }
 
 #[derive(Default)]
 struct Node {
-    words: HashMap<Box<[u8]>, Node>,
-    one: Option<Box<Node>>,
-    many: Option<Box<Node>>,
+    words: HashMap<Box<[u8]>, NodeId>,
+    one: NodeId,
+    many: NodeId,
+    /// True below a `#`: the same node may be come to at several places in a key.
+    below_many: bool,
     targets: Targets,
+}
+
+impl Default for Topic {
+    fn default() -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+        }
+    }
 }
 
 impl Router for Topic {
@@ -46,96 +65,220 @@ impl Router for Topic {
         ))
     }
 
-    fn bind(&mut self, binding: &Binding, target: Target) {
+    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
         self.add(binding.routing_key.as_bytes(), target);
     }
 
-    fn unbind(&mut self, binding: &Binding, target: &Target) {
+    fn unbind(&mut self, binding: &Arc<Binding>, target: &Target) {
         self.remove(binding.routing_key.as_bytes(), target);
     }
 
-    fn route<'a>(&'a self, routing: &Routing<'_>, found: &mut dyn FnMut(&'a Target)) {
+    fn route<'a>(
+        &'a self,
+        routing: &Routing<'_>,
+        steps: &mut Steps,
+        found: &mut dyn FnMut(&'a Target),
+    ) -> Result<(), OutOfSteps> {
         for key in routing.keys {
-            self.find(key, found);
+            self.find(key, steps, found)?;
         }
+        Ok(())
+    }
+}
+
+/// A node to be looked at, for the word at a place in the key and, behind a `#`, for all of them up to another place.
+struct Look {
+    node: NodeId,
+    at: u32,
+    until: u32,
+}
+
+/// One key on its way through the trie.
+struct Way<'w> {
+    words: &'w [&'w [u8]],
+    looks: Vec<Look>,
+    /// For nodes behind a second `#`: the first place that they were looked at for. All behind it follow.
+    first: HashMap<NodeId, u32, foldhash::fast::FixedState>,
+}
+
+impl Way<'_> {
+    fn go_on(&mut self, node: NodeId, at: u32) {
+        self.looks.push(Look { node, at, until: at });
+    }
+
+    /// Goes on to a node behind a `#`, which stands for any number of words from a place on. `many_before`: the same
+    /// `#` may be come to again.
+    fn go_on_behind_many(&mut self, node: NodeId, at: u32, many_before: bool) {
+        let mut until = self.words.len() as u32;
+        if many_before {
+            if let Some(first) = self.first.get(&node) {
+                if *first <= at {
+                    return;
+                }
+                until = first - 1;
+            }
+            self.first.insert(node, at);
+        }
+        self.looks.push(Look { node, at, until });
+    }
+
+    /// True if a node behind a `#`, where a pattern ends, is come to for the first time.
+    fn is_first(&mut self, node: NodeId) -> bool {
+        self.first.insert(node, 0).is_none()
     }
 }
 
 impl Topic {
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id as usize)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(id as usize)
+    }
+
     fn add(&mut self, key: &[u8], target: Target) {
-        let mut node = &mut self.root;
+        let mut at = ROOT;
         for word in words(key) {
-            node = match word {
-                b"*" => node.one.get_or_insert_default(),
-                b"#" => node.many.get_or_insert_default(),
-                word => node.words.entry(word.into()).or_default(),
-            };
+            at = self.child_or_new(at, word);
         }
-        node.targets.add(target);
+        if let Some(node) = self.node_mut(at) {
+            node.targets.add(target);
+        }
+    }
+
+    fn child_or_new(&mut self, parent: NodeId, word: &[u8]) -> NodeId {
+        let Some(node) = self.node(parent) else { return ROOT };
+        if let Some(child) = node.child(word) {
+            return child;
+        }
+        let new = Node {
+            below_many: node.below_many || word == b"#",
+            ..Node::default()
+        };
+        let child = match self.free.pop() {
+            Some(free) => free,
+            None => {
+                self.nodes.push(Node::default());
+                (self.nodes.len() - 1) as NodeId
+            }
+        };
+        if let Some(node) = self.node_mut(child) {
+            *node = new;
+        }
+        if let Some(node) = self.node_mut(parent) {
+            node.set_child(word, child);
+        }
+        child
     }
 
     fn remove(&mut self, key: &[u8], target: &Target) {
-        let words: Vec<&[u8]> = words(key).collect();
-        self.root.unbind(&words, target);
+        let mut passed = Vec::new();
+        let mut at = ROOT;
+        for word in words(key) {
+            let Some(child) = self.node(at).and_then(|node| node.child(word)) else {
+                return;
+            };
+            passed.push((at, word));
+            at = child;
+        }
+        if let Some(node) = self.node_mut(at) {
+            node.targets.remove(target);
+        }
+        while self.node(at).is_some_and(Node::is_idle) {
+            let Some((parent, word)) = passed.pop() else { return };
+            if let Some(node) = self.node_mut(at) {
+                *node = Node::default();
+            }
+            self.free.push(at);
+            if let Some(parent) = self.node_mut(parent) {
+                parent.forget_child(word);
+            }
+            at = parent;
+        }
     }
 
-    fn find<'a>(&'a self, key: &[u8], found: &mut dyn FnMut(&'a Target)) {
-        // A key is at most 255 bytes, so at most 256 words.
+    fn find<'a>(&'a self, key: &[u8], steps: &mut Steps, found: &mut dyn FnMut(&'a Target)) -> Result<(), OutOfSteps> {
         let words: Vec<&[u8]> = words(key).collect();
-        self.root.route(&words, found);
+        let mut way = Way {
+            words: &words,
+            looks: Vec::with_capacity(8),
+            first: HashMap::default(),
+        };
+        way.go_on(ROOT, 0);
+        while let Some(Look { node: id, at, until }) = way.looks.pop() {
+            steps.take(1)?;
+            let Some(node) = self.node(id) else { continue };
+            if at < until {
+                way.looks.push(Look {
+                    node: id,
+                    at: at + 1,
+                    until,
+                });
+            }
+            if node.many != ROOT
+                && let Some(many) = self.node(node.many)
+            {
+                if !many.is_end() {
+                    way.go_on_behind_many(node.many, at, node.below_many);
+                } else if !node.below_many || way.is_first(node.many) {
+                    // The pattern ends here, so the `#` takes all the rest.
+                    steps.take(many.targets.len())?;
+                    many.targets.iter().for_each(&mut *found);
+                }
+            }
+            match words.get(at as usize) {
+                None => {
+                    steps.take(node.targets.len())?;
+                    node.targets.iter().for_each(&mut *found);
+                }
+                Some(word) => {
+                    if let Some(child) = node.words.get(*word) {
+                        way.go_on(*child, at + 1);
+                    }
+                    if node.one != ROOT {
+                        way.go_on(node.one, at + 1);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Node {
-    fn route<'a>(&'a self, words: &[&[u8]], found: &mut dyn FnMut(&'a Target)) {
-        if let Some(many) = &self.many {
-            many.route_after_many(words, found);
-        }
-        let Some((first, rest)) = words.split_first() else {
-            self.targets.iter().for_each(found);
-            return;
-        };
-        if let Some(node) = self.words.get(*first) {
-            node.route(rest, found);
-        }
-        if let Some(one) = &self.one {
-            one.route(rest, found);
+    fn child(&self, word: &[u8]) -> Option<NodeId> {
+        match word {
+            b"*" => Some(self.one).filter(|child| *child != ROOT),
+            b"#" => Some(self.many).filter(|child| *child != ROOT),
+            word => self.words.get(word).copied(),
         }
     }
 
-    /// This node stands behind a `#`, which takes any number of the words.
-    fn route_after_many<'a>(&'a self, words: &[&[u8]], found: &mut dyn FnMut(&'a Target)) {
-        if self.words.is_empty() && self.one.is_none() && self.many.is_none() {
-            // The pattern ends here, so the `#` takes all the rest.
-            self.targets.iter().for_each(found);
-            return;
-        }
-        for taken in 0..=words.len() {
-            self.route(words.get(taken..).unwrap_or_default(), found);
+    fn set_child(&mut self, word: &[u8], child: NodeId) {
+        match word {
+            b"*" => self.one = child,
+            b"#" => self.many = child,
+            word => _ = self.words.insert(word.into(), child),
         }
     }
 
-    /// Removes a target; true if the node is of no more use.
-    fn unbind(&mut self, words: &[&[u8]], target: &Target) -> bool {
-        match words.split_first() {
-            None => self.targets.remove(target),
-            Some((&b"*", rest)) => {
-                if self.one.as_mut().is_some_and(|node| node.unbind(rest, target)) {
-                    self.one = None;
-                }
-            }
-            Some((&b"#", rest)) => {
-                if self.many.as_mut().is_some_and(|node| node.unbind(rest, target)) {
-                    self.many = None;
-                }
-            }
-            Some((word, rest)) => {
-                if self.words.get_mut(*word).is_some_and(|node| node.unbind(rest, target)) {
-                    self.words.remove(*word);
-                }
-            }
+    fn forget_child(&mut self, word: &[u8]) {
+        match word {
+            b"*" => self.one = ROOT,
+            b"#" => self.many = ROOT,
+            word => _ = self.words.remove(word),
         }
-        self.targets.is_empty() && self.words.is_empty() && self.one.is_none() && self.many.is_none()
+    }
+
+    /// True if no key goes on from here.
+    fn is_end(&self) -> bool {
+        self.words.is_empty() && self.one == ROOT && self.many == ROOT
+    }
+
+    /// True if it is of no use.
+    fn is_idle(&self) -> bool {
+        self.targets.is_empty() && self.is_end()
     }
 }
 
@@ -157,14 +300,24 @@ mod tests {
 
     fn routes(topic: &Topic, key: &str) -> Vec<String> {
         let mut found = Vec::new();
-        topic.find(key.as_bytes(), &mut |target| {
+        let routed = topic.find(key.as_bytes(), &mut Steps::new(usize::MAX), &mut |target| {
             if let Target::Exchange(name) = target {
                 found.push(name.to_str_lossy().into_owned());
             }
         });
+        assert_eq!(routed, Ok(()));
         found.sort();
+        let all = found.len();
         found.dedup();
+        assert_eq!(found.len(), all, "each pattern is found once");
         found
+    }
+
+    /// Steps that a key takes.
+    fn steps(topic: &Topic, key: &str) -> usize {
+        let mut steps = Steps::new(1_000_000);
+        assert_eq!(topic.find(key.as_bytes(), &mut steps, &mut |_| {}), Ok(()));
+        1_000_000 - steps.left()
     }
 
     /// The definition of a match, word by word.
@@ -191,6 +344,43 @@ mod tests {
         assert_eq!(routes(&topic, "a.b"), ["#", "a.#.b"]);
         assert_eq!(routes(&topic, "a.x.y.b"), ["#", "a.#.b"]);
         assert_eq!(routes(&topic, ""), ["", "#"]);
+    }
+
+    /// A key that earlier versions took, in the log still: every split of the words among the `#` is a way.
+    #[test]
+    fn the_work_for_a_key_is_at_most_nodes_times_words() {
+        for hashes in [2, 8, 12, 60] {
+            let mut topic = Topic::default();
+            let pattern = "#.a.".repeat(hashes) + "b";
+            topic.add(pattern.as_bytes(), target("x"));
+            for words in [30, 60, 120] {
+                let key = vec!["a"; words].join(".");
+                let most = topic.nodes.len() * (words + 1);
+                assert!(
+                    steps(&topic, &key) <= most,
+                    "{hashes} in {words} words: {}",
+                    steps(&topic, &key)
+                );
+                let found = routes(&topic, &(key + ".b"));
+                assert_eq!(found.len(), usize::from(words >= hashes), "{hashes} in {words} words");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_needs_more_steps_is_given_up() {
+        let mut topic = Topic::default();
+        for number in 0..50 {
+            topic.add(format!("#.{number}.#").as_bytes(), target("x"));
+            topic.add(b"#", target(&number.to_string()));
+        }
+        let key = b"a.b.c.d.e.f.g.h";
+        let needed = steps(&topic, "a.b.c.d.e.f.g.h");
+        assert_eq!(topic.find(key, &mut Steps::new(needed), &mut |_| {}), Ok(()));
+        assert_eq!(
+            topic.find(key, &mut Steps::new(needed - 1), &mut |_| {}),
+            Err(OutOfSteps)
+        );
     }
 
     proptest! {
@@ -221,7 +411,8 @@ mod tests {
             for pattern in &patterns {
                 topic.remove(pattern.as_bytes(), &target(pattern));
             }
-            prop_assert!(topic.root.words.is_empty() && topic.root.one.is_none() && topic.root.many.is_none());
+            prop_assert!(topic.node(ROOT).is_some_and(Node::is_idle), "nothing is left");
+            prop_assert_eq!(topic.free.len() + 1, topic.nodes.len());
         }
     }
 }

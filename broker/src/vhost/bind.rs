@@ -2,6 +2,7 @@
 //!
 //! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
 
+use super::delete::Ending;
 use super::record;
 use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
@@ -12,6 +13,7 @@ use crate::exchange::Target;
 use crate::exchange::binding::{Binding, DestinationKind};
 use leveret_amqp::ShortString;
 use leveret_store::Batch;
+use std::sync::Arc;
 
 impl Vhost {
     /// Adds a binding (queue.bind, exchange.bind). Binding twice changes nothing.
@@ -32,19 +34,14 @@ impl Vhost {
         exchange
             .check(&binding)
             .map_err(|text| Error::Precondition(text.into()))?;
-        if !exchange.bind(binding.clone(), target) {
+        let Some(binding) = exchange.bind(binding, target) else {
             return Ok(Change::default());
-        }
+        };
         let mut records = Batch::default();
         if durable {
             records.put(&record::binding_key(&self.name, &binding), &record::binding_value());
         }
-        let destination = (binding.destination_kind, binding.destination.clone());
-        topology
-            .incoming
-            .entry(destination)
-            .or_default()
-            .insert(binding.clone());
+        topology.note_incoming(binding.clone());
         let change = self.commit(&mut records)?;
         drop(topology);
         self.tell(&actor.user, &[Event::binding_created(&binding)]);
@@ -60,8 +57,6 @@ impl Vhost {
         self.check_ends(actor, binding)?;
         let mut topology = self.topology.write();
         let (target, durable) = self.ends(&topology, binding)?;
-        let mut records = Batch::default();
-        let mut events = Vec::new();
         let exchange = topology
             .exchanges
             .get_mut(&binding.source)
@@ -71,15 +66,17 @@ impl Vhost {
         };
         self.check_target(&target, actor)?;
         exchange.unbind(binding, &target);
+        let mut ending = Ending::default();
         if durable {
-            records.delete(&record::binding_key(&self.name, binding));
+            ending.records.delete(&record::binding_key(&self.name, binding));
         }
         topology.forget_incoming(binding);
-        events.push(Event::binding_deleted(binding));
-        self.drop_unbound_exchange(&mut topology, &binding.source, &mut records, &mut events);
-        let change = self.commit(&mut records)?;
+        ending.events.push(Event::binding_deleted(binding));
+        ending.unbound.push(binding.source.clone());
+        self.end_unbound(&mut topology, &mut ending);
+        let change = self.commit(&mut ending.records)?;
         drop(topology);
-        self.tell(&actor.user, &events);
+        self.tell(&actor.user, &ending.events);
         Ok(change)
     }
 
@@ -130,7 +127,13 @@ impl Vhost {
 impl Topology {
     /// The bindings that lead to a queue or exchange, without the default exchange's.
     pub fn bindings_to(&self, kind: DestinationKind, name: &ShortString) -> impl Iterator<Item = &Binding> {
-        self.incoming.get(&(kind, name.clone())).into_iter().flatten()
+        let bindings = self.incoming.get(&(kind, name.clone())).into_iter().flatten();
+        bindings.map(|binding| &**binding)
+    }
+
+    pub(super) fn note_incoming(&mut self, binding: Arc<Binding>) {
+        let destination = (binding.destination_kind, binding.destination.clone());
+        self.incoming.entry(destination).or_default().insert(binding);
     }
 
     pub(super) fn forget_incoming(&mut self, binding: &Binding) {

@@ -3,11 +3,14 @@
 //! Comes in: messages taken out of a queue, which the log still has there. Goes out: one batch of the log that
 //! publishes them where they go and settles them where they were, so that a crash finds each of them in exactly one of
 //! the two; then entries to the queues. A letter that leads nowhere, or back on a way that no consumer has broken, is
-//! dropped (RabbitMQ's rules). Does not know why they died: that is in their history.
+//! dropped (RabbitMQ's rules); so is one whose way takes more steps than a message may take. Does not know why they died: that is in their history.
 
+use super::route::NoRoute;
+use super::routes::RouteCache;
 use super::state::Vhost;
 use crate::clock;
 use crate::death::{Death, Reason};
+use crate::error::Error;
 use crate::message::Message;
 use crate::outbox::Work;
 use crate::queue::Queue;
@@ -16,7 +19,8 @@ use crate::queue::entry::{self, Entry, NOWHERE};
 use crate::queue::upkeep::{Dead, Owner};
 use leveret_store::{Batch, Location, MessageId, QueueId, Relative, Urgency};
 use std::sync::Arc;
-use tracing::{debug, error};
+use std::sync::atomic::Ordering;
+use tracing::{debug, error, warn};
 
 /// Bodies that are moved on in one batch, bytes; each message counts as a few more. Thousands of large messages may die
 /// at once, and are not read back into memory all together.
@@ -30,9 +34,17 @@ struct Letter {
     place: Option<Relative>,
 }
 
+/// Letters whose way is too far.
+#[derive(Default)]
+struct Lost {
+    letters: u64,
+    reason: Option<Box<Error>>,
+}
+
 impl Owner for Vhost {
     fn bury(&self, mut dead: Dead, work: &mut Work) {
         let mut rest = std::mem::take(&mut dead.entries).into_iter().peekable();
+        let mut routes = RouteCache::default();
         while rest.peek().is_some() {
             let mut bytes = 0;
             while let Some(entry) = rest.next_if(|entry| bytes == 0 || bytes + entry.body_len as usize <= PORTION_BYTES)
@@ -40,7 +52,7 @@ impl Owner for Vhost {
                 bytes += ENTRY_BYTES + entry.body_len as usize;
                 dead.entries.push(entry);
             }
-            if let Err(error) = self.move_on(&mut dead, work) {
+            if let Err(error) = self.move_on(&mut dead, &mut routes, work) {
                 let queue = dead.queue.to_str_lossy();
                 error!(%error, %queue, "dead letters cannot be moved on: the log has failed");
                 return;
@@ -69,15 +81,22 @@ impl Owner for Vhost {
 
 impl Vhost {
     /// Moves some dead letters on, in one batch of the log.
-    fn move_on(&self, dead: &mut Dead, work: &mut Work) -> Result<(), leveret_store::Error> {
+    fn move_on(&self, dead: &mut Dead, routes: &mut RouteCache, work: &mut Work) -> Result<(), leveret_store::Error> {
         entry::read_back(&self.log, &mut dead.entries);
         for lost in dead.entries.iter().filter(|entry| entry.message.is_none()) {
             error!(location = ?lost.location, "a dead letter can't be read back from the log; it is dropped");
         }
         let now = work.millis();
         let (mut batch, mut wanted) = (Batch::default(), Vec::new());
-        let letters = dead.entries.iter().filter_map(|entry| self.letter(dead, entry, now));
+        let mut lost = Lost::default();
+        let letters = dead.entries.iter();
+        let letters = letters.filter_map(|entry| self.letter(dead, entry, now, routes, &mut lost));
         let mut letters: Vec<Letter> = letters.collect();
+        if let Some(reason) = lost.reason {
+            self.churn.letters_lost.fetch_add(lost.letters, Ordering::Relaxed);
+            let queue = dead.queue.to_str_lossy();
+            warn!(%queue, letters = lost.letters, %reason, "dead letters are dropped: they can't be routed");
+        }
         let first = self.log.next_ids(letters.len() as u64);
         for (id, letter) in (first..).zip(&mut letters) {
             if letter.queues.iter().any(|queue| queue.keeps(&letter.message)) {
@@ -113,7 +132,14 @@ impl Vhost {
     }
 
     /// The letter that becomes of a message, and where it goes; `None` if it goes nowhere.
-    fn letter(&self, dead: &Dead, entry: &Entry, now: clock::Millis) -> Option<Letter> {
+    fn letter(
+        &self,
+        dead: &Dead,
+        entry: &Entry,
+        now: clock::Millis,
+        routes: &mut RouteCache,
+        lost: &mut Lost,
+    ) -> Option<Letter> {
         let message = entry.message.as_ref()?.dead(&Death {
             reason: dead.reason,
             queue: &dead.queue,
@@ -121,7 +147,16 @@ impl Vhost {
             exchange: &dead.exchange,
             routing_key: dead.routing_key.as_ref(),
         });
-        let route = self.route(&message, None).ok()?;
+        let route = match routes.route(self, None, &message) {
+            Ok(route) => route,
+            Err(NoRoute::Refused(reason)) => {
+                lost.letters += 1;
+                lost.reason = Some(reason);
+                return None;
+            }
+            // As if it led nowhere.
+            Err(NoRoute::Missing | NoRoute::Internal) => return None,
+        };
         let circle =
             |queue: &Arc<Queue>| dead.reason != Reason::Rejected && message.returns_to(queue.name().as_bytes());
         let (dropped, queues): (Vec<_>, Vec<_>) = route.queues.iter().cloned().partition(circle);

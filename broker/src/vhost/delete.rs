@@ -11,7 +11,7 @@ use crate::access::{Actor, INTERNAL_USER};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::Target;
-use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::binding::DestinationKind;
 use crate::queue::consumers::Consumer;
 use crate::queue::{Deleted, Queue, Refused};
 use leveret_amqp::ShortString;
@@ -27,6 +27,17 @@ pub struct DeletedQueue {
     pub consumers: Vec<Consumer>,
     /// The change.
     pub change: Change,
+}
+
+/// The end of an object and of what goes with it, while it is under way.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// Records of the change.
+    pub(super) records: Batch,
+    /// Events to be told.
+    pub(super) events: Vec<Event>,
+    /// Exchanges that have lost a binding: an auto-delete one goes with its last, and takes others' with it.
+    pub(super) unbound: Vec<ShortString>,
 }
 
 impl Vhost {
@@ -51,10 +62,10 @@ impl Vhost {
         let deleted = queue
             .delete(if_unused, if_empty)
             .map_err(|refused| self.refused(&queue, &refused))?;
-        let mut events = Vec::new();
-        let change = self.forget_queue(&mut topology, &queue, &mut events)?;
+        let mut ending = Ending::default();
+        let change = self.forget_queue(&mut topology, &queue, &mut ending)?;
         drop(topology);
-        self.tell(&actor.user, &events);
+        self.tell(&actor.user, &ending.events);
         Ok(DeletedQueue {
             messages: deleted.messages,
             consumers: deleted.consumers,
@@ -85,35 +96,29 @@ impl Vhost {
         let Ok(deleted) = delete(queue) else {
             return Ok(Vec::new());
         };
-        let mut events = Vec::new();
-        let _ = self.forget_queue(&mut topology, queue, &mut events)?;
+        let mut ending = Ending::default();
+        let _ = self.forget_queue(&mut topology, queue, &mut ending)?;
         drop(topology);
-        self.tell(INTERNAL_USER, &events);
+        self.tell(INTERNAL_USER, &ending.events);
         Ok(deleted.consumers)
     }
 
-    fn forget_queue(&self, topology: &mut Topology, queue: &Arc<Queue>, events: &mut Vec<Event>) -> Result<Change> {
+    fn forget_queue(&self, topology: &mut Topology, queue: &Arc<Queue>, ending: &mut Ending) -> Result<Change> {
         let name = queue.name();
-        let mut records = Batch::default();
         topology.queues.remove(name);
         topology.queues_by_id.remove(&queue.id);
         self.churn.retire(queue);
         if queue.logged() {
-            records.delete(&record::queue_key(&self.name, name));
-            records.queue_deleted(queue.id);
+            ending.records.delete(&record::queue_key(&self.name, name));
+            ending.records.queue_deleted(queue.id);
         }
         let target = Target::Queue(queue.clone());
-        let bindings = topology
-            .incoming
-            .remove(&(DestinationKind::Queue, name.clone()))
-            .unwrap_or_default();
-        for binding in bindings {
-            self.forget_binding(topology, &binding, &target, &mut records, events);
-        }
+        self.forget_bindings_to((DestinationKind::Queue, name.clone()), &target, topology, ending);
         if !is_reply_queue(name) {
-            events.push(Event::queue_deleted(&queue.definition));
+            ending.events.push(Event::queue_deleted(&queue.definition));
         }
-        self.commit(&mut records)
+        self.end_unbound(topology, ending);
+        self.commit(&mut ending.records)
     }
 
     /// exchange.delete. Deleting one that isn't there succeeds.
@@ -145,76 +150,58 @@ impl Vhost {
                 vhost: self.name.clone(),
             });
         }
-        let mut records = Batch::default();
-        let mut events = Vec::new();
-        self.forget_exchange(&mut topology, name, &mut records, &mut events);
-        let change = self.commit(&mut records)?;
+        let mut ending = Ending::default();
+        self.forget_exchange(&mut topology, name, &mut ending);
+        self.end_unbound(&mut topology, &mut ending);
+        let change = self.commit(&mut ending.records)?;
         drop(topology);
-        self.tell(&actor.user, &events);
+        self.tell(&actor.user, &ending.events);
         Ok(change)
     }
 
-    /// An auto-delete exchange goes with its last binding.
-    pub(super) fn drop_unbound_exchange(
-        &self,
-        topology: &mut Topology,
-        name: &ShortString,
-        records: &mut Batch,
-        events: &mut Vec<Event>,
-    ) {
-        let unbound = topology
-            .exchanges
-            .get(name)
-            .is_some_and(|x| x.definition.auto_delete && x.bindings().is_empty());
-        if unbound {
-            self.forget_exchange(topology, name, records, events);
+    /// Auto-delete exchanges go with their last bindings. Each may have others go, in a chain as long as users make it.
+    pub(super) fn end_unbound(&self, topology: &mut Topology, ending: &mut Ending) {
+        while let Some(name) = ending.unbound.pop() {
+            let exchange = topology.exchanges.get(&name);
+            if exchange.is_some_and(|x| x.definition.auto_delete && x.bindings().is_empty()) {
+                self.forget_exchange(topology, &name, ending);
+            }
         }
     }
 
-    fn forget_exchange(
-        &self,
-        topology: &mut Topology,
-        name: &ShortString,
-        records: &mut Batch,
-        events: &mut Vec<Event>,
-    ) {
+    fn forget_exchange(&self, topology: &mut Topology, name: &ShortString, ending: &mut Ending) {
         let Some(exchange) = topology.exchanges.remove(name) else {
             return;
         };
         if exchange.definition.durable {
-            records.delete(&record::exchange_key(&self.name, name));
+            ending.records.delete(&record::exchange_key(&self.name, name));
         }
-        events.push(Event::exchange_deleted(&exchange.definition));
+        ending.events.push(Event::exchange_deleted(&exchange.definition));
         for binding in exchange.bindings() {
             topology.forget_incoming(binding);
-            records.delete(&record::binding_key(&self.name, binding));
-            events.push(Event::binding_deleted(binding));
+            ending.records.delete(&record::binding_key(&self.name, binding));
+            ending.events.push(Event::binding_deleted(binding));
         }
-        let incoming = topology
-            .incoming
-            .remove(&(DestinationKind::Exchange, name.clone()))
-            .unwrap_or_default();
         let target = Target::Exchange(name.clone());
-        for binding in incoming {
-            self.forget_binding(topology, &binding, &target, records, events);
-        }
+        self.forget_bindings_to((DestinationKind::Exchange, name.clone()), &target, topology, ending);
     }
 
-    /// Takes a binding out of its exchange because its destination has gone.
-    fn forget_binding(
+    /// Takes bindings out of their exchanges because their destination has gone.
+    fn forget_bindings_to(
         &self,
-        topology: &mut Topology,
-        binding: &Binding,
+        destination: (DestinationKind, ShortString),
         target: &Target,
-        records: &mut Batch,
-        events: &mut Vec<Event>,
+        topology: &mut Topology,
+        ending: &mut Ending,
     ) {
-        if let Some(exchange) = topology.exchanges.get_mut(&binding.source) {
-            exchange.unbind(binding, target);
+        for binding in topology.incoming.remove(&destination).unwrap_or_default() {
+            if let Some(exchange) = topology.exchanges.get_mut(&binding.source) {
+                exchange.unbind(&binding, target);
+            }
+            ending.records.delete(&record::binding_key(&self.name, &binding));
+            ending.events.push(Event::binding_deleted(&binding).by_broker());
+            ending.unbound.push(binding.source.clone());
         }
-        records.delete(&record::binding_key(&self.name, binding));
-        events.push(Event::binding_deleted(binding).by_broker());
-        self.drop_unbound_exchange(topology, &binding.source, records, events);
     }
 
     fn refused(&self, queue: &Queue, refused: &Refused) -> Error {

@@ -100,9 +100,9 @@ impl Vhost {
                 warn!(?binding, "a binding in the log leads nowhere; it is dropped");
                 continue;
             };
-            exchange.bind(binding.clone(), target);
-            let destination = (binding.destination_kind, binding.destination.clone());
-            topology.incoming.entry(destination).or_default().insert(binding);
+            if let Some(binding) = exchange.bind(binding, target) {
+                topology.note_incoming(binding);
+            }
         }
         topology.apply_policies(policies);
         drop(topology);

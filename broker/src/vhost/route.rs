@@ -1,19 +1,19 @@
 //! From a message to the queues that get it: through exchanges bound to exchanges, and alternate exchanges where
 //! nothing matches.
 //!
-//! Comes in: a message. Goes out: each queue once. Routes that depend on the key alone are kept by `RouteCache`, so
-//! that a message of a known key costs a look-up, not a walk.
+//! Comes in: a message. Goes out: each queue once. The walk is a loop, whatever users chain, and may take so many steps
+//! and no more. Routes that depend on the key alone are kept by `RouteCache`, so that a message of a known key costs a
+//! look-up, not a walk.
 
 use super::state::{Topology, Vhost};
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
-use crate::error;
-use crate::exchange::{Exchange, Properties, Routing, Target};
+use crate::error::Error;
+use crate::exchange::{Exchange, OutOfSteps, Properties, Routing, Steps, Target};
 use crate::message::Message;
 use crate::queue::Queue;
-use leveret_amqp::ShortString;
 use leveret_amqp::properties::raw;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The queues that a message goes to.
@@ -54,87 +54,50 @@ impl Route {
 
 /// The reason why a message can't be routed at all.
 #[derive(Debug)]
-pub enum NoExchange {
+pub enum NoRoute {
     /// There is no such exchange (404).
     Missing,
     /// It is internal (403).
     Internal,
-    /// The actor may not publish to it (403).
-    Denied(Box<error::Error>),
+    /// The actor may not publish to it (403), or it would take more than [`MOST_STEPS`] (406).
+    Refused(Box<Error>),
 }
 
-/// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself
-/// down.
-type ByName<T> = HashMap<ShortString, T, foldhash::fast::RandomState>;
-
-/// Routes by exchange and key, for one connection.
-#[derive(Default)]
-pub struct RouteCache {
-    version: u64,
-    exchanges: ByName<ByName<Route>>,
-    size: usize,
-}
-
-/// Routes that one connection keeps before it starts over: keys may be as many as messages.
-const CACHE_LIMIT: usize = 16 * 1024;
-
-impl RouteCache {
-    /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's,
-    /// so what it knows was permitted. A change of permissions has to count as a change of the vhost.
-    ///
-    /// # Errors
-    /// [`NoExchange`].
-    pub fn route(&mut self, vhost: &Vhost, actor: &Actor, message: &Message) -> Result<Route, NoExchange> {
-        let version = vhost.version();
-        if self.version != version || self.size > CACHE_LIMIT {
-            self.exchanges.clear();
-            self.size = 0;
-            self.version = version;
-        }
-        if has_extra_keys(message) {
-            return vhost.route(message, Some(actor));
-        }
-        let (exchange, key) = (message.exchange(), message.routing_key());
-        if let Some(route) = self.exchanges.get(exchange).and_then(|keys| keys.get(key)) {
-            return Ok(route.clone());
-        }
-        let route = vhost.route(message, Some(actor))?;
-        if route.by_key
-            && let (Ok(exchange), Ok(key)) = (owned(exchange), owned(key))
-        {
-            self.exchanges.entry(exchange).or_default().insert(key, route.clone());
-            self.size += 1;
-        }
-        Ok(route)
-    }
-}
-
-/// A copy of its own, so that the cache doesn't hold read buffers.
-fn owned(bytes: &[u8]) -> Result<ShortString, leveret_amqp::ShortStringTooLong> {
-    ShortString::try_from(bytes)
-}
+/// Steps that one message may take: destinations, and nodes, headers and exchanges that are looked at on the way to
+/// them. Ten times what the largest fan-outs need; the topology can't be changed meanwhile, so it is a bound of time.
+pub const MOST_STEPS: usize = 1_000_000;
 
 impl Vhost {
     /// The queues that a message of `actor` goes to; without an actor, of the broker itself, which may publish to any
     /// exchange.
     ///
     /// # Errors
-    /// [`NoExchange`].
-    pub fn route(&self, message: &Message, actor: Option<&Actor>) -> Result<Route, NoExchange> {
+    /// [`NoRoute`].
+    pub fn route(&self, message: &Message, actor: Option<&Actor>) -> Result<Route, NoRoute> {
+        self.find_route(message, actor, &mut Steps::new(MOST_STEPS))
+    }
+
+    /// The same, with the steps that it may take.
+    pub(super) fn find_route(
+        &self,
+        message: &Message,
+        actor: Option<&Actor>,
+        steps: &mut Steps,
+    ) -> Result<Route, NoRoute> {
         if let Some(actor) = actor {
             self.check(actor, Right::Write, ResourceKind::Exchange, message.exchange())
-                .map_err(|error| NoExchange::Denied(error.into()))?;
+                .map_err(|error| NoRoute::Refused(error.into()))?;
         }
         let topology = self.topology.read();
-        let exchange = topology.exchanges.get(message.exchange()).ok_or(NoExchange::Missing)?;
+        let exchange = topology.exchanges.get(message.exchange()).ok_or(NoRoute::Missing)?;
         if exchange.definition.internal && actor.is_some() {
-            return Err(NoExchange::Internal);
+            return Err(NoRoute::Internal);
         }
         let properties = Properties::new(message.properties());
         let own = [message.routing_key()];
         let all: Vec<&[u8]>;
         let keys: &[&[u8]] = if has_extra_keys(message) && !message.goes_by_key_alone() {
-            all = own.into_iter().chain(extra_keys(&properties)).collect();
+            all = all_keys(own[0], &properties);
             &all
         } else {
             &own
@@ -145,78 +108,151 @@ impl Vhost {
                 keys,
                 properties: &properties,
             },
-            queues: Vec::new(),
-            seen: Vec::new(),
+            steps,
+            queues: Distinct::default(),
+            seen: Distinct::default(),
             by_key: keys.len() == 1,
         };
-        walk.through(exchange);
+        walk.from(exchange).map_err(|OutOfSteps| self.too_far(exchange))?;
+        let queues = walk.queues.list;
         let logged = match (
-            walk.queues.iter().any(|queue| queue.keeps_all()),
-            walk.queues.iter().any(|queue| queue.logged()),
+            queues.iter().any(|queue| queue.keeps_all()),
+            queues.iter().any(|queue| queue.logged()),
         ) {
             (true, _) => Logged::All,
             (false, true) => Logged::Persistent,
             (false, false) => Logged::None,
         };
-        let stamped = walk.queues.iter().any(|queue| queue.stamps());
+        let stamped = queues.iter().any(|queue| queue.stamps());
         Ok(Route {
-            queues: walk.queues.into(),
+            queues: queues.into(),
             by_key: walk.by_key,
             logged,
             stamped,
         })
+    }
+
+    #[cold]
+    fn too_far(&self, exchange: &Exchange) -> NoRoute {
+        let (exchange, vhost) = (exchange.definition.name.to_str_lossy(), &self.name);
+        let text = format!(
+            "a message to exchange '{exchange}' in vhost '{vhost}' takes more than {MOST_STEPS} steps to its queues: \
+             use fewer bindings, wildcards and headers there, or fewer CC and BCC keys"
+        );
+        NoRoute::Refused(Box::new(Error::Precondition(text.into())))
     }
 }
 
 struct Walk<'a> {
     topology: &'a Topology,
     routing: Routing<'a>,
-    queues: Vec<Arc<Queue>>,
-    /// Exchanges that the walk has passed, so that loops end.
-    seen: Vec<&'a [u8]>,
+    steps: &'a mut Steps,
+    queues: Distinct<Arc<Queue>>,
+    /// Exchanges that the walk has come to, so that loops end; the last of them are still to be passed.
+    seen: Distinct<&'a Exchange>,
     by_key: bool,
 }
 
 impl<'a> Walk<'a> {
-    fn through(&mut self, exchange: &'a Exchange) {
-        let name = exchange.definition.name.as_bytes();
-        if self.seen.contains(&name) {
-            return;
+    fn from(&mut self, exchange: &'a Exchange) -> Result<(), OutOfSteps> {
+        self.seen.add(&exchange);
+        let mut passed = 0;
+        while let Some(exchange) = self.seen.list.get(passed).copied() {
+            passed += 1;
+            self.steps.take(1)?;
+            self.through(exchange)?;
         }
-        self.seen.push(name);
+        Ok(())
+    }
+
+    fn through(&mut self, exchange: &'a Exchange) -> Result<(), OutOfSteps> {
         self.by_key &= exchange.routes_by_key();
+        let Self {
+            topology,
+            routing,
+            steps,
+            queues,
+            seen,
+            ..
+        } = self;
         let mut matched = false;
-        let mut next: Vec<&'a ShortString> = Vec::new();
-        if name.is_empty() {
+        let mut come_to = |exchange: Option<&'a Exchange>| {
+            if let Some(exchange) = exchange {
+                seen.add(&exchange);
+            }
+        };
+        if exchange.definition.name.is_empty() {
             // Every queue is bound to the default exchange by its name (AMQP 0-9-1, 3.1.3.1).
-            for &key in self.routing.keys {
-                if let Some(queue) = self.topology.queues.get(key) {
-                    add(&mut self.queues, queue);
+            for &key in routing.keys {
+                steps.take(1)?;
+                if let Some(queue) = topology.queues.get(key) {
+                    queues.add(queue);
                     matched = true;
                 }
             }
         } else {
-            let queues = &mut self.queues;
-            exchange.route(&self.routing, &mut |target| {
+            exchange.route(routing, steps, &mut |target| {
                 matched = true;
                 match target {
-                    Target::Queue(queue) => add(queues, queue),
-                    Target::Exchange(name) => next.push(name),
+                    Target::Queue(queue) => queues.add(queue),
+                    Target::Exchange(name) => come_to(topology.exchanges.get(name)),
                 }
-            });
+            })?;
         }
-        for name in next {
-            if let Some(exchange) = self.topology.exchanges.get(name) {
-                self.through(exchange);
-            }
+        if !matched && let Some(name) = &exchange.alternate {
+            come_to(topology.exchanges.get(name));
         }
-        if !matched
-            && let Some(alternate) = exchange
-                .alternate
-                .as_ref()
-                .and_then(|name| self.topology.exchanges.get(name))
-        {
-            self.through(alternate);
+        Ok(())
+    }
+}
+
+/// Things that are told apart by where they lie.
+trait Placed: Clone {
+    fn place(&self) -> usize;
+}
+
+impl Placed for Arc<Queue> {
+    fn place(&self) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+impl Placed for &Exchange {
+    fn place(&self) -> usize {
+        std::ptr::from_ref(*self).addr()
+    }
+}
+
+/// Things in the order in which they were found, each once. A few are told apart by a look at each, many by a set.
+struct Distinct<T> {
+    list: Vec<T>,
+    many: HashSet<usize, foldhash::fast::FixedState>,
+}
+
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            many: HashSet::default(),
+        }
+    }
+}
+
+impl<T: Placed> Distinct<T> {
+    const FEW: usize = 16;
+
+    fn add(&mut self, item: &T) {
+        let place = item.place();
+        let new = match self.many.is_empty() {
+            true => !self.list.iter().any(|other| other.place() == place),
+            false => self.many.insert(place),
+        };
+        if !new {
+            return;
+        }
+        self.list.push(item.clone());
+        if self.many.is_empty() && self.list.len() > Self::FEW {
+            self.many.extend(self.list.iter().map(T::place));
         }
     }
 }
@@ -226,15 +262,12 @@ pub fn has_extra_keys(message: &Message) -> bool {
     raw::headers(message.properties()).is_some_and(|raw| memchr::memmem::find(raw, b"CC").is_some())
 }
 
-/// RabbitMQ's CC and BCC headers: more routing keys. A message goes by all of its keys at once.
-fn extra_keys<'a>(properties: &'a Properties<'_>) -> impl Iterator<Item = &'a [u8]> {
+/// A message's key, and those of RabbitMQ's CC and BCC headers: it goes by all of them at once. Each is taken once.
+fn all_keys<'a>(own: &'a [u8], properties: &'a Properties<'_>) -> Vec<&'a [u8]> {
     let lists = ["CC", "BCC"].into_iter();
     let lists = lists.filter_map(|name| properties.headers().get(name)?.as_array());
-    lists.flatten().filter_map(|key| key.as_bytes().map(|key| &key[..]))
-}
-
-fn add(queues: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
-    if !queues.iter().any(|other| Arc::ptr_eq(other, queue)) {
-        queues.push(queue.clone());
-    }
+    let extra = lists.flatten().filter_map(|key| key.as_bytes().map(|key| &key[..]));
+    let mut known = HashSet::new();
+    let all = std::iter::once(own).chain(extra);
+    all.filter(|key| known.insert(*key)).collect()
 }

@@ -65,6 +65,8 @@ pub struct Churn {
     pub created: AtomicU64,
     /// Queues deleted.
     pub deleted: AtomicU64,
+    /// Dead letters dropped because their way takes too many steps.
+    pub letters_lost: AtomicU64,
     /// The counts of deleted queues.
     retired: Mutex<ByType>,
 }
@@ -87,7 +89,7 @@ pub struct Topology {
     /// By number in the log.
     pub queues_by_id: HashMap<QueueId, Arc<Queue>>,
     /// The bindings that lead to a queue or exchange.
-    pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Binding>>,
+    pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Arc<Binding>>>,
     /// The policies.
     pub policies: Arc<Policies>,
 }

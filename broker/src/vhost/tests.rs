@@ -2,7 +2,8 @@
 
 use super::Vhost;
 use super::ids::QueueIds;
-use super::route::{NoExchange, RouteCache};
+use super::route::NoRoute;
+use super::routes::RouteCache;
 use crate::access::Actor;
 use crate::access::permissions::{Names, Permissions, Right};
 use crate::error::{Error, Result};
@@ -107,9 +108,9 @@ fn binding(destination_kind: DestinationKind, destination: &'static str) -> Bind
 
 fn publish(vhost: &Vhost, actor: &Actor) -> Result<()> {
     let message = Message::new(b"x", b"", b"\0\0", b"");
-    match RouteCache::default().route(vhost, actor, &message) {
+    match RouteCache::default().route(vhost, Some(actor), &message) {
         Ok(_) => Ok(()),
-        Err(NoExchange::Denied(error)) => Err(*error),
+        Err(NoRoute::Refused(error)) => Err(*error),
         Err(other) => panic!("{other:?}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::Vhost;
 use super::super::ids::{self, QueueIds};
-use super::super::route::RouteCache;
+use super::super::routes::RouteCache;
 use crate::access::Actor;
 use crate::access::permissions::{Names, Permissions};
 use crate::limits::Memory;
@@ -204,7 +204,7 @@ fn a_limit_counts_at_once_and_a_time_to_live_from_the_next_message_on() {
     let mut cache = RouteCache::default();
     let mut timed = || {
         cache
-            .route(&bench.vhost, &actor(), &message())
+            .route(&bench.vhost, Some(&actor()), &message())
             .expect("a route")
             .stamped
     };

@@ -1,0 +1,122 @@
+//! Routes by exchange and key, as one connection remembers them.
+//!
+//! Comes in: messages. Goes out: their routes; those that depend on the key alone from memory. Keys may be as many as
+//! messages, and a route as long as there are queues: routes to the same queues share them, what is remembered is
+//! counted, and above a limit it starts over. Does not know how a route is found.
+
+use super::route::{MOST_STEPS, NoRoute, Route, has_extra_keys};
+use super::state::Vhost;
+use crate::access::Actor;
+use crate::exchange::Steps;
+use crate::limits::{Held, Holding};
+use crate::message::Message;
+use crate::queue::Queue;
+use leveret_amqp::ShortString;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Bytes that one connection remembers before it starts over; one route may go beyond it.
+const MOST_BYTES: usize = 4 << 20;
+/// Bytes of a route beside its key and its queues: entry, and allocations.
+const ROUTE_BYTES: usize = 192;
+
+/// Names to what they stand for, looked up once per message. A client that makes its names collide only slows itself
+/// down.
+type ByName<T> = HashMap<ShortString, T, foldhash::fast::RandomState>;
+
+/// Routes by exchange and key, for one connection.
+#[derive(Default)]
+pub struct RouteCache {
+    version: u64,
+    kept: Option<Box<Kept>>,
+    steps: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    exchanges: ByName<ByName<Route>>,
+    /// Lists of queues that routes have, by a hash of them.
+    shared: HashMap<u64, Arc<[Arc<Queue>]>, foldhash::fast::FixedState>,
+    bytes: usize,
+    held: Option<Held>,
+}
+
+impl RouteCache {
+    /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's,
+    /// so what it knows was permitted. A change of permissions has to count as a change of the vhost.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn route(&mut self, vhost: &Vhost, actor: Option<&Actor>, message: &Message) -> Result<Route, NoRoute> {
+        let version = vhost.version();
+        if self.version != version {
+            self.kept = None;
+            self.version = version;
+        }
+        if !has_extra_keys(message)
+            && let Some(route) = self.kept.as_ref().and_then(|kept| kept.find(message))
+        {
+            return Ok(route.clone());
+        }
+        self.find(vhost, actor, message)
+    }
+
+    /// Steps that were taken since the last call to find routes that weren't known.
+    pub fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.steps)
+    }
+
+    #[cold]
+    fn find(&mut self, vhost: &Vhost, actor: Option<&Actor>, message: &Message) -> Result<Route, NoRoute> {
+        let mut steps = Steps::new(MOST_STEPS);
+        let found = vhost.find_route(message, actor, &mut steps);
+        self.steps += MOST_STEPS - steps.left();
+        let mut route = found?;
+        if route.by_key && !has_extra_keys(message) {
+            if self.kept.as_ref().is_some_and(|kept| kept.bytes > MOST_BYTES) {
+                self.kept = None;
+            }
+            self.kept.get_or_insert_default().keep(vhost, message, &mut route);
+        }
+        Ok(route)
+    }
+}
+
+impl Kept {
+    fn find(&self, message: &Message) -> Option<&Route> {
+        self.exchanges.get(message.exchange())?.get(message.routing_key())
+    }
+
+    fn keep(&mut self, vhost: &Vhost, message: &Message, route: &mut Route) {
+        // Copies, so that the cache doesn't hold read buffers.
+        let owned = |bytes: &[u8]| ShortString::try_from(bytes);
+        let (Ok(exchange), Ok(key)) = (owned(message.exchange()), owned(message.routing_key())) else {
+            return;
+        };
+        self.bytes += ROUTE_BYTES + key.len();
+        self.share(route);
+        self.exchanges.entry(exchange).or_default().insert(key, route.clone());
+        let bytes = self.bytes as u64;
+        let held = self.held.get_or_insert_with(|| vhost.memory.hold(Holding::Routes, 0));
+        held.set(bytes);
+    }
+
+    /// Gives the route the list of queues that another one has, if that is the same.
+    fn share(&mut self, route: &mut Route) {
+        let places: Vec<usize> = route.queues.iter().map(|queue| Arc::as_ptr(queue).addr()).collect();
+        let hash = self.shared.hasher().hash_one(&places);
+        if let Some(known) = self.shared.get(&hash)
+            && known.len() == places.len()
+            && known
+                .iter()
+                .zip(&places)
+                .all(|(queue, place)| Arc::as_ptr(queue).addr() == *place)
+        {
+            route.queues = known.clone();
+            return;
+        }
+        self.bytes += places.len() * size_of::<Arc<Queue>>();
+        self.shared.insert(hash, route.queues.clone());
+    }
+}
