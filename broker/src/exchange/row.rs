@@ -13,8 +13,11 @@ const SHORT: usize = 8;
 pub(super) struct Row<K, V> {
     list: Vec<(K, V)>,
     /// The places in `list`, if it is long.
-    places: Option<Box<HashMap<K, usize>>>,
+    places: Option<Box<Places<K>>>,
 }
+
+/// The place of each key. Most rows are short and have none: they shall not be larger for it.
+struct Places<K>(HashMap<K, usize>);
 
 impl<K, V> Default for Row<K, V> {
     fn default() -> Self {
@@ -28,7 +31,7 @@ impl<K, V> Default for Row<K, V> {
 impl<K: Clone + Eq + Hash, V> Row<K, V> {
     fn place(&self, key: &K) -> Option<usize> {
         match &self.places {
-            Some(places) => places.get(key).copied(),
+            Some(places) => places.0.get(key).copied(),
             None => self.list.iter().position(|(other, _)| other == key),
         }
     }
@@ -41,12 +44,12 @@ impl<K: Clone + Eq + Hash, V> Row<K, V> {
     /// Adds a value. There is none with this key yet.
     pub(super) fn add(&mut self, key: K, value: V) {
         if let Some(places) = &mut self.places {
-            places.insert(key.clone(), self.list.len());
+            places.0.insert(key.clone(), self.list.len());
         }
         self.list.push((key, value));
         if self.places.is_none() && self.list.len() > SHORT {
             let keys = self.list.iter().map(|(key, _)| key.clone());
-            self.places = Some(Box::new(keys.zip(0..).collect()));
+            self.places = Some(Box::new(Places(keys.zip(0..).collect())));
         }
     }
 
@@ -55,9 +58,9 @@ impl<K: Clone + Eq + Hash, V> Row<K, V> {
         let place = self.place(key)?;
         let (_, value) = self.list.swap_remove(place);
         if let Some(places) = &mut self.places {
-            places.remove(key);
+            places.0.remove(key);
             if let Some((moved, _)) = self.list.get(place) {
-                places.insert(moved.clone(), place);
+                places.0.insert(moved.clone(), place);
             }
         }
         if self.list.len() < self.list.capacity() / 4 {
@@ -71,7 +74,7 @@ impl<K: Clone + Eq + Hash, V> Row<K, V> {
         let room = self.list.len() * 2;
         self.list.shrink_to(room);
         match &mut self.places {
-            Some(places) if self.list.len() > SHORT / 2 => places.shrink_to(room),
+            Some(places) if self.list.len() > SHORT / 2 => places.0.shrink_to(room),
             places => *places = None,
         }
     }

@@ -3,7 +3,8 @@
 //! Comes in: messages taken out of a queue, which the log still has there. Goes out: one batch of the log that
 //! publishes them where they go and settles them where they were, so that a crash finds each of them in exactly one of
 //! the two; then entries to the queues. A letter that leads nowhere, or back on a way that no consumer has broken, is
-//! dropped (RabbitMQ's rules); so is one whose way takes more steps than a message may take. Does not know why they died: that is in their history.
+//! dropped (RabbitMQ's rules); so is one whose way takes more steps than a message may take. Does not know why they
+//! died: that is in their history.
 
 use super::route::NoRoute;
 use super::routes::RouteCache;
