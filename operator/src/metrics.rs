@@ -29,6 +29,7 @@ struct Inner {
     broker_calls: Family<Labels<2>, Counter>,
     broker_call_duration: Family<Labels<1>, Histogram>,
     repairs: Family<Labels<1>, Counter>,
+    left_behind: Family<Labels<1>, Counter>,
     objects: Family<Labels<2>, Gauge>,
     sync_duration: Histogram,
     api_writes: Family<Labels<2>, Counter>,
@@ -86,6 +87,12 @@ impl Metrics {
             "Objects put back on a broker after another client had removed them",
             Family::clone(&repairs),
         );
+        let left_behind = Family::default();
+        registry.register(
+            "left_behind",
+            "Deleted resources that may have left something on a broker, by kind; events LeftBehind name it",
+            Family::clone(&left_behind),
+        );
         let objects = Family::default();
         registry.register(
             "objects",
@@ -118,6 +125,7 @@ impl Metrics {
             broker_calls,
             broker_call_duration,
             repairs,
+            left_behind,
             objects,
             sync_duration,
             api_writes,
@@ -149,6 +157,11 @@ impl Metrics {
     /// Something that was there before was missing on a broker, and was put back.
     pub fn repaired(&self, kind: Kind) {
         self.0.repairs.get_or_create(&[("kind", kind.as_str())]).inc();
+    }
+
+    /// A deleted resource may have left something on a broker.
+    pub fn left_behind(&self, kind: Kind) {
+        self.0.left_behind.get_or_create(&[("kind", kind.as_str())]).inc();
     }
 
     /// The number of resources of a kind.
@@ -203,6 +216,7 @@ mod tests {
         metrics.reconciled(Kind::Queue, Reason::Synced);
         metrics.broker_call("list", "ok", Duration::from_millis(3));
         metrics.repaired(Kind::Binding);
+        metrics.left_behind(Kind::Queue);
         metrics.objects(Kind::Queue, 2, 1);
         metrics.synced(Duration::from_millis(1));
         metrics.api_write(ApiWrite::Status, true);
@@ -213,6 +227,7 @@ mod tests {
             r#"leveret_operator_broker_calls_total{operation="list",outcome="ok"} 1"#,
             r#"leveret_operator_broker_call_duration_seconds_count{operation="list"} 1"#,
             r#"leveret_operator_drift_repairs_total{kind="Binding"} 1"#,
+            r#"leveret_operator_left_behind_total{kind="Queue"} 1"#,
             r#"leveret_operator_objects{kind="Queue",ready="true"} 2"#,
             r#"leveret_operator_objects{kind="Queue",ready="false"} 1"#,
             "leveret_operator_sync_duration_seconds_count 1",

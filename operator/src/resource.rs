@@ -41,7 +41,8 @@ pub mod common;
 
 pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
 pub use broker::{
-    AllowedNamespaces, Broker, BrokerSpec, BrokerStatus, Engine, External, LabelSelector, NamespacesFrom,
+    AllowedNamespaces, Broker, BrokerDeletionPolicy, BrokerSpec, BrokerStatus, Engine, External, LabelSelector,
+    NamespacesFrom,
 };
 pub use common::{AdoptionPolicy, Belongs, BrokerRef, GROUP, UpdatePolicy, VERSION};
 pub use condition::{Condition, ObjectStatus};

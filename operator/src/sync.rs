@@ -11,6 +11,9 @@ mod reconcile;
 /// One pass: all steps.
 mod pass;
 
+/// A Broker that is being deleted.
+mod parting;
+
 /// Reports, where something is new.
 mod tell;
 

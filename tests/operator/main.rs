@@ -44,6 +44,9 @@ mod drift;
 /// The operator runs the broker: what it makes of a Broker, and what it says of the pod.
 mod engine;
 
+/// A Broker goes last, nothing hangs, and what stays is told.
+mod parting;
+
 /// `leveret plan --context`: what is said before comes true after, and a plan of what stands is empty.
 mod plan;
 

@@ -82,6 +82,10 @@
   resources: [leases]
   resourceNames: [{{ include "leveret.fullname" . }}]
   verbs: [get, patch]
+# What is left on a broker when a resource goes with its namespace, told beside the Lease.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end }}
 
 {{/* The hook that runs before the release goes. */}}

@@ -23,7 +23,7 @@ use crate::keep;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
 use crate::serve::{self, Ready};
-use crate::source::kubernetes::Kubernetes;
+use crate::source::kubernetes::{Kubernetes, Operator};
 use crate::telemetry::{self, LogFormat};
 use crate::{runtime, sync};
 
@@ -144,7 +144,14 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let source = Arc::new(Kubernetes::start(
         client.clone(),
         &args.watch_namespaces,
-        identity.clone(),
+        Operator {
+            namespace: args
+                .lease_namespace
+                .clone()
+                .unwrap_or_else(|| default_namespace.clone()),
+            lease: args.lease_name.clone(),
+            instance: identity.clone(),
+        },
         metrics.clone(),
     ));
     let ready: Ready = {

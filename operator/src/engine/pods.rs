@@ -48,6 +48,12 @@ pub fn pending(set: Option<&StatefulSet>, pod: Option<&Pod>) -> Option<(Reason, 
     None
 }
 
+/// True if a container of the pod has run, so that there may be messages in it.
+pub fn has_run(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase.is_some_and(|phase| phase != "Pending")
+}
+
 fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == type_)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{FutureExt, Stream, StreamExt, pin_mut};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{DynamicObject, PartialObjectMeta};
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::engine::names::{BROKER_LABEL, SELECTOR};
-use crate::engine::{ChildKind, names};
+use crate::engine::{ChildKind, names, pods};
 use crate::object::ObjectKey;
 use crate::source::kubernetes::said;
 
@@ -152,6 +152,13 @@ impl Children {
     pub fn set(&self, broker: &ObjectKey) -> Option<Arc<StatefulSet>> {
         let reference = ObjectRef::new(&names::main(broker)).within(&broker.namespace);
         self.scope(&broker.namespace)?.sets.get(&reference)
+    }
+
+    /// True unless it is known that no pod of the broker is there, or that it has never run.
+    pub fn has_run(&self, broker: &ObjectKey) -> bool {
+        let read = |scope: &Scope| scope.pods.wait_until_ready().now_or_never().is_some();
+        let known = self.scope(&broker.namespace).is_some_and(read);
+        !known || self.pod(broker).as_deref().is_some_and(pods::has_run)
     }
 
     /// The pod of a broker.

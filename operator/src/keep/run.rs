@@ -19,7 +19,7 @@ use super::children::{Children, Seen};
 use super::keeper::{self, Keeper, Problem, Tools};
 use crate::engine::{ChildKind, names, pods};
 use crate::metrics::Metrics;
-use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason};
+use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
 use crate::source::Source;
 use crate::source::dereference::tls_problem;
@@ -53,7 +53,7 @@ struct Kept {
 struct Inputs {
     uid: String,
     generation: i64,
-    paused: bool,
+    hands_off: bool,
     there: BTreeMap<(ChildKind, String), Seen>,
 }
 
@@ -120,8 +120,10 @@ async fn until(due: Option<Instant>) {
 fn brokers(source: &Kubernetes) -> impl Iterator<Item = Arc<Object<BrokerSpec>>> {
     let snapshot = source.snapshot();
     let all: Vec<_> = snapshot.iter::<BrokerSpec>().cloned().collect();
+    // One that is being deleted and held is still looked at, and no longer changed.
+    let stays = |broker: &Object<BrokerSpec>| broker.meta.deleting.is_none() || broker.meta.finalized;
     all.into_iter()
-        .filter(|broker| broker.spec.engine == Engine::Leveret && broker.meta.deleting.is_none())
+        .filter(move |broker| broker.spec.engine == Engine::Leveret && stays(broker))
 }
 
 /// True when the cluster has the Prometheus operator's CRDs. Looked at once: they come before the operator, or at its
@@ -187,22 +189,22 @@ async fn drop_others(
 
 async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &Object<BrokerSpec>, kept: &mut Kept) {
     let key = &broker.meta.key;
-    let paused = broker.meta.annotations.get(PAUSED).is_some_and(|text| text == "true");
+    let hands_off = is_set(&broker.meta.annotations, PAUSED) || broker.meta.deleting.is_some();
     let inputs = Inputs {
         uid: broker.meta.uid.clone(),
         generation: broker.meta.generation,
-        paused,
+        hands_off,
         there: children.of(key),
     };
     let set = children.set(key);
     if kept.made_for.is_none() {
         // Before anything is made: no connection must be tried to a broker whose Service is not there yet.
         let pending = pods::pending(set.as_deref(), children.pod(key).as_deref());
-        source.set_engine(key, Some(state(broker, None, pending)));
+        source.set_engine(key, Some(state(broker, None, pending, children.has_run(key))));
     }
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
-        let result = match paused {
+        let result = match hands_off {
             true => Ok(keeper::Outcome::Whole),
             false => kept.keeper.keep(tools, broker, &inputs.there, size.as_ref()).await,
         };
@@ -212,7 +214,7 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     let certificates = tls_problem(broker, source).await;
     let problem = kept.problem.clone().map(|problem| (problem.reason, problem.message));
     let pod = children.pod(key);
-    if let Some(uid) = pod.as_deref().and_then(pods::held_back).filter(|_| !paused)
+    if let Some(uid) = pod.as_deref().and_then(pods::held_back).filter(|_| !hands_off)
         && let Err(problem) = Keeper::replace_pod(tools, broker, uid).await
     {
         warn!(broker = %key, why = problem.message, "its pod cannot be replaced; it is restarted later");
@@ -222,19 +224,21 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     let set = set.filter(|set| set.metadata.generation >= applied);
     let problem = problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text)));
     let pending = pods::pending(set.as_deref(), pod.as_deref());
-    source.set_engine(key, Some(state(broker, problem, pending)));
+    source.set_engine(key, Some(state(broker, problem, pending, children.has_run(key))));
 }
 
 fn state(
     broker: &Object<BrokerSpec>,
     problem: Option<(Reason, String)>,
     pending: Option<(Reason, String)>,
+    has_run: bool,
 ) -> EngineState {
     EngineState {
         generation: broker.meta.generation,
         problem,
         pending,
         persistent: broker.spec.storage.is_some(),
+        has_run,
         credentials: Some(names::admin(&broker.meta.key)),
     }
 }

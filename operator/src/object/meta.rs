@@ -49,10 +49,11 @@ pub struct Object<S> {
 /// The finalizer that every resource carries before anything is declared for it.
 pub const FINALIZER: &str = "leveret.dev/finalizer";
 
-/// Annotation: `"true"` stops reconciling this resource (or, on a Broker, everything that refers to it).
+/// Annotation: stops reconciling this resource (or, on a Broker, everything that refers to it); see [`is_set`].
 pub const PAUSED: &str = "leveret.dev/paused";
 
-/// Annotation: `"true"` lets a resource that is being deleted go although its broker cannot be reached or refuses.
+/// Annotation: lets a resource that is being deleted go although its broker cannot be reached or refuses, or (on a
+/// Broker) although messages go with it; see [`is_confirmed`].
 pub const FORCE_DELETE: &str = "leveret.dev/force-delete";
 
 /// Annotations: the addresses under which the operator reaches a broker it runs, when it is not in the same cluster
@@ -61,3 +62,47 @@ pub const AMQP_URI: &str = "leveret.dev/amqp-uri";
 
 /// See [`AMQP_URI`].
 pub const MANAGEMENT_URI: &str = "leveret.dev/management-uri";
+
+/// Words for yes and no in annotations: YAML's, in any spelling, and numbers.
+const YES: [&str; 5] = ["true", "yes", "on", "y", "1"];
+const NO: [&str; 5] = ["false", "no", "off", "n", "0"];
+
+fn says(value: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| word.eq_ignore_ascii_case(value.trim()))
+}
+
+/// True if an annotation that keeps the operator's hands off is there and does not say no: a word that is not
+/// understood is taken for the harmless answer.
+pub fn is_set(annotations: &BTreeMap<String, String>, name: &str) -> bool {
+    annotations.get(name).is_some_and(|value| !says(value, &NO))
+}
+
+/// True if an annotation that allows a loss says yes: a word that is not understood allows nothing.
+pub fn is_confirmed(annotations: &BTreeMap<String, String>, name: &str) -> bool {
+    annotations.get(name).is_some_and(|value| says(value, &YES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_not_understood_do_no_harm() {
+        for (value, set, confirmed) in [
+            ("true", true, true),
+            ("Yes", true, true),
+            (" on ", true, true),
+            ("1", true, true),
+            ("", true, false),
+            ("maybe", true, false),
+            ("false", false, false),
+            ("NO", false, false),
+            ("0", false, false),
+        ] {
+            let annotations = [(PAUSED.to_owned(), value.to_owned())].into();
+            assert_eq!(is_set(&annotations, PAUSED), set, "{value:?}");
+            assert_eq!(is_confirmed(&annotations, PAUSED), confirmed, "{value:?}");
+        }
+        assert!(!is_set(&BTreeMap::new(), PAUSED));
+    }
+}

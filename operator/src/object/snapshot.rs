@@ -195,6 +195,8 @@ pub struct EngineState {
     pub pending: Option<(Reason, String)>,
     /// True when messages outlive the pod.
     pub persistent: bool,
+    /// Its pod is there and has run, so that there may be messages in it.
+    pub has_run: bool,
     /// The Secret with everything a client needs, once it is there.
     pub credentials: Option<String>,
 }

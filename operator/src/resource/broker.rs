@@ -100,6 +100,10 @@ pub struct BrokerSpec {
     /// Only with engine External: how to reach the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
+    /// Only with engine Leveret, where messages go with the Broker (no storage, or storage.deletionPolicy Delete):
+    /// whether it is deleted while it holds some. Default: DeleteIfEmpty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<BrokerDeletionPolicy>,
     /// From which namespaces objects may refer to this Broker.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
@@ -128,6 +132,15 @@ fn all_rules() -> Value {
     };
     all.extend(spec_rules());
     Value::Array(all)
+}
+
+/// Deletion of a Broker whose messages go with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BrokerDeletionPolicy {
+    /// Only when it holds no messages.
+    #[default]
+    DeleteIfEmpty,
+    Delete,
 }
 
 /// The one who runs the broker.

@@ -13,7 +13,7 @@ use super::schema::{argument_schema, object, rule};
 use super::secret::{SecretKeyRef, SecretRef};
 
 /// Fields of `spec` that are only for engine Leveret.
-const ONLY_LEVERET: [&str; 13] = [
+const ONLY_LEVERET: [&str; 14] = [
     "image",
     "storage",
     "resources",
@@ -27,6 +27,7 @@ const ONLY_LEVERET: [&str; 13] = [
     "affinity",
     "topologySpreadConstraints",
     "priorityClassName",
+    "deletionPolicy",
 ];
 
 /// Settings that the operator makes itself.

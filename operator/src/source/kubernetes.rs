@@ -30,7 +30,10 @@ mod status;
 /// A watch that fails.
 mod pauses;
 
-/// The name of the operator.
+/// The operator among others.
+mod operator;
+
+/// The name of the operator as a writer.
 mod api;
 
 use std::sync::Arc;
@@ -48,6 +51,8 @@ use crate::source::dereference::{self, SecretData, dereference};
 use crate::source::seam::{Source, SourceError};
 pub use api::MANAGER;
 use cache::Change;
+use events::Told;
+pub use operator::Operator;
 pub use pauses::said;
 use shared::{Shared, WRITERS};
 use watch::Progress;
@@ -66,9 +71,9 @@ impl Drop for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts watching `namespaces`, or all when there are none. `instance` names this process in events.
-    pub fn start(client: Client, namespaces: &[String], instance: String, metrics: Metrics) -> Self {
-        let shared = Arc::new(Shared::start(client, instance, metrics));
+    /// Starts watching `namespaces`, or all when there are none, for `operator`.
+    pub fn start(client: Client, namespaces: &[String], operator: Operator, metrics: Metrics) -> Self {
+        let shared = Arc::new(Shared::start(client, operator, metrics));
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
@@ -149,6 +154,15 @@ impl Source for Kubernetes {
 
     async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
         write::warn(&self.shared, key, reason, message);
+    }
+
+    async fn announce(&self, reason: &'static str, message: String) {
+        self.shared.events.tell(Told {
+            about: self.shared.operator.lease(),
+            warning: true,
+            reason,
+            message,
+        });
     }
 }
 

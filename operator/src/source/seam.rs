@@ -44,4 +44,11 @@ pub trait Source: Send + Sync + 'static {
     /// Tells the user something that no condition can hold, because the resource is about to go: a warning event in
     /// Kubernetes, a line in the terminal.
     fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) -> impl Future<Output = ()> + Send;
+
+    /// Tells those who run the operator something that must be found after the resource and its namespace have gone: a
+    /// warning event beside the operator's Lease in Kubernetes; elsewhere nothing more than [`Source::warn`] said.
+    fn announce(&self, reason: &'static str, message: String) -> impl Future<Output = ()> + Send {
+        let _ = (reason, message);
+        std::future::ready(())
+    }
 }

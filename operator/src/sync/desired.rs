@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::object::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, Snapshot};
+use crate::object::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, Snapshot, is_confirmed, is_set};
 use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec};
 use crate::topology::{Declared, Deletion, Identity, Policies, Target, Wish, wish};
 
@@ -31,6 +31,8 @@ pub struct Item {
     pub uid: String,
     pub generation: i64,
     pub finalized: bool,
+    /// By annotation: nothing on the broker is touched for it.
+    pub paused: bool,
     pub deletion: Deletion,
     pub adoption: AdoptionPolicy,
     pub standing: Standing,
@@ -48,19 +50,13 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// There is no such broker: nothing can be wanted of it. Whether something still has to be cleaned up.
-    pub fn lose_broker(&mut self, message: &str) -> bool {
-        let mut leaving = false;
+    /// There is no such broker: nothing can be wanted of it.
+    pub fn lose_broker(&mut self, message: &str) {
         for item in &mut self.items {
-            match item.standing {
-                Standing::Wanted(_) => {
-                    item.standing = Standing::Refused(Reason::WaitingForBroker, message.to_owned());
-                }
-                Standing::Leaving { .. } => leaving = true,
-                Standing::Paused | Standing::Refused(..) => {}
+            if let Standing::Wanted(_) = item.standing {
+                item.standing = Standing::Refused(Reason::WaitingForBroker, message.to_owned());
             }
         }
-        leaving
     }
 
     /// Named objects that anything here is, or depends on.
@@ -159,7 +155,7 @@ impl Gate<'_> {
         let standing = match (meta.deleting, self.refusal(meta), declared) {
             (Some(since), _, _) => Standing::Leaving {
                 since,
-                forced: is_set(&meta.annotations, FORCE_DELETE) || self.is_paused(meta),
+                forced: is_confirmed(&meta.annotations, FORCE_DELETE) || self.is_paused(meta),
             },
             (None, Some(message), _) => Standing::Refused(Reason::NotAllowed, message),
             (None, None, Err(message)) => Standing::Refused(Reason::InvalidArgument, message),
@@ -173,6 +169,7 @@ impl Gate<'_> {
                 uid: meta.uid.clone(),
                 generation: meta.generation,
                 finalized: meta.finalized,
+                paused: self.is_paused(meta),
                 // Paused means that nothing on the broker is touched, whatever happens to the resource.
                 deletion: if self.is_paused(meta) {
                     Deletion::Retain
@@ -210,10 +207,6 @@ impl Gate<'_> {
             .is_some_and(|broker| is_set(&broker.meta.annotations, PAUSED));
         broker || is_set(&meta.annotations, PAUSED)
     }
-}
-
-pub(super) fn is_set(annotations: &BTreeMap<String, String>, name: &str) -> bool {
-    annotations.get(name).is_some_and(|value| value == "true")
 }
 
 #[cfg(test)]

@@ -137,6 +137,9 @@ impl Context<'_> {
     }
 
     fn leaving(&self, item: &Item, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
+        if item.paused {
+            return Verdict::Released(left_while_paused(mine));
+        }
         if item.deletion != Deletion::Retain {
             steps.extend(mine.iter().filter_map(|owned| self.removal(item, owned)));
         }
@@ -157,6 +160,17 @@ impl Context<'_> {
             },
         })
     }
+}
+
+/// The words for what a paused resource leaves on the broker, where it owns something.
+pub fn left_while_paused(owned: &BTreeSet<Identity>) -> Option<String> {
+    let stays: Vec<String> = owned.iter().map(Identity::to_string).collect();
+    (!stays.is_empty()).then(|| {
+        format!(
+            "{} stays on the broker: nothing is done for what is paused",
+            stays.join(", ")
+        )
+    })
 }
 
 /// The verdict on an object that stands: whose is it, and is it as wanted?

@@ -2,6 +2,7 @@
 //!
 //! In: keys, farewells. Out: calls of the source. Does not know about brokers, or why.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -13,6 +14,9 @@ use crate::source::{Source, SourceError};
 /// Calls that are under way at the same time.
 const AT_ONCE: usize = 32;
 
+/// Resources that a summary names.
+const NAMED: usize = 5;
+
 /// A resource that may go; with a text when something stays on the broker.
 pub(super) struct Farewell {
     key: ObjectKey,
@@ -21,6 +25,11 @@ pub(super) struct Farewell {
 }
 
 impl Farewell {
+    /// The resource and what stays of it, if something does.
+    pub(super) fn left(&self) -> Option<(ObjectKey, String)> {
+        self.text.clone().map(|text| (self.key.clone(), text))
+    }
+
     pub(super) fn new(item: &Item, text: Option<String>) -> Self {
         Self {
             key: item.key.clone(),
@@ -28,6 +37,20 @@ impl Farewell {
             text,
         }
     }
+}
+
+/// One sentence on everything that stays on a broker: the first few, and how many more.
+pub(super) fn summary(broker: &ObjectKey, left: &BTreeMap<ObjectKey, String>) -> String {
+    let named: Vec<String> = left
+        .iter()
+        .take(NAMED)
+        .map(|(key, text)| format!("{key}: {text}"))
+        .collect();
+    let more = match left.len().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("on {broker}: {}{more}", named.join("; "))
 }
 
 pub(super) type FinalizerResults = Vec<(ObjectKey, Result<(), SourceError>)>;

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use super::away::{Away, Endpoint};
 use super::connect::{Attempt, Failed, connect, is_other};
-use super::desired::{Relevant, is_set};
+use super::desired::Relevant;
 use super::memory::backoff;
 use super::observe::{Observed, concerns};
 use super::shared::Shared;
 use crate::broker::{Client, Connector, Event};
-use crate::object::{AMQP_URI, Connection, EngineState, MANAGEMENT_URI, Object, ObjectKey, PAUSED, Reason};
+use crate::object::{AMQP_URI, Connection, EngineState, MANAGEMENT_URI, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::BrokerSpec;
 use crate::source::Source;
 
@@ -254,13 +254,11 @@ impl<C: Client> Link<C> {
         }
     }
 
-    /// There is no `Broker`. A connection outlives it as long as something is `leaving` and has to be cleaned up.
-    pub(super) fn lose_broker(&mut self, leaving: bool) {
+    /// There is no `Broker`, and with it no right to use its connection.
+    pub(super) fn lose_broker(&mut self) {
         self.away = Away::NoBroker;
         self.made_for = None;
-        if !(self.is_up() && leaving) {
-            self.state = State::idle();
-        }
+        self.state = State::idle();
     }
 
     /// Connects when it is time, and from the beginning when the `Broker` has changed. The answer is when to look
@@ -307,6 +305,12 @@ impl<C: Client> Link<C> {
     fn follow_broker(&mut self, broker: &Object<BrokerSpec>) {
         let identity = (broker.meta.uid.clone(), broker.meta.generation);
         if self.made_for.as_ref() == Some(&identity) {
+            return;
+        }
+        // That it is to be deleted is another generation, too. Its Secret may be gone by now: what there is of a
+        // connection is what there is to clean up by.
+        let same = self.made_for.as_ref().is_some_and(|(uid, _)| *uid == identity.0);
+        if same && broker.meta.deleting.is_some() && self.is_up() {
             return;
         }
         if self.made_for.replace(identity).is_none() {

@@ -16,8 +16,6 @@ use crate::object::{ConditionStatus, Meta, QueueNumbers, Reason, StatusReport};
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) uid: String,
-    /// The finalizer was put there by us, though the source may not show it yet.
-    pub(super) finalized: bool,
     /// The finalizer was taken away; the resource is about to vanish.
     pub(super) released: bool,
     pub(super) trouble: Option<Trouble>,
@@ -40,7 +38,6 @@ impl Memory {
     pub(super) fn new(meta: &Meta) -> Self {
         Self {
             uid: meta.uid.clone(),
-            finalized: false,
             released: false,
             trouble: None,
             last: None,
@@ -128,7 +125,6 @@ mod tests {
         };
         let mut memory = Memory {
             uid: String::new(),
-            finalized: false,
             released: false,
             trouble: None,
             last: None,

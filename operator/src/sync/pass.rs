@@ -11,23 +11,28 @@ use tokio::time::Instant;
 
 use super::apply::{Applied, Failure, Moved, Retry, apply};
 use super::away::Away;
-use super::desired::{Desired, Relevant, Standing, desired};
+use super::desired::{Desired, Item, Relevant, Standing, desired};
 use super::difference::{Owned, Plan, Verdict, difference};
-use super::finalizer::{Farewell, add_finalizers, remove_finalizers};
+use super::finalizer::{Farewell, add_finalizers, remove_finalizers, summary};
 use super::link::{Link, Up};
 use super::memory::{Memory, unix_now};
 use super::observe::Observed;
-use super::report::{offline, recall, report};
+use super::parting::{Decision, Parting, asks_first};
+use super::report::{left_behind, offline, recall, report};
 use super::shared::Shared;
 use super::tell::{FIRST_ATTEMPT, Teller};
 use crate::broker::{Client, Connector, Error, Operation};
-use crate::object::{ObjectKey, Reason, Snapshot};
+use crate::object::{Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
 use crate::resource::BrokerSpec;
-use crate::source::Source;
-use crate::topology::Effect;
+use crate::source::{Source, SourceError};
+use crate::topology::{Effect, Name};
 
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
+/// Until the messages of a broker that is to go are counted again.
+const COUNT_AGAIN: Duration = Duration::from_secs(2);
+/// Time that a Broker takes to go without a word about it.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The state that passes over the resources of one broker have in common.
 pub(super) struct Pass<S: Source, N: Connector> {
@@ -38,6 +43,8 @@ pub(super) struct Pass<S: Source, N: Connector> {
     memory: BTreeMap<ObjectKey, Memory>,
     tell: Teller<S, N>,
     wake: Option<Instant>,
+    /// The Broker is being deleted: since when that is known, and how it stands.
+    parts: Option<(Instant, Parting)>,
 }
 
 impl<S: Source, N: Connector> Pass<S, N> {
@@ -50,6 +57,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             owned: Owned::new(),
             memory: BTreeMap::new(),
             wake: None,
+            parts: None,
         }
     }
 
@@ -69,14 +77,17 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let mended = link.is_mended(self.shared.source.as_ref(), changed, broker).await;
         match broker {
             Some(broker) => {
+                self.look_at_broker(broker, &snapshot, link);
+                self.hold_broker(broker, &desired).await;
                 let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
                 let due = link.tend(&self.shared, broker, engine, mended);
                 self.wake_by(due);
             }
             None => {
                 self.tell.forget_broker();
-                let leaving = desired.lose_broker(&Away::NoBroker.explain(&self.key));
-                link.lose_broker(leaving);
+                self.parts = None;
+                desired.lose_broker(&Away::NoBroker.explain(&self.key));
+                link.lose_broker();
             }
         }
         if changed {
@@ -92,7 +103,9 @@ impl<S: Source, N: Connector> Pass<S, N> {
             self.go_without(link, &desired).await;
         }
         if let Some(broker) = broker {
-            self.tell.broker(broker, &snapshot, &desired, &self.memory, link);
+            let waits = self.let_broker_go(broker, &snapshot, &desired, link).await;
+            self.tell
+                .broker(broker, &snapshot, &desired, &self.memory, link, waits.as_deref());
         }
         self.tell.count(&desired, &self.memory);
         let resync = link.up().map(|up| up.listed + self.resync(up));
@@ -102,7 +115,13 @@ impl<S: Source, N: Connector> Pass<S, N> {
 
     /// Between two complete lists.
     fn resync(&self, up: &Up<N::Client>) -> Duration {
-        self.shared.settings.between_lists(up.client.about().has_events)
+        let usual = self.shared.settings.between_lists(up.client.about().has_events);
+        match &self.parts {
+            // What it holds was counted before it was to go: anew, and at once.
+            Some((since, parting)) if parting.must_count() && up.listed < *since => Duration::ZERO,
+            Some((_, parting)) if parting.must_count() => usual.min(COUNT_AGAIN),
+            _ => usual,
+        }
     }
 
     /// Recalls what resources own that were not known before, forgets those that are gone, and leaves those alone that
@@ -187,35 +206,42 @@ impl<S: Source, N: Connector> Pass<S, N> {
 
     /// Nothing is created, or taken over, for a resource without finalizer.
     async fn finalize(&mut self, desired: &Desired, plan: &mut Plan, failed: &mut BTreeMap<ObjectKey, Failure>) {
-        let bare = desired.items.iter().filter(|item| {
-            let memory = self.memory.get(&item.key);
+        let comes = |item: &&Item| {
             let synced = matches!(plan.verdicts.get(&item.key), Some(Verdict::Synced(_)));
-            synced
-                && !failed.contains_key(&item.key)
-                && !item.finalized
-                && !memory.is_some_and(|memory| memory.finalized)
-        });
+            (synced && !failed.contains_key(&item.key)) || self.owns(item)
+        };
+        let bare = desired.items.iter().filter(|item| !item.finalized).filter(comes);
         let bare: Vec<ObjectKey> = bare.map(|item| item.key.clone()).collect();
-        for (key, result) in add_finalizers(Arc::clone(&self.shared.source), bare).await {
-            match result {
-                Ok(()) => {
-                    if let Some(memory) = self.memory.get_mut(&key) {
-                        memory.finalized = true;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!("{key}: cannot add the finalizer: {error}");
-                    let failure = Failure {
-                        reason: Reason::BrokerError,
-                        message: format!("cannot add the finalizer, so nothing is declared: {error}"),
-                        retry: Retry::Soon,
-                    };
-                    failed.insert(key, failure);
-                    self.wake_at(Instant::now() + SOURCE_RETRY);
-                }
-            }
+        for (key, error) in self.add_finalizers(bare).await {
+            let failure = Failure {
+                reason: Reason::BrokerError,
+                message: format!("cannot add the finalizer, so nothing is declared: {error}"),
+                retry: Retry::Soon,
+            };
+            failed.entry(key).or_insert(failure);
         }
         plan.steps.retain(|step| !failed.contains_key(&step.key));
+    }
+
+    /// Stays, and owns something on the broker.
+    fn owns(&self, item: &Item) -> bool {
+        let stays = !matches!(item.standing, Standing::Leaving { .. } | Standing::Paused);
+        stays && self.owned.get(&item.key).is_some_and(|owned| !owned.is_empty())
+    }
+
+    /// Adds finalizers; those that could not be added are tried again soon.
+    async fn add_finalizers(&mut self, bare: Vec<ObjectKey>) -> Vec<(ObjectKey, SourceError)> {
+        let mut failed = Vec::new();
+        for (key, result) in add_finalizers(Arc::clone(&self.shared.source), bare).await {
+            if let Err(error) = result {
+                tracing::warn!("{key}: cannot add the finalizer: {error}");
+                self.wake_at(Instant::now() + SOURCE_RETRY);
+                failed.push((key, error));
+            } else if self.owned.get(&key).is_some_and(|owned| !owned.is_empty()) {
+                tracing::warn!("{key}: its finalizer had been taken away, and is put back");
+            }
+        }
+        failed
     }
 
     fn count_repairs(&self, plan: &Plan, observed: &Observed) {
@@ -252,6 +278,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             return;
         }
         self.note_failures(plan, applied.failed, &mut failed);
+        let over = self.over();
         let mut reports = Vec::new();
         let mut released = Vec::new();
         for item in &desired.items {
@@ -272,6 +299,11 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 (Verdict::Released(_), Some(failure), Standing::Leaving { forced: true, .. }) => {
                     let text = format!("let go by annotation: {}", failure.message);
                     released.push(Farewell::new(item, Some(text)));
+                    continue;
+                }
+                (Verdict::Released(_), Some(failure), _) if over.is_some() => {
+                    let why = format!("{}; {}", over.clone().unwrap_or_default(), failure.message);
+                    released.push(Farewell::new(item, Some(left_behind(owned, &why))));
                     continue;
                 }
                 _ => {}
@@ -324,16 +356,23 @@ impl<S: Source, N: Connector> Pass<S, N> {
             self.wake_at(link.down_since() + FIRST_ATTEMPT);
             return;
         }
-        let patience = i64::try_from(self.shared.settings.deletion_timeout.as_secs()).unwrap_or(i64::MAX);
+        let patience = self.patience();
         let now = unix_now();
         let in_grace = link.down_since().elapsed() < self.shared.settings.grace && *link.away() != Away::NoBroker;
+        let bare = desired.items.iter().filter(|item| !item.finalized && self.owns(item));
+        let bare: Vec<ObjectKey> = bare.map(|item| item.key.clone()).collect();
+        self.add_finalizers(bare).await;
+        let over = self.over();
         let nothing = BTreeSet::new();
         let mut reports = Vec::new();
         let mut released = Vec::new();
         let mut deadlines = Vec::new();
         for item in &desired.items {
             let owned = self.owned.get(&item.key).unwrap_or(&nothing);
-            let (verdict, deadline) = offline(item, owned, link.away(), &self.key, now, patience);
+            let (verdict, deadline) = match (offline(item, owned, link.away(), &self.key, now, patience), &over) {
+                ((Verdict::Not(..), Some(_)), Some(why)) => (Verdict::Released(Some(left_behind(owned, why))), None),
+                (found, _) => found,
+            };
             deadlines.extend(deadline);
             let said = self.memory.get(&item.key).is_some_and(|memory| memory.last.is_some());
             match verdict {
@@ -354,8 +393,76 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
     }
 
+    /// Longest wait of a deletion, in seconds.
+    fn patience(&self) -> i64 {
+        i64::try_from(self.shared.settings.deletion_timeout.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// The reason why nothing that is being deleted waits for the broker any longer.
+    fn over(&self) -> Option<String> {
+        self.parts.as_ref().and_then(|(_, parting)| parting.is_over(unix_now()))
+    }
+
+    /// Finds out how a Broker stands that is being deleted.
+    fn look_at_broker(&mut self, broker: &Object<BrokerSpec>, snapshot: &Snapshot, link: &Link<N::Client>) {
+        let since = self.parts.take().map_or_else(Instant::now, |(since, _)| since);
+        let counted = link.up().filter(|up| up.listed >= since).and_then(messages);
+        let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
+        self.parts = Parting::new(broker, engine, counted, self.patience()).map(|parting| (since, parting));
+    }
+
+    /// Puts the finalizer on a Broker that others refer to, or that must ask before it goes.
+    async fn hold_broker(&mut self, broker: &Object<BrokerSpec>, desired: &Desired) {
+        let needed = !desired.items.is_empty() || asks_first(broker);
+        let hands_off = is_set(&broker.meta.annotations, PAUSED) || broker.meta.deleting.is_some();
+        if broker.meta.finalized || !needed || hands_off {
+            return;
+        }
+        if let Err(error) = self.shared.source.ensure_finalizer(&self.key).await {
+            tracing::warn!("{}: cannot add the finalizer: {error}", self.key);
+            self.wake_at(Instant::now() + SOURCE_RETRY);
+        }
+    }
+
+    /// Lets a Broker go that is being deleted, after everything that refers to it; else the answer is what it waits
+    /// for.
+    async fn let_broker_go(
+        &mut self,
+        broker: &Object<BrokerSpec>,
+        snapshot: &Snapshot,
+        desired: &Desired,
+        link: &Link<N::Client>,
+    ) -> Option<String> {
+        self.look_at_broker(broker, snapshot, link);
+        let (since, parting) = self.parts.as_ref().filter(|_| broker.meta.finalized)?;
+        let here = |item: &&Item| !self.memory.get(&item.key).is_some_and(|memory| memory.released);
+        let referring: Vec<&Item> = desired.items.iter().filter(here).collect();
+        let leaving = |item: &&&Item| matches!(item.standing, Standing::Leaving { .. });
+        let (now, known_for) = (unix_now(), since.elapsed());
+        let (waits, until) = match parting.decide(referring.len(), referring.iter().filter(leaving).count(), now) {
+            Decision::Go => {
+                if let Err(error) = self.shared.source.remove_finalizer(&self.key).await {
+                    tracing::warn!("{}: cannot remove the finalizer: {error}", self.key);
+                    self.wake_at(Instant::now() + SOURCE_RETRY);
+                }
+                return None;
+            }
+            Decision::Wait(waits, until) => (waits, until),
+        };
+        if let Some(until) = until {
+            let seconds = u64::try_from(until.saturating_sub(now)).unwrap_or_default().max(1);
+            self.wake_at(Instant::now() + Duration::from_secs(seconds));
+        }
+        if known_for < SOON {
+            self.wake_at(Instant::now() + SOON.saturating_sub(known_for));
+            return None;
+        }
+        Some(waits)
+    }
+
     /// Takes the finalizers off.
     async fn release(&mut self, farewells: Vec<Farewell>) {
+        let mut left: BTreeMap<ObjectKey, String> = farewells.iter().filter_map(Farewell::left).collect();
         for (key, result) in remove_finalizers(Arc::clone(&self.shared.source), farewells).await {
             match result {
                 Ok(()) => {
@@ -367,9 +474,21 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 Err(error) => {
                     tracing::warn!("{key}: cannot remove the finalizer: {error}");
                     self.wake_at(Instant::now() + SOURCE_RETRY);
+                    left.remove(&key);
                 }
             }
         }
+        if left.is_empty() {
+            return;
+        }
+        left.keys().for_each(|key| self.shared.metrics.left_behind(key.kind));
+        // The resources go, and their events may go with the namespace: these stay.
+        let source = &self.shared.source;
+        let text = summary(&self.key, &left);
+        if source.snapshot().contains(&self.key) {
+            source.warn(&self.key, "LeftBehind", text.clone()).await;
+        }
+        source.announce("LeftBehind", text).await;
     }
 
     fn wake_at(&mut self, at: Instant) {
@@ -381,4 +500,14 @@ impl<S: Source, N: Connector> Pass<S, N> {
             self.wake_at(at);
         }
     }
+}
+
+/// Messages that go with a broker, as of the last list: those of exclusive queues, as the operator's own of events, go
+/// with their connections anyway.
+fn messages<C: Client>(up: &Up<C>) -> Option<u64> {
+    let queues = &up.observed.as_ref()?.topology.queues;
+    let stays = |name: &Name| !queues.get(name).is_some_and(|queue| queue.exclusive);
+    let backlogs = up.client.backlogs();
+    let counts = backlogs.iter().filter(|(name, _)| stays(name));
+    Some(counts.map(|(_, backlog)| backlog.messages()).sum())
 }

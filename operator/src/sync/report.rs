@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use super::apply::Failure;
 use super::away::{Away, Endpoint};
-use super::desired::{Item, Standing, is_set};
-use super::difference::Verdict;
+use super::desired::{Item, Standing};
+use super::difference::{Verdict, left_while_paused};
 use crate::object::{
-    BrokerFacts, ConditionStatus, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport, Usage,
+    BrokerFacts, ConditionStatus, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport,
+    Usage, is_set,
 };
 use crate::resource::BrokerSpec;
 use crate::topology::{Deletion, Identity};
@@ -103,17 +104,19 @@ pub struct Counted {
     pub not_ready: usize,
 }
 
-/// The report on the broker itself.
+/// The report on the broker itself; `waits`: what keeps it from going, while it is being deleted.
 pub fn broker_report(
     broker: &Object<BrokerSpec>,
     state: Result<Connected<'_>, &Away>,
     engine: Option<&EngineState>,
     counted: Counted,
+    waits: Option<&str>,
 ) -> StatusReport {
     let meta = &broker.meta;
     let paused = is_set(&meta.annotations, PAUSED);
     let trouble = engine.and_then(|engine| trouble(engine, meta));
     let (reason, message) = match (&state, trouble) {
+        _ if waits.is_some() => (Reason::DeletionBlocked, waits.unwrap_or_default().to_owned()),
         _ if paused => (
             Reason::Paused,
             "paused: nothing is done for it and what refers to it".to_owned(),
@@ -190,13 +193,13 @@ pub fn offline(
         ),
         Standing::Refused(Reason::Conflict, message) => (Verdict::Disowned(Reason::Conflict, message.clone()), None),
         Standing::Refused(reason, message) => (Verdict::Not(*reason, message.clone()), None),
+        Standing::Leaving { .. } if item.paused => (Verdict::Released(left_while_paused(owned)), None),
         Standing::Leaving { .. } if item.deletion == Deletion::Retain || owned.is_empty() => {
             (Verdict::Released(None), None)
         }
         Standing::Leaving { since, forced } => {
             let deadline = since.saturating_add(patience_seconds);
-            let stays: Vec<String> = owned.iter().map(Identity::to_string).collect();
-            let left = |why: String| Verdict::Released(Some(format!("{} may be left behind: {why}", stays.join(", "))));
+            let left = |why: String| Verdict::Released(Some(left_behind(owned, &why)));
             match away {
                 Away::NoBroker | Away::Unusable(..) => (left(away.explain(broker)), None),
                 Away::Unreachable(..) if *forced => (left(away.explain(broker)), None),
@@ -218,6 +221,12 @@ pub fn offline(
             }
         }
     }
+}
+
+/// The words for what a resource leaves on a broker where nobody knows, or can do, any better.
+pub fn left_behind(owned: &BTreeSet<Identity>, why: &str) -> String {
+    let stays: Vec<String> = owned.iter().map(Identity::to_string).collect();
+    format!("{} may be left behind: {why}", stays.join(", "))
 }
 
 /// The part of a status from which [`recall`] finds again what is owned.

@@ -124,11 +124,12 @@ impl<S: Source, N: Connector> Teller<S, N> {
         desired: &Desired,
         memory: &Memories,
         link: &Link<N::Client>,
+        waits: Option<&str>,
     ) {
         let (down_for, grace) = (link.down_since().elapsed(), self.shared.settings.grace);
         let in_grace = down_for < grace;
-        let waits = !link.is_up() && (!link.was_attempted() || (self.broker_last.is_some() && in_grace));
-        if waits && down_for < grace.max(FIRST_ATTEMPT) {
+        let undecided = !link.is_up() && (!link.was_attempted() || (self.broker_last.is_some() && in_grace));
+        if undecided && waits.is_none() && down_for < grace.max(FIRST_ATTEMPT) {
             return;
         }
         let not_ready = desired.items.iter().filter(|item| !is_ready(memory, item)).count();
@@ -149,6 +150,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
                 all: desired.items.len(),
                 not_ready,
             },
+            waits,
         );
         if self.broker_last.as_ref() != Some(&report) {
             self.shared.metrics.reconciled(Kind::Broker, report.reason);

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 mod bad_moments;
 
+mod leaving;
+
 mod pod;
 
 mod vhost;
@@ -401,7 +403,7 @@ async fn deletion_is_never_stuck() {
             stage.shelf.snapshot().of(Kind::Queue).next().is_none()
         })
         .await;
-    assert_eq!(stage.shelf.warnings.lock().len(), 2);
+    assert_eq!(stage.shelf.warnings.lock().len(), 4, "two, each on the Broker too");
 }
 
 #[tokio::test]
@@ -434,27 +436,13 @@ async fn a_missing_broker_or_secret_holds_nothing() {
                 stage.shelf.snapshot().of(Kind::Queue).next().is_none()
             })
             .await;
-        assert_eq!(stage.shelf.warnings.lock().len(), 1);
+        let warnings = if without_broker { 1 } else { 2 };
+        assert_eq!(
+            stage.shelf.warnings.lock().len(),
+            warnings,
+            "on the Broker too, where there is one"
+        );
     }
-}
-
-#[tokio::test]
-async fn when_the_broker_resource_goes_first_the_rest_is_still_cleaned_up() {
-    let stage = Stage::start(orders());
-    stage.until_synced(&all_orders()).await;
-    stage.change(|snapshot| {
-        snapshot.clear(Kind::Broker);
-        let object = snapshot.any_mut(&queue("invoices")).expect("the queue");
-        object.meta_mut().deleting = Some(now());
-    });
-    stage
-        .until("let go", |stage| {
-            stage.shelf.snapshot().of(Kind::Queue).next().is_none()
-        })
-        .await;
-    assert!(!stage.fake.with(URI, |broker| {
-        broker.topology.queues.contains_key(&Name::new("/", "invoices"))
-    }));
 }
 
 #[tokio::test]

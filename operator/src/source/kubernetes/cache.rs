@@ -163,7 +163,9 @@ fn change(old: Option<&AnyObject>, new: &AnyObject) -> Change {
         status: new.meta().status.clone(),
         ..old.meta().clone()
     };
-    if old.has_spec_of(new) && own_aside == *new.meta() {
+    // Another client took the finalizer away, from one that stays.
+    let bared = old.meta().finalized && !new.meta().finalized && new.meta().deleting.is_none();
+    if old.has_spec_of(new) && own_aside == *new.meta() && !bared {
         Change::Own
     } else {
         Change::Relevant
@@ -269,6 +271,15 @@ mod tests {
                 .iter::<QueueSpec>()
                 .all(|queue| queue.spec.max_length == Some(3))
         );
+    }
+
+    #[test]
+    fn a_finalizer_that_vanishes_is_a_change() {
+        let mut cache = Cache::default();
+        let mut finalized = queue(5, good());
+        finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        assert_eq!(cache.observe(Kind::Queue, finalized), Ok(Change::Relevant));
+        assert_eq!(cache.observe(Kind::Queue, queue(6, good())), Ok(Change::Relevant));
     }
 
     #[test]

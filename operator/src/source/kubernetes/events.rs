@@ -26,12 +26,24 @@ const REFILL: Duration = Duration::from_millis(100);
 const NOTE_MAX: usize = 1024;
 const REQUEST: Duration = Duration::from_secs(10);
 
+/// Something to tell, and about which object.
 pub(super) struct Told {
-    pub(super) key: ObjectKey,
-    pub(super) uid: String,
+    pub(super) about: ObjectReference,
     pub(super) warning: bool,
     pub(super) reason: &'static str,
     pub(super) message: String,
+}
+
+/// The resource as events name it.
+pub(super) fn resource(key: &ObjectKey, uid: String) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(format!("{GROUP}/{VERSION}")),
+        kind: Some(key.kind.as_str().to_owned()),
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        uid: Some(uid),
+        ..ObjectReference::default()
+    }
 }
 
 #[derive(Clone)]
@@ -82,20 +94,12 @@ async fn publish(recorder: Recorder, mut waiting: mpsc::Receiver<Told>, metrics:
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let about = ObjectReference {
-            api_version: Some(format!("{GROUP}/{VERSION}")),
-            kind: Some(told.key.kind.as_str().to_owned()),
-            name: Some(told.key.name.clone()),
-            namespace: Some(told.key.namespace.clone()),
-            uid: Some(told.uid),
-            ..ObjectReference::default()
-        };
-        let answer = timeout(REQUEST, recorder.publish(&event, &about)).await;
+        let answer = timeout(REQUEST, recorder.publish(&event, &told.about)).await;
         metrics.api_write(ApiWrite::Event, matches!(answer, Ok(Ok(()))));
         match answer {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(object = %told.key, %error, "event not published"),
-            Err(_) => debug!(object = %told.key, "event not published in time"),
+            Ok(Err(error)) => debug!(object = told.about.name, %error, "event not published"),
+            Err(_) => debug!(object = told.about.name, "event not published in time"),
         }
     }
 }

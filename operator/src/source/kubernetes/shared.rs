@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::cache::Cache;
 use super::events::Events;
+use super::operator::Operator;
 use super::secrets::Secrets;
 use crate::metrics::Metrics;
 use crate::object::{ObjectKey, StatusReport};
@@ -23,6 +24,7 @@ const TURNS: usize = 256;
 /// The parts that all tasks of this source share.
 pub(super) struct Shared {
     pub(super) client: Client,
+    pub(super) operator: Operator,
     pub(super) metrics: Metrics,
     pub(super) cache: Mutex<Cache>,
     pub(super) changed: watch::Sender<u64>,
@@ -36,13 +38,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// `instance` names this process in events.
-    pub(super) fn start(client: Client, instance: String, metrics: Metrics) -> Self {
+    pub(super) fn start(client: Client, operator: Operator, metrics: Metrics) -> Self {
         let changed = watch::Sender::new(0);
         Self {
             secrets: Secrets::new(client.clone(), changed.clone()),
-            events: Events::start(client.clone(), instance, metrics.clone()),
+            events: Events::start(client.clone(), operator.instance.clone(), metrics.clone()),
             client,
+            operator,
             metrics,
             cache: Mutex::default(),
             changed,

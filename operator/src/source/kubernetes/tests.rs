@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::Kubernetes;
+use super::{Kubernetes, Operator};
 use crate::metrics::Metrics;
 use crate::object::{ConditionStatus, FINALIZER, Kind, ObjectKey, Reason, StatusReport};
 use crate::resource::QueueSpec;
@@ -130,6 +130,14 @@ fn queue(uid: &str) -> Value {
         "spec": {"brokerRef": {"name": "main"}}})
 }
 
+fn operator() -> Operator {
+    Operator {
+        namespace: "leveret".to_owned(),
+        lease: "test".to_owned(),
+        instance: "test".to_owned(),
+    }
+}
+
 fn key() -> ObjectKey {
     ObjectKey::new(Kind::Queue, "shop", "invoices")
 }
@@ -173,7 +181,7 @@ async fn start(objects: Vec<Value>) -> (Shared, Kubernetes) {
     let url = format!("http://{}", listener.local_addr().expect("address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::try_from(Config::new(url.parse().expect("url"))).expect("client");
-    let source = Kubernetes::start(client, &[], "test".to_owned(), Metrics::new());
+    let source = Kubernetes::start(client, &[], operator(), Metrics::new());
     tokio::time::timeout(Duration::from_secs(10), source.completed())
         .await
         .expect("complete");

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::api::MANAGER;
 use super::cache::{Change, Written};
-use super::events::Told;
+use super::events::{Told, resource};
 use super::shared::Shared;
 use super::status::{self, Status};
 use crate::metrics::ApiWrite;
@@ -250,8 +250,7 @@ async fn attempt(shared: &Shared, report: &StatusReport, known: &Written) -> Ans
 fn tell(shared: &Shared, report: &StatusReport, before: &Status) {
     if let Some(transition) = status::transition(report, before) {
         shared.events.tell(Told {
-            key: report.key.clone(),
-            uid: report.uid.clone(),
+            about: resource(&report.key, report.uid.clone()),
             warning: transition.warning,
             reason: transition.reason.as_str(),
             message: transition.message,
@@ -263,8 +262,7 @@ fn tell(shared: &Shared, report: &StatusReport, before: &Status) {
 pub(super) fn warn(shared: &Shared, key: &ObjectKey, reason: &'static str, message: String) {
     let uid = shared.cache.lock().written(key).map(|written| written.uid.clone());
     shared.events.tell(Told {
-        key: key.clone(),
-        uid: uid.unwrap_or_default(),
+        about: resource(key, uid.unwrap_or_default()),
         warning: true,
         reason,
         message,

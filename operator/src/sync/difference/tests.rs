@@ -20,6 +20,7 @@ fn item(kind: Kind, name: &str, standing: Standing) -> Item {
         uid: name.to_owned(),
         generation: 1,
         finalized: true,
+        paused: false,
         deletion: if kind == Kind::Queue {
             Deletion::DeleteIfFree
         } else {

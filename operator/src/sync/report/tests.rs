@@ -13,6 +13,7 @@ fn item(standing: Standing) -> Item {
         uid: "u".to_owned(),
         generation: 3,
         finalized: true,
+        paused: false,
         deletion: Deletion::DeleteIfFree,
         adoption: AdoptionPolicy::IfEqual,
         standing,
@@ -160,7 +161,7 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
             endpoint: &endpoint,
             usage: Usage::default(),
         };
-        let report = broker_report(&object, Ok(connected), engine, Counted { all: 2, not_ready: 1 });
+        let report = broker_report(&object, Ok(connected), engine, Counted { all: 2, not_ready: 1 }, None);
         (report.ready, report.reason, report.message)
     };
     let up = EngineState {

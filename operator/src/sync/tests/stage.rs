@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::fake::Fake;
 use crate::metrics::Metrics;
-use crate::object::{Connection, ConnectionError, Object, ObjectKey, Reason, Snapshot, StatusReport};
+use crate::object::{AMQP_URI, Connection, ConnectionError, Object, ObjectKey, Reason, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
 use crate::sync::{Settings, run};
@@ -23,6 +23,7 @@ pub(super) struct Shelf {
     pub(super) changed: watch::Sender<u64>,
     pub(super) statuses: Mutex<BTreeMap<ObjectKey, StatusReport>>,
     pub(super) warnings: Mutex<Vec<String>>,
+    pub(super) announced: Mutex<Vec<String>>,
     pub(super) writes: AtomicUsize,
     pub(super) finalizers: AtomicUsize,
     pub(super) password: Mutex<String>,
@@ -42,6 +43,15 @@ impl Source for Shelf {
     }
 
     async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
+        if let Some(uri) = broker.meta.annotations.get(AMQP_URI) {
+            return Ok(Connection {
+                amqp_uri: uri.clone(),
+                management_uri: uri.clone(),
+                user: String::new(),
+                password: String::new(),
+                ca: None,
+            });
+        }
         let Some(external) = &broker.spec.external else {
             return Err(ConnectionError::Missing("Secret shop/admin does not exist".to_owned()));
         };
@@ -67,8 +77,11 @@ impl Source for Shelf {
         }
     }
 
-    async fn ensure_finalizer(&self, _: &ObjectKey) -> Result<(), SourceError> {
+    async fn ensure_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
         self.finalizers.fetch_add(1, Ordering::SeqCst);
+        if let Some(object) = self.snapshot.lock().any_mut(key) {
+            object.meta_mut().finalized = true;
+        }
         Ok(())
     }
 
@@ -81,6 +94,10 @@ impl Source for Shelf {
 
     async fn warn(&self, key: &ObjectKey, _: &'static str, message: String) {
         self.warnings.lock().push(format!("{key}: {message}"));
+    }
+
+    async fn announce(&self, _: &'static str, message: String) {
+        self.announced.lock().push(message);
     }
 }
 
@@ -103,6 +120,7 @@ impl Stage {
             changed: watch::Sender::new(0),
             statuses: Mutex::default(),
             warnings: Mutex::default(),
+            announced: Mutex::default(),
             writes: AtomicUsize::new(0),
             finalizers: AtomicUsize::new(0),
             password: Mutex::default(),
