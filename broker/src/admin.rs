@@ -114,8 +114,11 @@ impl Gate {
         let app = router().with_state(self);
         let app = app.into_make_service_with_connect_info::<PeerAddress>();
         match socket.certificates {
-            None => axum::serve(PlainListener::new(socket.socket)?, app).await,
-            Some(certificates) => axum::serve(TlsListener::new(socket.socket, certificates)?, app).await,
+            None => axum::serve(PlainListener::new(socket.socket, socket.descriptors)?, app).await,
+            Some(certificates) => {
+                let listener = TlsListener::new(socket.socket, certificates, socket.descriptors)?;
+                axum::serve(listener, app).await
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Limits of memory and disk space, at which publishers must wait.
+//! Limits: of memory and disk space, at which publishers must wait; of descriptors, at which connections are refused.
 //!
 //! Comes in: memory of messages, figures of the kernel. Goes out: alarms. Knows of connections only that they can be
 //! woken.
@@ -11,6 +11,9 @@ pub mod available;
 
 /// Free disk space.
 pub mod disk;
+
+/// File descriptors.
+pub mod descriptors;
 
 /// Memory of messages and of the process.
 pub mod memory;
@@ -28,6 +31,7 @@ pub mod alarms;
 pub mod pause;
 
 pub use alarms::Alarms;
+pub use descriptors::Descriptors;
 pub use held::{Held, Holding};
 pub use memory::{Full, Memory};
 pub use quotas::{Counted, Most, Quota, Quotas, Reached};

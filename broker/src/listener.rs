@@ -7,6 +7,7 @@
 pub mod tls;
 
 use crate::config::Listen;
+use crate::limits::Descriptors;
 use crate::protocol::Listener;
 use anyhow::{Context, bail};
 use socket2::{Domain, Socket as RawSocket, Type};
@@ -31,6 +32,8 @@ pub struct Socket {
     pub listener: Listener,
     /// For a service over TLS.
     pub certificates: Option<Arc<Certificates>>,
+    /// Each client takes one.
+    pub descriptors: Arc<Descriptors>,
 }
 
 /// A client that has connected.
@@ -57,7 +60,11 @@ pub trait Serve: Clone + Send + 'static {
 ///
 /// # Errors
 /// An address that is in use or not allowed, with its name and what to do.
-pub fn bind(listen: &Listen, certificates: Option<&Arc<Certificates>>) -> anyhow::Result<Vec<Socket>> {
+pub fn bind(
+    listen: &Listen,
+    certificates: Option<&Arc<Certificates>>,
+    descriptors: &Arc<Descriptors>,
+) -> anyhow::Result<Vec<Socket>> {
     let service = listen.service;
     let mut bound = Vec::new();
     for address in &listen.addresses {
@@ -69,6 +76,7 @@ pub fn bind(listen: &Listen, certificates: Option<&Arc<Certificates>>) -> anyhow
                 },
                 socket,
                 certificates: certificates.filter(|_| service.tls).cloned(),
+                descriptors: descriptors.clone(),
             }),
             Err(error) if listen.defaults && address.is_ipv6() && no_such_address(&error) => {}
             Err(error) => {
@@ -121,16 +129,20 @@ pub async fn accept(socket: Socket, server: impl Serve) -> anyhow::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let Some(seat) = socket.descriptors.seat() else {
+                    continue;
+                };
                 let (server, certificates) = (server.clone(), socket.certificates.clone());
                 tokio::spawn(async move {
+                    let _seat = seat;
                     if let Err(error) = start(stream, peer, server, certificates.as_deref()).await {
                         tracing::info!(%peer, %error, "a new connection could not be served");
                     }
                 });
             }
             Err(error) => {
-                // Out of file descriptors, most likely: waiting is better than a busy loop, and clients wait in the
-                // backlog.
+                // The system is out of file descriptors, most likely: waiting is better than a busy loop, and clients
+                // wait in the backlog.
                 tracing::error!(%error, "cannot accept connections; trying again in 100 ms");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }

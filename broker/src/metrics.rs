@@ -180,6 +180,12 @@ fn churn(node: &Node, text: &mut Text) {
     for ((name, help), value) in NAMES.into_iter().zip(rates::churn(node)) {
         text.counter(name, help, value);
     }
+    text.family(
+        "leveret_connections_refused_total",
+        Kind::Counter,
+        "Connections closed as soon as they were accepted",
+    );
+    text.sample(&[("reason", "descriptors")], node.descriptors.refused());
 }
 
 fn process(node: &Node, usage: &Usage, text: &mut Text) {
@@ -225,6 +231,21 @@ fn process(node: &Node, usage: &Usage, text: &mut Text) {
             "rabbitmq_alarms_free_disk_space_watermark",
             "1 while publishers are stopped because disk space is short",
             node.disk.alarm().into(),
+        ),
+        (
+            "rabbitmq_alarms_file_descriptor_limit",
+            "1 while connections are refused for want of file descriptors",
+            node.descriptors.alarm().into(),
+        ),
+        (
+            "leveret_connection_descriptors",
+            "Connections of all protocols, each with its file descriptor",
+            node.descriptors.taken(),
+        ),
+        (
+            "leveret_connection_descriptors_limit",
+            "Most of them",
+            node.descriptors.seats(),
         ),
         (
             "leveret_messages_memory_bytes",
@@ -377,6 +398,11 @@ fn log(node: &Node, text: &mut Text) {
     let stats = node.log.stats();
     for (name, help, value) in [
         ("leveret_log_segments", "Files of the log", stats.segments),
+        (
+            "leveret_log_open_segments",
+            "Of them, files that are kept open to be read",
+            stats.open_segments,
+        ),
         ("leveret_log_disk_bytes", "Size of the log", stats.disk_bytes),
         ("leveret_log_live_bytes", "Of it in use; estimated", stats.live_bytes),
     ] {
@@ -414,6 +440,11 @@ fn log(node: &Node, text: &mut Text) {
             "leveret_log_prepared_bytes_total",
             "Zeros written ahead for files to come",
             stats.prepared_bytes,
+        ),
+        (
+            "leveret_log_descriptor_waits_total",
+            "Times that the log had to wait for a file descriptor",
+            stats.descriptor_waits,
         ),
         (
             "leveret_log_checkpoints_total",

@@ -6,7 +6,7 @@
 
 use crate::access::users::Users;
 use crate::clients::{Pauses, Registry};
-use crate::limits::{Alarms, Memory, Quotas, disk::Disk};
+use crate::limits::{Alarms, Descriptors, Memory, Quotas, disk::Disk};
 use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::vhost::Vhost;
@@ -41,6 +41,8 @@ pub struct Node {
     pub memory: Arc<Memory>,
     /// Free disk space.
     pub disk: Arc<Disk>,
+    /// File descriptors, and connections of all protocols.
+    pub descriptors: Arc<Descriptors>,
     /// True if publishers must wait for memory or disk space.
     pub alarms: Arc<Alarms>,
     /// Counters over all queues.
@@ -104,7 +106,7 @@ impl Node {
         log: Handle,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
-        (memory, disk, alarms): (Arc<Memory>, Arc<Disk>, Arc<Alarms>),
+        (memory, disk, descriptors, alarms): (Arc<Memory>, Arc<Disk>, Arc<Descriptors>, Arc<Alarms>),
         quotas: Arc<Quotas>,
     ) -> Self {
         Self {
@@ -118,6 +120,7 @@ impl Node {
             durability,
             memory,
             disk,
+            descriptors,
             alarms,
             totals: Totals::default(),
             started: Instant::now(),

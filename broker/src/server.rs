@@ -7,7 +7,7 @@ use crate::admin::{Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
-use crate::limits::{self, Alarms, Memory, disk, disk::Disk};
+use crate::limits::{self, Alarms, Descriptors, Memory, descriptors, disk, disk::Disk};
 use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
@@ -39,16 +39,18 @@ const DEFAULT_VHOST: &str = "/";
 pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let descriptors = Descriptors::new(descriptors::raise());
     let Sockets {
         listeners,
         amqp,
         management,
-    } = Sockets::bind(&config)?;
+    } = Sockets::bind(&config, &descriptors)?;
     // Probes are answered while the log is read.
     let gate = Gate::default();
     let serve_http = |socket| tokio::spawn(serve_http(gate.clone(), socket));
     let admin: Vec<_> = management.into_iter().map(serve_http).collect();
-    let recovering = tokio::task::spawn_blocking(move || recover(&config).map(|recovered| (config, recovered)));
+    let recovering =
+        tokio::task::spawn_blocking(move || recover(&config, descriptors).map(|recovered| (config, recovered)));
     let recovered = tokio::select! {
         recovered = recovering => recovered.context("recovering the log")?,
         // Like a crash at this moment, which recovery survives: no client has been served yet.
@@ -89,7 +91,7 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(config: &Config) -> anyhow::Result<Self> {
+    fn bind(config: &Config, descriptors: &Arc<Descriptors>) -> anyhow::Result<Self> {
         let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
         let mut sockets = Self {
             listeners: Vec::new(),
@@ -97,7 +99,7 @@ impl Sockets {
             management: Vec::new(),
         };
         for listen in &config.listen {
-            let bound = listener::bind(listen, certificates.as_ref())?;
+            let bound = listener::bind(listen, certificates.as_ref(), descriptors)?;
             sockets.listeners.extend(bound.iter().map(|socket| socket.listener));
             match listen.service.protocol {
                 Protocol::Amqp => sockets.amqp.extend(bound),
@@ -164,7 +166,7 @@ fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recover
 }
 
 /// Opens the log and brings back what it holds.
-fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
+fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Store, Arc<Node>)> {
     let durability = Arc::new(Durability::default());
     let (store, mut recovered) = open(config, &durability)?;
     report(&recovered);
@@ -184,7 +186,7 @@ fn recover(config: &Config) -> anyhow::Result<(Store, Arc<Node>)> {
         log.clone(),
         durability,
         recovered.report.clone(),
-        (memory.clone(), disk, alarms),
+        (memory.clone(), disk, descriptors, alarms),
         Arc::default(),
     );
     let queue_ids = Arc::new(QueueIds::recovered(

@@ -15,6 +15,12 @@ mod soak;
 /// Numbers and sizes.
 mod limits;
 
+/// File descriptors.
+mod descriptors;
+
+/// Files of the log, and what others put beside them.
+mod data_directory;
+
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 

@@ -7,12 +7,16 @@ use super::http::{ok, with_status};
 use super::json;
 use super::login::{Gate, Login, Open};
 use super::state::Admin;
+use crate::limits::alarms::Resource;
 use crate::protocol::Service;
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+
+/// The resource of an alarm by which no publisher is stopped: connections are refused.
+const DESCRIPTORS: &str = "file_descriptor_limit";
 
 /// Probes without login.
 pub fn probes() -> Router<Gate> {
@@ -87,7 +91,10 @@ async fn damage(Login { admin, .. }: Login) -> Response {
 }
 
 async fn alarms(Login { admin, .. }: Login) -> Response {
-    let raised: Vec<_> = admin.node.alarms.raised().collect();
+    let mut raised: Vec<_> = admin.node.alarms.raised().map(Resource::name).collect();
+    if admin.node.descriptors.alarm() {
+        raised.push(DESCRIPTORS);
+    }
     if raised.is_empty() {
         return fine();
     }
@@ -98,7 +105,7 @@ async fn alarms(Login { admin, .. }: Login) -> Response {
             for resource in &raised {
                 alarms.object(|alarm| {
                     alarm.text("node", &admin.node.name);
-                    alarm.text("resource", resource.name());
+                    alarm.text("resource", resource);
                 });
             }
         });

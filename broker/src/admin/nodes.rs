@@ -75,8 +75,9 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.number("proc_used", 0);
     o.number("fd_total", usage.fd_limit);
     o.number("fd_used", usage.fd_used);
-    o.number("sockets_total", usage.fd_limit);
-    o.number("sockets_used", node.connections.len() as u64);
+    o.number("sockets_total", node.descriptors.seats());
+    o.number("sockets_used", node.descriptors.taken());
+    o.bool("file_descriptor_alarm", node.descriptors.alarm());
     o.number("mem_used", usage.resident_bytes);
     o.number("mem_limit", node.memory.watermark());
     o.bool("mem_alarm", node.memory.alarm());

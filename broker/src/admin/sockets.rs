@@ -2,13 +2,17 @@
 //!
 //! Comes in: bound sockets. Goes out: streams of clients, and their addresses. Does not know about requests.
 
+use crate::limits::descriptors::{Descriptors, Seat};
 use crate::listener::tls::Certificates;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,38 +25,96 @@ const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub struct PeerAddress(pub SocketAddr);
 
+/// A client's stream, with its descriptor.
+pub struct Seated<S> {
+    stream: S,
+    _seat: Seat,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Seated<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Seated<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The next client for which there is a descriptor.
+async fn accept(listener: &TcpListener, descriptors: &Arc<Descriptors>) -> (TcpStream, SocketAddr, Seat) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Some(seat) = descriptors.seat() {
+                    return (stream, peer, seat);
+                }
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
+    }
+}
+
 /// Without TLS. Answers are written in one piece; waiting to fill a packet would only delay them.
-pub struct PlainListener(TcpListener);
+pub struct PlainListener {
+    listener: TcpListener,
+    descriptors: Arc<Descriptors>,
+}
 
 impl PlainListener {
     /// Starts to accept.
     ///
     /// # Errors
     /// The socket can't be used.
-    pub fn new(listener: StdListener) -> io::Result<Self> {
-        TcpListener::from_std(listener).map(Self)
+    pub fn new(listener: StdListener, descriptors: Arc<Descriptors>) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            descriptors,
+        })
     }
 }
 
 impl axum::serve::Listener for PlainListener {
-    type Io = TcpStream;
+    type Io = Seated<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let accepted = axum::serve::Listener::accept(&mut self.0).await;
-        let _ = accepted.0.set_nodelay(true);
-        accepted
+        let (stream, peer, seat) = accept(&self.listener, &self.descriptors).await;
+        let _ = stream.set_nodelay(true);
+        (Seated { stream, _seat: seat }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
 /// With TLS. Handshakes run beside each other, so that a slow client holds up no other.
 pub struct TlsListener {
     local: SocketAddr,
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    ready: mpsc::Receiver<(Seated<TlsStream<TcpStream>>, SocketAddr)>,
     accepting: JoinHandle<()>,
 }
 
@@ -61,20 +123,21 @@ impl TlsListener {
     ///
     /// # Errors
     /// The socket can't be used.
-    pub fn new(listener: StdListener, certificates: Arc<Certificates>) -> io::Result<Self> {
+    pub fn new(
+        listener: StdListener,
+        certificates: Arc<Certificates>,
+        descriptors: Arc<Descriptors>,
+    ) -> io::Result<Self> {
         let local = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
         let (sender, ready) = mpsc::channel(64);
         let accepting = tokio::spawn(async move {
             loop {
-                let Ok((stream, peer)) = listener.accept().await else {
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                    continue;
-                };
+                let (stream, peer, seat) = accept(&listener, &descriptors).await;
                 let (certificates, sender) = (certificates.clone(), sender.clone());
                 tokio::spawn(async move {
                     match certificates.accept(stream).await {
-                        Ok(stream) => _ = sender.send((stream, peer)).await,
+                        Ok(stream) => _ = sender.send((Seated { stream, _seat: seat }, peer)).await,
                         Err(error) => tracing::debug!(%peer, %error, "no TLS with an HTTP client"),
                     }
                 });
@@ -95,7 +158,7 @@ impl Drop for TlsListener {
 }
 
 impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
+    type Io = Seated<TlsStream<TcpStream>>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
