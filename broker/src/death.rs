@@ -54,19 +54,22 @@ const HISTORY: &str = "x-death";
 const FIRST: [&str; 3] = ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
 const LAST: [&str; 3] = ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"];
 
+/// Entries of a history beyond which a message goes nowhere: it has come through that many queues, and nobody has taken
+/// it. Each carries the history of those before, so that a longer chain costs more than any message is worth.
+pub const MOST_DEATHS: usize = 128;
+
 impl Message {
-    /// The message as it goes to the dead-letter exchange.
-    pub fn dead(&self, death: &Death<'_>) -> Self {
+    /// The message as it goes to the dead-letter exchange, and the number of entries in its history.
+    pub fn dead(&self, death: &Death<'_>) -> (Self, usize) {
         // What cannot be read has no properties to keep: the publisher's were checked when it came.
         let mut properties = BasicProperties::parse(self.properties()).unwrap_or_default();
         let mut headers = properties.headers.take().unwrap_or_default();
         let expiration = properties.expiration.take();
         let (entries, first) = self.history_of(&mut headers);
         let keys = self.keys(&headers);
-        headers.push(
-            name(HISTORY),
-            with_death(entries, death, self.exchange(), keys, expiration),
-        );
+        let entries = with_death(entries, death, self.exchange(), keys, expiration);
+        let deaths = entries.len();
+        headers.push(name(HISTORY), FieldValue::Array(entries));
         let now = [
             text(self.exchange()),
             death.queue.into(),
@@ -81,7 +84,8 @@ impl Message {
         properties.headers = Some(headers);
         let key = death.routing_key.map_or(self.routing_key(), ShortString::as_bytes);
         let one_key = self.goes_by_key_alone() || death.routing_key.is_some();
-        Self::new(death.exchange.as_bytes(), key, &properties.to_bytes(), self.body()).with_history(one_key)
+        let dead = Self::new(death.exchange.as_bytes(), key, &properties.to_bytes(), self.body());
+        (dead.with_history(one_key), deaths)
     }
 
     /// True if the message would go round in a circle by way of this queue: it died there before, and no consumer has
@@ -148,7 +152,7 @@ fn with_death(
     exchange: &[u8],
     keys: Vec<FieldValue>,
     expiration: Option<ShortString>,
-) -> FieldValue {
+) -> Vec<FieldValue> {
     let same = |entry: &FieldValue| {
         let field = |name| entry.as_table().and_then(|entry| entry.get(name)?.as_bytes());
         field("queue").is_some_and(|queue| queue.as_ref() == death.queue.as_bytes())
@@ -176,7 +180,7 @@ fn with_death(
         }
     };
     history.insert(0, FieldValue::Table(entry));
-    FieldValue::Array(history)
+    history
 }
 
 fn entries(history: Option<&FieldValue>) -> impl Iterator<Item = &FieldTable> {
@@ -206,13 +210,15 @@ mod tests {
 
     fn die(message: &Message, reason: Reason, queue: &str, key: Option<&str>) -> Message {
         let (queue, exchange, key) = (short(queue), short("dlx"), key.map(short));
-        message.dead(&Death {
-            reason,
-            queue: &queue,
-            time: 1_700_000_000,
-            exchange: &exchange,
-            routing_key: key.as_ref(),
-        })
+        message
+            .dead(&Death {
+                reason,
+                queue: &queue,
+                time: 1_700_000_000,
+                exchange: &exchange,
+                routing_key: key.as_ref(),
+            })
+            .0
     }
 
     fn headers(message: &Message) -> FieldTable {

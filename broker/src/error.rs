@@ -125,6 +125,18 @@ pub enum Error {
         /// Number of messages that wait in it.
         messages: usize,
     },
+    /// A queue that has messages, or whose consumers have, with if-idle.
+    #[error("queue '{name}' in vhost '{vhost}' not empty: {ready} ready, {unacked} unacknowledged")]
+    NotIdle {
+        /// The queue.
+        name: String,
+        /// The vhost.
+        vhost: String,
+        /// Messages that wait in it.
+        ready: usize,
+        /// Messages that consumers have.
+        unacked: usize,
+    },
     /// Another consumer has the queue for itself.
     #[error("queue '{name}' in vhost '{vhost}' in exclusive use")]
     ExclusiveUse {
@@ -213,6 +225,7 @@ impl Error {
             | Self::ArgumentType { .. }
             | Self::InUse { .. }
             | Self::NotEmpty { .. }
+            | Self::NotIdle { .. }
             | Self::Precondition(_)
             | Self::UnknownDeliveryTag(_) => ReplyCode::PreconditionFailed,
             Self::NotImplemented(_) => ReplyCode::NotImplemented,

@@ -40,6 +40,7 @@ pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     received(node, &sum, &mut text);
     delivered(&sums, &mut text);
     deaths(&sums, &mut text);
+    lost_letters(node, &mut text);
     flow(node, &mut text);
     log(node, &mut text);
     text.finish()
@@ -295,6 +296,18 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
         text.family(name, Kind::Counter, help);
         text.sample(&[PROTOCOL], value);
     }
+}
+
+fn lost_letters(node: &Node, text: &mut Text) {
+    let vhosts = node.vhosts();
+    let lost = vhosts
+        .iter()
+        .map(|vhost| vhost.churn.letters_lost.load(Ordering::Relaxed));
+    text.counter(
+        "leveret_dead_letters_lost_total",
+        "Dead letters dropped because their way takes too many steps, or leads through too many queues",
+        lost.sum::<u64>(),
+    );
 }
 
 fn flow(node: &Node, text: &mut Text) {

@@ -50,6 +50,8 @@ pub struct Work {
     records: Records,
     /// Things to do once the batch is through, after its records.
     leftovers: Vec<Box<dyn Leftover>>,
+    /// Times that these have left more of them.
+    rounds: usize,
     /// Time for which the publisher of the batch should not be read.
     pub pause: Duration,
     now: Option<Instant>,
@@ -81,6 +83,11 @@ impl Work {
             return set;
         }
         *self.millis.get_or_insert_with(clock::now)
+    }
+
+    /// At the end of the batch: the rounds of what is left for it, each left by the one before.
+    pub fn rounds(&self) -> usize {
+        self.rounds
     }
 
     /// Leaves something for the end of the batch.
@@ -127,6 +134,7 @@ impl Work {
     pub fn finish(&mut self, log: &Handle) -> Result<(), Error> {
         let mut appended = self.records.append(log, Urgency::Soon);
         while appended.is_ok() && !self.leftovers.is_empty() {
+            self.rounds += 1;
             for leftover in std::mem::take(&mut self.leftovers) {
                 leftover.finish(self);
             }
@@ -136,7 +144,7 @@ impl Work {
             self.records = Records::default();
             self.leftovers.clear();
         }
-        (self.now, self.millis) = (None, None);
+        (self.now, self.millis, self.rounds) = (None, None, 0);
         self.wakes.flush();
         appended.map(|_| ())
     }

@@ -73,6 +73,9 @@ pub mod tail;
 /// The owner and the clock of a queue.
 pub mod upkeep;
 
+/// Dead letters on their way to the owner.
+pub mod burial;
+
 /// The time that it may be unused.
 pub mod lease;
 

@@ -18,6 +18,9 @@ mod limits;
 /// File descriptors.
 mod descriptors;
 
+/// Queues, as arguments and policies make them.
+mod queues;
+
 /// Files of the log, and what others put beside them.
 mod data_directory;
 

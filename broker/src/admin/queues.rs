@@ -125,7 +125,11 @@ async fn remove(
     let vhost = admin.vhost(&vhost)?;
     let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
     let queue = queue_named(&vhost, &name)?;
-    let deleted = vhost.delete_queue(queue.name(), if_unused, if_empty, &actor)?;
+    // Leveret's own condition: nobody has a message of it either.
+    let deleted = match is_true(&parameters, "if-idle") {
+        true => vhost.delete_idle_queue(queue.name(), if_unused, &actor)?,
+        false => vhost.delete_queue(queue.name(), if_unused, if_empty, &actor)?,
+    };
     cancelled(&deleted.consumers, &mut Wakes::default());
     admin.node.wait_durable(deleted.change.lsn).await;
     Ok(StatusCode::NO_CONTENT)

@@ -4,10 +4,11 @@
 //! the log; or, where the queue has a dead-letter exchange, dead letters for its owner. Does not know about exchanges
 //! and routes: the owner does.
 
+use super::burial::Burial;
 use super::entry::Entry;
 use super::stamp;
 use super::state::{Queue, State};
-use super::upkeep::{Burial, Dead};
+use super::upkeep::Dead;
 use crate::clock::{self, Millis, Timed};
 use crate::death::Reason;
 use crate::outbox::Work;
@@ -37,7 +38,11 @@ impl Queue {
                 entries,
                 under_way: self.log.under_way(),
             };
-            work.leave(Box::new(Burial(owner.clone(), dead)));
+            work.leave(Box::new(Burial {
+                owner: owner.clone(),
+                dead,
+                later: self.upkeep.burials.clone(),
+            }));
             return;
         }
         self.forget(&entries, work);

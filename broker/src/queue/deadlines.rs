@@ -46,13 +46,15 @@ impl Deadlines {
         stamp::earlier(run, heap)
     }
 
-    /// Takes out the messages whose time is over, those that have left included.
-    pub fn due(&mut self, now: Millis) -> Vec<MessageId> {
+    /// Takes out the messages whose time is over, `most` of them at most, those that have left included.
+    pub fn due(&mut self, now: Millis, most: usize) -> Vec<MessageId> {
         let mut due = Vec::new();
-        while let Some((_, id)) = self.run.pop_front_if(|note| note.0 <= now) {
+        while due.len() < most
+            && let Some((_, id)) = self.run.pop_front_if(|note| note.0 <= now)
+        {
             due.push(id);
         }
-        while self.heap.peek().is_some_and(|note| note.0.0 <= now) {
+        while due.len() < most && self.heap.peek().is_some_and(|note| note.0.0 <= now) {
             due.extend(self.heap.pop().map(|note| note.0.1));
         }
         due
@@ -95,8 +97,9 @@ mod tests {
             deadlines.note(deadline, id);
         }
         assert_eq!(deadlines.earliest(), Some(10));
-        assert!(deadlines.due(9).is_empty());
-        assert_eq!(deadlines.due(55), [1, 3, 5]);
+        assert!(deadlines.due(9, 9).is_empty());
+        assert_eq!(deadlines.due(55, 2), [1, 3]);
+        assert_eq!(deadlines.due(55, 2), [5]);
         assert_eq!(deadlines.earliest(), Some(60));
         deadlines.forget_below(4, 1);
         assert_eq!(deadlines.earliest(), Some(70));
@@ -125,7 +128,7 @@ mod tests {
             let mut now = 0;
             while now < 100 + step {
                 let earliest = deadlines.earliest();
-                let due = deadlines.due(now);
+                let due = deadlines.due(now, usize::MAX);
                 prop_assert_eq!(earliest.is_some_and(|earliest| earliest <= now), !due.is_empty());
                 for id in &due {
                     let deadline = notes.get(*id as usize).copied().unwrap_or_default();

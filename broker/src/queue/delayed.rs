@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Memory that their messages may take before durable ones are only kept in the log.
 const RESIDENT_BUDGET: u64 = 4 << 20;
+/// Memory of one of them beside its message, bytes: what two maps take for it. It counts, so that publishers are
+/// stopped before many of them take all that there is.
+const WAITING_BYTES: u64 = 250;
 
 /// The messages of one queue that wait.
 #[derive(Debug, Default)]
@@ -132,7 +135,7 @@ impl Delayed {
 
     /// Memory that they take, bytes.
     pub fn resident(&self) -> u64 {
-        self.resident
+        self.resident + WAITING_BYTES * self.waiting.len() as u64
     }
 
     /// Those that the log has.
@@ -180,6 +183,7 @@ mod tests {
         delayed.insert(entry(2, 60), Deadline::Known(Some(55)));
         delayed.insert(entry(1, 55), Deadline::Lost);
         delayed.insert(entry(4, 70), Deadline::Known(Some(90)));
+        assert!(delayed.resident() > 4 * WAITING_BYTES, "not only the messages");
         assert_eq!(
             (delayed.len(), delayed.body_bytes(), delayed.earliest()),
             (4, 16, Some(50))

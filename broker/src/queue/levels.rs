@@ -8,7 +8,7 @@
 use super::entry::Entry;
 use super::run::{Cleared, KEPT, Run, Skipped, Sums};
 use super::stamp::{self, Millis};
-use super::tail::{Reader, Tail};
+use super::tail::{Reader, Tail, Turn};
 use leveret_store::{Backlog, Live, Location, MessageId, Page, StoredMessage};
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -139,13 +139,13 @@ impl Levels {
     }
 
     /// As [`Run::expire`], the highest level first.
-    pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
+    pub fn expire(&mut self, now: Millis, turn: &mut Turn, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
         let mut expired = Vec::new();
         for run in self.runs.values_mut().rev() {
-            if expired.len() >= most {
+            if turn.is_over() {
                 break;
             }
-            expired.extend(run.expire(now, most - expired.len(), reader, sums));
+            expired.extend(run.expire(now, turn, reader, sums));
         }
         self.runs.retain(|_, run| !run.is_empty());
         expired

@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::levels::Levels;
 use super::run::{Cleared, Run, Skipped, Sums};
 use super::stamp::Millis;
-use super::tail::Reader;
+use super::tail::{Reader, Turn};
 use leveret_store::{Backlog, Live, Location, MessageId};
 
 /// Waiting messages.
@@ -127,9 +127,10 @@ impl Ready {
     /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call.
     /// Those that were not in memory come without the message.
     pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Entry> {
+        let mut turn = Turn::of(most);
         match &mut self.form {
-            Form::Run(run) => run.expire(now, most, reader, &mut self.sums),
-            Form::Levels(levels) => levels.expire(now, most, reader, &mut self.sums),
+            Form::Run(run) => run.expire(now, &mut turn, reader, &mut self.sums),
+            Form::Levels(levels) => levels.expire(now, &mut turn, reader, &mut self.sums),
         }
     }
 

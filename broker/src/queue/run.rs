@@ -8,7 +8,7 @@
 use super::deadlines::Deadlines;
 use super::entry::{self, Entry};
 use super::stamp::{self, Millis};
-use super::tail::{Cold, Reader, Tail};
+use super::tail::{Cold, Reader, Tail, Turn};
 use leveret_store::{Backlog, Live, Location, MessageId, Page};
 use std::collections::VecDeque;
 
@@ -241,25 +241,33 @@ impl Run {
         stamp::earlier(head, self.tail.earliest())
     }
 
-    /// Takes out messages whose time is over, wherever they wait: `most` or a few more, the rest at the next call.
-    /// Those that were not in memory come without the message.
-    pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
-        let mut expired = self.expire_head(now);
-        if expired.len() < most {
-            let cold = self.tail.expire(now, most - expired.len(), reader);
+    /// Takes out messages whose time is over, wherever they wait: as many as the turn allows or a few more, the rest at
+    /// the next turn. Those that were not in memory come without the message.
+    pub fn expire(&mut self, now: Millis, turn: &mut Turn, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
+        let mut expired = Vec::new();
+        while expired.is_empty()
+            && let Some(due) = self.due(now, turn.messages())
+        {
+            // None of them, where all have left by another way.
+            self.take_from_head(due, &mut expired);
+        }
+        turn.took(expired.len());
+        if !turn.is_over() {
+            let cold = self.tail.expire(now, turn, reader);
             expired.extend(cold.into_iter().map(Entry::from));
         }
         self.left(&expired, sums);
         expired
     }
 
-    fn expire_head(&mut self, now: Millis) -> Vec<Entry> {
-        let Some(deadlines) = &mut self.deadlines else {
-            return Vec::new();
-        };
-        let mut due = deadlines.due(now);
+    /// Messages at the front whose time is over, `most` at most. Some may have left.
+    fn due(&mut self, now: Millis, most: usize) -> Option<Vec<MessageId>> {
+        let mut due = self.deadlines.as_mut()?.due(now, most);
         due.sort_unstable();
-        let mut expired = Vec::new();
+        (!due.is_empty()).then_some(due)
+    }
+
+    fn take_from_head(&mut self, due: Vec<MessageId>, expired: &mut Vec<Entry>) {
         let mut rest = due.iter().peekable();
         // Mostly they are the first ones, in order.
         while let Some(id) = rest.peek() {
@@ -280,7 +288,6 @@ impl Run {
             self.head = kept;
             expired.extend::<VecDeque<Entry>>(gone);
         }
-        expired
     }
 
     #[inline]

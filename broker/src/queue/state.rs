@@ -115,6 +115,13 @@ pub enum Refused {
     InUse,
     /// It has messages: how many.
     NotEmpty(usize),
+    /// It has messages that wait, or that consumers have: how many of each.
+    NotIdle {
+        /// Messages that wait, for a consumer or for another attempt.
+        ready: usize,
+        /// Messages delivered and not acknowledged.
+        unacked: usize,
+    },
     /// One consumer has it for itself, or would and there are others.
     ExclusiveUse,
     /// It has been deleted meanwhile.
@@ -362,6 +369,26 @@ impl Queue {
         let (messages, _) = state.kept();
         if if_empty && messages > 0 {
             return Err(Refused::NotEmpty(messages as usize));
+        }
+        Ok(self.remove(state))
+    }
+
+    /// As [`Queue::delete`], if nobody has a message of it either: RabbitMQ calls a queue empty whose messages are all
+    /// with consumers.
+    ///
+    /// # Errors
+    /// [`Refused::InUse`], [`Refused::NotIdle`], [`Refused::Gone`].
+    pub fn delete_idle(&self, if_unused: bool) -> Result<Deleted, Refused> {
+        let state = self.change();
+        if state.deleted {
+            return Err(Refused::Gone);
+        }
+        if if_unused && !state.consumers.is_empty() {
+            return Err(Refused::InUse);
+        }
+        let (ready, unacked) = (state.kept().0 as usize, state.unsettled.len());
+        if ready + unacked > 0 {
+            return Err(Refused::NotIdle { ready, unacked });
         }
         Ok(self.remove(state))
     }

@@ -17,8 +17,8 @@ mod tests;
 const PAGE: usize = if cfg!(test) { 8 } else { 4096 };
 /// Messages that are left of a page when others have expired, from which on they are packed again.
 const REPACKED: usize = PAGE / 64 + 1;
-/// Pages that are unpacked, and packed again, under one lock of the queue when some of their messages expire: about a
-/// millisecond.
+/// Pages that are unpacked, and packed again, under one lock of the queue when some of their messages expire, however
+/// many levels it has: about a millisecond.
 const PAGES_AT_ONCE: usize = 4;
 /// Number of stretches at the end that are not packed: a message that two publishers' race has delayed still finds its
 /// place.
@@ -63,6 +63,40 @@ pub struct Reader<'a> {
     /// Memory that the messages at the queue's front may take before further durable ones are left in the log alone,
     /// bytes.
     pub budget: u64,
+}
+
+/// Work under one lock of the queue when messages expire: shared by all that hold some of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Messages that may still be taken out.
+    messages: usize,
+    /// Pages that may still be unpacked.
+    pages: usize,
+}
+
+impl Turn {
+    /// For `messages`, and a few pages.
+    pub fn of(messages: usize) -> Self {
+        Self {
+            messages,
+            pages: PAGES_AT_ONCE,
+        }
+    }
+
+    /// Messages that may still be taken out.
+    pub fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// True if the rest is for another turn.
+    pub fn is_over(&self) -> bool {
+        self.messages == 0 || self.pages == 0
+    }
+
+    /// Messages were taken out.
+    pub fn took(&mut self, messages: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+    }
 }
 
 /// Messages ascending by id.
@@ -203,14 +237,13 @@ impl Tail {
         self.chunks.iter().map(Chunk::earliest).fold(None, stamp::earlier)
     }
 
-    /// Takes out messages whose time is over, wherever they are: `most` or a few more, or those of a few pages, the
-    /// rest at the next calls, which begin where this one has ended. Gives none only if there are none.
-    pub fn expire(&mut self, now: Millis, most: usize, reader: Reader<'_>) -> Vec<Cold> {
+    /// Takes out messages whose time is over, wherever they are: as many as the turn allows or a few more, the rest at
+    /// the next turns, which begin where this one has ended. Gives none only if there are none, or the turn is over.
+    pub fn expire(&mut self, now: Millis, turn: &mut Turn, reader: Reader<'_>) -> Vec<Cold> {
         let mut expired = Vec::new();
-        let mut opened = 0;
         let (from, count) = (self.chunk_of(self.expired), self.chunks.len());
         for at in (from..count).chain(0..from.min(count)) {
-            if expired.len() >= most || opened >= PAGES_AT_ONCE {
+            if turn.is_over() {
                 break;
             }
             let due = |chunk: &&mut Chunk| chunk.earliest().is_some_and(|earliest| earliest <= now);
@@ -219,9 +252,11 @@ impl Tail {
             };
             self.expired = chunk.last().map_or(0, |last| last + 1);
             let packed = matches!(chunk, Chunk::Packed(_));
+            let before = expired.len();
             chunk.open(reader, self.delivered).expire(now, &mut expired);
+            turn.took(expired.len() - before);
             if packed {
-                opened += 1;
+                turn.pages -= 1;
                 chunk.pack_from(REPACKED);
             }
         }

@@ -80,10 +80,12 @@ impl TimeLimit {
         self.deliveries.front().map(|first| first.until)
     }
 
-    /// Takes out the deliveries whose time is over.
-    pub fn overdue(&mut self, now: Millis, unsettled: &Unsettled) -> Vec<MessageId> {
+    /// Takes out deliveries whose time is over, `most` of them at most.
+    pub fn overdue(&mut self, now: Millis, most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
         let mut overdue = Vec::new();
-        while let Some(first) = self.deliveries.pop_front_if(|first| first.until <= now) {
+        while overdue.len() < most
+            && let Some(first) = self.deliveries.pop_front_if(|first| first.until <= now)
+        {
             if first.is_out(unsettled) {
                 overdue.push(first.id);
             }
@@ -135,11 +137,13 @@ impl Timeouts {
         self.gone.push(Gone { limit, subscriber });
     }
 
-    /// Takes back what consumers that have gone have had for too long.
-    pub fn take_back(&mut self, at: Millis, unsettled: &Unsettled) -> Vec<MessageId> {
+    /// Takes back what consumers that have gone have had for too long, `most` of it at most.
+    pub fn take_back(&mut self, at: Millis, mut most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
         let mut back = Vec::new();
         for Gone { limit, subscriber } in &mut self.gone {
-            back.extend(subscriber.take_back(limit.overdue(at, unsettled)));
+            let overdue = limit.overdue(at, most, unsettled);
+            most -= overdue.len();
+            back.extend(subscriber.take_back(overdue));
         }
         self.gone.retain_mut(|gone| gone.limit.forget(unsettled));
         back
@@ -180,11 +184,22 @@ mod tests {
         // Came back, and is out again.
         unsettled.remove(2);
         deliver(&mut limit, &mut unsettled, 2, 1, 105);
-        assert!(limit.overdue(109, &unsettled).is_empty());
-        assert_eq!(limit.overdue(112, &unsettled), [3]);
+        assert!(limit.overdue(109, 9, &unsettled).is_empty());
+        assert_eq!(limit.overdue(112, 9, &unsettled), [3]);
         assert_eq!(limit.next(), Some(115));
-        assert_eq!(limit.overdue(115, &unsettled), [2]);
+        assert_eq!(limit.overdue(115, 9, &unsettled), [2]);
         assert!(!limit.forget(&unsettled));
+    }
+
+    #[test]
+    fn many_are_overdue_one_portion_after_the_other() {
+        let (mut limit, mut unsettled) = (TimeLimit::new(10), Unsettled::default());
+        (1..=5).for_each(|id| deliver(&mut limit, &mut unsettled, id, 0, 100));
+        assert_eq!(limit.overdue(110, 2, &unsettled), [1, 2]);
+        assert_eq!(
+            (limit.next(), limit.overdue(110, 9, &unsettled)),
+            (Some(110), vec![3, 4, 5])
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Does not know how a client is told.
 
 use super::consumers::{Consumer, cancelled};
+use super::dead::AT_ONCE;
 use super::stamp;
 use super::state::{Queue, State};
 use crate::clock::Millis;
@@ -53,10 +54,12 @@ impl Queue {
         }
     }
 
-    /// Puts overdue messages back. Gives the consumers that had some.
+    /// Puts overdue messages back, some of them where they are many: the clock calls at once for the rest. Gives the
+    /// consumers that had some.
     fn take_overdue(self: &Arc<Self>, state: &mut State, at: Millis, work: &mut Work) -> Vec<u64> {
         let mut late = Vec::new();
         let mut back: Vec<MessageId> = Vec::new();
+        let mut left = AT_ONCE;
         let State {
             consumers,
             unsettled,
@@ -68,14 +71,16 @@ impl Queue {
                 continue;
             };
             // A message that the client settles at this moment stays with it.
-            let taken = consumer.subscriber.take_back(limit.overdue(at, unsettled));
+            let overdue = limit.overdue(at, left, unsettled);
+            left -= overdue.len();
+            let taken = consumer.subscriber.take_back(overdue);
             if !taken.is_empty() {
                 late.push(consumer.id);
             }
             back.extend(taken);
         }
         if let Some(timeouts) = timeouts {
-            back.extend(timeouts.take_back(at, unsettled));
+            back.extend(timeouts.take_back(at, left, unsettled));
         }
         if !back.is_empty() {
             back.sort_unstable();

@@ -10,7 +10,7 @@ use super::route::NoRoute;
 use super::routes::RouteCache;
 use super::state::Vhost;
 use crate::clock;
-use crate::death::{Death, Reason};
+use crate::death::{Death, MOST_DEATHS, Reason};
 use crate::error::Error;
 use crate::message::Message;
 use crate::outbox::Work;
@@ -141,13 +141,20 @@ impl Vhost {
         routes: &mut RouteCache,
         lost: &mut Lost,
     ) -> Option<Letter> {
-        let message = entry.message.as_ref()?.dead(&Death {
+        let (message, deaths) = entry.message.as_ref()?.dead(&Death {
             reason: dead.reason,
             queue: &dead.queue,
             time: now / 1000,
             exchange: &dead.exchange,
             routing_key: dead.routing_key.as_ref(),
         });
+        if deaths > MOST_DEATHS {
+            lost.letters += 1;
+            lost.reason = Some(Box::new(Error::Precondition(
+                "they have died in too many queues".into(),
+            )));
+            return None;
+        }
         let route = match routes.route(self, None, &message) {
             Ok(route) => route,
             Err(NoRoute::Refused(reason)) => {

@@ -53,15 +53,31 @@ impl Vhost {
         if_empty: bool,
         actor: &Actor,
     ) -> Result<DeletedQueue> {
+        self.delete_queue_if(name, actor, |queue| queue.delete(if_unused, if_empty))
+    }
+
+    /// Deletes a queue that has neither waiting nor unacknowledged messages, atomically with the check. One that isn't
+    /// there is no error.
+    ///
+    /// # Errors
+    /// As of [`Vhost::delete_queue`].
+    pub fn delete_idle_queue(&self, name: &ShortString, if_unused: bool, actor: &Actor) -> Result<DeletedQueue> {
+        self.delete_queue_if(name, actor, |queue| queue.delete_idle(if_unused))
+    }
+
+    fn delete_queue_if(
+        &self,
+        name: &ShortString,
+        actor: &Actor,
+        delete: impl FnOnce(&Queue) -> std::result::Result<Deleted, Refused>,
+    ) -> Result<DeletedQueue> {
         self.check_queue(actor, Right::Configure, name)?;
         let mut topology = self.topology.write();
         let Some(queue) = topology.queues.get(name).cloned() else {
             return Ok(DeletedQueue::default());
         };
         self.check_owner(&queue, actor)?;
-        let deleted = queue
-            .delete(if_unused, if_empty)
-            .map_err(|refused| self.refused(&queue, &refused))?;
+        let deleted = delete(&queue).map_err(|refused| self.refused(&queue, &refused))?;
         let mut ending = Ending::default();
         let change = self.forget_queue(&mut topology, &queue, &mut ending)?;
         drop(topology);
@@ -216,6 +232,12 @@ impl Vhost {
                 name,
                 vhost,
                 messages: *messages,
+            },
+            Refused::NotIdle { ready, unacked } => Error::NotIdle {
+                name,
+                vhost,
+                ready: *ready,
+                unacked: *unacked,
             },
             Refused::ExclusiveUse => Error::ExclusiveUse { name, vhost },
             Refused::Gone => Error::missing("queue", queue.name(), &self.name),

@@ -17,6 +17,7 @@ use crate::limits::Memory;
 use crate::policy::Policies;
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
+use crate::queue::burial::Burials;
 use crate::queue::totals::ByType;
 use crate::queue::upkeep::Upkeep;
 use leveret_amqp::{FieldTable, ShortString};
@@ -65,7 +66,7 @@ pub struct Churn {
     pub created: AtomicU64,
     /// Queues deleted.
     pub deleted: AtomicU64,
-    /// Dead letters dropped because their way takes too many steps.
+    /// Dead letters dropped because their way takes too many steps, or leads through too many queues.
     pub letters_lost: AtomicU64,
     /// The counts of deleted queues.
     retired: Mutex<ByType>,
@@ -129,6 +130,13 @@ impl Vhost {
                 topology.exchanges.insert(name, exchange);
             }
         }
+        let upkeep = Upkeep {
+            burials: clock
+                .clone()
+                .map(|clock| Burials::new(clock, log.clone(), memory.clone())),
+            clock,
+            owner: None,
+        };
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             name,
             topology: RwLock::new(topology),
@@ -139,7 +147,7 @@ impl Vhost {
             policy_changes: Mutex::default(),
             upkeep: Upkeep {
                 owner: Some(me.clone()),
-                clock,
+                ..upkeep
             },
             churn: Churn::default(),
         })

@@ -3,7 +3,8 @@
 //!
 //! Each row: 1 KiB messages, a number of them per batch; appended without waiting (bounded by pending bytes), or waited
 //! for one by one; kept, or settled with the next batch, so that segments are recycled as in a broker whose consumers
-//! keep up.
+//! keep up. What was kept is read back: in runs, as a queue is drained, and one by one over many small segments, as
+//! seldom as messages lie in the order of a queue.
 
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Destination, Handle, Live, Location, Options, Owner, Store, Urgency};
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let directory = PathBuf::from(arguments.next().unwrap_or_else(|| "store-bench".to_owned()));
     let seconds = arguments.next().map_or(Ok(3), |seconds| seconds.parse())?;
+    read_back(&directory)?;
     println!("encode only: {:.0} ns per message of {SIZE} B", encode_only());
     for settle in [false, true] {
         for per_batch in [1, 100, 1000] {
@@ -121,6 +123,57 @@ fn run(
         let found = recovered.queues.get(&1).map_or(0, Backlog::count);
         println!("        {found} messages recovered in {:?}", recovered.report.duration);
     }
+    Ok(())
+}
+
+/// A thousand segments of 256 KiB, read in order and across.
+fn read_back(directory: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    const MESSAGES: u64 = 250_000;
+    let options = Options {
+        segment_bytes: 256 << 10,
+        ..Options::new(directory)
+    };
+    let (store, _) = Store::open(
+        options,
+        Arc::new(RealFs),
+        Box::new(|_| {}),
+        Box::new(|error| eprintln!("{error}")),
+    )?;
+    let handle = store.handle();
+    let body = vec![7; SIZE];
+    let (mut batch, mut places) = (Batch::new(), Vec::new());
+    let first = handle.next_ids(MESSAGES);
+    for run in 0..MESSAGES / 100 {
+        let of_run: Vec<_> = (0..100)
+            .map(|at| batch.publish(first + run * 100 + at, &[Destination::unstamped(1)], &[&body]))
+            .collect();
+        let appended = handle.append(&mut batch, Urgency::Now)?;
+        places.extend(of_run.into_iter().map(|place| appended.location(place)));
+        wait_for(&handle, false, appended.lsn);
+    }
+    while handle.pending_bytes() > 0 {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    let open = std::fs::read_dir("/proc/self/fd")?.count();
+    let begun = Instant::now();
+    for run in places.chunks(100) {
+        let payloads = handle.read_run(run);
+        assert!(payloads.iter().all(Result::is_ok));
+    }
+    let in_order = MESSAGES as f64 / begun.elapsed().as_secs_f64();
+    // Each from another segment than the one before.
+    let across = (0..MESSAGES).map(|at| (at * 7919 % MESSAGES) as usize);
+    let begun = Instant::now();
+    for place in across.filter_map(|at| places.get(at)) {
+        handle.read(*place)?;
+    }
+    let across = MESSAGES as f64 / begun.elapsed().as_secs_f64();
+    let segments = handle.stats().segments;
+    println!(
+        "read back from {segments} segments, {open} files open: {in_order:.0} msg/s in runs, {across:.0} msg/s across"
+    );
+    store.close()?;
+    std::fs::remove_dir_all(directory)?;
     Ok(())
 }
 

@@ -274,3 +274,40 @@ fn a_long_queue_is_packed_level_by_level_and_stays_so() {
         assert_eq!(again.count(), 600);
     }
 }
+
+/// A few pages are unpacked under one lock of the queue, not a few for each level.
+#[test]
+fn a_turn_is_shared_by_all_levels() {
+    const LEVELS: u8 = 32;
+    const STRETCHES: u64 = 8;
+    let mut bench = Bench::new();
+    let log = bench.log.clone();
+    let mut id = 0;
+    for _ in 0..STRETCHES {
+        for level in 0..LEVELS {
+            // One message in each page is over, the others are not.
+            for at in 0..8 {
+                id += 1;
+                let deadline = if at == 3 { EPOCH + 1 } else { EPOCH + 1_000_000 };
+                let entry = bench.entry(id, stamp::new(Some(level), Some(deadline)), true);
+                bench.ready.extend(std::iter::once(entry), reader(&log));
+            }
+        }
+    }
+    let over = STRETCHES as usize * usize::from(LEVELS);
+    let (mut expired, mut most, mut turns) = (0, 0, 0);
+    loop {
+        let some = bench.ready.expire(EPOCH + 1, usize::MAX, reader(&log)).len();
+        if some == 0 {
+            break;
+        }
+        (expired, most, turns) = (expired + some, most.max(some), turns + 1);
+    }
+    assert_eq!(expired, over);
+    // What was never packed is gone through at once.
+    let loose = 3 * usize::from(LEVELS);
+    assert!(
+        most <= loose + 8 && turns >= (over - loose) / 4 / 2,
+        "{most} at most in {turns} turns"
+    );
+}

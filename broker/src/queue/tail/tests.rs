@@ -103,7 +103,7 @@ fn pages_take_turns_when_their_messages_expire() {
     // One message of each page is due in each turn; a turn doesn't begin with the first pages again.
     let mut seen = Vec::new();
     for turn in 0..10 {
-        let due = tail.expire(EPOCH + turn / 5, usize::MAX, reader);
+        let due = tail.expire(EPOCH + turn / 5, &mut Turn::of(usize::MAX), reader);
         assert_eq!(due.len() % PAGES_AT_ONCE, 0, "in turn {turn}");
         seen.extend(due.iter().map(|cold| cold.id / PAGE as u64));
     }
@@ -149,7 +149,7 @@ proptest! {
                     let over = |known: &Known| known.1.stamp != 0 && known.1.stamp <= EPOCH + last;
                     let mut expired = BTreeMap::new();
                     loop {
-                        let some = tail.expire(EPOCH + last, 3, reader);
+                        let some = tail.expire(EPOCH + last, &mut Turn::of(3), reader);
                         if some.is_empty() {
                             break;
                         }
