@@ -38,7 +38,7 @@ const BODY: [u8; 100] = [b'x'; 100];
 const PROPERTIES: [u8; 3] = [0x10, 0, 2];
 
 fn main() -> ExitCode {
-    let works: [(&str, fn()); 8] = [
+    let works: [(&str, fn()); 9] = [
         ("decode", decode),
         ("encode", encode),
         ("topic", topic),
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         ("append", append),
         ("deliver", deliver),
         ("limited", limited),
+        ("alone", alone),
         ("nothing", || ()),
     ];
     // `cargo bench` adds a flag of its own.
@@ -159,7 +160,12 @@ fn append() {
 
 /// 100,000 messages through a queue, 64 a batch, to two consumers that acknowledge and one that doesn't.
 fn deliver() {
-    through_a_queue(Arguments::default());
+    through_a_queue(Arguments::default(), &[false, false, true]);
+}
+
+/// The same to one consumer that acknowledges: nothing ever waits.
+fn alone() {
+    through_a_queue(Arguments::default(), &[false]);
 }
 
 /// The same through a queue with a time to live, limits of length and of deliveries and a dead-letter exchange. None of
@@ -176,10 +182,12 @@ fn limited() {
     let table = arguments
         .into_iter()
         .map(|(name, value)| (ShortString::from_static(name), value));
-    through_a_queue(Arguments::parse(table.collect()).expect("arguments"));
+    let arguments = Arguments::parse(table.collect()).expect("arguments");
+    through_a_queue(arguments, &[false, false, true]);
 }
 
-fn through_a_queue(arguments: Arguments) {
+/// `consumers`: true for each that acknowledges nothing.
+fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
     let (_folder, store) = log();
     let definition = Definition {
         name: ShortString::from_static("orders"),
@@ -198,10 +206,9 @@ fn through_a_queue(arguments: Arguments) {
     let outbox = Arc::new(Outbox::default());
     let mut work = Work::default();
     let mut channels = Vec::new();
-    for number in 1..=3 {
+    for (number, no_ack) in (1..).zip(consumers.iter().copied()) {
         let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX));
         let source = deliveries.add_source();
-        let no_ack = number == 3;
         let terms = Terms {
             no_ack,
             prefetch: 100,

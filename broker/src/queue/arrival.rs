@@ -78,19 +78,20 @@ impl Queue {
         }
         let count = self.admit(&mut state, entries, work);
         let mut refused = Vec::new();
-        let mut straight = 0;
         if state.bounds.is_some() {
             refused = self.refuse(&mut state, entries, work);
+            state.push(entries.drain(..), self.reader());
         } else {
-            straight = self.hand_straight(&mut state, entries, work);
+            let straight = self.hand_straight(&mut state, entries, work);
+            self.keep(&mut state, entries.drain(..straight), work);
+            state.push(entries.drain(..), self.reader());
         }
-        state.push(entries.drain(..).skip(straight), self.reader());
         self.hand_out(state, count, work);
         refused
     }
 
     /// The same for messages that go to other queues too. `copy`: a message as this queue is to have it. One that a
-    /// consumer takes at once needs none.
+    /// consumer takes at once, without acknowledging it, needs none.
     fn enqueue_copies(
         self: &Arc<Self>,
         entries: &[Entry],
@@ -111,7 +112,9 @@ impl Queue {
             state.push(copies.into_iter(), self.reader());
         } else {
             let straight = self.hand_straight(&mut state, entries, work);
-            state.push(entries.iter().skip(straight).map(copy), self.reader());
+            let (straight, waiting) = entries.split_at(straight);
+            self.keep(&mut state, straight.iter().map(&copy), work);
+            state.push(waiting.iter().map(copy), self.reader());
         }
         self.hand_out(state, count, work);
         refused
@@ -134,29 +137,56 @@ impl Queue {
     }
 
     /// Hands the first messages of a run to the queue's consumer, if they need not wait: nothing is before them, the
-    /// consumer is the only one and acknowledges nothing, its client has room, and the log is to know nothing of it.
-    /// Then the queue need not have the messages at all. Gives their number.
+    /// consumer is the only one, and it has credit and room. What that one does not acknowledge the queue need not have
+    /// at all. Gives their number.
     fn hand_straight(&self, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
         let by_level = self.definition.arguments.values.priorities().is_some();
-        if self.logged() || by_level || !state.ready.is_empty() {
+        if by_level || !state.ready.is_empty() {
             return 0;
         }
-        let Some(consumer) = state.consumers.only().filter(|consumer| consumer.terms.no_ack) else {
+        let Some(consumer) = state.consumers.only() else {
             return 0;
         };
-        let mut room = consumer.subscriber.allowance().room;
+        let acknowledges = !consumer.terms.no_ack;
+        let allowance = consumer.subscriber.allowance();
+        // The log is to hear of a message that it has and that is done with: those go the long way.
+        let credit = consumer.credit_alone(allowance);
+        let Some(most) = credit.filter(|_| acknowledges || !self.logged()) else {
+            return 0;
+        };
+        let mut room = allowance.room;
         let fits = |entry: &&Entry| {
             let fits = room > 0 && entry.message.is_some() && !entry.redelivered;
             room = room.saturating_sub(cost(entry));
             fits
         };
-        let count = entries.iter().take(ROUND).take_while(fits).count();
+        let count = entries.iter().take(most.min(ROUND)).take_while(fits).count();
         let (straight, _) = entries.split_at(count);
         if !straight.is_empty() {
             consumer.subscriber.deliver(straight, &mut work.wakes);
-            state.totals.delivered_no_ack += count as u64;
+            consumer.got(count);
         }
         count
+    }
+
+    /// Keeps messages that the only consumer has got until it acknowledges them, if it does.
+    fn keep(&self, state: &mut State, straight: impl ExactSizeIterator<Item = Entry>, work: &mut Work) {
+        let count = straight.len() as u64;
+        if count == 0 {
+            return;
+        }
+        if state.consumers.only().is_some_and(|consumer| consumer.terms.no_ack) {
+            state.totals.delivered_no_ack += count;
+            return;
+        }
+        state.totals.delivered += count;
+        for entry in straight {
+            if entry.durable {
+                state.delivered_mark = state.delivered_mark.max(entry.id);
+            }
+            state.unsettled.insert(entry);
+        }
+        self.log_mark(state, work);
     }
 
     /// The end of an arrival: consumers take what they can, and what is beyond a limit goes.

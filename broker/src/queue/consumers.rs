@@ -108,6 +108,27 @@ impl Consumer {
         self.standing
     }
 
+    /// Messages that it may get now, if that depends on nothing but its prefetch and nobody measures their time.
+    pub(super) fn credit_alone(&self, allowance: Allowance) -> Option<usize> {
+        if self.terms.no_ack {
+            return Some(usize::MAX);
+        }
+        if allowance.shared_credit.is_some() || self.time_limit.is_some() {
+            return None;
+        }
+        match self.terms.prefetch {
+            0 => Some(usize::MAX),
+            most => Some(most.saturating_sub(self.unacked) as usize),
+        }
+    }
+
+    /// It has got messages.
+    pub(super) fn got(&mut self, count: usize) {
+        if !self.terms.no_ack {
+            self.unacked += count as u32;
+        }
+    }
+
     fn has_credit(&self) -> bool {
         if self.terms.no_ack {
             return true;
@@ -193,8 +214,8 @@ impl Consumers {
     }
 
     /// The only one, if there is no other.
-    pub(super) fn only(&self) -> Option<&Consumer> {
-        match self.list.as_slice() {
+    pub(super) fn only(&mut self) -> Option<&mut Consumer> {
+        match self.list.as_mut_slice() {
             [consumer] => Some(consumer),
             _ => None,
         }

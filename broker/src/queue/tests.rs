@@ -210,9 +210,12 @@ fn run_of(first: u64, count: u64, size: usize) -> Vec<Entry> {
 }
 
 #[test]
-fn a_consumer_that_acknowledges_nothing_gets_messages_straight_in_order() {
-    let mut benches = [Bench::of(false), Bench::of(false), Bench::new()];
-    let clients: Vec<_> = benches.iter_mut().map(|bench| bench.consumer(1, u32::MAX, 0)).collect();
+fn messages_that_need_not_wait_reach_a_consumer_straight_and_in_order() {
+    let mut benches = [false, true, false, true].map(Bench::of);
+    let prefetch = [u32::MAX, u32::MAX, 0, 9];
+    let mut bench = benches.iter_mut().zip(prefetch);
+    let clients: [_; 4] = std::array::from_fn(|_| bench.next().map(|(bench, most)| bench.consumer(1, most, 0)));
+    let clients: Vec<_> = clients.into_iter().flatten().collect();
     let queues: Vec<_> = benches.iter().map(|bench| bench.queue.clone()).collect();
     let work = &mut benches[0].work;
     let mut publish = |first, count, size| {
@@ -232,9 +235,22 @@ fn a_consumer_that_acknowledges_nothing_gets_messages_straight_in_order() {
         queue.dispatch(&mut work);
         work.finish(&queue.log).expect("an open log");
         assert_eq!(ids(), [7, 8, 9]);
-        let totals = queue.snapshot().totals;
-        assert_eq!((totals.published, totals.delivered_no_ack), (9, 9));
+        let (totals, unacked) = (queue.snapshot().totals, queue.snapshot().unacked);
+        assert_eq!((totals.published, totals.delivered_no_ack + totals.delivered), (9, 9));
+        assert_eq!(unacked as u64, totals.delivered);
     }
+    // The last one's limit is reached.
+    let mut entries = run_of(10, 2, 10);
+    assert!(super::arrival::enqueue(&queues, &mut entries, None, &mut benches[0].work).is_empty());
+    let got: Vec<_> = clients.iter().map(|client| client.reads().len()).collect();
+    assert_eq!(got, [2, 2, 2, 0]);
+    for (bench, client) in benches.iter_mut().zip(&clients).skip(2) {
+        let ids: Vec<u64> = (1..=9).collect();
+        bench.settle(client, &ids, Outcome::Acked);
+    }
+    assert_eq!(clients[3].reads().len(), 2);
+    let left: Vec<_> = queues.iter().map(|queue| queue.snapshot().unacked).collect();
+    assert_eq!(left, [0, 0, 2, 2]);
 }
 
 #[test]
