@@ -24,3 +24,5 @@ mod client;
 
 pub use crate::topology::Operation;
 pub use client::{About, Backlogs, BindingEvent, Client, Connector, Error, Event};
+pub use connect::DEFAULT_VHOST;
+pub use events::EXCHANGE as EVENTS;

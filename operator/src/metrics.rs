@@ -15,9 +15,12 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::object::{Kind, Reason};
+use crate::object::{Kind, ObjectKey, Reason};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
+/// Labels of a broker and others, of which some are names. A broker's namespace is not called `namespace`: that is the
+/// operator's own pod's to Prometheus.
+type BrokerLabels<const N: usize> = [(&'static str, String); N];
 
 /// Cheap to clone: all clones count into the same place.
 #[derive(Clone)]
@@ -25,12 +28,13 @@ pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    reconciles: Family<Labels<2>, Counter>,
-    broker_calls: Family<Labels<2>, Counter>,
+    reconciles: Family<BrokerLabels<4>, Counter>,
+    broker_calls: Family<BrokerLabels<4>, Counter>,
     broker_call_duration: Family<Labels<1>, Histogram>,
-    repairs: Family<Labels<1>, Counter>,
+    repairs: Family<BrokerLabels<3>, Counter>,
+    emptied: Family<BrokerLabels<2>, Counter>,
+    objects: Family<BrokerLabels<4>, Gauge>,
     left_behind: Family<Labels<1>, Counter>,
-    objects: Family<Labels<2>, Gauge>,
     sync_duration: Histogram,
     api_writes: Family<Labels<2>, Counter>,
     leader: Gauge,
@@ -70,7 +74,7 @@ impl Metrics {
         let broker_calls = Family::default();
         registry.register(
             "broker_calls",
-            "Requests to brokers by operation and outcome (ok, refused, failed)",
+            "Requests to brokers by broker, operation and outcome (ok, refused, failed)",
             Family::clone(&broker_calls),
         );
         let broker_call_duration: Family<Labels<1>, Histogram> =
@@ -93,10 +97,16 @@ impl Metrics {
             "Deleted resources that may have left something on a broker, by kind; events LeftBehind name it",
             Family::clone(&left_behind),
         );
+        let emptied = Family::default();
+        registry.register(
+            "brokers_emptied",
+            "Connections to a broker on which nothing stood any more of what had been declared: an empty disk",
+            Family::clone(&emptied),
+        );
         let objects = Family::default();
         registry.register(
             "objects",
-            "Resources by kind and whether they are Ready",
+            "Resources by broker, kind and whether they are Ready",
             Family::clone(&objects),
         );
         let sync_duration = Histogram::new(exponential_buckets(0.000_25, 2.0, 18));
@@ -126,6 +136,7 @@ impl Metrics {
             broker_call_duration,
             repairs,
             left_behind,
+            emptied,
             objects,
             sync_duration,
             api_writes,
@@ -133,49 +144,18 @@ impl Metrics {
         }))
     }
 
-    /// A resource was reconciled with this outcome.
-    pub fn reconciled(&self, kind: Kind, reason: Reason) {
-        let labels = [("kind", kind.as_str()), ("reason", reason.as_str())];
-        self.0.reconciles.get_or_create(&labels).inc();
-    }
-
-    /// A broker was asked; `outcome` is `ok`, `refused` (an answer) or `failed` (no answer).
-    pub fn broker_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
-        self.broker_calls(operation, outcome, 1);
-        self.0
-            .broker_call_duration
-            .get_or_create(&[("operation", operation)])
-            .observe(took.as_secs_f64());
-    }
-
-    /// Counts requests of a pipelined batch, whose single times are not known.
-    pub fn broker_calls(&self, operation: &'static str, outcome: &'static str, number: u64) {
-        let labels = [("operation", operation), ("outcome", outcome)];
-        self.0.broker_calls.get_or_create(&labels).inc_by(number);
-    }
-
-    /// Something that was there before was missing on a broker, and was put back.
-    pub fn repaired(&self, kind: Kind) {
-        self.0.repairs.get_or_create(&[("kind", kind.as_str())]).inc();
+    /// The metrics of one broker.
+    pub fn of(&self, broker: &ObjectKey) -> BrokerMetrics {
+        BrokerMetrics {
+            all: self.clone(),
+            namespace: broker.namespace.clone(),
+            name: broker.name.clone(),
+        }
     }
 
     /// A deleted resource may have left something on a broker.
     pub fn left_behind(&self, kind: Kind) {
         self.0.left_behind.get_or_create(&[("kind", kind.as_str())]).inc();
-    }
-
-    /// The number of resources of a kind.
-    pub fn objects(&self, kind: Kind, ready: usize, not_ready: usize) {
-        for (label, number) in [("true", ready), ("false", not_ready)] {
-            let labels = [("kind", kind.as_str()), ("ready", label)];
-            let number = i64::try_from(number).unwrap_or(i64::MAX);
-            self.0.objects.get_or_create(&labels).set(number);
-        }
-    }
-
-    /// One pass over a broker's resources took this long.
-    pub fn synced(&self, took: Duration) {
-        self.0.sync_duration.observe(took.as_secs_f64());
     }
 
     /// Something was written, or could not be written, to the Kubernetes API.
@@ -200,6 +180,86 @@ impl Metrics {
     }
 }
 
+/// Counters of one broker. Cheap to clone.
+#[derive(Clone)]
+pub struct BrokerMetrics {
+    all: Metrics,
+    namespace: String,
+    name: String,
+}
+
+impl BrokerMetrics {
+    /// The broker's labels, and others.
+    fn labels<const N: usize, const M: usize>(&self, others: [(&'static str, &str); N]) -> BrokerLabels<M> {
+        let own = [
+            ("broker_namespace", self.namespace.as_str()),
+            ("broker", self.name.as_str()),
+        ];
+        let mut all = own.into_iter().chain(others);
+        std::array::from_fn(|_| {
+            all.next()
+                .map(|(key, value)| (key, value.to_owned()))
+                .unwrap_or_default()
+        })
+    }
+
+    /// A resource was reconciled with this outcome.
+    pub fn reconciled(&self, kind: Kind, reason: Reason) {
+        let labels = self.labels([("kind", kind.as_str()), ("reason", reason.as_str())]);
+        self.all.0.reconciles.get_or_create(&labels).inc();
+    }
+
+    /// A broker was asked; `outcome` is `ok`, `refused` (an answer) or `failed` (no answer).
+    pub fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.calls(operation, outcome, 1);
+        let durations = &self.all.0.broker_call_duration;
+        durations
+            .get_or_create(&[("operation", operation)])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts requests of a pipelined batch, whose single times are not known.
+    pub fn calls(&self, operation: &'static str, outcome: &'static str, number: u64) {
+        let labels = self.labels([("operation", operation), ("outcome", outcome)]);
+        self.all.0.broker_calls.get_or_create(&labels).inc_by(number);
+    }
+
+    /// Something that was there before was missing on a broker, and was put back.
+    pub fn repaired(&self, kind: Kind) {
+        let labels = self.labels([("kind", kind.as_str())]);
+        self.all.0.repairs.get_or_create(&labels).inc();
+    }
+
+    /// The broker had nothing left.
+    pub fn emptied(&self) {
+        self.all.0.emptied.get_or_create(&self.labels([])).inc();
+    }
+
+    /// The number of resources of a kind.
+    pub fn objects(&self, kind: Kind, ready: usize, not_ready: usize) {
+        for (label, number) in [("true", ready), ("false", not_ready)] {
+            let labels = self.labels([("kind", kind.as_str()), ("ready", label)]);
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            self.all.0.objects.get_or_create(&labels).set(number);
+        }
+    }
+
+    /// The broker is nobody's concern any more: gauges that nobody sets would stand for ever.
+    pub fn forget(&self) {
+        for kind in Kind::ALL {
+            for label in ["true", "false"] {
+                let labels = self.labels([("kind", kind.as_str()), ("ready", label)]);
+                self.all.0.objects.remove(&labels);
+            }
+        }
+    }
+
+    /// One pass over the broker's resources took this long.
+    pub fn synced(&self, took: Duration) {
+        self.all.0.sync_duration.observe(took.as_secs_f64());
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -213,23 +273,26 @@ mod tests {
     #[test]
     fn names_and_labels() {
         let metrics = Metrics::new();
-        metrics.reconciled(Kind::Queue, Reason::Synced);
-        metrics.broker_call("list", "ok", Duration::from_millis(3));
-        metrics.repaired(Kind::Binding);
+        let broker = metrics.of(&ObjectKey::new(Kind::Broker, "shop", "main"));
+        broker.reconciled(Kind::Queue, Reason::Synced);
+        broker.call("list", "ok", Duration::from_millis(3));
+        broker.repaired(Kind::Binding);
+        broker.emptied();
+        broker.objects(Kind::Queue, 2, 1);
+        broker.synced(Duration::from_millis(1));
         metrics.left_behind(Kind::Queue);
-        metrics.objects(Kind::Queue, 2, 1);
-        metrics.synced(Duration::from_millis(1));
         metrics.api_write(ApiWrite::Status, true);
         metrics.leading(true);
         let text = metrics.text().expect("text");
         for line in [
-            r#"leveret_operator_reconciles_total{kind="Queue",reason="Synced"} 1"#,
-            r#"leveret_operator_broker_calls_total{operation="list",outcome="ok"} 1"#,
+            r#"leveret_operator_reconciles_total{broker_namespace="shop",broker="main",kind="Queue",reason="Synced"} 1"#,
+            r#"leveret_operator_broker_calls_total{broker_namespace="shop",broker="main",operation="list",outcome="ok"} 1"#,
             r#"leveret_operator_broker_call_duration_seconds_count{operation="list"} 1"#,
-            r#"leveret_operator_drift_repairs_total{kind="Binding"} 1"#,
+            r#"leveret_operator_drift_repairs_total{broker_namespace="shop",broker="main",kind="Binding"} 1"#,
+            r#"leveret_operator_brokers_emptied_total{broker_namespace="shop",broker="main"} 1"#,
+            r#"leveret_operator_objects{broker_namespace="shop",broker="main",kind="Queue",ready="true"} 2"#,
+            r#"leveret_operator_objects{broker_namespace="shop",broker="main",kind="Queue",ready="false"} 1"#,
             r#"leveret_operator_left_behind_total{kind="Queue"} 1"#,
-            r#"leveret_operator_objects{kind="Queue",ready="true"} 2"#,
-            r#"leveret_operator_objects{kind="Queue",ready="false"} 1"#,
             "leveret_operator_sync_duration_seconds_count 1",
             r#"leveret_operator_api_writes_total{what="status",outcome="ok"} 1"#,
             "leveret_operator_leader 1",
@@ -237,5 +300,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        broker.forget();
+        assert!(!metrics.text().expect("text").contains("leveret_operator_objects{"));
     }
 }

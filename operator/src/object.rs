@@ -24,7 +24,7 @@ pub mod key;
 pub use connection::{Connection, ConnectionError};
 pub use key::{Kind, ObjectKey};
 pub use meta::{
-    AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, Object, PAUSED, is_confirmed, is_set,
+    AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, OBSERVE, Object, PAUSED, is_confirmed, is_set,
 };
 pub use reason::{ConditionStatus, Reason};
 pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};

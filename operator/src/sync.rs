@@ -32,11 +32,17 @@ mod writer;
 /// Finalizers, many at the same time.
 mod finalizer;
 
+/// Drift, put back and told.
+mod repair;
+
 /// The numbers of queues, spread out.
 mod pace;
 
 /// The memory of a loop between two passes.
 mod memory;
+
+/// Several Brokers for one broker.
+mod twins;
 
 /// Step 6: what a user is told.
 pub mod report;
@@ -59,7 +65,6 @@ pub mod desired;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +75,7 @@ use crate::source::Source;
 use reconcile::Reconciler;
 pub use shared::Settings;
 use shared::Shared;
+use twins::Twins;
 
 /// Runs the pipeline until `shutdown`: a loop for each broker that exists or is referred to. Returns when all loops
 /// have ended; each ends within seconds.
@@ -85,7 +91,7 @@ pub async fn run<S: Source, N: Connector>(
         connector,
         settings,
         metrics,
-        tally: Mutex::default(),
+        twins: Twins::default(),
     });
     let mut changed = source.changed();
     let mut loops: BTreeMap<ObjectKey, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();

@@ -34,6 +34,8 @@ async fn a_broker_with_an_empty_disk_gets_everything_again() {
     for (kind, name) in [("Queue", "q"), ("Exchange", "x"), ("Binding", "b"), ("Broker", "main")] {
         stage.resources.becomes(kind, name, "True", "Synced", SOON).await;
     }
+    let text = "nothing stood on the broker any more of what had been declared there";
+    assert!(stage.tells("Broker", "main", "BrokerEmptied", text).await, "a warning");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,9 @@ mod parting;
 /// `leveret plan --context`: what is said before comes true after, and a plan of what stands is empty.
 mod plan;
 
+/// Told to users: events, attempts, drift, Brokers that share a broker.
+mod told;
+
 /// A thousand queues and bindings at once, and then nothing to do.
 mod scale;
 

@@ -81,6 +81,8 @@ pub type Backlogs = BTreeMap<Name, Backlog>;
 pub struct About {
     /// For example `RabbitMQ 4.3.6`.
     pub version: String,
+    /// The broker's own mark, which no other has, where it has one.
+    pub identity: Option<String>,
     /// Changes come as events; otherwise only the next list shows them.
     pub has_events: bool,
 }

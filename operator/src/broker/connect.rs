@@ -16,7 +16,7 @@ use crate::topology::Operation;
 use crate::topology::{Name, Request, Topology};
 
 /// The exchange in which brokers tell of their events, unless they are told otherwise.
-const DEFAULT_VHOST: &str = "/";
+pub const DEFAULT_VHOST: &str = "/";
 
 /// Connects over the network.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::amqp::wire_error;
 use super::client::{BindingEvent, Error, Event};
 
-const EXCHANGE: &str = "amq.rabbitmq.event";
+/// The exchange in which brokers tell of their changes.
+pub const EXCHANGE: &str = "amq.rabbitmq.event";
 const KEYS: [&str; 6] = [
     "queue.created",
     "queue.deleted",

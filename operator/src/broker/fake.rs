@@ -258,6 +258,7 @@ impl Connector for Fake {
             fake: self.clone(),
             about: About {
                 version: "Fake 1".to_owned(),
+                identity: None,
                 has_events: !self.with(&uri, |broker| broker.silent_events),
             },
         };

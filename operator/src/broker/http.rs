@@ -94,8 +94,17 @@ impl Management {
             version: format!("{product} {}", version.unwrap_or_default())
                 .trim_end()
                 .to_owned(),
+            identity: self.identity().await,
             has_events: false,
         })
+    }
+
+    /// RabbitMQ's name for the cluster that nobody chooses, where the user may see it.
+    async fn identity(&self) -> Option<String> {
+        let asked = self
+            .get::<Parameter>("/api/global-parameters/internal_cluster_id")
+            .await;
+        asked.ok()?.value.as_str().map(str::to_owned)
     }
 
     /// The fill of the broker; what it does not say stays unknown.
@@ -306,6 +315,11 @@ fn tls(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    value: serde_json::Value,
 }
 
 #[derive(Deserialize)]

@@ -91,6 +91,7 @@ pub fn snapshot(manifests: &Manifests) -> Snapshot {
             created: 0,
             deleting: None,
             annotations: manifest.annotations.clone(),
+            touched: 0,
             finalized: false,
             status: LastStatus::default(),
         };

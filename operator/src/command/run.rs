@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::task::Run;
-use super::values::{deletion_timeout, lease_duration, namespace, up_to_an_hour};
+use super::values::{deletion_timeout, lease_duration, namespace, none_or_up_to_an_hour, up_to_an_hour};
 use crate::broker::connect::Network;
 use crate::keep;
 use crate::leader::{self, Candidate};
@@ -83,6 +83,11 @@ pub struct RunArgs {
     /// Interval between full comparisons with a broker, even when nothing seems to have changed, 1s to 1h
     #[arg(long, value_name = "DURATION", env = "LEVERET_RESYNC", default_value = "30s", value_parser = up_to_an_hour)]
     pub resync: Duration,
+
+    /// Least time between two writes of the numbers of a queue (messages, consumers) into its status, 1s to 1h; 0s: no
+    /// numbers are written, nor the messages of a Broker
+    #[arg(long, value_name = "DURATION", env = "LEVERET_QUEUE_NUMBERS", default_value = "60s", value_parser = none_or_up_to_an_hour)]
+    pub queue_numbers: Duration,
 
     /// Longest wait of a deleted resource for a broker that cannot be reached before its finalizer is removed, 0s to
     /// 24h
@@ -196,6 +201,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
     let settings = sync::Settings {
         resync: args.resync,
         deletion_timeout: args.deletion_timeout,
+        queue_numbers: Some(args.queue_numbers).filter(|every| !every.is_zero()),
         ..sync::Settings::default()
     };
     let engines = keep::run::run(

@@ -29,6 +29,13 @@ pub(super) fn up_to_an_hour(text: &str) -> Result<Duration, String> {
     duration(text, "1s", "1h")
 }
 
+pub(super) fn none_or_up_to_an_hour(text: &str) -> Result<Duration, String> {
+    match text {
+        "0s" => Ok(Duration::ZERO),
+        text => up_to_an_hour(text),
+    }
+}
+
 pub(super) fn deletion_timeout(text: &str) -> Result<Duration, String> {
     duration(text, "0s", "24h")
 }

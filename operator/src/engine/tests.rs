@@ -18,6 +18,7 @@ fn broker(spec: Value) -> Object<BrokerSpec> {
             created: 0,
             deleting: None,
             annotations: BTreeMap::new(),
+            touched: 0,
             finalized: false,
             status: LastStatus::default(),
         },

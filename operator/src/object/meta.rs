@@ -34,6 +34,8 @@ pub struct Meta {
     /// Unix seconds since which the resource is being deleted.
     pub deleting: Option<i64>,
     pub annotations: BTreeMap<String, String>,
+    /// Another number after somebody has changed labels or annotations, whichever they are.
+    pub touched: u64,
     /// Carries the operator's finalizer.
     pub finalized: bool,
     pub status: LastStatus,
@@ -51,6 +53,10 @@ pub const FINALIZER: &str = "leveret.dev/finalizer";
 
 /// Annotation: stops reconciling this resource (or, on a Broker, everything that refers to it); see [`is_set`].
 pub const PAUSED: &str = "leveret.dev/paused";
+
+/// Annotation: only tells how the broker differs from this resource (or, on a Broker, from everything that refers to
+/// it): nothing is changed on the broker; see [`is_set`].
+pub const OBSERVE: &str = "leveret.dev/observe";
 
 /// Annotation: lets a resource that is being deleted go although its broker cannot be reached or refuses, or (on a
 /// Broker) although messages go with it; see [`is_confirmed`].

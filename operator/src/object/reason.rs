@@ -47,6 +47,7 @@ pub enum Reason {
     NotAllowed,
     DeletionBlocked,
     Paused,
+    Observed,
     BrokerError,
     Starting,
     Unschedulable,
@@ -55,7 +56,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Synced,
         Reason::WaitingForBroker,
         Reason::WaitingForSource,
@@ -68,6 +69,7 @@ impl Reason {
         Reason::NotAllowed,
         Reason::DeletionBlocked,
         Reason::Paused,
+        Reason::Observed,
         Reason::BrokerError,
         Reason::Starting,
         Reason::Unschedulable,
@@ -89,6 +91,7 @@ impl Reason {
             Reason::NotAllowed => "NotAllowed",
             Reason::DeletionBlocked => "DeletionBlocked",
             Reason::Paused => "Paused",
+            Reason::Observed => "Observed",
             Reason::BrokerError => "BrokerError",
             Reason::Starting => "Starting",
             Reason::Unschedulable => "Unschedulable",

@@ -59,6 +59,30 @@ pub struct QueueNumbers {
     pub drain: String,
 }
 
+impl QueueNumbers {
+    /// Below this, every change counts.
+    const FEW: u64 = 100;
+
+    /// Numbers that say something; the default ones take away what was said before.
+    pub fn is_told(&self) -> bool {
+        !self.drain.is_empty()
+    }
+
+    /// True when they are worth a write after `told`: many messages that have become somewhat more or fewer are not.
+    pub fn is_news_after(&self, told: &Self) -> bool {
+        let differs = |new: u64, old: u64| {
+            let slack = if old < Self::FEW || new == 0 { 0 } else { old / 8 };
+            new.abs_diff(old) > slack
+        };
+        let is_time = |drain: &str| drain.starts_with(|c: char| c.is_ascii_digit());
+        let drains = self.drain != told.drain && !(is_time(&self.drain) && is_time(&told.drain));
+        differs(self.messages, told.messages)
+            || differs(self.ready, told.ready)
+            || self.consumers != told.consumers
+            || drains
+    }
+}
+
 /// The whole status of one resource; it replaces what was written before.
 ///
 /// A report arrives only when it differs from the one before, but a source must still compare it with what stands in
@@ -74,6 +98,8 @@ pub struct StatusReport {
     pub stalled: ConditionStatus,
     pub reason: Reason,
     pub message: String,
+    /// Unix seconds at which a step that was refused is tried again; `None`: nothing was refused, or it is soon.
+    pub next_try: Option<i64>,
     /// The object that the resource owns on the broker; see `LastStatus`. `None` while it owns nothing.
     pub name: Option<String>,
     pub vhost: Option<String>,

@@ -23,18 +23,21 @@ use super::schema::{self, rules};
     shortname = "lvbind",
     category = "leveret",
     namespaced,
-    status = "ObjectStatus",
+    status = "BindingStatus",
     derive = "PartialEq",
+    selectable = ".spec.brokerRef.name",
+    selectable = ".spec.vhost",
+    selectable = ".spec.source",
     doc = "Routes messages from an exchange to a queue or to another exchange",
     printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
     printcolumn = r#"{"name":"VHOST","type":"string","jsonPath":".spec.vhost"}"#,
     printcolumn = r#"{"name":"SOURCE","type":"string","jsonPath":".spec.source"}"#,
     printcolumn = r#"{"name":"KEY","type":"string","jsonPath":".spec.routingKey"}"#,
     printcolumn = r#"{"name":"QUEUE","type":"string","jsonPath":".spec.destination.queue"}"#,
+    printcolumn = r#"{"name":"EXCHANGE","type":"string","jsonPath":".spec.destination.exchange"}"#,
     printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"EXCHANGE","type":"string","priority":1,"jsonPath":".spec.destination.exchange"}"#,
     printcolumn = r#"{"name":"MESSAGE","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +70,18 @@ pub struct BindingSpec {
 
 impl Specifies for BindingSpec {}
 
+/// State of a Binding, as the operator found or made it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingStatus {
+    #[serde(flatten)]
+    pub object: ObjectStatus,
+    /// The binding as it was last put on the broker; more than one while a new one replaces an old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "applied_schema")]
+    pub applied: Option<Value>,
+}
+
 /// Effect on the broker of deleting the Binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BindingDeletionPolicy {
@@ -98,6 +113,14 @@ const ONE_DESTINATION: Rule = (
     "has(self.queue) != has(self.exchange)",
     "destination must have exactly one of queue and exchange",
 );
+
+fn applied_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schema::object(serde_json::json!({
+        "type": "array",
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+        "x-kubernetes-list-type": "atomic",
+    }))
+}
 
 fn argument_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schema::argument_schema(&[("x-match", "string")])

@@ -29,6 +29,7 @@ use super::workload::{
     namespaced,
     status = "BrokerStatus",
     derive = "PartialEq",
+    selectable = ".spec.engine",
     doc = "A message broker that queues, exchanges and bindings refer to",
     printcolumn = r#"{"name":"ENGINE","type":"string","jsonPath":".spec.engine"}"#,
     printcolumn = r#"{"name":"VERSION","type":"string","jsonPath":".status.version"}"#,

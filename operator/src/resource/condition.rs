@@ -4,9 +4,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::schema;
 
 /// State of an object on a broker, as the operator found or made it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,10 +22,6 @@ pub struct ObjectStatus {
     /// Virtual host of what this object owns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vhost: Option<String>,
-    /// A Binding as it was last put on the broker; more than one entry while a new one replaces an old one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "applied_schema")]
-    pub applied: Option<Value>,
     /// When something was last done on the broker for this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
@@ -39,7 +32,7 @@ pub struct ObjectStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Reconciling or Stalled.
+    /// Ready, Reconciling, Stalled; of a Broker also Reachable, and Persistent where the operator runs it.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub type_: String,
@@ -59,12 +52,4 @@ pub struct Condition {
     /// When status last changed.
     #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
-}
-
-fn applied_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schema::object(serde_json::json!({
-        "type": "array",
-        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
-        "x-kubernetes-list-type": "atomic",
-    }))
 }

@@ -25,6 +25,8 @@ use super::schema::{self, rules};
     namespaced,
     status = "ObjectStatus",
     derive = "PartialEq",
+    selectable = ".spec.brokerRef.name",
+    selectable = ".spec.vhost",
     doc = "An exchange on a broker",
     printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
     printcolumn = r#"{"name":"VHOST","type":"string","jsonPath":".spec.vhost"}"#,

@@ -23,6 +23,7 @@ use super::schema::{self, rules};
     namespaced,
     status = "ObjectStatus",
     derive = "PartialEq",
+    selectable = ".spec.brokerRef.name",
     doc = "A virtual host on an external RabbitMQ",
     printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
     printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,

@@ -70,7 +70,7 @@ pub const RELOADABLE_SETTINGS: [&str; 17] = [
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// Size of the volume, for example 10Gi. It can grow where the storage class allows it.
-    #[schemars(schema_with = "quantity_schema")]
+    #[schemars(schema_with = "size_schema")]
     pub size: Value,
     /// Storage class; default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,8 +207,17 @@ pub(super) fn free_objects(_: &mut SchemaGenerator) -> Schema {
     }))
 }
 
-fn quantity_schema(_: &mut SchemaGenerator) -> Schema {
-    object(quantity())
+/// A quantity whose refusal says what is one: the API server would only repeat the pattern.
+fn size_schema(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = quantity();
+    let pattern = schema.as_object_mut().and_then(|schema| schema.remove("pattern"));
+    if let (Some(schema), Some(Value::String(pattern))) = (schema.as_object_mut(), pattern) {
+        let matches = format!("string(self).matches('{}')", pattern.replace('\\', "\\\\"));
+        let said = "size must be a quantity such as 10Gi, 500Mi or 1.5Ti (10G, not 10GB)";
+        schema.insert("x-kubernetes-validations".to_owned(), json!([rule(&matches, said)]));
+        schema.insert("maxLength".to_owned(), json!(32));
+    }
+    object(schema)
 }
 
 fn quantities_schema(_: &mut SchemaGenerator) -> Schema {

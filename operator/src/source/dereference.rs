@@ -220,6 +220,7 @@ mod tests {
                 created: 0,
                 deleting: None,
                 annotations: BTreeMap::new(),
+                touched: 0,
                 finalized: false,
                 status: LastStatus::default(),
             },

@@ -210,6 +210,7 @@ impl State {
             created: before.map_or_else(now, |before| before.created),
             deleting: None,
             annotations,
+            touched: 0,
             finalized: true,
             status: LastStatus::default(),
         }

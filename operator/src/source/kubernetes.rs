@@ -51,7 +51,7 @@ use crate::source::dereference::{self, SecretData, dereference};
 use crate::source::seam::{Source, SourceError};
 pub use api::MANAGER;
 use cache::Change;
-use events::Told;
+use events::{Told, When};
 pub use operator::Operator;
 pub use pauses::said;
 use shared::{Shared, WRITERS};
@@ -162,6 +162,8 @@ impl Source for Kubernetes {
             warning: true,
             reason,
             message,
+            when: When::Aside,
+            by_the_dozen: false,
         });
     }
 }

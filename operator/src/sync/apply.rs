@@ -9,7 +9,7 @@ use futures::future::{Either, join_all};
 use super::difference::{Plan, Step};
 use super::observe::Observed;
 use crate::broker::{Client, Error, Operation};
-use crate::metrics::Metrics;
+use crate::metrics::BrokerMetrics;
 use crate::object::{ObjectKey, Reason};
 use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
 
@@ -54,7 +54,7 @@ pub enum Retry {
 }
 
 /// Carries out `plan`. Steps of a phase go together; a step whose ground is missing by then is left out.
-pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, metrics: &Metrics) -> Applied {
+pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, metrics: &BrokerMetrics) -> Applied {
     let mut applied = Applied::default();
     let mut rest = plan.steps.as_slice();
     while let (Some(first), None) = (rest.first(), &applied.lost) {
@@ -80,7 +80,7 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
         let results = client.execute(operations).await;
         for (step, result) in ready.into_iter().zip(results) {
             let outcome = result.as_ref().map_or_else(Error::outcome, |()| "ok");
-            metrics.broker_calls(step.operation.label(), outcome, 1);
+            metrics.calls(step.operation.label(), outcome, 1);
             match result {
                 Ok(()) => succeed(step, observed, &mut applied),
                 Err(error) => fail(client, step, error, observed, &mut applied).await,

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::object::{FORCE_DELETE, Kind, Meta, Object, ObjectKey, PAUSED, Reason, Snapshot, is_confirmed, is_set};
+use crate::object::{
+    FORCE_DELETE, Kind, Meta, OBSERVE, Object, ObjectKey, PAUSED, Reason, Snapshot, is_confirmed, is_set,
+};
 use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec};
 use crate::topology::{Declared, Deletion, Identity, Policies, Target, Wish, wish};
 
@@ -20,6 +22,8 @@ pub enum Standing {
         forced: bool,
     },
     Paused,
+    /// Compared with the broker, and nothing is done for it.
+    Observed(Declared),
     /// Nothing is done on the broker for it.
     Refused(Reason, String),
 }
@@ -53,7 +57,7 @@ impl Desired {
     /// There is no such broker: nothing can be wanted of it.
     pub fn lose_broker(&mut self, message: &str) {
         for item in &mut self.items {
-            if let Standing::Wanted(_) = item.standing {
+            if let Standing::Wanted(_) | Standing::Observed(_) = item.standing {
                 item.standing = Standing::Refused(Reason::WaitingForBroker, message.to_owned());
             }
         }
@@ -61,9 +65,16 @@ impl Desired {
 
     /// Named objects that anything here is, or depends on.
     pub fn relevant(&self) -> Relevant {
-        let own = self.claims.keys().filter_map(Identity::target);
-        let needed = self.claims.keys().flat_map(Identity::needs).map(|need| need.target);
-        own.chain(needed).collect()
+        let observed = self.items.iter().filter_map(|item| match &item.standing {
+            Standing::Observed(declared) => Some(declared.identity()),
+            _ => None,
+        });
+        let all = self.claims.keys().cloned().chain(observed);
+        all.flat_map(|identity| {
+            let needed = identity.needs().into_iter().map(|need| need.target);
+            identity.target().into_iter().chain(needed)
+        })
+        .collect()
     }
 }
 
@@ -84,19 +95,24 @@ pub fn broker_keys(snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
 
 /// Everything that should stand on the broker `key`.
 pub fn desired(snapshot: &Snapshot, key: &ObjectKey) -> Desired {
-    let gate = Gate {
+    desired_among(snapshot, key, &BTreeSet::new())
+}
+
+/// Everything that should stand on the broker by its Broker `key`, where others lead to the same broker: what they want
+/// counts when it comes to who owns what.
+pub fn desired_among(snapshot: &Snapshot, key: &ObjectKey, twins: &BTreeSet<ObjectKey>) -> Desired {
+    let gate = |key| Gate {
         key,
         broker: snapshot.get(key).map(Arc::as_ref),
         snapshot,
     };
+    let gates: BTreeMap<&ObjectKey, Gate<'_>> = twins.iter().chain([key]).map(|key| (key, gate(key))).collect();
     let candidates = snapshot.objects().filter_map(|object| {
         let meta = object.meta();
-        let here = broker_key(object.broker_ref()?, &meta.key.namespace) == *key;
-        here.then(|| wish(object))
-            .flatten()
-            .map(|wish| gate.candidate(meta, wish))
+        let gate = gates.get(&broker_key(object.broker_ref()?, &meta.key.namespace))?;
+        wish(object).map(|wish| gate.candidate(meta, wish))
     });
-    resolve(candidates.collect())
+    resolve(candidates.collect(), key)
 }
 
 /// A resource with what it would own, and how old it is.
@@ -104,11 +120,12 @@ struct Candidate {
     item: Item,
     claim: Option<Identity>,
     created: i64,
+    broker: ObjectKey,
 }
 
 /// Gives everything to the oldest that wants it; equal ages are decided by namespace and name, so that every replica
 /// and every restart decides alike.
-fn resolve(mut candidates: Vec<Candidate>) -> Desired {
+fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|a, b| {
         let age = |index: &usize| {
@@ -119,6 +136,7 @@ fn resolve(mut candidates: Vec<Candidate>) -> Desired {
         age(a).cmp(&age(b))
     });
     let mut claims: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
+    let mut ways: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
     for index in order {
         let Some(candidate) = candidates.get_mut(index) else {
             continue;
@@ -127,15 +145,28 @@ fn resolve(mut candidates: Vec<Candidate>) -> Desired {
         match claims.get(identity) {
             None => {
                 claims.insert(identity.clone(), candidate.item.key.clone());
+                if candidate.broker != *broker {
+                    ways.insert(identity.clone(), candidate.broker.clone());
+                }
             }
             Some(winner) => {
-                let message = format!("{identity} belongs to {winner}, which is older");
+                let way = ways
+                    .get(identity)
+                    .map(|way| format!("; {way} leads to the same broker"));
+                let message = format!(
+                    "{identity} belongs to {winner}, which is older{}",
+                    way.unwrap_or_default()
+                );
                 candidate.item.standing = Standing::Refused(Reason::Conflict, message);
             }
         }
     }
     Desired {
-        items: candidates.into_iter().map(|candidate| candidate.item).collect(),
+        items: candidates
+            .into_iter()
+            .filter(|candidate| candidate.broker == *broker)
+            .map(|candidate| candidate.item)
+            .collect(),
         claims,
     }
 }
@@ -155,11 +186,12 @@ impl Gate<'_> {
         let standing = match (meta.deleting, self.refusal(meta), declared) {
             (Some(since), _, _) => Standing::Leaving {
                 since,
-                forced: is_confirmed(&meta.annotations, FORCE_DELETE) || self.is_paused(meta),
+                forced: is_confirmed(&meta.annotations, FORCE_DELETE) || self.is_hands_off(meta),
             },
             (None, Some(message), _) => Standing::Refused(Reason::NotAllowed, message),
             (None, None, Err(message)) => Standing::Refused(Reason::InvalidArgument, message),
             (None, None, Ok(_)) if self.is_paused(meta) => Standing::Paused,
+            (None, None, Ok(declared)) if self.is_marked(meta, OBSERVE) => Standing::Observed(declared),
             (None, None, Ok(declared)) => Standing::Wanted(declared),
         };
         let claims = matches!(standing, Standing::Wanted(_) | Standing::Paused);
@@ -170,8 +202,8 @@ impl Gate<'_> {
                 generation: meta.generation,
                 finalized: meta.finalized,
                 paused: self.is_paused(meta),
-                // Paused means that nothing on the broker is touched, whatever happens to the resource.
-                deletion: if self.is_paused(meta) {
+                // Paused, or observed, means that nothing on the broker is touched, whatever happens to the resource.
+                deletion: if self.is_hands_off(meta) {
                     Deletion::Retain
                 } else {
                     deletion
@@ -181,6 +213,7 @@ impl Gate<'_> {
             },
             claim: claim.filter(|_| claims),
             created: meta.created,
+            broker: self.key.clone(),
         }
     }
 
@@ -202,10 +235,20 @@ impl Gate<'_> {
     }
 
     fn is_paused(&self, meta: &Meta) -> bool {
+        self.is_marked(meta, PAUSED)
+    }
+
+    /// Nothing on the broker is touched for it.
+    fn is_hands_off(&self, meta: &Meta) -> bool {
+        self.is_paused(meta) || self.is_marked(meta, OBSERVE)
+    }
+
+    /// The resource has an annotation, or its Broker has it for all.
+    fn is_marked(&self, meta: &Meta, annotation: &str) -> bool {
         let broker = self
             .broker
-            .is_some_and(|broker| is_set(&broker.meta.annotations, PAUSED));
-        broker || is_set(&meta.annotations, PAUSED)
+            .is_some_and(|broker| is_set(&broker.meta.annotations, annotation));
+        broker || is_set(&meta.annotations, annotation)
     }
 }
 

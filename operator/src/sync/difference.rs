@@ -36,6 +36,8 @@ impl Step {
 pub enum Verdict {
     /// The broker has (after the steps) what the resource wants, and the resource owns it.
     Synced(Identity),
+    /// The resource owns what stands, which is not as it wants it and cannot be changed.
+    Kept(Identity, Reason, String),
     /// Nothing can be done now, or ever; what it owned stays owned.
     Not(Reason, String),
     /// The resource owns nothing (any more), because another does or must decide.
@@ -67,6 +69,7 @@ pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan
         let verdict = match &item.standing {
             Standing::Wanted(declared) => context.wanted(item, declared, mine, &mut plan.steps),
             Standing::Leaving { .. } => context.leaving(item, mine, &mut plan.steps),
+            Standing::Observed(declared) => context.observed(declared),
             Standing::Paused => Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
             Standing::Refused(Reason::Conflict, message) => Verdict::Disowned(Reason::Conflict, message.clone()),
             Standing::Refused(reason, message) => Verdict::Not(*reason, message.clone()),
@@ -130,6 +133,23 @@ impl Context<'_> {
         verdict
     }
 
+    /// The comparison alone.
+    fn observed(&self, declared: &Declared) -> Verdict {
+        const ONLY: &str = "observed, so nothing is done for it";
+        let identity = declared.identity();
+        match declared.differences(self.observed).as_deref() {
+            None => Verdict::Not(
+                Reason::Mismatch,
+                format!("{identity} does not stand on the broker; {ONLY}"),
+            ),
+            Some([]) => Verdict::Not(Reason::Observed, format!("{identity} is as declared; {ONLY}")),
+            Some(differences) => {
+                let message = format!("{identity} differs: {}; {ONLY}", differences.join("; "));
+                Verdict::Not(Reason::Mismatch, message)
+            }
+        }
+    }
+
     /// The first of what an object needs that neither stands nor is about to be made.
     fn missing(&self, identity: &Identity) -> Option<Need> {
         let stands = |target: &Target| self.observed.has(target) || self.coming.contains(target);
@@ -179,10 +199,14 @@ fn settle(adoption: AdoptionPolicy, owns: bool, differences: &[String], declared
     match (owns, adoption, differences.is_empty()) {
         (true, _, true) | (false, AdoptionPolicy::IfEqual | AdoptionPolicy::Always, true) => Verdict::Synced(identity),
         (true, ..) | (false, AdoptionPolicy::Always, false) if declared.is_mutable() => Verdict::Synced(identity),
-        (true, ..) | (false, AdoptionPolicy::Always, false) => Verdict::Not(
+        (true, ..) => Verdict::Not(
             Reason::Immutable,
             format!("{identity} cannot be changed in place: {}", differences.join("; ")),
         ),
+        (false, AdoptionPolicy::Always, false) => {
+            let message = format!("{identity} cannot be changed in place: {}", differences.join("; "));
+            Verdict::Kept(identity, Reason::Immutable, message)
+        }
         (false, AdoptionPolicy::IfEqual, false) => Verdict::Disowned(
             Reason::Mismatch,
             format!("{identity} exists and differs: {}", differences.join("; ")),

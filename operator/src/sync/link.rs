@@ -16,6 +16,7 @@ use super::desired::Relevant;
 use super::memory::backoff;
 use super::observe::{Observed, concerns};
 use super::shared::Shared;
+use super::twins::Marks;
 use crate::broker::{Client, Connector, Event};
 use crate::object::{AMQP_URI, Connection, EngineState, MANAGEMENT_URI, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::BrokerSpec;
@@ -68,6 +69,16 @@ pub(super) struct Up<C> {
     /// `None` until it has been listed once.
     pub(super) observed: Option<Observed>,
     pub(super) listed: Instant,
+    /// There is an exchange for events; `None`: not looked at yet.
+    pub(super) had_events: Option<bool>,
+}
+
+impl<C: Client> Up<C> {
+    /// The marks by which the broker is known again.
+    pub(super) fn marks(&self) -> Marks {
+        let address = self.endpoint.amqp.trim_end_matches('/').to_lowercase();
+        self.client.about().identity.iter().cloned().chain([address]).collect()
+    }
 }
 
 /// Something that happened on the link.
@@ -208,6 +219,7 @@ impl<C: Client> Link<C> {
                     endpoint,
                     observed: None,
                     listed: Instant::now(),
+                    had_events: None,
                 });
             }
             Err(Failed { away, with }) => {

@@ -18,6 +18,8 @@ pub(super) struct Memory {
     pub(super) uid: String,
     /// The finalizer was taken away; the resource is about to vanish.
     pub(super) released: bool,
+    /// Labels, annotations and generation of the last pass.
+    touched: (u64, i64),
     pub(super) trouble: Option<Trouble>,
     pub(super) last: Option<StatusReport>,
     /// The numbers of a queue that were last said.
@@ -31,6 +33,8 @@ pub(super) struct Trouble {
     pub(super) failure: Failure,
     attempts: u32,
     pub(super) due: Instant,
+    /// The same in Unix seconds, where it is not soon.
+    later: Option<i64>,
 }
 
 impl Memory {
@@ -39,6 +43,7 @@ impl Memory {
         Self {
             uid: meta.uid.clone(),
             released: false,
+            touched: (meta.touched, meta.generation),
             trouble: None,
             last: None,
             numbers: meta.status.queue.clone(),
@@ -50,6 +55,23 @@ impl Memory {
         self.last
             .as_ref()
             .is_some_and(|last| last.ready == ConditionStatus::True)
+    }
+
+    /// Looks at the resource: after somebody has touched it, what failed is tried again at once.
+    pub(super) fn see(&mut self, meta: &Meta) {
+        let touched = (meta.touched, meta.generation);
+        if std::mem::replace(&mut self.touched, touched) == touched {
+            return;
+        }
+        if let Some(trouble) = &mut self.trouble {
+            trouble.due = Instant::now();
+            trouble.attempts = 0;
+        }
+    }
+
+    /// Unix seconds of the next attempt at what failed; `None` where it is soon.
+    pub(super) fn next_try(&self) -> Option<i64> {
+        self.trouble.as_ref()?.later
     }
 
     /// The failure that still stands: the same steps have failed, and it is not yet time to try again.
@@ -65,8 +87,11 @@ impl Memory {
             Some(trouble) if trouble.steps == steps => trouble.attempts.saturating_add(1),
             _ => 0,
         };
+        let pause = pause(&failure, attempts);
+        let seconds = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
         self.trouble = Some(Trouble {
-            due: now + pause(&failure, attempts),
+            due: now + pause,
+            later: (pause >= SOON).then(|| unix_now().saturating_add(seconds)),
             steps,
             failure,
             attempts,
@@ -74,11 +99,15 @@ impl Memory {
     }
 }
 
-/// Back-off: from one second to a limit, doubling. A user waits for a deletion that only a consumer can end, or for
-/// a virtual host, so these have a low limit.
+/// A pause of which nothing is said.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Back-off: from a second or two to a limit, doubling. A user waits for a deletion that only a consumer can end, or
+/// for a virtual host, so these have a low limit; a permission or a plugin may be granted a moment after it was
+/// refused.
 fn pause(failure: &Failure, attempts: u32) -> Duration {
     let limit = match (failure.retry, failure.reason) {
-        (Retry::Rarely, _) => return jitter(Duration::from_secs(600)),
+        (Retry::Rarely, _) => return backoff(Duration::from_secs(2), Duration::from_secs(300), attempts),
         (Retry::Soon, Reason::DeletionBlocked) => 4,
         (Retry::Soon, Reason::WaitingForVhost) => 8,
         (Retry::Soon, _) => 32,
@@ -126,6 +155,7 @@ mod tests {
         let mut memory = Memory {
             uid: String::new(),
             released: false,
+            touched: (0, 1),
             trouble: None,
             last: None,
             numbers: None,
@@ -137,12 +167,34 @@ mod tests {
         };
         let now = Instant::now();
         memory.fail(vec![operation("a")], failure.clone(), now);
-        let soon = now + Duration::from_secs(300);
+        let soon = now + Duration::from_secs(1);
         assert_eq!(memory.standing_failure(&[&operation("a")], soon), Some(&failure));
         assert_eq!(memory.standing_failure(&[&operation("b")], soon), None);
-        assert_eq!(
-            memory.standing_failure(&[&operation("a")], now + Duration::from_secs(800)),
-            None
-        );
+        let later = now + Duration::from_secs(3);
+        assert_eq!(memory.standing_failure(&[&operation("a")], later), None);
+        assert_eq!(memory.next_try(), None, "it is soon");
+        for _ in 0..10 {
+            memory.fail(vec![operation("a")], failure.clone(), now);
+        }
+        let minutes = now + Duration::from_secs(200);
+        assert_eq!(memory.standing_failure(&[&operation("a")], minutes), Some(&failure));
+        let next = memory.next_try().expect("it is said when") - unix_now();
+        assert!((235..=365).contains(&next), "{next}");
+        memory.see(&touched(7));
+        assert_eq!(memory.standing_failure(&[&operation("a")], Instant::now()), None);
+    }
+
+    fn touched(touched: u64) -> Meta {
+        Meta {
+            key: crate::object::ObjectKey::new(crate::object::Kind::Queue, "shop", "a"),
+            uid: String::new(),
+            generation: 1,
+            created: 0,
+            deleting: None,
+            annotations: Default::default(),
+            touched,
+            finalized: true,
+            status: Default::default(),
+        }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::desired::Relevant;
-use crate::broker::{BindingEvent, Event, Operation};
+use crate::broker::{BindingEvent, DEFAULT_VHOST, EVENTS, Event, Operation};
 use crate::object::Kind;
 use crate::topology::{Arguments, BindingDefinition, End, Identity, Name, Target, Topology};
 
@@ -49,6 +49,11 @@ impl Observed {
     /// True when something that is asked for was changed in a way that only a list can show.
     pub fn needs_list(&self, relevant: &Relevant) -> bool {
         self.stale || self.unlisted.len() > MOST_UNLISTED || !self.unlisted.is_disjoint(relevant)
+    }
+
+    /// There is an exchange in which the broker tells of its changes.
+    pub fn has_events(&self) -> bool {
+        self.topology.exchanges.contains_key(&Name::new(DEFAULT_VHOST, EVENTS))
     }
 
     /// The broker's answer has not fitted since the last list.

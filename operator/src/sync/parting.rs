@@ -157,6 +157,7 @@ mod tests {
                 .map(|name| (name.to_owned(), "true".to_owned()))
                 .into_iter()
                 .collect(),
+            touched: 0,
             finalized: true,
             status: LastStatus::default(),
         };

@@ -11,18 +11,20 @@ use tokio::time::Instant;
 
 use super::apply::{Applied, Failure, Moved, Retry, apply};
 use super::away::Away;
-use super::desired::{Desired, Item, Relevant, Standing, desired};
+use super::desired::{Desired, Item, Relevant, Standing, desired_among};
 use super::difference::{Owned, Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers, summary};
 use super::link::{Link, Up};
 use super::memory::{Memory, unix_now};
 use super::observe::Observed;
 use super::parting::{Decision, Parting, asks_first};
-use super::report::{left_behind, offline, recall, report};
+use super::repair::Repairs;
+use super::report::{left_behind, offline, recall, report, starting};
 use super::shared::Shared;
 use super::tell::{FIRST_ATTEMPT, Teller};
 use crate::broker::{Client, Connector, Error, Operation};
-use crate::object::{Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
+use crate::metrics::BrokerMetrics;
+use crate::object::{ConditionStatus, EngineState, Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
 use crate::topology::{Effect, Name};
@@ -42,15 +44,21 @@ pub(super) struct Pass<S: Source, N: Connector> {
     owned: Owned,
     memory: BTreeMap<ObjectKey, Memory>,
     tell: Teller<S, N>,
+    metrics: BrokerMetrics,
     wake: Option<Instant>,
     /// The Broker is being deleted: since when that is known, and how it stands.
     parts: Option<(Instant, Parting)>,
+    /// Time since which the pod of a broker that the operator runs is not up, or is being replaced.
+    pending_since: Option<Instant>,
+    /// That has lasted: the resources say so too.
+    starting: bool,
 }
 
 impl<S: Source, N: Connector> Pass<S, N> {
     pub(super) fn new(key: ObjectKey, shared: Arc<Shared<S, N>>) -> Self {
         Self {
             tell: Teller::new(key.clone(), Arc::clone(&shared)),
+            metrics: shared.metrics.of(&key),
             key,
             shared,
             relevant: Relevant::new(),
@@ -58,6 +66,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
             memory: BTreeMap::new(),
             wake: None,
             parts: None,
+            pending_since: None,
+            starting: false,
         }
     }
 
@@ -72,7 +82,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.wake = None;
         let snapshot = self.shared.source.snapshot();
         let broker = snapshot.get::<BrokerSpec>(&self.key);
-        let mut desired = desired(&snapshot, &self.key);
+        let mut desired = desired_among(&snapshot, &self.key, &self.shared.twins(&self.key));
         self.remember(&snapshot, &mut desired);
         let mended = link.is_mended(self.shared.source.as_ref(), changed, broker).await;
         match broker {
@@ -82,8 +92,13 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
                 let due = link.tend(&self.shared, broker, engine, mended);
                 self.wake_by(due);
+                if let Some(up) = link.up() {
+                    self.shared.twins.meet(&self.key, up.marks());
+                }
+                self.note_pending(engine);
             }
             None => {
+                self.shared.twins.forget(&self.key);
                 self.tell.forget_broker();
                 self.parts = None;
                 desired.lose_broker(&Away::NoBroker.explain(&self.key));
@@ -113,6 +128,21 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.wake
     }
 
+    /// Notes whether the pod is up. A short while is no news: the broker may answer all the time.
+    fn note_pending(&mut self, engine: Option<&EngineState>) {
+        self.starting = false;
+        if engine.is_none_or(|engine| engine.pending.is_none()) {
+            self.pending_since = None;
+            return;
+        }
+        let since = *self.pending_since.get_or_insert_with(Instant::now);
+        let due = since + self.shared.settings.grace;
+        self.starting = due <= Instant::now();
+        if !self.starting {
+            self.wake_at(due);
+        }
+    }
+
     /// Between two complete lists.
     fn resync(&self, up: &Up<N::Client>) -> Duration {
         let usual = self.shared.settings.between_lists(up.client.about().has_events);
@@ -129,13 +159,13 @@ impl<S: Source, N: Connector> Pass<S, N> {
     fn remember(&mut self, snapshot: &Snapshot, desired: &mut Desired) {
         for item in &desired.items {
             let leaving = matches!(item.standing, Standing::Leaving { .. });
-            let known = self
-                .memory
-                .get(&item.key)
-                .is_some_and(|memory| memory.uid == item.uid && (leaving || !memory.released));
-            if let (false, Some(meta)) = (known, snapshot.meta(&item.key)) {
-                self.memory.insert(item.key.clone(), Memory::new(meta));
-                self.owned.insert(item.key.clone(), recall(meta));
+            let Some(meta) = snapshot.meta(&item.key) else { continue };
+            match self.memory.get_mut(&item.key) {
+                Some(memory) if memory.uid == item.uid && (leaving || !memory.released) => memory.see(meta),
+                _ => {
+                    self.memory.insert(item.key.clone(), Memory::new(meta));
+                    self.owned.insert(item.key.clone(), recall(meta));
+                }
             }
         }
         let here: BTreeSet<&ObjectKey> = desired.items.iter().map(|item| &item.key).collect();
@@ -150,16 +180,23 @@ impl<S: Source, N: Connector> Pass<S, N> {
     /// Observe, difference, apply, report.
     async fn reconcile(&mut self, link: &mut Link<N::Client>, desired: &Desired) {
         let Some(up) = link.up_mut() else { return };
+        let first = up.observed.is_none();
         if let Err(error) = self.observe(up).await {
             link.lose(Away::from(error));
             return;
+        }
+        if self.tells_of_changes_now(up) {
+            let text = "it tells of its changes now, so it is connected to anew".to_owned();
+            link.lose(Away::Unreachable(Reason::WaitingForBroker, text));
+            return self.wake_at(Instant::now());
         }
         let Some(observed) = &mut up.observed else { return };
         let mut plan = difference(desired, &observed.topology, &self.owned);
         let mut failed = self.hold_back(&mut plan);
         self.finalize(desired, &mut plan, &mut failed).await;
-        self.count_repairs(&plan, observed);
-        let applied = apply(&up.client, &plan, observed, &self.shared.metrics).await;
+        let repairs = Repairs::of(&plan, &observed.topology, &self.owned, first);
+        let applied = apply(&up.client, &plan, observed, &self.metrics).await;
+        self.tell_repairs(repairs, &applied).await;
         let doubtful = observed.is_doubted();
         self.absorb(link, desired, &plan, applied, failed).await;
         if doubtful {
@@ -176,10 +213,17 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let started = Instant::now();
         let listed = up.client.list().await;
         let outcome = listed.as_ref().map_or_else(Error::outcome, |_| "ok");
-        self.shared.metrics.broker_call("list", outcome, started.elapsed());
+        self.metrics.call("list", outcome, started.elapsed());
         up.observed = Some(Observed::listed(listed?));
         up.listed = Instant::now();
         Ok(())
+    }
+
+    /// True when a broker that did not tell of its changes at first has the exchange for that meanwhile.
+    fn tells_of_changes_now(&self, up: &mut Up<N::Client>) -> bool {
+        let has = up.observed.as_ref().is_some_and(Observed::has_events);
+        let had = up.had_events.replace(has).unwrap_or(has);
+        has && !had && !up.client.about().has_events
     }
 
     /// Takes the steps out of the plan that have failed before and are not due again, with their failures.
@@ -207,8 +251,9 @@ impl<S: Source, N: Connector> Pass<S, N> {
     /// Nothing is created, or taken over, for a resource without finalizer.
     async fn finalize(&mut self, desired: &Desired, plan: &mut Plan, failed: &mut BTreeMap<ObjectKey, Failure>) {
         let comes = |item: &&Item| {
-            let synced = matches!(plan.verdicts.get(&item.key), Some(Verdict::Synced(_)));
-            (synced && !failed.contains_key(&item.key)) || self.owns(item)
+            let verdict = plan.verdicts.get(&item.key);
+            let gets = matches!(verdict, Some(Verdict::Synced(_) | Verdict::Kept(..)));
+            (gets && !failed.contains_key(&item.key)) || self.owns(item)
         };
         let bare = desired.items.iter().filter(|item| !item.finalized).filter(comes);
         let bare: Vec<ObjectKey> = bare.map(|item| item.key.clone()).collect();
@@ -244,14 +289,20 @@ impl<S: Source, N: Connector> Pass<S, N> {
         failed
     }
 
-    fn count_repairs(&self, plan: &Plan, observed: &Observed) {
-        for step in plan.steps.iter().filter(|step| step.creates()) {
-            let identity = step.operation.identity();
-            let owns = self.owned.get(&step.key).is_some_and(|owned| owned.contains(&identity));
-            if owns && !observed.topology.contains(&identity) {
-                tracing::info!("{}: {identity} was gone, putting it back", step.key);
-                self.shared.metrics.repaired(step.key.kind);
-            }
+    /// Counts and tells what was put back.
+    async fn tell_repairs(&self, repairs: Repairs, applied: &Applied) {
+        let repairs = repairs.done(applied.moved.iter().map(|moved| (&moved.key, &moved.effect)));
+        repairs.kinds().for_each(|kind| self.metrics.repaired(kind));
+        if repairs.is_emptied() {
+            self.metrics.emptied();
+        }
+        let numbers = self.memory.iter();
+        let numbers = numbers
+            .filter_map(|(key, memory)| Some((key, memory.numbers.as_ref()?)))
+            .collect();
+        for notice in repairs.notices(&self.key, &numbers) {
+            tracing::info!("{}: {}", notice.about, notice.text);
+            self.shared.source.warn(&notice.about, notice.reason, notice.text).await;
         }
     }
 
@@ -288,7 +339,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             let failure = failed.get(&item.key);
             let owned = self.owned.entry(item.key.clone()).or_default();
             match (verdict, failure, &item.standing) {
-                (Verdict::Synced(identity), None, _) => {
+                (Verdict::Synced(identity) | Verdict::Kept(identity, ..), None, _) => {
                     owned.insert(identity.clone());
                 }
                 (Verdict::Disowned(..), ..) => owned.clear(),
@@ -309,7 +360,16 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 _ => {}
             }
             let did_something = applied.touched.contains(&item.key);
-            reports.extend(report(item, verdict, failure, owned, did_something));
+            let mut report = report(item, verdict, failure, owned, did_something);
+            if let Some(report) = &mut report {
+                if failure.is_some() {
+                    report.next_try = self.memory.get(&item.key).and_then(Memory::next_try);
+                }
+                if self.starting && report.ready == ConditionStatus::True {
+                    starting(report, &self.key);
+                }
+            }
+            reports.extend(report);
         }
         self.tell.write(reports, &mut self.memory, link);
         self.release(released).await;

@@ -11,6 +11,7 @@ use super::link::Link;
 use super::pass::Pass;
 use super::shared::Shared;
 use crate::broker::{Client, Connector};
+use crate::metrics::BrokerMetrics;
 use crate::object::ObjectKey;
 use crate::source::Source;
 
@@ -18,6 +19,7 @@ use crate::source::Source;
 pub(super) struct Reconciler<S: Source, N: Connector> {
     key: ObjectKey,
     shared: Arc<Shared<S, N>>,
+    metrics: BrokerMetrics,
     link: Link<N::Client>,
     pass: Pass<S, N>,
     /// The source has changed since the last pass.
@@ -29,6 +31,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         Self {
             link: Link::new(key.clone()),
             pass: Pass::new(key.clone(), Arc::clone(&shared)),
+            metrics: shared.metrics.of(&key),
             key,
             shared,
             changed: true,
@@ -38,6 +41,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
     /// Runs until `shutdown`; leaves the broker as it is.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut changed = self.shared.source.changed();
+        let mut twins = self.shared.twins.changed();
         loop {
             // A change that came during the pause below has woken nothing, and the pass must know of it all the same.
             if changed.has_changed().unwrap_or(true) {
@@ -45,12 +49,14 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
                 self.changed = true;
             }
             let started = Instant::now();
+            self.changed |= twins.has_changed().unwrap_or(false);
+            twins.mark_unchanged();
             let news = std::mem::take(&mut self.changed);
             let wake = tokio::select! {
                 wake = self.pass.run(&mut self.link, news) => wake,
                 () = shutdown.cancelled() => break,
             };
-            self.shared.metrics.synced(started.elapsed());
+            self.metrics.synced(started.elapsed());
             let mut worth_it = false;
             while !worth_it {
                 worth_it = tokio::select! {
@@ -61,6 +67,10 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
                             break;
                         }
                         self.changed = true;
+                        true
+                    }
+                    result = twins.changed() => {
+                        self.changed |= result.is_ok();
                         true
                     }
                     () = until(wake) => true,
@@ -77,7 +87,8 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         if let Some(up) = self.link.up() {
             up.client.close().await;
         }
-        self.shared.count(&self.key, std::iter::empty());
+        self.shared.twins.forget(&self.key);
+        self.metrics.forget();
     }
 }
 

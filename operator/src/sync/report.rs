@@ -27,7 +27,7 @@ pub struct Conditions {
 /// The conditions that belong to a reason.
 pub fn conditions(reason: Reason) -> Conditions {
     let (ready, reconciling, stalled) = match reason {
-        Reason::Synced => (ConditionStatus::True, ConditionStatus::False, ConditionStatus::False),
+        Reason::Synced | Reason::Observed => (ConditionStatus::True, ConditionStatus::False, ConditionStatus::False),
         Reason::WaitingForBroker
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
@@ -63,7 +63,10 @@ pub fn report(
     let (reason, message) = match (failure, verdict) {
         (Some(failure), _) => (failure.reason, failure.message.clone()),
         (None, Verdict::Synced(identity)) => (Reason::Synced, format!("{identity} is as declared")),
-        (None, Verdict::Not(reason, message) | Verdict::Disowned(reason, message)) => (*reason, message.clone()),
+        (
+            None,
+            Verdict::Not(reason, message) | Verdict::Disowned(reason, message) | Verdict::Kept(_, reason, message),
+        ) => (*reason, message.clone()),
         (None, Verdict::Released(_)) => return None,
     };
     let Conditions {
@@ -81,6 +84,7 @@ pub fn report(
         stalled,
         reason,
         message,
+        next_try: None,
         name: last.name,
         vhost: last.vhost,
         applied: last.applied,
@@ -90,11 +94,25 @@ pub fn report(
     })
 }
 
+/// Says of what stands as declared that its broker is about to go, or is not up.
+pub fn starting(report: &mut StatusReport, broker: &ObjectKey) {
+    let Conditions {
+        ready,
+        reconciling,
+        stalled,
+    } = conditions(Reason::WaitingForBroker);
+    (report.ready, report.reconciling, report.stalled) = (ready, reconciling, stalled);
+    report.reason = Reason::WaitingForBroker;
+    report.message = format!("{broker} is starting; its status says why");
+}
+
 /// Facts that a connected broker tells.
 pub struct Connected<'a> {
     pub version: &'a str,
     pub endpoint: &'a Endpoint,
     pub usage: Usage,
+    /// Another Broker that leads to the same broker.
+    pub twin: Option<ObjectKey>,
 }
 
 /// Resources that refer to a broker.
@@ -102,6 +120,13 @@ pub struct Connected<'a> {
 pub struct Counted {
     pub all: usize,
     pub not_ready: usize,
+}
+
+/// The end of the Broker's message where others lead to the same broker.
+fn beside(twin: Option<&ObjectKey>) -> String {
+    twin.map_or_else(String::new, |twin| {
+        format!("; {twin} leads to the same broker: what two resources want there belongs to the older one")
+    })
 }
 
 /// The report on the broker itself; `waits`: what keeps it from going, while it is being deleted.
@@ -122,7 +147,10 @@ pub fn broker_report(
             "paused: nothing is done for it and what refers to it".to_owned(),
         ),
         (_, Some(trouble)) => trouble,
-        (Ok(connected), None) => (Reason::Synced, format!("connected to {}", connected.version)),
+        (Ok(connected), None) => (
+            Reason::Synced,
+            format!("connected to {}{}", connected.version, beside(connected.twin.as_ref())),
+        ),
         (Err(Away::NoBroker), None) => (Reason::WaitingForBroker, "not connected".to_owned()),
         (Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)), None) => (*reason, text.clone()),
     };
@@ -155,6 +183,7 @@ pub fn broker_report(
         stalled,
         reason,
         message,
+        next_try: None,
         name: None,
         vhost: None,
         applied: None,
@@ -186,7 +215,7 @@ pub fn offline(
 ) -> (Verdict, Option<i64>) {
     let waiting = Verdict::Not(Reason::WaitingForBroker, away.brief(broker));
     match &item.standing {
-        Standing::Wanted(_) => (waiting, None),
+        Standing::Wanted(_) | Standing::Observed(_) => (waiting, None),
         Standing::Paused => (
             Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
             None,

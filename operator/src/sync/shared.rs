@@ -1,15 +1,14 @@
-//! What the loops of all brokers share: the source, the way to connect, settings, and the sums of resources.
+//! What the loops of all brokers share: the source, the way to connect, settings, and who is connected to whom.
 //!
 //! In: settings. Out: `Shared`. Does not know about the loops.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use super::twins::Twins;
 use crate::metrics::Metrics;
-use crate::object::{Kind, ObjectKey};
+use crate::object::ObjectKey;
 
 /// The pipeline's times.
 #[derive(Clone, Debug)]
@@ -24,6 +23,8 @@ pub struct Settings {
     pub debounce: Duration,
     /// Longest wait of a deletion for a broker that does not answer.
     pub deletion_timeout: Duration,
+    /// Least time between two writes of the numbers of a queue; `None`: no numbers are written.
+    pub queue_numbers: Option<Duration>,
     /// Time for which a broker may be away before its resources are no longer called Ready.
     pub grace: Duration,
 }
@@ -36,6 +37,7 @@ impl Default for Settings {
             resync_without_events: Duration::from_secs(5),
             debounce: Duration::from_millis(20),
             deletion_timeout: Duration::from_secs(60),
+            queue_numbers: Some(Duration::from_secs(60)),
             grace: Duration::from_secs(2),
         }
     }
@@ -57,28 +59,12 @@ pub(super) struct Shared<S, N> {
     pub(super) connector: N,
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
-    pub(super) tally: Mutex<Tally>,
+    pub(super) twins: Twins,
 }
 
-/// Resources by broker and kind: (ready, not ready).
-pub(super) type Tally = BTreeMap<ObjectKey, BTreeMap<Kind, (usize, usize)>>;
-
 impl<S, N> Shared<S, N> {
-    /// Counts the resources of one broker, each with whether it is Ready, and sets the sums over all brokers.
-    pub(super) fn count(&self, broker: &ObjectKey, resources: impl Iterator<Item = (Kind, bool)>) {
-        let mut numbers: BTreeMap<Kind, (usize, usize)> = BTreeMap::new();
-        for (kind, ready) in resources {
-            let number = numbers.entry(kind).or_default();
-            *(if ready { &mut number.0 } else { &mut number.1 }) += 1;
-        }
-        let mut tally = self.tally.lock();
-        tally.insert(broker.clone(), numbers);
-        for kind in Kind::ALL {
-            let (ready, not_ready) = tally
-                .values()
-                .filter_map(|numbers| numbers.get(&kind))
-                .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.metrics.objects(kind, ready, not_ready);
-        }
+    /// Brokers that lead to the same broker as this one.
+    pub(super) fn twins(&self, broker: &ObjectKey) -> BTreeSet<ObjectKey> {
+        self.twins.of(broker)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::desired::{Desired, Item, Standing};
+use super::desired::{Desired, Item};
 use super::link::{Link, Up};
 use super::memory::Memory;
 use super::pace::Pace;
@@ -17,11 +17,12 @@ use super::report::{Connected, Counted, broker_report};
 use super::shared::Shared;
 use super::writer::Writer;
 use crate::broker::{Backlogs, Client, Connector};
-use crate::object::{ConditionStatus, Kind, Object, ObjectKey, QueueNumbers, Snapshot, StatusReport};
+use crate::metrics::BrokerMetrics;
+use crate::object::{ConditionStatus, Kind, Object, ObjectKey, QueueNumbers, Snapshot, StatusReport, Usage};
 use crate::resource::BrokerSpec;
 use crate::source::Source;
+use crate::topology::Name;
 use crate::topology::backlog::{Backlog, Outlook, span};
-use crate::topology::{Declared, Name};
 
 /// Longest time for a first attempt before resources are told that they wait.
 pub(super) const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -35,16 +36,18 @@ pub(super) struct Teller<S: Source, N: Connector> {
     shared: Arc<Shared<S, N>>,
     writer: Writer,
     pace: Pace,
+    metrics: BrokerMetrics,
     broker_last: Option<StatusReport>,
 }
 
 impl<S: Source, N: Connector> Teller<S, N> {
     pub(super) fn new(key: ObjectKey, shared: Arc<Shared<S, N>>) -> Self {
         Self {
-            key,
             writer: Writer::new(Arc::clone(&shared.source)),
+            metrics: shared.metrics.of(&key),
             shared,
             pace: Pace::default(),
+            key,
             broker_last: None,
         }
     }
@@ -67,12 +70,18 @@ impl<S: Source, N: Connector> Teller<S, N> {
                 ..report.clone()
             };
             if report.did_something || memory.last.as_ref() != Some(&quiet) {
-                self.shared.metrics.reconciled(report.key.kind, report.reason);
+                self.metrics.reconciled(report.key.kind, report.reason);
                 memory.last = Some(quiet);
                 // The first numbers go with a report that is written anyway.
-                if report.key.kind == Kind::Queue && report.ready == ConditionStatus::True && memory.numbers.is_none() {
-                    memory.numbers = Some(first_numbers(&backlogs, &report));
-                    report.queue.clone_from(&memory.numbers);
+                if report.key.kind == Kind::Queue && report.ready == ConditionStatus::True {
+                    let told = memory.numbers.as_ref().is_some_and(QueueNumbers::is_told);
+                    let first = match self.shared.settings.queue_numbers {
+                        Some(_) if !told => Some(first_numbers(&backlogs, &report)),
+                        None if told => Some(QueueNumbers::default()),
+                        _ => None,
+                    };
+                    report.queue.clone_from(&first);
+                    memory.numbers = first.or(memory.numbers.take());
                 }
                 news.push(report);
             }
@@ -83,18 +92,17 @@ impl<S: Source, N: Connector> Teller<S, N> {
     /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once.
     /// The answer is when there is more to tell.
     pub(super) fn numbers(&mut self, desired: &Desired, memory: &mut Memories, up: &Up<N::Client>) -> Option<Instant> {
-        if up.observed.is_some() && self.pace.is_due(up.listed, self.shared.settings.resync) {
+        let every = self.shared.settings.queue_numbers?;
+        if up.observed.is_some() && self.pace.is_due(up.listed, every) {
             let backlogs = up.client.backlogs();
             let mut changed = BTreeMap::new();
-            for item in &desired.items {
-                let Standing::Wanted(Declared::Queue(queue)) = &item.standing else {
-                    continue;
-                };
-                let (Some(memory), Some(backlog)) = (memory.get(&item.key), backlogs.get(&queue.name)) else {
+            for item in desired.items.iter().filter(|item| item.key.kind == Kind::Queue) {
+                let Some(memory) = memory.get(&item.key) else { continue };
+                let Some(backlog) = memory.last.as_ref().and_then(|last| backlog(&backlogs, last)) else {
                     continue;
                 };
                 let numbers = numbers(backlog);
-                if memory.numbers.as_ref() != Some(&numbers) && memory.is_ready() {
+                if memory.numbers.as_ref().is_none_or(|told| numbers.is_news_after(told)) {
                     changed.insert(item.key.clone(), numbers);
                 }
             }
@@ -137,7 +145,8 @@ impl<S: Source, N: Connector> Teller<S, N> {
             Some(up) => Ok(Connected {
                 version: &up.client.about().version,
                 endpoint: &up.endpoint,
-                usage: up.client.usage(),
+                usage: self.usage(up),
+                twin: self.shared.twins(&self.key).into_iter().next(),
             }),
             None => Err(link.away()),
         };
@@ -153,9 +162,18 @@ impl<S: Source, N: Connector> Teller<S, N> {
             waits,
         );
         if self.broker_last.as_ref() != Some(&report) {
-            self.shared.metrics.reconciled(Kind::Broker, report.reason);
+            self.metrics.reconciled(Kind::Broker, report.reason);
             self.broker_last = Some(report.clone());
             self.writer.write(vec![report]);
+        }
+    }
+
+    /// The load of the broker, without what changes all the time where that is not wanted.
+    fn usage(&self, up: &Up<N::Client>) -> Usage {
+        let usage = up.client.usage();
+        Usage {
+            messages: usage.messages.filter(|_| self.shared.settings.queue_numbers.is_some()),
+            ..usage
         }
     }
 
@@ -166,7 +184,15 @@ impl<S: Source, N: Connector> Teller<S, N> {
             .iter()
             .map(|last| (Kind::Broker, last.ready == ConditionStatus::True));
         let items = desired.items.iter().map(|item| (item.key.kind, is_ready(memory, item)));
-        self.shared.count(&self.key, broker.chain(items));
+        let mut numbers: BTreeMap<Kind, (usize, usize)> = BTreeMap::new();
+        for (kind, ready) in broker.chain(items) {
+            let number = numbers.entry(kind).or_default();
+            *(if ready { &mut number.0 } else { &mut number.1 }) += 1;
+        }
+        for kind in Kind::ALL {
+            let (ready, not_ready) = numbers.get(&kind).copied().unwrap_or_default();
+            self.metrics.objects(kind, ready, not_ready);
+        }
     }
 }
 
@@ -176,9 +202,13 @@ fn is_ready(memory: &Memories, item: &Item) -> bool {
 
 /// A queue that was not there when the broker was listed is empty.
 fn first_numbers(backlogs: &Backlogs, report: &StatusReport) -> QueueNumbers {
-    let owned = report.vhost.as_ref().zip(report.name.as_ref());
-    let backlog = owned.and_then(|(vhost, name)| backlogs.get(&Name::new(vhost, name)));
-    numbers(&backlog.copied().unwrap_or_default())
+    numbers(&backlog(backlogs, report).copied().unwrap_or_default())
+}
+
+/// The backlog of the queue that a resource owns.
+fn backlog<'a>(backlogs: &'a Backlogs, report: &StatusReport) -> Option<&'a Backlog> {
+    let (vhost, name) = report.vhost.as_ref().zip(report.name.as_ref())?;
+    backlogs.get(&Name::new(vhost, name))
 }
 
 fn numbers(backlog: &Backlog) -> QueueNumbers {

@@ -12,6 +12,8 @@ mod leaving;
 
 mod pod;
 
+mod told;
+
 mod vhost;
 
 mod stage;
@@ -276,6 +278,7 @@ async fn the_second_resource_takes_over_when_the_first_goes() {
         created: 50,
         deleting: None,
         annotations: BTreeMap::new(),
+        touched: 0,
         finalized: false,
         status: LastStatus::default(),
     };
@@ -352,6 +355,7 @@ async fn a_black_hole_delays_no_other() {
         created: 0,
         deleting: None,
         annotations: BTreeMap::new(),
+        touched: 0,
         finalized: true,
         status: LastStatus::default(),
     };
@@ -561,28 +565,4 @@ async fn a_refused_login_is_tried_again_when_the_password_changes_and_not_before
     stage.change(|_| {});
     stage.until_synced(&all_orders()).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-}
-
-#[tokio::test]
-async fn numbers_of_queues_follow_with_the_list_and_only_when_they_change() {
-    let settings = Settings {
-        resync: Duration::from_millis(100),
-        ..Settings::default()
-    };
-    let stage = Stage::start_with(orders(), Fake::default(), settings);
-    stage.until_synced(&all_orders()).await;
-    let messages = |stage: &Stage| {
-        let statuses = stage.shelf.statuses.lock();
-        let numbers = statuses.get(&queue("invoices")).and_then(|status| status.queue.clone());
-        numbers.map(|numbers| (numbers.messages, numbers.drain))
-    };
-    let says = |count| Some((count, "-".to_owned()));
-    assert_eq!(messages(&stage), says(0), "with the first report");
-    let name = Name::new("/", "invoices");
-    stage.fake.with(URI, |broker| broker.messages.insert(name, 7));
-    stage.until("seven", |stage| messages(stage) == says(7)).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let writes = stage.shelf.writes.load(Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(stage.shelf.writes.load(Ordering::SeqCst), writes, "nothing has changed");
 }

@@ -29,6 +29,7 @@ fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
             stalled,
             reason: *reason,
             message: "because".to_owned(),
+            next_try: None,
             name: None,
             vhost: None,
             applied: None,

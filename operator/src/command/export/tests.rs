@@ -37,6 +37,7 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
         created: 0,
         deleting: None,
         annotations: Default::default(),
+        touched: 0,
         finalized: false,
         status: Default::default(),
     };

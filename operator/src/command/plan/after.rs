@@ -37,6 +37,7 @@ fn fresh(key: ObjectKey, annotations: BTreeMap<String, String>) -> Meta {
         created: i64::MAX,
         deleting: None,
         annotations,
+        touched: 0,
         finalized: false,
         status: LastStatus::default(),
     }

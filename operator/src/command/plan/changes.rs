@@ -11,7 +11,7 @@ use crate::object::{Kind, ObjectKey, Reason, Snapshot};
 use crate::sync::desired::{Desired, Item, Standing, broker_keys, desired};
 use crate::sync::difference::{Owned, Step, Verdict, difference};
 use crate::sync::report::recall;
-use crate::topology::{Identity, Name, Operation, Target};
+use crate::topology::{Identity, Name, Operation, Target, Topology};
 
 /// The kind of change to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +97,16 @@ pub fn changes(snapshot: &Snapshot, broker: &ObjectKey, live: &Live, asked: &BTr
         live,
         coming: declared.filter_map(|step| step.operation.identity().target()).collect(),
     };
+    let mut after = live.topology.clone();
+    plan.steps.iter().for_each(|step| step.operation.apply(&mut after));
     let mut changes = Changes::default();
     for item in wanted.items.iter().filter(|item| asked.contains(&item.key)) {
         let steps = steps.remove(&item.key).unwrap_or_default();
         let Some(verdict) = plan.verdicts.get(&item.key) else {
             continue;
         };
-        match change(item, verdict, &steps, &ground) {
+        let change = change(item, verdict, &steps, &ground).or_else(|| bereft(verdict, &after));
+        match change {
             None => changes.same += 1,
             Some((change, text)) => changes.lines.push(Line {
                 change,
@@ -134,8 +137,8 @@ impl Ground<'_> {
 /// `None`: nothing.
 fn change(item: &Item, verdict: &Verdict, steps: &[&Step], ground: &Ground<'_>) -> Option<(Change, String)> {
     match verdict {
-        Verdict::Not(Reason::Paused, _) => return None,
-        Verdict::Not(reason, message) | Verdict::Disowned(reason, message) => {
+        Verdict::Not(Reason::Paused | Reason::Observed, _) => return None,
+        Verdict::Not(reason, message) | Verdict::Disowned(reason, message) | Verdict::Kept(_, reason, message) => {
             return Some((Change::Refuse(*reason), message.clone()));
         }
         Verdict::Synced(_) | Verdict::Released(_) => {}
@@ -157,6 +160,16 @@ fn change(item: &Item, verdict: &Verdict, steps: &[&Step], ground: &Ground<'_>) 
         (false, _) => Change::Update,
     };
     Some((change, texts.join(", ")))
+}
+
+/// The loss of something that stands as declared, with what the same plan takes away.
+fn bereft(verdict: &Verdict, after: &Topology) -> Option<(Change, String)> {
+    let Verdict::Synced(identity) = verdict else {
+        return None;
+    };
+    let need = identity.needs().into_iter().find(|need| !after.has(&need.target))?;
+    let message = format!("it goes with {}, which this plan deletes", need.target);
+    Some((Change::Refuse(need.reason), message))
 }
 
 /// The reason why the broker would not do it, as far as it shows from here.

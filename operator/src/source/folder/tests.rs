@@ -107,6 +107,7 @@ async fn statuses_of_what_is_there() {
         stalled: ConditionStatus::False,
         reason: Reason::Synced,
         message: String::new(),
+        next_try: None,
         name: None,
         vhost: None,
         applied: None,

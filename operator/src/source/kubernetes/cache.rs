@@ -3,10 +3,12 @@
 //! In: objects as watches and writes give them. Out: the `Snapshot`, and whether it changed.
 //! Does not know about a Kubernetes client.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
 use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Snapshot};
@@ -76,6 +78,7 @@ impl Cache {
         }
         let meta = meta_of(key.clone(), &object, &written);
         self.written.insert(key.clone(), written.clone());
+        let is_ready = written.status.is_ready();
         let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
         let spec = Spec::parse(kind, spec).map_err(|error| {
             Box::new(Unreadable {
@@ -87,7 +90,7 @@ impl Cache {
             })
         })?;
         let object = AnyObject::new(meta, spec);
-        let change = change(self.snapshot.any(&key), &object);
+        let change = change(self.snapshot.any(&key), &object, is_ready);
         if change != Change::None {
             Arc::make_mut(&mut self.snapshot).insert(object);
         }
@@ -153,7 +156,9 @@ impl Cache {
     }
 }
 
-fn change(old: Option<&AnyObject>, new: &AnyObject) -> Change {
+/// The change from what was known to what came. Labels and annotations matter only while something is wrong: whoever
+/// touches such an object wants it to be tried again.
+fn change(old: Option<&AnyObject>, new: &AnyObject, is_ready: bool) -> Change {
     let Some(old) = old else { return Change::Relevant };
     if old == new {
         return Change::None;
@@ -161,6 +166,11 @@ fn change(old: Option<&AnyObject>, new: &AnyObject) -> Change {
     let own_aside = Meta {
         finalized: new.meta().finalized,
         status: new.meta().status.clone(),
+        touched: if is_ready {
+            new.meta().touched
+        } else {
+            old.meta().touched
+        },
         ..old.meta().clone()
     };
     // Another client took the finalizer away, from one that stays.
@@ -207,9 +217,17 @@ fn meta_of(key: ObjectKey, object: &DynamicObject, written: &Written) -> Meta {
             .filter(|(name, _)| name.starts_with("leveret.dev/"))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+        touched: fingerprint(metadata),
         finalized: written.finalizers.iter().any(|name| name == FINALIZER),
         status: written.status.last(),
     }
+}
+
+/// A number that changes with labels and annotations.
+fn fingerprint(metadata: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&metadata.labels, &metadata.annotations).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -233,6 +251,11 @@ mod tests {
         .expect("object")
     }
 
+    fn ready(status: &str) -> Value {
+        json!({"conditions": [{"type": "Ready", "status": status, "reason": "Synced", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
+    }
+
     fn key() -> ObjectKey {
         ObjectKey::new(Kind::Queue, "shop", "invoices")
     }
@@ -248,7 +271,17 @@ mod tests {
         assert_eq!(cache.observe(Kind::Queue, queue(6, good())), Ok(Change::None));
         let mut labelled = queue(7, good());
         labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
-        assert_eq!(cache.observe(Kind::Queue, labelled), Ok(Change::None));
+        labelled.data["status"] = ready("True");
+        assert_eq!(cache.observe(Kind::Queue, labelled.clone()), Ok(Change::Own));
+        labelled.metadata.resource_version = Some("8".to_owned());
+        labelled.metadata.annotations = None;
+        labelled.data["status"] = ready("False");
+        assert_eq!(
+            cache.observe(Kind::Queue, labelled),
+            Ok(Change::Relevant),
+            "who touches an object that is not Ready wants another attempt"
+        );
+        assert_eq!(cache.observe(Kind::Queue, queue(8, good())), Ok(Change::Relevant));
         let mut finalized = queue(8, good());
         finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         finalized.data["status"] = json!({"name": "invoices", "vhost": "/"});

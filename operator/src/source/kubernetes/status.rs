@@ -3,14 +3,22 @@
 //! In: a `StatusReport` and the status that stands in the resource. Out: the status to write, if it differs, and the
 //! transition worth a Kubernetes event. Does not know about a Kubernetes client.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::object::{BrokerFacts, ConditionStatus, Kind, LastStatus, QueueNumbers, Reason, StatusReport};
 use crate::resource::{Condition, SecretRef};
 
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
 const MESSAGE_MAX: usize = 4096;
+/// Before the time of the next attempt.
+const NEXT: &str = "; tried again at ";
+/// A wait that ends within this time after a beginning is nothing to tell of.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The status of any kind, as it stands in the resource: fields that a kind does not have stay `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +65,12 @@ impl Status {
         self.conditions.iter().find(|condition| condition.type_ == type_)
     }
 
+    /// Ready when it was last written.
+    pub(super) fn is_ready(&self) -> bool {
+        self.condition("Ready")
+            .is_some_and(|ready| ready.status == ConditionStatus::True.as_str())
+    }
+
     /// The part that deletion needs to know.
     pub(super) fn last(&self) -> LastStatus {
         LastStatus {
@@ -98,7 +112,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
     };
     let condition =
         |type_: &str, status: ConditionStatus, message: &str| because(type_, status, report.reason.as_str(), message);
-    let message = shortened(&report.message);
+    let message = &said(report);
     let only_if_true = |status: ConditionStatus| if status == ConditionStatus::True { message } else { "" };
     let facts = report.broker.as_ref();
     let did_something = report.did_something && report.key.kind != Kind::Broker;
@@ -107,7 +121,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
         .queue
         .clone()
         .or_else(|| before.queue())
-        .filter(|_| report.name.is_some());
+        .filter(|numbers| report.name.is_some() && numbers.is_told());
     let messages = queue.as_ref().map(|queue| queue.messages);
     let mut conditions = vec![
         condition("Ready", report.ready, message),
@@ -140,6 +154,18 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
         disk_free: facts.and_then(|facts| facts.usage.disk_free).map(quantity),
         objects: facts.map(|facts| facts.objects),
         not_ready: facts.map(|facts| facts.not_ready),
+    }
+}
+
+/// The message of a report, with the time of the next attempt where that is known.
+fn said(report: &StatusReport) -> String {
+    let message = shortened(&report.message);
+    let next = report
+        .next_try
+        .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    match next.and_then(|at| at.format(&Rfc3339).ok()) {
+        Some(at) => format!("{message}{NEXT}{at}, or when this object is touched"),
+        None => message.to_owned(),
     }
 }
 
@@ -191,22 +217,49 @@ pub(super) struct Transition {
     pub(super) warning: bool,
     pub(super) reason: Reason,
     pub(super) message: String,
+    /// It is told only if it lasts so long.
+    pub(super) patience: Duration,
+    /// All objects of a broker may say it at once.
+    pub(super) by_the_dozen: bool,
 }
 
-/// The event to tell: one when Ready's status or reason changes. A resource that waits right after its creation is
-/// nothing to tell about.
+/// The event to tell: one when Ready's status, reason or message changes. Waiting right after its creation, or for one
+/// thing after the other, is told only if it lasts.
 pub(super) fn transition(report: &StatusReport, before: &Status) -> Option<Transition> {
     let old = before.condition("Ready");
-    let same = old.is_some_and(|old| old.status == report.ready.as_str() && old.reason == report.reason.as_str());
-    if same || (old.is_none() && is_waiting(report.reason)) {
+    let message = shortened(&report.message);
+    let reason = report.reason;
+    let same = old.is_some_and(|old| {
+        let same = old.status == report.ready.as_str() && old.reason == reason.as_str();
+        same && is_same_text(reason, old.message.split(NEXT).next().unwrap_or_default(), message)
+    });
+    if same {
         return None;
     }
-    let calm = report.ready == ConditionStatus::True || is_waiting(report.reason) || report.reason == Reason::Paused;
+    let was_ready = old.is_some_and(|old| old.status == ConditionStatus::True.as_str());
+    let calm = match reason {
+        Reason::WaitingForBroker => false,
+        reason => report.ready == ConditionStatus::True || is_waiting(reason) || reason == Reason::Paused,
+    };
     Some(Transition {
         warning: !calm,
-        reason: report.reason,
-        message: shortened(&report.message).to_owned(),
+        reason,
+        message: message.to_owned(),
+        patience: match is_waiting(reason) && !was_ready {
+            true => PATIENCE,
+            false => Duration::ZERO,
+        },
+        by_the_dozen: calm || (reason == Reason::WaitingForBroker && report.key.kind != Kind::Broker),
     })
+}
+
+/// A queue that is being emptied says another number every few seconds; that is no other text.
+fn is_same_text(reason: Reason, old: &str, new: &str) -> bool {
+    let words = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    match reason {
+        Reason::DeletionBlocked => words(old) == words(new),
+        _ => old == new,
+    }
 }
 
 fn is_waiting(reason: Reason) -> bool {
@@ -224,6 +277,7 @@ fn is_waiting(reason: Reason) -> bool {
         | Reason::NotAllowed
         | Reason::DeletionBlocked
         | Reason::Paused
+        | Reason::Observed
         | Reason::BrokerError
         | Reason::Unschedulable
         | Reason::ImagePull
@@ -254,6 +308,7 @@ mod tests {
             stalled: ConditionStatus::False,
             reason,
             message: "text".to_owned(),
+            next_try: None,
             name: Some("invoices".to_owned()),
             vhost: Some("/".to_owned()),
             applied: None,
@@ -365,18 +420,55 @@ mod tests {
     }
 
     #[test]
-    fn events_tell_transitions_once() {
+    fn events_tell_what_is_so_now() {
         let none = Status::default();
         let waiting = report(ConditionStatus::Unknown, Reason::WaitingForBroker);
-        assert_eq!(transition(&waiting, &none), None);
+        let patient = transition(&waiting, &none).expect("if it lasts");
+        assert_eq!((patient.warning, patient.patience), (true, PATIENCE));
         let synced = report(ConditionStatus::True, Reason::Synced);
         let after_waiting = next(&waiting, &none, "t1");
         assert!(transition(&synced, &after_waiting).is_some_and(|told| !told.warning));
         let after_synced = next(&synced, &after_waiting, "t2");
         assert_eq!(transition(&synced, &after_synced), None);
-        let refused = report(ConditionStatus::False, Reason::InvalidArgument);
+        let lost = transition(&waiting, &after_synced).expect("it was Ready");
+        assert!(lost.warning && lost.patience.is_zero() && lost.by_the_dozen);
+        let mut refused = report(ConditionStatus::False, Reason::InvalidArgument);
+        refused.message = "x-message-ttl is 60000, wanted 120000".to_owned();
         assert!(transition(&refused, &after_synced).is_some_and(|told| told.warning));
-        assert!(transition(&waiting, &after_synced).is_some_and(|told| !told.warning));
+        let after_refused = next(&refused, &after_synced, "t3");
+        let again = StatusReport {
+            next_try: Some(1_800_000_000),
+            ..refused.clone()
+        };
+        assert_eq!(
+            transition(&again, &after_refused),
+            None,
+            "the time of another attempt is no news"
+        );
+        let after_again = next(&again, &after_refused, "t4");
+        let ready = after_again.condition("Ready").expect("Ready");
+        assert_eq!(
+            ready.message,
+            format!(
+                "{}; tried again at 2027-01-15T08:00:00Z, or when this object is touched",
+                refused.message
+            )
+        );
+        assert_eq!(transition(&again, &after_again), None);
+        let other = StatusReport {
+            message: "x-max-length is not set, wanted 5".to_owned(),
+            ..refused
+        };
+        assert_eq!(
+            transition(&other, &after_again).map(|told| told.message),
+            Some(other.message),
+            "another text is another event"
+        );
+        let mut blocked = report(ConditionStatus::False, Reason::DeletionBlocked);
+        blocked.message = "holds 5 messages".to_owned();
+        let after_blocked = next(&blocked, &after_synced, "t5");
+        blocked.message = "holds 41 messages".to_owned();
+        assert_eq!(transition(&blocked, &after_blocked), None);
     }
 
     #[test]

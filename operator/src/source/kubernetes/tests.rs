@@ -152,6 +152,7 @@ fn report(reason: Reason) -> StatusReport {
         stalled: ConditionStatus::False,
         reason,
         message: String::new(),
+        next_try: None,
         name: Some("invoices".to_owned()),
         vhost: Some("/".to_owned()),
         applied: None,

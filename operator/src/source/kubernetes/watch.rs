@@ -159,6 +159,7 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
             "spec cannot be read by this version of the operator: {}",
             unreadable.why
         ),
+        next_try: None,
         name: last.name,
         vhost: last.vhost,
         applied: last.applied,

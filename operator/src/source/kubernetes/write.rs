@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::api::MANAGER;
 use super::cache::{Change, Written};
-use super::events::{Told, resource};
+use super::events::{Told, When, resource};
 use super::shared::Shared;
 use super::status::{self, Status};
 use crate::metrics::ApiWrite;
@@ -254,6 +254,8 @@ fn tell(shared: &Shared, report: &StatusReport, before: &Status) {
             warning: transition.warning,
             reason: transition.reason.as_str(),
             message: transition.message,
+            when: When::IfItLasts(transition.patience),
+            by_the_dozen: transition.by_the_dozen,
         });
     }
 }
@@ -266,5 +268,7 @@ pub(super) fn warn(shared: &Shared, key: &ObjectKey, reason: &'static str, messa
         warning: true,
         reason,
         message,
+        when: When::Aside,
+        by_the_dozen: false,
     });
 }

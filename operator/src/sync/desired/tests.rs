@@ -18,6 +18,7 @@ pub(crate) fn snapshot(objects: &[(Kind, &str, &str, i64, Value)]) -> Snapshot {
             created: *created,
             deleting: None,
             annotations: BTreeMap::new(),
+            touched: 0,
             finalized: true,
             status: LastStatus::default(),
         };

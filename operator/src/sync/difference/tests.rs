@@ -146,10 +146,16 @@ fn what_stands_already() {
         let verdict = plan.verdicts[&key].clone();
         let said = match &verdict {
             Verdict::Synced(_) => None,
-            Verdict::Not(reason, _) | Verdict::Disowned(reason, _) => Some(*reason),
+            Verdict::Not(reason, _) | Verdict::Disowned(reason, _) | Verdict::Kept(_, reason, _) => Some(*reason),
             Verdict::Released(_) => panic!("released"),
         };
         assert_eq!(said, reason, "{adoption:?} {found:?}");
+        if (adoption, found) == (Always, Some(5)) {
+            assert!(
+                matches!(verdict, Verdict::Kept(..)),
+                "it is taken over, and goes with the resource"
+            );
+        }
         if reason == Some(Reason::Mismatch) {
             assert!(
                 matches!(verdict, Verdict::Disowned(..)),

@@ -46,7 +46,8 @@ fn every_reason_has_conditions_that_kstatus_understands() {
         } = conditions(reason);
         let both = reconciling == ConditionStatus::True && stalled == ConditionStatus::True;
         assert!(!both, "{reason}: kstatus cannot tell InProgress from Failed");
-        assert_eq!(ready == ConditionStatus::True, reason == Reason::Synced, "{reason}");
+        let good = matches!(reason, Reason::Synced | Reason::Observed);
+        assert_eq!(ready == ConditionStatus::True, good, "{reason}");
     }
 }
 
@@ -128,6 +129,7 @@ fn what_is_remembered_is_recalled() {
             created: 0,
             deleting: None,
             annotations: BTreeMap::new(),
+            touched: 0,
             finalized: true,
             status: remember(&owned),
         };
@@ -144,6 +146,7 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
         created: 0,
         deleting: None,
         annotations: Default::default(),
+        touched: 0,
         finalized: false,
         status: LastStatus::default(),
     };
@@ -160,6 +163,7 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
             version: "Leveret 1",
             endpoint: &endpoint,
             usage: Usage::default(),
+            twin: None,
         };
         let report = broker_report(&object, Ok(connected), engine, Counted { all: 2, not_ready: 1 }, None);
         (report.ready, report.reason, report.message)
