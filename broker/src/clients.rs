@@ -8,7 +8,7 @@ use crate::limits::{Counted, Quota, Quotas, Reached};
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
-use leveret_amqp::FieldTable;
+use leveret_amqp::{FieldTable, ShortString};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct ConnectionInfo {
     /// Its channels by number.
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
     /// Queues that go with it.
-    pub exclusive_queues: Mutex<Vec<Arc<Queue>>>,
+    pub exclusive_queues: Mutex<Owned>,
     /// Traffic.
     pub octets: Octets,
     /// Set while it is not read because memory or disk space is short.
@@ -211,9 +211,7 @@ impl ConnectionInfo {
 
     /// From now on a queue goes with this connection.
     pub fn own(&self, queue: Arc<Queue>) {
-        let mut owned = self.exclusive_queues.lock();
-        owned.retain(|queue| !queue.is_deleted());
-        owned.push(queue);
+        self.exclusive_queues.lock().add(queue);
     }
 
     /// Asks the connection to close with 320 and this text.
@@ -225,6 +223,38 @@ impl ConnectionInfo {
     /// The reason to close it, if there is one.
     pub fn take_close(&self) -> Option<String> {
         self.close.lock().take()
+    }
+}
+
+/// Queues that go with a connection, by name.
+#[derive(Default)]
+pub struct Owned {
+    queues: BTreeMap<ShortString, Arc<Queue>>,
+    /// Their number at which those that were deleted otherwise are looked for.
+    look_at: usize,
+}
+
+impl Owned {
+    /// Queues up to which it doesn't matter that some have gone.
+    const FEW: usize = 64;
+
+    fn add(&mut self, queue: Arc<Queue>) {
+        if self.queues.len() >= self.look_at.max(Self::FEW) {
+            self.queues.retain(|_, queue| !queue.is_deleted());
+            // Twice as many as there are: so the looks are as many as the queues.
+            self.look_at = self.queues.len() * 2;
+        }
+        self.queues.insert(queue.name().clone(), queue);
+    }
+
+    /// The connection has deleted a queue.
+    pub fn forget(&mut self, name: &ShortString) {
+        self.queues.remove(name);
+    }
+
+    /// All of them, at the connection's end.
+    pub fn take(&mut self) -> impl Iterator<Item = Arc<Queue>> + use<> {
+        std::mem::take(&mut self.queues).into_values()
     }
 }
 
@@ -319,6 +349,13 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::is_linear;
+    use crate::limits::Memory;
+    use crate::queue::Definition;
+    use crate::queue::arguments::Arguments;
+    use crate::queue::upkeep::Upkeep;
+    use leveret_store::Store;
+    use leveret_store::fs::RealFs;
 
     #[test]
     fn pauses_are_counted_and_shown_for_a_while() {
@@ -331,5 +368,48 @@ mod tests {
         let before = Instant::now().checked_sub(Pauses::SHOWN * 2);
         *pauses.last.lock() = before;
         assert!(!pauses.is_recent());
+    }
+
+    #[test]
+    fn queues_go_with_a_connection_in_the_same_time_each() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = leveret_store::Options::new(folder.path());
+        let opened = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
+        let (store, _) = opened.expect("a log");
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let queue = |number| {
+            let definition = Definition {
+                name: ShortString::truncated(&format!("q{number}")),
+                durable: false,
+                auto_delete: false,
+                owner: Some(1),
+                arguments: Arguments::default(),
+            };
+            let upkeep = Upkeep::default();
+            Arc::new(Queue::new(
+                definition,
+                number as u64,
+                store.handle(),
+                memory.clone(),
+                upkeep,
+            ))
+        };
+        let own = |queues: &mut Vec<Arc<Queue>>, n| {
+            let mut owned = Owned::default();
+            queues.iter().for_each(|queue| owned.add(queue.clone()));
+            owned.forget(queues[0].name());
+            assert_eq!(owned.take().count(), n - 1);
+        };
+        is_linear("queues", 4_000, |n| (0..n).map(queue).collect(), own);
+        let mut owned = Owned::default();
+        for number in 0..1_000 {
+            let queue = queue(number);
+            owned.add(queue.clone());
+            assert!(queue.delete(false, false).is_ok());
+        }
+        assert!(
+            owned.take().count() <= 2 * Owned::FEW,
+            "those that have gone otherwise are not kept"
+        );
     }
 }

@@ -182,3 +182,6 @@ impl Exchange {
         self.router.route(routing, steps, found)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,10 @@
 
 #![warn(missing_docs)]
 
+/// The stack that anything over what users make needs.
+#[cfg(test)]
+mod recursion;
+
 /// Start and drain.
 pub mod server;
 
@@ -98,3 +102,7 @@ pub mod telemetry;
 /// Times for which tasks keep the runtime's threads.
 #[cfg(tokio_unstable)]
 pub mod polls;
+
+/// The time that twice as much work takes.
+#[cfg(test)]
+mod growth;

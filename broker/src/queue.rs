@@ -34,8 +34,11 @@ pub mod dead;
 /// One queue behind its lock.
 pub mod state;
 
-/// Consumers, and their turns.
+/// Consumers, and who is next.
 pub mod consumers;
+
+/// Turns by priority.
+mod turns;
 
 /// Publishers' rate while consumers are behind.
 pub mod flow;

@@ -15,18 +15,42 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Columns(BTreeMap<String, Columns>);
 
+/// A path of columns that names objects within objects, deeper than any answer has them.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the column '{column}' and so on is nested more than {MOST_NAMES} levels deep")]
+pub struct TooDeep {
+    column: String,
+}
+
+/// Names in the path of a column, at most: twice what answers have.
+const MOST_NAMES: usize = 8;
+
 impl Columns {
     /// Reads the list; `None` if it names nothing, which means everything.
-    pub fn parse(list: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`TooDeep`].
+    pub fn parse(list: &str) -> Result<Option<Self>, TooDeep> {
         let mut columns = Self::default();
         for path in list.split(',').filter(|path| !path.is_empty()) {
+            check_path(path)?;
             let mut at = &mut columns;
             for name in path.split('.') {
                 at = at.0.entry(name.to_owned()).or_default();
             }
         }
-        (!columns.0.is_empty()).then_some(columns)
+        Ok((!columns.0.is_empty()).then_some(columns))
     }
+}
+
+/// Looks at the path of a column.
+fn check_path(path: &str) -> Result<(), TooDeep> {
+    if path.split('.').nth(MOST_NAMES).is_none() {
+        return Ok(());
+    }
+    Err(TooDeep {
+        column: path.chars().take(60).collect(),
+    })
 }
 
 /// Writes a whole document that is an object.

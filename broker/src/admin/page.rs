@@ -14,11 +14,15 @@ use std::collections::HashMap;
 const PAGE_SIZE: usize = 100;
 const PAGE_SIZE_MAX: usize = 500;
 
+/// Columns that a list is sorted by, at most: each is looked up in each row.
+const MOST_SORTS: usize = 8;
+
 /// Parameters of a list.
 #[derive(Debug, Default)]
 pub struct Query {
     page: Option<Page>,
     sort: Vec<String>,
+    sort_columns: Option<Columns>,
     sort_reverse: bool,
     columns: Option<Columns>,
     /// No counters, only what was declared (`disable_stats=true`).
@@ -55,7 +59,7 @@ impl Query {
     /// Reads the parameters of a URL.
     ///
     /// # Errors
-    /// 400 for a page that can't be, or a regular expression that isn't one.
+    /// 400 for a page that can't be, a regular expression that isn't one, or a column nested too deep.
     pub fn parse(parameters: &HashMap<String, String>) -> Result<Self> {
         let get = |name: &str| {
             parameters
@@ -73,13 +77,22 @@ impl Query {
                 is("use_regex"),
             )?),
         };
+        let sort: Vec<String> = get("sort")
+            .map(|list| list.split(',').map(str::to_owned).collect())
+            .unwrap_or_default();
+        if sort.len() > MOST_SORTS {
+            let text = format!(
+                "a list is sorted by {MOST_SORTS} columns at most, not by {}",
+                sort.len()
+            );
+            return Err(Failure::BadRequest(text));
+        }
         Ok(Self {
             page,
-            sort: get("sort")
-                .map(|list| list.split(',').map(str::to_owned).collect())
-                .unwrap_or_default(),
+            sort_columns: columns(&sort.join(","))?,
+            sort,
             sort_reverse: is("sort_reverse"),
-            columns: get("columns").and_then(Columns::parse),
+            columns: columns(get("columns").unwrap_or_default())?,
             disable_stats: is("disable_stats"),
             queue_totals: is("enable_queue_totals"),
         })
@@ -126,9 +139,8 @@ impl Query {
 
     fn sorted<T>(&self, mut rows: Vec<T>, write: &impl Fn(&T, &mut Object<'_>)) -> Vec<T> {
         if !self.sort.is_empty() {
-            let columns = Columns::parse(&self.sort.join(","));
             let key = |row: &T| -> Vec<Value> {
-                let bytes = json::object(columns.as_ref(), |object| write(row, object));
+                let bytes = json::object(self.sort_columns.as_ref(), |object| write(row, object));
                 let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
                 let at = |path: &String| path.split('.').try_fold(&value, |value, name| value.get(name)).cloned();
                 self.sort.iter().map(|path| at(path).unwrap_or_default()).collect()
@@ -148,6 +160,10 @@ impl Query {
         }
         rows
     }
+}
+
+fn columns(list: &str) -> Result<Option<Columns>> {
+    Columns::parse(list).map_err(|deep| Failure::BadRequest(deep.to_string()))
 }
 
 /// A regular expression as RabbitMQ's parameters have it: over bytes, without regard to case.
@@ -315,5 +331,13 @@ mod tests {
             assert_eq!(refused.to_string(), error);
         }
         assert!(list(&[("page", "1"), ("name", "["), ("use_regex", "true")]).is_err());
+        let (deep, many) = (["a"; 9].join("."), ["a"; 9].join(","));
+        for query in [("columns", &deep), ("sort", &deep), ("sort", &many)] {
+            assert!(
+                matches!(list(&[(query.0, query.1)]), Err(Failure::BadRequest(_))),
+                "{query:?}"
+            );
+        }
+        assert!(list(&[("columns", &many), ("sort", &deep[..15])]).is_ok());
     }
 }

@@ -34,6 +34,8 @@ struct State {
     unacked: VecDeque<Unacked>,
     first_tag: u64,
     sources: Vec<Source>,
+    /// The first of the sources that can be given out again; each knows the next.
+    free: u32,
     /// The source of messages that were taken back, if there ever were some.
     spent: Option<u32>,
 }
@@ -49,10 +51,15 @@ const SETTLED: u32 = u32::MAX;
 /// Added to the source of a delivery that the open transaction will settle: nothing else can. All sources are below.
 const HELD: u32 = 1 << 31;
 
+/// No source's number.
+const NO_SOURCE: u32 = u32::MAX;
+
 #[derive(Default)]
 struct Source {
     outstanding: u32,
     retired: bool,
+    /// While it is free.
+    next_free: u32,
 }
 
 /// Messages that came from one source and that a client settled.
@@ -75,6 +82,7 @@ impl Deliveries {
             unacked: VecDeque::new(),
             first_tag: 1,
             sources: Vec::new(),
+            free: NO_SOURCE,
             spent: None,
         };
         Self {
@@ -122,10 +130,13 @@ impl Deliveries {
     /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what
     /// it stands for; here it goes with each delivery.
     pub fn add_source(&self) -> u32 {
-        let mut state = self.state.lock();
-        if let Some(at) = state.sources.iter().position(|s| s.retired && s.outstanding == 0) {
-            state.sources[at] = Source::default();
-            return at as u32;
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let free = state.free;
+        if let Some(source) = state.sources.get_mut(free as usize) {
+            state.free = source.next_free;
+            *source = Source::default();
+            return free;
         }
         state.sources.push(Source::default());
         (state.sources.len() - 1) as u32
@@ -133,8 +144,13 @@ impl Deliveries {
 
     /// The consumer was cancelled: the number may be given to another one once its messages are settled.
     pub fn retire_source(&self, source: u32) {
-        if let Some(source) = self.state.lock().sources.get_mut(source as usize) {
-            source.retired = true;
+        let mut state = self.state.lock();
+        let Some(found) = state.sources.get_mut(source as usize).filter(|found| !found.retired) else {
+            return;
+        };
+        found.retired = true;
+        if found.outstanding == 0 {
+            state.free(source);
         }
     }
 
@@ -196,6 +212,10 @@ impl Deliveries {
             if let Some(source) = state.sources.get_mut(source as usize) {
                 source.outstanding = source.outstanding.wrapping_add(change);
             }
+        }
+        let ended = |found: &Source| found.retired && found.outstanding == 0 && count > 0;
+        if state.sources.get(source as usize).is_some_and(ended) {
+            state.free(source);
         }
         taken
     }
@@ -321,14 +341,25 @@ impl State {
             return false;
         }
         unacked.source = SETTLED;
-        if let Some(source) = self.sources.get_mut(source as usize) {
-            source.outstanding = source.outstanding.saturating_sub(1);
+        if let Some(found) = self.sources.get_mut(source as usize) {
+            found.outstanding = found.outstanding.saturating_sub(1);
+            if found.retired && found.outstanding == 0 {
+                self.free(source);
+            }
         }
         match settled.last_mut() {
             Some(last) if last.source == source => last.ids.push(id),
             _ => settled.push(Settled { source, ids: vec![id] }),
         }
         true
+    }
+
+    /// The number of a source that has ended may be given out again.
+    fn free(&mut self, source: u32) {
+        let next = std::mem::replace(&mut self.free, source);
+        if let Some(found) = self.sources.get_mut(source as usize) {
+            found.next_free = next;
+        }
     }
 
     fn trim(&mut self) {
@@ -362,6 +393,22 @@ mod tests {
         assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
         assert_eq!(deliveries.figures().unacked(), 0);
         assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
+    }
+
+    #[test]
+    fn a_source_is_given_out_again_when_it_has_ended_and_all_of_it_is_settled() {
+        let deliveries = deliveries();
+        let [a, b, c] = [(); 3].map(|()| deliveries.add_source());
+        let first = deliveries.note_get(b, false, 1);
+        deliveries.note_get(c, false, 2);
+        for source in [b, a, a, c] {
+            deliveries.retire_source(source);
+        }
+        assert_eq!((deliveries.add_source(), deliveries.add_source()), (a, 3));
+        assert_eq!(deliveries.settle(first, false, &mut Vec::new()), Ok(()));
+        assert_eq!(deliveries.add_source(), b);
+        assert_eq!(deliveries.take_back(c, &[2]), [2]);
+        assert_eq!(deliveries.add_source(), c);
     }
 
     #[test]

@@ -124,14 +124,19 @@ impl Channel {
         let deleted = peer
             .vhost
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;
-        self.consumers.retain(|_, consuming| consuming.queue.name() != &name);
-        self.update_info();
         let (own, others): (Vec<_>, Vec<_>) = deleted
             .consumers
             .into_iter()
             .partition(|consumer| consumer.channel == self.id(peer));
+        for consumer in &own {
+            let known = self.consumers.get(&consumer.tag);
+            if known.is_some_and(|consuming| consuming.id == consumer.id) {
+                self.consumers.remove(&consumer.tag);
+            }
+        }
+        self.update_info();
         cancelled(&others, &mut turn.work.wakes);
-        peer.info.exclusive_queues.lock().retain(|queue| queue.name() != &name);
+        peer.info.exclusive_queues.lock().forget(&name);
         if !delete.no_wait {
             self.reply_when(
                 peer,

@@ -75,7 +75,7 @@ impl Session {
         for number in self.channels.keys().copied().collect::<Vec<_>>() {
             failed = self.drop_channel(number).err().or(failed);
         }
-        let queues = std::mem::take(&mut *self.peer.info.exclusive_queues.lock());
+        let queues = self.peer.info.exclusive_queues.lock().take();
         for queue in queues {
             match self.peer.vhost.expire_queue(&queue, false) {
                 Ok(consumers) => cancelled(&consumers, &mut self.turn.work.wakes),

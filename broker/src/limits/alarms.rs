@@ -6,6 +6,7 @@
 
 use crate::outbox::Outbox;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -41,7 +42,8 @@ impl Resource {
 #[derive(Default)]
 pub struct Alarms {
     raised: AtomicU8,
-    stopped: Mutex<Vec<Arc<Outbox>>>,
+    /// By where they lie: each waits once.
+    stopped: Mutex<HashMap<usize, Arc<Outbox>>>,
 }
 
 impl Alarms {
@@ -55,7 +57,7 @@ impl Alarms {
         let left = self.raised.fetch_and(!bit, Ordering::SeqCst) & !bit;
         if left == 0 {
             let stopped = std::mem::take(&mut *self.stopped.lock());
-            for outbox in stopped {
+            for outbox in stopped.into_values() {
                 outbox.nudge();
             }
         }
@@ -85,16 +87,27 @@ impl Alarms {
 
     /// Wakes the connection when no alarm is left. Look at [`Alarms::reason`] again after this call.
     pub fn wait(&self, outbox: &Arc<Outbox>) {
-        let mut stopped = self.stopped.lock();
-        if !stopped.iter().any(|other| Arc::ptr_eq(other, outbox)) {
-            stopped.push(outbox.clone());
-        }
+        let place = Arc::as_ptr(outbox).addr();
+        self.stopped.lock().entry(place).or_insert_with(|| outbox.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_publisher_that_waits_again_waits_once() {
+        let alarms = Alarms::default();
+        alarms.set(Resource::Disk, true);
+        let outboxes = [(); 2].map(|()| Arc::new(Outbox::default()));
+        for outbox in outboxes.iter().chain(&outboxes) {
+            alarms.wait(outbox);
+        }
+        assert_eq!(alarms.stopped.lock().len(), 2);
+        alarms.set(Resource::Disk, false);
+        assert!(alarms.stopped.lock().is_empty());
+    }
 
     #[test]
     fn publishers_wait_until_the_last_alarm_has_ended() {

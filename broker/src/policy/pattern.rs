@@ -13,6 +13,9 @@ const STEPS: usize = 50_000;
 const SIZE: usize = 1 << 20;
 const INSTRUCTIONS: usize = 1 << 16;
 
+/// Groups within groups: the engine goes down a level of the stack for each.
+const NESTED: usize = 16;
+
 /// A pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
@@ -28,6 +31,9 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("pattern must not exceed {LONGEST} bytes"));
+        }
+        if depth(text) > NESTED {
+            return Err(format!("pattern must not nest groups more than {NESTED} levels deep"));
         }
         let regex = RegexBuilder::new(text)
             .bytes_mode(BytesMode::Ascii)
@@ -50,6 +56,22 @@ impl Pattern {
     pub fn matches(&self, name: &[u8]) -> bool {
         self.regex.is_match(name).unwrap_or(false)
     }
+}
+
+/// Groups within groups, at the deepest place. Brackets that stand for themselves in a class may count.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut octets = text.bytes();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\\' => _ = octets.next(),
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 impl PartialEq for Pattern {
@@ -95,6 +117,9 @@ mod tests {
         for wrong in ["(", "(?<x", "((a{1000}){1000}){1000}", &"a".repeat(LONGEST + 1)] {
             assert!(Pattern::parse(wrong).is_err(), "{wrong}");
         }
+        let nested = |groups| "(".repeat(groups) + r"a\(" + &")".repeat(groups);
+        assert!(matches(&nested(NESTED), "a("));
+        assert!(Pattern::parse(&nested(NESTED + 1)).is_err_and(|text| text.ends_with("16 levels deep")));
         let begin = Instant::now();
         assert!(!matches(r"^(?=(a+)+$)(a+)+\1b$", &"a".repeat(250)));
         assert!(begin.elapsed() < Duration::from_secs(1));

@@ -1,16 +1,20 @@
 //! The consumers of a queue, and the one that gets the next message: among those with credit and room, highest priority
 //! first, in turn within a priority.
 //!
-//! Comes in: consumers, messages to be assigned, credit. Goes out: the index of the consumer whose turn it is.
+//! A consumer that can't take a message doesn't take part until it can, so that no look passes others that can't.
+//!
+//! Comes in: consumers, messages to be assigned, credit. Goes out: the place of the consumer whose turn it is.
 //! Does not know about channels: a consumer's client is a `Subscriber`.
 
 use super::entry::Entry;
 use super::subscriber::{Allowance, Subscriber};
 use super::time_limit::TimeLimit;
+use super::turns::{Place, Turns};
 use crate::message::Message;
 use crate::outbox::Wakes;
 use leveret_amqp::{FieldTable, ShortString};
-use std::cmp::Ordering;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Messages handed out in one round: bounds how long the queue is locked and how unfair a full outbox can make it.
@@ -39,8 +43,10 @@ pub struct Consumer {
     pub(super) subscriber: Arc<dyn Subscriber>,
     standing: Standing,
     unacked: u32,
-    /// Limits of its client that are left of this round of dispatch.
+    part: Part,
+    /// Limits of its client that are left of a round of dispatch, and which round that is.
     allowance: Allowance,
+    round: u64,
     /// Its time for each message, if that is limited.
     pub(super) time_limit: Option<Box<TimeLimit>>,
     /// Messages that it got in this round.
@@ -87,7 +93,9 @@ impl Consumer {
             subscriber,
             standing: Standing::Up,
             unacked: 0,
+            part: Part::Takes,
             allowance: Allowance::default(),
+            round: 0,
             time_limit: None,
             batch: Vec::new(),
         }
@@ -129,12 +137,41 @@ impl Consumer {
         }
     }
 
+    /// True if its own limit leaves room.
     fn has_credit(&self) -> bool {
-        if self.terms.no_ack {
-            return true;
-        }
-        (self.terms.prefetch == 0 || self.unacked < self.terms.prefetch) && self.allowance.shared_credit != Some(0)
+        self.terms.no_ack || self.terms.prefetch == 0 || self.unacked < self.terms.prefetch
     }
+
+    /// Its part in this round.
+    #[inline]
+    fn look(&mut self, round: u64) -> Part {
+        if self.round != round {
+            self.round = round;
+            self.allowance = self.subscriber.allowance();
+        }
+        if !self.has_credit() {
+            Part::LacksCredit
+        } else if self.allowance.shared_credit == Some(0) && !self.terms.no_ack {
+            Part::Away
+        } else if self.allowance.room == 0 {
+            Part::LacksRoom
+        } else {
+            Part::Takes
+        }
+    }
+}
+
+/// The part of a consumer in the turns. Where only one at a time gets messages there are none, and it is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// It takes messages, as far as is known.
+    Takes,
+    /// It has as many as it may have: a settlement ends that.
+    LacksCredit,
+    /// Its client has no room, and is to say when it has.
+    LacksRoom,
+    /// Its client will say when it takes messages again.
+    Away,
 }
 
 /// Tells the clients of consumers that they have ended.
@@ -144,223 +181,354 @@ pub fn cancelled(consumers: &[Consumer], wakes: &mut Wakes) {
     }
 }
 
-/// The result of a look for the next consumer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Pick {
-    /// The consumer at this index is next.
-    Consumer(usize),
-    /// None has both; this one has credit, but its client has no room.
-    Stalled(usize),
-    /// None has credit.
-    NoCredit,
-}
-
 /// The consumers of one queue.
 #[derive(Default)]
 pub struct Consumers {
-    /// Descending by priority.
-    list: Vec<Consumer>,
-    /// The same, priority by priority.
-    classes: Vec<Class>,
-    single: Option<Single>,
+    /// Only one at a time gets messages.
+    single: bool,
+    /// `None` while there are none: most queues are idle.
+    all: Option<Box<All>>,
 }
 
-/// Consumers of one priority, who take turns.
-struct Class {
-    priority: i32,
-    len: usize,
-    /// The one whose turn it is, counted from the first of them.
-    next: usize,
+/// Consumers, of which there is at least one.
+#[derive(Default)]
+struct All {
+    /// By place.
+    list: Vec<Option<Box<Consumer>>>,
+    free: Vec<Place>,
+    /// The places by id, once there are more than a few.
+    places: HashMap<u64, Place, foldhash::fast::FixedState>,
+    /// Where only one gets messages: the highest priority first, and then the oldest. And the one that gets them.
+    line: BTreeMap<(Reverse<i32>, u64), Place>,
+    active: Option<Place>,
+    /// Where all do: those that take part.
+    turns: Turns,
+    /// Those that don't until their clients say that they do.
+    away: Vec<Place>,
+    /// Those whose clients have had no room in this round.
+    stalled: Vec<Place>,
+    /// Those that got messages in this round.
+    served: Vec<Place>,
+    round: u64,
+    exclusive: usize,
 }
 
-/// The one consumer that gets messages where only one may; an index, 0 if there is none.
-#[derive(Clone, Copy, Default)]
-struct Single {
-    active: usize,
-}
+/// Consumers that are found by a look at each.
+const FEW: usize = 8;
 
 impl Consumers {
     /// None yet. `single`: only one at a time gets messages.
     pub fn new(single: bool) -> Self {
-        Self {
-            single: single.then(Single::default),
-            ..Self::default()
-        }
+        Self { single, all: None }
     }
 
     /// True if only one at a time gets messages.
     pub fn is_single(&self) -> bool {
-        self.single.is_some()
+        self.single
+    }
+
+    /// True if one of them is to be the only one.
+    pub fn has_exclusive(&self) -> bool {
+        self.all.as_ref().is_some_and(|all| all.exclusive > 0)
     }
 
     /// True if this one is among them.
     pub fn has(&self, id: u64) -> bool {
-        self.list.iter().any(|consumer| consumer.id == id)
+        self.all.as_ref().is_some_and(|all| all.place(id).is_some())
     }
 
-    /// All of them.
+    /// All of them, the highest priority first, and then the oldest.
     pub fn iter(&self) -> impl Iterator<Item = &Consumer> {
-        self.list.iter()
+        let all = self.all.iter().flat_map(|all| &all.list);
+        let mut sorted: Vec<&Consumer> = all.flatten().map(|consumer| &**consumer).collect();
+        sorted.sort_unstable_by_key(|consumer| (Reverse(consumer.terms.priority), consumer.id));
+        sorted.into_iter()
     }
 
     /// Their number.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.all.as_ref().map_or(0, |all| all.len())
     }
 
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.all.is_none()
     }
 
-    /// The only one, if there is no other.
+    /// The only one, if there is no other and it takes part.
     pub(super) fn only(&mut self) -> Option<&mut Consumer> {
-        match self.list.as_mut_slice() {
-            [consumer] => Some(consumer),
-            _ => None,
-        }
+        let all = self.all.as_mut().filter(|all| all.len() == 1)?;
+        let place = all.turns.next().or(all.active)?;
+        all.get_mut(place)
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Consumer> {
-        self.list.get(index)
+    /// True if the consumer at this place acknowledges what it gets.
+    #[inline]
+    pub(super) fn acknowledges(&self, place: Place) -> bool {
+        let consumer = self.all.as_ref().and_then(|all| all.get(place));
+        consumer.is_some_and(|consumer| !consumer.terms.no_ack)
     }
 
-    /// True if the consumer at this index acknowledges what it gets.
-    pub(super) fn acknowledges(&self, index: usize) -> bool {
-        self.list.get(index).is_some_and(|consumer| !consumer.terms.no_ack)
+    #[inline]
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Consumer> {
+        self.all.as_mut()?.get_mut(place)
     }
 
+    /// All of them, in no order.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
-        self.list.iter_mut()
+        let all = self.all.iter_mut().flat_map(|all| &mut all.list);
+        all.flatten().map(|consumer| &mut **consumer)
     }
 
-    /// Adds one, behind those of the same priority.
+    /// Adds one: its turn comes after those of the same priority.
     pub fn add(&mut self, consumer: Consumer) {
-        let priority = consumer.terms.priority;
-        let class = self.classes.partition_point(|class| class.priority > priority);
-        match self.classes.get_mut(class) {
-            Some(class) if class.priority == priority => class.len += 1,
-            _ => self.classes.insert(
-                class,
-                Class {
-                    priority,
-                    len: 1,
-                    next: 0,
-                },
-            ),
+        let all = self.all.get_or_insert_default();
+        all.exclusive += usize::from(consumer.terms.exclusive);
+        let (id, priority) = (consumer.id, consumer.terms.priority);
+        let place = all.put(consumer);
+        if !self.single {
+            all.turns.join(priority, place);
+            return;
         }
-        let at = self.list.partition_point(|other| other.terms.priority >= priority);
-        self.list.insert(at, consumer);
-        if let Some(single) = self
-            .single
-            .as_mut()
-            .filter(|single| at <= single.active && self.list.len() > 1)
-        {
-            single.active += 1;
+        all.line.insert((Reverse(priority), id), place);
+        if all.active.is_none() {
+            all.active = Some(place);
         }
-        self.set_standings();
+        all.set_standing(place);
     }
 
     /// Removes one. The turn of the others stays whose it was.
     pub fn remove(&mut self, id: u64) -> Option<Consumer> {
-        let at = self.list.iter().position(|consumer| consumer.id == id)?;
-        let consumer = self.list.remove(at);
-        self.leave_class(at, consumer.terms.priority);
-        if let Some(single) = &mut self.single {
-            single.active = match at.cmp(&single.active) {
-                Ordering::Less => single.active - 1,
+        let all = self.all.as_mut()?;
+        let place = all.place(id)?;
+        let consumer = all.take(place)?;
+        all.exclusive -= usize::from(consumer.terms.exclusive);
+        if self.single {
+            all.line.remove(&(Reverse(consumer.terms.priority), id));
+            if all.active == Some(place) {
                 // The next one: of the highest priority the oldest.
-                Ordering::Equal => 0,
-                Ordering::Greater => single.active,
-            };
-        }
-        self.set_standings();
-        Some(consumer)
-    }
-
-    fn leave_class(&mut self, at: usize, priority: i32) {
-        let mut start = 0;
-        self.classes.retain_mut(|class| {
-            if class.priority == priority {
-                class.len -= 1;
-                if at < start + class.next {
-                    class.next -= 1;
-                } else if class.next >= class.len {
-                    class.next = 0;
-                }
+                all.active = all.line.first_key_value().map(|(_, place)| *place);
+                all.active.into_iter().for_each(|place| all.set_standing(place));
             }
-            start += class.len;
-            class.len > 0
-        });
+        } else if consumer.part == Part::Takes {
+            all.turns.leave(consumer.terms.priority, place);
+        }
+        if all.len() == 0 {
+            self.all = None;
+        }
+        Some(consumer)
     }
 
     /// Removes all.
     pub fn drain(&mut self) -> Vec<Consumer> {
-        self.classes.clear();
-        self.single = self.single.map(|_| Single::default());
-        std::mem::take(&mut self.list)
+        let all = self.all.take().map(|all| all.list);
+        let mut all: Vec<Consumer> = all.into_iter().flatten().flatten().map(|consumer| *consumer).collect();
+        all.sort_unstable_by_key(|consumer| (Reverse(consumer.terms.priority), consumer.id));
+        all
     }
 
-    fn set_standings(&mut self) {
-        let Some(Single { active }) = self.single else { return };
-        for (at, consumer) in self.list.iter_mut().enumerate() {
-            consumer.standing = match at == active {
-                true => Standing::SingleActive,
-                false => Standing::Waiting,
-            };
-        }
-    }
-
-    /// Starts a round: asks each client how much it takes.
+    /// Starts a round: each client will be asked how much it takes.
+    #[inline]
     pub(super) fn begin_round(&mut self) {
-        for consumer in &mut self.list {
-            consumer.allowance = consumer.subscriber.allowance();
+        if let Some(all) = &mut self.all {
+            all.round += 1;
         }
     }
 
     /// The consumer whose turn it is: of the highest priority of which one can take a message.
     #[inline]
-    pub(super) fn pick(&mut self) -> Pick {
-        if let Some(Single { active }) = self.single {
-            return pick_in(&self.list, active, active + 1, active);
+    pub(super) fn pick(&mut self) -> Option<Place> {
+        let all = self.all.as_mut()?;
+        if self.single {
+            return all.pick_active();
         }
-        let mut start = 0;
-        let mut stalled = Pick::NoCredit;
-        for class in &mut self.classes {
-            let end = start + class.len;
-            match pick_in(&self.list, start, end, start + class.next) {
-                Pick::NoCredit => {}
-                Pick::Stalled(at) => stalled = Pick::Stalled(at),
-                Pick::Consumer(at) => {
-                    class.next = if at + 1 < end { at + 1 - start } else { 0 };
-                    return Pick::Consumer(at);
-                }
+        while let Some(place) = all.turns.next() {
+            let round = all.round;
+            let part = all.get_mut(place)?.look(round);
+            if part == Part::Takes {
+                all.turns.pass();
+                return Some(place);
             }
-            start = end;
+            all.step_aside(place, part);
         }
-        stalled
+        None
     }
 
     /// Gives the consumer a message of this round. True if the round must end here: its client has a limit that other
     /// consumers share, so the delivery must be counted before the next look.
     #[inline]
-    pub(super) fn assign(&mut self, index: usize, entry: Entry) -> bool {
-        let Some(consumer) = self.list.get_mut(index) else {
+    pub(super) fn assign(&mut self, place: Place, entry: Entry) -> bool {
+        let Some(all) = &mut self.all else { return true };
+        let Some(Some(consumer)) = all.list.get_mut(place as usize) else {
             return true;
         };
         consumer.allowance.room = consumer.allowance.room.saturating_sub(cost(&entry));
         if !consumer.terms.no_ack {
             consumer.unacked += 1;
         }
+        if consumer.batch.is_empty() {
+            all.served.push(place);
+        }
         consumer.batch.push(entry);
         !consumer.terms.no_ack && consumer.allowance.shared_credit.is_some()
     }
 
+    /// Those that got messages in this round. To be given back for the next.
+    pub(super) fn take_served(&mut self) -> Vec<Place> {
+        self.all
+            .as_mut()
+            .map(|all| std::mem::take(&mut all.served))
+            .unwrap_or_default()
+    }
+
+    /// Room for the places of the next round.
+    pub(super) fn give_back(&mut self, mut served: Vec<Place>) {
+        served.clear();
+        if let Some(all) = &mut self.all {
+            all.served = served;
+        }
+    }
+
+    /// The end of a round: has clients without room say when they have some. True if one has after all. `stalls`: it
+    /// will say so.
+    pub(super) fn stall(&mut self, stalls: impl Fn(&Consumer) -> bool) -> bool {
+        let Some(all) = self.all.as_mut().filter(|all| !all.stalled.is_empty()) else {
+            return false;
+        };
+        let mut has_room = false;
+        for place in std::mem::take(&mut all.stalled) {
+            let Some(consumer) = all.get_mut(place) else { continue };
+            if !stalls(consumer) {
+                has_room = true;
+                all.come_back(place);
+            } else if consumer.part == Part::LacksRoom {
+                consumer.part = Part::Away;
+                all.away.push(place);
+            }
+        }
+        has_room
+    }
+
+    /// A client has said that it takes messages again, maybe for all of its consumers.
+    pub(super) fn come_back(&mut self) {
+        let Some(all) = &mut self.all else { return };
+        for place in std::mem::take(&mut all.away) {
+            all.come_back(place);
+        }
+    }
+
     /// A consumer's messages were settled: it has credit again.
     pub(super) fn credit(&mut self, id: u64, count: u32) {
-        if let Some(consumer) = self.list.iter_mut().find(|consumer| consumer.id == id) {
-            consumer.unacked = consumer.unacked.saturating_sub(count);
+        let Some(all) = &mut self.all else { return };
+        let Some(place) = all.place(id) else { return };
+        let Some(consumer) = all.get_mut(place) else { return };
+        consumer.unacked = consumer.unacked.saturating_sub(count);
+        if consumer.part == Part::LacksCredit && consumer.has_credit() {
+            all.come_back(place);
         }
+    }
+}
+
+impl All {
+    fn len(&self) -> usize {
+        self.list.len() - self.free.len()
+    }
+
+    fn place(&self, id: u64) -> Option<Place> {
+        if !self.places.is_empty() {
+            return self.places.get(&id).copied();
+        }
+        let is = |consumer: &Option<Box<Consumer>>| consumer.as_ref().is_some_and(|consumer| consumer.id == id);
+        self.list.iter().position(is).map(|place| place as Place)
+    }
+
+    #[inline]
+    fn get(&self, place: Place) -> Option<&Consumer> {
+        self.list.get(place as usize)?.as_deref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, place: Place) -> Option<&mut Consumer> {
+        self.list.get_mut(place as usize)?.as_deref_mut()
+    }
+
+    fn put(&mut self, consumer: Consumer) -> Place {
+        let id = consumer.id;
+        let consumer = Some(Box::new(consumer));
+        let place = match self.free.pop() {
+            Some(free) => free,
+            None => {
+                self.list.push(None);
+                (self.list.len() - 1) as Place
+            }
+        };
+        if let Some(slot) = self.list.get_mut(place as usize) {
+            *slot = consumer;
+        }
+        if !self.places.is_empty() {
+            self.places.insert(id, place);
+        } else if self.list.len() > FEW {
+            let ids = (0..)
+                .zip(&self.list)
+                .filter_map(|(place, slot)| Some((slot.as_ref()?.id, place)));
+            self.places = ids.collect();
+        }
+        place
+    }
+
+    fn take(&mut self, place: Place) -> Option<Consumer> {
+        let consumer = self.list.get_mut(place as usize)?.take()?;
+        self.places.remove(&consumer.id);
+        self.free.push(place);
+        Some(*consumer)
+    }
+
+    fn set_standing(&mut self, place: Place) {
+        let active = self.active == Some(place);
+        if let Some(consumer) = self.get_mut(place) {
+            consumer.standing = match active {
+                true => Standing::SingleActive,
+                false => Standing::Waiting,
+            };
+        }
+    }
+
+    fn pick_active(&mut self) -> Option<Place> {
+        let (place, round) = (self.active?, self.round);
+        match self.get_mut(place)?.look(round) {
+            Part::Takes => Some(place),
+            Part::LacksRoom => {
+                if !self.stalled.contains(&place) {
+                    self.stalled.push(place);
+                }
+                None
+            }
+            Part::LacksCredit | Part::Away => None,
+        }
+    }
+
+    #[cold]
+    fn step_aside(&mut self, place: Place, part: Part) {
+        let Some(consumer) = self.get_mut(place) else { return };
+        consumer.part = part;
+        let priority = consumer.terms.priority;
+        self.turns.leave(priority, place);
+        match part {
+            Part::LacksRoom => self.stalled.push(place),
+            Part::Away => self.away.push(place),
+            Part::Takes | Part::LacksCredit => {}
+        }
+    }
+
+    fn come_back(&mut self, place: Place) {
+        let Some(consumer) = self.get_mut(place) else { return };
+        // Another one may have the place by now, which takes part.
+        if consumer.part == Part::Takes {
+            return;
+        }
+        consumer.part = Part::Takes;
+        let priority = consumer.terms.priority;
+        self.turns.join(priority, place);
     }
 }
 
@@ -371,22 +539,4 @@ pub(super) fn cost(entry: &Entry) -> usize {
     const ENVELOPE: usize = 64;
     let content = |message: &Message| message.body().len() + message.properties().len();
     entry.message.as_ref().map_or(0, content) + ENVELOPE
-}
-
-/// The first with credit and room among `start..end`, from `from` on, around the end.
-#[inline]
-fn pick_in(consumers: &[Consumer], start: usize, end: usize, from: usize) -> Pick {
-    let mut stalled = Pick::NoCredit;
-    for at in (from..end).chain(start..from) {
-        let Some(consumer) = consumers.get(at) else { break };
-        if !consumer.has_credit() {
-            continue;
-        }
-        if consumer.allowance.room == 0 {
-            stalled = Pick::Stalled(at);
-            continue;
-        }
-        return Pick::Consumer(at);
-    }
-    stalled
 }

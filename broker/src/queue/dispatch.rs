@@ -5,7 +5,7 @@
 //! subscribers, and to `unsettled` those that must be acknowledged.
 //! Does not know about channels, or how a delivery looks on the wire.
 
-use super::consumers::{Consumer, Pick, ROUND};
+use super::consumers::{Consumer, ROUND};
 use super::entry::Entry;
 use super::run::Skipped;
 use super::stamp;
@@ -23,6 +23,7 @@ impl Queue {
     /// Hands out what consumers can take, after one of them has room or credit again.
     pub fn dispatch(self: &Arc<Self>, work: &mut Work) {
         let mut state = self.change();
+        state.consumers.come_back();
         self.expire(&mut state, work);
         self.dispatch_locked(&mut state, work);
     }
@@ -46,30 +47,19 @@ impl Queue {
         let several = state.consumers.len() > 1;
         state.consumers.begin_round();
         while handed_out < ROUND && !state.ready.is_empty() {
-            match state.consumers.pick() {
-                Pick::Consumer(index) => {
-                    let Some(entry) = state.ready.pop(now, reader, &mut skipped) else {
-                        break;
-                    };
-                    handed_out += 1;
-                    if several && state.consumers.acknowledges(index) {
-                        state.unsettled.expect(entry.id);
-                    }
-                    if state.consumers.assign(index, entry) {
-                        break;
-                    }
-                }
-                Pick::Stalled(index) => {
-                    let stalled: Arc<dyn Stalled> = self.clone();
-                    let stalls = |consumer: &Consumer| consumer.subscriber.stall(&stalled);
-                    // Room may have come between the look and the note: then another round.
-                    go_on = handed_out > 0 || state.consumers.get(index).is_some_and(|consumer| !stalls(consumer));
-                    break;
-                }
-                Pick::NoCredit => {
-                    go_on = false;
-                    break;
-                }
+            let Some(place) = state.consumers.pick() else {
+                go_on = false;
+                break;
+            };
+            let Some(entry) = state.ready.pop(now, reader, &mut skipped) else {
+                break;
+            };
+            handed_out += 1;
+            if several && state.consumers.acknowledges(place) {
+                state.unsettled.expect(entry.id);
+            }
+            if state.consumers.assign(place, entry) {
+                break;
             }
         }
         if handed_out > 0 {
@@ -78,7 +68,12 @@ impl Queue {
         if !skipped.is_empty() {
             self.end_skipped(skipped, state, work);
         }
-        go_on
+        let stalls = |consumer: &Consumer| {
+            let stalled: Arc<dyn Stalled> = self.clone();
+            consumer.subscriber.stall(&stalled)
+        };
+        // Room may have come between the look and the note: then another round.
+        state.consumers.stall(stalls) || go_on
     }
 
     /// Writes each consumer's run and keeps what must be acknowledged.
@@ -94,10 +89,11 @@ impl Queue {
             ..
         } = state;
         let values = || policies.as_ref().map_or(declared, |policies| &policies.values);
-        for consumer in consumers.iter_mut() {
-            if consumer.batch.is_empty() {
+        let served = consumers.take_served();
+        for &place in &served {
+            let Some(consumer) = consumers.get_mut(place) else {
                 continue;
-            }
+            };
             let mut batch = std::mem::take(&mut consumer.batch);
             let again = batch.iter().filter(|entry| entry.redelivered).count();
             totals.redelivered += again as u64;
@@ -132,6 +128,7 @@ impl Queue {
             }
             consumer.batch = batch;
         }
+        consumers.give_back(served);
         self.log_mark(state, work);
         if timeout.is_some() {
             self.watch_deliveries(state, timeout);

@@ -568,8 +568,7 @@ impl State {
         if self.deleted {
             return Err(Refused::Gone);
         }
-        let taken = self.consumers.iter().any(|other| other.terms.exclusive);
-        if taken || (exclusive && (self.consumers.is_single() || !self.consumers.is_empty())) {
+        if self.consumers.has_exclusive() || (exclusive && (self.consumers.is_single() || !self.consumers.is_empty())) {
             return Err(Refused::ExclusiveUse);
         }
         Ok(())

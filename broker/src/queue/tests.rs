@@ -16,8 +16,11 @@ use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
+
+/// Many consumers.
+mod many;
 
 struct Bench {
     queue: Arc<Queue>,
@@ -137,6 +140,8 @@ struct Client {
     stalled: Mutex<Vec<Arc<dyn Stalled>>>,
     shared_credit: Mutex<Option<u32>>,
     cancelled: AtomicBool,
+    /// Questions what it takes.
+    asked: AtomicUsize,
 }
 
 /// Id, redelivered and body.
@@ -153,6 +158,7 @@ impl Client {
             stalled: Mutex::default(),
             shared_credit: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -176,6 +182,7 @@ impl Subscriber for Client {
     }
 
     fn allowance(&self) -> Allowance {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Allowance {
             room: ROOM.saturating_sub(self.unread_bytes()),
             shared_credit: *self.shared_credit.lock(),

@@ -17,6 +17,9 @@ use leveret_store::{Options, Store};
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// Many bindings, queues and keys.
+mod many;
+
 struct Bench {
     vhost: Arc<Vhost>,
     _store: Store,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 #[test]
 fn columns_choose_fields_also_of_objects_within() {
-    let columns = Columns::parse("name,stats.publish,nothing");
+    let columns = Columns::parse("name,stats.publish,nothing").expect("short paths");
     let json = object(columns.as_ref(), |o| {
         o.text("name", "a\"\n");
         o.number("messages", 1);
@@ -17,7 +17,15 @@ fn columns_choose_fields_also_of_objects_within() {
         String::from_utf8_lossy(&json),
         r#"{"name":"a\"\n","stats":{"publish":2}}"#
     );
-    assert_eq!(Columns::parse(",,"), None);
+    assert_eq!(Columns::parse(",,"), Ok(None));
+}
+
+#[test]
+fn a_column_that_is_nested_too_deep_is_refused() {
+    assert!(Columns::parse("a.b.c.d.e.f.g.h,b").is_ok_and(|columns| columns.is_some()));
+    let refused = Columns::parse(&format!("name,{}", vec!["a"; 100_000].join("."))).expect_err("too deep");
+    let text = refused.to_string();
+    assert!(text.starts_with("the column 'a.a.a") && text.len() < 200, "{text}");
 }
 
 #[test]
