@@ -97,7 +97,9 @@ pub async fn run<S: Source, N: Connector>(
     let mut loops: BTreeMap<ObjectKey, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
     loop {
         changed.mark_unchanged();
-        let needed = desired::broker_keys(&source.snapshot());
+        let snapshot = source.snapshot();
+        let mut needed = desired::broker_keys(&snapshot);
+        needed.retain(|key| !snapshot.others.contains(key));
         loops.retain(|key, (token, _)| {
             let keep = needed.contains(key);
             if !keep {

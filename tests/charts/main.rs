@@ -408,6 +408,73 @@ fn the_roles_suffice_and_nothing_waits_for_an_operator_that_is_gone() {
     assert!(bounded.has_queue("q"), "what stands on the broker stays");
 }
 
+/// One namespace is there, the other is not, or is gone by the time that the release goes.
+#[test]
+fn a_namespace_that_is_gone_stops_neither_install_nor_uninstall() {
+    let Some(tools) = Tools::new() else { return };
+    let own = namespace(&tools, "chart-gone");
+    let (chart, name) = (chart().display().to_string(), format!("fullnameOverride={own}"));
+    let watch = format!("watchNamespaces={{{own},{own}-never}}");
+    let settings = ["--set", &name, "--set", &watch, "--set", "crds.upgrade=false"];
+    let notes = tools.helm_well(&[&["install", "gone", &chart, "-n", &own], &settings[..]].concat());
+    assert!(
+        notes.contains(&format!("the namespace {own}-never of watchNamespaces does not exist")),
+        "{notes}"
+    );
+    let roles = tools.kubectl_well(&[
+        "get",
+        "roles",
+        "--all-namespaces",
+        "-l",
+        "app.kubernetes.io/instance=gone",
+        "-o",
+        "name",
+    ]);
+    assert!(roles.contains(&own), "{roles}");
+    // The operator with these rights and arguments, as in the release's pod.
+    let account = tools.as_account(&own, &own);
+    let never = format!("{own}-never");
+    let lease = [
+        "--lease-name",
+        &own,
+        "--lease-namespace",
+        &own,
+        "--watch-namespace",
+        &never,
+    ];
+    let operator = Operator::start(&account, &own, &lease);
+    let broker =
+        json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "main"}, "spec": {}});
+    tools.apply(&own, &[broker], &[]);
+    eventually("the Broker is kept", SOON, || {
+        let path = "jsonpath={.status.operator.name}";
+        let said = tools.kubectl(&["-n", &own, "get", "brokers.leveret.dev/main", "-o", path], "");
+        if said.stdout == format!("{own}/{own}") {
+            Ok(())
+        } else {
+            Err(said.all)
+        }
+    });
+    drop(operator);
+    // The hook's Job: with the operator's own rights, beside its Role for the Deployment, which is not there.
+    let mut retire = Command::new(place::program("leveret-operator", "LEVERET_OPERATOR_BIN"));
+    retire.args(["retire", "--lease-name", &own, "--namespace", &own]);
+    retire.args(["--watch-namespace", &own, "--watch-namespace", &never]);
+    let said = run(retire.env("KUBECONFIG", &account.kubeconfig), "");
+    assert!(said.well && said.all.contains("left out"), "{}", said.all);
+    let all = rendered(&own, "default", &settings);
+    for document in &all {
+        let hook = text(document, "/metadata/annotations/helm.sh~1hook");
+        let place = text(document, "/metadata/namespace");
+        assert!(
+            hook != "pre-delete" || place == own,
+            "a hook needs nothing in another namespace: {document}"
+        );
+    }
+    tools.helm_well(&["uninstall", "gone", "-n", &own, "--no-hooks"]);
+    tools.kubectl_well(&["delete", "namespace", &own, "--timeout=60s"]);
+}
+
 #[test]
 fn the_upgrade_hook_applies_the_definitions() {
     let Some(tools) = Tools::new() else { return };

@@ -56,6 +56,9 @@ mod told;
 /// A thousand queues and bindings at once, and then nothing to do.
 mod scale;
 
+/// Several operators: one keeps a Broker.
+mod several;
+
 /// Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
 /// retry.
 mod secrets;

@@ -14,7 +14,7 @@
 - apiGroups: [leveret.dev]
   resources: [{{ include "leveret.kinds" (dict "root" .) }}]
   verbs: [get, list, watch, patch]
-# patch: status, by server-side apply.
+# patch: status, by server-side apply; of a Broker also which of several operators keeps it.
 - apiGroups: [leveret.dev]
   resources: [{{ include "leveret.kinds" (dict "root" . "suffix" "/status") }}]
   verbs: [patch]
@@ -74,14 +74,14 @@
 {{/* In the operator's own namespace. */}}
 {{- define "leveret.leaseRules" -}}
 # Which of several operators reconciles. create: the first time (no name can be given for that); get, patch: to look and
-# renew.
+# renew; delete: before an uninstall.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "leveret.fullname" . }}]
-  verbs: [get, patch]
+  verbs: [get, patch, delete]
 # What is left on a broker when a resource goes with its namespace, told beside the Lease.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -94,9 +94,15 @@ helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{- define "leveret.retireRules" -}}
-# list: to find those that have the finalizer; patch: to take it away.
-- apiGroups: [leveret.dev]
-  resources: [{{ include "leveret.kinds" (dict "root" .) }}]
-  verbs: [list, patch]
+{{/* Those of watchNamespaces that exist, one a line; all of them where no cluster can be asked (`helm template`). */}}
+{{- define "leveret.namespaces" -}}
+{{- range .Values.watchNamespaces }}
+{{- if or (eq . $.Release.Namespace) (not $.Values.rbac.checkNamespaces) }}
+{{ . }}
+{{- else if lookup "v1" "Namespace" "" . }}
+{{ . }}
+{{- else if not (or (lookup "v1" "Namespace" "" $.Release.Namespace) (lookup "v1" "Namespace" "" "kube-system")) }}
+{{ . }}
+{{- end }}
+{{- end }}
 {{- end }}

@@ -1,15 +1,15 @@
 //! `leveret-operator retire`: what must be done before an operator is uninstalled.
 //!
-//! In: a cluster. Out: a stopped operator, and resources that no finalizer holds. Does not know about brokers.
+//! In: a cluster. Out: a stopped operator, and resources of its own that no finalizer holds and no claim keeps from
+//! others. Does not know about brokers.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::sleep;
 use tracing::info;
@@ -17,15 +17,16 @@ use tracing::info;
 use super::api_server::{self, client, request};
 use super::task::{Run, once};
 use super::values::{namespace, up_to_an_hour};
-use crate::object::FINALIZER;
-use crate::resource::Kind;
+use crate::source::kubernetes::Operator;
+use release::Release;
+
+/// Finalizers, claims and the Lease.
+mod release;
 
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Looks in a row that must find no finalizer: an operator that is just ending may still add one.
 const QUIET: u32 = 3;
-/// Requests on their way at once.
-const AT_ONCE: usize = 16;
 
 #[derive(Clone, Debug, Args)]
 pub struct RetireArgs {
@@ -36,6 +37,23 @@ pub struct RetireArgs {
     /// Namespace of that Deployment; default: the namespace of the pod or of the kubeconfig's context
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     pub namespace: Option<String>,
+
+    /// Name of the operator's Lease: what another operator keeps is left alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LEVERET_LEASE_NAME",
+        default_value = "leveret-operator"
+    )]
+    pub lease_name: String,
+
+    /// Namespace of that Lease; default: as --namespace
+    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// Release also what another operator keeps, for one that is gone
+    #[arg(long)]
+    pub everyone: bool,
 
     /// Namespace whose resources are released, repeatable; default: all namespaces
     #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
@@ -63,8 +81,8 @@ impl Run for RetireArgs {
     }
 }
 
-/// Scales the operator to 0 and removes its finalizer from every resource, so that nothing waits for an operator
-/// that is gone. What the resources stand for stays on the brokers.
+/// Scales the operator to 0, removes its finalizer from every resource that it keeps, so that nothing waits for an
+/// operator that is gone, and gives its Brokers and its Lease back. What the resources stand for stays on the brokers.
 ///
 /// # Errors
 /// No cluster, a refusal of the API server, or `args.timeout`.
@@ -77,16 +95,27 @@ async fn retire(args: &RetireArgs) -> Result<(), Error> {
     tokio::time::timeout(args.timeout, stop(&client, args))
         .await
         .map_err(|_| late("the operator has not ended"))??;
+    let mut release = Release::new(
+        &client,
+        args.watch_namespaces.clone(),
+        operator(&client, args),
+        args.everyone,
+    );
     let mut quiet = 0;
     let released = async {
         while quiet < QUIET {
-            let freed = release_all(&client, &args.watch_namespaces).await?;
+            let freed = release.finalizers().await?;
             quiet = if freed == 0 { quiet + 1 } else { 0 };
             if freed > 0 {
-                info!(freed, "finalizers removed");
+                info!(
+                    freed,
+                    "finalizers removed; what these resources stand for stays on their brokers"
+                );
             }
             sleep(PAUSE).await;
         }
+        release.claims().await?;
+        release.lease(args.deployment.is_some()).await;
         Ok(())
     };
     tokio::time::timeout(args.timeout, released)
@@ -126,61 +155,12 @@ async fn stop(client: &Client, args: &RetireArgs) -> Result<(), Error> {
     }
 }
 
-/// Removes the finalizer from all objects that have it; how many did.
-async fn release_all(client: &Client, namespaces: &[String]) -> Result<usize, Error> {
-    let mut freed = 0;
-    for kind in Kind::ALL.into_iter().rev().map(Kind::api_resource) {
-        let mut scopes: Vec<Api<DynamicObject>> = namespaces
-            .iter()
-            .map(|namespace| Api::namespaced_with(client.clone(), namespace, &kind))
-            .collect();
-        if scopes.is_empty() {
-            scopes.push(Api::all_with(client.clone(), &kind));
-        }
-        for api in scopes {
-            freed += release_kind(client, &kind, &api).await?;
-        }
-    }
-    Ok(freed)
-}
-
-async fn release_kind(client: &Client, kind: &ApiResource, api: &Api<DynamicObject>) -> Result<usize, Error> {
-    let listed = match api.list_metadata(&ListParams::default()).await {
-        // A kind that is not installed has no objects.
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(0),
-        answer => answer.map_err(request(&kind.plural))?,
-    };
-    let held = listed.items.into_iter().filter(held);
-    let freed: Vec<()> = stream::iter(held.map(|object| release(client, kind, object)))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(freed.len())
-}
-
-fn held(object: &PartialObjectMeta<DynamicObject>) -> bool {
-    object.finalizers().iter().any(|name| name == FINALIZER)
-}
-
-async fn release(
-    client: &Client,
-    kind: &ApiResource,
-    object: PartialObjectMeta<DynamicObject>,
-) -> Result<(), api_server::Error> {
-    let namespace = object.namespace().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, kind);
-    let others: Vec<&String> = object.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    // With the version that was read: another finalizer that comes in between is not lost.
-    let patch = json!({"metadata": {"finalizers": others, "resourceVersion": object.resource_version()}});
-    let name = object.name_any();
-    match api
-        .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
-        // Gone already, or changed in between: the next pass sees it.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        answer => answer
-            .map(drop)
-            .map_err(request(format!("{} {namespace}/{name}", kind.kind))),
+/// The operator that retires.
+fn operator(client: &Client, args: &RetireArgs) -> Operator {
+    let given = args.lease_namespace.as_ref().or(args.namespace.as_ref());
+    Operator {
+        namespace: given.cloned().unwrap_or_else(|| client.default_namespace().to_owned()),
+        lease: args.lease_name.clone(),
+        instance: String::new(),
     }
 }

@@ -27,6 +27,9 @@ use crate::source::kubernetes::{Kubernetes, Operator};
 use crate::telemetry::{self, LogFormat};
 use crate::{runtime, sync};
 
+/// Lease durations for which another operator may say nothing until the Brokers it keeps are taken over: long enough
+/// for its pod to be replaced.
+const PATIENCE: u32 = 4;
 /// Time for which metrics and health are still served while the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -72,7 +75,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
     pub lease_namespace: Option<String>,
 
-    /// Time without renewal after which another operator takes over, 3s to 5m
+    /// Time without renewal after which another process takes over, 3s to 5m; four times that, another operator (with
+    /// another Lease) takes over a Broker that both watch
     #[arg(long, value_name = "DURATION", env = "LEVERET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
@@ -212,7 +216,12 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         metrics.clone(),
         stop.clone(),
     );
-    tokio::join!(engines, sync::run(source, Network, settings, metrics, stop));
+    let claims = source.claim(args.lease_duration * PATIENCE, stop.clone());
+    tokio::join!(
+        claims,
+        engines,
+        sync::run(Arc::clone(&source), Network, settings, metrics, stop)
+    );
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.

@@ -119,7 +119,8 @@ async fn until(due: Option<Instant>) {
 
 fn brokers(source: &Kubernetes) -> impl Iterator<Item = Arc<Object<BrokerSpec>>> {
     let snapshot = source.snapshot();
-    let all: Vec<_> = snapshot.iter::<BrokerSpec>().cloned().collect();
+    let ours = |broker: &&Arc<Object<BrokerSpec>>| !snapshot.others.contains(&broker.meta.key);
+    let all: Vec<_> = snapshot.iter::<BrokerSpec>().filter(ours).cloned().collect();
     // One that is being deleted and held is still looked at, and no longer changed.
     let stays = |broker: &Object<BrokerSpec>| broker.meta.deleting.is_none() || broker.meta.finalized;
     all.into_iter()
@@ -176,7 +177,7 @@ async fn drop_others(
     let snapshot = source.snapshot();
     for broker in snapshot
         .iter::<BrokerSpec>()
-        .filter(|broker| broker.spec.engine != Engine::Leveret)
+        .filter(|broker| broker.spec.engine != Engine::Leveret && !snapshot.others.contains(&broker.meta.key))
     {
         let there = children.of(&broker.meta.key);
         if !there.is_empty()

@@ -20,6 +20,8 @@ pub struct BrokerFacts {
     /// Only of a broker that the operator runs: whether messages outlive the pod, and the Secret for clients.
     pub persistent: Option<bool>,
     pub credentials: Option<String>,
+    /// Another operator that would keep it too.
+    pub contender: Option<String>,
     pub usage: Usage,
     /// Resources that refer to this broker, and how many of them are not Ready.
     pub objects: u32,

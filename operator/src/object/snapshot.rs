@@ -3,7 +3,7 @@
 //! In: the objects that a source has read. Out: `Snapshot`, cheap to clone and to look things up in.
 //! Does not know about where they were read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::key::{Kind, ObjectKey};
@@ -109,6 +109,10 @@ pub struct Snapshot {
     objects: BTreeMap<ObjectKey, AnyObject>,
     /// Labels by namespace, for `allowedNamespaces: { from: Selector }`. An absent namespace matches no selector.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Brokers that another operator keeps, or that this one has not claimed yet: they are left alone.
+    pub others: BTreeSet<ObjectKey>,
+    /// Operators that would keep a Broker of this one.
+    pub contenders: BTreeMap<ObjectKey, String>,
     /// Of the brokers that the operator runs itself: how far their pods are.
     pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
 }

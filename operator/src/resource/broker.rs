@@ -282,6 +282,24 @@ impl LabelRequirement {
     }
 }
 
+/// The operator that keeps a Broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Keeper {
+    /// Namespace and name of its Lease.
+    #[serde(default)]
+    pub name: String,
+    /// Another operator that watches this Broker, and leaves it alone as long as it is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contender: Option<String>,
+    /// Number of times that it has asked.
+    #[serde(default)]
+    pub asked: i64,
+    /// Number of them that have been answered.
+    #[serde(default)]
+    pub answered: i64,
+}
+
 /// State of a broker, as the operator knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -289,7 +307,7 @@ pub struct BrokerStatus {
     /// The generation of spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, Reachable; with engine Leveret also Persistent.
+    /// Ready, Reconciling, Stalled, Reachable; with engine Leveret also Persistent; with several operators Contested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -311,6 +329,9 @@ pub struct BrokerStatus {
     /// Free space of the broker's disk, roughly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_free: Option<String>,
+    /// The operator that keeps it, where there may be several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Keeper>,
     /// Number of objects that refer to this Broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,

@@ -6,6 +6,9 @@
 /// One reading, for `leveret plan`.
 pub mod snapshot;
 
+/// Brokers that are claimed, and those of others.
+mod claims;
+
 /// Lists and watches.
 mod watch;
 
@@ -27,6 +30,9 @@ mod cache;
 /// The status to write, and what is worth an event.
 mod status;
 
+/// One operator for a Broker.
+mod claim;
+
 /// A watch that fails.
 mod pauses;
 
@@ -37,12 +43,14 @@ mod operator;
 mod api;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
 use kube::Client;
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Snapshot, StatusReport};
@@ -94,12 +102,27 @@ impl Kubernetes {
         }
     }
 
-    /// True once every kind has been read completely.
+    /// True once every kind has been read completely, wherever that is allowed.
     pub fn is_complete(&self) -> bool {
-        self.progress.iter().all(|kind| *kind.borrow() == Progress::Read)
+        let is = |progress: Progress| {
+            self.progress
+                .iter()
+                .filter(move |kind| *kind.borrow() == progress)
+                .count()
+        };
+        // A namespace that is gone, or not given to this operator, is no reason for not being ready for the others.
+        let read = is(Progress::Read);
+        read > 0 && read + is(Progress::Forbidden) == self.progress.len()
     }
 
-    /// Waits until the snapshot is known: every kind has been read completely once, or does not exist. Not waiting for
+    /// Claims the Brokers that no other operator keeps, until `stop`. What another one keeps is taken over after at
+    /// most twice `patience` without a sign of it.
+    pub async fn claim(&self, patience: Duration, stop: CancellationToken) {
+        claims::run(&self.shared, patience, stop).await;
+    }
+
+    /// Waits until the snapshot is known: every kind has been read completely once, or does not exist, or may not
+    /// be read. Not waiting for
     /// a kind that does not exist lets the last objects go when the CRDs are being deleted.
     pub async fn completed(&self) {
         for kind in &self.progress {

@@ -46,10 +46,12 @@ pub(super) fn asks_first(broker: &Object<BrokerSpec>) -> bool {
 }
 
 impl Parting {
-    /// `None` for a Broker that is not being deleted. `patience` in seconds.
+    /// `None` for a Broker that is not being deleted. `connected`: it answers, whatever is known of its pod; `patience`
+    /// in seconds.
     pub(super) fn new(
         broker: &Object<BrokerSpec>,
         engine: Option<&EngineState>,
+        connected: bool,
         messages: Option<u64>,
         patience: i64,
     ) -> Option<Self> {
@@ -60,7 +62,7 @@ impl Parting {
             own,
             asks: asks_first(broker),
             forced: is_confirmed(&broker.meta.annotations, FORCE_DELETE),
-            gone: own && engine.is_some_and(|engine| !engine.has_run),
+            gone: own && !connected && engine.is_some_and(|engine| !engine.has_run),
             patience,
             deadline: since.saturating_add(patience),
             messages,
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn it_goes_when_nothing_refers_to_it_or_after_a_while() {
-        let parting = Parting::new(&broker(external(), None), None, None, 60).expect("it is being deleted");
+        let parting = Parting::new(&broker(external(), None), None, true, None, 60).expect("it is being deleted");
         assert_eq!(parting.decide(0, 0, 1001), Decision::Go);
         let Decision::Wait(text, Some(1060)) = parting.decide(3, 2, 1001) else {
             panic!("it waits until its deadline");
@@ -190,7 +192,8 @@ mod tests {
         assert_eq!(parting.is_over(1059), None);
         assert_eq!(parting.decide(3, 2, 1060), Decision::Go);
         assert!(parting.is_over(1060).is_some());
-        let forced = Parting::new(&broker(external(), Some(FORCE_DELETE)), None, None, 60).expect("being deleted");
+        let forced =
+            Parting::new(&broker(external(), Some(FORCE_DELETE)), None, true, None, 60).expect("being deleted");
         assert_eq!(forced.decide(3, 2, 1001), Decision::Go);
     }
 
@@ -209,7 +212,7 @@ mod tests {
             (&external(), None, false),
         ] {
             let broker = broker(spec.clone(), annotation);
-            let with = |messages| Parting::new(&broker, Some(&running()), messages, 60).expect("being deleted");
+            let with = |messages| Parting::new(&broker, Some(&running()), true, messages, 60).expect("being deleted");
             let long_after = 5000;
             match with(Some(7)).decide(0, 0, long_after) {
                 Decision::Wait(text, None) => assert!(asks && text.contains("holds 7 messages"), "{spec}: {text}"),
@@ -234,10 +237,15 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_pod_that_is_gone() {
         let broker = broker(json!({}), None);
-        let gone = Parting::new(&broker, Some(&EngineState::default()), None, 60).expect("being deleted");
+        let gone = Parting::new(&broker, Some(&EngineState::default()), false, None, 60).expect("being deleted");
         assert_eq!(gone.decide(2, 2, 1001), Decision::Go);
         assert!(gone.is_over(1001).is_some());
-        let unseen = Parting::new(&broker, None, None, 60).expect("being deleted");
+        let answers = Parting::new(&broker, Some(&EngineState::default()), true, Some(3), 60).expect("being deleted");
+        assert!(
+            matches!(answers.decide(0, 0, 1001), Decision::Wait(..)),
+            "news of its pod are late"
+        );
+        let unseen = Parting::new(&broker, None, false, None, 60).expect("being deleted");
         assert_eq!(unseen.is_over(1001), None, "nothing is known of its pod yet");
     }
 
@@ -245,6 +253,6 @@ mod tests {
     fn one_that_stays_does_not_part() {
         let mut broker = broker(json!({}), None);
         broker.meta.deleting = None;
-        assert!(Parting::new(&broker, None, None, 60).is_none());
+        assert!(Parting::new(&broker, None, false, None, 60).is_none());
     }
 }

@@ -468,7 +468,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let since = self.parts.take().map_or_else(Instant::now, |(since, _)| since);
         let counted = link.up().filter(|up| up.listed >= since).and_then(messages);
         let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
-        self.parts = Parting::new(broker, engine, counted, self.patience()).map(|parting| (since, parting));
+        self.parts =
+            Parting::new(broker, engine, link.is_up(), counted, self.patience()).map(|parting| (since, parting));
     }
 
     /// Puts the finalizer on a Broker that others refer to, or that must ask before it goes.

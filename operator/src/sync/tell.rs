@@ -151,7 +151,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
             None => Err(link.away()),
         };
         let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
-        let report = broker_report(
+        let mut report = broker_report(
             broker,
             state,
             engine,
@@ -161,6 +161,9 @@ impl<S: Source, N: Connector> Teller<S, N> {
             },
             waits,
         );
+        if let Some(facts) = &mut report.broker {
+            facts.contender = snapshot.contenders.get(&self.key).cloned();
+        }
         if self.broker_last.as_ref() != Some(&report) {
             self.metrics.reconciled(Kind::Broker, report.reason);
             self.broker_last = Some(report.clone());

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Snapshot};
 use crate::resource::Spec;
+use crate::source::kubernetes::claim::Claim;
 use crate::source::kubernetes::status::Status;
 
 /// The part of an object that a write needs besides what the pipeline sees.
@@ -22,6 +23,8 @@ pub(super) struct Written {
     pub(super) resource_version: String,
     pub(super) finalizers: Vec<String>,
     pub(super) status: Status,
+    /// Of a Broker: the operator that keeps it.
+    pub(super) claim: Option<Claim>,
 }
 
 /// The change that an object has made by arriving.
@@ -49,9 +52,63 @@ pub(super) struct Unreadable {
 pub(super) struct Cache {
     snapshot: Arc<Snapshot>,
     written: HashMap<ObjectKey, Written>,
+    /// The operator whose Brokers are told from those of others; `None`: all are taken for one's own.
+    me: Option<String>,
+    /// Brokers whose status has no place for a claim.
+    unclaimable: HashSet<ObjectKey>,
 }
 
 impl Cache {
+    /// For an operator among others.
+    pub(super) fn of(me: String) -> Self {
+        Self {
+            me: Some(me),
+            ..Self::default()
+        }
+    }
+
+    /// All Brokers as they stand.
+    pub(super) fn brokers(&self) -> Vec<(ObjectKey, Written)> {
+        let keys = self.snapshot.of(Kind::Broker).map(|object| &object.meta().key);
+        let found = keys.filter(|key| !self.unclaimable.contains(*key));
+        found
+            .filter_map(|key| Some((key.clone(), self.written.get(key)?.clone())))
+            .collect()
+    }
+
+    /// Takes a Broker for one's own since nobody can claim it; whether that is new.
+    pub(super) fn cannot_be_claimed(&mut self, key: &ObjectKey) -> bool {
+        let is_new = self.unclaimable.insert(key.clone());
+        if is_new {
+            Arc::make_mut(&mut self.snapshot).others.remove(key);
+        }
+        is_new
+    }
+
+    /// Takes in who keeps a Broker; whether that has changed.
+    fn claimed(&mut self, key: &ObjectKey, claim: Option<&Claim>) -> bool {
+        let Some(me) = self.me.as_ref().filter(|_| key.kind == Kind::Broker) else {
+            return false;
+        };
+        let is_ours = claim.is_some_and(|claim| claim.name == *me) || self.unclaimable.contains(key);
+        let contender = claim.and_then(|claim| claim.contender.clone()).filter(|_| is_ours);
+        let is_same =
+            self.snapshot.others.contains(key) != is_ours && self.snapshot.contenders.get(key) == contender.as_ref();
+        if is_same {
+            return false;
+        }
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        match is_ours {
+            true => snapshot.others.remove(key),
+            false => snapshot.others.insert(key.clone()),
+        };
+        match contender {
+            Some(contender) => snapshot.contenders.insert(key.clone(), contender),
+            None => snapshot.contenders.remove(key),
+        };
+        true
+    }
+
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
     }
@@ -67,17 +124,21 @@ impl Cache {
     pub(super) fn observe(&mut self, kind: Kind, mut object: DynamicObject) -> Result<Change, Box<Unreadable>> {
         let key = key_of(kind, &object);
         let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
+        let claim = status.get("operator").cloned();
         let written = Written {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             status: serde_json::from_value(status).unwrap_or_default(),
+            claim: claim.and_then(|claim| serde_json::from_value(claim).ok()),
         };
         if self.written.get(&key).is_some_and(|known| is_older(&written, known)) {
             return Ok(Change::None);
         }
         let meta = meta_of(key.clone(), &object, &written);
-        self.written.insert(key.clone(), written.clone());
+        let before = self.written.insert(key.clone(), written.clone());
+        let mut is_moved = self.claimed(&key, written.claim.as_ref());
+        is_moved |= before.is_some_and(|before| before.claim != written.claim);
         let is_ready = written.status.is_ready();
         let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
         let spec = Spec::parse(kind, spec).map_err(|error| {
@@ -94,7 +155,7 @@ impl Cache {
         if change != Change::None {
             Arc::make_mut(&mut self.snapshot).insert(object);
         }
-        Ok(change)
+        Ok(if is_moved { Change::Relevant } else { change })
     }
 
     /// Takes in an object that a write answered with, unless a watch has already said that it is gone.
@@ -110,7 +171,11 @@ impl Cache {
     /// The object is gone.
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Change {
         self.written.remove(key);
-        let was_there = Arc::make_mut(&mut self.snapshot).remove(key);
+        self.unclaimable.remove(key);
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.others.remove(key);
+        snapshot.contenders.remove(key);
+        let was_there = snapshot.remove(key);
         if was_there { Change::Relevant } else { Change::None }
     }
 

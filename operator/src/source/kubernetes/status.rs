@@ -129,7 +129,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
         condition("Stalled", report.stalled, only_if_true(report.stalled)),
     ];
     let more = facts.into_iter().flat_map(broker_conditions);
-    conditions.extend(more.map(|more| because(more.type_, more.status, more.reason, more.message)));
+    conditions.extend(more.map(|more| because(more.type_, more.status, more.reason, &more.message)));
     Status {
         observed_generation: Some(report.generation),
         conditions,
@@ -174,7 +174,7 @@ struct More {
     type_: &'static str,
     status: ConditionStatus,
     reason: &'static str,
-    message: &'static str,
+    message: String,
 }
 
 fn broker_conditions(facts: &BrokerFacts) -> Vec<More> {
@@ -185,18 +185,24 @@ fn broker_conditions(facts: &BrokerFacts) -> Vec<More> {
             ConditionStatus::True => "Connected",
             ConditionStatus::False | ConditionStatus::Unknown => "NotConnected",
         },
-        message: "",
+        message: String::new(),
     });
     let persistent = facts.persistent.map(|persistent| More {
         type_: "Persistent",
         status: persistent.into(),
         reason: if persistent { "Volume" } else { "EmptyDir" },
         message: match persistent {
-            true => "",
-            false => "no storage is given: messages and definitions go with the pod",
+            true => String::new(),
+            false => "no storage is given: messages and definitions go with the pod".to_owned(),
         },
     });
-    reachable.into_iter().chain(persistent).collect()
+    let contested = facts.contender.as_ref().map(|contender| More {
+        type_: "Contested",
+        status: ConditionStatus::True,
+        reason: "Conflict",
+        message: format!("operator {contender} watches it too, and leaves it alone"),
+    });
+    reachable.into_iter().chain(persistent).chain(contested).collect()
 }
 
 /// Bytes as a quantity with three significant binary digits.

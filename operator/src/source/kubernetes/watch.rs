@@ -30,12 +30,14 @@ pub(super) enum Progress {
     Unread,
     /// The API server has not known the kind for some time: there are no objects of it.
     NotInstalled,
+    /// It has not been allowed for some time: most often, the namespace is gone. What was known stays.
+    Forbidden,
     /// Read completely at least once.
     Read,
 }
 
-/// Time for which the API server must deny that a kind exists until that is believed: it does so too for a moment after
-/// its own start.
+/// Time for which the API server must deny a kind until that is believed: it does so too for a moment after its own
+/// start.
 const DENIAL: Duration = Duration::from_secs(10);
 
 /// Follows one kind for ever.
@@ -77,26 +79,31 @@ pub(super) async fn follow_kind(
                 let change = shared.cache.lock().remove(&key_of(kind, &object));
                 after(&shared, kind, change);
             }
-            Err(error) if trouble.is_denied(kind, namespace.as_deref(), &error) => {
-                let change = shared.cache.lock().retain(kind, namespace.as_deref(), &HashSet::new());
-                after(&shared, kind, change);
-                progress.send_replace(Progress::NotInstalled);
-            }
-            Err(_) => {}
+            Err(error) => match trouble.lasting(kind, namespace.as_deref(), &error) {
+                Some(404) => {
+                    let change = shared.cache.lock().retain(kind, namespace.as_deref(), &HashSet::new());
+                    after(&shared, kind, change);
+                    progress.send_replace(Progress::NotInstalled);
+                }
+                Some(403) if *progress.borrow() == Progress::Unread => {
+                    progress.send_replace(Progress::Forbidden);
+                }
+                _ => {}
+            },
         }
     }
 }
 
-/// A watch that does not work: said once, and taken for an answer when the kind does not exist.
+/// A watch that does not work: said once, and taken for an answer when the kind does not exist or may not be read.
 #[derive(Default)]
 struct Trouble {
     said: bool,
-    denied: Option<Instant>,
+    denied: Option<(u16, Instant)>,
 }
 
 impl Trouble {
-    /// Notes an error; whether the kind has been denied for so long that there is none.
-    fn is_denied(&mut self, kind: Kind, namespace: Option<&str>, error: &watcher::Error) -> bool {
+    /// Notes an error; the API server's code when it has denied the kind by it for so long that it means it.
+    fn lasting(&mut self, kind: Kind, namespace: Option<&str>, error: &watcher::Error) -> Option<u16> {
         let (kind, why) = (kind.as_str(), said(error));
         if self.said {
             debug!(kind, namespace, why, "the API server cannot be watched");
@@ -104,11 +111,19 @@ impl Trouble {
             warn!(kind, namespace, why, "the API server cannot be watched");
         }
         self.said = true;
-        if refusal(error).is_none_or(|status| status.code != 404) {
+        let code = refusal(error)
+            .map(|status| status.code)
+            .filter(|code| matches!(code, 403 | 404));
+        let Some(code) = code else {
             self.denied = None;
-            return false;
-        }
-        self.denied.get_or_insert_with(Instant::now).elapsed() >= DENIAL
+            return None;
+        };
+        let since = match self.denied {
+            Some((before, since)) if before == code => since,
+            _ => Instant::now(),
+        };
+        self.denied = Some((code, since));
+        (since.elapsed() >= DENIAL).then_some(code)
     }
 
     fn over(&mut self, kind: Kind, namespace: Option<&str>) {

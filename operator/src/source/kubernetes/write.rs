@@ -33,12 +33,12 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// Attempts at a finalizer patch while other clients write in between.
 const CONFLICTS: usize = 5;
 
-fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
+pub(super) fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
     Api::namespaced_with(shared.client.clone(), &key.namespace, &key.kind.api_resource())
 }
 
 /// The outcome of a request.
-enum Answer {
+pub(super) enum Answer {
     Done,
     /// The object is gone, or another one has its name.
     Gone,
@@ -48,7 +48,7 @@ enum Answer {
     Failed(String),
 }
 
-async fn patch(
+pub(super) async fn patch(
     shared: &Shared,
     what: ApiWrite,
     key: &ObjectKey,
@@ -76,7 +76,7 @@ async fn patch(
 }
 
 /// Reads the object into the cache again, after a conflict.
-async fn refresh(shared: &Shared, key: &ObjectKey) {
+pub(super) async fn refresh(shared: &Shared, key: &ObjectKey) {
     let answer = tokio::time::timeout(REQUEST, api(shared, key).get_opt(&key.name)).await;
     match answer {
         Ok(Ok(Some(object))) => {
