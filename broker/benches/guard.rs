@@ -16,7 +16,7 @@ use leveret_amqp::{
 use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::clock::Clock;
-use leveret_broker::limits::Memory;
+use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
@@ -201,7 +201,13 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
         clock: Some(Arc::new(Clock::start().expect("a thread"))),
         ..Upkeep::default()
     };
-    let queues = [Arc::new(Queue::new(definition, 7, store.handle(), memory, upkeep))];
+    let queues = [Arc::new(Queue::new(
+        definition,
+        7,
+        store.handle(),
+        memory.clone(),
+        upkeep,
+    ))];
     let [queue] = &queues;
     let outbox = Arc::new(Outbox::default());
     let mut work = Work::default();
@@ -218,7 +224,8 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
             ShortString::from_static("consumer"),
             ChannelId { connection: 1, number },
         );
-        let subscription = Subscription::new(deliveries.clone(), source, tag.clone(), no_ack, true);
+        let held = memory.hold(Holding::Tables, 0);
+        let subscription = Subscription::new(deliveries.clone(), source, tag.clone(), no_ack, true, held);
         let consumer = Consumer::new(number.into(), tag, channel, terms, Arc::new(subscription));
         assert!(queue.consume(consumer, &mut work).is_ok());
         channels.push(deliveries);

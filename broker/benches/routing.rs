@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use leveret_amqp::ShortString;
 use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
-use leveret_broker::limits::Memory;
+use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
@@ -54,7 +54,13 @@ fn dispatch(criterion: &mut Criterion) {
         arguments: Arguments::default(),
     };
     let memory = Arc::new(Memory::new(u64::MAX));
-    let queue = Arc::new(Queue::new(definition, 7, store.handle(), memory, Upkeep::default()));
+    let queue = Arc::new(Queue::new(
+        definition,
+        7,
+        store.handle(),
+        memory.clone(),
+        Upkeep::default(),
+    ));
     let outbox = Arc::new(Outbox::default());
     let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 131_072));
     let source = deliveries.add_source();
@@ -69,7 +75,8 @@ fn dispatch(criterion: &mut Criterion) {
         no_ack: true,
         ..Terms::default()
     };
-    let subscription = Subscription::new(deliveries, source, tag.clone(), true, true);
+    let held = memory.hold(Holding::Tables, 0);
+    let subscription = Subscription::new(deliveries, source, tag.clone(), true, true, held);
     let consumer = Consumer::new(1, tag, channel, terms, Arc::new(subscription));
     let mut work = Work::default();
     assert!(queue.consume(consumer, &mut work).is_ok());

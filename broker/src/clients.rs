@@ -4,11 +4,11 @@
 //! Does not know about channels' work, sockets or the HTTP API.
 
 use crate::config::Limits;
-use crate::limits::{Counted, Quota, Quotas, Reached};
+use crate::limits::{Counted, Held, Holding, Memory, Quota, Quotas, Reached};
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct ConnectionInfo {
     /// Time of its opening.
     pub connected_at: SystemTime,
     /// The client's description of itself.
-    pub client_properties: FieldTable,
+    pub client_properties: RawTable,
     /// Limits agreed at connection.tune.
     pub tuned: Limits,
     /// Its channels by number.
@@ -47,6 +47,7 @@ pub struct ConnectionInfo {
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
     _counted: Counted,
+    _held: Held,
 }
 
 /// Bytes read from a connection and written to it.
@@ -186,7 +187,7 @@ pub struct Opened {
     /// Its vhost.
     pub vhost: String,
     /// The client's description of itself.
-    pub client_properties: FieldTable,
+    pub client_properties: RawTable,
     /// Limits as agreed.
     pub tuned: Limits,
 }
@@ -260,6 +261,7 @@ impl Owned {
 
 /// All connections.
 pub struct Registry {
+    memory: Arc<Memory>,
     quotas: Arc<Quotas>,
     next: AtomicU64,
     open: RwLock<BTreeMap<u64, Arc<ConnectionInfo>>>,
@@ -268,9 +270,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No connections yet; `quotas` say how many there may be.
-    pub fn new(quotas: Arc<Quotas>) -> Self {
+    /// No connections yet; `quotas` say how many there may be, and `memory` counts what they say of themselves.
+    pub fn new(memory: Arc<Memory>, quotas: Arc<Quotas>) -> Self {
         Self {
+            memory,
             quotas,
             next: AtomicU64::new(0),
             open: RwLock::default(),
@@ -284,6 +287,7 @@ impl Registry {
     /// There are as many as there may be.
     pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Result<Arc<ConnectionInfo>, Reached> {
         let counted = self.quotas.hold(Quota::Connections)?;
+        let octets = opened.client_properties.octets().len() as u64;
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let info = Arc::new(ConnectionInfo {
             id,
@@ -302,6 +306,7 @@ impl Registry {
             close: Mutex::new(self.draining.lock().clone()),
             outbox,
             _counted: counted,
+            _held: self.memory.hold(Holding::Tables, octets),
         });
         self.open.write().insert(id, info.clone());
         Ok(info)

@@ -3,11 +3,12 @@
 //! Comes in: values. Goes out: text, or whether they are equal. Pure.
 
 use leveret_amqp::{FieldValue, ShortString};
+use leveret_amqp::field::RawValue;
 use std::fmt::Write;
 
 /// A field as RabbitMQ keeps it: `{<<"x-foo">>,signedint,1}`.
-pub fn field(name: &ShortString, value: &FieldValue) -> String {
-    format!("{{{},{},{}}}", binary(name.as_bytes()), value.type_name(), term(value))
+pub fn field(name: &[u8], value: &FieldValue) -> String {
+    format!("{{{},{},{}}}", binary(name), value.type_name(), term(value))
 }
 
 /// A value: `5`, `<<"text">>`, `[{signedint,1}]`.
@@ -68,6 +69,16 @@ pub fn equal(a: &FieldValue, b: &FieldValue) -> bool {
             (Some(a), Some(b)) => a.to_bits() == b.to_bits(),
             _ => a == b,
         },
+    }
+}
+
+/// [`equal`] for an argument that is kept as octets, the usual ones without a copy.
+pub fn equal_raw(a: RawValue<'_>, b: &FieldValue) -> bool {
+    use FieldValue::{ByteArray, LongString};
+    match (a.as_long_string(), b) {
+        (Some(a), LongString(b) | ByteArray(b)) => a == b,
+        (Some(_), _) => false,
+        (None, b) => equal(&a.parse(), b),
     }
 }
 

@@ -43,12 +43,14 @@ pub enum Error {
         /// The reason, and the values allowed.
         reason: String,
     },
-    /// An argument of a queue whose value has a type that it can't have.
-    #[error("invalid type '{found}' for arg '{arg}' in queue '{name}' in vhost '{vhost}'")]
+    /// An argument whose value has a type that it can't have.
+    #[error("invalid type '{found}' for arg '{arg}' in {kind} '{name}' in vhost '{vhost}'")]
     ArgumentType {
+        /// `queue` or `exchange`.
+        kind: &'static str,
         /// The argument.
         arg: &'static str,
-        /// The queue.
+        /// Its name.
         name: String,
         /// The vhost.
         vhost: String,

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::policy::{Class, Policy};
 use crate::queue::arguments::QueueType;
 use crate::{exchange, queue};
-use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
+use leveret_amqp::{BasicProperties, FieldTable, FieldValue, RawTable, ShortString};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The exchange that events are published to.
@@ -178,11 +178,25 @@ impl Event {
     }
 }
 
+/// Octets of arguments that an event tells of: with the rest of its headers it fits into any client's frames.
+const MOST_TOLD: usize = 64 << 10;
+
 /// Arguments as RabbitMQ's event exchange has them: a list of texts, one for each, in Erlang's notation:
-/// `{<<"x-foo">>,signedint,1}`.
-fn arguments(table: &FieldTable) -> FieldValue {
-    let text = |(name, value): &(ShortString, FieldValue)| FieldValue::from(field(name, value));
-    FieldValue::Array(table.iter().map(text).collect())
+/// `{<<"x-foo">>,signedint,1}`. The notation takes more than the arguments: what would be too much is left out, and a
+/// last text, `...`, says so.
+fn arguments(table: &RawTable) -> FieldValue {
+    let mut left = MOST_TOLD;
+    let mut texts = Vec::new();
+    for (name, value) in table {
+        let text = field(name, &value.parse());
+        let Some(rest) = left.checked_sub(text.len()) else {
+            texts.push("...".into());
+            break;
+        };
+        left = rest;
+        texts.push(text.into());
+    }
+    FieldValue::Array(texts)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ mod sorted;
 
 use crate::policy::Applied;
 use binding::Binding;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{FieldValue, RawTable, ShortString};
 pub use router::{OutOfSteps, Properties, Router, Routing, Steps, Type};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -79,20 +79,25 @@ pub struct Definition {
     /// Clients can't publish to it.
     pub internal: bool,
     /// Arguments as declared.
-    pub arguments: FieldTable,
+    pub arguments: RawTable,
 }
 
 impl Definition {
     /// The exchange of messages that lead nowhere: the `alternate-exchange` argument.
     pub fn alternate(&self) -> Option<ShortString> {
-        named(&self.arguments)
+        named(self.arguments.get(ALTERNATE_EXCHANGE).as_ref())
+    }
+
+    /// The type of the `alternate-exchange` argument, if it is one that names nothing.
+    pub fn alternate_of_wrong_type(&self) -> Option<&'static str> {
+        let value = self.arguments.get(ALTERNATE_EXCHANGE)?;
+        value.as_bytes().is_none().then(|| value.type_name())
     }
 }
 
 /// The alternate exchange that is named in arguments, or in the definition of a policy: the key is the same.
-fn named(table: &FieldTable) -> Option<ShortString> {
-    let name = table.get(ALTERNATE_EXCHANGE)?.as_str()?;
-    ShortString::try_from(name).ok()
+fn named(value: Option<&FieldValue>) -> Option<ShortString> {
+    ShortString::try_from(value?.as_str()?).ok()
 }
 
 /// An exchange with its bindings.
@@ -125,7 +130,9 @@ impl Exchange {
     /// Has these policies apply from now on. Of an alternate exchange the argument counts, and the default exchange has
     /// none, as in RabbitMQ.
     pub fn apply(&mut self, policies: Option<Arc<Applied>>) {
-        let of_policies = policies.as_ref().and_then(|policies| named(&policies.definition));
+        let of_policies = policies
+            .as_ref()
+            .and_then(|policies| named(policies.definition.get(ALTERNATE_EXCHANGE)));
         let of_policies = of_policies.filter(|_| !self.definition.name.is_empty());
         self.alternate = self.definition.alternate().or(of_policies);
         self.policies = policies;

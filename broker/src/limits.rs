@@ -21,6 +21,9 @@ pub mod memory;
 /// Memory that is not messages.
 pub mod held;
 
+/// Sizes of tables.
+pub mod tables;
+
 /// Numbers of things, and the most of each.
 pub mod quotas;
 

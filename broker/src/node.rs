@@ -116,7 +116,7 @@ impl Node {
             users,
             log,
             vhosts: RwLock::default(),
-            connections: Registry::new(quotas.clone()),
+            connections: Registry::new(memory.clone(), quotas.clone()),
             durability,
             memory,
             disk,

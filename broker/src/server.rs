@@ -7,7 +7,7 @@ use crate::admin::{Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
-use crate::limits::{self, Alarms, Descriptors, Memory, descriptors, disk, disk::Disk};
+use crate::limits::{self, Alarms, Descriptors, Memory, Quotas, descriptors, disk, disk::Disk};
 use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
@@ -180,6 +180,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     limits::watch::start(&memory, &disk).context("cannot start a thread that watches memory and disk space")?;
     let name = "leveret@localhost".to_owned();
     let log = store.handle();
+    let quotas = Arc::new(Quotas::default());
     let node = Node::new(
         name,
         config.users.clone(),
@@ -187,13 +188,20 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
         durability,
         recovered.report.clone(),
         (memory.clone(), disk, descriptors, alarms),
-        Arc::default(),
+        quotas.clone(),
     );
     let queue_ids = Arc::new(QueueIds::recovered(
         recovered.table.get(ids::KEY).map(|value| value.as_ref()),
     ));
     let clock = Clock::start().context("cannot start the clock's thread")?;
-    let vhost = Vhost::new(DEFAULT_VHOST.to_owned(), log, memory, queue_ids, Some(Arc::new(clock)));
+    let vhost = Vhost::new(
+        DEFAULT_VHOST.to_owned(),
+        log,
+        memory,
+        queue_ids,
+        Some(Arc::new(clock)),
+        quotas,
+    );
     let table = recovered
         .table
         .iter()

@@ -38,6 +38,9 @@ mod equivalence;
 /// The objects of a vhost.
 pub mod state;
 
+/// Objects, counted.
+mod declared;
+
 /// Names that are the broker's own.
 pub mod names;
 

@@ -6,7 +6,7 @@ use harness::requests::{self, start_ok, unique};
 use harness::scripted_client::{Frame, short, table};
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{FieldTable, FieldValue, Method, PROTOCOL_HEADER};
+use leveret_amqp::{FieldValue, Method, PROTOCOL_HEADER, RawTable};
 
 use crate::{broker, client, is_rabbitmq};
 
@@ -92,7 +92,7 @@ fn amqplain_logs_in() {
     let mut client = Client::raw(broker());
     client.start();
     let mut response = Vec::new();
-    table([("LOGIN", "guest".into()), ("PASSWORD", "guest".into())]).encode(&mut response);
+    table::<_, RawTable>([("LOGIN", "guest".into()), ("PASSWORD", "guest".into())]).encode(&mut response);
     client.send(0, start_ok("AMQPLAIN", &response[4..])); // the table without its length
     let tune = expect!(client, 0, ConnectionTune);
     client.send(
@@ -125,7 +125,7 @@ fn a_client_that_does_not_know_the_refusal_sees_the_socket_close() {
     client.send(
         0,
         ConnectionStartOk {
-            client_properties: FieldTable::new(),
+            client_properties: RawTable::new(),
             ..start_ok("PLAIN", b"\0guest\0wrong")
         },
     );

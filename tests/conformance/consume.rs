@@ -7,7 +7,7 @@ use harness::requests::*;
 use harness::scripted_client::{Frame, short, table};
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{FieldTable, FieldValue, Method};
+use leveret_amqp::{FieldValue, Method, RawTable};
 
 use crate::{broker, client};
 
@@ -202,7 +202,7 @@ fn only_those_who_understand_it_are_told() {
     let mut client = Client::raw(broker());
     client.start();
     let plain = ConnectionStartOk {
-        client_properties: FieldTable::new(),
+        client_properties: RawTable::new(),
         ..start_ok("PLAIN", b"\0guest\0guest")
     };
     client.send(0, plain);

@@ -6,7 +6,7 @@ use harness::requests::*;
 use harness::scripted_client::{Frame, short, table};
 use harness::{Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{BasicProperties, FieldTable, FieldValue, Method};
+use leveret_amqp::{BasicProperties, FieldValue, Method, RawTable};
 
 use crate::quorum::{quorum, quorum_with};
 use crate::{client, is_rabbitmq, next};
@@ -182,10 +182,9 @@ fn the_next_consumer_gets_it_and_messages_in_time_stay() {
     let mut client = client();
     let queue = unique("next");
     let mut declare = quorum_with(&queue, "x-consumer-timeout", 400);
-    declare
-        .arguments
-        .0
-        .extend(table([("x-single-active-consumer", true.into())]).0);
+    let mut arguments = declare.arguments.to_table();
+    arguments.push(short("x-single-active-consumer"), true.into());
+    declare.arguments = arguments.into();
     call!(client, 1, declare => QueueDeclareOk);
     client.open_channel(2);
     client.open_channel(3);
@@ -226,7 +225,7 @@ fn a_client_that_does_not_know_basic_cancel_is_not_told() {
     let mut other = Client::raw(crate::broker());
     other.start();
     let answer = ConnectionStartOk {
-        client_properties: FieldTable::new(),
+        client_properties: RawTable::new(),
         ..start_ok("PLAIN", b"\0guest\0guest")
     };
     other.send(0, answer);

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn queue(client: &mut Client, arguments: FieldTable) -> String {
     let queue = unique("dying");
-    call!(client, 1, QueueDeclare { arguments, ..exclusive(&queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(&queue) } => QueueDeclareOk);
     queue
 }
 
@@ -192,7 +192,7 @@ fn a_message_may_go_round_as_long_as_a_consumer_rejects_it() {
     let mut client = client();
     let (work, wait) = (unique("work"), unique("wait"));
     for (name, arguments) in [(&work, to(&wait)), (&wait, and(to(&work), "x-message-ttl", 30))] {
-        call!(client, 1, QueueDeclare { arguments, ..exclusive(name) } => QueueDeclareOk);
+        call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(name) } => QueueDeclareOk);
     }
     client.publish(1, "", &work, b"x");
     for round in 1..=3 {
@@ -221,7 +221,7 @@ fn a_circle_that_no_consumer_breaks_ends() {
     let mut client = client();
     let queue = unique("circle");
     let arguments = and(to(&queue), "x-message-ttl", 20);
-    call!(client, 1, QueueDeclare { arguments, ..exclusive(&queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(&queue) } => QueueDeclareOk);
     client.publish(1, "", &queue, b"x");
     until("the message is dropped", PATIENCE, || {
         call!(client, 1, passive(&queue) => QueueDeclareOk).message_count == 0

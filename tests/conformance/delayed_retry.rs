@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// The arguments of a quorum queue with pauses.
 fn pauses(after: &str, min: i32, max: Option<i32>) -> FieldTable {
-    let mut arguments = table([
+    let mut arguments: FieldTable = table([
         ("x-queue-type", "quorum".into()),
         ("x-delayed-retry-type", after.into()),
         ("x-delayed-retry-min", min.into()),
@@ -30,7 +30,7 @@ fn pauses(after: &str, min: i32, max: Option<i32>) -> FieldTable {
 
 fn with(client: &mut Client, arguments: FieldTable) -> String {
     let queue = unique("paused");
-    call!(client, 1, QueueDeclare { arguments, ..durable(&queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..durable(&queue) } => QueueDeclareOk);
     queue
 }
 
@@ -140,7 +140,7 @@ fn others_are_delivered_meanwhile_and_it_counts_for_limits_alone() {
     call!(client, 1, exclusive(&dead) => QueueDeclareOk);
     let mut arguments = pauses("all", 60_000, None);
     arguments.0.extend(
-        table([
+        table::<_, FieldTable>([
             ("x-max-length", 3.into()),
             ("x-dead-letter-exchange", "".into()),
             ("x-dead-letter-routing-key", dead.as_str().into()),
@@ -181,7 +181,7 @@ fn time_goes_on_during_a_pause() {
     for (ttl, pause) in [(500, 200), (300, 800)] {
         let mut arguments = pauses("all", pause, None);
         arguments.0.extend(
-            table([
+            table::<_, FieldTable>([
                 ("x-message-ttl", ttl.into()),
                 ("x-dead-letter-exchange", "".into()),
                 ("x-dead-letter-routing-key", dead.as_str().into()),
@@ -212,7 +212,9 @@ fn time_goes_on_during_a_pause() {
 fn the_delivery_limit_ends_it() {
     let mut client = client();
     let mut arguments = pauses("all", 50, None);
-    arguments.0.extend(table([("x-delivery-limit", 2.into())]).0);
+    arguments
+        .0
+        .extend(table::<_, FieldTable>([("x-delivery-limit", 2.into())]).0);
     let queue = with(&mut client, arguments);
     client.publish(1, "", &queue, b"poison");
     for _ in 0..3 {

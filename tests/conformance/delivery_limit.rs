@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use harness::http::Http;
 use harness::requests::*;
-use harness::scripted_client::table;
+use harness::scripted_client::{short, table};
 use harness::wait::until;
 use harness::{Broker, Client, call, expect};
 use leveret_amqp::method::*;
-use leveret_amqp::{BasicProperties, FieldTable, FieldValue};
+use leveret_amqp::{BasicProperties, FieldValue, RawTable};
 use serde_json::json;
 
 use crate::quorum::{quorum, quorum_with};
@@ -40,12 +40,11 @@ fn limited(client: &mut Client, limit: impl Into<FieldValue>) -> (String, String
     (queue, dead)
 }
 
-fn dead_letters_to(arguments: &mut FieldTable, queue: &str) {
-    let more = table([
-        ("x-dead-letter-exchange", "".into()),
-        ("x-dead-letter-routing-key", queue.into()),
-    ]);
-    arguments.0.extend(more.0);
+fn dead_letters_to(arguments: &mut RawTable, queue: &str) {
+    let mut both = arguments.to_table();
+    both.push(short("x-dead-letter-exchange"), "".into());
+    both.push(short("x-dead-letter-routing-key"), queue.into());
+    *arguments = both.into();
 }
 
 /// Rejects the message of a queue until it is gone; the number of times.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::requests::*;
 use harness::scripted_client::{short, table};
 use harness::{call, expect};
-use leveret_amqp::FieldTable;
+use leveret_amqp::RawTable;
 use leveret_amqp::method::*;
 
 use crate::client;
@@ -125,7 +125,7 @@ fn declaring_again_must_be_the_same() {
         ),
         (
             ExchangeDeclare {
-                arguments: FieldTable::new(),
+                arguments: RawTable::new(),
                 ..declared.clone()
             },
             "alternate-exchange",

@@ -19,7 +19,7 @@ fn ends(client: &mut Client) -> (String, String) {
 fn matches(arguments: FieldTable, message: FieldTable) -> bool {
     let mut client = client();
     let (name, queue) = ends(&mut client);
-    call!(client, 1, QueueBind { arguments, ..bind(&queue, &name, "") } => QueueBindOk);
+    call!(client, 1, QueueBind { arguments: arguments.into(), ..bind(&queue, &name, "") } => QueueBindOk);
     client.publish_with(1, publish(&name, "any key"), &headers(message), b"x");
     client.get(1, &queue, true).is_some()
 }
@@ -34,14 +34,14 @@ fn binding(x_match: &str) -> FieldTable {
 
 #[test]
 fn all_wants_every_header() {
-    let both = table([("size", 7.into()), ("colour", "red".into()), ("more", true.into())]);
+    let both: FieldTable = table([("size", 7.into()), ("colour", "red".into()), ("more", true.into())]);
     assert!(matches(binding("all"), both.clone()));
     assert!(!matches(binding("all"), table([("colour", "red".into())])));
     assert!(!matches(
         binding("all"),
         table([("colour", "blue".into()), ("size", 7.into())])
     ));
-    let without_mode = table([("colour", "red".into()), ("size", 7.into())]);
+    let without_mode: FieldTable = table([("colour", "red".into()), ("size", 7.into())]);
     assert!(matches(without_mode.clone(), both), "all is the default");
     assert!(!matches(without_mode, table([("size", 7.into())])));
 }
@@ -78,7 +78,7 @@ fn x_headers_count_only_when_asked_for() {
 
 #[test]
 fn void_asks_only_for_the_key() {
-    let arguments = table([("x-match", "all".into()), ("colour", FieldValue::Void)]);
+    let arguments: FieldTable = table([("x-match", "all".into()), ("colour", FieldValue::Void)]);
     assert!(matches(arguments.clone(), table([("colour", "blue".into())])));
     assert!(!matches(arguments, table([("size", 7.into())])));
 }

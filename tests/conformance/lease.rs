@@ -18,7 +18,7 @@ fn lease(millis: i32) -> FieldTable {
 }
 
 fn declare(client: &mut Client, queue: &str, arguments: FieldTable) {
-    call!(client, 1, QueueDeclare { arguments, ..exclusive(queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(queue) } => QueueDeclareOk);
 }
 
 /// Publishes to the queue, which is no use of it. False if that leads nowhere.
@@ -47,7 +47,7 @@ fn an_unused_queue_goes_with_its_messages() {
         ("x-dead-letter-exchange", "".into()),
         ("x-dead-letter-routing-key", dead.as_str().into()),
     ];
-    arguments.0.extend(table(letters).0);
+    arguments.0.extend(table::<_, FieldTable>(letters).0);
     let start = Instant::now();
     declare(&mut client, &queue, arguments);
     assert!(exists(&mut client, &queue));

@@ -226,7 +226,7 @@ fn nested_tables_must_end_somewhere() {
     client.send(
         1,
         QueueDeclare {
-            arguments: inner,
+            arguments: inner.into(),
             ..exclusive(&unique("deep"))
         },
     );

@@ -52,7 +52,7 @@ fn http() -> Http {
 
 fn queue(client: &mut Client, arguments: FieldTable) -> String {
     let queue = unique("governed");
-    call!(client, 1, QueueDeclare { arguments, ..exclusive(&queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(&queue) } => QueueDeclareOk);
     queue
 }
 

@@ -14,9 +14,9 @@ use crate::client;
 /// A queue with these arguments beside `x-max-priority`.
 fn queue_with(client: &mut Client, most: i32, more: FieldTable) -> String {
     let queue = unique("priority");
-    let mut arguments = table([("x-max-priority", most.into())]);
+    let mut arguments: FieldTable = table([("x-max-priority", most.into())]);
     arguments.0.extend(more.0);
-    call!(client, 1, QueueDeclare { arguments, ..exclusive(&queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..exclusive(&queue) } => QueueDeclareOk);
     queue
 }
 
@@ -321,7 +321,7 @@ fn declaring_again_compares_the_number() {
         client.send(
             1,
             QueueDeclare {
-                arguments,
+                arguments: arguments.into(),
                 ..exclusive(&queue)
             },
         );

@@ -85,7 +85,7 @@ fn publishes_on_two_channels_may_interleave() {
 fn properties_come_back_octet_by_octet() {
     let mut client = client();
     let queue = queue(&mut client);
-    let nested = table([("z", 1.into()), ("a", 2i64.into()), ("z", FieldValue::Void)]);
+    let nested: FieldTable = table([("z", 1.into()), ("a", 2i64.into()), ("z", FieldValue::Void)]);
     let all = table([
         ("bool", true.into()),
         ("byte", FieldValue::Byte(-1)),

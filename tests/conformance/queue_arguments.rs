@@ -10,7 +10,7 @@ use crate::client;
 
 fn with(queue: &str, arguments: FieldTable) -> QueueDeclare {
     QueueDeclare {
-        arguments,
+        arguments: arguments.into(),
         ..exclusive(queue)
     }
 }
@@ -125,7 +125,7 @@ fn declaring_again_compares_values() {
             "received the value '0' of type 'signedint' but current is none",
         ),
     ] {
-        let mut arguments = table([("x-max-length", 5.into())]);
+        let mut arguments: FieldTable = table([("x-max-length", 5.into())]);
         arguments.remove(argument);
         arguments
             .0

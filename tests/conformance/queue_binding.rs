@@ -3,6 +3,7 @@
 use harness::call;
 use harness::requests::*;
 use harness::scripted_client::table;
+use leveret_amqp::RawTable;
 use leveret_amqp::method::*;
 
 use crate::client;
@@ -84,7 +85,7 @@ fn arguments_are_part_of_a_bindings_identity() {
     let (queue, key) = (unique("q"), unique("key"));
     call!(client, 1, exclusive(&queue) => QueueDeclareOk);
     call!(client, 1, bind(&queue, "amq.direct", &key) => QueueBindOk);
-    let arguments = table([("note", "second".into())]);
+    let arguments: RawTable = table([("note", "second".into())]);
     call!(client, 1, QueueBind { arguments: arguments.clone(), ..bind(&queue, "amq.direct", &key) } => QueueBindOk);
     call!(client, 1, unbind(&queue, "amq.direct", &key) => QueueUnbindOk);
     client.publish(1, "amq.direct", &key, b"x");

@@ -156,9 +156,9 @@ fn declaring_again_compares_the_type_and_its_arguments() {
     call!(client, 1, durable(&classic) => QueueDeclareOk);
     // Not an argument of quorum queues, so it is not compared.
     let mut same = quorum_with(&name, "x-max-length", 5);
-    same.arguments
-        .0
-        .push(("x-max-priority".try_into().expect("a name"), FieldValue::Int(5)));
+    let mut arguments = same.arguments.to_table();
+    arguments.push("x-max-priority".try_into().expect("a name"), FieldValue::Int(5));
+    same.arguments = arguments.into();
     call!(client, 1, same => QueueDeclareOk);
     for (declare, argument, words) in [
         (

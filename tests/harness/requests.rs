@@ -21,7 +21,7 @@ pub fn unique(what: &str) -> String {
 /// connection.start-ok of a client that knows all of RabbitMQ's extensions.
 pub fn start_ok(mechanism: &str, response: &[u8]) -> ConnectionStartOk {
     let yes = || FieldValue::Bool(true);
-    let capabilities = table([
+    let capabilities: FieldTable = table([
         ("authentication_failure_close", yes()),
         ("basic.nack", yes()),
         ("connection.blocked", yes()),

@@ -429,7 +429,8 @@ pub fn short(text: &str) -> ShortString {
     ShortString::try_from(text).expect("at most 255 octets")
 }
 
-/// A table from pairs.
-pub fn table<const N: usize>(pairs: [(&str, FieldValue); N]) -> FieldTable {
-    pairs.into_iter().map(|(name, value)| (short(name), value)).collect()
+/// A table from pairs: values, or octets where a method carries them.
+pub fn table<const N: usize, T: From<FieldTable>>(pairs: [(&str, FieldValue); N]) -> T {
+    let table: FieldTable = pairs.into_iter().map(|(name, value)| (short(name), value)).collect();
+    table.into()
 }

@@ -14,12 +14,16 @@ use crate::wire::{Reader, put_long, put_short, put_with_length};
 /// Equality and hash.
 mod compare;
 
+/// Tables as octets.
+mod raw;
+
 /// Octets to values, or only whether they are some.
 mod read;
 
 /// The types themselves.
 mod value;
 
+pub use raw::{RawFields, RawTable, RawValue};
 use read::read_table;
 pub(crate) use read::skip_table;
 pub use read::validate_table;

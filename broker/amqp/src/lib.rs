@@ -50,7 +50,7 @@ mod differential;
 
 pub use encode::{put_ack, put_content, put_deliver, put_heartbeat, put_method_frame, put_nack};
 pub use error::{DecodeError, FrameError, HeaderError, MethodError, Reason};
-pub use field::{FieldTable, FieldValue};
+pub use field::{FieldTable, FieldValue, RawTable};
 pub use frame::{
     FRAME_END, FRAME_MIN_SIZE, FRAME_OVERHEAD, FrameKind, FrameView, PROTOCOL_HEADER, frame_len, next_frame,
 };

@@ -11,7 +11,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::field::{FieldTable, FieldValue};
+use crate::field::{FieldTable, FieldValue, RawTable};
 use crate::properties::BasicProperties;
 use crate::short_string::ShortString;
 
@@ -47,6 +47,12 @@ impl Domain for Bytes {
 impl Domain for FieldTable {
     fn any() -> BoxedStrategy<Self> {
         plain_table().boxed()
+    }
+}
+
+impl Domain for RawTable {
+    fn any() -> BoxedStrategy<Self> {
+        plain_table().prop_map(RawTable::from).boxed()
     }
 }
 

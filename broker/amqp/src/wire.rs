@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// What is not yet read.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     pub(crate) const fn error(&self, reason: Reason) -> DecodeError {
         DecodeError {

@@ -1,6 +1,6 @@
 //! A topic exchange with patterns that all have a wildcard, and a key for each of them.
 
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use leveret_broker::exchange::binding::{Binding, DestinationKind, Sorted};
 use leveret_broker::exchange::{Definition, Exchange, Properties, Routing, Steps, Target, topic};
 
@@ -12,7 +12,7 @@ pub(crate) fn exchange(patterns: usize) -> Exchange {
         durable: false,
         auto_delete: false,
         internal: false,
-        arguments: FieldTable::new(),
+        arguments: RawTable::new(),
     })
     .expect("a topic exchange takes any arguments");
     for number in 0..patterns {

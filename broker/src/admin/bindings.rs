@@ -11,6 +11,7 @@ use super::login::{Gate, Login};
 use super::names::{self, from_url};
 use super::page::Query;
 use super::state::Admin;
+use crate::error::Error;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
@@ -21,7 +22,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use std::sync::Arc;
 
 /// Bindings.
@@ -195,7 +196,7 @@ async fn bind(
         destination_kind,
         destination: name,
         routing_key: fields.short("routing_key")?.unwrap_or_default(),
-        arguments: fields.table("arguments")?.into(),
+        arguments: Sorted::try_from(RawTable::from(fields.table("arguments")?)).map_err(Error::from)?,
     };
     let change = vhost.bind(binding.clone(), &actor)?;
     admin.node.wait_durable(change.lsn).await;
@@ -273,7 +274,7 @@ pub fn describe(vhost: &Vhost, binding: &Binding, o: &mut Object<'_>) {
     o.name("destination", &binding.destination);
     o.text("destination_type", binding.destination_kind.name());
     o.name("routing_key", &binding.routing_key);
-    o.table("arguments", &binding.arguments);
+    o.table("arguments", &binding.arguments.to_table());
     if o.wants("properties_key") {
         o.text("properties_key", &properties_key(binding));
     }
@@ -294,7 +295,7 @@ pub fn properties_key(binding: &Binding) -> String {
 }
 
 /// FNV-1a over the encoded arguments. Clients take it as it is; it only has to be the same for the same arguments.
-fn arguments_hash(arguments: &FieldTable) -> String {
+fn arguments_hash(arguments: &RawTable) -> String {
     let mut bytes = Vec::new();
     arguments.encode(&mut bytes);
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

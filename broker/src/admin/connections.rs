@@ -16,6 +16,7 @@ use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use leveret_amqp::field::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -139,11 +140,11 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.number("channel_max", connection.tuned.channel_max.into());
     o.number("frame_max", connection.tuned.frame_max.into());
     o.number("timeout", connection.tuned.heartbeat_seconds.into());
-    o.table("client_properties", &connection.client_properties);
+    o.table("client_properties", &connection.client_properties.to_table());
     if let Some(given) = connection
         .client_properties
-        .get("connection_name")
-        .and_then(|name| name.as_str())
+        .find("connection_name")
+        .and_then(RawValue::as_str)
     {
         o.text("user_provided_name", given);
     }

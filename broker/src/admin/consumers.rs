@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use axum::routing::get;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use std::sync::Arc;
 
 /// Consumers.
@@ -59,7 +59,7 @@ pub struct Row {
     exclusive: bool,
     prefetch: u32,
     timeout: u64,
-    arguments: FieldTable,
+    arguments: RawTable,
     channel: ChannelId,
     standing: Standing,
 }
@@ -111,7 +111,7 @@ impl Row {
         o.number("prefetch_count", self.prefetch.into());
         // 0 is none: consumers may take as long as they like.
         o.number("consumer_timeout", self.timeout);
-        o.table("arguments", &self.arguments);
+        o.table("arguments", &self.arguments.to_table());
         o.object("channel_details", |o| {
             let ChannelId { connection, number } = self.channel;
             if let Some(connection) = admin.node.connections.get(connection) {

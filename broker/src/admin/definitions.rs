@@ -120,7 +120,7 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
                     place(vhost, o);
                     o.bool("durable", queue.definition.durable);
                     o.bool("auto_delete", queue.definition.auto_delete);
-                    o.table("arguments", &queue.definition.arguments.declared);
+                    o.table("arguments", &queue.definition.arguments.declared.to_table());
                 });
             }
         }
@@ -140,7 +140,7 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
                     o.bool("durable", exchange.durable);
                     o.bool("auto_delete", exchange.auto_delete);
                     o.bool("internal", exchange.internal);
-                    o.table("arguments", &exchange.arguments);
+                    o.table("arguments", &exchange.arguments.to_table());
                 });
             }
         }
@@ -170,7 +170,7 @@ fn bindings(vhost: &Vhost, list: &mut Array<'_>, place: &impl Fn(&Vhost, &mut Ob
             o.name("destination", &binding.destination);
             o.text("destination_type", binding.destination_kind.name());
             o.name("routing_key", &binding.routing_key);
-            o.table("arguments", &binding.arguments);
+            o.table("arguments", &binding.arguments.to_table());
         });
     }
 }

@@ -110,7 +110,7 @@ async fn declare(
         durable: fields.bool("durable")?,
         auto_delete: fields.bool("auto_delete")?,
         internal: fields.bool("internal")?,
-        arguments: fields.table("arguments")?,
+        arguments: fields.table("arguments")?.into(),
         ..ExchangeDeclare::default()
     };
     let change = vhost.declare_exchange(&declare, &actor)?;
@@ -167,7 +167,7 @@ fn describe(vhost: &Vhost, row: &Row, declarer: &str, o: &mut Object<'_>) {
     o.bool("durable", exchange.durable);
     o.bool("auto_delete", exchange.auto_delete);
     o.bool("internal", exchange.internal);
-    o.table("arguments", &exchange.arguments);
+    o.table("arguments", &exchange.arguments.to_table());
     let predeclared = exchange.name.is_empty() || exchange.name.as_bytes().starts_with(b"amq.");
     let user = if predeclared { INTERNAL_USER } else { declarer };
     o.text("user_who_performed_action", user);

@@ -105,7 +105,7 @@ async fn declare(
         queue: short(&name)?,
         durable: fields.bool("durable")?,
         auto_delete: fields.bool("auto_delete")?,
-        arguments: fields.table("arguments")?,
+        arguments: fields.table("arguments")?.into(),
         ..QueueDeclare::default()
     };
     let (_, change) = vhost.declare_queue(&declare, &actor)?;
@@ -168,7 +168,7 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     o.bool("durable", definition.durable);
     o.bool("auto_delete", definition.auto_delete);
     o.bool("exclusive", definition.owner.is_some());
-    o.table("arguments", &definition.arguments.declared);
+    o.table("arguments", &definition.arguments.declared.to_table());
     o.text("node", &admin.node.name);
     o.text("state", "running");
     if definition.arguments.values.queue_type() == QueueType::Quorum {

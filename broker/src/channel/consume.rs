@@ -5,7 +5,7 @@
 use super::state::{Channel, Consuming, Peer, Turn};
 use super::subscription::Subscription;
 use crate::error::{Error, Result};
-use crate::limits::Quota;
+use crate::limits::{Holding, Quota, tables};
 use crate::queue::Refused;
 use crate::queue::arguments::consumer::OfConsumer;
 use crate::queue::consumers::{Consumer, Terms, cancelled};
@@ -14,11 +14,15 @@ use leveret_amqp::method::{BasicCancel, BasicCancelOk, BasicConsume, BasicConsum
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Bytes of a consumer without its arguments, roughly.
+const CONSUMER: u64 = 600;
+
 impl Channel {
     /// basic.consume.
     ///
     /// # Errors
-    /// 404, 405 for the queue; 530 the tag is in use; 403 exclusive use; 406 a priority that isn't a number.
+    /// 404, 405 for the queue; 530 the tag is in use, or too many consumers; 403 exclusive use; 406 arguments that are
+    /// wrong or too large, or memory that is full.
     pub fn basic_consume(&mut self, peer: &Peer, turn: &mut Turn, consume: &BasicConsume) -> Result<()> {
         let tag = if consume.consumer_tag.is_empty() {
             generated_tag()
@@ -31,6 +35,9 @@ impl Channel {
             return Err(Error::NotAllowed(text.into()));
         }
         self.check_consumers(peer, &tag)?;
+        tables::check(&consume.arguments, tables::ARGUMENTS)?;
+        let takes = CONSUMER + consume.arguments.octets().len() as u64;
+        peer.node.memory.admit(takes)?;
         let queue = self.consumed_queue(peer, consume, &tag)?;
         let name = queue.name().clone();
         let OfConsumer { priority, timeout } =
@@ -55,6 +62,7 @@ impl Channel {
             tag.clone(),
             consume.no_ack,
             peer.cancel_notify,
+            peer.node.memory.hold(Holding::Tables, takes),
         );
         let consumer = Consumer::new(id, tag.clone(), self.id(peer), terms, Arc::new(subscription));
         // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer:

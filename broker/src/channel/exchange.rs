@@ -45,7 +45,7 @@ impl Channel {
             destination_kind: DestinationKind::Exchange,
             destination: bind.destination,
             routing_key: bind.routing_key,
-            arguments: bind.arguments.into(),
+            arguments: bind.arguments.try_into()?,
         };
         let change = peer.vhost.bind(binding, &peer.actor)?;
         if !bind.no_wait {
@@ -64,7 +64,7 @@ impl Channel {
             destination_kind: DestinationKind::Exchange,
             destination: unbind.destination,
             routing_key: unbind.routing_key,
-            arguments: unbind.arguments.into(),
+            arguments: unbind.arguments.try_into()?,
         };
         let change = missing_is_done(peer.vhost.unbind(&binding, &peer.actor))?;
         if !unbind.no_wait {

@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::queue::consumers::cancelled;
 use crate::vhost::names::REPLY_TO;
-use leveret_amqp::ShortString;
 use leveret_amqp::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
 };
+use leveret_amqp::{RawTable, ShortString};
 
 impl Channel {
     /// queue.declare.
@@ -85,7 +85,7 @@ impl Channel {
         queue: &ShortString,
         source: ShortString,
         routing_key: ShortString,
-        arguments: leveret_amqp::FieldTable,
+        arguments: RawTable,
     ) -> Result<Binding> {
         let destination = self.queue_name(queue)?;
         let routing_key = if queue.is_empty() && routing_key.is_empty() {
@@ -98,7 +98,7 @@ impl Channel {
             destination_kind: DestinationKind::Queue,
             destination,
             routing_key,
-            arguments: arguments.into(),
+            arguments: arguments.try_into()?,
         })
     }
 

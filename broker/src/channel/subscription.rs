@@ -4,6 +4,7 @@
 //! channel's delivering side, with the consumer's tag; basic.cancel when the queue has gone.
 
 use super::deliver::Deliveries;
+use crate::limits::Held;
 use crate::outbox::{Stalled, Wakes};
 use crate::queue::entry::Entry;
 use crate::queue::subscriber::{Allowance, Subscriber};
@@ -19,18 +20,27 @@ pub struct Subscription {
     tag: ShortString,
     no_ack: bool,
     cancel_notify: bool,
+    _held: Held,
 }
 
 impl Subscription {
     /// A consumer whose messages are noted under `source`. `cancel_notify`: the client understands basic.cancel from
-    /// the broker.
-    pub fn new(deliveries: Arc<Deliveries>, source: u32, tag: ShortString, no_ack: bool, cancel_notify: bool) -> Self {
+    /// the broker. `held` is the memory that it counts for.
+    pub fn new(
+        deliveries: Arc<Deliveries>,
+        source: u32,
+        tag: ShortString,
+        no_ack: bool,
+        cancel_notify: bool,
+        held: Held,
+    ) -> Self {
         Self {
             deliveries,
             source,
             tag,
             no_ack,
             cancel_notify,
+            _held: held,
         }
     }
 }

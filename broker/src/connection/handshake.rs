@@ -9,7 +9,7 @@ use crate::channel::state::Peer;
 use crate::clients;
 use crate::config::{Limits, Offer};
 use crate::error::{Error, Result};
-use crate::limits::Reached;
+use crate::limits::{Reached, tables};
 use crate::listener::Client;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -21,8 +21,8 @@ use leveret_amqp::method::{
     ConnectionTuneOk,
 };
 use leveret_amqp::{
-    FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, FrameView, Method, PROTOCOL_HEADER, ShortString, next_frame,
-    put_method_frame,
+    FRAME_MIN_SIZE, FieldTable, FieldValue, FrameKind, FrameView, Method, PROTOCOL_HEADER, RawTable, ShortString,
+    next_frame, put_method_frame,
 };
 use std::io;
 use std::sync::Arc;
@@ -127,6 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             other => return Err(unexpected(&other)),
         };
         let actor = self.login(&start)?;
+        let properties = tables::check(&start.client_properties, tables::PROPERTIES);
+        properties.map_err(|wrong| Stop::Close(wrong.of("client properties"), ConnectionStartOk::ID))?;
         let offered = &self.offer.limits;
         let (channel_max, frame_max, heartbeat) = (offered.channel_max, offered.frame_max, offered.heartbeat_seconds);
         self.send(ConnectionTune {
@@ -338,8 +340,9 @@ fn check_tuned(tuned: &ConnectionTuneOk, channel_max: u16, frame_max: u32) -> Re
     Ok(())
 }
 
-fn capability(client_properties: &FieldTable, name: &str) -> bool {
-    let capabilities = client_properties.get("capabilities").and_then(FieldValue::as_table);
+fn capability(client_properties: &RawTable, name: &str) -> bool {
+    let capabilities = client_properties.get("capabilities");
+    let capabilities = capabilities.as_ref().and_then(FieldValue::as_table);
     capabilities
         .and_then(|table| table.get(name))
         .and_then(FieldValue::as_bool)

@@ -2,7 +2,8 @@
 //!
 //! Does not know about routing.
 
-use leveret_amqp::{FieldTable, FieldValue, ShortString};
+use crate::limits::tables::{self, TooLarge};
+use leveret_amqp::{FieldTable, FieldValue, RawTable, ShortString};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -51,9 +52,26 @@ impl BindingId {
 }
 
 /// The arguments of a binding in the order of their names: two bindings that differ in the order only are the same, as
-/// in RabbitMQ.
+/// in RabbitMQ. Kept as octets; a clone shares them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Sorted(FieldTable);
+pub struct Sorted(RawTable);
+
+impl Sorted {
+    /// The arguments of a binding that the log has.
+    pub fn restored(table: &RawTable) -> Self {
+        table.to_table().into()
+    }
+}
+
+impl TryFrom<RawTable> for Sorted {
+    type Error = TooLarge;
+
+    /// The arguments of a binding that a client names. They are looked at before they are taken apart.
+    fn try_from(table: RawTable) -> Result<Self, TooLarge> {
+        tables::check(&table, tables::ARGUMENTS)?;
+        Ok(Self::restored(&table))
+    }
+}
 
 impl FromIterator<(ShortString, FieldValue)> for Sorted {
     fn from_iter<I: IntoIterator<Item = (ShortString, FieldValue)>>(pairs: I) -> Self {
@@ -64,14 +82,14 @@ impl FromIterator<(ShortString, FieldValue)> for Sorted {
 impl From<FieldTable> for Sorted {
     fn from(mut table: FieldTable) -> Self {
         table.0.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self(table)
+        Self(table.into())
     }
 }
 
 impl Deref for Sorted {
-    type Target = FieldTable;
+    type Target = RawTable;
 
-    fn deref(&self) -> &FieldTable {
+    fn deref(&self) -> &RawTable {
         &self.0
     }
 }

@@ -6,7 +6,8 @@ use super::router::{OutOfSteps, Properties, Router, Routing, Steps, Type, plain}
 use super::row::Row;
 use super::target::Target;
 use crate::erlang;
-use leveret_amqp::{FieldTable, FieldValue};
+use leveret_amqp::RawTable;
+use leveret_amqp::field::RawValue;
 use std::sync::Arc;
 
 /// The type.
@@ -47,8 +48,8 @@ impl Match {
     ///
     /// # Errors
     /// The value, as RabbitMQ shows it in `Invalid x-match field value`.
-    fn parse(arguments: &FieldTable) -> Result<Self, String> {
-        let Some(value) = arguments.get("x-match") else {
+    fn parse(arguments: &RawTable) -> Result<Self, String> {
+        let Some(value) = &arguments.get("x-match") else {
             return Ok(Self::All);
         };
         match value.as_str() {
@@ -68,21 +69,20 @@ impl Match {
         }
     }
 
-    fn holds(self, arguments: &FieldTable, headers: &Properties<'_>, steps: &mut Steps) -> Result<bool, OutOfSteps> {
+    fn holds(self, arguments: &RawTable, headers: &Properties<'_>, steps: &mut Steps) -> Result<bool, OutOfSteps> {
         let with_x = matches!(self, Self::AllWithX | Self::AnyWithX);
         let any = matches!(self, Self::Any | Self::AnyWithX);
         for (name, value) in arguments {
             steps.take(1)?;
-            let octets = name.as_bytes();
-            if octets == b"x-match" || (octets.starts_with(b"x-") && !with_x) {
+            if name == b"x-match" || (name.starts_with(b"x-") && !with_x) {
                 continue;
             }
             let there = match (headers.header(name), value) {
                 (None, _) => false,
-                (Some(_), FieldValue::Void) => true,
+                (Some(_), value) if value.type_letter() == b'V' => true,
                 (Some(found), value) => {
                     steps.take(weight(value))?;
-                    erlang::equal(value, found)
+                    erlang::equal_raw(value, found)
                 }
             };
             if there == any {
@@ -94,13 +94,8 @@ impl Match {
 }
 
 /// Steps that a comparison with a value takes, beside the first.
-fn weight(value: &FieldValue) -> usize {
-    match value {
-        FieldValue::LongString(octets) | FieldValue::ByteArray(octets) => octets.len() / STEP_OCTETS,
-        FieldValue::Array(values) => values.iter().map(|value| 1 + weight(value)).sum(),
-        FieldValue::Table(table) => table.iter().map(|(_, value)| 1 + weight(value)).sum(),
-        _ => 0,
-    }
+fn weight(value: RawValue<'_>) -> usize {
+    value.octets().len() / STEP_OCTETS + value.within()
 }
 
 impl Router for Headers {
@@ -144,7 +139,7 @@ impl Router for Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leveret_amqp::{BasicProperties, ShortString};
+    use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 
     fn table(fields: &[(&'static str, FieldValue)]) -> FieldTable {
         FieldTable(
@@ -170,6 +165,7 @@ mod tests {
 
     fn holds(arguments: &FieldTable, headers: &FieldTable) -> bool {
         let list = list(headers);
+        let arguments = &RawTable::from(arguments);
         let mode = Match::parse(arguments).expect("x-match");
         mode.holds(arguments, &Properties::new(&list), &mut Steps::new(100))
             .expect("a few steps")
@@ -222,7 +218,7 @@ mod tests {
         let names: Vec<_> = (0..2000).map(|n| ShortString::truncated(&format!("h{n}"))).collect();
         let field = |name: &ShortString| (name.clone(), FieldValue::Int(1));
         let steps = |arguments: usize, headers: usize| {
-            let arguments: FieldTable = names.iter().take(arguments).map(field).collect();
+            let arguments: RawTable = names.iter().take(arguments).map(field).collect();
             let list = list(&names.iter().take(headers).map(field).collect());
             let mut steps = Steps::new(1_000_000);
             let holds = Match::All.holds(&arguments, &Properties::new(&list), &mut steps);
@@ -233,16 +229,18 @@ mod tests {
             (steps(1000, 1000), steps(1000, 2000), steps(2000, 2000)),
             (1000, 1000, 2000)
         );
-        assert_eq!(weight(&FieldValue::from("x".repeat(6400).as_str())), 100);
-        assert_eq!(
-            weight(&FieldValue::Array(vec![FieldValue::Array(vec![FieldValue::Void; 3])])),
-            4
-        );
+        let weight = |value: FieldValue| {
+            let table: RawTable = [(ShortString::new(), value)].into_iter().collect();
+            table.find("").map(weight)
+        };
+        assert_eq!(weight("x".repeat(6400).into()), Some(100));
+        let nested = FieldValue::Array(vec![FieldValue::Array(vec![FieldValue::Void; 3])]);
+        assert_eq!(weight(nested), Some(4));
     }
 
     #[test]
     fn another_x_match_is_refused() {
-        assert!(Match::parse(&table(&[("x-match", text("some"))])).is_err());
-        assert!(Match::parse(&table(&[("x-match", FieldValue::Int(1))])).is_err());
+        assert!(Match::parse(&table(&[("x-match", text("some"))]).into()).is_err());
+        assert!(Match::parse(&table(&[("x-match", FieldValue::Int(1))]).into()).is_err());
     }
 }

@@ -6,7 +6,7 @@
 use super::binding::Binding;
 use super::target::Target;
 use leveret_amqp::properties::raw;
-use leveret_amqp::{FieldTable, FieldValue, ShortString};
+use leveret_amqp::{FieldTable, FieldValue, RawTable};
 use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Type {
     /// A sentence for the HTTP API.
     pub description: &'static str,
     /// Makes the router of a new exchange from its arguments. Fails with a text for the client (406).
-    pub router: fn(&FieldTable) -> Result<Box<dyn Router>, String>,
+    pub router: fn(&RawTable) -> Result<Box<dyn Router>, String>,
 }
 
 impl PartialEq for Type {
@@ -98,7 +98,7 @@ impl Steps {
 }
 
 /// The router of a type without arguments.
-pub(super) fn plain<R: Router + Default + 'static>(_: &FieldTable) -> Result<Box<dyn Router>, String> {
+pub(super) fn plain<R: Router + Default + 'static>(_: &RawTable) -> Result<Box<dyn Router>, String> {
     Ok(Box::<R>::default())
 }
 
@@ -138,10 +138,10 @@ impl<'a> Properties<'a> {
     }
 
     /// A header, without a look at each. Of several with one name the last one counts, as in RabbitMQ.
-    pub fn header(&self, name: &ShortString) -> Option<&FieldValue> {
+    pub fn header(&self, name: &[u8]) -> Option<&FieldValue> {
         let headers = &self.headers().0;
-        let end = headers.partition_point(|(other, _)| other <= name);
+        let end = headers.partition_point(|(other, _)| other.as_bytes() <= name);
         let (last, value) = headers.get(end.checked_sub(1)?)?;
-        (last == name).then_some(value)
+        (last.as_bytes() == name).then_some(value)
     }
 }

@@ -23,7 +23,7 @@ mod values;
 mod retry;
 
 use crate::erlang;
-use leveret_amqp::{FieldTable, FieldValue};
+use leveret_amqp::{FieldTable, FieldValue, RawTable};
 use table::TABLE;
 use tracing::warn;
 
@@ -36,20 +36,20 @@ pub use values::{Overflow, QueueType, Values};
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
     /// The table as declared: what the API shows, the log keeps, and another declaration is compared with.
-    pub declared: FieldTable,
+    pub declared: RawTable,
     /// The meaning of it.
     pub values: Values,
 }
 
 /// An argument that says something else in a declaration than in the queue that exists.
 #[derive(Debug, PartialEq)]
-pub struct Difference<'a> {
+pub struct Difference {
     /// Its name.
     pub argument: &'static str,
     /// The value in the declaration.
-    pub received: Option<&'a FieldValue>,
+    pub received: Option<FieldValue>,
     /// The value in the queue.
-    pub current: Option<&'a FieldValue>,
+    pub current: Option<FieldValue>,
 }
 
 impl Arguments {
@@ -57,11 +57,11 @@ impl Arguments {
     ///
     /// # Errors
     /// [`Invalid`], for the first one in the order of the table.
-    pub fn parse(declared: FieldTable) -> Result<Self, Invalid> {
+    pub fn parse(declared: RawTable) -> Result<Self, Invalid> {
         let mut values = Values::default();
         for row in TABLE {
             if let Some(value) = declared.get(row.name) {
-                row.read(value, &mut values)?;
+                row.read(&value, &mut values)?;
             }
         }
         if values.dead_letter_routing_key.is_some() && values.dead_letter_exchange.is_none() {
@@ -75,10 +75,10 @@ impl Arguments {
 
     /// Reads the arguments of a queue that the log has: one that another version has taken and this one can't read is
     /// left out.
-    pub fn restored(declared: FieldTable) -> Self {
+    pub fn restored(declared: RawTable) -> Self {
         let mut values = Values::default();
         for row in TABLE {
-            let read = declared.get(row.name).map(|value| row.read(value, &mut values));
+            let read = declared.get(row.name).map(|value| row.read(&value, &mut values));
             if let Some(Err(invalid)) = read {
                 warn!(
                     ?invalid,
@@ -91,15 +91,15 @@ impl Arguments {
 
     /// The first argument by which a declaration differs. RabbitMQ compares those that the queue's type takes, and no
     /// others.
-    pub fn difference<'a>(&'a self, received: &'a FieldTable) -> Option<Difference<'a>> {
+    pub fn difference(&self, received: &RawTable) -> Option<Difference> {
         let queue_type = self.values.queue_type();
         TABLE
             .iter()
             .filter(|row| row.types.contains(&queue_type))
             .map(|row| Difference {
                 argument: row.name,
-                received: received.get(row.name).or(row.usual()),
-                current: self.declared.get(row.name).or(row.usual()),
+                received: received.get(row.name).or_else(|| row.usual()),
+                current: self.declared.get(row.name).or_else(|| row.usual()),
             })
             .find(Difference::differs)
     }
@@ -119,9 +119,9 @@ impl Values {
     }
 }
 
-impl Difference<'_> {
+impl Difference {
     fn differs(&self) -> bool {
-        match (self.received, self.current) {
+        match (&self.received, &self.current) {
             (Some(received), Some(current)) => !erlang::equal(received, current),
             (Some(_), None) | (None, Some(_)) => true,
             (None, None) => false,
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use leveret_amqp::ShortString;
 
-    fn table<const N: usize>(fields: [(&'static str, FieldValue); N]) -> FieldTable {
+    fn table<const N: usize, T: FromIterator<(ShortString, FieldValue)>>(fields: [(&'static str, FieldValue); N]) -> T {
         let pairs = fields
             .into_iter()
             .map(|(name, value)| (ShortString::from_static(name), value));
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn of_an_argument_and_a_policy_the_smaller_limit_counts() {
         let under = |arguments: &[i32], policy: &[i32]| {
-            let one = |name, values: &[i32]| {
+            let one = |name, values: &[i32]| -> FieldTable {
                 values
                     .iter()
                     .map(|n| (ShortString::from_static(name), (*n).into()))
                     .collect()
             };
-            let arguments = Arguments::parse(one("x-max-length", arguments)).expect("right arguments");
+            let arguments = Arguments::parse(one("x-max-length", arguments).into()).expect("right arguments");
             arguments.values.under(&one("max-length", policy)).max_length
         };
         assert_eq!(under(&[5], &[7]), Some(5));
@@ -199,13 +199,16 @@ mod tests {
             let declared = table([("x-queue-type", queue_type.into()), ("x-overflow", "drop-head".into())]);
             let arguments = Arguments::parse(declared).expect("right arguments");
             assert_eq!(arguments.values.under(&policy).overflow, Some(expected));
-            assert_eq!(arguments.values.under(&table([])).overflow, Some(Overflow::DropHead));
+            assert_eq!(
+                arguments.values.under(&FieldTable::new()).overflow,
+                Some(Overflow::DropHead)
+            );
         }
     }
 
     #[test]
     fn names_that_rabbitmq_does_not_know_are_kept() {
-        let declared = table([("x-mine", 5.into()), ("x-queue-type", "classic".into())]);
+        let declared: RawTable = table([("x-mine", 5.into()), ("x-queue-type", "classic".into())]);
         let arguments = Arguments::parse(declared.clone()).expect("right arguments");
         assert_eq!(
             (arguments.declared, arguments.values.queue_type()),
@@ -227,13 +230,13 @@ mod tests {
         assert_eq!(difference.argument, "x-queue-version");
         assert_eq!(
             (difference.received, difference.current),
-            (None, Some(&FieldValue::Int(2)))
+            (None, Some(FieldValue::Int(2)))
         );
     }
 
     #[test]
     fn an_argument_of_another_version_is_left_out() {
-        let declared = table([("x-queue-type", "stream".into()), ("x-queue-version", 1.into())]);
+        let declared: RawTable = table([("x-queue-type", "stream".into()), ("x-queue-version", 1.into())]);
         let arguments = Arguments::restored(declared.clone());
         assert_eq!((arguments.declared, arguments.values), (declared, Values::default()));
     }

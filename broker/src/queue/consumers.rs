@@ -12,7 +12,7 @@ use super::time_limit::TimeLimit;
 use super::turns::{Place, Turns};
 use crate::message::Message;
 use crate::outbox::Wakes;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub struct Terms {
     /// `x-consumer-timeout`: milliseconds that it may have a message, if it says so itself.
     pub timeout: Option<u64>,
     /// The arguments of basic.consume.
-    pub arguments: FieldTable,
+    pub arguments: RawTable,
 }
 
 impl Consumer {

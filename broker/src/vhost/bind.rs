@@ -34,6 +34,13 @@ impl Vhost {
         exchange
             .check(&binding)
             .map_err(|text| Error::Precondition(text.into()))?;
+        if exchange.bindings().contains(&binding) {
+            return Ok(Change::default());
+        }
+        self.declared.take(&binding, |most| {
+            let (source, vhost) = (binding.source.to_str_lossy(), &self.name);
+            format!("cannot bind to exchange '{source}' in vhost '{vhost}': binding limit of {most} is reached")
+        })?;
         let Some(binding) = exchange.bind(binding, target) else {
             return Ok(Change::default());
         };
@@ -66,6 +73,7 @@ impl Vhost {
         };
         self.check_target(&target, actor)?;
         exchange.unbind(binding, &target);
+        self.declared.remove(binding);
         let mut ending = Ending::default();
         if durable {
             ending.records.delete(&record::binding_key(&self.name, binding));

@@ -12,6 +12,7 @@ use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::exchange::{self, ALTERNATE_EXCHANGE, Definition, Exchange, Type};
+use crate::limits::tables;
 use crate::outbox::Work;
 use crate::policy::Kind;
 use crate::queue::arguments::{Arguments, Invalid, QueueType, Reason};
@@ -45,6 +46,7 @@ impl Vhost {
                 Err(Error::missing("exchange", &name, &self.name))
             };
         }
+        tables::check(&declare.arguments, tables::ARGUMENTS)?;
         let kind = exchange::type_of(declare.kind.as_bytes()).ok_or_else(|| {
             Error::Precondition(format!("unknown exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
@@ -64,6 +66,15 @@ impl Vhost {
             internal: declare.internal,
             arguments: declare.arguments.clone(),
         };
+        if let Some(found) = definition.alternate_of_wrong_type() {
+            return Err(Error::ArgumentType {
+                kind: "exchange",
+                arg: ALTERNATE_EXCHANGE,
+                name: name.to_str_lossy().into_owned(),
+                vhost: self.name.clone(),
+                found,
+            });
+        }
         if let Some(alternate) = definition.alternate() {
             self.check_exchange(actor, Right::Read, &name)?;
             self.check_exchange(actor, Right::Write, &alternate)?;
@@ -77,6 +88,10 @@ impl Vhost {
         }
         let event = Event::exchange_created(&definition);
         let mut exchange = Exchange::new(definition).map_err(|text| Error::Precondition(text.into()))?;
+        self.declared.take(&exchange.definition, |most| {
+            let (name, vhost) = (name.to_str_lossy(), &self.name);
+            format!("cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {most} is reached")
+        })?;
         exchange.apply(topology.policies.of(Kind::Exchange, name.as_bytes()));
         topology.exchanges.insert(name, exchange);
         let change = self.commit(&mut records)?;
@@ -97,8 +112,8 @@ impl Vhost {
         existing.property("internal", declare.internal, current.internal)?;
         existing.argument(
             ALTERNATE_EXCHANGE,
-            declare.arguments.get(ALTERNATE_EXCHANGE),
-            current.arguments.get(ALTERNATE_EXCHANGE),
+            declare.arguments.get(ALTERNATE_EXCHANGE).as_ref(),
+            current.arguments.get(ALTERNATE_EXCHANGE).as_ref(),
         )
     }
 
@@ -115,6 +130,7 @@ impl Vhost {
             queue.renew_lease();
             return Ok((queue, Change::default()));
         }
+        tables::check(&declare.arguments, tables::ARGUMENTS)?;
         if !name.is_empty() {
             self.check_queue(actor, Right::Configure, &name)?;
         }
@@ -145,6 +161,10 @@ impl Vhost {
             owner: actor.connection.filter(|_| declare.exclusive),
             arguments,
         };
+        self.declared.take(&definition, |most| {
+            let name = definition.name.to_str_lossy();
+            format!("cannot declare queue '{name}': queue limit in cluster ({most}) is reached")
+        })?;
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let change = self.commit(&mut records)?;
         drop(topology);
@@ -165,6 +185,7 @@ impl Vhost {
             owner: actor.connection,
             arguments: Arguments::default(),
         };
+        self.declared.add(&definition);
         let (queue, mut records) = self.create_queue(&mut topology, definition);
         let _ = self.commit(&mut records)?;
         Ok(queue)
@@ -219,7 +240,9 @@ impl Vhost {
         existing.property("durable", declare.durable, current.durable)?;
         existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
         match current.arguments.difference(&declare.arguments) {
-            Some(differs) => Err(existing.argument_differs(differs.argument, differs.received, differs.current)),
+            Some(differs) => {
+                Err(existing.argument_differs(differs.argument, differs.received.as_ref(), differs.current.as_ref()))
+            }
             None => Ok(()),
         }
     }
@@ -259,6 +282,7 @@ impl Vhost {
                 reason,
             },
             Reason::Type(found) => Error::ArgumentType {
+                kind: "queue",
                 arg,
                 name,
                 vhost,

@@ -123,6 +123,7 @@ impl Vhost {
         let name = queue.name();
         topology.queues.remove(name);
         topology.queues_by_id.remove(&queue.id);
+        self.declared.remove(&queue.definition);
         self.churn.retire(queue);
         if queue.logged() {
             ending.records.delete(&record::queue_key(&self.name, name));
@@ -192,9 +193,11 @@ impl Vhost {
         if exchange.definition.durable {
             ending.records.delete(&record::exchange_key(&self.name, name));
         }
+        self.declared.remove(&exchange.definition);
         ending.events.push(Event::exchange_deleted(&exchange.definition));
         for binding in exchange.bindings() {
             topology.forget_incoming(binding);
+            self.declared.remove(&**binding);
             ending.records.delete(&record::binding_key(&self.name, binding));
             ending.events.push(Event::binding_deleted(binding));
         }
@@ -211,8 +214,9 @@ impl Vhost {
         ending: &mut Ending,
     ) {
         for binding in topology.incoming.remove(&destination).unwrap_or_default() {
-            if let Some(exchange) = topology.exchanges.get_mut(&binding.source) {
-                exchange.unbind(&binding, target);
+            let source = topology.exchanges.get_mut(&binding.source);
+            if source.is_some_and(|exchange| exchange.unbind(&binding, target)) {
+                self.declared.remove(&*binding);
             }
             ending.records.delete(&record::binding_key(&self.name, &binding));
             ending.events.push(Event::binding_deleted(&binding).by_broker());

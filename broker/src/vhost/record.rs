@@ -4,12 +4,12 @@
 //! kept stable. Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live
 //! objects.
 
-use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::exchange::{self, Type};
 use crate::policy::pattern::Pattern;
 use crate::policy::{ApplyTo, Class, Policy};
 use crate::queue;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{FieldTable, RawTable, ShortString};
 use leveret_store::QueueId;
 
 const EXCHANGE: u8 = b'x';
@@ -51,7 +51,7 @@ pub struct Exchange {
     /// Clients can't publish to it.
     pub internal: bool,
     /// Arguments as declared.
-    pub arguments: FieldTable,
+    pub arguments: RawTable,
 }
 
 /// A stored queue.
@@ -64,7 +64,7 @@ pub struct Queue {
     /// Goes with its last consumer.
     pub auto_delete: bool,
     /// Arguments as declared.
-    pub arguments: FieldTable,
+    pub arguments: RawTable,
 }
 
 /// Key of an exchange.
@@ -165,7 +165,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
                 durable: flags & DURABLE != 0,
                 auto_delete: flags & AUTO_DELETE != 0,
                 internal: flags & INTERNAL != 0,
-                arguments: FieldTable::parse(rest).ok()?,
+                arguments: RawTable::parse(rest).ok()?,
             };
             Some(Record::Exchange(vhost, exchange))
         }
@@ -173,7 +173,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
             let (&flags, rest) = value.split_first()?;
             let (id, rest) = rest.split_at_checked(8)?;
             let id = QueueId::from_be_bytes(id.try_into().ok()?);
-            let arguments = FieldTable::parse(rest).ok()?;
+            let arguments = RawTable::parse(rest).ok()?;
             Some(Record::Queue(
                 vhost,
                 Queue {
@@ -192,7 +192,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
                 _ => return None,
             };
             let (destination, routing_key) = (short(&mut key)?, short(&mut key)?);
-            let arguments = FieldTable::parse(key).ok()?.into();
+            let arguments = Sorted::restored(&RawTable::parse(key).ok()?);
             Some(Record::Binding(
                 vhost,
                 Binding {

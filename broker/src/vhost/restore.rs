@@ -48,7 +48,10 @@ impl Vhost {
                         arguments,
                     };
                     match Exchange::new(definition) {
-                        Ok(exchange) => _ = topology.exchanges.insert(name, exchange),
+                        Ok(exchange) => {
+                            self.declared.add(&exchange.definition);
+                            topology.exchanges.insert(name, exchange);
+                        }
                         Err(reason) => warn!(?name, reason, "an exchange in the log can't be had; it is left out"),
                     }
                 }
@@ -66,6 +69,7 @@ impl Vhost {
                         owner: None,
                         arguments: Arguments::restored(arguments),
                     };
+                    self.declared.add(&definition);
                     let queue = Arc::new(Queue::new(
                         definition,
                         id,
@@ -101,6 +105,7 @@ impl Vhost {
                 continue;
             };
             if let Some(binding) = exchange.bind(binding, target) {
+                self.declared.add(&*binding);
                 topology.note_incoming(binding);
             }
         }

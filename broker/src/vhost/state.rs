@@ -5,6 +5,7 @@
 //! Comes in: look-ups, and records of a change from the operations beside this file. Goes out: queues, sums, positions
 //! in the log. Does not know about the rules by which things come and go: those are `declare`, `bind` and `delete`.
 
+use super::declared::Declared;
 use super::ids::QueueIds;
 use super::names::is_reply_queue;
 use crate::access::Actor;
@@ -13,14 +14,14 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
-use crate::limits::Memory;
+use crate::limits::{Memory, Quotas};
 use crate::policy::Policies;
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
 use crate::queue::burial::Burials;
 use crate::queue::totals::ByType;
 use crate::queue::upkeep::Upkeep;
-use leveret_amqp::{FieldTable, ShortString};
+use leveret_amqp::{RawTable, ShortString};
 use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{HashMap, HashSet};
@@ -49,6 +50,7 @@ pub struct Vhost {
     pub(super) queue_ids: Arc<QueueIds>,
     pub(super) log: Handle,
     pub(super) memory: Arc<Memory>,
+    pub(super) declared: Declared,
     /// One change of the policies after the other: what follows from one is done without the topology's lock.
     pub(super) policy_changes: Mutex<()>,
     /// For its queues: itself, and the clock.
@@ -113,7 +115,9 @@ impl Vhost {
         memory: Arc<Memory>,
         queue_ids: Arc<QueueIds>,
         clock: Option<Arc<Clock>>,
+        quotas: Arc<Quotas>,
     ) -> Arc<Self> {
+        let declared = Declared::new(memory.clone(), quotas);
         let mut topology = Topology::default();
         for (exchange, kind, internal) in PREDECLARED {
             let name = ShortString::from_static(exchange);
@@ -123,10 +127,11 @@ impl Vhost {
                 durable: true,
                 auto_delete: false,
                 internal,
-                arguments: FieldTable::new(),
+                arguments: RawTable::new(),
             };
             // These types take any arguments.
             if let Ok(exchange) = Exchange::new(definition) {
+                declared.add(&exchange.definition);
                 topology.exchanges.insert(name, exchange);
             }
         }
@@ -144,6 +149,7 @@ impl Vhost {
             queue_ids,
             log,
             memory,
+            declared,
             policy_changes: Mutex::default(),
             upkeep: Upkeep {
                 owner: Some(me.clone()),

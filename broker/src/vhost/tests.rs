@@ -42,6 +42,7 @@ impl Bench {
             memory,
             Arc::new(QueueIds::recovered(None)),
             None,
+            Arc::default(),
         );
         let all = actor(&Right::ALL);
         assert!(vhost.declare_queue(&queue("q"), &all).is_ok());
@@ -94,7 +95,7 @@ fn exchange(name: &'static str) -> ExchangeDeclare {
 fn with_alternate() -> ExchangeDeclare {
     let argument = (ShortString::from_static("alternate-exchange"), FieldValue::from("y"));
     ExchangeDeclare {
-        arguments: FieldTable(vec![argument]),
+        arguments: FieldTable(vec![argument]).into(),
         ..exchange("new")
     }
 }

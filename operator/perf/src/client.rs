@@ -87,7 +87,7 @@ impl Client {
         };
         let response = format!("\0{}\0{}", address.user, address.password);
         self.send(ConnectionStartOk {
-            client_properties: introduction(),
+            client_properties: introduction().into(),
             mechanism: ShortString::from_static("PLAIN"),
             response: Bytes::from(response),
             locale: ShortString::from_static("en_US"),
@@ -339,7 +339,7 @@ impl Client {
 /// A queue's declaration.
 #[must_use]
 pub fn declaration(queue: &ShortString, durable: bool, arguments: &FieldTable) -> Method {
-    let (queue, arguments) = (queue.clone(), arguments.clone());
+    let (queue, arguments) = (queue.clone(), arguments.into());
     QueueDeclare {
         queue,
         durable,

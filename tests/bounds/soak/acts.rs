@@ -79,7 +79,7 @@ fn large_client_properties(target: Target, random: &mut StdRng) -> io::Result<()
     let mut attacker = Attacker::raw(target.amqp)?;
     attacker.octets(&PROTOCOL_HEADER)?;
     let mut hello = start_ok("PLAIN", b"\0guest\0guest");
-    hello.client_properties = voids(random.random_range(100..20_000));
+    hello.client_properties = voids(random.random_range(100..20_000)).into();
     attacker.say(0, hello)?;
     attacker.listen(Duration::from_millis(100))
 }
@@ -178,7 +178,7 @@ fn many_headers(target: Target, random: &mut StdRng) -> io::Result<()> {
     for last in 0..50 {
         let binding = QueueBind {
             no_wait: true,
-            arguments: fields(count, last),
+            arguments: fields(count, last).into(),
             ..bind(&queue, "amq.headers", "")
         };
         attacker.say(1, binding)?;
@@ -296,7 +296,7 @@ fn large_arguments(target: Target, random: &mut StdRng) -> io::Result<()> {
             1,
             QueueDeclare {
                 no_wait: true,
-                arguments,
+                arguments: arguments.into(),
                 ..exclusive(&queue)
             },
         )?;

@@ -64,7 +64,7 @@ fn close(reader: &Reader<'_>, end: usize) -> Result<(), DecodeError> {
     }
 }
 
-fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<FieldValue, DecodeError> {
+pub(super) fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<FieldValue, DecodeError> {
     let letter_at = reader.error(Reason::Truncated);
     Ok(match reader.u8()? {
         b't' => FieldValue::Bool(reader.u8()? != 0),
@@ -107,39 +107,43 @@ pub fn validate_table(bytes: &[u8]) -> Result<(), DecodeError> {
     reader.finish()
 }
 
-/// Walks over a table.
-pub(crate) fn skip_table(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
+/// Walks over a table. Gives the number of values in it, those in other values included.
+pub(crate) fn skip_table(reader: &mut Reader<'_>, depth: usize) -> Result<usize, DecodeError> {
     let end = open(reader, depth)?;
+    let mut count = 0;
     while reader.offset() < end {
         reader.short()?;
-        skip_value(reader, depth)?;
+        count += skip_value(reader, depth)?;
     }
-    close(reader, end)
+    close(reader, end).map(|()| count)
 }
 
-fn skip_array(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
+fn skip_array(reader: &mut Reader<'_>, depth: usize) -> Result<usize, DecodeError> {
     let end = open(reader, depth)?;
+    let mut count = 0;
     while reader.offset() < end {
-        skip_value(reader, depth)?;
+        count += skip_value(reader, depth)?;
     }
-    close(reader, end)
+    close(reader, end).map(|()| count)
 }
 
-fn skip_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
+/// Walks over a value of a table. Gives the number of values: this one and those in it.
+pub(super) fn skip_value(reader: &mut Reader<'_>, depth: usize) -> Result<usize, DecodeError> {
     let letter_at = reader.error(Reason::Truncated);
-    match reader.u8()? {
-        b't' | b'b' | b'B' => reader.take(1).map(drop),
-        b's' | b'u' => reader.take(2).map(drop),
-        b'I' | b'i' | b'f' => reader.take(4).map(drop),
-        b'D' => reader.take(1).and_then(|_| reader.take(4)).map(drop),
-        b'l' | b'L' | b'd' | b'T' => reader.take(8).map(drop),
-        b'S' | b'x' => reader.long().map(drop),
+    let within = match reader.u8()? {
+        b't' | b'b' | b'B' => reader.take(1).map(|_| 0),
+        b's' | b'u' => reader.take(2).map(|_| 0),
+        b'I' | b'i' | b'f' => reader.take(4).map(|_| 0),
+        b'D' => reader.take(1).and_then(|_| reader.take(4)).map(|_| 0),
+        b'l' | b'L' | b'd' | b'T' => reader.take(8).map(|_| 0),
+        b'S' | b'x' => reader.long().map(|_| 0),
         b'A' => skip_array(reader, depth - 1),
         b'F' => skip_table(reader, depth - 1),
-        b'V' => Ok(()),
+        b'V' => Ok(0),
         letter => Err(DecodeError {
             reason: Reason::UnknownFieldType(letter),
             ..letter_at
         }),
-    }
+    };
+    within.map(|within| within + 1)
 }

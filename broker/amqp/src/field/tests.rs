@@ -178,10 +178,71 @@ fn a_nan_equals_itself() {
     assert_ne!(FieldValue::Short(1), FieldValue::Int(1));
 }
 
+/// Values in a value, itself included, counted in the simplest way.
+fn count(value: &FieldValue) -> usize {
+    let within: usize = match value {
+        FieldValue::Array(values) => values.iter().map(count).sum(),
+        FieldValue::Table(table) => table.iter().map(|(_, value)| count(value)).sum(),
+        _ => 0,
+    };
+    within + 1
+}
+
+#[test]
+fn a_table_of_octets_takes_no_more_than_them() {
+    assert_eq!(size_of::<RawTable>(), 2 * size_of::<usize>());
+    let empty = RawTable::parse(&[0; 4]).unwrap();
+    assert!(empty.is_empty() && empty == RawTable::new() && empty == FieldTable::new().into());
+    assert_eq!((empty.count(), empty.iter().next()), (Ok(0), None));
+    let voids = with_length(&b"\0V".repeat(1000));
+    let table = RawTable::parse(&voids).unwrap();
+    assert_eq!((table.octets().len(), table.count()), (2000, Ok(1000)));
+    assert_eq!(table.clone().octets().as_ptr(), table.octets().as_ptr(), "shared");
+}
+
+#[test]
+fn a_value_of_octets_is_found_where_it_lies() {
+    let name = ShortString::from_static;
+    let table = FieldTable(vec![
+        (name("n"), FieldValue::Int(1)),
+        (name("s"), "text".into()),
+        (name("n"), FieldValue::Void),
+    ]);
+    let raw = RawTable::from(&table);
+    assert_eq!(raw.get("n"), Some(FieldValue::Int(1)));
+    let value = raw.find("s").unwrap();
+    assert_eq!((value.type_letter(), value.as_str()), (b'S', Some("text")));
+    assert_eq!(raw.find("n").unwrap().as_long_string(), None);
+    assert!(raw.contains("s") && !raw.contains("x"));
+    assert_eq!(raw.iter().map(|(name, _)| name).collect::<Vec<_>>(), [b"n", b"s", b"n"]);
+}
+
+#[test]
+fn a_table_of_values_may_be_too_deep_for_octets() {
+    let deep = |levels| {
+        let nest = |inner: FieldTable, _| FieldTable(vec![(ShortString::new(), FieldValue::Table(inner))]);
+        RawTable::from((0..levels).fold(FieldTable::new(), nest)).count()
+    };
+    assert_eq!(deep(MAX_DEPTH - 1), Ok(MAX_DEPTH - 1));
+    assert_eq!(deep(MAX_DEPTH).unwrap_err().reason, Reason::TooDeep);
+}
+
 proptest! {
     #[test]
     fn tables_survive_the_wire(table in strategy::table()) {
         let bytes = encoded(&table);
+        let raw = RawTable::parse(&bytes).unwrap();
+        prop_assert_eq!(&raw, &RawTable::from(&table));
+        prop_assert_eq!(raw.count(), Ok(table.iter().map(|(_, value)| count(value)).sum()));
+        let mut again = Vec::new();
+        raw.encode(&mut again);
+        prop_assert_eq!(&again, &bytes);
+        prop_assert_eq!(raw.to_table(), table.clone());
+        for (name, _) in &table {
+            if let Some(name) = name.as_str() {
+                prop_assert_eq!(raw.get(name), table.get(name).cloned());
+            }
+        }
         prop_assert_eq!(FieldTable::parse(&bytes), Ok(table));
         prop_assert_eq!(validate_table(&bytes), Ok(()));
     }
@@ -192,7 +253,10 @@ proptest! {
     ) {
         let parsed = FieldTable::parse(&bytes);
         prop_assert_eq!(parsed.clone().err(), validate_table(&bytes).err());
+        let raw = RawTable::parse(&bytes);
+        prop_assert_eq!(parsed.clone().err(), raw.clone().err());
         if let Ok(table) = parsed {
+            prop_assert_eq!(raw.unwrap().to_table(), table.clone());
             let again = encoded(&table);
             prop_assert_eq!(FieldTable::parse(&again), Ok(table));
         }

@@ -3,7 +3,7 @@
 //! Comes in: arguments as octets. Goes out: one struct a method. Does not know about the content that follows publish,
 //! return, deliver and get-ok.
 
-use crate::field::FieldTable;
+use crate::field::RawTable;
 use crate::short_string::ShortString;
 
 methods! {
@@ -35,7 +35,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// x-priority and the like.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It has started.

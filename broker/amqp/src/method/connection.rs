@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::field::FieldTable;
+use crate::field::{FieldTable, RawTable};
 use crate::short_string::ShortString;
 
 methods! {
@@ -25,7 +25,7 @@ methods! {
     /// Client to server: who the client is, and its credentials.
     ConnectionStartOk(10, 11, "connection.start-ok") [] {
         /// Product, version, capabilities.
-        client_properties: FieldTable,
+        client_properties: RawTable,
         /// The chosen SASL mechanism.
         mechanism: ShortString,
         /// Its first response.

@@ -2,7 +2,7 @@
 //!
 //! Comes in: arguments as octets. Goes out: one struct a method. Does not know about which exchanges exist.
 
-use crate::field::FieldTable;
+use crate::field::RawTable;
 use crate::short_string::ShortString;
 
 methods! {
@@ -23,7 +23,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// alternate-exchange and the like.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It exists.
@@ -53,7 +53,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// The headers that a headers exchange compares.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It is bound.
@@ -70,7 +70,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// Those of the binding.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It is gone.

@@ -2,7 +2,7 @@
 //!
 //! Comes in: arguments as octets. Goes out: one struct a method. Does not know about which queues exist.
 
-use crate::field::FieldTable;
+use crate::field::RawTable;
 use crate::short_string::ShortString;
 
 methods! {
@@ -21,7 +21,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// x-message-ttl and the like.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It exists.
@@ -45,7 +45,7 @@ methods! {
         /// No reply is wanted.
         no_wait: bool,
         /// The headers that a headers exchange compares.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It is bound.
@@ -92,7 +92,7 @@ methods! {
         /// Binding key.
         routing_key: ShortString,
         /// Those of the binding.
-        arguments: FieldTable,
+        arguments: RawTable,
     } []
 
     /// It is gone.

@@ -34,7 +34,7 @@ fn a_declare_is_known_by_its_literal_octets() {
         queue: ShortString::from_static("q"),
         durable: true,
         no_wait: true,
-        arguments: FieldTable(vec![(ShortString::from_static("x-max-length"), FieldValue::Int(5))]),
+        arguments: FieldTable(vec![(ShortString::from_static("x-max-length"), FieldValue::Int(5))]).into(),
         ..QueueDeclare::default()
     };
     let mut bytes = vec![0, 50, 0, 10, 0, 0, 1, b'q', 0b1_0010, 0, 0, 0, 18, 12];

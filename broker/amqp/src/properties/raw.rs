@@ -171,7 +171,7 @@ pub fn validate(raw: &[u8]) -> Result<(), DecodeError> {
     let mut walker = Walker::new(raw)?;
     while let Some(property) = walker.next_property() {
         match property {
-            Property::Headers => skip_table(walker.reader(), MAX_DEPTH)?,
+            Property::Headers => _ = skip_table(walker.reader(), MAX_DEPTH)?,
             _ => walker.skip(property)?,
         }
     }

@@ -7,7 +7,7 @@
 use super::read::{self, Reason};
 use super::table::Invalid;
 use super::values::QueueType;
-use leveret_amqp::FieldTable;
+use leveret_amqp::RawTable;
 
 /// Arguments of the consumers of streams.
 const STREAM: [&str; 3] = ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
@@ -26,7 +26,7 @@ impl OfConsumer {
     ///
     /// # Errors
     /// [`Invalid`]
-    pub fn parse(arguments: &FieldTable, queue_type: QueueType) -> Result<Self, Invalid> {
+    pub fn parse(arguments: &RawTable, queue_type: QueueType) -> Result<Self, Invalid> {
         if queue_type != QueueType::Stream
             && let Some(argument) = STREAM.into_iter().find(|name| arguments.contains(name))
         {
@@ -34,9 +34,13 @@ impl OfConsumer {
             return Err(Invalid { argument, reason });
         }
         let of = |argument| move |reason| Invalid { argument, reason };
-        let priority = arguments.get("x-priority").map(read::integer).transpose();
+        let priority = arguments.get("x-priority").as_ref().map(read::integer).transpose();
         let priority = priority.map_err(of("x-priority"))?.unwrap_or_default();
-        let timeout = arguments.get("x-consumer-timeout").map(read::count).transpose();
+        let timeout = arguments
+            .get("x-consumer-timeout")
+            .as_ref()
+            .map(read::count)
+            .transpose();
         Ok(Self {
             priority: i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }),
             timeout: timeout.map_err(of("x-consumer-timeout"))?,

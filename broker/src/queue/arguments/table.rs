@@ -8,7 +8,6 @@ use super::read::{self, Reason};
 use super::retry::RetryType;
 use super::values::{Overflow, QueueType, Values};
 use leveret_amqp::{FieldValue, ShortString};
-use std::sync::LazyLock;
 
 /// An argument that a queue can't have.
 #[derive(Debug, PartialEq, Eq)]
@@ -241,13 +240,10 @@ const fn row(
     }
 }
 
-/// A queue without a type is a classic one.
-static USUAL_TYPE: LazyLock<FieldValue> = LazyLock::new(|| QueueType::Classic.name().into());
-
 impl Argument {
-    /// The value of a queue that doesn't have it, if that is the same as having none.
-    pub(super) fn usual(&self) -> Option<&'static FieldValue> {
-        (self.name == "x-queue-type").then(|| &*USUAL_TYPE)
+    /// The value of a queue that doesn't have it, if that is the same as having none: one without a type is classic.
+    pub(super) fn usual(&self) -> Option<FieldValue> {
+        (self.name == "x-queue-type").then(|| QueueType::Classic.name().into())
     }
 
     /// Reads a value, for a queue of the type that `values` say.

@@ -105,7 +105,14 @@ fn open(folder: &TempDir, memory: &Arc<Memory>, work: &mut Work) -> (Store, Arc<
     let (store, mut recovered) = opened.expect("a log");
     let reserved = recovered.table.get(ids::KEY).map(|value| value.as_ref());
     let queue_ids = Arc::new(QueueIds::recovered(reserved));
-    let vhost = Vhost::new("/".into(), store.handle(), memory.clone(), queue_ids, None);
+    let vhost = Vhost::new(
+        "/".into(),
+        store.handle(),
+        memory.clone(),
+        queue_ids,
+        None,
+        Arc::default(),
+    );
     let table = recovered
         .table
         .iter()
@@ -154,7 +161,7 @@ impl Bench {
             let declare = QueueDeclare {
                 queue: short(name),
                 durable: true,
-                arguments,
+                arguments: arguments.into(),
                 ..QueueDeclare::default()
             };
             opened.1.declare_queue(&declare, &owner()).map(drop).expect("a queue");

@@ -94,7 +94,14 @@ fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
     let (store, recovered) = opened.expect("a log");
     let ids = recovered.table.get(ids::KEY).map(|value| value.as_ref());
     let ids = Arc::new(QueueIds::recovered(ids));
-    let vhost = Vhost::new("/".into(), store.handle(), Arc::new(Memory::new(u64::MAX)), ids, None);
+    let vhost = Vhost::new(
+        "/".into(),
+        store.handle(),
+        Arc::new(Memory::new(u64::MAX)),
+        ids,
+        None,
+        Arc::default(),
+    );
     let table = recovered.table.iter();
     let restored = vhost.restore(table.map(|(key, value)| (key.as_slice(), value.as_ref())));
     assert!(restored.is_ok());
@@ -171,7 +178,7 @@ fn an_alternate_exchange_is_the_policys_unless_an_argument_names_one() {
             exchange: ShortString::from_static(name),
             kind: ShortString::from_static("direct"),
             durable: true,
-            arguments: table(&arguments),
+            arguments: table(&arguments).into(),
             ..ExchangeDeclare::default()
         };
         assert!(bench.vhost.declare_exchange(&declare, &actor()).is_ok());

@@ -25,7 +25,14 @@ fn open(folder: &Path) -> (Store, Recovered) {
 
 fn vhost(store: &Store) -> Arc<Vhost> {
     let ids = Arc::new(QueueIds::recovered(None));
-    Vhost::new("/".into(), store.handle(), Arc::new(Memory::new(u64::MAX)), ids, None)
+    Vhost::new(
+        "/".into(),
+        store.handle(),
+        Arc::new(Memory::new(u64::MAX)),
+        ids,
+        None,
+        Arc::default(),
+    )
 }
 
 fn restored(vhost: &Vhost, recovered: &Recovered) -> usize {
