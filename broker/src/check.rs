@@ -152,7 +152,7 @@ impl Report {
                 Some(Record::Queue(vhost, queue)) => {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
-                None if key == crate::vhost::ids::KEY => {}
+                None if **key == *crate::vhost::ids::KEY => {}
                 None => self.unknown_entries += 1,
             }
         }

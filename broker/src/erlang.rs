@@ -2,8 +2,8 @@
 //!
 //! Comes in: values. Goes out: text, or whether they are equal. Pure.
 
-use leveret_amqp::{FieldValue, ShortString};
 use leveret_amqp::field::RawValue;
+use leveret_amqp::{FieldValue, ShortString};
 use std::fmt::Write;
 
 /// A field as RabbitMQ keeps it: `{<<"x-foo">>,signedint,1}`.

@@ -1,7 +1,8 @@
-//! Limits: of memory and disk space, at which publishers must wait; of descriptors, at which connections are refused.
+//! Limits: of memory and disk space, at which publishers must wait; of descriptors, at which connections are refused;
+//! of numbers and sizes of what clients make.
 //!
-//! Comes in: memory of messages, figures of the kernel. Goes out: alarms. Knows of connections only that they can be
-//! woken.
+//! Comes in: memory of messages, figures of the kernel, numbers. Goes out: alarms, refusals. Knows of connections only
+//! that they can be woken.
 
 /// The thread that looks.
 pub mod watch;

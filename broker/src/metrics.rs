@@ -13,6 +13,7 @@ pub mod text;
 /// Resources of the machine that this process takes.
 pub mod usage;
 
+use crate::limits::{Holding, Quota};
 use crate::node::Node;
 use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::queue::totals::{ByType, Deaths, Snapshot, Totals};
@@ -42,6 +43,7 @@ pub fn aggregated(node: &Node, data_dir: &Path) -> String {
     deaths(&sums, &mut text);
     lost_letters(node, &mut text);
     flow(node, &mut text);
+    limits(node, &mut text);
     log(node, &mut text);
     text.finish()
 }
@@ -319,6 +321,28 @@ fn flow(node: &Node, text: &mut Text) {
     text.counter(name, help, pauses.count());
     let (name, help) = ("leveret_publisher_pause_seconds_total", "Time of these pauses");
     text.counter(name, help, pauses.total().as_secs_f64());
+}
+
+/// The limits of numbers beside their use, and memory that is not messages.
+fn limits(node: &Node, text: &mut Text) {
+    let counted = || Quota::ALL.into_iter().filter(|quota| quota.is_of_broker());
+    text.family("leveret_limit_used", Kind::Gauge, "Things whose number is limited");
+    for quota in counted() {
+        text.sample(&[("limit", quota.setting())], node.quotas.used(quota));
+    }
+    text.family("leveret_limit", Kind::Gauge, "The most that there may be of them");
+    for quota in counted() {
+        let most = node
+            .quotas
+            .most(quota)
+            .map_or("+Inf".to_owned(), |most| most.to_string());
+        text.sample(&[("limit", quota.setting())], most);
+    }
+    let (name, help) = ("leveret_held_bytes", "Memory that is not messages, by its use");
+    text.family(name, Kind::Gauge, help);
+    for what in Holding::ALL {
+        text.sample(&[("use", what.name())], node.memory.held(what));
+    }
 }
 
 fn delivered(sums: &ByType, text: &mut Text) {

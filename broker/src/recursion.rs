@@ -57,7 +57,7 @@ fn chain(vhost: &Vhost) {
             exchange: name(number),
             kind: ShortString::from_static("topic"),
             auto_delete: true,
-            arguments: FieldTable(vec![(ShortString::from_static("alternate-exchange"), alternate)]),
+            arguments: FieldTable(vec![(ShortString::from_static("alternate-exchange"), alternate)]).into(),
             ..ExchangeDeclare::default()
         };
         assert!(vhost.declare_exchange(&declare, &actor).is_ok());
@@ -103,7 +103,7 @@ fn chains_of_exchanges_are_passed_and_ended_in_a_loop() {
         );
         let (store, _) = opened.expect("a log");
         let (memory, ids) = (Arc::new(Memory::new(u64::MAX)), Arc::new(QueueIds::recovered(None)));
-        let vhost = Vhost::new("/".into(), store.handle(), memory, ids, None);
+        let vhost = Vhost::new("/".into(), store.handle(), memory, ids, None, Arc::default());
         let before = vhost.topology().exchanges.len();
         chain(&vhost);
         for key in ["next", "other"] {

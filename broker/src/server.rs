@@ -202,10 +202,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
         Some(Arc::new(clock)),
         quotas,
     );
-    let table = recovered
-        .table
-        .iter()
-        .map(|(key, value)| (key.as_slice(), value.as_ref()));
+    let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let queues = vhost.restore(table)?;
     let mut forgotten = Batch::default();
     let mut work = Work::default();

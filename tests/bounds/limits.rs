@@ -2,6 +2,7 @@
 //!
 //! In: a broker with small limits. Out: one more is refused, and when one goes there is room again.
 
+use harness::http::Http;
 use harness::requests::*;
 use harness::scripted_client::table;
 use harness::wait::until;
@@ -90,4 +91,105 @@ fn a_header_too_large_is_refused() {
     client.publish_with(1, publish("", "q"), &with(4097 - envelope), b"");
     let text = "PRECONDITION_FAILED - message header size 4097 is larger than configured max size 4096";
     client.channel_error(1, 406, text);
+}
+
+#[test]
+fn declarations_too_many_are_refused_and_those_that_exist_are_not() {
+    let limits = [
+        "--cluster-queue-limit",
+        "2",
+        "--cluster-exchange-limit",
+        "10",
+        "--cluster-binding-limit",
+        "2",
+    ];
+    let broker = Broker::start_with(&limits);
+    let mut client = Client::with_channel(broker.amqp());
+    for name in ["one", "two"] {
+        call!(client, 1, durable(name) => QueueDeclareOk);
+        // Eight are predeclared, as in RabbitMQ.
+        call!(client, 1, exchange(name, "direct") => ExchangeDeclareOk);
+        call!(client, 1, bind(name, "amq.direct", "k") => QueueBindOk);
+    }
+    let refusals: [(leveret_amqp::Method, &str); 3] = [
+        (
+            durable("three").into(),
+            "cannot declare queue 'three': queue limit in cluster (2) is reached",
+        ),
+        (
+            exchange("three", "direct").into(),
+            "cannot declare exchange 'three' in vhost '/': exchange limit of 10 is reached",
+        ),
+        (
+            bind_exchange("amq.topic", "one", "k").into(),
+            "cannot bind to exchange 'one' in vhost '/': binding limit of 2 is reached",
+        ),
+    ];
+    for (method, text) in refusals {
+        client.send(1, method);
+        client.channel_error(1, 406, &format!("PRECONDITION_FAILED - {text}"));
+        client.open_channel(1);
+    }
+    let http = Http::new(broker.http());
+    let answer = http.request("PUT", "/api/queues/%2F/three", Some(&serde_json::json!({})));
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(
+        answer.body.contains("queue limit in cluster (2) is reached"),
+        "{}",
+        answer.body
+    );
+    // What exists is no new one, and what goes leaves room.
+    call!(client, 1, durable("one") => QueueDeclareOk);
+    call!(client, 1, exchange("one", "direct") => ExchangeDeclareOk);
+    call!(client, 1, bind("one", "amq.direct", "k") => QueueBindOk);
+    call!(client, 1, delete("one") => QueueDeleteOk);
+    call!(client, 1, delete_exchange("one") => ExchangeDeleteOk);
+    call!(client, 1, durable("three") => QueueDeclareOk);
+    call!(client, 1, exchange("three", "direct") => ExchangeDeclareOk);
+    call!(client, 1, bind("three", "amq.direct", "k") => QueueBindOk);
+
+    let limits = &http.get("/api/nodes")[0]["limits"];
+    let shown = |name: &str| (limits[name]["used"].clone(), limits[name]["limit"].clone());
+    assert_eq!(shown("cluster_queue_limit"), (2.into(), 2.into()));
+    assert_eq!(shown("cluster_exchange_limit"), (10.into(), 10.into()));
+    assert_eq!(shown("cluster_binding_limit"), (2.into(), 2.into()));
+    assert_eq!(shown("connection_max"), (1.into(), "infinity".into()));
+    assert_eq!(
+        shown("consumer_max_per_channel"),
+        (serde_json::Value::Null, "infinity".into())
+    );
+    assert_eq!(limits["max_header_size"]["limit"], 131_072);
+    let metrics = http.request("GET", "/metrics", None).body;
+    for line in [
+        "leveret_limit_used{limit=\"cluster_queue_limit\"} 2\n",
+        "leveret_limit{limit=\"cluster_queue_limit\"} 2\n",
+        "leveret_limit{limit=\"connection_max\"} +Inf\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[test]
+fn numbers_are_right_after_a_start_and_after_everything_has_gone() {
+    let mut broker = Broker::start();
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, durable("q") => QueueDeclareOk);
+    call!(client, 1, ExchangeDeclare { durable: true, ..exchange("x", "direct") } => ExchangeDeclareOk);
+    call!(client, 1, bind("q", "x", "k") => QueueBindOk);
+    call!(client, 1, bind_exchange("x", "x", "itself") => ExchangeBindOk);
+    call!(client, 1, bind_exchange("x", "amq.topic", "k") => ExchangeBindOk);
+    broker.terminate(SOON);
+    let broker = broker.restart();
+    let http = Http::new(broker.http());
+    let used = || {
+        let limits = &http.get("/api/nodes")[0]["limits"];
+        ["cluster_queue_limit", "cluster_exchange_limit", "cluster_binding_limit"]
+            .map(|name| limits[name]["used"].clone())
+    };
+    assert_eq!(used(), [1, 9, 3]);
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, delete_exchange("x") => ExchangeDeleteOk);
+    assert_eq!(used(), [1, 8, 0]);
+    call!(client, 1, delete("q") => QueueDeleteOk);
+    assert_eq!(used(), [0, 8, 0]);
 }

@@ -12,6 +12,9 @@ mod bystander;
 /// Random attacks for a while.
 mod soak;
 
+/// Tables that the broker keeps.
+mod tables;
+
 /// Numbers and sizes.
 mod limits;
 

@@ -39,7 +39,7 @@ fn client(broker: &Broker) -> Client {
 }
 
 fn declare_with(client: &mut Client, queue: &str, arguments: FieldTable) {
-    call!(client, 1, QueueDeclare { arguments, ..durable(queue) } => QueueDeclareOk);
+    call!(client, 1, QueueDeclare { arguments: arguments.into(), ..durable(queue) } => QueueDeclareOk);
 }
 
 /// Publishes `count` messages and waits until they are confirmed. Nothing must have been published on the channel

@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
-    /// What is not yet read.
+    /// The octets not yet read.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }

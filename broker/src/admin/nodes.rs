@@ -9,7 +9,9 @@ use super::login::{Gate, Login};
 use super::overview::{contexts, exchange_types};
 use super::page::Query;
 use super::state::Admin;
+use crate::limits::Quota;
 use crate::metrics::usage::Usage;
+use crate::node::Node;
 use crate::product::RABBITMQ_VERSION;
 use axum::Router;
 use axum::extract::{self, Path};
@@ -85,6 +87,7 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.number("disk_free", usage.disk_free_bytes);
     o.number("disk_free_limit", node.disk.limit());
     o.bool("disk_free_alarm", node.disk.alarm());
+    o.object("limits", |o| limits(node, o));
     o.text("rates_mode", "basic");
     o.text("rabbitmq_version", RABBITMQ_VERSION);
     o.array("enabled_plugins", |list| {
@@ -121,6 +124,27 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.text("db_dir", &admin.data_dir.display().to_string());
     o.array("config_files", |_| ());
     o.array("log_files", |list| list.text("<stdout>"));
+}
+
+/// The limits of numbers and sizes beside their use: a field of Leveret's.
+fn limits(node: &Node, o: &mut Object<'_>) {
+    for quota in Quota::ALL {
+        o.object(quota.setting(), |o| {
+            if let Some(used) = quota.is_of_broker().then(|| node.quotas.used(quota)) {
+                o.number("used", used);
+            }
+            match node.quotas.most(quota) {
+                Some(most) => o.number("limit", most),
+                None => o.text("limit", "infinity"),
+            }
+        });
+    }
+    for (name, bytes) in [
+        ("max_message_size", node.max_message_bytes()),
+        ("max_header_size", node.max_header_bytes()),
+    ] {
+        o.object(name, |o| o.number("limit", bytes));
+    }
 }
 
 fn processors() -> u64 {

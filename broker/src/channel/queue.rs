@@ -6,7 +6,7 @@ use super::subscription::cancellation;
 use crate::error::Result;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::queue::consumers::cancelled;
-use crate::vhost::names::REPLY_TO;
+use crate::vhost::names::{REPLY_TO, clean_name};
 use leveret_amqp::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
@@ -31,15 +31,7 @@ impl Channel {
             }
             return Ok(());
         }
-        let (queue, change) = if declare.passive && declare.queue.is_empty() {
-            let last = QueueDeclare {
-                queue: self.queue_name(&declare.queue)?,
-                ..declare.clone()
-            };
-            peer.vhost.declare_queue(&last, &peer.actor)?
-        } else {
-            peer.vhost.declare_queue(declare, &peer.actor)?
-        };
+        let (queue, change) = peer.vhost.declare_queue(declare, &peer.actor)?;
         self.last_queue = queue.name().clone();
         if queue.definition.owner.is_some() && change.changed {
             peer.info.own(queue.clone());
@@ -120,7 +112,7 @@ impl Channel {
     /// # Errors
     /// See [`crate::vhost::Vhost::delete_queue`].
     pub fn queue_delete(&mut self, peer: &Peer, turn: &mut Turn, delete: &QueueDelete) -> Result<()> {
-        let name = self.queue_name(&delete.queue)?;
+        let name = clean_name(&self.queue_name(&delete.queue)?);
         let deleted = peer
             .vhost
             .delete_queue(&name, delete.if_unused, delete.if_empty, &peer.actor)?;

@@ -128,7 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         };
         let actor = self.login(&start)?;
         let properties = tables::check(&start.client_properties, tables::PROPERTIES);
-        properties.map_err(|wrong| Stop::Close(wrong.of("client properties"), ConnectionStartOk::ID))?;
+        properties.map_err(|wrong| {
+            let error = Error::NotAllowed(format!("client properties {wrong}").into());
+            Stop::Close(error, ConnectionStartOk::ID)
+        })?;
         let offered = &self.offer.limits;
         let (channel_max, frame_max, heartbeat) = (offered.channel_max, offered.frame_max, offered.heartbeat_seconds);
         self.send(ConnectionTune {

@@ -12,7 +12,7 @@ fn exchange(kind: &'static Type) -> Exchange {
         durable: false,
         auto_delete: false,
         internal: false,
-        arguments: FieldTable::new(),
+        arguments: RawTable::new(),
     })
     .expect("it takes no arguments")
 }

@@ -133,6 +133,15 @@ impl Memory {
         if used > mark { Err(Full { used, mark }) } else { Ok(()) }
     }
 
+    /// Bytes that declarations may take: a quarter of what the process may use. A start, and a checkpoint, need up to
+    /// three times what durable ones take while the broker runs.
+    pub fn most_of_declarations(&self) -> u64 {
+        match self.looked.limit.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            limit => limit / 4,
+        }
+    }
+
     /// Bytes that are counted: messages and all else.
     fn counted(&self) -> u64 {
         self.resident() + self.counts.sum()

@@ -48,6 +48,13 @@ impl Quota {
     }
 }
 
+impl Quota {
+    /// True if the things are counted over the whole broker.
+    pub fn is_of_broker(self) -> bool {
+        self != Self::ConsumersPerChannel
+    }
+}
+
 /// The most there may be of each thing; `None` is any number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Most([Option<u64>; Quota::ALL.len()]);

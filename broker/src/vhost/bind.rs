@@ -3,6 +3,7 @@
 //! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
 
 use super::delete::Ending;
+use super::names::{clean_name, is_reply_queue};
 use super::record;
 use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
@@ -22,7 +23,7 @@ impl Vhost {
     /// 404 for a missing end, 403 for the default exchange or without the rights, 405 for another connection's queue,
     /// 406 for a key or arguments that the exchange's type refuses.
     pub fn bind(&self, binding: Binding, actor: &Actor) -> Result<Change> {
-        check_not_default(&binding)?;
+        let binding = clean(&binding);
         self.check_ends(actor, &binding)?;
         let mut topology = self.topology.write();
         let (target, durable) = self.ends(&topology, &binding)?;
@@ -60,7 +61,7 @@ impl Vhost {
     /// # Errors
     /// As [`Vhost::bind`].
     pub fn unbind(&self, binding: &Binding, actor: &Actor) -> Result<Change> {
-        check_not_default(binding)?;
+        let binding = &clean(binding);
         self.check_ends(actor, binding)?;
         let mut topology = self.topology.write();
         let (target, durable) = self.ends(&topology, binding)?;
@@ -88,8 +89,9 @@ impl Vhost {
         Ok(change)
     }
 
-    /// Binding, and unbinding, writes to the destination and reads from the source (RabbitMQ).
+    /// Binding, and unbinding, writes to the destination and reads from the source; not all ends can be bound.
     fn check_ends(&self, actor: &Actor, binding: &Binding) -> Result<()> {
+        check_bindable(binding)?;
         match binding.destination_kind {
             DestinationKind::Queue => self.check_queue(actor, Right::Write, &binding.destination)?,
             DestinationKind::Exchange => self.check_exchange(actor, Right::Write, &binding.destination)?,
@@ -163,7 +165,21 @@ impl Topology {
     }
 }
 
-fn check_not_default(binding: &Binding) -> Result<()> {
+/// The binding that a client means: names are stripped as those of declarations are.
+fn clean(binding: &Binding) -> Binding {
+    Binding {
+        source: clean_name(&binding.source),
+        destination: clean_name(&binding.destination),
+        ..binding.clone()
+    }
+}
+
+fn check_bindable(binding: &Binding) -> Result<()> {
+    if binding.destination_kind == DestinationKind::Queue && is_reply_queue(&binding.destination) {
+        return Err(Error::AccessRefused(
+            "cannot bind or unbind to a volatile (direct reply-to) queue".into(),
+        ));
+    }
     let to_default = binding.destination_kind == DestinationKind::Exchange && binding.destination.is_empty();
     if binding.source.is_empty() || to_default {
         return Err(Error::AccessRefused(

@@ -48,7 +48,8 @@ impl Vhost {
         }
         tables::check(&declare.arguments, tables::ARGUMENTS)?;
         let kind = exchange::type_of(declare.kind.as_bytes()).ok_or_else(|| {
-            Error::Precondition(format!("unknown exchange type '{}'", declare.kind.to_str_lossy()).into())
+            let wrong = if declare.kind.is_empty() { "invalid" } else { "unknown" };
+            Error::Precondition(format!("{wrong} exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
         self.check_exchange(actor, Right::Configure, &name)?;
         let mut topology = self.topology.write();
@@ -125,7 +126,8 @@ impl Vhost {
     pub fn declare_queue(&self, declare: &QueueDeclare, actor: &Actor) -> Result<(Arc<Queue>, Change)> {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
-        if declare.passive {
+        // There are queues for direct replies, or not: no client makes one.
+        if declare.passive || is_reply_queue(&name) {
             let queue = self.declared_queue(&name, actor)?;
             queue.renew_lease();
             return Ok((queue, Change::default()));
@@ -156,7 +158,7 @@ impl Vhost {
         };
         let definition = queue::Definition {
             name,
-            durable: declare.durable,
+            durable: is_durable(declare),
             auto_delete: declare.auto_delete,
             owner: actor.connection.filter(|_| declare.exclusive),
             arguments,
@@ -237,7 +239,7 @@ impl Vhost {
             name: &current.name,
             vhost: &self.name,
         };
-        existing.property("durable", declare.durable, current.durable)?;
+        existing.property("durable", is_durable(declare), current.durable)?;
         existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
         match current.arguments.difference(&declare.arguments) {
             Some(differs) => {
@@ -296,4 +298,9 @@ impl Vhost {
             },
         }
     }
+}
+
+/// An exclusive queue goes with its connection: it is not durable, whatever its client says (RabbitMQ).
+fn is_durable(declare: &QueueDeclare) -> bool {
+    declare.durable && !declare.exclusive
 }

@@ -26,7 +26,7 @@ impl From<&queue::Definition> for Declaration {
     fn from(queue: &queue::Definition) -> Self {
         Self {
             quota: Quota::Queues,
-            bytes: QUEUE + queue.name.len() + queue.arguments.declared.octets().len(),
+            bytes: QUEUE + kept_twice(queue.name.len() + queue.arguments.declared.octets().len()),
         }
     }
 }
@@ -35,7 +35,7 @@ impl From<&exchange::Definition> for Declaration {
     fn from(exchange: &exchange::Definition) -> Self {
         Self {
             quota: Quota::Exchanges,
-            bytes: EXCHANGE + exchange.name.len() + exchange.arguments.octets().len(),
+            bytes: EXCHANGE + kept_twice(exchange.name.len() + exchange.arguments.octets().len()),
         }
     }
 }
@@ -44,9 +44,14 @@ impl From<&Binding> for Declaration {
     fn from(binding: &Binding) -> Self {
         Self {
             quota: Quota::Bindings,
-            bytes: BINDING + binding.routing_key.len() + binding.arguments.octets().len(),
+            bytes: BINDING + kept_twice(binding.routing_key.len() + binding.arguments.octets().len()),
         }
     }
+}
+
+/// Octets here, and in the log's table of what is durable.
+fn kept_twice(octets: usize) -> usize {
+    octets * 2
 }
 
 /// Counts of what a vhost holds.
@@ -65,10 +70,18 @@ impl Declared {
     /// One more that a client asks for. `refused` is the text where there are as many as there may be.
     ///
     /// # Errors
-    /// 406: no more of them, or no more memory.
+    /// 406: no more of them, or no more memory for them.
     pub(super) fn take(&self, new: impl Into<Declaration>, refused: impl FnOnce(u64) -> String) -> Result<()> {
         let Declaration { quota, bytes } = new.into();
         self.memory.admit(bytes as u64)?;
+        let (used, most) = (
+            self.memory.held(Holding::Tables) + bytes as u64,
+            self.memory.most_of_declarations(),
+        );
+        if used > most {
+            let text = format!("declarations take {used} bytes of memory, of which at most {most} are for them");
+            return Err(Error::Precondition(text.into()));
+        }
         let taken = self.quotas.take(quota);
         taken.map_err(|Reached(most)| Error::Precondition(refused(most).into()))?;
         self.holds(|held| held + bytes as u64);

@@ -3,7 +3,7 @@
 //! Comes in: queue.delete, exchange.delete, the end of an owner, of a lease, or of the last consumer or binding. Goes
 //! out: the change, and the consumers that must be told.
 
-use super::names::is_reply_queue;
+use super::names::{clean_name, is_reply_queue};
 use super::record;
 use super::state::{Change, Topology, Vhost};
 use crate::access::permissions::Right;
@@ -71,6 +71,7 @@ impl Vhost {
         actor: &Actor,
         delete: impl FnOnce(&Queue) -> std::result::Result<Deleted, Refused>,
     ) -> Result<DeletedQueue> {
+        let name = &clean_name(name);
         self.check_queue(actor, Right::Configure, name)?;
         let mut topology = self.topology.write();
         let Some(queue) = topology.queues.get(name).cloned() else {
@@ -143,6 +144,7 @@ impl Vhost {
     /// # Errors
     /// 403 predeclared, or without the right; 406 in use.
     pub fn delete_exchange(&self, name: &ShortString, if_unused: bool, actor: &Actor) -> Result<Change> {
+        let name = &clean_name(name);
         if name.is_empty() {
             return Err(Error::AccessRefused(
                 "operation not permitted on the default exchange".into(),

@@ -10,15 +10,19 @@ use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::events::Event;
+use crate::limits::tables;
 use crate::outbox::Work;
 use crate::policy::{Class, Kind, Policies, Policy};
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
+use leveret_amqp::RawTable;
 use leveret_store::Batch;
 use std::sync::Arc;
 
 /// Queues after which dead letters and records are passed on.
 const PORTION: usize = 256;
+/// Bytes of a policy without its texts, roughly: most of it is the compiled pattern.
+const POLICY: usize = 4096;
 
 /// A policy that was put: the change, and whether there was none of its name.
 pub struct Put {
@@ -32,8 +36,12 @@ impl Vhost {
     /// Puts a policy in place of the one of its name, and applies it to what there is.
     ///
     /// # Errors
-    /// The log has failed.
+    /// 406 if it is too large, or memory is full; the log has failed.
     pub fn put_policy(&self, class: Class, policy: Policy, actor: &Actor) -> Result<Put> {
+        let definition = RawTable::from(&policy.definition);
+        tables::check(&definition, tables::ARGUMENTS).map_err(|wrong| wrong.of("values of a policy"))?;
+        let bytes = POLICY + policy.name.len() + policy.pattern.text().len() + definition.octets().len();
+        self.memory.admit(bytes as u64)?;
         let mut records = Batch::default();
         let key = record::policy_key(&self.name, class, &policy.name);
         records.put(&key, &record::policy_value(&policy));

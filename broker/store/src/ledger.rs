@@ -348,10 +348,10 @@ impl Ledger {
     }
 
     /// The values of the table.
-    pub(crate) fn values(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = (Arc<[u8]>, Arc<[u8]>)> {
         self.table
             .iter()
-            .filter_map(|(key, entry)| Some((&**key, entry.value.as_deref()?)))
+            .filter_map(|(key, entry)| Some((key.clone(), entry.value.clone()?)))
     }
 
     /// Live bytes over all segments, estimated.

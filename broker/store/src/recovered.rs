@@ -4,16 +4,16 @@
 
 use crate::backlog::Backlog;
 use crate::ids::QueueId;
-use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The contents of a directory.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The table.
-    pub table: BTreeMap<Vec<u8>, Bytes>,
+    /// The table, shared with the store that keeps it.
+    pub table: BTreeMap<Arc<[u8]>, Arc<[u8]>>,
     /// The messages of each queue that has any. Queues that the table does not know may be among them when a
     /// message was appended after the queue's deletion: delete them again.
     pub queues: HashMap<QueueId, Backlog>,

@@ -15,7 +15,6 @@ use crate::record;
 use crate::recovered::{Corrupt, Recovered, RecoveryReport};
 use crate::scan::{Found, Scanner};
 use crate::segment::{self, HEADER, Header, HeaderRead, Segment};
-use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -322,10 +321,7 @@ impl<'a> Recovery<'a> {
         if self.report.from_checkpoint {
             ledger.recount(queues.values());
         }
-        let table = ledger
-            .values()
-            .map(|(key, value)| (key.to_vec(), Bytes::copy_from_slice(value)));
-        let table = table.collect();
+        let table = ledger.values().collect();
         let unread = self
             .segments
             .range(..=self.position.segment())

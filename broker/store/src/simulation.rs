@@ -309,7 +309,7 @@ impl Run {
         found.table = recovered
             .table
             .into_iter()
-            .map(|(key, value)| (key, value.to_vec()))
+            .map(|(key, value)| (key.to_vec(), value.to_vec()))
             .collect();
         let expected = replay(&self.batches);
         assert_eq!(found.table, expected.table);

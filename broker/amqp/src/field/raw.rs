@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::read::{read_value, skip_table, skip_value};
 use super::value::{FieldTable, FieldValue, MAX_DEPTH};
 use crate::error::DecodeError;
-use crate::wire::{Argument, Reader, Writer};
+use crate::short_string::ShortString;
+use crate::wire::{Argument, Reader, Writer, put_long};
 
 /// Octets of a table's length.
 const LENGTH: usize = 4;
@@ -108,7 +109,7 @@ impl RawTable {
 
     /// Appends the table with its 4 octets of length.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        crate::wire::put_long(out, self.octets());
+        put_long(out, self.octets());
     }
 }
 
@@ -200,8 +201,8 @@ impl From<FieldTable> for RawTable {
     }
 }
 
-impl FromIterator<(crate::ShortString, FieldValue)> for RawTable {
-    fn from_iter<I: IntoIterator<Item = (crate::ShortString, FieldValue)>>(pairs: I) -> Self {
+impl FromIterator<(ShortString, FieldValue)> for RawTable {
+    fn from_iter<I: IntoIterator<Item = (ShortString, FieldValue)>>(pairs: I) -> Self {
         FieldTable::from_iter(pairs).into()
     }
 }

@@ -113,10 +113,7 @@ fn open(folder: &TempDir, memory: &Arc<Memory>, work: &mut Work) -> (Store, Arc<
         None,
         Arc::default(),
     );
-    let table = recovered
-        .table
-        .iter()
-        .map(|(key, value)| (key.as_slice(), value.as_ref()));
+    let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let queues = vhost.restore(table).expect("an open log");
     for (id, backlog) in std::mem::take(&mut recovered.queues) {
         queues[&id].restore(backlog);

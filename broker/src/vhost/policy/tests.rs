@@ -103,7 +103,7 @@ fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
         Arc::default(),
     );
     let table = recovered.table.iter();
-    let restored = vhost.restore(table.map(|(key, value)| (key.as_slice(), value.as_ref())));
+    let restored = vhost.restore(table.map(|(key, value)| (&**key, &**value)));
     assert!(restored.is_ok());
     (store, vhost)
 }

@@ -37,7 +37,7 @@ fn vhost(store: &Store) -> Arc<Vhost> {
 
 fn restored(vhost: &Vhost, recovered: &Recovered) -> usize {
     let table = recovered.table.iter();
-    let queues = vhost.restore(table.map(|(key, value)| (key.as_slice(), value.as_ref())));
+    let queues = vhost.restore(table.map(|(key, value)| (&**key, &**value)));
     assert!(queues.expect("an open log").is_empty());
     let topology = vhost.topology();
     topology
