@@ -2,16 +2,39 @@
 //!
 //! Comes in: paths. Goes out: texts and times. Does not know what they mean. The log's files are the store's business.
 
+use rustix::fs::OFlags;
 use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// A file that a setting names.
+/// Most that a file may hold which a setting names, bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A file that a setting names. It is read whenever a client logs in: a pipe, where that would wait for somebody to
+/// write, is refused, and so is what no secret or certificate is as large as.
 ///
 /// # Errors
-/// It isn't there, can't be read, or isn't UTF-8.
-pub fn read_text(path: &Path) -> std::io::Result<String> {
-    fs::read_to_string(path)
+/// It isn't there, is no file, can't be read, is larger than 1 MiB, or isn't UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let mut options = fs::OpenOptions::new();
+    // Opening a pipe would wait already.
+    let file = options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(wrong("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(wrong("larger than 1 MiB"));
+    }
+    Ok(text)
 }
 
 /// The time of the last change of a file, if that can be told.
@@ -22,4 +45,28 @@ pub fn modified(path: &Path) -> Option<SystemTime> {
 /// A small file of the system, or nothing.
 pub fn read_small(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_none_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).expect("a pipe");
+        let refused = read_text(&path).expect_err("a pipe");
+        assert_eq!(refused.to_string(), "not a regular file");
+        assert!(read_text(folder.path()).is_err());
+        fs::remove_file(&path).expect("a pipe");
+        fs::write(&path, vec![b'x'; 1 << 20]).expect("a file");
+        assert_eq!(read_text(&path).map(|text| text.len()).ok(), Some(1 << 20));
+        fs::write(&path, vec![b'x'; (1 << 20) + 1]).expect("a file");
+        assert_eq!(
+            read_text(&path).expect_err("too large").to_string(),
+            "larger than 1 MiB"
+        );
+        assert_eq!(read_text(Path::new("/dev/null")).ok().as_deref(), Some(""));
+    }
 }

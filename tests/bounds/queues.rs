@@ -244,6 +244,38 @@ fn messages_that_wait_for_another_attempt_count_as_memory() {
     assert_eq!(metric(&api, "leveret_messages_memory_bytes"), 0);
 }
 
+/// A backlog lies on disk: twice as many messages take no more memory, and a start takes them over in as little.
+/// `LEVERET_BOUNDS_BACKLOG` sets the number.
+#[test]
+fn a_backlog_of_tiny_messages_takes_no_memory_for_each() {
+    let Some((group, mut broker)) = small_broker(&[]) else {
+        return;
+    };
+    let count = std::env::var("LEVERET_BOUNDS_BACKLOG")
+        .ok()
+        .and_then(|count| count.parse().ok());
+    let count: u64 = count.unwrap_or(80_000);
+    let mut client = client(&broker);
+    let queue = unique("backlog");
+    declare_with(&mut client, &queue, FieldTable::new());
+    fill(&mut client, &queue, count, |_| persistent());
+    let once = group.anonymous();
+    fill(&mut client, &queue, count, |_| persistent());
+    let twice = group.anonymous();
+    broker.kill();
+    let broker = broker.restart();
+    let restarted = group.anonymous();
+    println!("backlog of {count}: {once} bytes, twice {twice}, restarted {restarted}");
+    assert_eq!(messages(&Http::new(broker.http()), &queue), 2 * count);
+    // In memory, a message takes some 200 bytes.
+    assert!(twice < once + count * 50 + (4 << 20), "{once} bytes, then {twice}");
+    assert!(
+        restarted < twice + (8 << 20),
+        "{restarted} bytes after a start, {twice} before"
+    );
+    assert_eq!(group.killed(), 0);
+}
+
 /// RabbitMQ calls a queue empty whose messages are all with consumers, and deletes them with it.
 #[test]
 fn a_queue_is_deleted_only_if_nobody_has_a_message_of_it() {

@@ -22,13 +22,21 @@ impl Usage {
     pub fn now(data_dir: &Path) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let disk = rustix::fs::statvfs(data_dir);
-        let open = std::fs::read_dir("/proc/self/fd");
         Self {
             resident_bytes: resident_bytes().unwrap_or_default(),
-            fd_used: open.map_or(0, |entries| entries.count() as u64),
+            fd_used: open_files(),
             fd_limit: limit.current.unwrap_or_default(),
             disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
         }
+    }
+}
+
+/// Kernels since 6.2 tell the number as the folder's size; before, the names are counted.
+fn open_files() -> u64 {
+    const OPEN: &str = "/proc/self/fd";
+    match std::fs::metadata(OPEN).map_or(0, |folder| folder.len()) {
+        0 => std::fs::read_dir(OPEN).map_or(0, |entries| entries.count() as u64),
+        told => told,
     }
 }
 
