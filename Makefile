@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash soak soak-attacks soak-disk flood suites image reproducible e2e \
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash orders soak soak-attacks soak-disk flood suites image reproducible e2e \
   gitops grow figures dist cluster cluster-down
 
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -56,6 +56,10 @@ flood:            # ten gigabytes of persistent and of transient messages throug
 	cargo build --release -p leveret-broker
 	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_FLOOD_MIB=10240 \
 	  cargo test -p system-tests --test durability little_memory -- --nocapture
+
+orders:           # namespace, Broker, definitions, operator and Secret deleted in all 480 ways, on a control plane; takes half an hour
+	cargo build --workspace --bins
+	REQUIRE_CLUSTER=1 LEVERET_ORDERS=all cargo test -p system-tests --test operator -- --nocapture orders
 
 soak:             # crashes for hours, the wire under ten thousand mutated sessions, queues against their model
 	cargo build --workspace --bins

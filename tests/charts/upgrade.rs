@@ -3,12 +3,11 @@
 //! Definitions belong to the whole cluster and other tests need today's, so each test here has a control plane of its
 //! own.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use harness::Broker;
-use harness::api_server::ApiServer;
+use harness::api_server::{ApiServer, OwnApiServer};
 use harness::http::Http;
 use harness::kubectl::{Tools, chart, helm, run, values};
 use harness::operator_process::Operator;
@@ -22,35 +21,17 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A control plane of a test's own.
 struct Own {
-    name: String,
     tools: Tools,
-}
-
-fn script(name: &str, of: &str) -> Command {
-    let mut command = Command::new(place::repository().join("tests/cluster").join(of));
-    command.arg("cp").env("KCP_NAME", name).env_remove("KCP_STATE");
-    command
+    _plane: OwnApiServer,
 }
 
 impl Own {
     /// `None` without helm or the cluster's programs, with the reason printed.
     fn start(what: &str) -> Option<Own> {
         helm()?;
-        let name = format!("{what}-{:x}", std::process::id());
-        let said = run(&mut script(&name, "up.sh"), "");
-        let Some(line) = said.stdout.lines().last().filter(|_| said.well) else {
-            harness::skip("REQUIRE_CLUSTER", said.all.trim());
-            return None;
-        };
-        let kubeconfig = PathBuf::from(line);
-        let tools = Tools::at(ApiServer { kubeconfig });
-        Some(Own { name, tools })
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        run(&mut script(&self.name, "down.sh"), "");
+        let plane = OwnApiServer::start(what)?;
+        let tools = Tools::at(plane.cluster.clone());
+        Some(Own { tools, _plane: plane })
     }
 }
 

@@ -71,6 +71,43 @@ fn start() -> Result<ApiServer, String> {
     }
 }
 
+/// A control plane of a test's own, for what concerns a whole cluster. It ends with this.
+#[derive(Debug)]
+pub struct OwnApiServer {
+    pub cluster: ApiServer,
+    name: String,
+}
+
+impl OwnApiServer {
+    /// `None` where there is none to be had, with the reason printed.
+    pub fn start(what: &str) -> Option<OwnApiServer> {
+        let name = format!("{what}-{:x}", std::process::id());
+        let output = own(&name, "up.sh").output().expect("the script can be started");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let Some(line) = stdout.lines().last().filter(|_| output.status.success()) else {
+            skip("REQUIRE_CLUSTER", String::from_utf8_lossy(&output.stderr).trim());
+            return None;
+        };
+        let kubeconfig = PathBuf::from(line);
+        Some(OwnApiServer {
+            cluster: ApiServer { kubeconfig },
+            name,
+        })
+    }
+}
+
+impl Drop for OwnApiServer {
+    fn drop(&mut self) {
+        let _ = own(&self.name, "down.sh").output(); // what is left is found by the next start
+    }
+}
+
+fn own(name: &str, script: &str) -> Command {
+    let mut command = Command::new(place::repository().join("tests/cluster").join(script));
+    command.arg("cp").env("KCP_NAME", name).env_remove("KCP_STATE");
+    command
+}
+
 impl ApiServer {
     /// A client with admin rights. Each test makes its own: connections belong to the test's runtime.
     pub async fn client(&self) -> Client {

@@ -44,6 +44,9 @@ mod drift;
 /// The operator runs the broker: what it makes of a Broker, and what it says of the pod.
 mod engine;
 
+/// Namespace, Broker, definitions, operator and Secret, deleted in every order: it ends, and what stays is told.
+mod orders;
+
 /// A Broker goes last, nothing hangs, and what stays is told.
 mod parting;
 

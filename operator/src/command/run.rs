@@ -30,7 +30,7 @@ use crate::{runtime, sync};
 /// Lease durations for which another operator may say nothing until the Brokers it keeps are taken over: long enough
 /// for its pod to be replaced.
 const PATIENCE: u32 = 4;
-/// Time for which metrics and health are still served while the process ends.
+/// Time for which events are still told, and metrics and health served, while the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Args)]
@@ -188,6 +188,9 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     } else {
         metrics.leading(true);
         work(shutdown).await;
+    }
+    if tokio::time::timeout(LAST_WORDS, source.flush()).await.is_err() {
+        warn!("not every event could be told");
     }
     served_until.cancel();
     if tokio::time::timeout(LAST_WORDS, served).await.is_err() {

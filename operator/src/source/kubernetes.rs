@@ -115,6 +115,11 @@ impl Kubernetes {
         read > 0 && read + is(Progress::Forbidden) == self.progress.len()
     }
 
+    /// Waits until what no condition tells has been told.
+    pub async fn flush(&self) {
+        self.shared.events.flush().await;
+    }
+
     /// Claims the Brokers that no other operator keeps, until `stop`. What another one keeps is taken over after at
     /// most twice `patience` without a sign of it.
     pub async fn claim(&self, patience: Duration, stop: CancellationToken) {

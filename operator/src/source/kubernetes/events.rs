@@ -4,6 +4,8 @@
 //! In: what to tell about which object. Out: events of `events.k8s.io/v1`. Does not know about statuses.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -32,6 +34,8 @@ const REFILL: Duration = Duration::from_millis(100);
 /// Longest note the API accepts, in bytes.
 const NOTE_MAX: usize = 1024;
 const REQUEST: Duration = Duration::from_secs(10);
+/// Between two looks at whether everything has been published.
+const FLUSH: Duration = Duration::from_millis(20);
 /// Longest names the API accepts: of the reporting instance, and of an object before what makes an event's name unique.
 const INSTANCE_MAX: usize = 128;
 const NAME_MAX: usize = 220;
@@ -81,28 +85,44 @@ pub(super) fn resource(key: &ObjectKey, uid: String) -> ObjectReference {
 }
 
 #[derive(Clone)]
-pub(super) struct Events(mpsc::Sender<Told>);
+pub(super) struct Events {
+    sender: mpsc::Sender<Told>,
+    /// Events that no condition tells and that have not been published yet.
+    aside: Arc<AtomicUsize>,
+}
 
 impl Events {
     /// Publishes in a task of its own, until the last clone is dropped.
     pub(super) fn start(client: Client, instance: String, metrics: Metrics) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(publish(Publisher::new(client, instance, metrics), waiting));
-        Self(sender)
+        let aside = Arc::new(AtomicUsize::new(0));
+        let publisher = Publisher::new(client, instance, metrics);
+        tokio::spawn(publish(publisher, waiting, Arc::clone(&aside)));
+        Self { sender, aside }
+    }
+
+    /// Waits until everything is published that no condition tells; what it is about may be gone tomorrow.
+    pub(super) async fn flush(&self) {
+        while self.aside.load(Ordering::Relaxed) > 0 {
+            sleep(FLUSH).await;
+        }
     }
 
     pub(super) fn tell(&self, told: Told) {
         // Half of the room is kept for what is not said by the dozen.
-        if told.by_the_dozen && self.0.capacity() < WAITING / 2 {
+        if told.by_the_dozen && self.sender.capacity() < WAITING / 2 {
             return;
         }
-        if let Err(error) = self.0.try_send(told) {
+        let counts = usize::from(told.when == When::Aside);
+        self.aside.fetch_add(counts, Ordering::Relaxed);
+        if let Err(error) = self.sender.try_send(told) {
+            self.aside.fetch_sub(counts, Ordering::Relaxed);
             debug!(%error, "event dropped");
         }
     }
 }
 
-async fn publish(mut publisher: Publisher, mut waiting: mpsc::Receiver<Told>) {
+async fn publish(mut publisher: Publisher, mut waiting: mpsc::Receiver<Told>, aside: Arc<AtomicUsize>) {
     let mut bucket = Bucket::new(Instant::now());
     let mut held = Held::default();
     loop {
@@ -115,14 +135,16 @@ async fn publish(mut publisher: Publisher, mut waiting: mpsc::Receiver<Told>) {
         };
         let Some(told) = told else { continue };
         // Warnings wait for their turn; what comes in masses is left out.
-        if !bucket.take(Instant::now()) {
-            if told.by_the_dozen {
-                continue;
-            }
+        let mut has_turn = bucket.take(Instant::now());
+        if !has_turn && !told.by_the_dozen {
             sleep(REFILL).await;
             bucket.take(Instant::now());
+            has_turn = true;
         }
-        publisher.publish(&told).await;
+        if has_turn {
+            publisher.publish(&told).await;
+        }
+        aside.fetch_sub(usize::from(told.when == When::Aside), Ordering::Relaxed);
     }
 }
 
