@@ -15,6 +15,15 @@ pub mod events;
 /// Operations by AMQP.
 pub mod amqp;
 
+/// Lists, row by row.
+mod rows;
+
+/// Memory for the lists of all brokers.
+pub mod budget;
+
+/// The hosts that may be connected to.
+pub mod hosts;
+
 /// A broker in memory, for tests.
 #[cfg(test)]
 pub(crate) mod fake;

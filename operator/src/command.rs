@@ -41,6 +41,9 @@ pub mod live;
 /// The cluster, asked once.
 mod api_server;
 
+/// The bounds of brokers and their authors, as flags of `run`.
+mod bounds;
+
 /// Values of flags.
 mod values;
 

@@ -21,7 +21,7 @@ pub mod connection;
 /// The name of a resource.
 pub mod key;
 
-pub use connection::{Connection, ConnectionError};
+pub use connection::{Connection, ConnectionError, Identity, Via};
 pub use key::{Kind, ObjectKey};
 pub use meta::{
     AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, OBSERVE, Object, PAUSED, is_confirmed, is_set,

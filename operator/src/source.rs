@@ -15,6 +15,9 @@ pub mod folder;
 /// From a `Broker` and its Secrets to a connection.
 pub mod dereference;
 
+/// Which Broker a Secret is for.
+pub mod grant;
+
 /// The calls of the pipeline to a source.
 mod seam;
 

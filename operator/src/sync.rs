@@ -20,6 +20,9 @@ mod tell;
 /// The life of the connection.
 mod link;
 
+/// A connection in place of one that is up.
+mod renewal;
+
 /// An attempt to connect.
 mod connect;
 

@@ -72,11 +72,6 @@ macro_rules! assemble {
             $(pub $plural: <$kind::Declaration as Declare>::All,)*
         }
 
-        /// The lists of the management API.
-        pub struct Rows {
-            $(pub $plural: Vec<<$kind::Declaration as Declare>::Row>,)*
-        }
-
         /// The wish of a resource; `None`: nothing on a broker.
         pub fn wish(object: &AnyObject) -> Option<Wish> {
             match object {
@@ -276,16 +271,6 @@ macro_rules! assemble {
                     $($kind::Declaration::forsake(&mut self.$plural, &gone);)*
                 }
                 known
-            }
-        }
-
-        impl From<Rows> for Topology {
-            fn from(rows: Rows) -> Self {
-                let mut topology = Self::default();
-                $(for object in rows.$plural.into_iter().filter_map($kind::Declaration::listed) {
-                    object.insert(&mut topology.$plural);
-                })*
-                topology
             }
         }
     };

@@ -292,7 +292,8 @@ impl Bounded {
             "managementUri": format!("http://{}", self.broker.http()),
             "credentialsSecretRef": {"name": "admin"},
         });
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
+        let secret = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
             "stringData": {"username": "guest", "password": "guest"}});
         let broker = json!({"engine": "External", "external": external, "allowedNamespaces": allowed});
         let documents = [

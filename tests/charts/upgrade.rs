@@ -138,7 +138,8 @@ impl Inhabited<'_> {
         tools.kubectl_well(&["create", "namespace", namespace]);
         let broker = Broker::start_with(&["--segment-size", "4MiB"]);
         let operator = Inhabited::operator(tools, namespace);
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
+        let secret = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
             "stringData": {"username": "guest", "password": "guest"}});
         let external = json!({"uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
             "credentialsSecretRef": {"name": "admin"}});

@@ -97,7 +97,8 @@ async fn what_many_objects_cost() {
     let resources = Resources::new(&client, &namespace);
     let broker = Broker::start();
     let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
         "stringData": {"username": "guest", "password": "guest"}});
     let external = json!({"uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
         "credentialsSecretRef": {"name": "admin"}});

@@ -54,7 +54,8 @@ pub(crate) fn way_without_operator() -> Option<Way> {
     tools.kubectl_well(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]);
     let namespace = unique("gitops");
     tools.kubectl_well(&["create", "namespace", &namespace]);
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"},
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
         "stringData": {"username": "guest", "password": "guest"}});
     tools.apply(&namespace, &[secret], &[]);
     let broker = Broker::start_with(&["--segment-size", "4MiB"]);

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::api_server::ApiServer;
+use crate::control_group::ControlGroup;
 use crate::http::Http;
 use crate::place;
 use crate::process::Process;
@@ -24,26 +25,51 @@ impl Operator {
     /// Starts it, with `extra` arguments, and waits until it says it is ready.
     pub fn start(cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
         let operator = Operator::spawn(cluster, namespace, extra);
+        operator.until_ready();
+        operator
+    }
+
+    fn until_ready(&self) {
         let ready = || {
-            operator
-                .serve()
+            self.serve()
                 .try_request("GET", "/readyz", None)
                 .is_ok_and(|answer| answer.status == 200)
         };
         until("the operator is ready", Duration::from_secs(30), ready);
+    }
+
+    /// Starts it in a control group, as in a container, and waits until it is ready.
+    pub fn start_in(group: &ControlGroup, cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
+        let operator = Operator::spawn_through(&group.wrapper(), cluster, namespace, extra);
+        operator.until_ready();
         operator
     }
 
     /// Starts it and doesn't wait: where the definitions are going it never becomes ready.
     pub fn spawn(cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
+        Operator::spawn_through(&[], cluster, namespace, extra)
+    }
+
+    /// `wrapper`: the words of a command that becomes the operator.
+    fn spawn_through(wrapper: &[String], cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
         let listen = free_address();
+        let program = place::program("leveret-operator", "LEVERET_OPERATOR_BIN");
         let process = Process::start("operator", |_| {
-            let mut command = Command::new(place::program("leveret-operator", "LEVERET_OPERATOR_BIN"));
+            let mut command = match wrapper.split_first() {
+                Some((first, rest)) => {
+                    let mut command = Command::new(first);
+                    command.args(rest).arg(&program);
+                    command
+                }
+                None => Command::new(&program),
+            };
             command
                 .arg("run")
                 .args(["--watch-namespace", namespace])
                 .args(["--listen", &listen.to_string()])
                 .args(extra)
+                // Brokers of tests are on this machine. By the environment, so that a test's arguments count instead.
+                .env("LEVERET_ALLOW_BROKER_HOSTS", "127.0.0.0/8,0.0.0.0/0")
                 .env("KUBECONFIG", &cluster.kubeconfig);
             command
         });

@@ -167,7 +167,8 @@ async fn a_missing_secret_is_named() {
     );
     stage
         .apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "absent"},
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "absent", "annotations": {"leveret.dev/broker": "other"}},
             "stringData": {"username": "guest", "password": "guest"},
         }))
         .await;

@@ -64,8 +64,15 @@ async fn a_silent_broker_delays_no_other() {
     let address = deaf.local_addr().expect("it is bound");
     let external = json!({
         "uri": format!("amqp://{address}"), "managementUri": format!("http://{address}"),
-        "credentialsSecretRef": {"name": "main-admin"},
+        "credentialsSecretRef": {"name": "deaf-admin"},
     });
+    stage
+        .apply(&json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "deaf-admin", "annotations": {"leveret.dev/broker": "deaf"}},
+            "stringData": {"username": "guest", "password": "guest"},
+        }))
+        .await;
     stage
         .apply(&crate::manifest(
             "Broker",

@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 
 use crate::{SOON, manifest, text};
 
+/// A broker that lets nobody in without a certificate.
+mod tls;
+
 /// A broker's volume: it grows where its storage class lets it, and the Broker says so where not.
 mod volume;
 
@@ -41,7 +44,14 @@ async fn bare(what: &str) -> Option<Bare> {
     let cluster = api_server()?;
     let client = cluster.client().await;
     let namespace = cluster.namespace(&client, what).await;
-    let arguments = ["--leader-election", "false", "--broker-image", "leveret:test"];
+    let arguments = [
+        "--leader-election",
+        "false",
+        "--broker-image",
+        "leveret:test",
+        "--allow-port-forwards",
+        "true",
+    ];
     Some(Bare {
         _operator: Operator::start(&cluster, &namespace, &arguments),
         resources: Resources::new(&client, &namespace),
@@ -165,15 +175,21 @@ struct Companion {
 
 impl Companion {
     fn start() -> Companion {
+        Companion::start_with(|user, password| {
+            Broker::start_with(&["--admin-user-file", user, "--admin-password-file", password])
+        })
+    }
+
+    /// With a broker that `start` makes, given the files with user and password.
+    fn start_with(start: impl Fn(&str, &str) -> Broker) -> Companion {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = |name: &str| folder.path().join(name);
         fs::write(file("username"), "admin").expect("a file");
         fs::write(file("password"), "not yet").expect("a file");
         let path = |file: PathBuf| file.display().to_string();
         let (user, password) = (path(file("username")), path(file("password")));
-        let arguments = ["--admin-user-file", &user, "--admin-password-file", &password];
         Companion {
-            broker: Broker::start_with(&arguments),
+            broker: start(&user, &password),
             folder,
         }
     }
@@ -409,8 +425,17 @@ async fn what_cannot_be_is_said() {
         (ready.status.as_str(), ready.reason.as_str()),
         ("Unknown", "WaitingForBroker")
     );
-    let half =
+    let mut half =
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert"}, "stringData": {"tls.crt": "x"}});
+    bare.apply(&half).await;
+    // One that is there and does not name the Broker is not mounted; the command that changes it is in the message.
+    let command = format!(
+        "kubectl annotate secret cert -n {} leveret.dev/broker=main",
+        bare.namespace
+    );
+    let ready = bare.resources.says("Broker", "main", &command, SOON).await;
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NotAllowed"));
+    half["metadata"]["annotations"] = json!({"leveret.dev/broker": "main"});
     bare.apply(&half).await;
     let expected = format!("Secret {}/cert has no key 'tls.key'", bare.namespace);
     bare.resources.says("Broker", "main", &expected, SOON).await;
@@ -479,7 +504,7 @@ async fn fields_that_do_not_go_together_are_refused() {
             "main",
             json!({"tls": {"secretRef": {"name": "a"}, "plain": "Disabled",
                 "clientAuth": {"caSecretRef": {"name": "b"}}}}),
-            "exclude each other",
+            "needs tls.operatorSecretRef",
         ),
         ("1st", json!({}), "begins with a letter"),
     ] {

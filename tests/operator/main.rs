@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use harness::Broker;
 use harness::Client;
-use harness::api_server::{Resources, api_server};
+use harness::api_server::{ApiServer, Resources, api_server};
 use harness::http::Http;
 use harness::operator_process::Operator;
 use serde_json::{Value, json};
+
+/// Brokers and Broker authors that mean no good: what they cost the others, and what they get to see.
+mod hostile;
 
 /// Objects that are on the broker before their resource is.
 mod adoption;
@@ -85,6 +88,13 @@ async fn stage(what: &str) -> Option<Stage> {
 
 /// [`stage`] with further arguments of the operator.
 async fn stage_with(what: &str, extra: &[&str]) -> Option<Stage> {
+    let start =
+        |cluster: &ApiServer, namespace: &str, arguments: &[&str]| Operator::start(cluster, namespace, arguments);
+    stage_by(what, extra, start).await
+}
+
+/// [`stage`] with an operator that `start` makes.
+async fn stage_by(what: &str, extra: &[&str], start: impl Fn(&ApiServer, &str, &[&str]) -> Operator) -> Option<Stage> {
     let cluster = api_server()?;
     let client = cluster.client().await;
     let namespace = cluster.namespace(&client, what).await;
@@ -97,7 +107,7 @@ async fn stage_with(what: &str, extra: &[&str]) -> Option<Stage> {
             .unwrap_or_else(|error| panic!("{manifest}: {error}"));
     }
     let arguments: Vec<&str> = ["--leader-election", "false"].iter().chain(extra).copied().collect();
-    let operator = Operator::start(&cluster, &namespace, &arguments);
+    let operator = start(&cluster, &namespace, &arguments);
     Some(Stage {
         operator,
         broker,
@@ -206,7 +216,7 @@ fn broker_manifests(name: &str, broker: &Broker) -> [Value; 2] {
         "credentialsSecretRef": {"name": secret},
     });
     let credentials = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret},
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "annotations": {"leveret.dev/broker": name}},
         "stringData": {"username": "guest", "password": "guest"},
     });
     [

@@ -14,16 +14,17 @@ use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, ExchangeUnbindOptions, QueueBindOptions,
     QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::tcp::OwnedTLSConfig;
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, ConnectionProperties, ErrorKind, ExchangeKind};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{AsyncTcpStream, Channel, ConnectionProperties, ErrorKind, ExchangeKind};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::client::Error;
-use crate::object::Connection;
+use super::hosts::Hosts;
+use crate::object::{Connection, Via};
 use crate::topology::Operation;
 use crate::topology::{Arguments, BindingDefinition, Declared, End, Identity, Name, exchange, queue};
 
@@ -42,11 +43,16 @@ const LANES: usize = 4;
 /// From how many operations on it is worth having several channels.
 const MANY: usize = 64;
 
+/// Largest frame: RabbitMQ's own default. A broker that wants larger ones would have the client take room for them.
+const FRAME_MAX: u32 = 131_072;
+
 /// Opens connections to one broker, and executes operations on them.
 pub struct Amqp {
     uri: AMQPUri,
     tls: OwnedTLSConfig,
     name: String,
+    hosts: Arc<Hosts>,
+    via: Via,
     /// By virtual host; opened when first needed.
     open: Mutex<BTreeMap<String, Arc<lapin::Connection>>>,
 }
@@ -56,7 +62,7 @@ impl Amqp {
     ///
     /// # Errors
     /// [`Error::Unencodable`] when the address cannot be used.
-    pub fn new(name: &str, connection: &Connection) -> Result<Self, Error> {
+    pub fn new(name: &str, connection: &Connection, hosts: &Arc<Hosts>) -> Result<Self, Error> {
         let parsed: AMQPUri = connection
             .amqp_uri
             .parse()
@@ -71,6 +77,7 @@ impl Amqp {
             },
             query: AMQPQueryString {
                 heartbeat: Some(HEARTBEAT_SECONDS),
+                frame_max: Some(FRAME_MAX),
                 ..AMQPQueryString::default()
             },
             ..parsed
@@ -82,13 +89,16 @@ impl Amqp {
                     .map_err(|_| Error::Unencodable("CA certificate: not PEM text".to_owned()))?,
             ),
         };
+        let identity = connection.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
+            pem: identity.certificate.clone(),
+            key: identity.key.clone(),
+        });
         Ok(Self {
             uri,
-            tls: OwnedTLSConfig {
-                identity: None,
-                cert_chain,
-            },
+            tls: OwnedTLSConfig { identity, cert_chain },
             name: name.to_owned(),
+            hosts: Arc::clone(hosts),
+            via: connection.via,
             open: Mutex::default(),
         })
     }
@@ -106,12 +116,22 @@ impl Amqp {
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
         let address = format!("{}://{}:{}", uri.scheme, uri.authority.host, uri.authority.port);
         let runtime = lapin::runtime::default_runtime().map_err(|error| Error::Unreachable(error.to_string()))?;
-        let opening = lapin::Connection::connect_uri_with_config(uri, properties, self.tls.clone(), runtime);
+        let authority = &uri.authority;
+        let resolving = self.hosts.resolve(&authority.host, authority.port, self.via);
+        let late = || Error::Unreachable(format!("{address}: no connection within {} s", CONNECT.as_secs()));
+        let found = timeout(CONNECT, resolving).await.map_err(|_| late())??;
+        let tls = self.tls.clone();
+        // To the addresses that were checked, whatever the name leads to by now.
+        let connect = async move |uri: AMQPUri, runtime| {
+            let stream = AsyncTcpStream::connect(&runtime, found.clone()).await?;
+            match uri.scheme {
+                AMQPScheme::AMQP => Ok(stream),
+                AMQPScheme::AMQPS => Ok(stream.into_tls(&uri.authority.host, tls.as_ref()).await?),
+            }
+        };
+        let opening = lapin::Connection::connector(uri, runtime, connect, properties);
         match timeout(CONNECT, opening).await {
-            Err(_) => Err(Error::Unreachable(format!(
-                "{address}: no connection within {} s",
-                CONNECT.as_secs()
-            ))),
+            Err(_) => Err(late()),
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(connect_error(&address, &error)),
         }

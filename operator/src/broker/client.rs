@@ -28,6 +28,12 @@ pub enum Error {
     /// User and password are not accepted.
     #[error("{0}")]
     Credentials(String),
+    /// The operator must not connect to the host.
+    #[error("{0}")]
+    Forbidden(String),
+    /// What stands on the broker is more than the operator reads; the text says how much, and what to do.
+    #[error("{0}")]
+    TooMuch(String),
     /// The request cannot be put on the wire: a name over 255 bytes, for example.
     #[error("{0}")]
     Unencodable(String),
@@ -39,7 +45,10 @@ pub enum Error {
 impl Error {
     /// True when the broker is away, so that nothing else needs to be tried on this connection.
     pub fn is_away(&self) -> bool {
-        matches!(self, Error::Unreachable(_) | Error::Credentials(_))
+        matches!(
+            self,
+            Error::Unreachable(_) | Error::Credentials(_) | Error::Forbidden(_) | Error::TooMuch(_)
+        )
     }
 
     /// For metrics: `refused` is an answer, `failed` is none.

@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
+use super::budget::{Budget, Limits, Room};
 use super::client::{About, Backlogs, Client, Connector, Error, Event};
 use super::events;
-use super::http::Management;
+use super::hosts::Hosts;
+use super::http::{Listed, Management};
 use crate::object::{Connection, Usage};
 use crate::topology::Operation;
 use crate::topology::{Name, Request, Topology};
@@ -18,9 +20,43 @@ use crate::topology::{Name, Request, Topology};
 /// The exchange in which brokers tell of their events, unless they are told otherwise.
 pub const DEFAULT_VHOST: &str = "/";
 
-/// Connects over the network.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Network;
+/// Connects over the network, to hosts that it may connect to, within the memory that all brokers share.
+#[derive(Clone, Debug)]
+pub struct Network {
+    hosts: Arc<Hosts>,
+    budget: Arc<Budget>,
+}
+
+/// Enough for any broker, so that only a mistake comes near.
+const COMMANDS: Limits = Limits {
+    answer: 256 * 1024 * 1024,
+    memory: 2 * 1024 * 1024 * 1024,
+    remedy: "this program reads no more",
+};
+
+impl Default for Network {
+    /// For commands: whoever runs one names the host, and could connect to it without.
+    fn default() -> Self {
+        Self::new(Hosts::any(), COMMANDS)
+    }
+}
+
+impl Network {
+    pub fn new(hosts: Hosts, limits: Limits) -> Self {
+        Self {
+            hosts: Arc::new(hosts),
+            budget: Budget::new(limits),
+        }
+    }
+
+    /// The management API of a broker.
+    ///
+    /// # Errors
+    /// See [`Management::new`].
+    pub fn management(&self, connection: &Connection) -> Result<Management, Error> {
+        Management::new(connection, &self.hosts, &self.budget)
+    }
+}
 
 /// A connected broker.
 pub struct Live {
@@ -29,14 +65,17 @@ pub struct Live {
     about: About,
     usage: Mutex<Usage>,
     backlogs: Mutex<Arc<Backlogs>>,
+    /// The memory of what was last listed.
+    room: Mutex<Option<Room>>,
 }
 
 impl Connector for Network {
     type Client = Live;
 
     async fn connect(&self, name: &str, connection: Connection) -> Result<(Live, mpsc::Receiver<Event>), Error> {
-        let amqp = Amqp::new(name, &connection)?;
-        let management = Management::new(&connection)?;
+        let amqp = Amqp::new(name, &connection, &self.hosts)?;
+        let management = self.management(&connection)?;
+        management.check_host().await?;
         let (about, heard) = tokio::join!(management.about(), listen(&amqp));
         let mut about = about?;
         let (has_events, events) = heard?;
@@ -47,6 +86,7 @@ impl Connector for Network {
             about,
             usage: Mutex::default(),
             backlogs: Mutex::default(),
+            room: Mutex::default(),
         };
         Ok((live, events))
     }
@@ -75,8 +115,14 @@ impl Client for Live {
         let (listed, usage) = tokio::join!(self.management.list(), self.management.usage());
         let mut known = self.usage.lock();
         *known = usage.after(&known);
-        let (topology, backlogs) = listed?;
+        let Listed {
+            topology,
+            backlogs,
+            room,
+        } = listed?;
         *self.backlogs.lock() = Arc::new(backlogs);
+        // What was listed before goes as soon as this has been taken in.
+        *self.room.lock() = Some(room);
         Ok(topology)
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Broker {
     pub(crate) attempts: usize,
     pub(crate) state: State,
     pub(crate) silent_events: bool,
+    /// More stands on it than is read.
+    pub(crate) too_much: bool,
     /// Whom it lets in.
     pub(crate) password: String,
     listeners: Vec<mpsc::Sender<Event>>,
@@ -283,9 +285,12 @@ impl Client for FakeClient {
     async fn list(&self) -> Result<Topology, Error> {
         self.ask(|broker| {
             broker.lists += 1;
-            broker.topology.clone()
+            match broker.too_much {
+                true => Err(Error::TooMuch("its answer has more than 16 MiB".to_owned())),
+                false => Ok(broker.topology.clone()),
+            }
         })
-        .await
+        .await?
     }
 
     fn backlogs(&self) -> Arc<Backlogs> {

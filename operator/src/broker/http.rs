@@ -1,32 +1,44 @@
 //! Lists what stands on a broker, and changes what AMQP cannot, by RabbitMQ's management HTTP API.
 //!
-//! In: the address, user and password; `Request`s. Out: `Topology`, `About`, and whether the broker did it.
+//! In: the address, user and password; `Request`s. Out: `Topology`, `About`, and whether the broker did it. Whatever a
+//! broker answers, it is read row by row, one list at a time and within the budget; of other answers the beginning.
 //! Does not know about AMQP, resources, or what is wanted.
 
+/// Certificates, and the way to a host.
+mod tls;
+
+/// The way to a host that may be connected to.
+mod resolver;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request as HttpRequest, StatusCode, Uri};
+use hyper::{Method, Request as HttpRequest, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::budget::{Account, Budget, Room};
 use super::client::{About, Backlogs, Error};
-use crate::object::{Connection, Usage};
+use super::hosts::Hosts;
+use super::rows::Rows;
+use crate::object::{Connection, Usage, Via};
 use crate::resource::each_kind;
 use crate::topology::declaration::Declare;
-use crate::topology::{self, Name, Request, Rows, Topology, Verb, escaped, queue};
+use crate::topology::{self, Name, Request, Topology, Verb, escaped};
+use resolver::Resolver;
 
 /// Longest wait for an answer. RabbitMQ needs 1.6 s to list 10,000 queues.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -37,47 +49,82 @@ const AT_ONCE: usize = 8;
 /// Most characters of the broker's words when it refuses.
 const MOST_WORDS: usize = 300;
 const JSON: &str = "application/json";
-/// Most bytes of one answer: a million queues with their arguments.
-const MOST_BYTES: usize = 512 * 1024 * 1024;
+/// Most characters of a broker's name or version.
+const MOST_NAME: usize = 64;
+/// Most octets of an answer that is no list.
+const MOST_OCTETS: usize = 256 * 1024;
+/// Octets of a connection that are read ahead.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// The management API of one broker. Connections are kept alive between calls.
 #[derive(Clone)]
 pub struct Management {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     base: String,
     authorization: HeaderValue,
+    account: Account,
+    hosts: Arc<Hosts>,
+    host: String,
+    /// The host is an address.
+    is_literal: bool,
+    via: Via,
+}
+
+/// Everything that stands on a broker, with the memory that is held for it.
+#[derive(Debug)]
+pub struct Listed {
+    pub topology: Topology,
+    pub backlogs: Backlogs,
+    pub room: Room,
 }
 
 impl Management {
     /// Prepares for calls; does not connect yet.
     ///
     /// # Errors
-    /// [`Error::Unencodable`] when the address or the CA cannot be used.
-    pub fn new(connection: &Connection) -> Result<Self, Error> {
+    /// [`Error::Unencodable`] when the address or a certificate cannot be used.
+    pub fn new(connection: &Connection, hosts: &Arc<Hosts>, budget: &Arc<Budget>) -> Result<Self, Error> {
         let base = connection.management_uri.trim_end_matches('/').to_owned();
-        base.parse::<Uri>()
-            .map_err(|error| Error::Unencodable(format!("management URI '{base}': {error}")))?;
+        let uri = base.parse::<Uri>();
+        let uri = uri.map_err(|error| Error::Unencodable(format!("management URI '{base}': {error}")))?;
         let credentials = STANDARD.encode(format!("{}:{}", connection.user, connection.password));
         let mut authorization = HeaderValue::try_from(format!("Basic {credentials}"))
             .map_err(|error| Error::Unencodable(error.to_string()))?;
         authorization.set_sensitive(true);
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(hosts, connection.via));
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_nodelay(true);
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(connection.ca.as_deref())?)
+            .with_tls_config(tls::config(connection)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(45))
+            .http1_max_buf_size(READ_AHEAD)
             .build(https);
+        let host = uri.host().unwrap_or_default().to_owned();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
         Ok(Self {
             client,
             base,
             authorization,
+            account: budget.account(),
+            hosts: Arc::clone(hosts),
+            is_literal: address.parse::<IpAddr>().is_ok(),
+            host,
+            via: connection.via,
         })
+    }
+
+    /// Looks the host up before anything is sent to it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when it must not be connected to, [`Error::Unreachable`] when it is not known.
+    pub async fn check_host(&self) -> Result<(), Error> {
+        let host = self.host.as_str();
+        self.hosts.resolve(host, 0, self.via).await.map(drop)
     }
 
     /// The broker's name and version, as it says.
@@ -90,8 +137,9 @@ impl Management {
             .await?;
         let product = overview.product_name.unwrap_or_else(|| "RabbitMQ".to_owned());
         let version = overview.product_version.or(overview.rabbitmq_version);
+        let shown = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MOST_NAME).collect() };
         Ok(About {
-            version: format!("{product} {}", version.unwrap_or_default())
+            version: format!("{} {}", shown(&product), shown(&version.unwrap_or_default()))
                 .trim_end()
                 .to_owned(),
             identity: self.identity().await,
@@ -120,14 +168,32 @@ impl Management {
         }
     }
 
-    /// Everything on the broker in one call for each kind, and what waits in its queues.
+    /// Everything on the broker, kind by kind, and what waits in its queues.
     ///
     /// # Errors
-    /// See [`Management::get`].
-    pub async fn list(&self) -> Result<(Topology, Backlogs), Error> {
-        let rows = self.rows().await?;
-        let backlogs = rows.queues.iter().filter_map(queue::Row::backlog).collect();
-        Ok((Topology::from(rows), backlogs))
+    /// See [`Management::get`]; [`Error::TooMuch`] when it is more than there is room for.
+    pub async fn list(&self) -> Result<Listed, Error> {
+        let mut listed = Listed {
+            topology: Topology::default(),
+            backlogs: Backlogs::new(),
+            room: self.account.room(),
+        };
+        self.all(&mut listed).await?;
+        Ok(listed)
+    }
+
+    /// The rows of a list.
+    ///
+    /// # Errors
+    /// As [`Management::list`].
+    pub async fn rows<R: DeserializeOwned>(&self, path: &str) -> Result<Vec<R>, Error> {
+        let mut room = self.account.room();
+        let mut list = self.open(path).await?;
+        let mut rows = Vec::new();
+        while let Some(row) = list.next(&mut room).await? {
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     /// Messages in a queue, those that consumers hold included; RabbitMQ says it some seconds late. `None` when it says
@@ -151,11 +217,37 @@ impl Management {
         }
     }
 
-    async fn get_list<D: Declare>(&self) -> Result<Vec<D::Row>, Error> {
-        match self.get(&D::list()).await {
-            Err(Error::Refused { .. } | Error::Credentials(_)) if D::GUARDED => Ok(Vec::new()),
-            listed => listed,
+    /// One list of [`Management::list`].
+    async fn each<D: Declare>(&self, all: &mut D::All, backlogs: &mut Backlogs, room: &mut Room) -> Result<(), Error> {
+        let mut list = match self.open(&D::list()).await {
+            Err(Error::Refused { .. } | Error::Credentials(_)) if D::GUARDED => return Ok(()),
+            opened => opened?,
+        };
+        while let Some(row) = list.next::<D::Row>(room).await? {
+            backlogs.extend(D::backlog(&row));
+            if let Some(object) = D::listed(row) {
+                object.insert(all);
+            }
         }
+        Ok(())
+    }
+
+    /// Begins to read a list.
+    async fn open(&self, path: &str) -> Result<List, Error> {
+        let until = Instant::now() + ANSWER;
+        let response = self.ask(Method::GET, path, Bytes::new(), until).await?;
+        if !response.status().is_success() {
+            return Err(self.unwelcome(self.answer(response, until).await?.refusal()));
+        }
+        let path = path.split('?').next().unwrap_or_default();
+        Ok(List {
+            what: format!("management API {}: {path}", self.base),
+            path: path.to_owned(),
+            body: response.into_body(),
+            rows: Rows::new(),
+            octets: 0,
+            until,
+        })
     }
 
     /// Reads one JSON document. `path` begins with `/`.
@@ -164,15 +256,23 @@ impl Management {
     /// [`Error::Credentials`] for 401, [`Error::Refused`] for any other status that is no success,
     /// [`Error::Unreachable`] without an answer in time or with one that is no such document.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let answer = self.answer(Method::GET, path, Bytes::new()).await?;
-        let unexpected = |error| self.away(format!("unexpected answer to {path}: {error}"));
-        match answer.refusal() {
-            None => serde_json::from_slice(&answer.body).map_err(unexpected),
-            Some(Error::Refused { code: 401, .. }) => Err(Error::Credentials(format!(
+        let until = Instant::now() + ANSWER;
+        let response = self.ask(Method::GET, path, Bytes::new(), until).await?;
+        let answer = self.answer(response, until).await?;
+        if !answer.status.is_success() {
+            return Err(self.unwelcome(answer.refusal()));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| self.away(unexpected(path, &error)))
+    }
+
+    /// A refusal of something that only reads.
+    fn unwelcome(&self, refusal: Error) -> Error {
+        match refusal {
+            Error::Refused { code: 401, .. } => Error::Credentials(format!(
                 "management API {}: user and password are not accepted (401)",
                 self.base
-            ))),
-            Some(refused) => Err(refused),
+            )),
+            refused => refused,
         }
     }
 
@@ -193,20 +293,24 @@ impl Management {
             Verb::Delete => Method::DELETE,
         };
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        match self.answer(method, &path, body).await?.refusal() {
-            None => Ok(()),
+        let until = Instant::now() + ANSWER;
+        let response = self.ask(method, &path, body, until).await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        match self.answer(response, until).await?.refusal() {
             // Gone already is as gone as it should be.
-            Some(Error::Refused { code: 404, .. }) if verb == Verb::Delete => Ok(()),
-            Some(refused) => Err(refused),
+            Error::Refused { code: 404, .. } if verb == Verb::Delete => Ok(()),
+            refused => Err(refused),
         }
     }
 
-    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
-        let late = |_| self.away(format!("no answer within {} s", ANSWER.as_secs()));
-        timeout(ANSWER, self.ask(method, path, body)).await.map_err(late)?
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Error> {
+    /// Sends a request; the answer's body is still to be read.
+    async fn ask(&self, method: Method, path: &str, body: Bytes, until: Instant) -> Result<Response<Incoming>, Error> {
+        if self.is_literal {
+            // Nothing is looked up for an address, so nothing else would check it.
+            self.check_host().await?;
+        }
         let mut request = HttpRequest::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -218,20 +322,33 @@ impl Management {
         let request = request
             .body(Full::new(body))
             .map_err(|error| Error::Unencodable(error.to_string()))?;
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| self.away(chain(&error)))?;
+        let response = timeout_at(until, self.client.request(request)).await;
+        response
+            .map_err(|_| self.away(late()))?
+            .map_err(|error| self.away(chain(&error)))
+    }
+
+    /// Reads the body of an answer that is no list, as far as it counts.
+    async fn answer(&self, response: Response<Incoming>, until: Instant) -> Result<Answer, Error> {
         let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES)
-            .collect()
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
+        while let Some(frame) = timeout_at(until, incoming.frame())
             .await
-            .map_err(|error| self.away(error.to_string()))?;
-        Ok(Answer {
-            status,
-            body: body.to_bytes(),
-        })
+            .map_err(|_| self.away(late()))?
+        {
+            let frame = frame.map_err(|error| self.away(chain(&error)))?;
+            let data = frame.into_data().unwrap_or_default();
+            if body.len() + data.len() > MOST_OCTETS {
+                let text = format!(
+                    "an answer of more than {} KiB where a short one belongs",
+                    MOST_OCTETS / 1024
+                );
+                return Err(self.away(text));
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok(Answer { status, body })
     }
 
     fn away(&self, what: String) -> Error {
@@ -239,50 +356,116 @@ impl Management {
     }
 }
 
+/// A list that is being read.
+struct List {
+    /// The words of a failure.
+    what: String,
+    path: String,
+    body: Incoming,
+    rows: Rows,
+    octets: usize,
+    until: Instant,
+}
+
+impl List {
+    /// The next row; there must be room for it before it is read.
+    async fn next<R: DeserializeOwned>(&mut self, room: &mut Room) -> Result<Option<R>, Error> {
+        loop {
+            let unexpected = |fault| Error::Unreachable(format!("{}: {fault}", self.what));
+            if let Some(row) = self.rows.next().map_err(unexpected)? {
+                room.take(row.weight)?;
+                let read = serde_json::from_slice(self.rows.text(&row));
+                return read.map(Some).map_err(|error| self.failed(&reason(&error)));
+            }
+            let Some(frame) = timeout_at(self.until, self.body.frame())
+                .await
+                .map_err(|_| self.failed(&late()))?
+            else {
+                self.rows.finish().map_err(unexpected)?;
+                return Ok(None);
+            };
+            let frame = frame.map_err(|error| self.failed(&chain(&error)))?;
+            let data = frame.into_data().unwrap_or_default();
+            self.octets = self.octets.saturating_add(data.len());
+            room.admit(&self.path, self.octets)?;
+            self.rows.feed(&data);
+        }
+    }
+
+    fn failed(&self, why: &str) -> Error {
+        Error::Unreachable(format!("{}: {why}", self.what))
+    }
+}
+
 struct Answer {
     status: StatusCode,
-    body: Bytes,
+    body: Vec<u8>,
 }
 
 impl Answer {
-    /// The refusal with the broker's own words; `None` for a success.
-    fn refusal(&self) -> Option<Error> {
-        (!self.status.is_success()).then(|| Error::Refused {
+    /// The refusal with the broker's own words.
+    fn refusal(&self) -> Error {
+        Error::Refused {
             code: self.status.as_u16(),
             text: self.words(),
-        })
+        }
     }
 
-    /// The `reason` of RabbitMQ's `{"error": ..., "reason": ...}`, or whatever else the body says, or what the status
-    /// is called.
+    /// The `reason` of RabbitMQ's `{"error": ..., "reason": ...}`, or what the status is called. Nothing else is shown:
+    /// who names the address of a broker must not read by it what only the operator can reach.
     fn words(&self) -> String {
-        let told: Result<Words, _> = serde_json::from_slice(&self.body);
-        let start = self.body.get(..self.body.len().min(4 * MOST_WORDS)).unwrap_or_default();
-        let text = told.map_or_else(|_| String::from_utf8_lossy(start).into_owned(), |told| told.reason);
-        match text.trim() {
-            "" => self.status.canonical_reason().unwrap_or_default().to_owned(),
-            text => text.chars().take(MOST_WORDS).collect(),
+        let told: Option<Words> = serde_json::from_slice(&self.body).ok();
+        let reason = told.map(|told| {
+            let Words { error: _, reason } = told;
+            let shown = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+            shown.take(MOST_WORDS).collect::<String>()
+        });
+        match reason.as_deref().map(str::trim) {
+            None | Some("") => self.status.canonical_reason().unwrap_or_default().to_owned(),
+            Some(reason) => reason.to_owned(),
         }
     }
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Words {
+    #[expect(dead_code, reason = "only an answer that has both is RabbitMQ's")]
+    error: String,
     reason: String,
 }
 
 macro_rules! rows {
     (Broker(BrokerSpec) broker brokers; $($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
         impl Management {
-            /// The lists of all kinds, asked for at the same time.
-            async fn rows(&self) -> Result<Rows, Error> {
-                let ($($plural,)*) = futures::try_join!($(self.get_list::<topology::$kind::Declaration>(),)*)?;
-                Ok(Rows { $($plural,)* })
+            /// The lists of all kinds, one after the other.
+            async fn all(&self, listed: &mut Listed) -> Result<(), Error> {
+                let Listed { topology, backlogs, room } = listed;
+                $(self.each::<topology::$kind::Declaration>(&mut topology.$plural, backlogs, room).await?;)*
+                Ok(())
             }
         }
     };
 }
 each_kind!(rows);
+
+fn late() -> String {
+    format!("no answer within {} s", ANSWER.as_secs())
+}
+
+/// The reason why an answer does not fit, without anything that stands in it.
+fn reason(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "it is not what the management API answers",
+        _ => "it is no JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+fn unexpected(path: &str, error: &serde_json::Error) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    format!("unexpected answer to {path}: {}", reason(error))
+}
 
 /// An error with its causes, innermost last: hyper's own text is only "client error (Connect)".
 fn chain(error: &dyn std::error::Error) -> String {
@@ -296,25 +479,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-/// Trusts the system's certificates and those in `ca`.
-fn tls(ca: Option<&[u8]>) -> Result<rustls::ClientConfig, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in ca.into_iter().flat_map(CertificateDer::pem_slice_iter) {
-        let certificate = certificate.map_err(|error| Error::Unencodable(format!("CA certificate: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| Error::Unencodable(format!("CA certificate: {error}")))?;
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Unencodable(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
 }
 
 #[derive(Deserialize)]
@@ -353,74 +517,4 @@ struct Overview {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use axum::Router;
-    use axum::http::{Method as AskedBy, StatusCode as Status, Uri as Asked};
-    use parking_lot::Mutex;
-    use serde_json::json;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// A management API that answers each path by the status in its last segment, and keeps what it was asked.
-    async fn api() -> (Management, Arc<Mutex<Vec<String>>>) {
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = Arc::clone(&asked);
-        let answer = move |method: AskedBy, target: Asked, body: String| async move {
-            let status = target.path().rsplit('/').next().and_then(|last| last.parse().ok());
-            heard.lock().push(format!("{method} {target} {body}"));
-            let status = status
-                .and_then(|status: u16| Status::from_u16(status).ok())
-                .unwrap_or(Status::CREATED);
-            (status, r#"{"error":"bad_request","reason":"no"}"#)
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-        let connection = Connection {
-            amqp_uri: String::new(),
-            management_uri: format!("http://{address}"),
-            user: "guest".to_owned(),
-            password: "guest".to_owned(),
-            ca: None,
-        };
-        (Management::new(&connection).unwrap(), asked)
-    }
-
-    #[tokio::test]
-    async fn each_write_has_its_own_answer() {
-        let (management, asked) = api().await;
-        let request = |verb, name: &str, body| Request {
-            verb,
-            path: format!("/api/vhosts/{name}"),
-            body,
-        };
-        let results = management
-            .execute(vec![
-                request(Verb::Put, "shop", Some(json!({"tags": "a"}))),
-                request(Verb::Put, "405", Some(json!({}))),
-                request(Verb::Put, "401", None),
-                request(Verb::Delete, "404", None),
-                request(Verb::Delete, "503", None),
-            ])
-            .await;
-        let codes: Vec<Option<u16>> = results
-            .iter()
-            .map(|result| match result {
-                Err(Error::Refused { code, .. }) => Some(*code),
-                Err(other) => panic!("{other}"),
-                Ok(()) => None,
-            })
-            .collect();
-        assert_eq!(codes, [None, Some(405), Some(401), None, Some(503)]);
-        assert!(
-            asked
-                .lock()
-                .contains(&r#"PUT /api/vhosts/shop {"tags":"a"}"#.to_owned())
-        );
-        let refused = management.get::<serde_json::Value>("/api/401").await;
-        assert!(matches!(refused, Err(Error::Credentials(_))), "{refused:?}");
-    }
-}
+mod tests;

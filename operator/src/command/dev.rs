@@ -21,9 +21,8 @@ use tracing_subscriber::EnvFilter;
 use super::task::{Run, on_a_runtime};
 use super::terminal::{self, Watched};
 use crate::broker::connect::Network;
-use crate::broker::http::Management;
 use crate::metrics::Metrics;
-use crate::object::{ConditionStatus, Connection};
+use crate::object::{ConditionStatus, Connection, Via};
 use crate::resource::Period;
 use crate::source::folder::read::Problem;
 use crate::source::folder::{Folder, Shown};
@@ -129,7 +128,8 @@ pub async fn run(args: DevArgs) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let connection = connection(&args);
     let folder = Arc::new(Folder::open(&args.folder, connection.clone()).map_err(Error::Manifests)?);
-    let management = Management::new(&connection)?;
+    let network = Network::default();
+    let management = network.management(&connection)?;
     let starting = Companion::start(companion::Options {
         program: args.broker_bin.clone(),
         data_dir: args.data_dir.clone(),
@@ -150,7 +150,7 @@ pub async fn run(args: DevArgs) -> Result<(), Error> {
     };
     let pipeline = tokio::spawn(sync::run(
         Arc::clone(&folder),
-        Network,
+        network,
         settings,
         Metrics::new(),
         stop.clone(),
@@ -191,6 +191,8 @@ fn connection(args: &DevArgs) -> Connection {
         user: "guest".to_owned(),
         password: "guest".to_owned(),
         ca: None,
+        identity: None,
+        via: Via::Address,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A live broker by its address: for commands that look at it once.
 //!
-//! In: flags. Out: `Management`, and everything that stands on the broker. Does not know about resources or what is
+//! In: flags. Out: everything that stands on the broker. Does not know about resources or what is
 //! wanted.
 
 use std::collections::BTreeSet;
@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::broker::http::Management;
+use crate::broker::connect::Network;
+use crate::broker::http::Listed;
 use crate::broker::{Backlogs, Error};
-use crate::object::Connection;
+use crate::object::{Connection, Via};
 use crate::topology::Topology;
 
 /// Address of the management API when none is given.
@@ -95,6 +96,8 @@ impl LiveArgs {
             user: "guest".to_owned(),
             password: "guest".to_owned(),
             ca: None,
+            identity: None,
+            via: Via::Address,
         };
         self.replace(&mut connection)?;
         Ok(connection)
@@ -117,9 +120,9 @@ pub struct Live {
 /// # Errors
 /// See [`Management::get`].
 pub async fn look(connection: &Connection) -> Result<Live, Error> {
-    let management = Management::new(connection)?;
+    let management = Network::default().management(connection)?;
     let (about, listed) = tokio::try_join!(management.about(), management.list())?;
-    let (topology, backlogs) = listed;
+    let Listed { topology, backlogs, .. } = listed;
     let vhosts: BTreeSet<String> = topology.vhosts.keys().map(|vhost| vhost.name.clone()).collect();
     Ok(Live {
         version: about.version,

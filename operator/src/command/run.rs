@@ -16,9 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::bounds::BoundArgs;
 use super::task::Run;
 use super::values::{deletion_timeout, lease_duration, namespace, none_or_up_to_an_hour, up_to_an_hour};
-use crate::broker::connect::Network;
 use crate::keep;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
@@ -105,6 +105,9 @@ pub struct RunArgs {
     /// Log format, on stderr
     #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    #[command(flatten)]
+    pub bounds: Box<BoundArgs>,
 }
 
 impl Run for RunArgs {
@@ -153,6 +156,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let source = Arc::new(Kubernetes::start(
         client.clone(),
         &args.watch_namespaces,
+        args.bounds.trust(),
         Operator {
             namespace: args
                 .lease_namespace
@@ -215,7 +219,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         client,
         Arc::clone(&source),
         args.watch_namespaces.clone(),
-        args.broker_image.clone(),
+        args.bounds.engine(&args.broker_image),
         metrics.clone(),
         stop.clone(),
     );
@@ -223,7 +227,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
     tokio::join!(
         claims,
         engines,
-        sync::run(Arc::clone(&source), Network, settings, metrics, stop)
+        sync::run(Arc::clone(&source), args.bounds.network(), settings, metrics, stop)
     );
 }
 

@@ -40,6 +40,33 @@ pub(super) fn deletion_timeout(text: &str) -> Result<Duration, String> {
     duration(text, "0s", "24h")
 }
 
+pub(super) fn list_limit(text: &str) -> Result<usize, String> {
+    size(text, "1MiB", "1GiB")
+}
+
+pub(super) fn list_memory(text: &str) -> Result<usize, String> {
+    size(text, "16MiB", "64GiB")
+}
+
+/// A number with the units of the broker's settings.
+fn size(text: &str, least: &str, most: &str) -> Result<usize, String> {
+    let octets = |text: &str| {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1_usize)];
+        let mut parts = units.iter().filter_map(|(unit, factor)| {
+            let number: usize = text.strip_suffix(unit)?.parse().ok()?;
+            number.checked_mul(*factor)
+        });
+        parts
+            .next()
+            .ok_or_else(|| "a size is a number with KiB, MiB or GiB".to_owned())
+    };
+    let value = octets(text)?;
+    match (octets(least)?..=octets(most)?).contains(&value) {
+        true => Ok(value),
+        false => Err(format!("allowed is {least} to {most}")),
+    }
+}
+
 fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
     let millis = |text: &str| Period(text.to_owned()).millis().map_err(|error| error.to_string());
     let value = millis(text)?;
@@ -60,6 +87,11 @@ mod tests {
         assert_eq!(up_to_an_hour("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(up_to_an_hour("0s"), Err("allowed is 1s to 1h".to_owned()));
         assert!(lease_duration("10").is_err());
+        assert_eq!(list_limit("20MiB"), Ok(20 << 20));
+        assert_eq!(list_memory("1GiB"), Ok(1 << 30));
+        for bad in ["16", "2GiB", "MiB", "1.5MiB", "99999999999999999999KiB"] {
+            assert!(list_limit(bad).is_err(), "{bad}");
+        }
         assert!(namespace("shop-1").is_ok());
         for wrong in ["", "-a", "a-", "A", "a.b", &"a".repeat(64)] {
             assert!(namespace(wrong).is_err(), "{wrong}");

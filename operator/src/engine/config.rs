@@ -11,7 +11,7 @@ use super::child::{Child, ChildKind};
 use super::names;
 use crate::object::Object;
 use crate::resource::BrokerSpec;
-use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS};
+use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS, Tls};
 
 /// Name of the file in the ConfigMap.
 pub const FILE: &str = "leveret.toml";
@@ -34,9 +34,16 @@ pub fn is_plain(spec: &BrokerSpec) -> bool {
     spec.tls.as_ref().is_none_or(|tls| tls.plain == Plain::Allowed)
 }
 
-/// True when the operator itself uses TLS: where it can, which it cannot with client certificates.
+/// True when the operator itself uses TLS: where it can, which it cannot where a certificate is asked for and it has
+/// none.
 pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
-    spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_none())
+    let can = |tls: &Tls| tls.client_auth.is_none() || tls.operator_secret_ref.is_some();
+    spec.tls.as_ref().is_some_and(can)
+}
+
+/// True when no port is open to others that takes a client without a certificate.
+pub fn asks_for_certificates(spec: &BrokerSpec) -> bool {
+    !is_plain(spec) && spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some())
 }
 
 /// The settings file, as a whole and without what a running broker reads again.

@@ -98,8 +98,31 @@ pub fn disruption_budget(broker: &Object<BrokerSpec>) -> Child {
     )
 }
 
-/// The NetworkPolicy, on request. The operator is let in by the label of its pods.
-pub fn network_policy(broker: &Object<BrokerSpec>) -> Option<Child> {
+/// The operator's own pods, as a NetworkPolicy selects them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorPods {
+    pub namespace: String,
+    /// Their label `app.kubernetes.io/instance`.
+    pub instance: Option<String>,
+}
+
+impl OperatorPods {
+    /// Labels alone would let in any pod of any namespace whose author gives it these labels; the namespace's name is a
+    /// label that the API server sets.
+    fn peer(&self) -> Value {
+        let mut labels = json!({ "app.kubernetes.io/name": names::OPERATOR_APP });
+        if let (Some(instance), Some(labels)) = (&self.instance, labels.as_object_mut()) {
+            labels.insert("app.kubernetes.io/instance".to_owned(), json!(instance));
+        }
+        json!({
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": self.namespace } },
+            "podSelector": { "matchLabels": labels },
+        })
+    }
+}
+
+/// The NetworkPolicy, on request. `operator`: its pods, which are let in too; `None` when it runs in none.
+pub fn network_policy(broker: &Object<BrokerSpec>, operator: Option<&OperatorPods>) -> Option<Child> {
     let wanted = broker.spec.network_policy.as_ref()?;
     let key = &broker.meta.key;
     let name = names::main(key);
@@ -107,10 +130,7 @@ pub fn network_policy(broker: &Object<BrokerSpec>) -> Option<Child> {
         [] => vec![json!({ "podSelector": {} })],
         some => some.to_vec(),
     };
-    from.push(json!({
-        "namespaceSelector": {},
-        "podSelector": { "matchLabels": { "app.kubernetes.io/name": names::OPERATOR_APP } },
-    }));
+    from.extend(operator.map(OperatorPods::peer));
     let ports: Vec<Value> = container_ports(&broker.spec)
         .into_iter()
         .map(|(_, number)| json!({ "port": number, "protocol": "TCP" }))
@@ -128,17 +148,20 @@ pub fn network_policy(broker: &Object<BrokerSpec>) -> Option<Child> {
     ))
 }
 
-/// The ServiceMonitor of the Prometheus operator, for clusters that have its CRD. The metrics need no login, so the
-/// certificate is not checked where they come over TLS.
-pub fn service_monitor(broker: &Object<BrokerSpec>) -> Child {
+/// The ServiceMonitor of the Prometheus operator, for clusters that have its CRD. `has_ca`: the TLS Secret has the
+/// authority's certificate; one from a public authority needs none.
+pub fn service_monitor(broker: &Object<BrokerSpec>, has_ca: bool) -> Child {
     let key = &broker.meta.key;
     let name = names::main(key);
     let mut endpoint = json!({ "port": "metrics", "path": "/metrics" });
-    if !is_plain(&broker.spec)
-        && let Some(endpoint) = endpoint.as_object_mut()
-    {
+    if let (false, Some(tls), Some(endpoint)) = (is_plain(&broker.spec), &broker.spec.tls, endpoint.as_object_mut()) {
+        let mut config = json!({ "serverName": names::host(key) });
+        if let (true, Some(config)) = (has_ca, config.as_object_mut()) {
+            let ca = json!({ "secret": { "name": tls.secret_ref.name, "key": "ca.crt" } });
+            config.insert("ca".to_owned(), ca);
+        }
         endpoint.insert("scheme".to_owned(), json!("https"));
-        endpoint.insert("tlsConfig".to_owned(), json!({ "insecureSkipVerify": true }));
+        endpoint.insert("tlsConfig".to_owned(), config);
     }
     let spec = json!({ "spec": {
         // Only one of the two Services, so that nothing is measured twice.

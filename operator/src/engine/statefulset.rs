@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::child::{Child, ChildKind, fingerprint};
-use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS};
+use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS, asks_for_certificates};
 use super::names;
 use super::network::{container_ports, health_port};
 use super::patch::strategic_merge;
@@ -152,12 +152,20 @@ fn container(spec: &BrokerSpec, default_image: &str) -> Value {
         .collect();
     let (port, scheme) = health_port(spec);
     let probe = |path: &str, period: u32, failures: u32| {
-        json!({
-            "httpGet": { "path": path, "port": port, "scheme": scheme },
+        let mut probe = json!({
             "periodSeconds": period,
             "timeoutSeconds": 5,
             "failureThreshold": failures,
-        })
+        });
+        // The kubelet has no certificate to show.
+        let (how, what) = match asks_for_certificates(spec) {
+            true => ("tcpSocket", json!({ "port": port })),
+            false => ("httpGet", json!({ "path": path, "port": port, "scheme": scheme })),
+        };
+        if let Some(probe) = probe.as_object_mut() {
+            probe.insert(how.to_owned(), what);
+        }
+        probe
     };
     let mut container = json!({
         "name": CONTAINER,

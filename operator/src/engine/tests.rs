@@ -271,17 +271,70 @@ fn credentials_of_ones_own_are_escaped_in_the_uri() {
     assert_eq!(data(&child, "uri"), "amqp://me%40home:a%2Fb%20c@main.shop.svc:5672/%2F");
 }
 
+fn operator() -> network::OperatorPods {
+    network::OperatorPods {
+        namespace: "leveret".to_owned(),
+        instance: Some("release".to_owned()),
+    }
+}
+
 #[test]
 fn a_network_policy_on_request() {
-    assert_eq!(network::network_policy(&broker(json!({}))), None);
-    let policy = network::network_policy(&broker(json!({"networkPolicy": {}}))).expect("a policy");
+    assert_eq!(network::network_policy(&broker(json!({})), Some(&operator())), None);
+    let asked = broker(json!({"networkPolicy": {}}));
+    let policy = network::network_policy(&asked, Some(&operator())).expect("a policy");
     let ingress = &policy.manifest["spec"]["ingress"][0];
-    assert_eq!(ingress["from"][0], json!({"podSelector": {}}));
     assert_eq!(
-        ingress["from"][1]["podSelector"]["matchLabels"]["app.kubernetes.io/name"],
-        "leveret-operator"
+        ingress["from"],
+        json!([
+            {"podSelector": {}},
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "leveret"}},
+                "podSelector": {"matchLabels": {
+                    "app.kubernetes.io/name": "leveret-operator", "app.kubernetes.io/instance": "release"}},
+            }
+        ])
     );
     assert_eq!(ingress["ports"].as_array().map(Vec::len), Some(2));
+    let outside = network::network_policy(&asked, None).expect("a policy");
+    assert_eq!(
+        outside.manifest["spec"]["ingress"][0]["from"],
+        json!([{"podSelector": {}}]),
+        "labels alone let nobody in"
+    );
+}
+
+#[test]
+fn metrics_over_tls_are_checked_against_the_authority() {
+    let endpoint =
+        |spec: Value, has_ca| network::service_monitor(&broker(spec), has_ca).manifest["spec"]["endpoints"][0].take();
+    let tls = json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}});
+    assert_eq!(
+        endpoint(json!({}), false),
+        json!({"port": "metrics", "path": "/metrics"})
+    );
+    let public =
+        json!({"port": "metrics", "path": "/metrics", "scheme": "https", "tlsConfig": {"serverName": "main.shop.svc"}});
+    assert_eq!(endpoint(tls.clone(), false), public);
+    let own = endpoint(tls, true);
+    assert_eq!(
+        own["tlsConfig"]["ca"],
+        json!({"secret": {"name": "cert", "key": "ca.crt"}})
+    );
+    assert_eq!(own["tlsConfig"].get("insecureSkipVerify"), None);
+}
+
+/// The kubelet has no certificate to show: it looks whether somebody listens.
+#[test]
+fn a_broker_that_asks_everybody_for_a_certificate_is_probed_without() {
+    let tls = json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled", "operatorSecretRef": {"name": "o"},
+        "clientAuth": {"caSecretRef": {"name": "people"}}}});
+    let pod = pod(tls);
+    let probe = &pod["containers"][0]["readinessProbe"];
+    assert_eq!(
+        (&probe["tcpSocket"]["port"], probe.get("httpGet")),
+        (&json!("https"), None)
+    );
 }
 
 /// Everything goes with its Broker, and is found again by its labels.
@@ -295,8 +348,8 @@ fn every_object_belongs_to_its_broker() {
         network::headless_service(&broker),
         network::client_service(&broker),
         network::disruption_budget(&broker),
-        network::network_policy(&broker).expect("a policy"),
-        network::service_monitor(&broker),
+        network::network_policy(&broker, None).expect("a policy"),
+        network::service_monitor(&broker, false),
         statefulset::stateful_set(&broker, "i", &settings, None),
     ];
     for child in children {

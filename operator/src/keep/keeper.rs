@@ -16,6 +16,8 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::children::{Seen, seen};
+use crate::engine::network::OperatorPods;
+use crate::engine::template::{self, PodTemplates};
 use crate::engine::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::{Object, Reason};
@@ -34,7 +36,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -56,13 +58,23 @@ pub enum Outcome {
     GrowsLater,
 }
 
+/// The settings of all keepers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Image of brokers that name none.
+    pub image: String,
+    /// How much a `podTemplate` may change.
+    pub pod_templates: PodTemplates,
+    /// The operator's own pods; `None` when it runs in none.
+    pub operator: Option<OperatorPods>,
+}
+
 /// The parts that all keepers share.
 #[derive(Clone)]
 pub struct Tools {
     pub client: Client,
     pub metrics: Metrics,
-    /// Image of brokers that name none.
-    pub image: String,
+    pub settings: Settings,
     /// The cluster has the Prometheus operator's CRDs.
     pub monitors: bool,
 }
@@ -74,7 +86,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet.
+    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet,
+    /// `has_ca` whether the TLS Secret has the authority's certificate.
     ///
     /// # Errors
     /// The first problem; what does not depend on it has been applied.
@@ -84,7 +97,12 @@ impl Keeper {
         broker: &Object<BrokerSpec>,
         there: &BTreeMap<(ChildKind, String), Seen>,
         size: Option<&Value>,
+        has_ca: bool,
     ) -> Result<Outcome, Problem> {
+        if let Some(template) = &broker.spec.pod_template {
+            let permitted = template::permit(tools.settings.pod_templates, template);
+            permitted.map_err(|text| Problem::new(Reason::NotAllowed, text))?;
+        }
         let settings = config::settings(&broker.spec).map_err(|text| Problem::new(Reason::InvalidArgument, text))?;
         let credentials = self.credentials(tools, broker).await?;
         let spec = &broker.spec;
@@ -94,11 +112,11 @@ impl Keeper {
             network::headless_service(broker),
             network::client_service(broker),
             network::disruption_budget(broker),
-            statefulset::stateful_set(broker, &tools.image, &settings, size),
+            statefulset::stateful_set(broker, &tools.settings.image, &settings, size),
         ];
-        wanted.extend(network::network_policy(broker));
+        wanted.extend(network::network_policy(broker, tools.settings.operator.as_ref()));
         if tools.monitors {
-            wanted.push(network::service_monitor(broker));
+            wanted.push(network::service_monitor(broker, has_ca));
         }
         let mut problem = None;
         for child in &wanted {

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::children::{Children, Seen};
-use super::keeper::{self, Keeper, Problem, Tools};
+use super::keeper::{self, Keeper, Problem, Settings, Tools};
 use crate::engine::{ChildKind, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
 use crate::source::Source;
-use crate::source::dereference::tls_problem;
+use crate::source::dereference::{has_ca, tls_problem};
 use crate::source::kubernetes::Kubernetes;
 
 /// Longest wait for the first answer of the API server.
@@ -54,6 +54,9 @@ struct Inputs {
     uid: String,
     generation: i64,
     hands_off: bool,
+    /// A Secret is not for this Broker, so nothing is made with it.
+    refused: Option<String>,
+    has_ca: bool,
     there: BTreeMap<(ChildKind, String), Seen>,
 }
 
@@ -62,7 +65,7 @@ pub async fn run(
     client: Client,
     source: Arc<Kubernetes>,
     namespaces: Vec<String>,
-    image: String,
+    settings: Settings,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
@@ -90,7 +93,7 @@ pub async fn run(
     let tools = Tools {
         client,
         metrics,
-        image,
+        settings,
         monitors,
     };
     let mut kept: BTreeMap<ObjectKey, Kept> = BTreeMap::new();
@@ -191,10 +194,17 @@ async fn drop_others(
 async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &Object<BrokerSpec>, kept: &mut Kept) {
     let key = &broker.meta.key;
     let hands_off = is_set(&broker.meta.annotations, PAUSED) || broker.meta.deleting.is_some();
+    let certificates = tls_problem(broker, source).await;
+    let refused = certificates
+        .as_ref()
+        .filter(|(reason, _)| *reason == Reason::NotAllowed)
+        .map(|(_, text)| text.clone());
     let inputs = Inputs {
         uid: broker.meta.uid.clone(),
         generation: broker.meta.generation,
         hands_off,
+        refused,
+        has_ca: has_ca(broker, source).await,
         there: children.of(key),
     };
     let set = children.set(key);
@@ -205,14 +215,19 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     }
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
-        let result = match hands_off {
-            true => Ok(keeper::Outcome::Whole),
-            false => kept.keeper.keep(tools, broker, &inputs.there, size.as_ref()).await,
+        let result = match (hands_off, &inputs.refused) {
+            (true, _) => Ok(keeper::Outcome::Whole),
+            (false, Some(text)) => Err(Problem::new(Reason::NotAllowed, text.clone())),
+            (false, None) => {
+                let there = &inputs.there;
+                kept.keeper
+                    .keep(tools, broker, there, size.as_ref(), inputs.has_ca)
+                    .await
+            }
         };
         after(kept, key, inputs, result);
     }
-    // Certificates are no reason not to apply the rest: the pod waits for them by itself.
-    let certificates = tls_problem(broker, source).await;
+    // Certificates that are missing are no reason not to apply the rest: the pod waits for them by itself.
     let problem = kept.problem.clone().map(|problem| (problem.reason, problem.message));
     let pod = children.pod(key);
     if let Some(uid) = pod.as_deref().and_then(pods::held_back).filter(|_| !hands_off)
@@ -223,7 +238,7 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     // What the watch shows may be older than what was applied.
     let applied = kept.keeper.applied_generation(broker);
     let set = set.filter(|set| set.metadata.generation >= applied);
-    let problem = problem.or_else(|| certificates.map(|text| (Reason::WaitingForBroker, text)));
+    let problem = problem.or(certificates);
     let pending = pods::pending(set.as_deref(), pod.as_deref());
     source.set_engine(key, Some(state(broker, problem, pending, children.has_run(key))));
 }

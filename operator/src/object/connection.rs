@@ -16,6 +16,28 @@ pub struct Connection {
     pub password: String,
     /// PEM certificates to trust in addition to the system's.
     pub ca: Option<Vec<u8>>,
+    /// The certificate that is shown to a broker that asks for one.
+    pub identity: Option<Identity>,
+    pub via: Via,
+}
+
+/// A certificate with its key, both PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// Who has named the address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// A user, in `external`.
+    #[default]
+    Address,
+    /// The operator: the Service of a broker that it runs.
+    Service,
+    /// Annotations, for an operator that runs outside the cluster: a port on its own machine.
+    Forward,
 }
 
 impl fmt::Debug for Connection {
@@ -39,6 +61,9 @@ pub enum ConnectionError {
     /// The spec cannot work as it stands (an engine not supported here, a URI that does not parse). Not retried.
     #[error("{0}")]
     Invalid(String),
+    /// A Secret is not for this `Broker`, or an address not for this operator; the text says how that is changed.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The source could not be asked (API server away). Retried with back-off.
     #[error("{0}")]
     Unavailable(String),

@@ -94,7 +94,7 @@ pub struct BrokerSpec {
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
     /// Only with engine Leveret: a strategic merge patch over the pod template (metadata, spec); the container is named
-    /// broker. It has the last word.
+    /// broker. It has the last word; which fields it may have is a setting of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "free_object")]
     pub pod_template: Option<Value>,
@@ -162,7 +162,8 @@ pub struct External {
     /// Address of the management API, for example http://rabbit.shop.svc:15672 or https://...
     #[schemars(length(min = 8, max = 512), extend("x-kubernetes-validations" = rules(&[MANAGEMENT_URI])))]
     pub management_uri: String,
-    /// Secret in the Broker's namespace with the keys username and password.
+    /// Secret in the Broker's namespace with the keys username and password; its annotation leveret.dev/broker must name
+    /// this Broker.
     pub credentials_secret_ref: SecretRef,
     /// Certificate to trust in addition to the system's, for amqps and https.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -107,12 +107,17 @@ pub struct Resources {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Secret of type kubernetes.io/tls: tls.crt, tls.key, and ca.crt where the authority is not a public one. The
-    /// certificate must be for NAME.NAMESPACE.svc. A new one is taken without a restart.
+    /// Secret of type kubernetes.io/tls: tls.crt, tls.key, and ca.crt where the authority is not a public one. Its
+    /// annotation leveret.dev/broker must name this Broker; so must that of each Secret below. The certificate must be
+    /// for NAME.NAMESPACE.svc. A new one is taken without a restart.
     pub secret_ref: SecretRef,
     /// With it, clients on the TLS ports must show a certificate of this authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
+    /// Secret of type kubernetes.io/tls with the certificate that the operator itself shows. With clientAuth it must be
+    /// of that authority; where there is none, the operator uses the plain ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_secret_ref: Option<SecretRef>,
     /// Ports without TLS: open or closed.
     #[serde(default)]
     pub plain: Plain,
@@ -185,8 +190,8 @@ pub(super) fn spec_rules() -> Vec<Value> {
         )
     }));
     rules.push(rule(
-        "!has(self.tls) || !has(self.tls.clientAuth) || self.tls.plain != 'Disabled'",
-        "tls.plain Disabled and tls.clientAuth exclude each other: the operator has no client certificate and uses the plain ports",
+        "!has(self.tls) || !has(self.tls.clientAuth) || self.tls.plain != 'Disabled' || has(self.tls.operatorSecretRef)",
+        "tls.plain Disabled with tls.clientAuth needs tls.operatorSecretRef: without a certificate of its own the operator uses the plain ports",
     ));
     rules
 }

@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Snapshot, StatusReport};
 use crate::resource::BrokerSpec;
-use crate::source::dereference::{self, SecretData, dereference};
+use crate::source::dereference::{self, SecretData, Trust, dereference};
 use crate::source::seam::{Source, SourceError};
 pub use api::MANAGER;
 use cache::Change;
@@ -68,6 +68,7 @@ use watch::Progress;
 /// The resources of a cluster. Its watches end when it is dropped.
 pub struct Kubernetes {
     shared: Arc<Shared>,
+    trust: Trust,
     tasks: Vec<JoinHandle<()>>,
     progress: Vec<channel::Receiver<Progress>>,
 }
@@ -80,7 +81,7 @@ impl Drop for Kubernetes {
 
 impl Kubernetes {
     /// Starts watching `namespaces`, or all when there are none, for `operator`.
-    pub fn start(client: Client, namespaces: &[String], operator: Operator, metrics: Metrics) -> Self {
+    pub fn start(client: Client, namespaces: &[String], trust: Trust, operator: Operator, metrics: Metrics) -> Self {
         let shared = Arc::new(Shared::start(client, operator, metrics));
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
@@ -97,6 +98,7 @@ impl Kubernetes {
         }
         Self {
             shared,
+            trust,
             tasks,
             progress,
         }
@@ -163,7 +165,7 @@ impl Source for Kubernetes {
     }
 
     async fn connection(&self, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
-        dereference(broker, &self.shared.secrets).await
+        dereference(broker, &self.shared.secrets, self.trust).await
     }
 
     async fn write_status(&self, reports: Vec<StatusReport>) {

@@ -308,7 +308,10 @@ fn judge_amqp(operation: &Operation, error: &Error) -> (Reason, Retry) {
         } => (Reason::InvalidArgument, Retry::Rarely),
         // RabbitMQ 4.3 answers so to a feature that is off, such as a queue that is neither durable nor exclusive.
         Error::Refused { code: 541, text } if text.contains("deprecated") => (Reason::InvalidArgument, Retry::Rarely),
-        Error::Refused { .. } | Error::Credentials(_) | Error::Unreachable(_) => (Reason::BrokerError, Retry::Soon),
+        Error::Forbidden(_) => (Reason::NotAllowed, Retry::Rarely),
+        Error::Refused { .. } | Error::Credentials(_) | Error::TooMuch(_) | Error::Unreachable(_) => {
+            (Reason::BrokerError, Retry::Soon)
+        }
     }
 }
 

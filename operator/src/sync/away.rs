@@ -12,6 +12,8 @@ pub enum Away {
     NoBroker,
     /// Its address or credentials cannot be found out; only a change of resources helps.
     Unusable(Reason, String),
+    /// More stands on it than is read. Each attempt costs much, so the pauses grow long.
+    TooMuch(String),
     /// It does not answer, or does not let us in.
     Unreachable(Reason, String),
 }
@@ -23,7 +25,9 @@ impl Away {
         match self {
             Away::NoBroker => format!("{broker} does not exist"),
             Away::Unusable(..) => self.explain(broker),
-            Away::Unreachable(..) => format!("{broker} is not connected; its status says why"),
+            Away::TooMuch(_) | Away::Unreachable(..) => {
+                format!("{broker} is not connected; its status says why")
+            }
         }
     }
 
@@ -31,7 +35,9 @@ impl Away {
     pub fn explain(&self, broker: &ObjectKey) -> String {
         match self {
             Away::NoBroker => format!("{broker} does not exist"),
-            Away::Unusable(_, text) | Away::Unreachable(_, text) => format!("{broker} is not connected: {text}"),
+            Away::Unusable(_, text) | Away::TooMuch(text) | Away::Unreachable(_, text) => {
+                format!("{broker} is not connected: {text}")
+            }
         }
     }
 }
@@ -48,6 +54,7 @@ impl From<ConnectionError> for Away {
         match error {
             ConnectionError::Missing(text) => Away::Unusable(Reason::WaitingForBroker, text),
             ConnectionError::Invalid(text) => Away::Unusable(Reason::InvalidArgument, text),
+            ConnectionError::NotAllowed(text) => Away::Unusable(Reason::NotAllowed, text),
             ConnectionError::Unavailable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
         }
     }
@@ -57,6 +64,8 @@ impl From<Error> for Away {
     fn from(error: Error) -> Self {
         match error {
             Error::Unencodable(text) => Away::Unusable(Reason::InvalidArgument, text),
+            Error::Forbidden(text) => Away::Unusable(Reason::NotAllowed, text),
+            Error::TooMuch(text) => Away::TooMuch(text),
             Error::Credentials(text) => Away::Unreachable(Reason::NotAllowed, text),
             Error::Refused { .. } => Away::Unreachable(Reason::BrokerError, error.to_string()),
             Error::Vhost(text) | Error::Unreachable(text) => Away::Unreachable(Reason::WaitingForBroker, text),

@@ -19,10 +19,18 @@ use crate::source::Source;
 /// Longest attempt to connect, with everything that belongs to it.
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// Longest wait for address and credentials when only a change of them is looked for.
-const DEREFERENCE: Duration = Duration::from_secs(5);
+pub(super) const DEREFERENCE: Duration = Duration::from_secs(5);
 
-/// The outcome of an attempt: the client, its events, the addresses.
-pub(super) type Attempt<C> = Result<(C, mpsc::Receiver<Event>, Endpoint), Failed>;
+/// The outcome of an attempt.
+pub(super) type Attempt<C> = Result<Made<C>, Failed>;
+
+/// A connection that was made.
+pub(super) struct Made<C> {
+    pub(super) client: C,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) endpoint: Endpoint,
+    pub(super) with: Connection,
+}
 
 /// An attempt that gave no connection.
 #[derive(Debug)]
@@ -55,9 +63,14 @@ pub(super) async fn connect<S: Source, N: Connector>(
             .await
             .map_err(|error| Failed {
                 away: Away::from(error),
-                with: Some(Box::new(connection)),
+                with: Some(Box::new(connection.clone())),
             })?;
-        Ok((client, events, endpoint))
+        Ok(Made {
+            client,
+            events,
+            endpoint,
+            with: connection,
+        })
     };
     timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| {
         let text = format!("no connection within {} s", ATTEMPT.as_secs());

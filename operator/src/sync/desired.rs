@@ -93,14 +93,17 @@ pub fn broker_keys(snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
     keys.collect()
 }
 
+/// Objects on the broker by the resource that owns them. A binding that is being edited owns two for a while.
+pub type Owned = BTreeMap<ObjectKey, BTreeSet<Identity>>;
+
 /// Everything that should stand on the broker `key`.
 pub fn desired(snapshot: &Snapshot, key: &ObjectKey) -> Desired {
-    desired_among(snapshot, key, &BTreeSet::new())
+    desired_among(snapshot, key, &BTreeSet::new(), &Owned::new())
 }
 
 /// Everything that should stand on the broker by its Broker `key`, where others lead to the same broker: what they want
-/// counts when it comes to who owns what.
-pub fn desired_among(snapshot: &Snapshot, key: &ObjectKey, twins: &BTreeSet<ObjectKey>) -> Desired {
+/// counts when it comes to who owns what. `owned`: who owned what when that was last known, beside what statuses say.
+pub fn desired_among(snapshot: &Snapshot, key: &ObjectKey, twins: &BTreeSet<ObjectKey>, owned: &Owned) -> Desired {
     let gate = |key| Gate {
         key,
         broker: snapshot.get(key).map(Arc::as_ref),
@@ -110,7 +113,7 @@ pub fn desired_among(snapshot: &Snapshot, key: &ObjectKey, twins: &BTreeSet<Obje
     let candidates = snapshot.objects().filter_map(|object| {
         let meta = object.meta();
         let gate = gates.get(&broker_key(object.broker_ref()?, &meta.key.namespace))?;
-        wish(object).map(|wish| gate.candidate(meta, wish))
+        wish(object).map(|wish| gate.candidate(meta, wish, owned.get(&meta.key)))
     });
     resolve(candidates.collect(), key)
 }
@@ -121,17 +124,19 @@ struct Candidate {
     claim: Option<Identity>,
     created: i64,
     broker: ObjectKey,
+    /// It owns that already.
+    owns: bool,
 }
 
-/// Gives everything to the oldest that wants it; equal ages are decided by namespace and name, so that every replica
-/// and every restart decides alike.
+/// Gives everything to the oldest that wants it. Ages count in seconds: of one age, the one that owns it keeps it, and
+/// without an owner namespace and name decide, so that every replica and every restart decides alike.
 fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|a, b| {
         let age = |index: &usize| {
             candidates
                 .get(*index)
-                .map(|candidate| (candidate.created, &candidate.item.key))
+                .map(|candidate| (candidate.created, !candidate.owns, &candidate.item.key))
         };
         age(a).cmp(&age(b))
     });
@@ -179,7 +184,7 @@ struct Gate<'a> {
 }
 
 impl Gate<'_> {
-    fn candidate(&self, meta: &Meta, wish: Wish) -> Candidate {
+    fn candidate(&self, meta: &Meta, wish: Wish, owned: Option<&BTreeSet<Identity>>) -> Candidate {
         let Wish { declared, policies } = wish;
         let Policies { deletion, adoption } = policies;
         let claim = declared.as_ref().ok().map(Declared::identity);
@@ -211,6 +216,10 @@ impl Gate<'_> {
                 adoption,
                 standing,
             },
+            owns: claim.as_ref().is_some_and(|claim| {
+                let known = owned.is_some_and(|owned| owned.contains(claim));
+                known || Identity::recall(meta.key.kind, &meta.status).contains(claim)
+            }),
             claim: claim.filter(|_| claims),
             created: meta.created,
             broker: self.key.clone(),

@@ -5,13 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::desired::{Desired, Item, Standing};
+use super::desired::{Desired, Item, Owned, Standing};
 use crate::object::{ObjectKey, Reason};
 use crate::resource::AdoptionPolicy;
 use crate::topology::{Declared, Deletion, Identity, Need, Operation, Phase, Target, Topology};
-
-/// Objects on the broker by the resource that owns them. A binding that is being edited owns two for a while.
-pub type Owned = BTreeMap<ObjectKey, BTreeSet<Identity>>;
 
 /// One operation, and for which resource it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

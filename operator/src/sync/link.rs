@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::away::{Away, Endpoint};
-use super::connect::{Attempt, Failed, connect, is_other};
+use super::connect::{Attempt, Failed, Made, connect, is_other};
 use super::desired::Relevant;
 use super::memory::backoff;
 use super::observe::{Observed, concerns};
+use super::renewal::Renewal;
 use super::shared::Shared;
 use super::twins::Marks;
 use crate::broker::{Client, Connector, Event};
@@ -26,6 +27,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
 /// For what only a change of resources can mend.
 const SLOW_RETRY: Duration = Duration::from_secs(60);
+/// Pauses after lists that were more than is read: each costs time and memory.
+const FIRST_REST: Duration = Duration::from_secs(10);
+const LAST_REST: Duration = Duration::from_secs(600);
 /// Time for which the cluster is believed that a broker's pod is not up, without an attempt to connect.
 const POD_AWAY: Duration = Duration::from_secs(10);
 
@@ -46,6 +50,8 @@ pub(super) struct Link<C> {
     other: bool,
     /// The pod of a broker that the operator runs is up.
     pod_up: bool,
+    /// Times in a row that more stood on the broker than is read.
+    excesses: u32,
 }
 
 /// The state of the connection.
@@ -58,7 +64,7 @@ enum State<C> {
         attempts: u32,
         task: JoinHandle<Attempt<C>>,
     },
-    Up(Up<C>),
+    Up(Box<Up<C>>),
 }
 
 /// A connection that is up. What is known of the broker goes with it.
@@ -71,19 +77,14 @@ pub(super) struct Up<C> {
     pub(super) listed: Instant,
     /// There is an exchange for events; `None`: not looked at yet.
     pub(super) had_events: Option<bool>,
-}
-
-impl<C: Client> Up<C> {
-    /// The marks by which the broker is known again.
-    pub(super) fn marks(&self) -> Marks {
-        let address = self.endpoint.amqp.trim_end_matches('/').to_lowercase();
-        self.client.about().identity.iter().cloned().chain([address]).collect()
-    }
+    renewal: Renewal<C>,
 }
 
 /// Something that happened on the link.
 pub(super) enum News<C> {
     Attempted(Attempt<C>),
+    /// With other credentials, beside the connection that is up.
+    Renewed(Attempt<C>),
     Event(Event),
 }
 
@@ -97,14 +98,41 @@ impl<C> State<C> {
     }
 
     /// After something went wrong; the next attempt comes after a pause.
-    fn failed(attempts: u32, away: &Away) -> Self {
+    fn failed(attempts: u32, away: &Away, excesses: u32) -> Self {
         let pause = match away {
             Away::NoBroker | Away::Unusable(..) => SLOW_RETRY,
+            Away::TooMuch(_) => backoff(FIRST_REST, LAST_REST, excesses),
             Away::Unreachable(..) => backoff(FIRST_RETRY, LAST_RETRY, attempts),
         };
         State::Down {
             attempts: attempts.saturating_add(1),
             due: Instant::now() + pause,
+        }
+    }
+}
+
+impl<C: Client> Up<C> {
+    /// The marks by which the broker is known again.
+    pub(super) fn marks(&self) -> Marks {
+        let address = self.endpoint.amqp.trim_end_matches('/').to_lowercase();
+        self.client.about().identity.iter().cloned().chain([address]).collect()
+    }
+
+    fn new(made: Made<C>) -> Self {
+        let Made {
+            client,
+            events,
+            endpoint,
+            with,
+        } = made;
+        Self {
+            client,
+            events,
+            endpoint,
+            observed: None,
+            listed: Instant::now(),
+            had_events: None,
+            renewal: Renewal::new(with),
         }
     }
 }
@@ -129,6 +157,7 @@ impl<C: Client> Link<C> {
             refused: None,
             other: false,
             pod_up: false,
+            excesses: 0,
         }
     }
 
@@ -177,7 +206,10 @@ impl<C: Client> Link<C> {
             })),
             State::Up(up) => {
                 let gone = || Event::Lost("the connection was closed".to_owned());
-                News::Event(up.events.recv().await.unwrap_or_else(gone))
+                tokio::select! {
+                    event = up.events.recv() => News::Event(event.unwrap_or_else(gone)),
+                    attempt = up.renewal.outcome() => News::Renewed(attempt),
+                }
             }
         }
     }
@@ -193,6 +225,10 @@ impl<C: Client> Link<C> {
             News::Event(event) => self.hear(&event, relevant),
             News::Attempted(attempt) => {
                 self.settle(attempt);
+                true
+            }
+            News::Renewed(attempt) => {
+                self.renew(attempt);
                 true
             }
         }
@@ -211,16 +247,9 @@ impl<C: Client> Link<C> {
     fn settle(&mut self, attempt: Attempt<C>) {
         self.attempted = true;
         match attempt {
-            Ok((client, events, endpoint)) => {
-                tracing::info!(broker = %self.broker, endpoint = endpoint.amqp, version = client.about().version, "connected");
-                self.state = State::Up(Up {
-                    client,
-                    events,
-                    endpoint,
-                    observed: None,
-                    listed: Instant::now(),
-                    had_events: None,
-                });
+            Ok(made) => {
+                tracing::info!(broker = %self.broker, endpoint = made.endpoint.amqp, version = made.client.about().version, "connected");
+                self.state = State::Up(Box::new(Up::new(made)));
             }
             Err(Failed { away, with }) => {
                 self.refused = with;
@@ -231,16 +260,59 @@ impl<C: Client> Link<C> {
                 if self.away != away {
                     tracing::warn!("{}", away.explain(&self.broker));
                 }
-                self.state = State::failed(attempts, &away);
+                self.state = State::failed(attempts, &away, self.excesses);
                 self.away = away;
             }
         }
     }
 
+    /// Goes over to another connection, if there is one.
+    fn renew(&mut self, attempt: Attempt<C>) {
+        let State::Up(up) = &mut self.state else { return };
+        match attempt {
+            Ok(made) => {
+                tracing::info!(broker = %self.broker, "connected with other credentials");
+                let old = std::mem::replace(up.as_mut(), Up::new(made));
+                tokio::spawn(async move { old.client.close().await });
+            }
+            Err(Failed { away, .. }) => {
+                tracing::warn!("other credentials, not used: {}", away.explain(&self.broker));
+                up.renewal.failed(away);
+            }
+        }
+    }
+
+    /// Tries credentials that have changed while the connection stands.
+    pub(super) async fn follow_credentials<S: Source, N: Connector<Client = C>>(
+        &mut self,
+        shared: &Arc<Shared<S, N>>,
+        broker: &Arc<Object<BrokerSpec>>,
+        changed: bool,
+    ) -> Option<Instant> {
+        let up = self.up_mut()?;
+        if !is_set(&broker.meta.annotations, PAUSED) {
+            up.renewal.look(shared, broker, changed).await;
+        }
+        up.renewal.due()
+    }
+
+    /// The reason why no connection could be made now, although one is up.
+    pub(super) fn doubt(&self, broker: &Object<BrokerSpec>) -> Option<(Reason, String)> {
+        self.up()?.renewal.doubt(broker.spec.engine)
+    }
+
+    /// The broker was listed, whole.
+    pub(super) fn was_listed(&mut self) {
+        self.excesses = 0;
+    }
+
     /// The connection is gone.
     pub(super) fn lose(&mut self, away: Away) {
         tracing::warn!("{}", away.explain(&self.broker));
-        self.state = State::failed(0, &away);
+        self.state = State::failed(0, &away, self.excesses);
+        if matches!(away, Away::TooMuch(_)) {
+            self.excesses = self.excesses.saturating_add(1);
+        }
         self.away = away;
         self.down_since = Instant::now();
     }
@@ -262,7 +334,7 @@ impl<C: Client> Link<C> {
             Away::Unreachable(Reason::NotAllowed, _) => {
                 std::mem::take(&mut self.other) && is_other(source, broker, self.refused.as_deref()).await
             }
-            Away::Unreachable(..) => false,
+            Away::TooMuch(_) | Away::Unreachable(..) => false,
         }
     }
 
@@ -330,6 +402,7 @@ impl<C: Client> Link<C> {
             self.attempted = false;
         }
         self.down_since = Instant::now();
+        self.excesses = 0;
         self.state = State::idle();
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::apply::{Applied, Failure, Moved, Retry, apply};
 use super::away::Away;
-use super::desired::{Desired, Item, Relevant, Standing, desired_among};
-use super::difference::{Owned, Plan, Verdict, difference};
+use super::desired::{Desired, Item, Owned, Relevant, Standing, desired_among};
+use super::difference::{Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers, summary};
 use super::link::{Link, Up};
 use super::memory::{Memory, unix_now};
@@ -82,7 +82,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.wake = None;
         let snapshot = self.shared.source.snapshot();
         let broker = snapshot.get::<BrokerSpec>(&self.key);
-        let mut desired = desired_among(&snapshot, &self.key, &self.shared.twins(&self.key));
+        let mut desired = desired_among(&snapshot, &self.key, &self.shared.twins(&self.key), &self.owned);
         self.remember(&snapshot, &mut desired);
         let mended = link.is_mended(self.shared.source.as_ref(), changed, broker).await;
         match broker {
@@ -96,6 +96,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
                     self.shared.twins.meet(&self.key, up.marks());
                 }
                 self.note_pending(engine);
+                let due = link.follow_credentials(&self.shared, broker, changed).await;
+                self.wake_by(due);
             }
             None => {
                 self.shared.twins.forget(&self.key);
@@ -190,6 +192,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
             link.lose(Away::Unreachable(Reason::WaitingForBroker, text));
             return self.wake_at(Instant::now());
         }
+        link.was_listed();
+        let Some(up) = link.up_mut() else { return };
         let Some(observed) = &mut up.observed else { return };
         let mut plan = difference(desired, &observed.topology, &self.owned);
         let mut failed = self.hold_back(&mut plan);

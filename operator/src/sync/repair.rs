@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::difference::{Owned, Plan};
+use super::desired::Owned;
+use super::difference::Plan;
 use crate::object::{Kind, ObjectKey, QueueNumbers};
 use crate::topology::{Declared, Effect, Identity, Operation, Topology};
 

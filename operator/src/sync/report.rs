@@ -129,10 +129,12 @@ fn beside(twin: Option<&ObjectKey>) -> String {
     })
 }
 
-/// The report on the broker itself; `waits`: what keeps it from going, while it is being deleted.
+/// The report on the broker itself. `doubt`: why it could not be connected to now, although it is. `waits`: what keeps
+/// it from going, while it is being deleted.
 pub fn broker_report(
     broker: &Object<BrokerSpec>,
     state: Result<Connected<'_>, &Away>,
+    doubt: Option<(Reason, String)>,
     engine: Option<&EngineState>,
     counted: Counted,
     waits: Option<&str>,
@@ -147,11 +149,12 @@ pub fn broker_report(
             "paused: nothing is done for it and what refers to it".to_owned(),
         ),
         (_, Some(trouble)) => trouble,
-        (Ok(connected), None) => (
-            Reason::Synced,
-            format!("connected to {}{}", connected.version, beside(connected.twin.as_ref())),
-        ),
+        (Ok(connected), None) => doubt.unwrap_or_else(|| {
+            let text = format!("connected to {}{}", connected.version, beside(connected.twin.as_ref()));
+            (Reason::Synced, text)
+        }),
         (Err(Away::NoBroker), None) => (Reason::WaitingForBroker, "not connected".to_owned()),
+        (Err(Away::TooMuch(text)), None) => (Reason::BrokerError, text.clone()),
         (Err(Away::Unusable(reason, text) | Away::Unreachable(reason, text)), None) => (*reason, text.clone()),
     };
     let Conditions {
@@ -230,16 +233,18 @@ pub fn offline(
             let deadline = since.saturating_add(patience_seconds);
             let left = |why: String| Verdict::Released(Some(left_behind(owned, &why)));
             match away {
-                Away::NoBroker | Away::Unusable(..) => (left(away.explain(broker)), None),
-                Away::Unreachable(..) if *forced => (left(away.explain(broker)), None),
-                Away::Unreachable(..) if now >= deadline => (
+                // What is missing may be gone for good; a permission can be given, so that is waited for.
+                Away::NoBroker => (left(away.explain(broker)), None),
+                Away::Unusable(reason, _) if *reason != Reason::NotAllowed => (left(away.explain(broker)), None),
+                _ if *forced => (left(away.explain(broker)), None),
+                _ if now >= deadline => (
                     left(format!(
                         "{}, for {patience_seconds} s since the deletion",
                         away.explain(broker)
                     )),
                     None,
                 ),
-                Away::Unreachable(..) => {
+                _ => {
                     let message = format!(
                         "deletion waits for the broker, for {patience_seconds} s at most (annotation {}: \"true\" ends it at once): {}",
                         crate::object::FORCE_DELETE,

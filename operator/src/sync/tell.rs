@@ -154,6 +154,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
         let mut report = broker_report(
             broker,
             state,
+            link.doubt(broker),
             engine,
             Counted {
                 all: desired.items.len(),

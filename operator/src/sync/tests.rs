@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 mod bad_moments;
 
+mod credentials;
+
 mod leaving;
 
 mod pod;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::arguments::Arguments;
+use super::backlog::Backlog;
 use super::name::{Name, Target};
 use crate::object::{LastStatus, Reason};
 use crate::resource::{AdoptionPolicy, Kind};
@@ -33,7 +34,7 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// The part that tells it from all others of its kind.
     type Identity;
     /// All objects of the kind on one broker.
-    type All: Default;
+    type All: Default + Send;
 
     /// The object that the resource called `metadata_name` wants.
     ///
@@ -48,6 +49,11 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
 
     /// The object in a row of the list; `None` for one that is not made by declaring it.
     fn listed(row: Self::Row) -> Option<Self>;
+
+    /// The backlog in a row, for queues.
+    fn backlog(_row: &Self::Row) -> Option<(Name, Backlog)> {
+        None
+    }
 
     /// The fields of a spec that asks for this object; those for name, virtual host and broker aside.
     fn spec(&self) -> Map<String, Value>;

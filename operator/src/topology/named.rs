@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::backlog::Backlog;
 use super::declaration::{Declare, Labels, Policies, Reference, Request};
 use super::name::{Name, Target};
 use crate::object::LastStatus;
@@ -15,7 +16,7 @@ use crate::resource::Kind;
 
 /// The properties that objects of one kind are declared with. Two definitions are equal when a broker takes them for
 /// the same.
-pub trait Definition: Clone + Debug + PartialEq + Eq {
+pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     /// See [`Declare::KIND`], as for all that have the same name there.
     const KIND: Kind;
     const LABELS: Labels;
@@ -43,6 +44,11 @@ pub trait Definition: Clone + Debug + PartialEq + Eq {
     fn list() -> String;
 
     fn listed(row: Self::Row) -> Named<Self>;
+
+    /// See [`Declare::backlog`].
+    fn backlog(_row: &Self::Row) -> Option<(Name, Backlog)> {
+        None
+    }
 
     fn spec(&self) -> Map<String, Value>;
 
@@ -118,6 +124,10 @@ impl<D: Definition> Declare for Named<D> {
 
     fn listed(row: D::Row) -> Option<Self> {
         Some(D::listed(row))
+    }
+
+    fn backlog(row: &D::Row) -> Option<(Name, Backlog)> {
+        D::backlog(row)
     }
 
     fn spec(&self) -> Map<String, Value> {

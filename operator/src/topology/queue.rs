@@ -72,14 +72,6 @@ pub struct Row {
     counters: Counters,
 }
 
-impl Row {
-    /// The backlog of the queue; `None` when the broker says nothing of it.
-    pub fn backlog(&self) -> Option<(Name, Backlog)> {
-        let backlog = self.counters.backlog()?;
-        Some((Name::new(&self.vhost, &self.name), backlog))
-    }
-}
-
 impl Definition for QueueDefinition {
     const KIND: Kind = Kind::Queue;
     const LABELS: Labels = Labels {
@@ -121,6 +113,12 @@ impl Definition for QueueDefinition {
     fn listed(row: Row) -> Named<Self> {
         let definition = Self::new(row.durable, row.auto_delete, row.exclusive, row.arguments.into());
         Named::new(Name::new(row.vhost, row.name), definition)
+    }
+
+    /// `None` when the broker says nothing of it.
+    fn backlog(row: &Row) -> Option<(Name, Backlog)> {
+        let backlog = row.counters.backlog()?;
+        Some((Name::new(&row.vhost, &row.name), backlog))
     }
 
     fn spec(&self) -> Map<String, Value> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::*;
+use crate::object::Via;
 use crate::topology::{
     Arguments, BindingDefinition, Declared, End, ExchangeDefinition, Identity, Named, QueueDefinition,
 };
@@ -28,11 +29,16 @@ fn connection() -> Option<Connection> {
         user: "guest".to_owned(),
         password: "guest".to_owned(),
         ca,
+        identity: None,
+        via: Via::Address,
     })
 }
 
 async fn connect(connection: Connection) -> (Live, mpsc::Receiver<Event>) {
-    Network.connect("test", connection).await.expect("a connection")
+    Network::default()
+        .connect("test", connection)
+        .await
+        .expect("a connection")
 }
 
 fn queue(name: &str, arguments: serde_json::Value) -> Operation {
@@ -163,14 +169,14 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
         password: "wrong".to_owned(),
         ..good.clone()
     };
-    let error = Network.connect("test", wrong_password).await.err();
+    let error = Network::default().connect("test", wrong_password).await.err();
     assert!(matches!(error, Some(Error::Credentials(_))), "{error:?}");
     let stranger = Connection {
         amqp_uri: "amqp://127.0.0.1:1".to_owned(),
         management_uri: "http://127.0.0.1:1".to_owned(),
         ..good.clone()
     };
-    let error = Network.connect("test", stranger).await.err();
+    let error = Network::default().connect("test", stranger).await.err();
     assert!(matches!(error, Some(Error::Unreachable(_))), "{error:?}");
     let (client, _events) = connect(good).await;
     let elsewhere = Operation::Declare(Declared::Queue(Named::new(

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::command::live::Live;
 use crate::object::{Kind, ObjectKey, Reason, Snapshot};
-use crate::sync::desired::{Desired, Item, Standing, broker_keys, desired};
-use crate::sync::difference::{Owned, Step, Verdict, difference};
+use crate::sync::desired::{Desired, Item, Owned, Standing, broker_keys, desired};
+use crate::sync::difference::{Step, Verdict, difference};
 use crate::sync::report::recall;
 use crate::topology::{Identity, Name, Operation, Target, Topology};
 

@@ -16,7 +16,7 @@ use crate::topology::backlog::{Backlog, COLUMNS, Counters};
 /// See [`Management::get`].
 pub async fn read(management: &Management) -> Result<BTreeMap<(String, String), Backlog>, Error> {
     let path = format!("/api/queues?columns=vhost,name,{COLUMNS}");
-    let rows: Vec<Row> = management.get(&path).await?;
+    let rows: Vec<Row> = management.rows(&path).await?;
     Ok(rows.into_iter().map(Row::split).collect())
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::object::Via;
 use crate::object::{ConditionStatus, Reason};
 
 const QUEUE: &str = "---\napiVersion: leveret.dev/v1alpha1\nkind: Queue\nmetadata: { name: NAME }\nspec: { brokerRef: { name: main }, maxLength: 5 }\n";
@@ -18,6 +19,8 @@ fn connection() -> Connection {
         user: "guest".to_owned(),
         password: "guest".to_owned(),
         ca: None,
+        identity: None,
+        via: Via::Address,
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::pauses::{Pauses, said};
 use crate::object::ConnectionError;
 use crate::source::dereference::{self, SecretData};
+use crate::source::grant::{BROKER, BROKER_HOSTS};
 
 /// Longest wait for a first answer of the API server.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
@@ -131,5 +132,15 @@ fn data(secret: Secret) -> SecretData {
     let strings = secret.string_data.into_iter().flatten();
     let strings = strings.map(|(key, text)| (key, text.into_bytes()));
     let bytes = secret.data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0));
-    bytes.chain(strings).collect()
+    let owners = secret.metadata.owner_references.into_iter().flatten();
+    let mut annotations = secret.metadata.annotations.unwrap_or_default();
+    annotations.retain(|name, _| matches!(name.as_str(), BROKER | BROKER_HOSTS));
+    SecretData {
+        values: bytes.chain(strings).collect(),
+        owner: owners
+            .filter(|owner| owner.controller == Some(true))
+            .map(|owner| owner.uid)
+            .next(),
+        annotations,
+    }
 }

@@ -15,7 +15,7 @@ use super::cache::Cache;
 use super::secrets::Secrets;
 use crate::object::{Connection, ConnectionError, Kind, Object, ObjectKey, Snapshot};
 use crate::resource::BrokerSpec;
-use crate::source::dereference::dereference;
+use crate::source::dereference::{Trust, dereference};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
@@ -77,5 +77,5 @@ fn take(cache: &mut Cache, kind: Kind, object: DynamicObject) {
 /// See [`ConnectionError`].
 pub async fn connection(client: &Client, broker: &Object<BrokerSpec>) -> Result<Connection, ConnectionError> {
     let secrets = Secrets::new(client.clone(), channel::Sender::new(0));
-    dereference(broker, &secrets).await
+    dereference(broker, &secrets, Trust::User).await
 }

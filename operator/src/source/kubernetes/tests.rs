@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::object::{ConditionStatus, FINALIZER, Kind, ObjectKey, Reason, StatusReport};
 use crate::resource::QueueSpec;
 use crate::source::Source;
+use crate::source::dereference::Trust;
 
 /// Objects by plural and `namespace/name`, what was written, and how often writing fails first.
 #[derive(Default)]
@@ -182,7 +183,7 @@ async fn start(objects: Vec<Value>) -> (Shared, Kubernetes) {
     let url = format!("http://{}", listener.local_addr().expect("address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::try_from(Config::new(url.parse().expect("url"))).expect("client");
-    let source = Kubernetes::start(client, &[], operator(), Metrics::new());
+    let source = Kubernetes::start(client, &[], Trust::User, operator(), Metrics::new());
     tokio::time::timeout(Duration::from_secs(10), source.completed())
         .await
         .expect("complete");

@@ -233,3 +233,33 @@ fn brokers_that_exist_or_are_meant() {
     let keys: Vec<String> = broker_keys(&snapshot).iter().map(ToString::to_string).collect();
     assert_eq!(keys, ["Broker b/gone", "Broker shop/main"]);
 }
+
+/// Ages count in seconds, in which much can happen.
+#[test]
+fn of_one_age_the_owner_keeps_it() {
+    let spec = || json!({"brokerRef": {"name": "main"}, "name": "shared"});
+    let mut both = snapshot(&[
+        (Kind::Queue, "shop", "a", 7, spec()),
+        (Kind::Queue, "shop", "b", 7, spec()),
+    ]);
+    let (a, b) = (
+        ObjectKey::new(Kind::Queue, "shop", "a"),
+        ObjectKey::new(Kind::Queue, "shop", "b"),
+    );
+    let shared = Identity::Queue(Name::new("/", "shared"));
+    let owner = |snapshot: &Snapshot, owned: &Owned| {
+        desired_among(snapshot, &main_broker(), &BTreeSet::new(), owned).claims[&shared].clone()
+    };
+    assert_eq!(owner(&both, &Owned::new()), a, "the name decides");
+    let known = Owned::from([(b.clone(), BTreeSet::from([shared.clone()]))]);
+    assert_eq!(owner(&both, &known), b);
+    let status = LastStatus {
+        name: Some("shared".to_owned()),
+        vhost: Some("/".to_owned()),
+        ..LastStatus::default()
+    };
+    both.any_mut(&b).expect("it is there").meta_mut().status = status;
+    assert_eq!(owner(&both, &Owned::new()), b, "after a restart, too");
+    both.any_mut(&a).expect("it is there").meta_mut().created = 6;
+    assert_eq!(owner(&both, &known), a, "an older one takes it over");
+}

@@ -165,7 +165,8 @@ fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
             usage: Usage::default(),
             twin: None,
         };
-        let report = broker_report(&object, Ok(connected), engine, Counted { all: 2, not_ready: 1 }, None);
+        let counted = Counted { all: 2, not_ready: 1 };
+        let report = broker_report(&object, Ok(connected), None, engine, counted, None);
         (report.ready, report.reason, report.message)
     };
     let up = EngineState {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::fake::Fake;
 use crate::metrics::Metrics;
-use crate::object::{AMQP_URI, Connection, ConnectionError, Object, ObjectKey, Reason, Snapshot, StatusReport};
+use crate::object::{AMQP_URI, Connection, ConnectionError, Object, ObjectKey, Reason, Snapshot, StatusReport, Via};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
 use crate::sync::{Settings, run};
@@ -50,6 +50,8 @@ impl Source for Shelf {
                 user: String::new(),
                 password: String::new(),
                 ca: None,
+                identity: None,
+                via: Via::Address,
             });
         }
         let Some(external) = &broker.spec.external else {
@@ -66,6 +68,8 @@ impl Source for Shelf {
             user: String::new(),
             password: self.password.lock().clone(),
             ca: None,
+            identity: None,
+            via: Via::Address,
         })
     }
 
