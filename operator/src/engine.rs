@@ -6,7 +6,7 @@
 /// Reasons why a pod is not up.
 pub mod pods;
 
-/// How much of the pod template the user's patch may change.
+/// The part of the pod template that the user's patch may change.
 pub mod template;
 
 /// The StatefulSet with the pod and its volume.

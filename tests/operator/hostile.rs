@@ -104,7 +104,7 @@ fn external(name: &str, amqp: &str, management: &str, secret: &str) -> Value {
 }
 
 impl Stage {
-    /// What a Broker says once it says that something is not allowed.
+    /// The message of a Broker once something is not allowed.
     async fn forbids(&self, broker: &str) -> String {
         self.resources
             .becomes("Broker", broker, "False", "NotAllowed", SOON)
@@ -127,7 +127,8 @@ impl Stage {
     }
 }
 
-/// Three brokers answer each list with 512 MiB: of rows, of rows that take much more memory than octets, and of one row.
+/// Three brokers answer each list with 512 MiB: of rows, of rows that take much more memory than octets, and of one
+/// row.
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_say_too_much_cost_the_others_nothing() {
     let Some(group) = ControlGroup::with_memory(CHART_LIMIT) else {
@@ -177,7 +178,7 @@ async fn brokers_that_say_too_much_cost_the_others_nothing() {
     assert!(peak >> 10 < CHART_LIMIT, "{} MiB", peak >> 10);
 }
 
-/// Who may write Brokers, and not read Secrets, reads none by them.
+/// An author of Brokers who may not read Secrets reads none by them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_used_only_for_the_brokers_that_it_names() {
     let Some(stage) = stage("thief").await else { return };

@@ -1,8 +1,8 @@
 //! Memory for what brokers say stands on them, shared by all brokers of the operator.
 //!
-//! In: what a row of a list will take once it is read. Out: whether there is room. Half of the memory is divided equally
-//! among the brokers that are connected, so that none can be refused what is its own; the other half goes to whoever
-//! asks for more. Does not know about lists, or what the numbers are settings of.
+//! In: what a row of a list will take once it is read. Out: whether there is room. Half of the memory is divided
+//! equally among the brokers that are connected, so that none can be refused what is its own; the other half goes to
+//! whoever asks for more. Does not know about lists, or what the numbers are settings of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 /// Octets that are asked for at once: rows are small.
 const STEP: usize = 64 * 1024;
 
-/// How much is read.
+/// The most that is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Octets of one answer.

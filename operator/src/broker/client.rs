@@ -31,7 +31,7 @@ pub enum Error {
     /// The operator must not connect to the host.
     #[error("{0}")]
     Forbidden(String),
-    /// What stands on the broker is more than the operator reads; the text says how much, and what to do.
+    /// More stands on the broker than the operator reads; the text says how much, and what to do.
     #[error("{0}")]
     TooMuch(String),
     /// The request cannot be put on the wire: a name over 255 bytes, for example.

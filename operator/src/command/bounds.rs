@@ -26,12 +26,12 @@ pub struct BoundArgs {
     )]
     pub allow_broker_hosts: Vec<Pattern>,
 
-    /// Follow the annotations leveret.dev/amqp-uri and management-uri, to ports of this machine: for an operator outside
-    /// the cluster, beside kubectl port-forward
+    /// Follow the annotations leveret.dev/amqp-uri and management-uri, to ports of this machine: for an operator
+    /// outside the cluster, beside kubectl port-forward
     #[arg(long, value_name = "true|false", env = "LEVERET_ALLOW_PORT_FORWARDS", default_value_t = false, action = ArgAction::Set)]
     pub allow_port_forwards: bool,
 
-    /// How much the podTemplate of a Broker may change: nothing, what gives the pod no further right, or everything
+    /// Fields that the podTemplate of a Broker may change: none, those that give the pod no further right, or all
     #[arg(
         long,
         value_name = "off|restricted|any",
@@ -59,7 +59,7 @@ pub struct BoundArgs {
 }
 
 impl BoundArgs {
-    /// How far the authors of Brokers are trusted.
+    /// The trust in the authors of Brokers.
     pub(super) fn trust(&self) -> Trust {
         Trust::Operator {
             forwards: self.allow_port_forwards,

@@ -1,4 +1,4 @@
-//! (pure) How much of a broker's pod its `podTemplate` may change.
+//! (pure) The part of a broker's pod that its `podTemplate` may change.
 //!
 //! In: the patch, and what the operator was told. Out: nothing, or the first field that may not be in it. Who may write
 //! Brokers may not run any pod by that: what is permitted is listed, and all else is refused.
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 use super::statefulset::CONTAINER;
 
-/// How much a `podTemplate` may change.
+/// The fields that a `podTemplate` may change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum PodTemplates {
-    /// Nothing.
+    /// None.
     Off,
-    /// What gives the pod no right that it does not have without.
+    /// Those that give the pod no right which it does not have without.
     #[default]
     Restricted,
-    /// Everything: who may write Brokers may run any pod.
+    /// All: who may write Brokers may run any pod.
     Any,
 }
 

@@ -63,7 +63,7 @@ pub enum Outcome {
 pub struct Settings {
     /// Image of brokers that name none.
     pub image: String,
-    /// How much a `podTemplate` may change.
+    /// The fields that a `podTemplate` may change.
     pub pod_templates: PodTemplates,
     /// The operator's own pods; `None` when it runs in none.
     pub operator: Option<OperatorPods>,

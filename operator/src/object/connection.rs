@@ -28,7 +28,7 @@ pub struct Identity {
     pub key: Vec<u8>,
 }
 
-/// Who has named the address.
+/// The one who has named the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Via {
     /// A user, in `external`.

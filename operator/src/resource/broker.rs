@@ -162,8 +162,8 @@ pub struct External {
     /// Address of the management API, for example http://rabbit.shop.svc:15672 or https://...
     #[schemars(length(min = 8, max = 512), extend("x-kubernetes-validations" = rules(&[MANAGEMENT_URI])))]
     pub management_uri: String,
-    /// Secret in the Broker's namespace with the keys username and password; its annotation leveret.dev/broker must name
-    /// this Broker.
+    /// Secret in the Broker's namespace with the keys username and password; its annotation leveret.dev/broker must
+    /// name this Broker.
     pub credentials_secret_ref: SecretRef,
     /// Certificate to trust in addition to the system's, for amqps and https.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ use crate::object::{
 use crate::resource::workload::Tls;
 use crate::resource::{BrokerSpec, Engine, External};
 
-/// How far the authors of Brokers are trusted.
+/// The trust in the authors of Brokers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// With what is theirs alone: the operator can read Secrets that they cannot. `forwards`: annotations may name

@@ -25,7 +25,7 @@ pub struct SecretData {
 }
 
 impl SecretData {
-    /// What it says, if it says something.
+    /// The value of an annotation, unless it is empty.
     fn said(&self, annotation: &str) -> Option<&str> {
         let text = self.annotations.get(annotation)?.trim();
         (!text.is_empty()).then_some(text)
