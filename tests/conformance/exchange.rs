@@ -306,3 +306,48 @@ fn no_wait_brings_no_answer() {
     client.send(1, passive_exchange(&name));
     expect!(client, 1, ChannelClose);
 }
+
+#[test]
+fn a_type_or_an_alternate_that_none_can_be_is_refused() {
+    let mut client = client();
+    let name = unique("x");
+    client.send(1, exchange(&name, ""));
+    client.channel_error(1, 406, "PRECONDITION_FAILED - invalid exchange type ''");
+    client.open_channel(1);
+    client.send(
+        1,
+        ExchangeDeclare {
+            arguments: table([("alternate-exchange", 1.into())]),
+            ..exchange(&name, "direct")
+        },
+    );
+    let text = "invalid type 'signedint' for arg 'alternate-exchange'";
+    client.channel_error(
+        1,
+        406,
+        &format!("PRECONDITION_FAILED - {text} in exchange '{name}' in vhost '/'"),
+    );
+}
+
+#[test]
+fn nothing_is_done_to_the_default_exchange() {
+    let mut client = client();
+    let methods: [leveret_amqp::Method; 7] = [
+        passive_exchange("").into(),
+        exchange("", "direct").into(),
+        delete_exchange("").into(),
+        bind_exchange("", "amq.direct", "k").into(),
+        bind_exchange("amq.direct", "", "k").into(),
+        unbind_exchange("", "amq.direct", "k").into(),
+        unbind("any", "", "k").into(),
+    ];
+    for method in methods {
+        client.send(1, method);
+        client.channel_error(
+            1,
+            403,
+            "ACCESS_REFUSED - operation not permitted on the default exchange",
+        );
+        client.open_channel(1);
+    }
+}

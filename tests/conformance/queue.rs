@@ -140,6 +140,47 @@ fn passive_only_asks() {
     client.open_channel(1);
     call!(client, 1, exclusive(&queue) => QueueDeclareOk);
     call!(client, 1, passive(&queue) => QueueDeclareOk);
+    // No name is not the last one declared here.
+    client.send(1, passive(""));
+    client.channel_error(1, 404, &missing(""));
+}
+
+#[test]
+fn names_are_stripped_wherever_they_declare_bind_or_delete() {
+    let mut client = client();
+    let (queue, key) = (unique("line"), unique("key"));
+    let broken = queue.replacen('-', "\r\n-", 1);
+    call!(client, 1, exclusive(&broken) => QueueDeclareOk);
+    call!(client, 1, passive(&broken) => QueueDeclareOk);
+    call!(client, 1, bind(&broken, "amq.\ndirect", &key) => QueueBindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_some());
+    call!(client, 1, unbind(&broken, "amq.\ndirect", &key) => QueueUnbindOk);
+    client.publish(1, "amq.direct", &key, b"x");
+    assert!(client.get(1, &queue, true).is_none());
+    call!(client, 1, delete(&broken) => QueueDeleteOk);
+    client.send(1, passive(&queue));
+    client.channel_error(1, 404, &missing(&queue));
+    client.open_channel(1);
+    let name = unique("line");
+    let broken = name.replacen('-', "\n-", 1);
+    call!(client, 1, exchange(&broken, "direct") => ExchangeDeclareOk);
+    call!(client, 1, bind_exchange(&broken, "amq.direct", &key) => ExchangeBindOk);
+    call!(client, 1, delete_exchange(&broken) => ExchangeDeleteOk);
+    client.send(1, passive_exchange(&name));
+    client.channel_error(1, 404, &format!("NOT_FOUND - no exchange '{name}' in vhost '/'"));
+    client.open_channel(1);
+    // As from RabbitMQ, not where a queue is only used.
+    client.send(1, purge("line\n"));
+    client.channel_error(1, 404, &missing("line\n"));
+}
+
+#[test]
+fn an_exclusive_queue_is_not_durable() {
+    let mut client = client();
+    let queue = unique("mine");
+    call!(client, 1, QueueDeclare { durable: true, ..exclusive(&queue) } => QueueDeclareOk);
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
 }
 
 #[test]

@@ -134,3 +134,19 @@ fn unbinding_anothers_queue_is_refused_only_if_it_is_bound() {
     other.send(1, unbind(&queue, "amq.direct", &key));
     assert_eq!(harness::expect!(other, 1, ChannelClose).reply_code, 405);
 }
+
+#[test]
+fn a_queue_for_direct_replies_is_not_bound() {
+    let mut client = client();
+    let queue = "amq.rabbitmq.reply-to.nobodys";
+    let methods: [leveret_amqp::Method; 2] = [
+        bind(queue, "amq.direct", "k").into(),
+        unbind(queue, "amq.direct", "k").into(),
+    ];
+    for method in methods {
+        client.send(1, method);
+        let text = "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue";
+        client.channel_error(1, 403, text);
+        client.open_channel(1);
+    }
+}

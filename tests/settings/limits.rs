@@ -188,3 +188,23 @@ fn open_transactions_count_as_messages_in_memory_but_alone_stop_nobody() {
     publisher.publish(1, "", "q", b"goes on");
     expect!(publisher, 1, BasicAck);
 }
+
+#[test]
+fn another_number_counts_for_the_next_one() {
+    let configured = Configured::start("cluster_queue_limit = 2\n");
+    let mut client = Client::with_channel(configured.broker.amqp());
+    call!(client, 1, durable("one") => QueueDeclareOk);
+    call!(client, 1, durable("two") => QueueDeclareOk);
+    let limit = || configured.node("limits")["cluster_queue_limit"]["limit"].clone();
+    configured.change("cluster_queue_limit = 1\n");
+    until("the smaller number is read", SOON, || limit() == 1);
+    client.send(1, durable("three"));
+    let text = "PRECONDITION_FAILED - cannot declare queue 'three': queue limit in cluster (1) is reached";
+    client.channel_error(1, 406, text);
+    client.open_channel(1);
+    let kept = call!(client, 1, durable("two") => QueueDeclareOk).queue;
+    assert_eq!(kept.to_str_lossy(), "two", "what there is stays");
+    configured.change("cluster_queue_limit = \"infinity\"\n");
+    until("there is no limit", SOON, || limit() == "infinity");
+    call!(client, 1, durable("three") => QueueDeclareOk);
+}

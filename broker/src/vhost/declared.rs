@@ -3,6 +3,7 @@
 //! Comes in: objects as they come and go. Goes out: whether there is room for one more. Does not know how objects are
 //! kept.
 
+use super::names::is_reply_queue;
 use crate::error::{Error, Result};
 use crate::exchange::binding::Binding;
 use crate::limits::{Held, Holding, Memory, Quota, Quotas, Reached};
@@ -11,21 +12,22 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Bytes of a queue without its name and arguments, roughly; and of the others.
-const QUEUE: usize = 800;
+const QUEUE: usize = 1000;
 const EXCHANGE: usize = 400;
 const BINDING: usize = 300;
 
 /// Something that is declared.
 #[derive(Clone, Copy)]
 pub(super) struct Declaration {
-    quota: Quota,
+    /// `None` for one that no client has declared: its memory counts, and nothing else.
+    quota: Option<Quota>,
     bytes: usize,
 }
 
 impl From<&queue::Definition> for Declaration {
     fn from(queue: &queue::Definition) -> Self {
         Self {
-            quota: Quota::Queues,
+            quota: Some(Quota::Queues).filter(|_| !is_reply_queue(&queue.name)),
             bytes: QUEUE + kept_twice(queue.name.len() + queue.arguments.declared.octets().len()),
         }
     }
@@ -34,7 +36,7 @@ impl From<&queue::Definition> for Declaration {
 impl From<&exchange::Definition> for Declaration {
     fn from(exchange: &exchange::Definition) -> Self {
         Self {
-            quota: Quota::Exchanges,
+            quota: Some(Quota::Exchanges),
             bytes: EXCHANGE + kept_twice(exchange.name.len() + exchange.arguments.octets().len()),
         }
     }
@@ -43,7 +45,7 @@ impl From<&exchange::Definition> for Declaration {
 impl From<&Binding> for Declaration {
     fn from(binding: &Binding) -> Self {
         Self {
-            quota: Quota::Bindings,
+            quota: Some(Quota::Bindings),
             bytes: BINDING + kept_twice(binding.routing_key.len() + binding.arguments.octets().len()),
         }
     }
@@ -82,7 +84,7 @@ impl Declared {
             let text = format!("declarations take {used} bytes of memory, of which at most {most} are for them");
             return Err(Error::Precondition(text.into()));
         }
-        let taken = self.quotas.take(quota);
+        let taken = quota.map_or(Ok(()), |quota| self.quotas.take(quota));
         taken.map_err(|Reached(most)| Error::Precondition(refused(most).into()))?;
         self.holds(|held| held + bytes as u64);
         Ok(())
@@ -91,14 +93,14 @@ impl Declared {
     /// One more in any case: one of the broker's own, or that the log has.
     pub(super) fn add(&self, new: impl Into<Declaration>) {
         let Declaration { quota, bytes } = new.into();
-        self.quotas.add(quota);
+        quota.into_iter().for_each(|quota| self.quotas.add(quota));
         self.holds(|held| held + bytes as u64);
     }
 
     /// One has gone.
     pub(super) fn remove(&self, gone: impl Into<Declaration>) {
         let Declaration { quota, bytes } = gone.into();
-        self.quotas.give_back(quota);
+        quota.into_iter().for_each(|quota| self.quotas.give_back(quota));
         self.holds(|held| held.saturating_sub(bytes as u64));
     }
 
