@@ -64,14 +64,16 @@ impl Channel {
     /// One that closes the channel, or the connection.
     pub fn handle(&mut self, peer: &Peer, turn: &mut Turn, method: Method) -> Result<()> {
         match method {
-            Method::BasicAck(ack) => self.settle(turn, ack.delivery_tag, ack.multiple, Outcome::Acked),
+            Method::BasicAck(ack) => self.settle(peer, turn, ack.delivery_tag, ack.multiple, Outcome::Acked),
             Method::BasicNack(nack) => self.settle(
+                peer,
                 turn,
                 nack.delivery_tag,
                 nack.multiple,
                 given_back(nack.requeue, Outcome::Requeued),
             ),
             Method::BasicReject(reject) => self.settle(
+                peer,
                 turn,
                 reject.delivery_tag,
                 false,
@@ -138,7 +140,7 @@ impl Channel {
             }
         }
         self.drop_transaction();
-        self.fail_all(turn);
+        self.fail_all(peer, turn)?;
         for queue in handed_over {
             queue.dispatch(&mut turn.work);
         }

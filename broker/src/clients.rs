@@ -132,6 +132,8 @@ pub struct DeliveryFigures {
     pub prefetch: AtomicU32,
     /// Messages delivered and not yet settled, over all consumers and gets.
     pub outstanding: AtomicU32,
+    /// Of these, messages that were fetched one by one, by basic.get.
+    pub fetched: AtomicU32,
     /// Of these, messages that the open transaction will settle.
     pub in_transaction: AtomicU32,
     /// Messages delivered since the channel was opened.

@@ -26,6 +26,9 @@ pub mod cut;
 /// The read buffer.
 pub mod input;
 
+/// The frames that are being written.
+pub mod output;
+
 /// Heartbeats.
 pub mod heartbeat;
 
@@ -46,6 +49,7 @@ use input::Input;
 use leveret_amqp::method::{ConnectionBlocked, ConnectionUnblocked};
 use leveret_amqp::{Method, ShortString, put_heartbeat, put_method_frame};
 use leveret_store::Lsn;
+use output::Output;
 use parking_lot::RwLock;
 use session::{Closing, Failure, Flow, Session};
 use std::future::poll_fn;
@@ -58,10 +62,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, sleep, timeout};
 
-/// Bytes written at a time: the system copies them, and others wait for the thread meanwhile.
-const WRITE_MAX: usize = 256 * 1024;
-/// Bytes waiting for a client above which its requests are not read: it doesn't read the answers.
-const OUTBOX_LIMIT: usize = 4 * 1024 * 1024;
 /// Memory of a write buffer that an idle connection keeps.
 const KEEP_BUFFER: usize = 16 * 1024;
 /// Time that connection.close-ok may take.
@@ -69,6 +69,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for which a connection may go on before others have their turn: too short to be noticed, with a batch at most
 /// on top.
 const TIME_SLICE: Duration = Duration::from_micros(200);
+/// Time until the next look whether there is room for a body.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
+/// Time for which a client may take nothing of what it was sent while all outboxes have more than their share.
+const STUCK: Duration = Duration::from_secs(30);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -125,9 +129,7 @@ struct Connection<S> {
     /// Whole frames that wait, and the position of the log that they wait for.
     rest: Bytes,
     awaits: Option<Lsn>,
-    /// Bytes that are being written.
-    write: Vec<u8>,
-    written: usize,
+    output: Output,
     tick: Interval,
     heartbeat: Heartbeat,
     told_blocked: bool,
@@ -147,6 +149,8 @@ enum Event {
     Read(usize),
     Wrote(usize),
     Outbox(Vec<Arc<dyn Stalled>>),
+    /// Frames that were put off may be carried out now.
+    Again,
     Tick,
 }
 
@@ -162,8 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: Input::new(read),
             rest: Bytes::new(),
             awaits: None,
-            write: Vec::new(),
-            written: 0,
+            output: Output::default(),
             tick,
             heartbeat,
             told_blocked: false,
@@ -189,6 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Read(count) => self.has_read(count),
                 Event::Wrote(count) => self.has_written(count),
                 Event::Outbox(stalled) => self.session.resume(stalled),
+                Event::Again => {}
                 Event::Tick => self.tick()?,
             }
             self.work();
@@ -206,22 +210,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next thing that can be done: writing first, so that buffers don't grow, then reading.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Event>> {
         self.slice.get_or_insert_with(Instant::now);
-        if self.write.is_empty()
-            && let Poll::Ready(stalled) = self.session.peer.outbox.poll_take(context, &mut self.write)
+        if self.output.is_empty()
+            && let Poll::Ready(stalled) = self.session.peer.outbox.poll_take(context, &mut self.output.frames)
         {
             return Poll::Ready(Ok(Event::Outbox(stalled)));
         }
-        if !self.write.is_empty() {
-            let left = self.write.get(self.written..).unwrap_or_default();
-            let left = left.get(..WRITE_MAX).unwrap_or(left);
-            if let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(context, left) {
-                return Poll::Ready(count.and_then(|count| match count {
-                    0 => Err(io::ErrorKind::WriteZero.into()),
-                    count => Ok(Event::Wrote(count)),
-                }));
-            }
+        if !self.output.is_empty()
+            && let Poll::Ready(count) = self.output.poll_write(Pin::new(&mut self.stream), context)
+        {
+            return Poll::Ready(count.map(Event::Wrote));
         }
-        self.pause.take_if(|pause| pause.as_mut().poll(context).is_ready());
+        let paused = self.pause.take_if(|pause| pause.as_mut().poll(context).is_ready());
+        if paused.is_some() && !self.rest.is_empty() {
+            return Poll::Ready(Ok(Event::Again));
+        }
         if self.may_read() {
             let read = self.input.poll_read(Pin::new(&mut self.stream), context);
             if let Poll::Ready(count) = read {
@@ -241,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.awaits.is_none()
             && self.pause.is_none()
             && !self.told_blocked
-            && self.session.peer.outbox.queued() < OUTBOX_LIMIT
+            && !self.session.has_unread_answers()
     }
 
     /// Leaves the client alone for as long as the queues that it publishes to ask for, if that is worth a timer.
@@ -273,11 +275,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .octets
             .sent
             .fetch_add(count as u64, Ordering::Relaxed);
-        self.written += count;
-        if self.written >= self.write.len() {
-            self.write.clear();
-            self.written = 0;
-        }
     }
 
     /// Works through the bytes read, as far as nothing stops it.
@@ -305,6 +302,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Flow::Stopped(at) => {
                     self.rest.advance(at);
                     self.stop();
+                }
+                Flow::PutOff(at) => {
+                    self.rest.advance(at);
+                    if self.session.waits_for_room() && self.pause.is_none() {
+                        self.pause = Some(Box::pin(sleep(ROOM_AGAIN)));
+                    }
+                    break;
                 }
             }
         }
@@ -382,7 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }),
                 None => Method::ConnectionUnblocked(ConnectionUnblocked {}),
             };
-            put_method_frame(&mut self.write, 0, &method);
+            put_method_frame(self.output.frames.encoded(), 0, &method);
         }
     }
 
@@ -394,30 +398,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(_) => {}
             None => match self.heartbeat.tick(self.may_read()) {
                 Beat::Missed => return timed_out("missed heartbeats from client"),
-                Beat::Due if self.write.is_empty() => {
-                    put_heartbeat(&mut self.write);
+                Beat::Due if self.output.is_empty() => {
+                    put_heartbeat(self.output.frames.encoded());
                     self.heartbeat.beats();
                 }
                 Beat::Due | Beat::Rest => {}
             },
         }
-        if self.write.is_empty() && self.write.capacity() > KEEP_BUFFER {
-            self.write = Vec::new();
+        let outbox = &self.session.peer.outbox;
+        if self.output.is_stuck(STUCK) && outbox.is_tight() {
+            return timed_out("the client takes nothing, and others need the memory");
         }
-        self.session.peer.outbox.shrink(KEEP_BUFFER);
+        outbox.shrink(KEEP_BUFFER, &mut self.output.frames);
         Ok(())
     }
 
     /// Writes the rest and says goodbye.
     async fn finish(&mut self) -> io::Result<()> {
         let farewell = async {
-            let left = self.write.split_off(self.written.min(self.write.len()));
-            self.stream.write_all(&left).await?;
-            self.stream.write_all(&self.session.peer.outbox.take_all()).await?;
-            self.stream.shutdown().await?;
+            let Self {
+                stream,
+                session,
+                output,
+                ..
+            } = self;
+            loop {
+                while !output.is_empty() {
+                    poll_fn(|context| output.poll_write(Pin::new(&mut *stream), context)).await?;
+                }
+                let outbox = &session.peer.outbox;
+                let taken = poll_fn(|context| Poll::Ready(outbox.poll_take(context, &mut output.frames))).await;
+                if taken.is_pending() || output.is_empty() {
+                    break;
+                }
+            }
+            stream.shutdown().await?;
             // Unread bytes would make the system reset the connection, and the client would miss the reason.
             let mut unread = [0; 4096];
-            while matches!(self.stream.read(&mut unread).await, Ok(1..)) {}
+            while matches!(stream.read(&mut unread).await, Ok(1..)) {}
             Ok(())
         };
         timeout(CLOSE_TIMEOUT, farewell)
@@ -428,6 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
-        self.session.peer.outbox.close();
+        let peer = &self.session.peer;
+        peer.node.alarms.leave(&peer.outbox);
+        peer.outbox.close();
     }
 }

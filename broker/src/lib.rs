@@ -66,11 +66,11 @@ pub mod config;
 /// The table of what is spoken.
 pub mod protocol;
 
-/// Memory limits.
-pub mod limits;
-
 /// Bytes that wait to be written to a client.
 pub mod outbox;
+
+/// Memory limits.
+pub mod limits;
 
 /// Calls at a time.
 pub mod clock;

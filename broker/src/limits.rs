@@ -16,6 +16,15 @@ pub mod disk;
 /// File descriptors.
 pub mod descriptors;
 
+/// Bodies that arrive in pieces.
+pub mod bodies;
+
+/// Clients that have not logged in.
+pub mod logins;
+
+/// Messages that clients have not acknowledged.
+pub mod delivered;
+
 /// Memory of messages and of the process.
 pub mod memory;
 
@@ -31,6 +40,9 @@ pub mod quotas;
 /// Alarms, and the publishers that wait.
 pub mod alarms;
 
+/// Those who wait.
+pub mod waiter;
+
 /// Time between looks.
 pub mod pause;
 
@@ -39,3 +51,4 @@ pub use descriptors::Descriptors;
 pub use held::{Held, Holding};
 pub use memory::{Full, Memory};
 pub use quotas::{Counted, Most, Quota, Quotas, Reached};
+pub use waiter::Waiter;

@@ -6,9 +6,55 @@
 
 use bytes::Bytes;
 use leveret_amqp::properties::raw;
+use std::iter::Sum;
+use std::ops::{AddAssign, SubAssign};
 
 /// AMQP 0-9-1 class id of basic: the class whose methods carry messages.
 pub const BASIC: u16 = 60;
+
+/// Memory of an entry in a queue, bytes, beside what its message takes.
+pub const ENTRY: u64 = 128;
+
+/// Memory that messages take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// All of it, bytes.
+    pub bytes: u64,
+    /// Of it what is counted elsewhere, with the buffers of messages.
+    pub elsewhere: u64,
+}
+
+impl Footprint {
+    /// What is to be counted, bytes.
+    pub fn own(self) -> u64 {
+        self.bytes - self.elsewhere
+    }
+}
+
+impl AddAssign for Footprint {
+    #[inline]
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.elsewhere += more.elsewhere;
+    }
+}
+
+impl SubAssign for Footprint {
+    #[inline]
+    fn sub_assign(&mut self, less: Self) {
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+        self.elsewhere = self.elsewhere.saturating_sub(less.elsewhere);
+    }
+}
+
+impl Sum for Footprint {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}
 
 /// A stretch of a buffer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +96,10 @@ impl Marks {
     const HISTORY: u8 = 1 << 1;
     /// It goes by its routing key alone, not by CC: a dead-letter routing key has taken their place.
     const ONE_KEY: u8 = 1 << 2;
+    /// Its memory is counted with its buffer, not by those who have the message.
+    const COUNTED: u8 = 1 << 3;
+    /// Marks that go with the buffer and the properties in it, not with the message.
+    const OF_BUFFER: u8 = Self::PERSISTENT | Self::COUNTED;
     /// The marks in a record, with the bits in its length of properties that stand for them. Persisted. No properties
     /// are that long. That a message is persistent, its properties say.
     const IN_RECORD: [(u8, u32); 2] = [(Self::HISTORY, 1 << 31), (Self::ONE_KEY, 1 << 30)];
@@ -151,10 +201,50 @@ impl Message {
         self.layout.body.len
     }
 
+    /// The body, for somebody who keeps it: it shares the buffer.
+    pub fn shared_body(&self) -> Bytes {
+        let Span { at, len } = self.layout.body;
+        let (at, end) = (at as usize, at as usize + len as usize);
+        match end <= self.buffer.len() {
+            true => self.buffer.slice(at..end),
+            false => Bytes::new(),
+        }
+    }
+
     /// Bytes that holding the message in memory costs, roughly.
-    pub fn footprint(&self) -> u64 {
-        const ENTRY: u64 = 128;
-        u64::from(self.layout.body.len) + u64::from(self.layout.properties.len) + ENTRY
+    #[inline]
+    pub fn footprint(&self) -> Footprint {
+        let of_buffer = u64::from(self.layout.body.len) + u64::from(self.layout.properties.len);
+        Footprint {
+            bytes: of_buffer + ENTRY,
+            elsewhere: if self.is_counted() { of_buffer } else { 0 },
+        }
+    }
+
+    /// True if its memory is counted with its buffer, once for all that share it.
+    #[inline]
+    pub fn is_counted(&self) -> bool {
+        self.marks.has(Marks::COUNTED)
+    }
+
+    /// The same message with its memory counted by `count`, which gives its buffer back as one that counts.
+    pub fn counted(self, count: impl FnOnce(Bytes) -> Bytes) -> Self {
+        let marks = Marks(self.marks.0 | Marks::COUNTED);
+        let buffer = count(self.buffer);
+        Self { buffer, marks, ..self }
+    }
+
+    /// The same message, if its buffer is a slice of `frames`, as one of `counted`: the same bytes in a buffer that counts.
+    ///
+    /// # Errors
+    /// It isn't; here it is again.
+    pub fn counted_within(self, frames: &Bytes, counted: &Bytes) -> Result<Self, Self> {
+        let start = self.buffer.as_ptr().addr().wrapping_sub(frames.as_ptr().addr());
+        let end = start.saturating_add(self.buffer.len());
+        match end <= frames.len() && counted.len() == frames.len() {
+            true => Ok(self.counted(|_| counted.slice(start..end))),
+            false => Err(self),
+        }
     }
 
     /// The same message with other properties.
@@ -164,8 +254,8 @@ impl Message {
 
     /// The same message with these marks of the broker.
     fn marked(self, marks: Marks) -> Self {
-        let own = self.marks.0 & Marks::PERSISTENT;
-        let marks = Marks(own | marks.0 & !Marks::PERSISTENT);
+        let own = self.marks.0 & Marks::OF_BUFFER;
+        let marks = Marks(own | marks.0 & !Marks::OF_BUFFER);
         Self { marks, ..self }
     }
 
@@ -173,6 +263,7 @@ impl Message {
     pub fn detached(&self) -> Self {
         Self {
             buffer: Bytes::copy_from_slice(&self.buffer),
+            marks: Marks(self.marks.0 & !Marks::COUNTED),
             ..*self
         }
     }
@@ -248,7 +339,7 @@ impl Growing {
     }
 
     /// Bytes of body so far.
-    fn body_len(&self) -> usize {
+    pub fn body_len(&self) -> usize {
         self.buffer.len() - self.body_at() as usize
     }
 
@@ -336,6 +427,24 @@ mod tests {
             prop_assert_eq!(back.routing_key(), &key[..]);
             prop_assert_eq!(back.properties(), &properties[..]);
             prop_assert_eq!(back.body(), &body[..]);
+        }
+
+        #[test]
+        fn a_message_in_a_buffer_that_counts_is_the_same(before in 0..20usize, after in 0..20usize) {
+            let message = Message::new(b"exchange", b"key", b"\0\0", b"body");
+            let frames = Bytes::from([&vec![1; before], &message.buffer[..], &vec![2; after]].concat());
+            let counted = Bytes::from(frames.to_vec());
+            let buffer = frames.slice(before..before + message.buffer.len());
+            let within = Message { buffer, ..message.clone() };
+            let all = within.footprint();
+            prop_assert_eq!((all.own(), all.elsewhere), (all.bytes, 0));
+            let within = within.counted_within(&frames, &counted).expect("a slice of it");
+            prop_assert_eq!((within.body(), within.routing_key()), (&b"body"[..], &b"key"[..]));
+            prop_assert_eq!(within.buffer.as_ptr(), counted[before..].as_ptr());
+            prop_assert_eq!((within.footprint().bytes, within.footprint().own()), (all.bytes, ENTRY));
+            prop_assert_eq!(&within.shared_body()[..], b"body");
+            prop_assert!(!within.detached().is_counted() && !within.with_properties(b"").is_counted());
+            prop_assert!(message.counted_within(&frames, &counted).is_err());
         }
 
         #[test]

@@ -6,6 +6,8 @@
 
 use crate::access::users::Users;
 use crate::clients::{Pauses, Registry};
+use crate::limits::bodies::Bodies;
+use crate::limits::logins::Logins;
 use crate::limits::{Alarms, Descriptors, Memory, Quotas, disk::Disk};
 use crate::outbox::Outbox;
 use crate::queue::Queue;
@@ -39,6 +41,10 @@ pub struct Node {
     pub durability: Arc<Durability>,
     /// Memory of queued messages.
     pub memory: Arc<Memory>,
+    /// Clients that have not logged in.
+    pub logins: Arc<Logins>,
+    /// Bodies that arrive in pieces.
+    pub bodies: Arc<Bodies>,
     /// Free disk space.
     pub disk: Arc<Disk>,
     /// File descriptors, and connections of all protocols.
@@ -118,6 +124,8 @@ impl Node {
             vhosts: RwLock::default(),
             connections: Registry::new(memory.clone(), quotas.clone()),
             durability,
+            logins: Arc::new(Logins::new(memory.clone())),
+            bodies: Arc::new(Bodies::new(memory.clone())),
             memory,
             disk,
             descriptors,

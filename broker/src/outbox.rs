@@ -1,14 +1,20 @@
-//! Bytes that wait to be written to one client: encoded frames, appended by all that have some for it, written by its
-//! connection.
+//! Frames that wait to be written to one client: appended by all that have some for it, written by its connection.
 //!
-//! Comes in: bytes from the connection's own channels and from queues that deliver on other connections' threads. Goes
-//! out: one buffer per wake-up.
-//! Does not know about frames, channels, queues or sockets.
+//! Comes in: frames from the connection's own channels and from queues that deliver on other connections' threads. Goes
+//! out: all of them per wake-up; word to those who have more than the client takes. The memory of all outboxes together
+//! has a share: beyond it, each gets the next message only when the client has taken the last.
+//! Does not know about channels, queues or sockets.
+
+/// Encoded frames.
+pub mod frames;
 
 /// Records on their way to the log.
 pub mod records;
 
 use crate::clock::{self, Millis};
+use crate::limits::{Held, Holding, Memory, Waiter};
+use bytes::Bytes;
+use frames::Frames;
 use leveret_store::{Batch, Error, Handle, Lsn, Urgency};
 use parking_lot::Mutex;
 use records::Records;
@@ -20,13 +26,19 @@ use std::time::{Duration, Instant};
 /// Bytes waiting for one client above which queues stop delivering to it. Large enough for one write to carry thousands
 /// of small messages, small enough that a client that doesn't read costs little.
 pub const ROOM_BYTES: usize = 512 * 1024;
+/// Bytes waiting for one client above which its requests are not carried out: it doesn't read the answers.
+const ANSWERS: usize = 1024 * 1024;
+/// The same while all outboxes together have more than their share.
+const LITTLE: usize = 16 * 1024;
+/// Memory by which an outbox may grow or shrink before that is counted, bytes.
+const COUNTED: usize = 4 * 1024;
 
-/// The outgoing buffer of one connection. Shared by its channels and by the queues that they consume from.
-#[derive(Default)]
+/// The outgoing frames of one connection. Shared by its channels and by the queues that they consume from.
 pub struct Outbox {
     state: Mutex<State>,
-    /// Length of the buffer, readable without the lock: a queue asks for room before every delivery.
+    /// Bytes that wait, readable without the lock: a queue asks for room before every delivery.
     queued: AtomicUsize,
+    memory: Arc<Memory>,
     /// Set from the first append until the connection takes the buffer: one wake-up per batch, not per message.
     wake_pending: AtomicBool,
     /// Set while the connection is on the list of those that wait for the log.
@@ -159,26 +171,68 @@ impl Drop for Work {
     }
 }
 
-#[derive(Default)]
 struct State {
-    buffer: Vec<u8>,
+    frames: Frames,
+    /// Memory of the frames that the connection is writing.
+    taken: usize,
+    /// Memory of both.
+    held: Held,
     waker: Option<Waker>,
-    /// Queues that had something for this client when there was no room: asked again once the buffer has been taken.
+    /// Queues that had something for this client when there was no room: asked again once the frames have been taken.
     stalled: Vec<Arc<dyn Stalled>>,
     closed: bool,
     nudged: bool,
 }
 
+impl State {
+    /// Counts its memory, where that is worth it.
+    #[inline]
+    fn count(&mut self) {
+        let bytes = (self.frames.capacity() + self.taken) as u64;
+        if bytes.abs_diff(self.held.bytes()) >= COUNTED as u64 {
+            self.held.set(bytes);
+        }
+    }
+
+    fn note_stalled(&mut self, queue: &Arc<dyn Stalled>) {
+        let same = |other: &Arc<dyn Stalled>| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(queue));
+        if !self.closed && !self.stalled.iter().any(same) {
+            self.stalled.push(queue.clone());
+        }
+    }
+}
+
 impl Outbox {
-    /// Appends through `encode`, which gets the buffer. Nothing happens once the connection has gone. The caller owes a
+    /// An empty one, whose memory counts.
+    pub fn new(memory: Arc<Memory>) -> Self {
+        let state = State {
+            frames: Frames::default(),
+            taken: 0,
+            held: memory.hold(Holding::Outboxes, 0),
+            waker: None,
+            stalled: Vec::new(),
+            closed: false,
+            nudged: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            queued: AtomicUsize::new(0),
+            memory,
+            wake_pending: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+        }
+    }
+
+    /// Appends through `encode`, which gets the frames. Nothing happens once the connection has gone. The caller owes a
     /// wake-up: see [`Wakes`].
-    pub fn append(self: &Arc<Self>, wakes: &mut Wakes, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub fn append(self: &Arc<Self>, wakes: &mut Wakes, encode: impl FnOnce(&mut Frames)) {
         let mut state = self.state.lock();
         if state.closed {
             return;
         }
-        encode(&mut state.buffer);
-        self.queued.store(state.buffer.len(), Ordering::Release);
+        encode(&mut state.frames);
+        self.queued.store(state.frames.len(), Ordering::Release);
+        state.count();
         drop(state);
         if !self.wake_pending.swap(true, Ordering::AcqRel) {
             wakes.0.push(self.clone());
@@ -197,7 +251,46 @@ impl Outbox {
 
     /// Bytes that queues may still deliver to this client now.
     pub fn room(&self) -> usize {
-        ROOM_BYTES.saturating_sub(self.queued.load(Ordering::Acquire))
+        self.most(ROOM_BYTES).saturating_sub(self.queued())
+    }
+
+    /// True if nothing more that the client asks for is to be carried out now.
+    pub fn is_full(&self) -> bool {
+        self.queued() >= self.most(ANSWERS)
+    }
+
+    /// The limit of what may wait.
+    fn most(&self, usual: usize) -> usize {
+        match self.is_tight() {
+            false => usual,
+            true => LITTLE,
+        }
+    }
+
+    /// True if all outboxes together have more than their share.
+    pub fn is_tight(&self) -> bool {
+        self.memory.is_over_share(Holding::Outboxes)
+    }
+
+    /// Memory that messages take, and all else that is counted.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Has `queue` resumed when the connection is next nudged, or has taken what waits.
+    pub fn resume_later(&self, queue: &Arc<dyn Stalled>) {
+        self.state.lock().note_stalled(queue);
+    }
+
+    /// A body as something to refer to until it is written. One that does not count by its buffer counts here.
+    pub fn refer_to(&self, body: Bytes, counted: bool) -> Bytes {
+        match counted {
+            true => body,
+            false => {
+                let held = self.memory.hold(Holding::Outboxes, body.len() as u64);
+                Bytes::from_owner(Referred { body, _held: held })
+            }
+        }
     }
 
     /// Notes that `queue` has more for this client. False if there is room after all (the caller tries again).
@@ -206,25 +299,19 @@ impl Outbox {
         if state.closed {
             return true;
         }
-        if state.buffer.len() < ROOM_BYTES {
+        if state.frames.len() < self.most(ROOM_BYTES) {
             return false;
         }
-        if !state
-            .stalled
-            .iter()
-            .any(|q| std::ptr::addr_eq(Arc::as_ptr(q), Arc::as_ptr(queue)))
-        {
-            state.stalled.push(queue.clone());
-        }
+        state.note_stalled(queue);
         true
     }
 
-    /// Swaps the buffer against the empty `buffer` and returns the queues that waited for room. Pending: nothing to
-    /// write; the task is woken at the next append or nudge.
-    pub fn poll_take(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<Vec<Arc<dyn Stalled>>> {
+    /// Swaps the frames against `written`, all of which have been written, and returns the queues that waited for room.
+    /// Pending: nothing to write; the task is woken at the next append or nudge.
+    pub fn poll_take(&self, context: &mut Context<'_>, written: &mut Frames) -> Poll<Vec<Arc<dyn Stalled>>> {
         let mut state = self.state.lock();
         self.wake_pending.store(false, Ordering::Release);
-        if state.buffer.is_empty() && !state.nudged {
+        if state.frames.is_empty() && !state.nudged {
             match &state.waker {
                 Some(waker) if waker.will_wake(context.waker()) => {}
                 _ => state.waker = Some(context.waker().clone()),
@@ -232,7 +319,9 @@ impl Outbox {
             return Poll::Pending;
         }
         state.nudged = false;
-        std::mem::swap(&mut state.buffer, buffer);
+        std::mem::swap(&mut state.frames, written);
+        state.taken = written.capacity();
+        state.count();
         self.queued.store(0, Ordering::Release);
         Poll::Ready(std::mem::take(&mut state.stalled))
     }
@@ -250,26 +339,22 @@ impl Outbox {
         }
     }
 
-    /// Takes everything at once: the last write of a connection.
-    pub fn take_all(&self) -> Vec<u8> {
+    /// Gives memory back if more than `keep` bytes are reserved and none are used. `written`: what the connection keeps.
+    pub fn shrink(&self, keep: usize, written: &mut Frames) {
+        written.shrink(keep);
         let mut state = self.state.lock();
-        self.queued.store(0, Ordering::Release);
-        std::mem::take(&mut state.buffer)
-    }
-
-    /// Gives memory back if more than `keep` bytes are reserved and none are used.
-    pub fn shrink(&self, keep: usize) {
-        let mut state = self.state.lock();
-        if state.buffer.is_empty() && state.buffer.capacity() > keep {
-            state.buffer = Vec::new();
-        }
+        state.frames.shrink(keep);
+        state.taken = written.capacity();
+        state.count();
     }
 
     /// From now on appends are dropped: the connection has gone.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.buffer = Vec::new();
+        state.frames = Frames::default();
+        state.taken = 0;
+        state.held.set(0);
         state.stalled.clear();
         self.queued.store(0, Ordering::Release);
     }
@@ -279,6 +364,24 @@ impl Outbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl Waiter for Outbox {
+    fn look_again(&self) {
+        self.nudge();
+    }
+}
+
+/// A body that counts as long as it waits to be written.
+struct Referred {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Referred {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -314,26 +417,78 @@ mod tests {
         }
     }
 
+    fn outbox(watermark: u64) -> (Arc<Memory>, Arc<Outbox>) {
+        let memory = Arc::new(Memory::new(watermark));
+        (memory.clone(), Arc::new(Outbox::new(memory)))
+    }
+
+    fn fill(outbox: &Arc<Outbox>, wakes: &mut Wakes, bytes: usize) {
+        outbox.append(wakes, |frames| frames.encoded().resize(bytes, 0));
+    }
+
+    fn take(outbox: &Outbox, frames: &mut Frames) -> Option<usize> {
+        frames.advance(frames.len());
+        let mut context = Context::from_waker(Waker::noop());
+        match outbox.poll_take(&mut context, frames) {
+            Poll::Ready(stalled) => Some(stalled.len()),
+            Poll::Pending => None,
+        }
+    }
+
     #[test]
-    fn a_queue_that_finds_no_room_is_given_back_once_the_buffer_is_taken() {
-        let (outbox, mut wakes) = (Arc::new(Outbox::default()), Wakes::default());
+    fn a_queue_that_finds_no_room_is_given_back_once_the_frames_are_taken() {
+        let ((_, outbox), mut wakes) = (outbox(u64::MAX), Wakes::default());
         let resumed = Arc::new(Resumed::default());
         let queue: Arc<dyn Stalled> = resumed.clone();
         assert!(!outbox.stall(&queue), "there is room");
-        outbox.append(&mut wakes, |out| out.resize(ROOM_BYTES + 1, 0));
+        fill(&outbox, &mut wakes, ROOM_BYTES + 1);
         assert_eq!((outbox.room(), outbox.queued()), (0, ROOM_BYTES + 1));
         assert!(outbox.stall(&queue) && outbox.stall(&queue));
-        let (mut buffer, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
-        let Poll::Ready(stalled) = outbox.poll_take(&mut context, &mut buffer) else {
+        let (mut frames, mut context) = (Frames::default(), Context::from_waker(Waker::noop()));
+        let Poll::Ready(stalled) = outbox.poll_take(&mut context, &mut frames) else {
             panic!("there is something to write");
         };
         assert_eq!(
-            (stalled.len(), buffer.len(), outbox.room()),
+            (stalled.len(), frames.len(), outbox.room()),
             (1, ROOM_BYTES + 1, ROOM_BYTES)
         );
         stalled.into_iter().for_each(|queue| queue.resume(&mut Work::default()));
         assert_eq!(resumed.0.load(Ordering::Relaxed), 1);
-        assert!(outbox.poll_take(&mut context, &mut buffer).is_pending());
+        assert_eq!(take(&outbox, &mut frames), None);
+    }
+
+    #[test]
+    fn what_waits_and_what_is_being_written_counts_until_it_is_given_back() {
+        let ((memory, outbox), mut wakes) = (outbox(u64::MAX), Wakes::default());
+        let held = || memory.held(Holding::Outboxes);
+        fill(&outbox, &mut wakes, 100);
+        assert_eq!(held(), 0, "little is not worth it");
+        fill(&outbox, &mut wakes, 100_000);
+        assert!((100_000..200_001).contains(&held()));
+        let mut frames = Frames::default();
+        assert_eq!(take(&outbox, &mut frames), Some(0));
+        fill(&outbox, &mut wakes, 50_000);
+        assert!((150_000..300_001).contains(&held()));
+        frames.advance(frames.len());
+        outbox.shrink(1000, &mut frames);
+        assert!((50_000..100_001).contains(&held()));
+        outbox.close();
+        assert_eq!(held(), 0);
+    }
+
+    #[test]
+    fn beyond_the_share_of_all_each_has_little() {
+        let ((memory, outbox), mut wakes) = (outbox(4_000_000), Wakes::default());
+        assert_eq!((outbox.room(), outbox.is_full()), (ROOM_BYTES, false));
+        let body = outbox.refer_to(Bytes::from(vec![0; 1_000_001]), false);
+        assert_eq!((memory.held(Holding::Outboxes), outbox.room()), (1_000_001, LITTLE));
+        assert!(!outbox.is_full(), "the next message always comes");
+        fill(&outbox, &mut wakes, LITTLE);
+        assert!(outbox.is_full() && outbox.room() == 0);
+        drop(body);
+        assert!(!outbox.is_full() && outbox.room() == ROOM_BYTES - LITTLE);
+        let counted = outbox.refer_to(Bytes::from(vec![0; 1_000_001]), true);
+        assert_eq!((counted.len(), outbox.is_tight()), (1_000_001, false));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub mod confirm;
 /// Messages of one batch, enqueued together.
 pub mod stage;
 
+/// Messages that several queues share.
+pub mod batch;
+
 use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -21,6 +24,7 @@ use crate::node::Totals;
 use crate::vhost::Vhost;
 use crate::vhost::route::{NoRoute, Route};
 use crate::vhost::routes::RouteCache;
+use batch::Batch;
 use leveret_amqp::ShortString;
 use stage::Stage;
 use std::sync::atomic::Ordering;
@@ -30,6 +34,8 @@ use std::sync::atomic::Ordering;
 pub struct Publisher {
     /// Messages routed but not yet enqueued.
     pub stage: Stage,
+    /// The frames that messages come from.
+    pub batch: Batch,
     routes: RouteCache,
     received: Received,
 }

@@ -88,6 +88,19 @@ pub fn put_body(out: &mut Vec<u8>, channel: u16, piece: &[u8]) {
     out.push(FRAME_END);
 }
 
+/// Appends the head of a body frame whose payload of `len` octets is written from somewhere else;
+/// [`put_body_frame_end`] follows it.
+#[inline]
+pub fn put_body_frame_head(out: &mut Vec<u8>, channel: u16, len: u32) {
+    out.extend_from_slice(&head(FrameKind::Body, channel, len));
+}
+
+/// Appends the end of a frame.
+#[inline]
+pub fn put_body_frame_end(out: &mut Vec<u8>) {
+    out.push(FRAME_END);
+}
+
 /// Appends a whole basic.deliver frame. Strings are cut after 255 octets.
 #[inline]
 pub fn put_deliver(

@@ -12,6 +12,11 @@ mod erlang;
 
 /// Octets of a payload that RabbitMQ shows in a frame error.
 const SNIPPET_LEN: usize = 16;
+/// The class whose methods bring passwords (start-ok, secure-ok) and other secrets (update-secret): no arguments of theirs
+/// are shown, here or in a log.
+const CONNECTION: u16 = 10;
+/// Octets of class and method id.
+const ID_LEN: usize = 4;
 
 /// The reason why octets are not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +100,8 @@ impl MethodError {
     }
 
     /// The explanation after the code's name, as RabbitMQ writes it; `payload` is what was given to the parser. Of a
-    /// long payload no more is shown than fits a reply text, which [`ReplyCode::text`] cuts to its exact length.
+    /// long payload no more is shown than fits a reply text, which [`ReplyCode::text`] cuts to its exact length. Nothing is
+    /// shown of methods that bring secrets.
     #[must_use]
     pub fn explanation(&self, payload: &[u8]) -> String {
         let Some(arguments) = payload.get(4..) else {
@@ -104,6 +110,12 @@ impl MethodError {
         match self.reason {
             Reason::NotUtf8 => "Malformed UTF-8 in shortstr".to_owned(),
             Reason::UnknownMethod => format!("method {}.{} does not exist", self.class_id, self.method_id),
+            _ if self.class_id == CONNECTION => {
+                format!(
+                    "cannot decode the arguments of method {}.{}",
+                    self.class_id, self.method_id
+                )
+            }
             _ => {
                 let mut text = "cannot decode ".to_owned();
                 let shown = arguments.get(..usize::from(u8::MAX)).unwrap_or(arguments);
@@ -147,12 +159,17 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    /// The first 16 octets of `payload`, or all of them if there are no more.
+    /// The first 16 octets of `payload`, or all of them if there are no more; the ids alone of a method that may bring a
+    /// secret.
     #[must_use]
     pub fn new(payload: &[u8]) -> Self {
         let mut bytes = [0; SNIPPET_LEN];
         let mut len = 0;
-        for (to, from) in bytes.iter_mut().zip(payload) {
+        let shown = match payload.starts_with(&CONNECTION.to_be_bytes()) {
+            true => payload.get(..ID_LEN).unwrap_or(payload),
+            false => payload,
+        };
+        for (to, from) in bytes.iter_mut().zip(shown) {
             *to = *from;
             len += 1;
         }

@@ -103,7 +103,9 @@ impl Channel {
             let ended = self
                 .consumers
                 .extract_if(|_, consuming| !consuming.queue.has_consumer(consuming.id));
-            ended.for_each(|(_, consuming)| self.deliveries.retire_source(consuming.source));
+            for (_, consuming) in ended {
+                self.deliveries.retire_source(consuming.source);
+            }
         }
         if reached(&self.consumers) {
             let text = format!("reached maximum ({most}) of consumers per channel");

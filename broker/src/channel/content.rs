@@ -4,9 +4,11 @@
 //! lies in one piece in the read buffer doesn't pass here: `connection/cut.rs` cuts it out where it is.
 
 use crate::error::{Error, Result};
+use crate::limits::bodies::Leave;
 use crate::message::{BASIC, Growing, Message};
 use leveret_amqp::properties::raw;
 use leveret_amqp::{PublishView, parse_header};
+use std::sync::Arc;
 
 /// Bytes of a body above which RabbitMQ takes a header for a broken one.
 const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;
@@ -35,6 +37,23 @@ pub struct Publish {
 pub struct Body {
     message: Growing,
     mandatory: bool,
+    arriving: Option<Arriving>,
+}
+
+/// Room for a body until it is whole, or is given up.
+pub struct Arriving {
+    leave: Leave,
+    _unfinished: Arc<()>,
+}
+
+impl Arriving {
+    /// With leave to receive it. `unfinished` is shared by all bodies of the connection.
+    pub fn new(leave: Leave, unfinished: Arc<()>) -> Self {
+        Self {
+            leave,
+            _unfinished: unfinished,
+        }
+    }
 }
 
 impl From<PublishView<'_>> for Publish {
@@ -95,11 +114,38 @@ impl Content {
         }
     }
 
-    /// A content header has arrived. Gives the message if it has no body.
+    /// True if its body has had its time, and others wait to send theirs.
+    pub fn is_overdue(&self) -> bool {
+        match self {
+            Self::Body(body) => body
+                .arriving
+                .as_ref()
+                .is_some_and(|arriving| arriving.leave.is_overdue()),
+            _ => false,
+        }
+    }
+
+    /// The size of the body that a header announces, if one is due.
+    ///
+    /// # Errors
+    /// Those of [`check_header`].
+    pub fn announced(&self, payload: &[u8], max_size: u64) -> Result<usize> {
+        match self {
+            Self::Publish(_) => check_header(payload, max_size).map(|(_, body_size)| body_size),
+            _ => Ok(0),
+        }
+    }
+
+    /// A content header has arrived, and there is room for the body. Gives the message if it has none.
     ///
     /// # Errors
     /// 505 if none was expected, and those of [`check_header`].
-    pub fn header(&mut self, payload: &[u8], max_size: u64) -> Result<Option<(Message, bool)>> {
+    pub fn header(
+        &mut self,
+        payload: &[u8],
+        max_size: u64,
+        arriving: Option<Arriving>,
+    ) -> Result<Option<(Message, bool)>> {
         match std::mem::take(self) {
             Self::Publish(publish) => {
                 let (properties, body_size) = check_header(payload, max_size)?;
@@ -111,6 +157,7 @@ impl Content {
                 *self = Self::Body(Body {
                     message,
                     mandatory: publish.mandatory,
+                    arriving,
                 });
                 Ok(None)
             }
@@ -131,6 +178,9 @@ impl Content {
         }
         body.message.push(payload);
         if body.message.missing() > 0 {
+            if let Some(arriving) = &body.arriving {
+                arriving.leave.arrived(body.message.body_len());
+            }
             return Ok(None);
         }
         let Self::Body(body) = std::mem::take(self) else {

@@ -6,22 +6,26 @@
 //! know about exchanges, the log, or which queue a source stands for.
 
 use crate::clients::DeliveryFigures;
-use crate::message::BASIC;
-use crate::outbox::{Outbox, Wakes};
+use crate::limits::delivered::Delivered;
+use crate::outbox::{Outbox, Stalled, Wakes};
 use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
-use std::ops::Range;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The delivering side of one channel, shared with the queues that it consumes from.
 pub struct Deliveries {
     outbox: Arc<Outbox>,
     channel: u16,
     frame_max: u32,
+    /// Set while there is a limit of the channel. Beside what doesn't change: consumers ask for every round.
+    limited: AtomicBool,
+    /// Set when a consumer has got no more for what is unacknowledged.
+    paused: AtomicBool,
     /// Limit, unacknowledged messages and totals of the channel.
     figures: Arc<DeliveryFigures>,
     state: Mutex<State>,
@@ -36,6 +40,8 @@ struct State {
     sources: Vec<Source>,
     /// The first of the sources that can be given out again; each knows the next.
     free: u32,
+    /// The memory of what is to be acknowledged.
+    memory: Delivered,
     /// The source of messages that were taken back, if there ever were some.
     spent: Option<u32>,
 }
@@ -45,6 +51,11 @@ struct Unacked {
     source: u32,
     id: MessageId,
 }
+
+/// Deliveries that are settled at a time, where a client means very many.
+const PORTION: usize = 8192;
+/// Deliveries for which a channel that has none outstanding keeps room.
+const KEPT: usize = 4096;
 
 /// Marks a tag that is settled already, or was delivered without acknowledgement.
 const SETTLED: u32 = u32::MAX;
@@ -60,6 +71,18 @@ struct Source {
     retired: bool,
     /// While it is free.
     next_free: u32,
+    /// Messages are fetched from it one by one: they don't count for the channel's limit.
+    fetched: bool,
+}
+
+/// The consumer that messages are for.
+pub struct Destination<'a> {
+    /// Its source.
+    pub source: u32,
+    /// The tag that its client knows it by.
+    pub tag: &'a [u8],
+    /// True if it acknowledges nothing.
+    pub no_ack: bool,
 }
 
 /// Messages that came from one source and that a client settled.
@@ -68,6 +91,22 @@ pub struct Settled {
     pub source: u32,
     /// The messages in the order of their delivery tags.
     pub ids: Vec<MessageId>,
+}
+
+/// Deliveries that were taken out.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    all: u32,
+    /// Of those, messages that were fetched one by one.
+    fetched: u32,
+}
+
+impl AddAssign for Taken {
+    #[inline]
+    fn add_assign(&mut self, more: Self) {
+        self.all += more.all;
+        self.fetched += more.fetched;
+    }
 }
 
 /// The client named a delivery tag that isn't outstanding: 406 `unknown delivery tag N`.
@@ -83,12 +122,15 @@ impl Deliveries {
             first_tag: 1,
             sources: Vec::new(),
             free: NO_SOURCE,
+            memory: outbox.memory().delivered(),
             spent: None,
         };
         Self {
             outbox,
             channel,
             frame_max,
+            limited: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             figures: Arc::default(),
             state: Mutex::new(state),
         }
@@ -117,45 +159,83 @@ impl Deliveries {
     /// Sets the limit of basic.qos with global=true.
     pub fn set_channel_prefetch(&self, limit: u32) {
         self.figures.prefetch.store(limit, Ordering::Relaxed);
+        self.limited.store(limit > 0, Ordering::Relaxed);
     }
 
-    /// Messages for which the channel-wide limit leaves room; `None` without such a limit.
+    /// Messages for which the channel-wide limit leaves room; `None` without such a limit. What was fetched one by one
+    /// doesn't count (RabbitMQ before 4.3).
+    #[inline]
     pub fn channel_credit(&self) -> Option<u32> {
-        match self.channel_prefetch() {
-            0 => None,
-            limit => Some(limit.saturating_sub(self.figures.outstanding.load(Ordering::Relaxed))),
+        if !self.limited.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (fetched, all) = (&self.figures.fetched, &self.figures.outstanding);
+        let consumed = all
+            .load(Ordering::Relaxed)
+            .saturating_sub(fetched.load(Ordering::Relaxed));
+        Some(self.channel_prefetch().saturating_sub(consumed))
+    }
+
+    /// True if so much is unacknowledged here, and by all clients together, that no more is to be delivered.
+    #[inline]
+    pub fn has_enough(&self) -> bool {
+        let unacknowledged = self.figures.outstanding.load(Ordering::SeqCst);
+        self.outbox.memory().has_enough(unacknowledged)
+    }
+
+    /// Has `queue` resumed when there is less. False if there is now.
+    pub fn pause(&self, queue: &Arc<dyn Stalled>) -> bool {
+        self.outbox.resume_later(queue);
+        self.outbox.memory().wait_for_fewer(&self.outbox);
+        self.paused.store(true, Ordering::SeqCst);
+        self.has_enough()
+    }
+
+    #[cold]
+    fn go_on(&self) {
+        if !self.has_enough() {
+            self.paused.store(false, Ordering::SeqCst);
+            self.outbox.nudge();
         }
     }
 
     /// A number for something that messages will come from: a consumer, or basic.get of a queue. The channel knows what
-    /// it stands for; here it goes with each delivery.
-    pub fn add_source(&self) -> u32 {
+    /// it stands for; here it goes with each delivery. `fetched`: they are asked for one by one.
+    pub fn add_source(&self, fetched: bool) -> u32 {
         let mut guard = self.state.lock();
         let state = &mut *guard;
+        let source = Source {
+            fetched,
+            ..Source::default()
+        };
         let free = state.free;
-        if let Some(source) = state.sources.get_mut(free as usize) {
-            state.free = source.next_free;
-            *source = Source::default();
+        if let Some(slot) = state.sources.get_mut(free as usize) {
+            state.free = slot.next_free;
+            *slot = source;
             return free;
         }
-        state.sources.push(Source::default());
+        state.sources.push(source);
         (state.sources.len() - 1) as u32
     }
 
-    /// The consumer was cancelled: the number may be given to another one once its messages are settled.
-    pub fn retire_source(&self, source: u32) {
+    /// The consumer was cancelled: the number may be given to another one once its messages are settled. True if they
+    /// are.
+    pub fn retire_source(&self, source: u32) -> bool {
         let mut state = self.state.lock();
-        let Some(found) = state.sources.get_mut(source as usize).filter(|found| !found.retired) else {
-            return;
+        let Some(found) = state.sources.get_mut(source as usize) else {
+            return true;
         };
-        found.retired = true;
-        if found.outstanding == 0 {
+        let (retired, settled) = (std::mem::replace(&mut found.retired, true), found.outstanding == 0);
+        if settled && !retired {
             state.free(source);
         }
+        settled
     }
 
     /// Writes a run of messages to the client. Called under the queue's lock, so that tags follow the queue's order.
-    pub fn deliver(&self, wakes: &mut Wakes, source: u32, consumer_tag: &[u8], no_ack: bool, entries: &[Entry]) {
+    /// `tell`: with their returns in their headers.
+    pub fn deliver(&self, wakes: &mut Wakes, to: Destination<'_>, entries: &[Entry], tell: bool) {
+        let Destination { source, tag, no_ack } = to;
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let first = state.next_tag;
@@ -169,20 +249,17 @@ impl Deliveries {
             if let Some(source) = state.sources.get_mut(source as usize) {
                 source.outstanding += count;
             }
+            state.memory.set(state.unacked.len());
         }
+        let (channel, frame_max) = (self.channel, self.frame_max);
         self.outbox.append(wakes, |out| {
-            for (tag, entry) in (first..).zip(entries) {
+            for (number, entry) in (first..).zip(entries) {
                 let Some(message) = &entry.message else { continue };
                 let (exchange, key) = (message.exchange(), message.routing_key());
-                encode::put_deliver(out, self.channel, consumer_tag, tag, entry.redelivered, exchange, key);
-                encode::put_content(
-                    out,
-                    self.channel,
-                    self.frame_max,
-                    BASIC,
-                    message.properties(),
-                    message.body(),
-                );
+                encode::put_deliver(out.encoded(), channel, tag, number, entry.redelivered, exchange, key);
+                out.put_content(channel, frame_max, &entry.properties(tell), message.body(), || {
+                    self.outbox.refer_to(message.shared_body(), message.is_counted())
+                });
             }
         });
     }
@@ -208,9 +285,9 @@ impl Deliveries {
             }
         }
         let count = taken.len() as u32;
-        for (source, change) in [(source, count.wrapping_neg()), (spent, count)] {
-            if let Some(source) = state.sources.get_mut(source as usize) {
-                source.outstanding = source.outstanding.wrapping_add(change);
+        for (number, change) in [(source, count.wrapping_neg()), (spent, count)] {
+            if let Some(of) = state.sources.get_mut(number as usize) {
+                of.outstanding = of.outstanding.wrapping_add(change);
             }
         }
         let ended = |found: &Source| found.retired && found.outstanding == 0 && count > 0;
@@ -228,6 +305,9 @@ impl Deliveries {
         self.figures.delivered.fetch_add(1, Ordering::Relaxed);
         if !no_ack {
             self.figures.outstanding.fetch_add(1, Ordering::Relaxed);
+            self.figures.fetched.fetch_add(1, Ordering::Relaxed);
+            let state = &mut *state;
+            state.memory.set(state.unacked.len());
             if let Some(source) = state.sources.get_mut(source as usize) {
                 source.outstanding += 1;
             }
@@ -236,26 +316,75 @@ impl Deliveries {
     }
 
     /// Takes out what a client settles: one tag, all up to a tag (`multiple`), or all (`multiple` and tag 0), as AMQP
-    /// 0-9-1 basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source.
+    /// 0-9-1 basic.ack has it. Appends to `settled`, in the order of tags, one item per run of the same source. True if
+    /// that was a portion only, of very many: the rest comes with the next call.
     ///
     /// Deliveries that a transaction holds are passed over.
     ///
     /// # Errors
     /// The tag isn't outstanding; nothing is taken then.
-    pub fn settle(&self, tag: u64, multiple: bool, settled: &mut Vec<Settled>) -> Result<(), UnknownDeliveryTag> {
+    pub fn settle(&self, tag: u64, multiple: bool, settled: &mut Vec<Settled>) -> Result<bool, UnknownDeliveryTag> {
         let mut state = self.state.lock();
-        let mut taken = 0;
-        for at in state.meant(tag, multiple)? {
-            taken += u32::from(state.end(at, 0, settled));
-        }
-        self.has_taken(&mut state, taken);
-        Ok(())
+        let meant = state.meant(tag, multiple)?;
+        let end = meant.end.min(meant.start + PORTION);
+        self.take(&mut state, meant.start..end, settled);
+        Ok(end < meant.end)
     }
 
-    fn has_taken(&self, state: &mut State, taken: u32) {
-        self.figures.outstanding.fetch_sub(taken, Ordering::Relaxed);
-        self.figures.acknowledged.fetch_add(u64::from(taken), Ordering::Relaxed);
+    /// The places of all deliveries that may be outstanding.
+    pub fn all(&self) -> Range<usize> {
+        0..self.state.lock().unacked.len()
+    }
+
+    /// The deliveries that a client means, as [`Deliveries::settle`] takes them, by their places.
+    ///
+    /// # Errors
+    /// The tag isn't outstanding.
+    pub fn meant(&self, tag: u64, multiple: bool) -> Result<Range<usize>, UnknownDeliveryTag> {
+        self.state.lock().meant(tag, multiple)
+    }
+
+    /// Takes out the last deliveries of some places, as many as are gone through at a time. Gives the places that are
+    /// left. Nothing else may be settled until all are.
+    pub fn take_last(&self, places: Range<usize>, settled: &mut Vec<Settled>) -> Range<usize> {
+        let mut state = self.state.lock();
+        let from = places.end.saturating_sub(PORTION).max(places.start);
+        self.take(&mut state, from..places.end, settled);
+        places.start..from
+    }
+
+    /// The first delivery of each source that has some.
+    pub fn firsts(&self) -> HashMap<u32, MessageId> {
+        let state = self.state.lock();
+        let mut firsts = HashMap::new();
+        for unacked in state.unacked.iter().filter(|unacked| unacked.source < HELD) {
+            firsts.entry(unacked.source).or_insert(unacked.id);
+        }
+        firsts
+    }
+
+    fn take(&self, state: &mut State, places: Range<usize>, settled: &mut Vec<Settled>) {
+        let mut taken = Taken::default();
+        for at in places {
+            taken += state.end(at, 0, settled);
+        }
+        self.has_taken(state, taken);
+    }
+
+    #[inline]
+    fn has_taken(&self, state: &mut State, taken: Taken) {
+        // In one order with the look of a queue that pauses.
+        self.figures.outstanding.fetch_sub(taken.all, Ordering::SeqCst);
+        if taken.fetched > 0 {
+            self.figures.fetched.fetch_sub(taken.fetched, Ordering::Relaxed);
+        }
+        let all = u64::from(taken.all);
+        self.figures.acknowledged.fetch_add(all, Ordering::Relaxed);
         state.trim();
+        state.memory.set(state.unacked.len());
+        if self.paused.load(Ordering::SeqCst) {
+            self.go_on();
+        }
     }
 
     /// Puts aside for [`Deliveries::settle_held`] what a client settles within a transaction; adds the tags to `held`.
@@ -282,12 +411,12 @@ impl Deliveries {
     /// Takes out what was put aside under these tags: the transaction is committed.
     pub fn settle_held(&self, tags: &[u64], settled: &mut Vec<Settled>) {
         let mut state = self.state.lock();
-        let mut taken = 0;
+        let mut taken = Taken::default();
         for tag in tags {
             let at = tag.wrapping_sub(state.first_tag) as usize;
-            taken += u32::from(state.end(at, HELD, settled));
+            taken += state.end(at, HELD, settled);
         }
-        self.figures.in_transaction.fetch_sub(taken, Ordering::Relaxed);
+        self.figures.in_transaction.fetch_sub(taken.all, Ordering::Relaxed);
         self.has_taken(&mut state, taken);
     }
 
@@ -298,12 +427,6 @@ impl Deliveries {
             unacked.source &= !HELD;
         }
         self.figures.in_transaction.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes out everything: the channel closes, or basic.recover.
-    pub fn settle_all(&self, settled: &mut Vec<Settled>) {
-        // Tag 0 with multiple always matches.
-        let _ = self.settle(0, true, settled);
     }
 }
 
@@ -332,17 +455,20 @@ impl State {
 
     /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside,
     /// else 0.
-    fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> bool {
+    fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> Taken {
+        let mut taken = Taken::default();
         let Some(unacked) = self.unacked.get_mut(at) else {
-            return false;
+            return taken;
         };
         let (source, id) = (unacked.source ^ held, unacked.id);
         if source >= HELD || unacked.source == SETTLED {
-            return false;
+            return taken;
         }
         unacked.source = SETTLED;
+        taken.all = 1;
         if let Some(found) = self.sources.get_mut(source as usize) {
             found.outstanding = found.outstanding.saturating_sub(1);
+            taken.fetched = u32::from(found.fetched);
             if found.retired && found.outstanding == 0 {
                 self.free(source);
             }
@@ -351,7 +477,7 @@ impl State {
             Some(last) if last.source == source => last.ids.push(id),
             _ => settled.push(Settled { source, ids: vec![id] }),
         }
-        true
+        taken
     }
 
     /// The number of a source that has ended may be given out again.
@@ -367,15 +493,22 @@ impl State {
             self.unacked.pop_front();
             self.first_tag += 1;
         }
+        if self.unacked.is_empty() && self.unacked.capacity() > KEPT {
+            self.unacked = VecDeque::new();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Memory;
+    use crate::message::Message;
+    use crate::queue::entry::NOWHERE;
 
     fn deliveries() -> Deliveries {
-        Deliveries::new(Arc::new(Outbox::default()), 1, 4096)
+        let memory = Arc::new(Memory::new(u64::MAX));
+        Deliveries::new(Arc::new(Outbox::new(memory)), 1, 4096)
     }
 
     #[test]
@@ -387,10 +520,10 @@ mod tests {
         assert_eq!(deliveries.note_get(0, true, 8), 2);
         assert_eq!(deliveries.note_get(0, false, 9), 3);
         assert_eq!(deliveries.settle(2, false, &mut settled), Err(UnknownDeliveryTag(2)));
-        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(false));
         assert_eq!(deliveries.settle(1, false, &mut settled), Err(UnknownDeliveryTag(1)));
         assert_eq!(deliveries.figures().unacked(), 1);
-        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(false));
         assert_eq!(deliveries.figures().unacked(), 0);
         assert_eq!(deliveries.settle(3, true, &mut settled), Err(UnknownDeliveryTag(3)));
     }
@@ -398,48 +531,80 @@ mod tests {
     #[test]
     fn a_source_is_given_out_again_when_it_has_ended_and_all_of_it_is_settled() {
         let deliveries = deliveries();
-        let [a, b, c] = [(); 3].map(|()| deliveries.add_source());
+        let [a, b, c] = [(); 3].map(|()| deliveries.add_source(false));
         let first = deliveries.note_get(b, false, 1);
         deliveries.note_get(c, false, 2);
         for source in [b, a, a, c] {
             deliveries.retire_source(source);
         }
-        assert_eq!((deliveries.add_source(), deliveries.add_source()), (a, 3));
-        assert_eq!(deliveries.settle(first, false, &mut Vec::new()), Ok(()));
-        assert_eq!(deliveries.add_source(), b);
+        assert_eq!((deliveries.add_source(false), deliveries.add_source(false)), (a, 3));
+        assert_eq!(deliveries.settle(first, false, &mut Vec::new()), Ok(false));
+        assert_eq!(deliveries.add_source(false), b);
         assert_eq!(deliveries.take_back(c, &[2]), [2]);
-        assert_eq!(deliveries.add_source(), c);
+        assert_eq!(deliveries.add_source(false), c);
     }
 
     #[test]
     fn what_was_taken_back_can_be_settled_once_and_means_nothing() {
         let deliveries = deliveries();
-        let (source, other) = (deliveries.add_source(), deliveries.add_source());
+        let (source, other) = (deliveries.add_source(false), deliveries.add_source(false));
         for (source, id) in [(source, 1), (other, 2), (source, 3), (source, 4)] {
             deliveries.note_get(source, false, id);
         }
         let mut settled = Vec::new();
-        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(1, false, &mut settled), Ok(false));
         assert_eq!(deliveries.take_back(source, &[1, 2, 3]), [3]);
         settled.clear();
-        assert_eq!(deliveries.settle(3, false, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(3, false, &mut settled), Ok(false));
         assert_eq!(deliveries.settle(3, false, &mut settled), Err(UnknownDeliveryTag(3)));
         assert!(
             settled.iter().all(|settled| settled.source > other),
             "a source of nothing"
         );
         settled.clear();
-        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(()));
+        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(false));
         let rest: Vec<u64> = settled.iter().flat_map(|settled| settled.ids.clone()).collect();
         assert_eq!((rest, deliveries.figures().unacked()), (vec![2, 4], 0));
     }
 
     #[test]
+    fn very_many_are_settled_in_portions_from_either_end() {
+        let deliveries = deliveries();
+        let source = deliveries.add_source(true);
+        let count = 2 * PORTION as u64 + 10;
+        (1..=count).for_each(|id| assert_eq!(deliveries.note_get(source, false, id), id));
+        let mut settled = Vec::new();
+        let ids =
+            |settled: &mut Vec<Settled>| -> Vec<u64> { settled.drain(..).flat_map(|settled| settled.ids).collect() };
+        assert_eq!(deliveries.settle(count - 10, true, &mut settled), Ok(true));
+        assert!(ids(&mut settled).into_iter().eq(1..=PORTION as u64));
+        let rest = deliveries.take_last(deliveries.all(), &mut settled);
+        let last = ids(&mut settled);
+        assert_eq!((last.len(), last.last()), (PORTION, Some(&count)));
+        assert_eq!(deliveries.firsts(), HashMap::from([(source, PORTION as u64 + 1)]));
+        assert!(deliveries.take_last(rest, &mut settled).is_empty());
+        assert!(
+            ids(&mut settled)
+                .into_iter()
+                .eq(PORTION as u64 + 1..=PORTION as u64 + 10)
+        );
+        assert_eq!((deliveries.figures().unacked(), deliveries.all()), (0, 0..0));
+        assert!(deliveries.retire_source(source));
+        assert_eq!(deliveries.add_source(false), source, "numbers are given again");
+    }
+
+    #[test]
     fn what_is_held_is_settled_or_released_as_one() {
         let deliveries = deliveries();
-        for id in 1..=5 {
-            deliveries.note_get(0, false, id);
-        }
+        let source = deliveries.add_source(false);
+        let entry = |id| Entry::new(id, NOWHERE, Message::new(b"", b"q", b"\0\0", b""));
+        let to = Destination {
+            source,
+            tag: b"c",
+            no_ack: false,
+        };
+        let mut wakes = Wakes::default();
+        deliveries.deliver(&mut wakes, to, &[1, 2, 3, 4, 5].map(entry), false);
         let (mut held, mut settled) = (Vec::new(), Vec::new());
         assert_eq!(deliveries.hold(2, false, &mut held), Ok(()));
         assert_eq!(deliveries.hold(2, false, &mut held), Err(UnknownDeliveryTag(2)));
@@ -456,10 +621,18 @@ mod tests {
             Some(0),
             "held messages count until the commit"
         );
-        deliveries.settle_all(&mut settled);
+        assert_eq!(deliveries.settle(0, true, &mut settled), Ok(false));
         assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![3, 4, 5]));
         deliveries.settle_held(&held, &mut settled);
         assert_eq!(settled.pop().map(|settled| settled.ids), Some(vec![1, 2]));
+        assert_eq!(deliveries.channel_credit(), Some(5));
+        deliveries.note_get(deliveries.add_source(true), false, 6);
+        assert_eq!(
+            deliveries.channel_credit(),
+            Some(5),
+            "what is fetched one by one is not limited"
+        );
+        assert_eq!(deliveries.settle(6, false, &mut settled), Ok(false));
         assert_eq!(deliveries.channel_credit(), Some(5));
         assert_eq!(deliveries.hold(1, false, &mut held), Err(UnknownDeliveryTag(1)));
     }

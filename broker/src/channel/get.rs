@@ -2,9 +2,9 @@
 
 use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
-use crate::message::BASIC;
+use crate::outbox::frames::Frames;
 use leveret_amqp::method::{BasicGet, BasicGetEmpty, BasicGetOk};
-use leveret_amqp::{Method, ShortString, put_content, put_method_frame};
+use leveret_amqp::{Method, ShortString, put_method_frame};
 
 impl Channel {
     /// basic.get. Prefetch limits don't apply (RabbitMQ).
@@ -16,7 +16,8 @@ impl Channel {
         let queue = peer.vhost.queue_to_get_from(&name, &peer.actor)?;
         let deliveries = self.deliveries.clone();
         let source = self.sources.get(&deliveries, &queue);
-        let mut frames = Vec::new();
+        let mut frames = Frames::default();
+        let outbox = &peer.outbox;
         let found = queue.get(get.no_ack, &mut turn.work, |entry, remaining| {
             let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);
             let Some(message) = &entry.message else { return };
@@ -27,19 +28,17 @@ impl Channel {
                 routing_key: ShortString::try_from(message.routing_key()).unwrap_or_default(),
                 message_count: remaining as u32,
             });
-            put_method_frame(&mut frames, self.number, &method);
-            put_content(
-                &mut frames,
+            put_method_frame(frames.encoded(), self.number, &method);
+            frames.put_content(
                 self.number,
                 peer.frame_max,
-                BASIC,
                 message.properties(),
                 message.body(),
+                || outbox.refer_to(message.shared_body(), message.is_counted()),
             );
         });
         if found {
-            peer.outbox
-                .append(&mut turn.work.wakes, |out| out.extend_from_slice(&frames));
+            outbox.append(&mut turn.work.wakes, |out| out.put_all(frames));
         } else {
             self.reply(peer, turn, BasicGetEmpty {});
         }

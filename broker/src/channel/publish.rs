@@ -5,12 +5,13 @@
 
 use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
-use crate::message::{BASIC, Message};
+use crate::message::Message;
 use crate::node::Totals;
+use crate::outbox::frames::REFERRED;
 use crate::publish::check::check;
 use crate::publish::confirm::Confirms;
 use leveret_amqp::method::{BasicNack, BasicReturn};
-use leveret_amqp::{Method, ReplyCode, ShortString, put_ack, put_content, put_method_frame};
+use leveret_amqp::{Method, ReplyCode, ShortString, put_ack, put_method_frame};
 use leveret_store::Lsn;
 use std::sync::atomic::Ordering;
 
@@ -41,7 +42,10 @@ impl Channel {
                 return Ok(());
             }
         }
-        let message = changed.unwrap_or(message);
+        let mut message = changed.unwrap_or(message);
+        if route.queues.len() > 1 || message.body_len() as usize >= REFERRED {
+            message = turn.publisher.batch.count(&peer.node.memory, message);
+        }
         turn.publisher.stage.push(self.number, route, message, tag);
         Ok(())
     }
@@ -54,15 +58,15 @@ impl Channel {
             exchange: ShortString::try_from(message.exchange()).unwrap_or_default(),
             routing_key: ShortString::try_from(message.routing_key()).unwrap_or_default(),
         });
-        peer.outbox.append(&mut turn.work.wakes, |out| {
-            put_method_frame(out, self.number, &method);
-            put_content(
-                out,
+        let outbox = &peer.outbox;
+        outbox.append(&mut turn.work.wakes, |out| {
+            put_method_frame(out.encoded(), self.number, &method);
+            out.put_content(
                 self.number,
                 peer.frame_max,
-                BASIC,
                 message.properties(),
                 message.body(),
+                || outbox.refer_to(message.shared_body(), message.is_counted()),
             );
         });
     }

@@ -5,17 +5,25 @@
 //! waits here but the reply: so pipelined declarations share a sync.
 
 use leveret_store::Lsn;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+
+/// Bytes of replies above which a client's requests are not carried out.
+const MANY: usize = 1024 * 1024;
+/// Memory of a reply beside its frames.
+const REPLY: usize = 64;
 
 /// Replies of one connection that wait for the log.
 #[derive(Default)]
 pub struct Replies {
     waiting: VecDeque<Reply>,
+    /// Memory that they take.
+    bytes: usize,
+    /// The position of each channel's last reply. Those that have been reached mean nothing.
+    last: HashMap<u16, Lsn>,
 }
 
 struct Reply {
     lsn: Lsn,
-    channel: u16,
     frames: Vec<u8>,
 }
 
@@ -26,16 +34,15 @@ impl Replies {
         encode(&mut frames);
         // Positions only grow: a reply never overtakes one that came before it.
         let lsn = self.waiting.back().map_or(lsn, |last| last.lsn.max(lsn));
-        self.waiting.push_back(Reply { lsn, channel, frames });
+        self.bytes += REPLY + frames.len();
+        self.last.insert(channel, lsn);
+        self.waiting.push_back(Reply { lsn, frames });
     }
 
     /// The position that the last reply of a channel waits for.
     pub fn last_of(&self, channel: u16) -> Option<Lsn> {
-        self.waiting
-            .iter()
-            .rev()
-            .find(|reply| reply.channel == channel)
-            .map(|reply| reply.lsn)
+        let first = self.waiting.front()?;
+        self.last.get(&channel).copied().filter(|lsn| *lsn >= first.lsn)
     }
 
     /// True if none waits.
@@ -43,10 +50,19 @@ impl Replies {
         self.waiting.is_empty()
     }
 
+    /// True if there are so many that nothing more is to be asked for.
+    pub fn are_many(&self) -> bool {
+        self.bytes >= MANY
+    }
+
     /// Takes those that may be sent now.
     pub fn take(&mut self, durable: Lsn, out: &mut Vec<u8>) {
         while let Some(reply) = self.waiting.pop_front_if(|reply| reply.lsn <= durable) {
+            self.bytes -= REPLY + reply.frames.len();
             out.extend_from_slice(&reply.frames);
+        }
+        if self.waiting.is_empty() {
+            *self = Self::default();
         }
     }
 }
@@ -69,6 +85,19 @@ mod tests {
         assert_eq!((replies.last_of(1), replies.last_of(2)), (Some(Lsn(9)), None));
         replies.take(Lsn(9), &mut out);
         assert_eq!(out, b"abc");
-        assert!(replies.is_empty());
+        assert!(replies.is_empty() && replies.last_of(1).is_none());
+    }
+
+    #[test]
+    fn a_client_can_have_so_many_and_no_more() {
+        let mut replies = Replies::default();
+        let mut count = 0;
+        while !replies.are_many() {
+            replies.push(Lsn(1), 1, |out| out.resize(36, 0));
+            count += 1;
+        }
+        assert_eq!(count, MANY.div_ceil(REPLY + 36));
+        replies.take(Lsn(1), &mut Vec::new());
+        assert!(!replies.are_many());
     }
 }

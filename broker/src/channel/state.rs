@@ -154,8 +154,9 @@ impl Channel {
             turn.replies
                 .push(lsn, self.number, |out| put_method_frame(out, self.number, &method));
         } else {
-            peer.outbox
-                .append(&mut turn.work.wakes, |out| put_method_frame(out, self.number, &method));
+            peer.outbox.append(&mut turn.work.wakes, |out| {
+                put_method_frame(out.encoded(), self.number, &method);
+            });
         }
     }
 

@@ -3,7 +3,7 @@
 //! Comes in: runs of messages from the queue, on whatever thread published or settled. Goes out: the same to the
 //! channel's delivering side, with the consumer's tag; basic.cancel when the queue has gone.
 
-use super::deliver::Deliveries;
+use super::deliver::{Deliveries, Destination};
 use crate::limits::Held;
 use crate::outbox::{Stalled, Wakes};
 use crate::queue::entry::Entry;
@@ -55,24 +55,31 @@ pub fn cancellation(consumer_tag: ShortString) -> BasicCancel {
 
 impl Subscriber for Subscription {
     fn allowance(&self) -> Allowance {
-        // The channel's limit lies beside counters that other threads change: not to be looked at without need.
-        let shared_credit = match self.no_ack {
-            true => None,
-            false => self.deliveries.channel_credit(),
+        let room = match !self.no_ack && self.deliveries.has_enough() {
+            true => 0,
+            false => self.deliveries.outbox().room(),
         };
         Allowance {
-            room: self.deliveries.outbox().room(),
-            shared_credit,
+            room,
+            shared_credit: self.deliveries.channel_credit(),
         }
     }
 
-    fn deliver(&self, run: &[Entry], wakes: &mut Wakes) {
-        let tag = self.tag.as_bytes();
-        self.deliveries.deliver(wakes, self.source, tag, self.no_ack, run);
+    fn deliver(&self, run: &[Entry], tell: bool, wakes: &mut Wakes) {
+        let to = Destination {
+            source: self.source,
+            tag: self.tag.as_bytes(),
+            no_ack: self.no_ack,
+        };
+        self.deliveries.deliver(wakes, to, run, tell);
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
-        self.deliveries.outbox().stall(queue)
+        let outbox = self.deliveries.outbox();
+        if self.no_ack || !self.deliveries.has_enough() {
+            return outbox.stall(queue);
+        }
+        self.deliveries.pause(queue)
     }
 
     fn take_back(&self, overdue: Vec<MessageId>) -> Vec<MessageId> {
@@ -91,6 +98,6 @@ impl Subscriber for Subscription {
         let cancel = Method::BasicCancel(cancellation(self.tag.clone()));
         self.deliveries
             .outbox()
-            .append(wakes, |out| put_method_frame(out, channel, &cancel));
+            .append(wakes, |out| put_method_frame(out.encoded(), channel, &cancel));
     }
 }

@@ -134,7 +134,7 @@ impl Routed {
     /// Bytes that it takes in memory, and at most in the log.
     fn bytes(&self) -> u64 {
         let name = self.message.exchange().len() + self.message.routing_key().len();
-        self.message.footprint() + name as u64 + PER_QUEUE * self.route.queues.len() as u64
+        self.message.footprint().bytes + name as u64 + PER_QUEUE * self.route.queues.len() as u64
     }
 }
 

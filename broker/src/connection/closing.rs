@@ -5,7 +5,7 @@
 
 use super::session::{Closing, Failure, MethodId, Session};
 use crate::channel::content::Content;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::queue::consumers::cancelled;
 use leveret_amqp::method::{ChannelClose, ConnectionClose};
 use std::sync::atomic::Ordering;
@@ -55,6 +55,20 @@ impl Session {
             return;
         };
         closing.reply(&self.peer, &mut self.turn, close);
+    }
+
+    /// Ends channels whose messages don't come whole in time while others wait to send theirs.
+    pub(super) fn end_late_bodies(&mut self) {
+        let late = self.channels.iter().filter(|(_, channel)| channel.content.is_overdue());
+        let late: Vec<u16> = late.map(|(number, _)| *number).collect();
+        for channel in late {
+            let text = "the message has not arrived in time, and others wait to send theirs";
+            self.fail(Failure {
+                channel,
+                error: Error::Precondition(text.into()),
+                method: MethodId::PUBLISH,
+            });
+        }
     }
 
     /// The end of a channel that the client closes, or of all.

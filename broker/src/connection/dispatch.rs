@@ -7,15 +7,17 @@
 
 use super::cut::cut_out;
 use super::session::{Closing, Failure, MethodId, Session, Step};
-use crate::channel::content::Content;
-use crate::channel::state::{Channel, Turn};
+use crate::channel::content::{Arriving, Content};
+use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
+use crate::limits::bodies::{Place, SMALL};
 use crate::queue::Outcome;
 use bytes::Bytes;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{ChannelCloseOk, ChannelOpenOk, ConnectionCloseOk, ConnectionUpdateSecretOk};
 use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_ack, parse_publish};
 use leveret_store::Lsn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Classes of declarations.
@@ -53,6 +55,9 @@ impl Session {
                     return Ok(Step::Stop);
                 }
                 let publish = publish.map_err(|error| failed(error.into()))?;
+                if publish.mandatory && self.has_unread_answers() {
+                    return Ok(Step::PutOff);
+                }
                 let done = self.publish(frames, at, &frame, publish);
                 return done.map(Step::Read).map_err(|error| Failure {
                     method: MethodId::PUBLISH,
@@ -64,7 +69,7 @@ impl Session {
         // A publish that was begun is the method that fails; without one there is none.
         let mut method = MethodId::PUBLISH;
         let done = self.content(&frame, &mut method);
-        done.map(|()| Step::Read(len)).map_err(|error| Failure {
+        done.map_err(|error| Failure {
             method,
             ..failed(error)
         })
@@ -99,19 +104,30 @@ impl Session {
         }
     }
 
-    fn content(&mut self, frame: &FrameView<'_>, method: &mut MethodId) -> Result<()> {
+    fn content(&mut self, frame: &FrameView<'_>, method: &mut MethodId) -> Result<Step> {
         let max_size = self.peer.node.max_message_bytes();
+        let done = Step::Read(frame.wire_len());
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return Err(not_open());
         };
         if channel.closing {
-            return Ok(());
+            return Ok(done);
         }
         if channel.content.is_none() {
             *method = MethodId::default();
         }
         let whole = match frame.kind {
-            FrameKind::Header => channel.content.header(frame.payload, max_size)?,
+            FrameKind::Header => {
+                let size = channel.content.announced(frame.payload, max_size)?;
+                let arriving = match size {
+                    0 => None,
+                    size => match room(&self.peer, &mut self.place, &self.unfinished, size as u64) {
+                        None => return Ok(Step::PutOff),
+                        room => room,
+                    },
+                };
+                channel.content.header(frame.payload, max_size, arriving)?
+            }
             FrameKind::Body => channel.content.body(frame.payload)?,
             kind => {
                 return Err(Error::UnexpectedFrame(
@@ -119,10 +135,10 @@ impl Session {
                 ));
             }
         };
-        match whole {
-            Some((message, mandatory)) => channel.publish(&self.peer, &mut self.turn, message, mandatory),
-            None => Ok(()),
+        if let Some((message, mandatory)) = whole {
+            channel.publish(&self.peer, &mut self.turn, message, mandatory)?;
         }
+        Ok(done)
     }
 
     fn method(&mut self, frame: &FrameView<'_>) -> Result<Step> {
@@ -143,8 +159,11 @@ impl Session {
         }
         if let Some(ack) = parse_ack(frame.payload) {
             let (tag, multiple) = ack?;
-            channel.settle(&mut self.turn, tag, multiple, Outcome::Acked)?;
+            channel.settle(&self.peer, &mut self.turn, tag, multiple, Outcome::Acked)?;
             return Ok(Step::Read(len));
+        }
+        if self.has_unread_answers() {
+            return Ok(Step::PutOff);
         }
         self.enqueue()?;
         let method = parse_method(frame.payload)?;
@@ -242,6 +261,16 @@ impl Session {
             _ => {}
         }
     }
+}
+
+/// Room for a body that comes in pieces; `None`: not yet. A connection always has room for a small one.
+fn room(peer: &Peer, place: &mut Option<Place>, unfinished: &Arc<()>, size: u64) -> Option<Arriving> {
+    let bodies = &peer.node.bodies;
+    let leave = match size <= SMALL && Arc::strong_count(unfinished) == 1 {
+        true => bodies.small(size),
+        false => bodies.ask(size, &peer.outbox, place)?,
+    };
+    Some(Arriving::new(leave, unfinished.clone()))
 }
 
 /// A method that must not overtake replies that wait for the log: everything but declarations, which wait with them.

@@ -9,6 +9,7 @@ use crate::channel::state::Peer;
 use crate::clients;
 use crate::config::{Limits, Offer};
 use crate::error::{Error, Result};
+use crate::limits::logins::Login;
 use crate::limits::{Reached, tables};
 use crate::listener::Client;
 use crate::node::Node;
@@ -33,6 +34,8 @@ use tokio::time::timeout;
 /// Time for which a client that doesn't understand connection.close is kept waiting after a failed login (RabbitMQ's
 /// SILENT_CLOSE_DELAY).
 const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
+/// Room for the first read, bytes: the protocol header and more than most clients send before they log in.
+const FIRST_READ: usize = 512;
 
 /// An opened connection, and the terms agreed.
 pub struct Opened {
@@ -53,6 +56,7 @@ pub struct Handshake<S> {
     node: Arc<Node>,
     offer: Offer,
     read: BytesMut,
+    login: Login,
 }
 
 /// A step that failed, or a socket that did.
@@ -73,12 +77,14 @@ impl From<io::Error> for Stop {
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// A socket that has just been accepted, and what its client is offered.
     pub fn new(stream: S, client: Client, node: Arc<Node>, offer: Offer) -> Self {
+        let login = node.logins.enter(client.tls);
         Self {
             stream,
             client,
             node,
             offer,
-            read: BytesMut::with_capacity(1024),
+            read: BytesMut::new(),
+            login,
         }
     }
 
@@ -92,11 +98,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// # Errors
     /// The socket's, or a time-out.
     pub async fn run(&mut self) -> io::Result<Option<Opened>> {
+        let end = self.login.end();
+        tokio::select! {
+            biased;
+            () = end.notified() => {
+                let why = "it had to go for others: too many had not logged in";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+            }
+            opened = self.steps_in_time() => opened,
+        }
+    }
+
+    async fn steps_in_time(&mut self) -> io::Result<Option<Opened>> {
         let stop = match timeout(self.offer.handshake_timeout, self.steps()).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(stop)) => stop,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "handshake timeout")),
         };
+        self.read = BytesMut::new();
+        self.login.buffers(0);
         match stop {
             Stop::Io(error) => Err(error),
             Stop::Close(error, method) => {
@@ -158,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             .map_err(|error| Stop::Close(error, ConnectionOpen::ID))?;
         let capable = |name| capability(&start.client_properties, name);
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(Outbox::new(self.node.memory.clone()));
         let opened = clients::Opened {
             client: self.client,
             user: actor.user.clone(),
@@ -212,9 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             if !self.read.starts_with(known) {
                 break;
             }
-            if self.stream.read_buf(&mut self.read).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+            self.read_more().await?;
         }
         // RabbitMQ also takes 0-9 and the old form of 0-9-1, which differ in nothing that is sent.
         let accepted: [&[u8]; 3] = [&PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09", b"AMQP\x01\x01\x09\x01"];
@@ -255,15 +273,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 Err(error) => return Err(Stop::Close(error.into(), (0, 0))),
             };
             let Some((method, len)) = found else {
-                if self.stream.read_buf(&mut self.read).await? == 0 {
-                    return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
-                }
+                self.read_more().await?;
                 continue;
             };
             let _ = self.read.split_to(len);
             if let Some(method) = method.map_err(|error| Stop::Close(error, (0, 0)))? {
                 return Ok(method);
             }
+        }
+    }
+
+    /// Reads once, to the end of the largest frame at most.
+    async fn read_more(&mut self) -> io::Result<()> {
+        if self.read.capacity() == self.read.len() {
+            let most = self.offer.initial_frame_max as usize;
+            self.read.reserve(self.read.len().clamp(FIRST_READ, most));
+            self.login.buffers(self.read.capacity());
+        }
+        match self.stream.read_buf(&mut self.read).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
+use crate::limits::bodies::Place;
 use crate::outbox::Stalled;
 use bytes::Bytes;
 use leveret_amqp::{Method, next_frame, put_method_frame};
@@ -27,6 +28,8 @@ pub enum Flow {
     Waits(usize, Lsn),
     /// The frame at this offset is a publish, and publishers must wait.
     Stopped(usize),
+    /// The frame at this offset is put off: the client doesn't read its answers, or others' bodies are under way.
+    PutOff(usize),
 }
 
 /// Steps of the closing of a connection.
@@ -48,6 +51,8 @@ pub(super) enum Step {
     Wait(Lsn),
     /// The frame is a publish: its turn comes when publishers may go on.
     Stop,
+    /// The frame's turn comes later.
+    PutOff,
 }
 
 /// An error, and the method that it answers.
@@ -111,6 +116,10 @@ pub struct Session {
     pub(super) channels: HashMap<u16, Box<Channel>, foldhash::fast::RandomState>,
     pub(super) turn: Turn,
     pub(super) channel_max: u16,
+    /// A place in the line of those who wait for room for a body.
+    pub(super) place: Option<Place>,
+    /// Shared by each body that has not come whole.
+    pub(super) unfinished: Arc<()>,
     /// Channels whose confirms wait for the log.
     confirming: Vec<u16>,
 }
@@ -127,6 +136,8 @@ impl Session {
             channels: HashMap::default(),
             turn: Turn::default(),
             channel_max,
+            place: None,
+            unfinished: Arc::default(),
             confirming: Vec::new(),
         }
     }
@@ -136,6 +147,7 @@ impl Session {
     pub fn feed(&mut self, frames: &Bytes) -> Flow {
         let mut at = 0;
         let mut flow = Flow::Done;
+        self.turn.publisher.batch.begin(frames);
         while let Some(rest) = frames.get(at..).filter(|rest| !rest.is_empty()) {
             if self.closing == Closing::Done {
                 break;
@@ -148,6 +160,10 @@ impl Session {
                 }
                 Ok(Step::Stop) => {
                     flow = Flow::Stopped(at);
+                    break;
+                }
+                Ok(Step::PutOff) => {
+                    flow = Flow::PutOff(at);
                     break;
                 }
                 Err(failure) if matches!(failure.error, Error::Frame(_)) => {
@@ -165,8 +181,19 @@ impl Session {
                 }
             }
         }
+        self.turn.publisher.batch.end();
         self.flush();
         flow
+    }
+
+    /// True if the client leaves so many answers unread that it gets no more.
+    pub fn has_unread_answers(&self) -> bool {
+        self.peer.outbox.is_full() || self.turn.replies.are_many()
+    }
+
+    /// True if a body waits for room.
+    pub fn waits_for_room(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Enqueues the messages that are staged.
@@ -231,7 +258,7 @@ impl Session {
         });
         if !frames.is_empty() {
             peer.outbox
-                .append(&mut turn.work.wakes, |out| out.extend_from_slice(&frames));
+                .append(&mut turn.work.wakes, |out| out.encoded().extend_from_slice(&frames));
         }
     }
 
@@ -247,7 +274,7 @@ impl Session {
         let wakes = &mut self.turn.work.wakes;
         self.peer
             .outbox
-            .append(wakes, |out| put_method_frame(out, channel, &method));
+            .append(wakes, |out| put_method_frame(out.encoded(), channel, &method));
     }
 
     /// Wakes the connections that got something.
@@ -270,6 +297,9 @@ impl Session {
     pub fn resume(&mut self, queues: Vec<Arc<dyn Stalled>>) {
         for queue in queues {
             queue.resume(&mut self.turn.work);
+        }
+        if Arc::strong_count(&self.unfinished) > 1 {
+            self.end_late_bodies();
         }
         self.flush();
     }

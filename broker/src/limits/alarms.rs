@@ -4,9 +4,8 @@
 //! publishers when there is none any more.
 //! Does not know how a resource is measured.
 
-use crate::outbox::Outbox;
+use super::waiter::{Line, Waiter};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -42,8 +41,7 @@ impl Resource {
 #[derive(Default)]
 pub struct Alarms {
     raised: AtomicU8,
-    /// By where they lie: each waits once.
-    stopped: Mutex<HashMap<usize, Arc<Outbox>>>,
+    stopped: Mutex<Line>,
 }
 
 impl Alarms {
@@ -57,8 +55,8 @@ impl Alarms {
         let left = self.raised.fetch_and(!bit, Ordering::SeqCst) & !bit;
         if left == 0 {
             let stopped = std::mem::take(&mut *self.stopped.lock());
-            for outbox in stopped.into_values() {
-                outbox.nudge();
+            for waiter in stopped.into_values() {
+                waiter.look_again();
             }
         }
     }
@@ -85,24 +83,41 @@ impl Alarms {
         }
     }
 
-    /// Wakes the connection when no alarm is left. Look at [`Alarms::reason`] again after this call.
-    pub fn wait(&self, outbox: &Arc<Outbox>) {
-        let place = Arc::as_ptr(outbox).addr();
-        self.stopped.lock().entry(place).or_insert_with(|| outbox.clone());
+    /// Wakes the publisher when no alarm is left. Look at [`Alarms::reason`] again after this call.
+    pub fn wait<W: Waiter + 'static>(&self, waiter: &Arc<W>) {
+        self.stopped.lock().insert(address(waiter), waiter.clone());
     }
+
+    /// The publisher does not wait any more.
+    pub fn leave<W: Waiter>(&self, waiter: &Arc<W>) {
+        self.stopped.lock().remove(&address(waiter));
+    }
+}
+
+fn address<W>(waiter: &Arc<W>) -> usize {
+    Arc::as_ptr(waiter).addr()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(Default)]
+    struct Count(AtomicU8);
+
+    impl Waiter for Count {
+        fn look_again(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn a_publisher_that_waits_again_waits_once() {
         let alarms = Alarms::default();
         alarms.set(Resource::Disk, true);
-        let outboxes = [(); 2].map(|()| Arc::new(Outbox::default()));
-        for outbox in outboxes.iter().chain(&outboxes) {
-            alarms.wait(outbox);
+        let waiters = [(); 2].map(|()| Arc::new(Count::default()));
+        for waiter in waiters.iter().chain(&waiters) {
+            alarms.wait(waiter);
         }
         assert_eq!(alarms.stopped.lock().len(), 2);
         alarms.set(Resource::Disk, false);
@@ -119,9 +134,16 @@ mod tests {
         assert_eq!(alarms.reason(), Some("low on memory & disk"));
         alarms.set(Resource::Disk, false);
         assert_eq!(alarms.reason(), Some("low on memory"));
+        let (stays, goes) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        for waiter in [&stays, &stays, &goes] {
+            alarms.wait(waiter);
+        }
+        alarms.leave(&goes);
         let names: Vec<_> = alarms.raised().map(Resource::name).collect();
         assert_eq!(names, ["memory"]);
         alarms.set(Resource::Memory, false);
         assert_eq!(alarms.reason(), None);
+        let woken = [stays, goes].map(|count| count.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [1, 0]);
     }
 }

@@ -6,8 +6,10 @@
 
 use super::alarms::{Alarms, Resource};
 use super::held::{Counts, Held, Holding};
+use super::waiter::Line;
 use crate::error::Error;
 use crate::files::read_small;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Memory that messages take, and the mark above which publishers are stopped.
 #[derive(Default)]
 pub struct Memory {
-    resident: AtomicI64,
+    resident: Apart<AtomicI64>,
     /// Of it in open transactions.
     reserved: AtomicU64,
     /// Bytes of messages above which publishers are stopped.
@@ -29,10 +31,18 @@ pub struct Memory {
     counts: Arc<Counts>,
     /// The process when it was last looked at.
     looked: Looked,
+    /// Messages that clients have not acknowledged, and those who wait for fewer.
+    pub(super) delivered: AtomicU64,
+    pub(super) line: Mutex<Line>,
     /// Locked while the alarm follows the two.
     deciding: Mutex<Told>,
     alarms: Arc<Alarms>,
 }
+
+/// A number that changes all the time, apart from those that are only looked at.
+#[derive(Default)]
+#[repr(align(64))]
+struct Apart<T>(T);
 
 /// The last look at the process.
 #[derive(Default)]
@@ -82,7 +92,7 @@ impl Memory {
         if change == 0 {
             return;
         }
-        let now = (self.resident.fetch_add(change, Ordering::Relaxed) + change).max(0) as u64;
+        let now = (self.resident.0.fetch_add(change, Ordering::Relaxed) + change).max(0) as u64;
         self.messages_take(now, self.watermark());
     }
 
@@ -113,6 +123,24 @@ impl Memory {
     /// Bytes held for a use.
     pub fn held(&self, what: Holding) -> u64 {
         self.counts.held(what)
+    }
+
+    /// Bytes that a use may have, where it has a share: a quarter of what messages may.
+    pub fn share(&self, _what: Holding) -> u64 {
+        self.watermark() / 4
+    }
+
+    /// True if a use has more than its share.
+    pub fn is_over_share(&self, what: Holding) -> bool {
+        self.held(what) > self.share(what)
+    }
+
+    /// Counts a buffer with messages once, however many queues and clients share it: until the last slice of what is
+    /// returned is dropped.
+    pub fn count_buffer(self: &Arc<Self>, buffer: Bytes) -> Bytes {
+        self.add(buffer.len() as i64);
+        let memory = self.clone();
+        Bytes::from_owner(Counted { buffer, memory })
     }
 
     /// Asks for room for `bytes` more that a client wants kept: a declaration, say. The process was last looked at some
@@ -201,12 +229,30 @@ impl Memory {
 
     /// Bytes that messages take.
     pub fn resident(&self) -> u64 {
-        self.resident.load(Ordering::Relaxed).max(0) as u64
+        self.resident.0.load(Ordering::Relaxed).max(0) as u64
     }
 
     /// Bytes above which publishers are stopped.
     pub fn watermark(&self) -> u64 {
         self.watermark.load(Ordering::Relaxed)
+    }
+}
+
+/// A buffer that counts as messages in memory.
+struct Counted {
+    buffer: Bytes,
+    memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.memory.add(-(self.buffer.len() as i64));
     }
 }
 
@@ -327,6 +373,17 @@ mod tests {
         assert_eq!(memory.held(Holding::Tables), 0);
         memory.process_takes(4500, 10_000);
         assert_eq!(memory.admit(3000), Ok(()));
+    }
+
+    #[test]
+    fn a_buffer_counts_once_until_its_last_slice_is_dropped() {
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let buffer = memory.count_buffer(Bytes::from(vec![7; 1000]));
+        let slices: Vec<Bytes> = (0..100).map(|at| buffer.slice(at..at + 1)).collect();
+        drop(buffer);
+        assert_eq!((memory.resident(), slices[3].as_ref()), (1000, &[7][..]));
+        drop(slices);
+        assert_eq!(memory.resident(), 0);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub fn enqueue(
     work: &mut Work,
 ) -> Vec<MessageId> {
     let mut refused = Vec::new();
+    if queues.len() > 1 {
+        count_once(queues, entries);
+    }
     // A message that isn't persistent is in the log only for the queues that keep all of theirs there.
     let mixed = queues.len() > 1 && queues.iter().any(|queue| queue.keeps_all());
     let in_log = |queue: &Queue, entry: &Entry| match mixed {
@@ -141,7 +144,7 @@ impl Queue {
     /// at all. Gives their number.
     fn hand_straight(&self, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
         let by_level = self.definition.arguments.values.priorities().is_some();
-        if by_level || !state.ready.is_empty() {
+        if by_level || !state.ready.is_empty() || state.returning > 0 {
             return 0;
         }
         let Some(consumer) = state.consumers.only() else {
@@ -163,7 +166,7 @@ impl Queue {
         let count = entries.iter().take(most.min(ROUND)).take_while(fits).count();
         let (straight, _) = entries.split_at(count);
         if !straight.is_empty() {
-            consumer.subscriber.deliver(straight, &mut work.wakes);
+            consumer.subscriber.deliver(straight, false, &mut work.wakes);
             consumer.got(count);
         }
         count
@@ -200,6 +203,17 @@ impl Queue {
         }
         let now = work.now();
         work.pause = work.pause.max(state.pause(count, now));
+    }
+}
+
+/// Has messages that go to several queues count once for all of them, as long as one has them. Those of a client come
+/// here so.
+fn count_once(queues: &[Arc<Queue>], entries: &mut [Entry]) {
+    let Some(queue) = queues.first() else { return };
+    for entry in entries {
+        if let Some(message) = entry.message.take_if(|message| !message.is_counted()) {
+            entry.message = Some(message.counted(|buffer| queue.memory.count_buffer(buffer)));
+        }
     }
 }
 

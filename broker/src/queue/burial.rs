@@ -73,7 +73,10 @@ impl Dead {
     }
 
     fn resident(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.resident() + ENTRY_BYTES).sum()
+        self.entries
+            .iter()
+            .map(|entry| entry.resident().own() + ENTRY_BYTES)
+            .sum()
     }
 }
 

@@ -118,13 +118,11 @@ impl Consumer {
 
     /// Messages that it may get now, if that depends on nothing but its prefetch and nobody measures their time.
     pub(super) fn credit_alone(&self, allowance: Allowance) -> Option<usize> {
-        if self.terms.no_ack {
-            return Some(usize::MAX);
-        }
         if allowance.shared_credit.is_some() || self.time_limit.is_some() {
             return None;
         }
         match self.terms.prefetch {
+            _ if self.terms.no_ack => Some(usize::MAX),
             0 => Some(usize::MAX),
             most => Some(most.saturating_sub(self.unacked) as usize),
         }
@@ -151,7 +149,7 @@ impl Consumer {
         }
         if !self.has_credit() {
             Part::LacksCredit
-        } else if self.allowance.shared_credit == Some(0) && !self.terms.no_ack {
+        } else if self.allowance.shared_credit == Some(0) {
             Part::Away
         } else if self.allowance.room == 0 {
             Part::LacksRoom

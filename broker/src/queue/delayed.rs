@@ -8,6 +8,7 @@
 use super::entry::Entry;
 use super::stamp::{self, Millis};
 use super::tail::Reader;
+use crate::message::Footprint;
 use leveret_store::{Backlog, Live, Location, MessageId, StoredMessage};
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +26,7 @@ pub struct Delayed {
     /// Those times.
     times: HashMap<MessageId, Millis>,
     body_bytes: u64,
-    resident: u64,
+    resident: Footprint,
 }
 
 /// One of them.
@@ -83,7 +84,7 @@ impl Delayed {
 
     /// Adds a message. Its stamp says when it is ready again; without such a stamp that is at once.
     pub fn insert(&mut self, mut entry: Entry, deadline: Deadline) {
-        if entry.durable && self.resident > RESIDENT_BUDGET {
+        if entry.durable && self.resident.bytes > RESIDENT_BUDGET {
             entry.message = None;
         }
         let ready = stamp::ready_at(entry.stamp).unwrap_or_default();
@@ -133,9 +134,11 @@ impl Delayed {
         self.body_bytes
     }
 
-    /// Memory that they take, bytes.
-    pub fn resident(&self) -> u64 {
-        self.resident + WAITING_BYTES * self.waiting.len() as u64
+    /// Memory that they take.
+    pub fn resident(&self) -> Footprint {
+        let mut resident = self.resident;
+        resident.bytes += WAITING_BYTES * self.waiting.len() as u64;
+        resident
     }
 
     /// Those that the log has.
@@ -197,7 +200,7 @@ mod tests {
         assert!(delayed.live(3).is_none());
         assert_eq!(ids(delayed.due(70, 9)), [4]);
         assert_eq!(
-            (delayed.is_empty(), delayed.body_bytes(), delayed.resident()),
+            (delayed.is_empty(), delayed.body_bytes(), delayed.resident().bytes),
             (true, 0, 0)
         );
     }

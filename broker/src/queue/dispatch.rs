@@ -6,7 +6,6 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, ROUND};
-use super::entry::Entry;
 use super::run::Skipped;
 use super::stamp;
 use super::state::{Queue, State};
@@ -29,7 +28,7 @@ impl Queue {
     }
 
     pub(super) fn dispatch_locked(self: &Arc<Self>, state: &mut State, work: &mut Work) {
-        while !state.ready.is_empty() && !state.consumers.is_empty() {
+        while state.returning == 0 && !state.ready.is_empty() && !state.consumers.is_empty() {
             if !self.round(state, work) {
                 break;
             }
@@ -97,12 +96,8 @@ impl Queue {
             let mut batch = std::mem::take(&mut consumer.batch);
             let again = batch.iter().filter(|entry| entry.redelivered).count();
             totals.redelivered += again as u64;
-            if again > 0 && values().tell_returns() {
-                let told: Vec<Entry> = batch.iter().map(Entry::told).collect();
-                consumer.subscriber.deliver(&told, &mut work.wakes);
-            } else {
-                consumer.subscriber.deliver(&batch, &mut work.wakes);
-            }
+            let tell = again > 0 && values().tell_returns();
+            consumer.subscriber.deliver(&batch, tell, &mut work.wakes);
             if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch

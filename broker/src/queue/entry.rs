@@ -3,8 +3,9 @@
 //! Does not know about consumers, channels or the log's format.
 
 use super::returns;
-use crate::message::Message;
+use crate::message::{Footprint, Message};
 use leveret_store::{Handle, Live, Location, MessageId, Returned, StoredMessage};
+use std::borrow::Cow;
 use tracing::error;
 
 /// The location of a message that isn't in the log.
@@ -81,14 +82,21 @@ impl Entry {
         self.delivery_count = returns::after(self.delivery_count, failed);
     }
 
-    /// As a consumer is told of it, with its returns in its headers. It stays without them.
+    /// The properties that a consumer gets. `tell`: with its returns in its headers; the message stays without them.
+    #[inline]
+    pub fn properties(&self, tell: bool) -> Cow<'_, [u8]> {
+        match &self.message {
+            None => Cow::Borrowed(&[]),
+            Some(message) if tell && self.delivery_count > 0 => returns::told(message, self.delivery_count).into(),
+            Some(message) => message.properties().into(),
+        }
+    }
+
+    /// The same message with its returns in its headers, for somebody who takes it away.
     pub fn told(&self) -> Self {
         let message = self.message.as_ref();
         Self {
-            message: message.map(|message| match self.delivery_count {
-                0 => message.clone(),
-                count => returns::told(message, count),
-            }),
+            message: message.map(|message| message.with_properties(&self.properties(true))),
             ..*self
         }
     }
@@ -123,9 +131,10 @@ impl Entry {
         }
     }
 
-    /// Bytes of memory that the message itself takes; 0 when only the log has it.
-    pub fn resident(&self) -> u64 {
-        self.message.as_ref().map_or(0, Message::footprint)
+    /// Memory that the message itself takes; none when only the log has it.
+    #[inline]
+    pub fn resident(&self) -> Footprint {
+        self.message.as_ref().map(Message::footprint).unwrap_or_default()
     }
 }
 

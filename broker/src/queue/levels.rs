@@ -54,7 +54,7 @@ impl Levels {
     /// Adds a new message.
     pub fn push(&mut self, mut entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
         let level = stamp::level(entry.stamp);
-        if sums.resident >= reader.budget {
+        if sums.resident.bytes >= reader.budget {
             self.make_room(level, reader.budget, sums);
         }
         let run = of_level(level, &mut self.runs, &mut self.spare);
@@ -80,7 +80,7 @@ impl Levels {
 
     /// Leaves levels below this one to the log, from the lowest on, until memory is within the budget.
     fn make_room(&mut self, level: u8, budget: u64, sums: &mut Sums) {
-        while self.warm_from < level && sums.resident >= budget {
+        while self.warm_from < level && sums.resident.bytes >= budget {
             let mut below = self.runs.range_mut(self.warm_from..level);
             match below.find(|(_, run)| !run.is_cold()) {
                 Some((at, run)) => {

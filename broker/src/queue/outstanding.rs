@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Places that entries of a ring are moved by, at most, to make room for one.
 const NEAR: usize = 64;
 
+/// Places of a ring from which on it doesn't keep twice the memory that it needs.
+const LARGE: usize = 64 * 1024;
+
 /// A place in the ring, a hole once its message has been settled.
 type Slot = (MessageId, Option<Entry>);
 
@@ -141,14 +144,21 @@ impl Outstanding {
     }
 }
 
-/// Drops the holes at the front, or all of them where they have become many beside `len` entries.
+/// Drops the holes at both ends, or all of them where they have become many beside `len` entries; and memory that is not
+/// needed, as messages leave.
 #[inline]
 fn drop_holes(ring: &mut VecDeque<Slot>, len: usize) {
     while matches!(ring.front(), Some((_, None))) {
         ring.pop_front();
     }
+    while matches!(ring.back(), Some((_, None))) {
+        ring.pop_back();
+    }
     if ring.is_empty() && ring.capacity() > KEPT {
         *ring = VecDeque::new();
+    }
+    if ring.capacity() > LARGE && ring.len() < ring.capacity() / 2 {
+        ring.shrink_to(ring.len() + ring.len() / 8);
     }
     if ring.len() > 4096 && ring.len() > len * 4 {
         ring.retain(|(_, entry)| entry.is_some());

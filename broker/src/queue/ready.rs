@@ -10,6 +10,7 @@ use super::levels::Levels;
 use super::run::{Cleared, Run, Skipped, Sums};
 use super::stamp::Millis;
 use super::tail::{Reader, Turn};
+use crate::message::Footprint;
 use leveret_store::{Backlog, Live, Location, MessageId};
 
 /// Waiting messages.
@@ -61,8 +62,8 @@ impl Ready {
         (self.sums.durable, self.sums.durable_bytes)
     }
 
-    /// Memory that the messages take, bytes.
-    pub fn resident(&self) -> u64 {
+    /// Memory that the messages take.
+    pub fn resident(&self) -> Footprint {
         self.sums.resident
     }
 

@@ -9,6 +9,7 @@ use super::deadlines::Deadlines;
 use super::entry::{self, Entry};
 use super::stamp::{self, Millis};
 use super::tail::{Cold, Reader, Tail, Turn};
+use crate::message::Footprint;
 use leveret_store::{Backlog, Live, Location, MessageId, Page};
 use std::collections::VecDeque;
 
@@ -22,6 +23,9 @@ const REFILL_BYTES: u64 = 128 * 1024;
 
 /// Messages that are many.
 const LONG: usize = 1024;
+
+/// Messages at the front from which on one that comes back before them leaves them to the log, as far as they are there.
+const MOST: usize = 64 * 1024;
 
 /// Waiting messages, ascending by id.
 #[derive(Default)]
@@ -39,8 +43,8 @@ pub struct Sums {
     pub count: usize,
     /// Their bodies, bytes.
     pub body_bytes: u64,
-    /// Memory that they take, bytes.
-    pub resident: u64,
+    /// Memory that they take.
+    pub resident: Footprint,
     /// Number of those that the log has.
     pub durable: usize,
     /// Bodies of those, bytes.
@@ -124,7 +128,7 @@ impl Run {
             return self.insert(entry, reader, sums);
         }
         sums.add(&entry);
-        if self.tail.is_empty() && sums.resident < reader.budget {
+        if self.tail.is_empty() && sums.resident.bytes < reader.budget {
             sums.resident += entry.resident();
             self.note(&entry);
             self.head.push_back(entry);
@@ -138,6 +142,9 @@ impl Run {
     /// Puts a message back to its old position (or where its id belongs, if others were requeued meanwhile).
     pub fn insert(&mut self, entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
         sums.add(&entry);
+        if self.head.len() >= MOST && self.head.front().is_some_and(|first| entry.id < first.id) {
+            self.chill(sums);
+        }
         if self.tail.first().is_none_or(|first| entry.id < first) {
             sums.resident += entry.resident();
             self.note(&entry);
@@ -344,7 +351,7 @@ impl Run {
         self.deadlines = None;
         let head = std::mem::take(&mut self.head);
         let cold = head.into_iter().rev().map(|entry| {
-            sums.resident = sums.resident.saturating_sub(entry.resident());
+            sums.resident -= entry.resident();
             let cold = Cold::from(entry);
             sums.resident += cold.resident();
             cold
@@ -356,8 +363,7 @@ impl Run {
     /// is popped.
     fn warm(&mut self, reader: Reader<'_>, sums: &mut Sums) {
         let run = self.tail.take(REFILL_RUN, REFILL_BYTES, reader);
-        let in_memory: u64 = run.iter().map(Cold::resident).sum();
-        sums.resident = sums.resident.saturating_sub(in_memory);
+        sums.resident -= run.iter().map(Cold::resident).sum();
         let mut run: Vec<Entry> = run.into_iter().map(Entry::from).collect();
         entry::read_back(reader.log, &mut run);
         for entry in run {
@@ -384,7 +390,7 @@ impl Sums {
     fn subtract(&mut self, entry: &Entry) {
         let len = u64::from(entry.body_len);
         self.count = self.count.saturating_sub(1);
-        self.resident = self.resident.saturating_sub(entry.resident());
+        self.resident -= entry.resident();
         self.body_bytes = self.body_bytes.saturating_sub(len);
         if entry.durable {
             self.durable = self.durable.saturating_sub(1);

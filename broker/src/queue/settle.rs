@@ -46,6 +46,20 @@ impl Queue {
         }
     }
 
+    /// Very many messages come back, in several runs, the last ones first. Nothing is handed out before
+    /// [`Queue::end_returns`].
+    pub fn begin_returns(&self) {
+        self.state.lock().returning += 1;
+    }
+
+    /// All of them are back: hands out what consumers can take.
+    pub fn end_returns(self: &Arc<Self>, work: &mut Work) {
+        let mut state = self.change();
+        state.returning = state.returning.saturating_sub(1);
+        self.expire(&mut state, work);
+        self.dispatch_locked(&mut state, work);
+    }
+
     fn acknowledge(&self, state: &mut State, ids: &[MessageId], work: &mut Work) {
         let mut logged: Vec<(MessageId, Location)> = Vec::new();
         for &id in ids {

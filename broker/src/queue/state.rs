@@ -24,7 +24,7 @@ use super::upkeep::Upkeep;
 use crate::clock;
 use crate::death::Reason;
 use crate::limits::Memory;
-use crate::message::Message;
+use crate::message::{Footprint, Message};
 use crate::outbox::Work;
 use leveret_amqp::ShortString;
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, QueueId};
@@ -71,11 +71,11 @@ pub struct Queue {
     /// Its number in the log.
     pub id: QueueId,
     pub(super) log: Handle,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
     pub(super) upkeep: Upkeep,
     /// Milliseconds that a message may wait: read by publishers, before they come to the queue.
     pub(super) ttl: TimeToLive,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Default)]
@@ -88,6 +88,8 @@ pub(super) struct State {
     pub(super) delivered_mark: MessageId,
     logged_mark: MessageId,
     pub(super) deleted: bool,
+    /// Clients that are giving very many messages back: nothing is handed out until all are there.
+    pub(super) returning: u32,
     had_consumer: bool,
     /// No waiting message's time is over before, and when the clock will call next.
     pub(super) deadline: Option<Millis>,
@@ -166,7 +168,7 @@ impl Queue {
     /// goes.
     pub(super) fn change(&self) -> Changing<'_> {
         let state = self.state.lock();
-        let before = state.resident();
+        let before = state.resident().own();
         Changing {
             state,
             before,
@@ -495,14 +497,18 @@ impl DerefMut for Changing<'_> {
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.memory.add(self.state.resident() as i64 - self.before as i64);
+        self.memory.add(self.state.resident().own() as i64 - self.before as i64);
     }
 }
 
 impl State {
-    fn resident(&self) -> u64 {
-        let delayed = self.delayed.as_ref().map_or(0, |delayed| delayed.resident());
-        self.ready.resident() + self.unsettled.resident() + delayed
+    fn resident(&self) -> Footprint {
+        let mut resident = self.ready.resident();
+        resident += self.unsettled.resident();
+        if let Some(delayed) = &self.delayed {
+            resident += delayed.resident();
+        }
+        resident
     }
 
     /// Nothing is to be done about a message that waits before.
@@ -543,7 +549,7 @@ impl State {
             persistent_bytes,
             delayed: self.delayed.as_ref().map_or(0, |delayed| delayed.len()),
             delayed_bytes: self.delayed.as_ref().map_or(0, |delayed| delayed.body_bytes()),
-            memory: self.resident(),
+            memory: self.resident().bytes,
             consumers: self.consumers.len(),
         }
     }

@@ -14,8 +14,8 @@ pub trait Subscriber: Send + Sync {
     /// Limits of the next round of deliveries.
     fn allowance(&self) -> Allowance;
 
-    /// Writes a run of messages for the client, in the queue's order.
-    fn deliver(&self, run: &[Entry], wakes: &mut Wakes);
+    /// Writes a run of messages for the client, in the queue's order. `tell`: with their returns in their headers.
+    fn deliver(&self, run: &[Entry], tell: bool, wakes: &mut Wakes);
 
     /// Has `queue` resumed as soon as the client has room again. False if it has room after all (the caller tries
     /// again).
@@ -35,6 +35,6 @@ pub struct Allowance {
     /// Bytes that may be written for it.
     pub room: usize,
     /// Messages to be acknowledged that it may get, if there is a limit that it shares with other consumers of its
-    /// client.
+    /// client. Where that leaves none, those without acknowledgement wait, too.
     pub shared_credit: Option<u32>,
 }

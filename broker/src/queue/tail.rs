@@ -6,7 +6,7 @@
 
 use super::entry::{Entry, NOWHERE};
 use super::stamp::{self, Millis};
-use crate::message::Message;
+use crate::message::{Footprint, Message};
 use leveret_store::{Backlog, Handle, Live, Location, MessageId, Page, QueueId, StoredMessage};
 use std::collections::VecDeque;
 
@@ -490,9 +490,10 @@ impl Cold {
         self.flags >> 2
     }
 
-    /// Memory that the message takes, bytes.
-    pub fn resident(&self) -> u64 {
-        self.message.as_ref().map_or(0, |message| message.footprint())
+    /// Memory that the message takes.
+    pub fn resident(&self) -> Footprint {
+        let message = self.message.as_ref();
+        message.map(|message| message.footprint()).unwrap_or_default()
     }
 }
 

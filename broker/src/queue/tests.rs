@@ -189,7 +189,7 @@ impl Subscriber for Client {
         }
     }
 
-    fn deliver(&self, run: &[Entry], _: &mut Wakes) {
+    fn deliver(&self, run: &[Entry], _: bool, _: &mut Wakes) {
         if let Some(credit) = &mut *self.shared_credit.lock() {
             *credit -= run.len() as u32;
         }

@@ -6,6 +6,7 @@
 
 use super::entry::Entry;
 use super::outstanding::Outstanding;
+use crate::message::{ENTRY, Footprint};
 use leveret_store::{Backlog, Live, Location, MessageId, StoredMessage};
 
 /// Memory that delivered messages may take before durable ones are only kept in the log.
@@ -16,7 +17,7 @@ const RESIDENT_BUDGET: u64 = 16 * 1024 * 1024;
 pub struct Unsettled {
     entries: Outstanding,
     len: usize,
-    resident: u64,
+    resident: Footprint,
     body_bytes: u64,
 }
 
@@ -36,8 +37,8 @@ impl Unsettled {
         self.body_bytes
     }
 
-    /// Memory that the messages take, bytes.
-    pub fn resident(&self) -> u64 {
+    /// Memory that the messages take, also those whose message only the log has: there may be very many.
+    pub fn resident(&self) -> Footprint {
         self.resident
     }
 
@@ -50,11 +51,11 @@ impl Unsettled {
 
     /// Adds a delivered message.
     pub fn insert(&mut self, mut entry: Entry) {
-        if entry.durable && self.resident > RESIDENT_BUDGET {
+        if entry.durable && self.resident.bytes > RESIDENT_BUDGET {
             entry.message = None;
         }
         self.len += 1;
-        self.resident += entry.resident();
+        self.resident += taken_by(&entry);
         self.body_bytes += u64::from(entry.body_len);
         self.entries.insert(entry);
     }
@@ -62,7 +63,7 @@ impl Unsettled {
     /// Takes a message out. `None` if it isn't here (the queue was purged of it, deleted, or it was settled before).
     pub fn remove(&mut self, id: MessageId) -> Option<Entry> {
         let entry = self.entries.remove(id, self.len)?;
-        self.has_left(entry.resident(), entry.body_len);
+        self.has_left(taken_by(&entry), entry.body_len);
         Some(entry)
     }
 
@@ -71,7 +72,7 @@ impl Unsettled {
     pub fn acknowledge(&mut self, id: MessageId) -> Option<Option<Location>> {
         let seen = |entry: &Entry| {
             let logged = entry.durable.then_some(entry.location);
-            (logged, entry.resident(), entry.body_len)
+            (logged, taken_by(entry), entry.body_len)
         };
         let (logged, resident, body_len) = self.entries.forget(id, self.len, seen)?;
         self.has_left(resident, body_len);
@@ -79,9 +80,9 @@ impl Unsettled {
     }
 
     #[inline]
-    fn has_left(&mut self, resident: u64, body_len: u32) {
+    fn has_left(&mut self, resident: Footprint, body_len: u32) {
         self.len -= 1;
-        self.resident = self.resident.saturating_sub(resident);
+        self.resident -= resident;
         self.body_bytes = self.body_bytes.saturating_sub(u64::from(body_len));
     }
 
@@ -110,5 +111,16 @@ impl Unsettled {
     pub fn relocate(&mut self, id: MessageId, to: Location) -> bool {
         let entry = self.entries.get_mut(id);
         entry.map(|entry| entry.location = to).is_some()
+    }
+}
+
+#[inline]
+fn taken_by(entry: &Entry) -> Footprint {
+    match &entry.message {
+        Some(message) => message.footprint(),
+        None => Footprint {
+            bytes: ENTRY,
+            elsewhere: 0,
+        },
     }
 }

@@ -197,7 +197,7 @@ proptest! {
                     bench.ready = Ready::by_level();
                     bench.ready.restore(backlog, reader);
                     model.retain(|_, known| known.0);
-                    prop_assert_eq!(bench.ready.resident(), 0);
+                    prop_assert_eq!(bench.ready.resident().bytes, 0);
                 }
                 Step::Clear => {
                     let cleared = bench.ready.clear();
@@ -210,7 +210,7 @@ proptest! {
             let durable = model.values().filter(|known| known.0).count();
             prop_assert_eq!((bench.ready.len(), bench.ready.durable().0), (model.len(), durable));
             prop_assert_eq!(bench.ready.is_empty(), model.is_empty());
-            prop_assert!(!model.is_empty() || bench.ready.resident() == 0);
+            prop_assert!(!model.is_empty() || bench.ready.resident().bytes == 0);
             let earliest = model.values().filter_map(|known| stamp::deadline(known.1)).min();
             prop_assert!(bench.ready.earliest().unwrap_or(u64::MAX) <= earliest.unwrap_or(u64::MAX));
             let ids = model.iter().filter(|(_, known)| known.0).map(|(key, known)| (key.1, known.1));
@@ -234,7 +234,7 @@ fn memory_is_for_the_highest_levels() {
             let entry = bench.entry(bench.next, stamp::with_level(level, None), true);
             bench.ready.extend(std::iter::once(entry), reader);
         }
-        bench.ready.resident()
+        bench.ready.resident().bytes
     };
     let full = push(1, 100);
     assert!((BUDGET..BUDGET + 500).contains(&full), "{full}");
