@@ -6,6 +6,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use leveret_amqp::method::BasicPublish;
@@ -18,6 +19,7 @@ use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::clock::Clock;
 use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
+use leveret_broker::outbox::frames::Frames;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
 use leveret_broker::queue::arrival;
@@ -201,6 +203,7 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
         clock: Some(Arc::new(Clock::start().expect("a thread"))),
         ..Upkeep::default()
     };
+    let outbox = Arc::new(Outbox::new(memory.clone()));
     let queues = [Arc::new(Queue::new(
         definition,
         7,
@@ -209,12 +212,12 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
         upkeep,
     ))];
     let [queue] = &queues;
-    let outbox = Arc::new(Outbox::default());
     let mut work = Work::default();
     let mut channels = Vec::new();
     for (number, no_ack) in (1..).zip(consumers.iter().copied()) {
         let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX));
-        let source = deliveries.add_source();
+        let source = deliveries.add_source(false);
+        let no_ack = number == 3;
         let terms = Terms {
             no_ack,
             prefetch: 100,
@@ -236,10 +239,12 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
         entries.extend((1..=64).map(|at| Entry::new(round * 64 + at, NOWHERE, message.clone())));
         let now = queue.stamps().then(|| work.millis());
         arrival::enqueue(&queues, &mut entries, now, &mut work);
-        black_box(outbox.take_all());
+        let mut frames = Frames::default();
+        let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut frames);
+        assert!(taken.is_ready() && !black_box(frames).is_empty());
         for (consumer, deliveries) in (1..).zip(&channels) {
             let mut settled = Vec::new();
-            deliveries.settle_all(&mut settled);
+            assert_eq!(deliveries.settle(0, true, &mut settled), Ok(false));
             for run in settled {
                 queue.settle(consumer, &run.ids, Outcome::Acked, &mut work);
             }

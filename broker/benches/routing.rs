@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::ShortString;
@@ -9,6 +10,7 @@ use leveret_broker::channel::deliver::Deliveries;
 use leveret_broker::channel::subscription::Subscription;
 use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
+use leveret_broker::outbox::frames::Frames;
 use leveret_broker::outbox::{Outbox, Work};
 use leveret_broker::queue::arguments::Arguments;
 use leveret_broker::queue::consumers::{ChannelId, Consumer, Terms};
@@ -54,6 +56,7 @@ fn dispatch(criterion: &mut Criterion) {
         arguments: Arguments::default(),
     };
     let memory = Arc::new(Memory::new(u64::MAX));
+    let outbox = Arc::new(Outbox::new(memory.clone()));
     let queue = Arc::new(Queue::new(
         definition,
         7,
@@ -61,9 +64,8 @@ fn dispatch(criterion: &mut Criterion) {
         memory.clone(),
         Upkeep::default(),
     ));
-    let outbox = Arc::new(Outbox::default());
     let deliveries = Arc::new(Deliveries::new(outbox.clone(), 1, 131_072));
-    let source = deliveries.add_source();
+    let source = deliveries.add_source(false);
     let (tag, channel) = (
         ShortString::from_static("consumer"),
         ChannelId {
@@ -88,7 +90,8 @@ fn dispatch(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 // What a connection would have written meanwhile.
-                drop(outbox.take_all());
+                let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut Frames::default());
+                drop(taken);
                 next += MESSAGES;
                 (next..next + MESSAGES)
                     .map(|id| Entry::new(id, NOWHERE, message.clone()))

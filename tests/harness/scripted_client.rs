@@ -341,6 +341,11 @@ impl Client {
         }
     }
 
+    /// The socket, for a test that goes on without a client. What was received and not looked at is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Expects that nothing but heartbeats comes for this long.
     pub fn quiet(&mut self, span: Duration) {
         let start = Instant::now();

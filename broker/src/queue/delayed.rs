@@ -186,7 +186,7 @@ mod tests {
         delayed.insert(entry(2, 60), Deadline::Known(Some(55)));
         delayed.insert(entry(1, 55), Deadline::Lost);
         delayed.insert(entry(4, 70), Deadline::Known(Some(90)));
-        assert!(delayed.resident() > 4 * WAITING_BYTES, "not only the messages");
+        assert!(delayed.resident().bytes > 4 * WAITING_BYTES, "not only the messages");
         assert_eq!(
             (delayed.len(), delayed.body_bytes(), delayed.earliest()),
             (4, 16, Some(50))
