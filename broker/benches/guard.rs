@@ -217,7 +217,6 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
     for (number, no_ack) in (1..).zip(consumers.iter().copied()) {
         let deliveries = Arc::new(Deliveries::new(outbox.clone(), number, FRAME_MAX));
         let source = deliveries.add_source(false);
-        let no_ack = number == 3;
         let terms = Terms {
             no_ack,
             prefetch: 100,

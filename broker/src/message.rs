@@ -312,14 +312,12 @@ pub struct Growing {
     size: usize,
 }
 
-/// Memory reserved at once for a body that is announced; more only as it arrives.
-const RESERVE: usize = 1024 * 1024;
-
 impl Growing {
-    /// All but the body, as [`Message::new`] has it, which is to come in `size` bytes.
+    /// All but the body, as [`Message::new`] has it, which is to come in `size` bytes: room for them is reserved, and becomes
+    /// memory as they arrive.
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], size: usize) -> Self {
         let others = 2 + exchange.len() + routing_key.len() + properties.len();
-        let mut buffer = Vec::with_capacity(others + size.min(RESERVE));
+        let mut buffer = Vec::with_capacity(others + size);
         put_short(&mut buffer, exchange);
         put_short(&mut buffer, routing_key);
         let properties_at = buffer.len() as u32;
@@ -350,11 +348,6 @@ impl Growing {
 
     /// The next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
-        if self.buffer.capacity() - self.buffer.len() < piece.len() {
-            // Twice as much each time, but no more than will be needed.
-            let more = self.missing().min(self.buffer.len());
-            self.buffer.reserve_exact(more.max(piece.len()));
-        }
         self.buffer.extend_from_slice(piece);
     }
 

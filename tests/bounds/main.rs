@@ -12,8 +12,19 @@ mod bystander;
 /// Random attacks for a while.
 mod soak;
 
+/// Clients that have not logged in.
+mod before_login;
 /// Tables that the broker keeps.
 mod tables;
+
+/// Clients that don't read.
+mod outbox;
+
+/// Messages that don't come whole.
+mod bodies;
+
+/// Alarms.
+mod alarms;
 
 /// Numbers and sizes.
 mod limits;

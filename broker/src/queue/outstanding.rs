@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 const NEAR: usize = 64;
 
 /// Places of a ring from which on it doesn't keep twice the memory that it needs.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = 16 * 1024;
 
 /// A place in the ring, a hole once its message has been settled.
 type Slot = (MessageId, Option<Entry>);

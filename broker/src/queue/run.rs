@@ -24,8 +24,9 @@ const REFILL_BYTES: u64 = 128 * 1024;
 /// Messages that are many.
 const LONG: usize = 1024;
 
-/// Messages at the front from which on one that comes back before them leaves them to the log, as far as they are there.
-const MOST: usize = 64 * 1024;
+/// Messages at the front that one which comes back before them leaves to the log, as far as they are there, if they take
+/// more memory than they may.
+const MANY: usize = 16 * 1024;
 
 /// Waiting messages, ascending by id.
 #[derive(Default)]
@@ -142,7 +143,10 @@ impl Run {
     /// Puts a message back to its old position (or where its id belongs, if others were requeued meanwhile).
     pub fn insert(&mut self, entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
         sums.add(&entry);
-        if self.head.len() >= MOST && self.head.front().is_some_and(|first| entry.id < first.id) {
+        if self.head.len() >= MANY
+            && sums.resident.bytes >= reader.budget
+            && self.head.front().is_some_and(|first| entry.id < first.id)
+        {
             self.chill(sums);
         }
         if self.tail.first().is_none_or(|first| entry.id < first) {

@@ -84,7 +84,11 @@ impl Queue {
     /// Puts delivered messages back to their places.
     pub(super) fn take_back(self: &Arc<Self>, state: &mut State, ids: &[MessageId], failed: bool, work: &mut Work) {
         let limit = self.values(state).delivery_limit().filter(|_| failed);
-        let reader = self.reader();
+        let mut reader = self.reader();
+        if state.returning > 0 {
+            // Very many come, and there is no telling when they will leave again.
+            reader.budget = 0;
+        }
         let (mut returned, mut worn_out): (Vec<Returned>, Vec<Entry>) = Default::default();
         // Backwards, so that they go to the front one after the other instead of each behind the last.
         for &id in ids.iter().rev() {
