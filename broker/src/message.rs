@@ -25,7 +25,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// What is to be counted, bytes.
+    /// The part that is to be counted by its holder, bytes.
     pub fn own(self) -> u64 {
         self.bytes - self.elsewhere
     }
@@ -234,7 +234,8 @@ impl Message {
         Self { buffer, marks, ..self }
     }
 
-    /// The same message, if its buffer is a slice of `frames`, as one of `counted`: the same bytes in a buffer that counts.
+    /// The same message, if its buffer is a slice of `frames`, as one of `counted`: the same bytes in a buffer that
+    /// counts.
     ///
     /// # Errors
     /// It isn't; here it is again.
@@ -313,8 +314,8 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// All but the body, as [`Message::new`] has it, which is to come in `size` bytes: room for them is reserved, and becomes
-    /// memory as they arrive.
+    /// All but the body, as [`Message::new`] has it, which is to come in `size` bytes: room for them is reserved, and
+    /// becomes memory as they arrive.
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], size: usize) -> Self {
         let others = 2 + exchange.len() + routing_key.len() + properties.len();
         let mut buffer = Vec::with_capacity(others + size);

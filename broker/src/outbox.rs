@@ -339,7 +339,8 @@ impl Outbox {
         }
     }
 
-    /// Gives memory back if more than `keep` bytes are reserved and none are used. `written`: what the connection keeps.
+    /// Gives memory back if more than `keep` bytes are reserved and none are used. `written`: what the connection
+    /// keeps.
     pub fn shrink(&self, keep: usize, written: &mut Frames) {
         written.shrink(keep);
         let mut state = self.state.lock();

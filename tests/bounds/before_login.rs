@@ -1,6 +1,7 @@
 //! Strangers: what a client can make the broker hold, or say, before it has logged in.
 //!
-//! In: connections that never log in. Out: no more memory than their share, and nothing of a login in an answer or a log.
+//! In: connections that never log in. Out: no more memory than their share, and nothing of a login in an answer or a
+//! log.
 
 use crate::bystander::Bystander;
 use crate::small_broker;

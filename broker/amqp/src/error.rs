@@ -12,8 +12,8 @@ mod erlang;
 
 /// Octets of a payload that RabbitMQ shows in a frame error.
 const SNIPPET_LEN: usize = 16;
-/// The class whose methods bring passwords (start-ok, secure-ok) and other secrets (update-secret): no arguments of theirs
-/// are shown, here or in a log.
+/// The class whose methods bring passwords (start-ok, secure-ok) and other secrets (update-secret): no arguments of
+/// theirs are shown, here or in a log.
 const CONNECTION: u16 = 10;
 /// Octets of class and method id.
 const ID_LEN: usize = 4;
@@ -100,8 +100,8 @@ impl MethodError {
     }
 
     /// The explanation after the code's name, as RabbitMQ writes it; `payload` is what was given to the parser. Of a
-    /// long payload no more is shown than fits a reply text, which [`ReplyCode::text`] cuts to its exact length. Nothing is
-    /// shown of methods that bring secrets.
+    /// long payload no more is shown than fits a reply text, which [`ReplyCode::text`] cuts to its exact length.
+    /// Nothing is shown of methods that bring secrets.
     #[must_use]
     pub fn explanation(&self, payload: &[u8]) -> String {
         let Some(arguments) = payload.get(4..) else {
@@ -159,8 +159,8 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    /// The first 16 octets of `payload`, or all of them if there are no more; the ids alone of a method that may bring a
-    /// secret.
+    /// The first 16 octets of `payload`, or all of them if there are no more; the ids alone of a method that may bring
+    /// a secret.
     #[must_use]
     pub fn new(payload: &[u8]) -> Self {
         let mut bytes = [0; SNIPPET_LEN];

@@ -1,7 +1,8 @@
 //! Settlements of delivered messages: basic.ack, nack, reject, recover, and the end of the channel.
 //!
-//! Comes in: delivery tags. Goes out: settlements, one run per queue; within a transaction they are held. Where a client
-//! means very many messages, they are settled in portions: to give back a million takes no more memory than to hold them.
+//! Comes in: delivery tags. Goes out: settlements, one run per queue; within a transaction they are held. Where a
+//! client means very many messages, they are settled in portions: to give back a million takes no more memory than to
+//! hold them.
 
 use super::deliver::{Settled, UnknownDeliveryTag};
 use super::state::{Channel, Peer, Turn};

@@ -1,7 +1,7 @@
 //! Origins of a channel's deliveries: the queue and consumer that a source's number stands for.
 //!
-//! Comes in: consumers and queues as they are first used. Goes out: the queue to settle with. A queue that messages were
-//! fetched from is forgotten some time after it has gone.
+//! Comes in: consumers and queues as they are first used. Goes out: the queue to settle with. A queue that messages
+//! were fetched from is forgotten some time after it has gone.
 //! Does not know about delivery tags.
 
 use super::deliver::Deliveries;

@@ -1,8 +1,8 @@
 //! Bodies that arrive in pieces: those under way at a time have a share of memory, and others wait for their turn.
 //!
-//! Comes in: the sizes that headers announce, and what arrives. Goes out: leave to receive a body, or a place in the line;
-//! word to one that has had its time while others wait. Since room for a whole body is given before its first octet is
-//! taken, those that have begun can always end.
+//! Comes in: the sizes that headers announce, and what arrives. Goes out: leave to receive a body, or a place in the
+//! line; word to one that has had its time while others wait. Since room for a whole body is given before its first
+//! octet is taken, those that have begun can always end.
 //! Does not know about frames or channels.
 
 use super::held::{Held, Holding};
@@ -43,7 +43,7 @@ struct UnderWay {
     size: u64,
     since: Instant,
     arrived: Arc<Arrived>,
-    /// What had arrived at the last look at which it was more than before, and when that was.
+    /// Bytes that had arrived at the last look at which there were more than before, and its time.
     seen: (u64, Instant),
     owner: Arc<dyn Waiter>,
 }

@@ -1,8 +1,8 @@
-//! Messages that clients have and have not acknowledged: each takes a place in its queue and in its channel, wherever its
-//! body is.
+//! Messages that clients have and have not acknowledged: each takes a place in its queue and in its channel, wherever
+//! its body is.
 //!
-//! Comes in: the number of each channel. Goes out: how many more a channel may get. A client that takes all there is and
-//! acknowledges nothing gets no more than there is memory for; one that acknowledges goes on.
+//! Comes in: the number of each channel. Goes out: how many more a channel may get. A client that takes all there is
+//! and acknowledges nothing gets no more than there is memory for; one that acknowledges goes on.
 //! Does not know about channels or queues.
 
 use super::memory::Memory;

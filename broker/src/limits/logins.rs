@@ -1,7 +1,8 @@
 //! Clients that have not logged in, and the memory that all of them together may have.
 //!
-//! Comes in: connections that begin, the sizes of their buffers. Goes out: the end of the oldest ones, when there is more
-//! than their share: strangers can have no more memory than that, and who logs in is done long before it is the oldest.
+//! Comes in: connections that begin, the sizes of their buffers. Goes out: the end of the oldest ones, when there is
+//! more than their share: strangers can have no more memory than that, and who logs in is done long before it is the
+//! oldest.
 //! Does not know about sockets or the handshake.
 
 use super::held::{Held, Holding};

@@ -1,5 +1,5 @@
-//! Encoded frames on their way to a client. Small bodies are copied among them; large ones are only referred to, so that a
-//! message for many clients is in memory once.
+//! Encoded frames on their way to a client. Small bodies are copied among them; large ones are only referred to, so
+//! that a message for many clients is in memory once.
 //!
 //! Comes in: methods, contents. Goes out: slices in their order, as many as the socket takes.
 //! Does not know about channels, queues or sockets.

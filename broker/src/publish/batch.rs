@@ -1,8 +1,8 @@
-//! Messages of one batch that several queues or clients will share: counted in memory once, with the buffer that they were
-//! read into.
+//! Messages of one batch that several queues or clients will share: counted in memory once, with the buffer that they
+//! were read into.
 //!
-//! Comes in: the frames of a batch, messages from them. Goes out: the same messages in a buffer that counts until the last
-//! of them has gone from every queue and every outbox. The batch is counted in one go.
+//! Comes in: the frames of a batch, messages from them. Goes out: the same messages in a buffer that counts until the
+//! last of them has gone from every queue and every outbox. The batch is counted in one go.
 //! Does not know about routes.
 
 use crate::limits::Memory;

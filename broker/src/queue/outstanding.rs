@@ -144,8 +144,8 @@ impl Outstanding {
     }
 }
 
-/// Drops the holes at both ends, or all of them where they have become many beside `len` entries; and memory that is not
-/// needed, as messages leave.
+/// Drops the holes at both ends, or all of them where they have become many beside `len` entries; and memory that is
+/// not needed, as messages leave.
 #[inline]
 fn drop_holes(ring: &mut VecDeque<Slot>, len: usize) {
     while matches!(ring.front(), Some((_, None))) {

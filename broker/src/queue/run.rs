@@ -24,8 +24,8 @@ const REFILL_BYTES: u64 = 128 * 1024;
 /// Messages that are many.
 const LONG: usize = 1024;
 
-/// Messages at the front that one which comes back before them leaves to the log, as far as they are there, if they take
-/// more memory than they may.
+/// Messages at the front that one which comes back before them leaves to the log, as far as they are there, if they
+/// take more memory than they may.
 const MANY: usize = 16 * 1024;
 
 /// Waiting messages, ascending by id.
