@@ -260,3 +260,54 @@ fn an_event_of_large_arguments_fits_any_frame() {
     let texts: Vec<_> = told.iter().filter_map(FieldValue::as_str).collect();
     assert_eq!(texts, ["{<<\"x-foo\">>,signedint,1}", "..."]);
 }
+
+#[test]
+fn tables_over_http_are_bounded_before_they_are_parsed() {
+    let Some((group, broker)) = crate::small_broker(&[]) else {
+        return;
+    };
+    let http = Http::new(broker.http());
+    // As values of JSON these eighteen megabytes took a gigabyte.
+    let many = serde_json::json!({"arguments": {"x": vec![1; 9_000_000]}});
+    let bystander = Bystander::start(broker.amqp());
+    let answer = http.request("PUT", "/api/queues/%2F/many", Some(&many));
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(answer.body.contains("too many values"), "{}", answer.body);
+    let large = serde_json::json!({"arguments": {"x": "x".repeat(19 << 20)}});
+    for path in [
+        "/api/queues/%2F/large",
+        "/api/exchanges/%2F/large",
+        "/api/bindings/%2F/e/amq.topic/e/amq.direct",
+    ] {
+        let method = if path.contains("bindings") { "POST" } else { "PUT" };
+        let answer = http.request(method, path, Some(&large));
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.body.contains("at most 32768 are allowed"), "{}", answer.body);
+    }
+    let policy = serde_json::json!({"pattern": "", "definition": {"dead-letter-exchange": "x".repeat(19 << 20)}});
+    let answer = http.request("PUT", "/api/policies/%2F/large", Some(&policy));
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(answer.body.contains("values of a policy take"), "{}", answer.body);
+    bystander.end();
+    assert_eq!(group.killed(), 0);
+}
+
+#[test]
+fn arguments_of_consumers_and_headers_bindings_take_what_was_sent() {
+    let broker = Broker::start();
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, exclusive("q") => QueueDeclareOk);
+    let tables = || metric(&broker, "leveret_held_bytes{use=\"tables\"}");
+    let (before, counted) = (resident(&broker), tables());
+    for number in 0..200 {
+        let tag = format!("c{number}");
+        call!(client, 1, BasicConsume { arguments: voids(1024), ..consume("q", &tag) } => BasicConsumeOk);
+        call!(client, 1, QueueBind { arguments: voids(1023), ..bind("q", "amq.headers", &tag) } => QueueBindOk);
+    }
+    let each = resident(&broker).saturating_sub(before) / 200;
+    // As values they took 74 KB, and the binding's three times that.
+    assert!(each < 40_000, "{each} bytes for each consumer and binding");
+    assert!(tables() - counted >= 200 * 4096);
+    call!(client, 1, delete("q") => QueueDeleteOk);
+    until("what they took is given back", SOON, || tables() < counted);
+}

@@ -14,10 +14,15 @@ impl Fields {
     /// Reads a body; nothing is an empty object.
     ///
     /// # Errors
-    /// 400 `not_json` (RabbitMQ's word) for what isn't a JSON object.
+    /// 400 `not_json` (RabbitMQ's word) for what isn't a JSON object; 400 for more than [`VALUES`] values.
     pub fn parse(body: &[u8]) -> Result<Self> {
         if body.is_empty() {
             return Ok(Self(Map::new()));
+        }
+        if values(body) > VALUES {
+            return Err(Failure::BadRequest(format!(
+                "the body has too many values: at most {VALUES} are allowed"
+            )));
         }
         match serde_json::from_slice(body) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -116,6 +121,24 @@ impl Fields {
     }
 }
 
+/// Values of a body, at most. Each takes many times its octets once it is parsed.
+const VALUES: usize = 16_384;
+
+/// The values of a JSON text, roughly: counted where they begin, outside of texts.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 /// A name of a URL or body as AMQP has it.
 ///
 /// # Errors
@@ -127,6 +150,18 @@ pub fn short(text: &str) -> Result<ShortString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bodies_of_very_many_values_are_not_taken_apart() {
+        assert_eq!(values(br#"{"a": [1, {"b": 2}], "c": ",[{\",", "d": "\\"}"#), 6);
+        let body = |count: usize| format!("{{\"x\": [{}]}}", vec!["1"; count].join(","));
+        assert!(Fields::parse(body(VALUES - 1).as_bytes()).is_ok());
+        let refused = Fields::parse(body(VALUES).as_bytes()).map(drop);
+        let text = "the body has too many values: at most 16384 are allowed";
+        assert_eq!(refused.expect_err("refused").to_string(), text);
+        let text = format!("{{\"payload\": \"{}\"}}", ",[{".repeat(VALUES));
+        assert!(Fields::parse(text.as_bytes()).is_ok());
+    }
 
     #[test]
     fn wrong_fields_are_named() {
