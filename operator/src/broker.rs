@@ -32,6 +32,6 @@ pub(crate) mod fake;
 mod client;
 
 pub use crate::topology::Operation;
-pub use client::{About, Backlogs, BindingEvent, Client, Connector, Error, Event};
+pub use client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event};
 pub use connect::DEFAULT_VHOST;
 pub use events::EXCHANGE as EVENTS;

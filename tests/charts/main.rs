@@ -102,6 +102,10 @@ fn wrong_values_are_refused_by_name() {
         ("operator.resync=fast", "resync"),
         ("watchNamespaces={Shop}", "watchNamespaces"),
         ("crds.keep=true", "keep"),
+        ("operator.podTemplate=some", "podTemplate"),
+        ("operator.listLimit=16", "listLimit"),
+        ("operator.allowBrokerHosts={a b}", "allowBrokerHosts"),
+        ("networkPolicy.brokerPorts={0}", "brokerPorts"),
         ("topology.queues[0].spec.durable=true", "name"),
         ("topology.queues[0].name=a", "topology.queues: a has no spec.brokerRef"),
         ("topology.exchanges[0].name=a,topology.exchanges[0].type=topic", "type"),
@@ -147,6 +151,43 @@ fn the_api_server_takes_every_object() {
         assert!(all.iter().any(|document| document["kind"] == "Deployment"));
         tools.apply("", &all, &["--dry-run=server"]);
     }
+}
+
+/// On unless it is switched off: nothing but names, the API server and brokers, and no way to where clouds keep a
+/// machine's credentials.
+#[test]
+fn the_operator_reaches_only_what_it_needs() {
+    let Some(_) = helm() else { return };
+    let all = rendered("chart-network", "default", &[]);
+    let policies = of_kind(&all, "NetworkPolicy");
+    assert_eq!(policies.len(), 1);
+    let spec = &policies[0]["spec"];
+    assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]));
+    let rules = spec["egress"].as_array().expect("rules");
+    let ports: Vec<u64> = rules
+        .iter()
+        .flat_map(|rule| {
+            rule["ports"]
+                .as_array()
+                .expect("a rule without ports lets everything out")
+        })
+        .filter_map(|port| port["port"].as_u64())
+        .collect();
+    assert_eq!(ports, [53, 53, 443, 6443, 5671, 5672, 15671, 15672]);
+    let set = ["--set", "networkPolicy.enabled=false"];
+    assert!(of_kind(&rendered("chart-network", "default", &set), "NetworkPolicy").is_empty());
+    // Brokers' own policies let in the operator of this release alone.
+    let container = &of_kind(&all, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().expect("variables");
+    let variable = |name: &str| variables.iter().find(|variable| variable["name"] == name).cloned();
+    assert_eq!(
+        variable("POD_INSTANCE").map(|found| found["value"].clone()),
+        Some(json!("test"))
+    );
+    let namespace = variable("POD_NAMESPACE").expect("its namespace");
+    assert_eq!(namespace["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
+    let labels = &of_kind(&all, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["app.kubernetes.io/instance"], "test");
 }
 
 #[test]

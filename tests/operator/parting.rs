@@ -278,7 +278,7 @@ async fn what_is_paused_in_any_spelling_and_deleted_is_told_of() {
 /// No pod runs here, so the test plays the kubelet: it says that one does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_without_a_volume_asks_before_its_messages_go() {
-    let Some(stage) = stage_with("asks", &["--deletion-timeout", "3s"]).await else {
+    let Some(stage) = stage_with("asks", &["--deletion-timeout", "3s", "--allow-port-forwards", "true"]).await else {
         return;
     };
     let mut volatile: Value = manifest("Broker", "own", json!({}));

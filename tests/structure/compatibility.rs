@@ -1,6 +1,6 @@
-//! The tables of docs/compatibility.md agree with the tests.
+//! The tables of docs/compatibility.md and docs/security.md agree with the tests.
 //!
-//! In: the page's rows. Out: the tests that they name and that don't exist, and the promises without one.
+//! In: the pages' rows. Out: the tests that they name and that don't exist, and the promises without one.
 //! Does not know what a test shows.
 
 use harness::place::repository;
@@ -8,6 +8,7 @@ use harness::place::repository;
 use crate::read;
 
 const PAGE: &str = "docs/compatibility.md";
+const SECURITY: &str = "docs/security.md";
 
 /// The cells of each row of a table whose last column is `test`.
 fn rows(page: &str) -> Vec<Vec<&str>> {
@@ -24,7 +25,7 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
     found
 }
 
-/// The names in a cell: `folder::file::function`.
+/// The names in a cell: `folder::file::function`, with folders between where there are some.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
@@ -32,10 +33,10 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
 /// True if a name is a function of that file.
 fn exists(name: &str) -> bool {
     let parts: Vec<&str> = name.split("::").collect();
-    let [folder, file, function] = parts[..] else {
+    let [place @ .., function] = &parts[..] else {
         return false;
     };
-    let path = repository().join("tests").join(folder).join(format!("{file}.rs"));
+    let path = repository().join("tests").join(format!("{}.rs", place.join("/")));
     path.exists() && read(&path).contains(&format!("fn {function}()"))
 }
 
@@ -61,6 +62,38 @@ fn every_promise_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{PAGE}: {wrong:#?}");
+}
+
+#[test]
+fn every_promise_of_security_names_tests_that_exist() {
+    let page = read(&repository().join(SECURITY));
+    let rows = rows(&page);
+    assert!(rows.len() > 20, "{SECURITY} has lost its rows: {}", rows.len());
+    let mut wrong = Vec::new();
+    for cells in rows {
+        let [promise, tests] = cells[..] else {
+            wrong.push(format!("not two columns: {cells:?}"));
+            continue;
+        };
+        if names(tests).next().is_none() {
+            wrong.push(format!("{promise}: no test shows it"));
+        }
+    }
+    // In the text, too: what looks like the name of a test is one.
+    let is_name = |word: &&str| {
+        word.contains("::")
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c))
+    };
+    let is_test = |word: &&str| is_name(word) && !word.starts_with("fd");
+    wrong.extend(
+        names(&page)
+            .filter(is_test)
+            .filter(|name| !exists(name))
+            .map(|name| format!("no test {name}")),
+    );
+    assert!(wrong.is_empty(), "{SECURITY}: {wrong:#?}");
 }
 
 #[test]

@@ -85,6 +85,31 @@ pub struct BindingEvent {
 /// The backlog of each queue of which the broker says it.
 pub type Backlogs = BTreeMap<Name, Backlog>;
 
+/// The part of a broker's behaviour that others do not share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// Deletes a queue on condition that no message of it waits or is in a consumer's hand, in one step; a queue
+    /// without a type is a classic one.
+    Leveret,
+    /// A queue without a type is of the type that its virtual host or its node prefers, and has that among its
+    /// arguments.
+    RabbitMq4,
+    #[default]
+    Other,
+}
+
+impl Dialect {
+    /// By product and version, as the broker says them.
+    pub fn of(product: &str, version: &str) -> Self {
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        match (product, major) {
+            ("Leveret", _) => Dialect::Leveret,
+            ("RabbitMQ", Some(4..)) => Dialect::RabbitMq4,
+            _ => Dialect::Other,
+        }
+    }
+}
+
 /// The broker's words about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -94,6 +119,7 @@ pub struct About {
     pub identity: Option<String>,
     /// Changes come as events; otherwise only the next list shows them.
     pub has_events: bool,
+    pub dialect: Dialect,
 }
 
 /// One live connection to a broker.

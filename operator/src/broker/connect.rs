@@ -9,13 +9,12 @@ use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
 use super::budget::{Budget, Limits, Room};
-use super::client::{About, Backlogs, Client, Connector, Error, Event};
+use super::client::{About, Backlogs, Client, Connector, Dialect, Error, Event};
 use super::events;
 use super::hosts::Hosts;
 use super::http::{Listed, Management};
 use crate::object::{Connection, Usage};
-use crate::topology::Operation;
-use crate::topology::{Name, Request, Topology};
+use crate::topology::{Identity, Name, Operation, Request, Topology, Verb, escaped};
 
 /// The exchange in which brokers tell of their events, unless they are told otherwise.
 pub const DEFAULT_VHOST: &str = "/";
@@ -135,12 +134,23 @@ impl Client for Live {
     }
 
     async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
-        // Operations of one kind all go the same way.
-        let requests: Option<Vec<Request>> = operations.iter().map(Operation::request).collect();
-        match requests {
-            Some(requests) => self.management.execute(requests).await,
-            None => self.amqp.execute(&operations).await,
+        let dialect = self.about.dialect;
+        let (mut by_http, mut requests, mut by_amqp) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, operation) in operations.into_iter().enumerate() {
+            match operation.request().or_else(|| if_idle(&operation, dialect)) {
+                Some(request) => {
+                    by_http.push(index);
+                    requests.push(request);
+                }
+                None => by_amqp.push((index, operation)),
+            }
         }
+        let (indexes, operations): (Vec<usize>, Vec<Operation>) = by_amqp.into_iter().unzip();
+        let (http, amqp) = tokio::join!(self.management.execute(requests), self.amqp.execute(&operations));
+        let http = by_http.into_iter().zip(http.into_iter().map(as_by_amqp));
+        let mut results: Vec<_> = http.chain(indexes.into_iter().zip(amqp)).collect();
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     async fn message_count(&self, queue: &Name) -> Result<Option<u32>, Error> {
@@ -151,6 +161,36 @@ impl Client for Live {
 
     async fn close(&self) {
         self.amqp.close().await;
+    }
+}
+
+/// The deletion of a queue of which nobody has a message, where the broker does that in one step. Another than this
+/// dialect's newest broker does not know `if-idle`, and obeys `if-empty`.
+fn if_idle(operation: &Operation, dialect: Dialect) -> Option<Request> {
+    match operation {
+        Operation::Remove {
+            identity: Identity::Queue(name),
+            if_free: true,
+        } if dialect == Dialect::Leveret => Some(Request {
+            verb: Verb::Delete,
+            path: format!(
+                "/api/queues/{}/{}?if-empty=true&if-idle=true",
+                escaped(&name.vhost),
+                escaped(&name.name)
+            ),
+            body: None,
+        }),
+        _ => None,
+    }
+}
+
+/// A queue that is not deleted for its messages is refused as AMQP does it.
+fn as_by_amqp(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Refused { code: 400, text }) if text.contains("not empty") => {
+            Err(Error::Refused { code: 406, text })
+        }
+        result => result,
     }
 }
 

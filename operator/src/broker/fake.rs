@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::client::{About, Backlogs, BindingEvent, Client, Connector, Error, Event};
+use super::client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event};
 use crate::object::Connection;
 use crate::topology::Operation;
 use crate::topology::backlog::Backlog;
@@ -262,6 +262,7 @@ impl Connector for Fake {
                 version: "Fake 1".to_owned(),
                 identity: None,
                 has_events: !self.with(&uri, |broker| broker.silent_events),
+                dialect: Dialect::default(),
             },
         };
         let known = self.with(&uri, |broker| {

@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::{Account, Budget, Room};
-use super::client::{About, Backlogs, Error};
+use super::client::{About, Backlogs, Dialect, Error};
 use super::hosts::Hosts;
 use super::rows::Rows;
 use crate::object::{Connection, Usage, Via};
@@ -136,14 +136,16 @@ impl Management {
             .get("/api/overview?columns=product_name,product_version,rabbitmq_version")
             .await?;
         let product = overview.product_name.unwrap_or_else(|| "RabbitMQ".to_owned());
-        let version = overview.product_version.or(overview.rabbitmq_version);
+        let version = overview
+            .product_version
+            .or(overview.rabbitmq_version)
+            .unwrap_or_default();
         let shown = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MOST_NAME).collect() };
         Ok(About {
-            version: format!("{} {}", shown(&product), shown(&version.unwrap_or_default()))
-                .trim_end()
-                .to_owned(),
+            version: format!("{} {}", shown(&product), shown(&version)).trim_end().to_owned(),
             identity: self.identity().await,
             has_events: false,
+            dialect: Dialect::of(&product, &version),
         })
     }
 

@@ -34,7 +34,7 @@ pub struct BoundArgs {
     /// Fields that the podTemplate of a Broker may change: none, those that give the pod no further right, or all
     #[arg(
         long,
-        value_name = "off|restricted|any",
+        value_name = "none|restricted|any",
         env = "LEVERET_POD_TEMPLATE",
         value_enum,
         default_value_t

@@ -12,7 +12,7 @@ use super::statefulset::CONTAINER;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum PodTemplates {
     /// None.
-    Off,
+    None,
     /// Those that give the pod no right which it does not have without.
     #[default]
     Restricted,
@@ -65,7 +65,7 @@ const VARIABLE: [&str; 2] = ["name", "value"];
 pub fn permit(templates: PodTemplates, patch: &Value) -> Result<(), String> {
     match templates {
         PodTemplates::Any => Ok(()),
-        PodTemplates::Off => Err("podTemplate is switched off (--pod-template off of the operator)".to_owned()),
+        PodTemplates::None => Err("podTemplate is switched off (--pod-template none of the operator)".to_owned()),
         PodTemplates::Restricted => check(patch).map_err(|field| {
             format!(
                 "podTemplate.{field} is not permitted (--pod-template restricted of the operator; see docs/security.md)"
@@ -187,6 +187,6 @@ mod tests {
                 "imagePullPolicy": "Never", "env": [{"name": "A", "value": "b"}], "livenessProbe": {"periodSeconds": 5}}]},
         });
         assert_eq!(permit(PodTemplates::Restricted, &harmless), Ok(()));
-        assert!(permit(PodTemplates::Off, &harmless).is_err());
+        assert!(permit(PodTemplates::None, &harmless).is_err());
     }
 }

@@ -8,7 +8,7 @@ use futures::future::{Either, join_all};
 
 use super::difference::{Plan, Step};
 use super::observe::Observed;
-use crate::broker::{Client, Error, Operation};
+use crate::broker::{Client, Dialect, Error, Operation};
 use crate::metrics::BrokerMetrics;
 use crate::object::{ObjectKey, Reason};
 use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
@@ -69,13 +69,13 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
             .iter()
             .filter(|step| is_ready(step, observed, &mut applied))
             .collect();
-        let ready = count_first(client, ready, observed, &mut applied).await;
+        let ready = count_first(client, ready, &mut applied).await;
         if ready.is_empty() {
             continue;
         }
         let operations: Vec<Operation> = ready
             .iter()
-            .map(|step| sent(&step.operation, &observed.topology))
+            .map(|step| sent(&step.operation, &observed.topology, client.about().dialect))
             .collect();
         let results = client.execute(operations).await;
         for (step, result) in ready.into_iter().zip(results) {
@@ -136,70 +136,73 @@ fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
     false
 }
 
-/// The queue that the broker would not spare when it holds messages, so that they must be counted first.
+/// The queue whose messages must be counted before it is deleted, since the broker would not spare all of them.
 ///
-/// RabbitMQ 4.3 deletes only classic queues on condition: a quorum queue answers `if-empty` with 540 and closes the
-/// connection, a stream ignores it and is deleted with all it holds.
-fn uncounted<'a>(operation: &'a Operation, topology: &Topology) -> Option<&'a Name> {
-    let Operation::Remove {
-        identity: Identity::Queue(name),
-        if_free: true,
-    } = operation
-    else {
-        return None;
-    };
-    let type_ = topology.queues.get(name)?.arguments().get("x-queue-type")?;
-    (type_ != "classic").then_some(name)
+/// RabbitMQ takes a queue whose messages are all in consumers' hands for empty; and it deletes only classic queues on
+/// condition: a quorum queue answers `if-empty` with 540 and closes the connection, a stream ignores it and is deleted
+/// with all it holds.
+fn counted(operation: &Operation, dialect: Dialect) -> Option<&Name> {
+    match operation {
+        Operation::Remove {
+            identity: Identity::Queue(name),
+            if_free: true,
+        } if dialect != Dialect::Leveret => Some(name),
+        _ => None,
+    }
 }
 
-/// The operation as it goes to the broker: without a condition where the messages were counted, and with the queue's
-/// type where queues without one have another.
-fn sent(operation: &Operation, topology: &Topology) -> Operation {
+/// The operation as it goes to the broker: without a condition where it knows none, and with the queue's type where
+/// queues without one have another.
+fn sent(operation: &Operation, topology: &Topology, dialect: Dialect) -> Operation {
     if let Operation::Declare(Declared::Queue(queue)) = operation
-        && prefers_another_type(&queue.name.vhost, topology)
+        && may_prefer_another_type(&queue.name.vhost, topology, dialect)
     {
         let definition = queue.definition.clone().with_type();
         return Operation::Declare(Declared::Queue(Named::new(queue.name.clone(), definition)));
     }
-    match uncounted(operation, topology) {
-        Some(name) => Operation::Remove {
+    match counted(operation, dialect) {
+        Some(name) if !is_classic(name, topology) => Operation::Remove {
             identity: Identity::Queue(name.clone()),
             if_free: false,
         },
-        None => operation.clone(),
+        _ => operation.clone(),
     }
 }
 
-/// True if a queue that is declared without a type does not become a classic one. Users who may not list virtual hosts
-/// don't see it.
-fn prefers_another_type(vhost: &str, topology: &Topology) -> bool {
-    let found = topology.vhosts.get(&Name::new("", vhost));
-    let preferred = found.and_then(|vhost| vhost.default_queue_type.as_deref());
-    preferred.is_some_and(|preferred| preferred != "classic")
+fn is_classic(name: &Name, topology: &Topology) -> bool {
+    let queue = topology.queues.get(name);
+    let type_ = queue.and_then(|queue| queue.arguments().get("x-queue-type"));
+    type_.is_none_or(|type_| type_ == "classic")
 }
 
-/// Leaves out the deletions of queues that hold messages, where the broker itself would not. A message that comes
-/// between the count and the deletion is lost: nothing better exists for these queues.
-async fn count_first<'a, C: Client>(
-    client: &C,
-    steps: Vec<&'a Step>,
-    observed: &Observed,
-    applied: &mut Applied,
-) -> Vec<&'a Step> {
+/// True if a queue that is declared without a type may become another than a classic one: its virtual host prefers
+/// another, or says nothing, and then its node may. Users who may not list virtual hosts see none.
+fn may_prefer_another_type(vhost: &str, topology: &Topology, dialect: Dialect) -> bool {
+    let found = topology.vhosts.get(&Name::new("", vhost));
+    match found.and_then(|vhost| vhost.default_queue_type.as_deref()) {
+        Some(preferred) => preferred != "classic",
+        None => dialect == Dialect::RabbitMq4,
+    }
+}
+
+/// Leaves out the deletions of queues that hold messages, where the broker itself would not. A message that comes, or
+/// goes into a consumer's hand, between the count and the deletion is lost: nothing better exists there.
+async fn count_first<'a, C: Client>(client: &C, steps: Vec<&'a Step>, applied: &mut Applied) -> Vec<&'a Step> {
+    let dialect = client.about().dialect;
     let mut empty = Vec::new();
-    let mut counted = Vec::new();
+    let mut counts_of = Vec::new();
     for some in steps.chunks(COUNTS) {
         // No closures: they would make the loop's future too general for `tokio::spawn`.
         let mut counts = Vec::new();
         for step in some {
-            match uncounted(&step.operation, &observed.topology) {
+            match counted(&step.operation, dialect) {
                 Some(name) => counts.push(Either::Left(client.message_count(name))),
                 None => counts.push(Either::Right(std::future::ready(Ok(None)))),
             }
         }
-        counted.extend(some.iter().copied().zip(join_all(counts).await));
+        counts_of.extend(some.iter().copied().zip(join_all(counts).await));
     }
-    for (step, count) in counted {
+    for (step, count) in counts_of {
         let failure = match count {
             Ok(None | Some(0)) => {
                 empty.push(step);
@@ -331,7 +334,8 @@ mod tests {
     use crate::topology::{Declared, Named, QueueDefinition};
 
     #[test]
-    fn a_queue_is_sent_with_its_type_where_the_virtual_host_prefers_another() {
+    fn a_queue_is_sent_with_its_type_where_another_may_be_preferred() {
+        use Dialect::{Leveret, Other, RabbitMq4};
         let declare = |arguments| {
             let definition = QueueDefinition::new(true, false, false, serde_json::from_value(arguments).unwrap());
             Operation::Declare(Declared::Queue(Named::new(Name::new("shop", "q"), definition)))
@@ -340,20 +344,60 @@ mod tests {
             declare(serde_json::json!({})),
             declare(serde_json::json!({"x-queue-type": "quorum"})),
         );
-        for (preferred, explicit) in [(None, false), (Some("classic"), false), (Some("quorum"), true)] {
+        for (preferred, dialect, explicit) in [
+            (None, Leveret, false),
+            (None, Other, false),
+            // The node's own preference does not show.
+            (None, RabbitMq4, true),
+            (Some("classic"), RabbitMq4, false),
+            (Some("quorum"), RabbitMq4, true),
+            (Some("quorum"), Other, true),
+        ] {
             let mut topology = Topology::default();
             let vhost = VhostDefinition {
                 default_queue_type: preferred.map(str::to_owned),
                 ..VhostDefinition::default()
             };
             topology.vhosts.insert(Name::new("", "shop"), vhost);
-            let Operation::Declare(Declared::Queue(queue)) = sent(&classic, &topology) else {
+            let Operation::Declare(Declared::Queue(queue)) = sent(&classic, &topology, dialect) else {
                 panic!("a declaration");
             };
             let type_ = queue.definition.arguments().get("x-queue-type");
-            assert_eq!(type_, explicit.then(|| "classic".into()), "{preferred:?}");
-            assert_eq!(sent(&quorum, &topology), quorum);
+            assert_eq!(type_, explicit.then(|| "classic".into()), "{preferred:?} {dialect:?}");
+            assert_eq!(sent(&quorum, &topology, dialect), quorum);
         }
+    }
+
+    #[test]
+    fn messages_are_counted_where_the_broker_does_not_spare_all() {
+        let name = Name::new("/", "q");
+        let remove = |if_free| Operation::Remove {
+            identity: Identity::Queue(name.clone()),
+            if_free,
+        };
+        let mut topology = Topology::default();
+        for (type_, dialect, counts, condition) in [
+            ("classic", Dialect::Leveret, false, true),
+            ("quorum", Dialect::Leveret, false, true),
+            ("classic", Dialect::RabbitMq4, true, true),
+            ("quorum", Dialect::RabbitMq4, true, false),
+            ("stream", Dialect::Other, true, false),
+        ] {
+            let arguments = serde_json::from_value(serde_json::json!({"x-queue-type": type_})).unwrap();
+            topology
+                .queues
+                .insert(name.clone(), QueueDefinition::new(true, false, false, arguments));
+            assert_eq!(counted(&remove(true), dialect).is_some(), counts, "{type_} {dialect:?}");
+            assert_eq!(
+                sent(&remove(true), &topology, dialect),
+                remove(condition),
+                "{type_} {dialect:?}"
+            );
+            assert_eq!(counted(&remove(false), dialect), None);
+        }
+        assert_eq!(Dialect::of("RabbitMQ", "4.3.6"), Dialect::RabbitMq4);
+        assert_eq!(Dialect::of("RabbitMQ", "3.13.7"), Dialect::Other);
+        assert_eq!(Dialect::of("Leveret", "0.1.0"), Dialect::Leveret);
     }
 
     #[test]
