@@ -14,6 +14,7 @@ mod soak;
 
 /// Clients that have not logged in.
 mod before_login;
+
 /// Tables that the broker keeps.
 mod tables;
 
@@ -26,8 +27,20 @@ mod bodies;
 /// Alarms.
 mod alarms;
 
+/// Requests by the thousand.
+mod many;
+
 /// Numbers and sizes.
 mod limits;
+
+/// Chains and nests.
+mod recursion;
+
+/// Messages whose way is long.
+mod routing;
+
+/// Topologies that are long.
+mod growth;
 
 /// File descriptors.
 mod descriptors;

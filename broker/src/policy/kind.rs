@@ -3,7 +3,7 @@
 //! Pure.
 
 /// A kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An exchange.
     Exchange,

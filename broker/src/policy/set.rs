@@ -19,7 +19,15 @@ pub struct Policies {
     operator: Vec<Arc<Policy>>,
     /// Pairs that apply to some object already, by their places: ten thousand queues share one.
     made: Mutex<HashMap<(usize, usize), Arc<Applied>>>,
+    /// Objects that were looked at of late.
+    recent: Mutex<HashMap<Object, Option<Arc<Applied>>>>,
 }
+
+/// Kind and name of an object.
+type Object = (Kind, Box<[u8]>);
+
+/// Objects whose policies are remembered for the next look.
+const RECENT: usize = 256;
 
 impl Clone for Policies {
     fn clone(&self) -> Self {
@@ -27,6 +35,7 @@ impl Clone for Policies {
             policies: self.policies.clone(),
             operator: self.operator.clone(),
             made: Mutex::default(),
+            recent: Mutex::default(),
         }
     }
 }
@@ -48,6 +57,7 @@ impl Policies {
     /// Takes a policy out.
     pub fn remove(&mut self, class: Class, name: &str) -> Option<Arc<Policy>> {
         self.made.get_mut().clear();
+        self.recent.get_mut().clear();
         let list = self.list_mut(class);
         let at = list.iter().position(|policy| policy.name == name)?;
         Some(list.remove(at))
@@ -73,8 +83,25 @@ impl Policies {
         }
     }
 
-    /// The policies that apply to an object.
+    /// The policies that apply to an object. Asked again soon, it doesn't match their patterns again.
     pub fn of(&self, kind: Kind, name: &[u8]) -> Option<Arc<Applied>> {
+        if self.policies.is_empty() && self.operator.is_empty() {
+            return None;
+        }
+        let object = (kind, Box::from(name));
+        if let Some(known) = self.recent.lock().get(&object) {
+            return known.clone();
+        }
+        let found = self.find(kind, name);
+        let mut recent = self.recent.lock();
+        if recent.len() >= RECENT {
+            recent.clear();
+        }
+        recent.insert(object, found.clone());
+        found
+    }
+
+    fn find(&self, kind: Kind, name: &[u8]) -> Option<Arc<Applied>> {
         let first = |list: &[Arc<Policy>]| list.iter().position(|policy| policy.matches(kind, name));
         let (policy, operator) = (first(&self.policies), first(&self.operator));
         policy.or(operator)?;
@@ -186,6 +213,21 @@ mod tests {
         limit.definition.push(ShortString::from_static("max-age"), "1D".into());
         policies.put(Class::User, limit);
         assert_eq!(names(&policies, Kind::Classic, "q").0, None);
+    }
+
+    #[test]
+    fn what_is_remembered_goes_with_a_change_and_is_limited() {
+        let mut policies = Policies::default();
+        policies.put(Class::User, policy("p", "^q", 0, length(1)));
+        for number in 0..3 * RECENT {
+            assert!(policies.of(Kind::Classic, format!("q{number}").as_bytes()).is_some());
+            assert!(policies.recent.lock().len() <= RECENT);
+        }
+        assert!(policies.of(Kind::Classic, b"other").is_none() && policies.of(Kind::Classic, b"other").is_none());
+        policies.put(Class::User, policy("all", "", -1, length(1)));
+        assert_eq!(names(&policies, Kind::Classic, "other").0.as_deref(), Some("all"));
+        assert!(policies.remove(Class::User, "all").is_some());
+        assert_eq!(names(&policies, Kind::Classic, "other"), (None, None));
     }
 
     #[test]

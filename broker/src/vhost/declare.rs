@@ -52,6 +52,7 @@ impl Vhost {
             Error::Precondition(format!("{wrong} exchange type '{}'", declare.kind.to_str_lossy()).into())
         })?;
         self.check_exchange(actor, Right::Configure, &name)?;
+        self.look_for_policies(&[Kind::Exchange], &name);
         let mut topology = self.topology.write();
         if let Some(exchange) = topology.exchanges.get(&name) {
             return self
@@ -135,6 +136,7 @@ impl Vhost {
         tables::check(&declare.arguments, tables::ARGUMENTS)?;
         if !name.is_empty() {
             self.check_queue(actor, Right::Configure, &name)?;
+            self.look_for_policies(&[Kind::Classic, Kind::Quorum], &name);
         }
         let mut topology = self.topology.write();
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {

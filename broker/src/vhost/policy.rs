@@ -1,8 +1,8 @@
 //! Policies made and removed, and applied to what there is.
 //!
 //! Comes in: policies from the HTTP API. Goes out: a record in the log, and other policies for the exchanges and queues
-//! that they match. Queues are gone through without the topology's lock: those that are declared meanwhile know the new
-//! policies already. Does not know which of several policies counts.
+//! that they match. Patterns are matched, and queues gone through, without the topology's lock: objects that are
+//! declared meanwhile know the new policies already. Does not know which of several policies counts.
 
 use super::names::is_reply_queue;
 use super::record;
@@ -15,7 +15,7 @@ use crate::outbox::Work;
 use crate::policy::{Class, Kind, Policies, Policy};
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
-use leveret_amqp::RawTable;
+use leveret_amqp::{RawTable, ShortString};
 use leveret_store::Batch;
 use std::sync::Arc;
 
@@ -74,6 +74,15 @@ impl Vhost {
         Ok(Some(change))
     }
 
+    /// Has the policies of an object that is to be declared looked for before the topology is locked: the patterns of
+    /// many policies take their time. They are remembered until then.
+    pub(super) fn look_for_policies(&self, kinds: &[Kind], name: &ShortString) {
+        let policies = self.topology.read().policies.clone();
+        for kind in kinds {
+            let _ = policies.of(*kind, name.as_bytes());
+        }
+    }
+
     /// Makes a change of which `records` are the record, unless there is nothing to change.
     pub(super) fn change_policies(
         &self,
@@ -89,9 +98,19 @@ impl Vhost {
         }
         topology.policies = Arc::new(policies);
         let change = self.commit(records)?;
-        topology.apply_to_exchanges();
         let (policies, queues) = (topology.policies.clone(), topology.all_queues());
+        let exchanges: Vec<ShortString> = topology.exchanges.keys().cloned().collect();
         drop(topology);
+        for names in exchanges.chunks(PORTION) {
+            let applied = names.iter().map(|name| policies.of(Kind::Exchange, name.as_bytes()));
+            let applied: Vec<_> = applied.collect();
+            let mut topology = self.topology.write();
+            for (name, applied) in names.iter().zip(applied) {
+                if let Some(exchange) = topology.exchanges.get_mut(name) {
+                    exchange.apply(applied);
+                }
+            }
+        }
         for queues in queues.chunks(PORTION) {
             for queue in queues {
                 let mut more = apply(&policies, queue, work);

@@ -1,0 +1,145 @@
+//! Messages whose way is long: by wildcards, headers, keys of CC and BCC, and many queues.
+//!
+//! In: bindings and a message that once held all others up for seconds, or for good. Out: the message is routed or
+//! refused with what to do, and a bystander is served meanwhile.
+
+use crate::bystander::Bystander;
+use crate::many::all;
+use harness::requests::*;
+use harness::scripted_client::{short, table};
+use harness::{Broker, Client, call};
+use leveret_amqp::method::*;
+use leveret_amqp::{FieldTable, FieldValue};
+use std::time::Duration;
+
+/// The longest that a bystander's confirm may take beside an attack, in a build for tests on a busy machine.
+const SERVED: Duration = Duration::from_secs(3);
+
+fn too_far(exchange: &str) -> String {
+    format!(
+        "PRECONDITION_FAILED - a message to exchange '{exchange}' in vhost '/' takes more than 1000000 steps to its \
+         queues: use fewer bindings, wildcards and headers there, or fewer CC and BCC keys"
+    )
+}
+
+fn copies(keys: usize) -> Vec<u8> {
+    let keys = (0..keys).map(|key| FieldValue::from(format!("k{key}").as_str()));
+    headers(table([("CC", FieldValue::Array(keys.collect()))]))
+}
+
+#[test]
+fn a_key_of_many_words_among_many_wildcards() {
+    let broker = Broker::start();
+    let bystander = Bystander::start(broker.amqp());
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, exclusive("q") => QueueDeclareOk);
+    all(
+        &mut client,
+        (0..200).map(|number| bind("q", "amq.topic", &format!("#.a.*.#.b{number}"))),
+    );
+    all(
+        &mut client,
+        (0..60).map(|stars| bind("q", "amq.topic", &format!("#{}.#.c", ".*".repeat(stars)))),
+    );
+    let key = ["a"; 120].join(".");
+    for _ in 0..20 {
+        client.publish(1, "amq.topic", &key, b"to none");
+    }
+    client.publish(1, "amq.topic", &format!("{key}.b7"), b"to one");
+    assert!(
+        client
+            .get(1, "q", true)
+            .is_some_and(|got| got.body.as_ref() == b"to one")
+    );
+    client.send(1, bind("q", "amq.topic", &("#.a.".repeat(12) + "b")));
+    let text = format!(
+        "PRECONDITION_FAILED - Topic binding key '{}b' uses 12 '#' wildcards, at most 2 are allowed",
+        "#.a.".repeat(12)
+    );
+    client.channel_error(1, 406, &text);
+    let seen = bystander.end();
+    assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+#[test]
+fn many_headers_among_bindings_with_many() {
+    let broker = Broker::start();
+    let bystander = Bystander::start(broker.amqp());
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, exclusive("q") => QueueDeclareOk);
+    let fields = |count: usize| -> FieldTable {
+        let field = |number| (short(&format!("h{number:04}")), FieldValue::Int(1));
+        (0..count).map(field).collect()
+    };
+    for extra in 0..10 {
+        let mut arguments = fields(400);
+        arguments.push(short(&format!("extra{extra}")), FieldValue::Int(1));
+        let bind = QueueBind {
+            arguments: arguments.into(),
+            ..bind("q", "amq.headers", "")
+        };
+        call!(client, 1, bind => QueueBindOk);
+    }
+    let mut sent = fields(6_000);
+    for _ in 0..10 {
+        client.publish_with(1, publish("amq.headers", ""), &headers(sent.clone()), b"to none");
+    }
+    sent.push(short("extra3"), FieldValue::Int(1));
+    client.publish_with(1, publish("amq.headers", ""), &headers(sent), b"to one");
+    assert!(
+        client
+            .get(1, "q", true)
+            .is_some_and(|got| got.body.as_ref() == b"to one")
+    );
+    let seen = bystander.end();
+    assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+#[test]
+fn many_keys_to_many_queues_are_refused_with_what_to_do() {
+    let broker = Broker::start();
+    let bystander = Bystander::start(broker.amqp());
+    let mut client = Client::with_channel(broker.amqp());
+    let queue = |number| format!("q{number}");
+    all(&mut client, (0..250).map(|number| exclusive(&queue(number))));
+    all(
+        &mut client,
+        (0..250).map(|number| bind(&queue(number), "amq.topic", "#")),
+    );
+    client.publish_with(1, publish("amq.topic", "k"), &copies(3_000), b"far, but not too far");
+    for number in [0, 249] {
+        assert!(client.get(1, &queue(number), true).is_some());
+    }
+    client.publish_with(1, publish("amq.topic", "k"), &copies(5_000), b"too far");
+    client.channel_error(1, 406, &too_far("amq.topic"));
+    let seen = bystander.end();
+    assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+#[test]
+fn a_dead_letter_whose_way_is_too_long_is_dropped_and_the_log_says_so() {
+    let broker = Broker::start();
+    let mut client = Client::with_channel(broker.amqp());
+    let queue = |number| format!("q{number}");
+    all(&mut client, (0..250).map(|number| exclusive(&queue(number))));
+    all(
+        &mut client,
+        (0..250).map(|number| bind(&queue(number), "amq.topic", "#")),
+    );
+    let expires = QueueDeclare {
+        arguments: table([
+            ("x-dead-letter-exchange", FieldValue::from("amq.topic")),
+            ("x-message-ttl", FieldValue::Int(0)),
+        ]),
+        ..exclusive("expires")
+    };
+    call!(client, 1, expires => QueueDeclareOk);
+    client.publish_with(1, publish("", "expires"), &copies(5_000), b"too far");
+    client.publish(1, "", "expires", b"not so far");
+    let mut client = Client::with_channel(broker.amqp());
+    harness::wait::until("the log says so", Duration::from_secs(10), || {
+        let log = broker.stderr();
+        log.contains("dead letters are dropped") && log.contains("takes more than 1000000 steps")
+    });
+    call!(client, 1, exclusive("still here") => QueueDeclareOk);
+}
