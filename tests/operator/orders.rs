@@ -188,6 +188,8 @@ struct Scene {
     operator: Option<Operator>,
     /// The words of the retiring operator.
     retired: String,
+    /// The operator's, from before.
+    log: String,
 }
 
 impl Scene {
@@ -246,6 +248,7 @@ impl Scene {
             cluster: cluster.clone(),
             operator: Some(operator),
             retired: String::new(),
+            log: String::new(),
         }
     }
 
@@ -281,14 +284,16 @@ impl Scene {
         let (namespace, kubeconfig) = (self.namespace.clone(), self.cluster.kubeconfig.clone());
         let retiring = tokio::task::spawn_blocking(move || {
             operator.terminate(SOON);
+            let log = operator.log();
             let mut command = Command::new(place::program("leveret-operator", "LEVERET_OPERATOR_BIN"));
             command.args(["retire", "--lease-namespace", "default", "--lease-name", &namespace]);
             command.args(["--watch-namespace", &namespace]);
-            run(command.env("KUBECONFIG", kubeconfig), "")
+            (run(command.env("KUBECONFIG", kubeconfig), ""), log)
         });
-        let said = retiring.await.expect("it ends");
+        let (said, log) = retiring.await.expect("it ends");
         assert!(said.well, "{:?}: {}", self.play, said.all);
         self.retired = said.all;
+        self.log = log;
     }
 
     /// Holds the end against what must be: messages are there, and of everything that is left somebody told.
@@ -311,8 +316,9 @@ impl Scene {
             let announced = |(lease, note): &(String, String)| *lease == self.namespace && note.contains(name.as_str());
             assert!(
                 retired || told.iter().any(announced),
-                "{name} is left and nobody says so: {:?}\n{}\n{told:?}",
+                "{name} is left and nobody says so: {:?}\n{}\n{}",
                 self.play,
+                self.log,
                 self.retired
             );
         }

@@ -527,7 +527,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
 
     /// Takes the finalizers off.
     async fn release(&mut self, farewells: Vec<Farewell>) {
-        let mut left: BTreeMap<ObjectKey, String> = farewells.iter().filter_map(Farewell::left).collect();
+        let left: BTreeMap<ObjectKey, String> = farewells.iter().filter_map(Farewell::left).collect();
+        self.tell_of(&left).await;
         for (key, result) in remove_finalizers(Arc::clone(&self.shared.source), farewells).await {
             match result {
                 Ok(()) => {
@@ -535,21 +536,26 @@ impl<S: Source, N: Connector> Pass<S, N> {
                     if let Some(memory) = self.memory.get_mut(&key) {
                         memory.released = true;
                     }
+                    if left.contains_key(&key) {
+                        self.shared.metrics.left_behind(key.kind);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("{key}: cannot remove the finalizer: {error}");
                     self.wake_at(Instant::now() + SOURCE_RETRY);
-                    left.remove(&key);
                 }
             }
         }
+    }
+
+    /// Tells what may stay on the broker where it stays to be found: the resources go, and their events may go with the
+    /// namespace. It is told before they are let go, since the pass may end in between: rather twice than never.
+    async fn tell_of(&self, left: &BTreeMap<ObjectKey, String>) {
         if left.is_empty() {
             return;
         }
-        left.keys().for_each(|key| self.shared.metrics.left_behind(key.kind));
-        // The resources go, and their events may go with the namespace: these stay.
         let source = &self.shared.source;
-        let text = summary(&self.key, &left);
+        let text = summary(&self.key, left);
         if source.snapshot().contains(&self.key) {
             source.warn(&self.key, "LeftBehind", text.clone()).await;
         }

@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{Kubernetes, Operator};
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ struct Server {
     version: u64,
     writes: Vec<String>,
     failures: u32,
+    /// Its definitions are older: `status.operator` is dropped.
+    is_older: bool,
     watchers: Vec<tokio::sync::mpsc::UnboundedSender<Result<String, std::convert::Infallible>>>,
 }
 
@@ -117,6 +120,9 @@ async fn object(
     let mut changed = found;
     if what == "status" {
         changed["status"] = patch["status"].clone();
+        if let (true, Some(status)) = (server.is_older, changed["status"].as_object_mut()) {
+            status.remove("operator");
+        }
     } else {
         changed["metadata"]["finalizers"] = metadata["finalizers"].clone();
     }
@@ -164,10 +170,15 @@ fn report(reason: Reason) -> StatusReport {
 }
 
 async fn start(objects: Vec<Value>) -> (Shared, Kubernetes) {
+    start_with(|server| {
+        objects.into_iter().for_each(|object| server.put("queues", object));
+    })
+    .await
+}
+
+async fn start_with(prepare: impl FnOnce(&mut Server)) -> (Shared, Kubernetes) {
     let server = Shared::default();
-    objects
-        .into_iter()
-        .for_each(|object| server.lock().put("queues", object));
+    prepare(&mut server.lock());
     let router = Router::new()
         .route("/apis/leveret.dev/v1alpha1/{plural}", axum::routing::get(list))
         .route(
@@ -332,4 +343,56 @@ async fn what_was_done_is_not_forgotten_with_a_report_that_never_arrived() {
     let stored = server.lock().objects.values().next().cloned().expect("queue");
     assert_eq!(stored["status"]["conditions"][0]["reason"], "Immutable");
     assert!(stored["status"]["lastSyncTime"].is_string(), "{stored}");
+}
+
+fn main_broker() -> ObjectKey {
+    ObjectKey::new(Kind::Broker, "shop", "main")
+}
+
+/// A Broker, as another operator keeps it or as it comes.
+fn broker(keeper: Option<&str>) -> Value {
+    let mut broker = json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker",
+        "metadata": {"name": "main", "namespace": "shop", "uid": "u1", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {}});
+    if let Some(name) = keeper {
+        broker["status"] = json!({"operator": {"name": name, "asked": 0, "answered": 0}});
+    }
+    broker
+}
+
+/// The claim that stands after a while, and whether the Broker is left to others.
+async fn claimed(keeper: Option<&str>, is_older: bool) -> (Value, bool) {
+    let (server, source) = start_with(|server| {
+        server.is_older = is_older;
+        server.put("brokers", broker(keeper));
+    })
+    .await;
+    assert!(
+        source.snapshot().others.contains(&main_broker()),
+        "before it is claimed"
+    );
+    let stop = CancellationToken::new();
+    let claiming = source.claim(Duration::from_secs(60), stop);
+    let _ = tokio::time::timeout(Duration::from_millis(300), claiming).await;
+    let stored = server.lock().objects.values().next().cloned().expect("the Broker");
+    let writes = server.lock().writes.len();
+    assert_eq!(writes, 1, "one word is enough");
+    let is_others = source.snapshot().others.contains(&main_broker());
+    (stored["status"]["operator"].clone(), is_others)
+}
+
+#[tokio::test]
+async fn a_broker_is_claimed_once_and_another_operator_s_left_alone() {
+    let (claim, is_others) = claimed(None, false).await;
+    assert_eq!((claim["name"].as_str(), is_others), (Some("leveret/test"), false));
+    let (claim, is_others) = claimed(Some("team-a/op"), false).await;
+    assert_eq!((claim["name"].as_str(), is_others), (Some("team-a/op"), true));
+    assert_eq!(claim["contender"], "leveret/test");
+}
+
+#[tokio::test]
+async fn a_broker_of_older_definitions_is_kept_all_the_same() {
+    let (claim, is_others) = claimed(None, true).await;
+    assert_eq!((claim, is_others), (Value::Null, false));
 }
