@@ -133,6 +133,7 @@ impl Timed for Queue {
         self.end_lease(at);
         let mut work = Work::default();
         self.end_overdue(at, &mut work);
+        self.look_again(&mut work);
         // Nothing waits for these records; a failed log is noticed by whoever appends next.
         let _ = work.finish(&self.log);
         for _ in 0..TURNS {

@@ -27,6 +27,8 @@ pub struct Delayed {
     times: HashMap<MessageId, Millis>,
     body_bytes: u64,
     resident: Footprint,
+    /// The queue hands out nothing because of them, and the clock will call.
+    holding_back: bool,
 }
 
 /// One of them.
@@ -139,6 +141,16 @@ impl Delayed {
         let mut resident = self.resident;
         resident.bytes += WAITING_BYTES * self.waiting.len() as u64;
         resident
+    }
+
+    /// Notes that the queue hands out nothing for now. True if it did before.
+    pub fn hold_back(&mut self) -> bool {
+        std::mem::replace(&mut self.holding_back, true)
+    }
+
+    /// Notes that the queue may hand out messages again. True if it did not.
+    pub fn let_go(&mut self) -> bool {
+        std::mem::take(&mut self.holding_back)
     }
 
     /// Those that the log has.

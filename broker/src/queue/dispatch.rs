@@ -28,6 +28,9 @@ impl Queue {
     }
 
     pub(super) fn dispatch_locked(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+        if state.delayed.is_some() && self.holds_back(state) {
+            return;
+        }
         while state.returning == 0 && !state.ready.is_empty() && !state.consumers.is_empty() {
             if !self.round(state, work) {
                 break;

@@ -10,17 +10,48 @@ use super::entry::{self, Entry};
 use super::returns;
 use super::stamp;
 use super::state::{Queue, State, note_deadline};
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::death::Reason;
 use crate::outbox::Work;
 use std::sync::Arc;
+
+/// Memory of messages that wait from which on a queue adds no more to them while memory is short, bytes.
+const MUCH: u64 = 4 << 20;
+
+/// The time after which a queue that hands out nothing looks again whether memory is short, milliseconds.
+const LOOK_AGAIN: Millis = 500;
 
 impl Queue {
     /// The stamp of a message that has come back, if it is to wait: with the time when it is ready again.
     pub(super) fn pause(&self, state: &State, entry: &Entry, failed: bool, now: Millis) -> Option<u64> {
         let retry = self.values(state).retry().filter(|retry| retry.is_for(failed))?;
+        if state.delays_many() && self.is_short_of_memory() {
+            // It waits where it was, and that the queue hands out nothing meanwhile is its pause.
+            return None;
+        }
         let pause = retry.pause(returns::failures(entry.delivery_count));
         Some(stamp::waiting(entry.stamp, now.saturating_add(pause)))
+    }
+
+    /// True while the queue should hand out nothing: memory is short, those that wait for another attempt take much of
+    /// it, and each that is handed out may become one more. The clock has it look again.
+    pub(super) fn holds_back(self: &Arc<Self>, state: &mut State) -> bool {
+        if !state.delays_many() || !self.is_short_of_memory() {
+            return false;
+        }
+        if state.delayed.as_mut().is_some_and(|delayed| !delayed.hold_back()) {
+            self.upkeep.call(clock::now().saturating_add(LOOK_AGAIN), self);
+        }
+        true
+    }
+
+    /// The clock has called, maybe for this: goes on to hand out messages if it was held back.
+    pub(super) fn look_again(self: &Arc<Self>, work: &mut Work) {
+        let mut state = self.change();
+        if state.delayed.as_mut().is_some_and(|delayed| delayed.let_go()) {
+            state.consumers.come_back();
+            self.dispatch_locked(&mut state, work);
+        }
     }
 
     /// Puts messages whose pause is over to their places. True if there may be more of them.
@@ -81,6 +112,13 @@ impl Queue {
 }
 
 impl State {
+    /// True if those that wait for another attempt take much memory.
+    fn delays_many(&self) -> bool {
+        self.delayed
+            .as_ref()
+            .is_some_and(|delayed| delayed.resident().bytes > MUCH)
+    }
+
     /// Messages that wait for a consumer or for another attempt, and the bytes of their bodies: what limits count.
     pub(super) fn kept(&self) -> (u64, u64) {
         let (messages, bytes) = (self.ready.len() as u64, self.ready.body_bytes());

@@ -176,6 +176,11 @@ impl Queue {
         }
     }
 
+    /// True while publishers are stopped for want of memory.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.memory.alarm()
+    }
+
     /// The values that count now.
     pub(super) fn values<'a>(&'a self, state: &'a State) -> &'a Values {
         self.values_under(&state.policies)
