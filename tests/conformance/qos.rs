@@ -154,6 +154,64 @@ fn a_limit_of_the_channel_is_shared_by_its_queues_in_turn() {
     assert!(taken.iter().all(|count| (8..=12).contains(count)), "{taken:?}");
 }
 
+/// Before 4.3, what is fetched one by one did not count for the limit of the channel.
+#[test]
+fn a_get_takes_nothing_of_the_channels_limit() {
+    if is_rabbitmq() {
+        return; // There is no such limit any more.
+    }
+    let mut client = client();
+    let queue = queue_of(&mut client, 3);
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    let got = client.get(1, &queue, false).expect("a message");
+    call!(client, 1, consume(&queue, "c") => BasicConsumeOk);
+    let delivery_tag = client.delivery(1).method.delivery_tag;
+    client.quiet(SOON);
+    client.send(1, ack(got.method.delivery_tag));
+    client.quiet(SOON);
+    client.send(1, ack(delivery_tag));
+    client.delivery(1);
+}
+
+/// Before 4.3, a consumer that acknowledges nothing waited while the limit of its channel was reached.
+#[test]
+fn a_consumer_without_acknowledgement_waits_for_the_channels_limit() {
+    if is_rabbitmq() {
+        return; // There is no such limit any more.
+    }
+    let mut client = client();
+    let (limited, free) = (queue_of(&mut client, 1), queue_of(&mut client, 3));
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    call!(client, 1, consume(&limited, "a") => BasicConsumeOk);
+    let delivery_tag = client.delivery(1).method.delivery_tag;
+    call!(client, 1, consume_no_ack(&free, "b") => BasicConsumeOk);
+    client.publish(1, "", &free, b"another");
+    client.quiet(SOON);
+    client.send(1, ack(delivery_tag));
+    for _ in 0..4 {
+        client.delivery(1);
+    }
+}
+
+#[test]
+fn what_is_requeued_under_the_channels_limit_comes_first() {
+    let mut client = client();
+    let queue = queue_of(&mut client, 2);
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    call!(client, 1, consume(&queue, "c") => BasicConsumeOk);
+    let first = client.delivery(1);
+    client.send(
+        1,
+        BasicNack {
+            delivery_tag: first.method.delivery_tag,
+            multiple: false,
+            requeue: true,
+        },
+    );
+    let again = client.delivery(1);
+    assert!(again.method.redelivered && again.body == first.body);
+}
+
 #[test]
 fn a_size_is_not_implemented() {
     let mut client = client();

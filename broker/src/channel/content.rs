@@ -22,7 +22,7 @@ pub enum Content {
     /// basic.publish: its header is expected.
     Publish(Publish),
     /// Method and header: the rest of the body is expected.
-    Body(Body),
+    Body(Box<Body>),
 }
 
 /// The arguments of basic.publish.
@@ -154,11 +154,11 @@ impl Content {
                 if body_size == 0 {
                     return Ok(Some((message.finish(), publish.mandatory)));
                 }
-                *self = Self::Body(Body {
+                *self = Self::Body(Box::new(Body {
                     message,
                     mandatory: publish.mandatory,
                     arriving,
-                });
+                }));
                 Ok(None)
             }
             other => Err(Error::UnexpectedFrame(other.expected().into())),

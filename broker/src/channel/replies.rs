@@ -15,7 +15,14 @@ const REPLY: usize = 64;
 /// Replies of one connection that wait for the log.
 #[derive(Default)]
 pub struct Replies {
-    waiting: VecDeque<Reply>,
+    /// `None` while there are none: most connections are idle.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Replies, of which there is at least one.
+#[derive(Default)]
+struct Waiting {
+    replies: VecDeque<Reply>,
     /// Memory that they take.
     bytes: usize,
     /// The position of each channel's last reply. Those that have been reached mean nothing.
@@ -32,37 +39,41 @@ impl Replies {
     pub fn push(&mut self, lsn: Lsn, channel: u16, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut frames = Vec::new();
         encode(&mut frames);
+        let waiting = self.waiting.get_or_insert_default();
         // Positions only grow: a reply never overtakes one that came before it.
-        let lsn = self.waiting.back().map_or(lsn, |last| last.lsn.max(lsn));
-        self.bytes += REPLY + frames.len();
-        self.last.insert(channel, lsn);
-        self.waiting.push_back(Reply { lsn, frames });
+        let lsn = waiting.replies.back().map_or(lsn, |last| last.lsn.max(lsn));
+        waiting.bytes += REPLY + frames.len();
+        waiting.last.insert(channel, lsn);
+        waiting.replies.push_back(Reply { lsn, frames });
     }
 
     /// The position that the last reply of a channel waits for.
     pub fn last_of(&self, channel: u16) -> Option<Lsn> {
-        let first = self.waiting.front()?;
-        self.last.get(&channel).copied().filter(|lsn| *lsn >= first.lsn)
+        let waiting = self.waiting.as_ref()?;
+        let first = waiting.replies.front()?;
+        waiting.last.get(&channel).copied().filter(|lsn| *lsn >= first.lsn)
     }
 
     /// True if none waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_none()
     }
 
     /// True if there are so many that nothing more is to be asked for.
+    #[inline]
     pub fn are_many(&self) -> bool {
-        self.bytes >= MANY
+        self.waiting.as_ref().is_some_and(|waiting| waiting.bytes >= MANY)
     }
 
     /// Takes those that may be sent now.
     pub fn take(&mut self, durable: Lsn, out: &mut Vec<u8>) {
-        while let Some(reply) = self.waiting.pop_front_if(|reply| reply.lsn <= durable) {
-            self.bytes -= REPLY + reply.frames.len();
+        let Some(waiting) = &mut self.waiting else { return };
+        while let Some(reply) = waiting.replies.pop_front_if(|reply| reply.lsn <= durable) {
+            waiting.bytes -= REPLY + reply.frames.len();
             out.extend_from_slice(&reply.frames);
         }
-        if self.waiting.is_empty() {
-            *self = Self::default();
+        if waiting.replies.is_empty() {
+            self.waiting = None;
         }
     }
 }

@@ -121,7 +121,12 @@ impl Session {
                 let size = channel.content.announced(frame.payload, max_size)?;
                 let arriving = match size {
                     0 => None,
-                    size => match room(&self.peer, &mut self.place, &self.unfinished, size as u64) {
+                    size => match room(
+                        &self.peer,
+                        &mut self.place,
+                        self.unfinished.get_or_insert_default(),
+                        size as u64,
+                    ) {
                         None => return Ok(Step::PutOff),
                         room => room,
                     },

@@ -118,8 +118,8 @@ pub struct Session {
     pub(super) channel_max: u16,
     /// A place in the line of those who wait for room for a body.
     pub(super) place: Option<Place>,
-    /// Shared by each body that has not come whole.
-    pub(super) unfinished: Arc<()>,
+    /// Shared by the bodies that have not come whole, once there was one.
+    pub(super) unfinished: Option<Arc<()>>,
     /// Channels whose confirms wait for the log.
     confirming: Vec<u16>,
 }
@@ -137,7 +137,7 @@ impl Session {
             turn: Turn::default(),
             channel_max,
             place: None,
-            unfinished: Arc::default(),
+            unfinished: None,
             confirming: Vec::new(),
         }
     }
@@ -298,8 +298,9 @@ impl Session {
         for queue in queues {
             queue.resume(&mut self.turn.work);
         }
-        if Arc::strong_count(&self.unfinished) > 1 {
-            self.end_late_bodies();
+        match &self.unfinished {
+            Some(shared) if Arc::strong_count(shared) > 1 => self.end_late_bodies(),
+            _ => self.unfinished = None,
         }
         self.flush();
     }

@@ -23,9 +23,16 @@ pub struct Frames {
     encoded: Vec<u8>,
     /// Bytes of it that are written.
     written: usize,
+    /// `None` while there are none: most clients get none.
+    large: Option<Box<Large>>,
+}
+
+/// Bodies that are referred to, in pieces.
+#[derive(Default)]
+struct Large {
     pieces: VecDeque<Piece>,
-    /// Bytes in those.
-    in_pieces: usize,
+    /// Bytes in them.
+    bytes: usize,
 }
 
 /// A piece of a body, as long as a frame may be.
@@ -62,12 +69,13 @@ impl Frames {
     #[cold]
     fn refer_to(&mut self, channel: u16, piece_len: usize, properties: &[u8], mut body: Bytes) {
         put_header(&mut self.encoded, channel, BASIC, body.len() as u64, properties);
-        self.in_pieces += body.len();
+        let large = self.large.get_or_insert_default();
+        large.bytes += body.len();
         while !body.is_empty() {
             let bytes = body.split_to(piece_len.min(body.len()));
             put_body_frame_head(&mut self.encoded, channel, bytes.len() as u32);
             let at = self.encoded.len();
-            self.pieces.push_back(Piece { at, bytes });
+            large.pieces.push_back(Piece { at, bytes });
             put_body_frame_end(&mut self.encoded);
         }
     }
@@ -76,18 +84,21 @@ impl Frames {
     pub fn put_all(&mut self, others: Self) {
         let before = self.encoded.len();
         self.encoded.extend_from_slice(&others.encoded);
-        self.in_pieces += others.in_pieces;
-        let moved = others.pieces.into_iter().map(|piece| Piece {
-            at: before + piece.at,
-            ..piece
-        });
-        self.pieces.extend(moved);
+        if let Some(others) = others.large {
+            let large = self.large.get_or_insert_default();
+            large.bytes += others.bytes;
+            let moved = others.pieces.into_iter().map(|piece| Piece {
+                at: before + piece.at,
+                ..piece
+            });
+            large.pieces.extend(moved);
+        }
     }
 
     /// Bytes that are not written yet.
     #[inline]
     pub fn len(&self) -> usize {
-        self.encoded.len() - self.written + self.in_pieces
+        self.encoded.len() - self.written + self.large.as_ref().map_or(0, |large| large.bytes)
     }
 
     /// True if everything is written.
@@ -99,13 +110,14 @@ impl Frames {
     /// Memory that they take beside the bodies that are referred to, bytes.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.encoded.capacity() + self.pieces.capacity() * size_of::<Piece>()
+        let large = self.large.as_ref();
+        self.encoded.capacity() + large.map_or(0, |large| large.pieces.capacity() * size_of::<Piece>())
     }
 
     /// The next bytes to write, if they lie in one piece: most do.
     #[inline]
     pub fn first(&self, most: usize) -> &[u8] {
-        let first = match self.pieces.front() {
+        let first = match self.large.as_ref().and_then(|large| large.pieces.front()) {
             None => self.encoded.get(self.written..),
             Some(piece) if piece.at > self.written => self.encoded.get(self.written..piece.at),
             Some(piece) => Some(&piece.bytes[..]),
@@ -117,7 +129,7 @@ impl Frames {
     /// True if what is next to be written is not in one piece.
     #[inline]
     pub fn is_scattered(&self) -> bool {
-        !self.pieces.is_empty()
+        self.large.is_some()
     }
 
     /// The next bytes to write, up to `most`. Gives the slices that are in use.
@@ -132,7 +144,7 @@ impl Frames {
             }
             left > 0 && into.len < SLICES
         };
-        for piece in &self.pieces {
+        for piece in self.large.iter().flat_map(|large| &large.pieces) {
             if !add(self.encoded.get(from..piece.at).unwrap_or_default()) || !add(&piece.bytes) {
                 return;
             }
@@ -143,18 +155,23 @@ impl Frames {
 
     /// So many bytes are written. Bodies are given up piece by piece.
     pub fn advance(&mut self, mut count: usize) {
-        while let Some(piece) = self.pieces.front_mut() {
+        while let Some(large) = &mut self.large
+            && let Some(piece) = large.pieces.front_mut()
+        {
             let before = count.min(piece.at - self.written);
             self.written += before;
             count -= before;
             let of_piece = count.min(piece.bytes.len());
             piece.bytes.advance(of_piece);
-            self.in_pieces -= of_piece;
+            large.bytes -= of_piece;
             count -= of_piece;
             if !piece.bytes.is_empty() {
                 return;
             }
-            self.pieces.pop_front();
+            large.pieces.pop_front();
+            if large.pieces.is_empty() {
+                self.large = None;
+            }
         }
         self.written += count;
         if self.written >= self.encoded.len() {

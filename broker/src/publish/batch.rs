@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Batch {
     frames: Bytes,
     /// The same as a buffer that counts, once a message has asked for it.
-    counted: Option<Bytes>,
+    counted: Option<Box<Bytes>>,
 }
 
 impl Batch {
@@ -35,7 +35,9 @@ impl Batch {
             return message;
         }
         let frames = &self.frames;
-        let counted = self.counted.get_or_insert_with(|| memory.count_buffer(frames.clone()));
+        let counted = self
+            .counted
+            .get_or_insert_with(|| Box::new(memory.count_buffer(frames.clone())));
         match message.counted_within(frames, counted) {
             Ok(message) => message,
             Err(separate) => separate.counted(|buffer| memory.count_buffer(buffer)),
