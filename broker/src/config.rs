@@ -9,6 +9,10 @@ mod flags;
 /// The settings, each stated once.
 mod table;
 
+/// The table for other programs.
+#[cfg(test)]
+mod schema;
+
 /// A setting: what is said of it once, for file, environment, flags, help and document.
 mod setting;
 

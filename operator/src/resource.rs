@@ -30,6 +30,12 @@ pub mod workload;
 /// Status and conditions.
 pub mod condition;
 
+/// YAML that everybody reads the same.
+pub mod yaml;
+
+/// The settings of a broker.
+pub mod settings;
+
 /// CEL rules and schemas that several kinds share.
 pub mod schema;
 

@@ -486,6 +486,56 @@ async fn another_engine_lets_the_pod_go_and_the_volume_where_it_shall() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_the_broker_would_refuse_never_reaches_it() {
+    let Some(bare) = bare("settings").await else { return };
+    bare.apply(&main_broker(json!({"settings": {"max_message_size": "1MiB"}})))
+        .await;
+    let has = |words: &'static str| move |map: &Value| text(map, "/data/leveret.toml").contains(words);
+    let before = bare
+        .finds::<ConfigMap>("main-config", has("max_message_size = \"1MiB\""))
+        .await;
+    let set = bare.finds::<StatefulSet>("main", |_| true).await;
+    for (settings, why) in [
+        (json!({"max_message_size": "lots"}), "spec.settings.max_message_size"),
+        (json!({"no_such_setting": "1"}), "no_such_setting"),
+        (
+            json!({"guest_loopback_only": "perhaps"}),
+            "spec.settings.guest_loopback_only",
+        ),
+    ] {
+        let answer = bare.resources.apply(&main_broker(json!({"settings": settings}))).await;
+        let error = answer.expect_err("the API server refuses it").to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    bare.apply(&main_broker(
+        json!({"settings": {"max_message_size": "1B", "log": "a=b=c"}}),
+    ))
+    .await;
+    let words = "setting max_message_size: '1B' is not allowed; allowed is a size";
+    let said = bare.resources.says("Broker", "main", words, crate::SOON).await;
+    assert_eq!(
+        (said.status.as_str(), said.reason.as_str()),
+        ("False", "InvalidArgument")
+    );
+    assert!(said.message.contains("setting log: 'a=b=c' is not allowed"), "{said:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let version = |object: &Value| text(object, "/metadata/resourceVersion");
+    assert_eq!(
+        version(&bare.finds::<ConfigMap>("main-config", |_| true).await),
+        version(&before)
+    );
+    let now = bare.finds::<StatefulSet>("main", |_| true).await;
+    assert_eq!(
+        now["metadata"]["generation"], set["metadata"]["generation"],
+        "nothing is rolled out"
+    );
+    bare.apply(&main_broker(json!({"settings": {"max_message_size": "2MiB"}})))
+        .await;
+    bare.finds::<ConfigMap>("main-config", has("max_message_size = \"2MiB\""))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fields_that_do_not_go_together_are_refused() {
     let Some(bare) = bare("refused").await else { return };
     let external = json!({"uri": "amqp://a:1", "managementUri": "http://a:2", "credentialsSecretRef": {"name": "s"}});

@@ -53,6 +53,9 @@ mod orders;
 /// A Broker goes last, nothing hangs, and what stays is told.
 mod parting;
 
+/// `leveret export`, as kubectl reads it.
+mod exported;
+
 /// `leveret plan --context`: what is said before comes true after, and a plan of what stands is empty.
 mod plan;
 

@@ -68,6 +68,14 @@ async fn a_plan_in_a_context_knows_what_is_owned() {
         "{said}"
     );
 
+    // A binding is not as declared whose queue the same apply deletes.
+    let (_, said) = stage.plan(&[&exchange, &kept, &binding("old")]);
+    let bereft = format!(
+        "! Binding {namespace}/b: WaitingForDestination: it goes with queue '{}'",
+        stage.name("q")
+    );
+    assert!(said.contains(&bereft), "{said}");
+
     stage.synced(&binding("new")).await;
     stage.resources.delete("Queue", "kept").await;
     stage.resources.goes("Queue", "kept", SOON).await;

@@ -3,7 +3,6 @@
 //! In: settings files that change, processes that end late. Out: what takes effect at once, what waits, and what is
 //! said of it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,8 +12,11 @@ use std::time::Duration;
 
 use harness::broker_process::{binary, wait_for_exit};
 use harness::wait::{eventually, until};
-use harness::{Broker, Client, place, reaper};
+use harness::{Broker, Client, reaper};
 use rustix::process::{Pid, Signal, kill_process};
+
+/// Broker, operator and documents agree on what is a setting.
+mod agreement;
 
 /// Limits that publishers meet, changed while the broker runs: what is open stays open, and meets the new ones.
 mod limits;
@@ -73,30 +75,6 @@ fn a_changed_file_takes_effect_without_a_restart() {
         9 => Ok(()),
         other => Err(other),
     });
-}
-
-/// The keys between the brackets of a list in a source file.
-fn listed(source: &str, name: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(place::repository().join(source)).expect("a source");
-    let (_, list) = text.split_once(&format!("pub const {name}")).expect("the list");
-    let (_, list) = list.split_once("= [").expect("a list");
-    let (list, _) = list.split_once(']').expect("its end");
-    let keys = list.split(',').map(|key| key.trim().trim_matches('"').to_owned());
-    keys.filter(|key| !key.is_empty()).collect()
-}
-
-/// Two programs that know nothing of each other, and a document that both must agree with: the broker's own test holds
-/// its table against it.
-#[test]
-fn operator_and_document_agree_on_what_is_read_anew() {
-    let operator = listed("operator/src/resource/workload.rs", "RELOADABLE_SETTINGS");
-    let document = fs::read_to_string(place::repository().join("docs/settings.md")).expect("a document");
-    let rows = document.lines().filter(|line| line.starts_with("| `"));
-    let live = rows.filter(|row| row.trim_end().ends_with("| at once |"));
-    let named: BTreeSet<String> = live
-        .filter_map(|row| row.split('`').nth(1).map(str::to_owned))
-        .collect();
-    assert_eq!(named, operator);
 }
 
 #[test]

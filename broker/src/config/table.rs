@@ -14,6 +14,12 @@ macro_rules! settings {
         $(pub(super) static $name: Setting<$kind> = $setting;)*
 
         static TABLE: &[&dyn Described] = &[$(&$name),*];
+
+        /// All settings, as other programs may check them.
+        #[cfg(test)]
+        pub(super) fn schema() -> Vec<serde_json::Value> {
+            vec![$(super::schema::row(&$name)),*]
+        }
     };
 }
 

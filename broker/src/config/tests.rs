@@ -143,3 +143,20 @@ fn the_document_has_the_table() {
     let stated: Vec<String> = table::all().map(row).collect();
     assert_eq!(written, stated, "docs/settings.md should have:\n{}", stated.join("\n"));
 }
+
+/// The same for other programs. The operator makes its schema of it and checks by it what is to be rolled out.
+#[test]
+fn the_document_for_programs_has_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.json");
+    let rows = table::schema();
+    let rows: Vec<String> = rows.iter().map(|row| format!("  {row}")).collect();
+    let stated = format!("[\n{}\n]\n", rows.join(",\n"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &stated).expect("it can be written");
+    }
+    let written = std::fs::read_to_string(&path).expect("the document");
+    assert_eq!(
+        written, stated,
+        "UPDATE_DOCS=1 cargo test -p leveret-broker the_document_for_programs writes it anew"
+    );
+}

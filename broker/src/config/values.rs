@@ -51,7 +51,7 @@ impl Kind for Count {
 pub(super) struct Most;
 
 impl Most {
-    const NUMBERS: Count = Count(1, u32::MAX as u64);
+    pub(super) const NUMBERS: Count = Count(1, u32::MAX as u64);
 }
 
 impl Kind for Most {
@@ -92,7 +92,8 @@ impl Kind for Switch {
 #[derive(Clone, Copy)]
 pub(super) struct Size(pub u64, pub u64);
 
-const SIZES: [(&str, u64); 9] = [
+/// Units of sizes, bytes.
+pub(super) const SIZES: [(&str, u64); 9] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
@@ -145,6 +146,9 @@ fn shown_size(bytes: u64) -> String {
 #[derive(Clone, Copy)]
 pub(super) struct Time(pub u64, pub u64);
 
+/// Units of times, milliseconds.
+pub(super) const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
 impl Kind for Time {
     type Value = Duration;
     const VALUE_NAME: &'static str = "TIME";
@@ -155,13 +159,7 @@ impl Kind for Time {
 
     fn parse(&self, key: &str, text: &str) -> Result<Duration, Error> {
         let (digits, unit) = split_unit(text);
-        let factor = match unit {
-            "ms" => Some(1),
-            "s" => Some(1_000),
-            "m" => Some(60_000),
-            "h" => Some(3_600_000),
-            _ => None,
-        };
+        let factor = TIMES.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         multiplied(digits, factor)
             .filter(|millis| (self.0..=self.1).contains(millis))
             .map(Duration::from_millis)
@@ -184,6 +182,11 @@ fn shown_time(millis: u64) -> String {
 #[derive(Clone, Copy)]
 pub(super) struct Watermark;
 
+impl Watermark {
+    pub(super) const SIZES: Size = Size(16 << 20, 16 << 40);
+    pub(super) const PERCENT: Count = Count(1, 90);
+}
+
 impl Kind for Watermark {
     type Value = u64;
     const VALUE_NAME: &'static str = "SIZE|PERCENT";
@@ -194,9 +197,9 @@ impl Kind for Watermark {
 
     fn parse(&self, key: &str, text: &str) -> Result<u64, Error> {
         let Some(percent) = text.trim().strip_suffix('%') else {
-            return Size(16 << 20, 16 << 40).parse(key, text);
+            return Self::SIZES.parse(key, text);
         };
-        let percent = Count(1, 90).parse(key, percent).map_err(|_| {
+        let percent = Self::PERCENT.parse(key, percent).map_err(|_| {
             let allowed = "1% to 90% of the memory limit, or a size from 16MiB to 16TiB";
             Error::value(key, text, allowed)
         })?;

@@ -13,7 +13,7 @@ use super::task::{Run, on_a_runtime, print};
 use crate::broker;
 use crate::object::Kind;
 use crate::resource::admission::admit;
-use crate::resource::{GROUP, VERSION};
+use crate::resource::{GROUP, VERSION, yaml};
 use crate::topology::{Declared, Identity, Target, Topology};
 
 #[derive(Clone, Debug, Args)]
@@ -40,7 +40,7 @@ impl Run for ExportArgs {
         for line in &export.left_out {
             eprintln!("leveret: left out: {line}");
         }
-        print(&export.yaml()?)?;
+        print(&export.yaml())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -52,8 +52,6 @@ pub enum Error {
     File(#[from] FileError),
     #[error(transparent)]
     Broker(#[from] broker::Error),
-    #[error(transparent)]
-    Yaml(#[from] serde_yaml::Error),
 }
 
 /// Manifests of a broker.
@@ -65,16 +63,9 @@ pub struct Export {
 }
 
 impl Export {
-    /// A stream of YAML documents.
-    ///
-    /// # Errors
-    /// None in practice: the manifests are plain JSON.
-    pub fn yaml(&self) -> Result<String, serde_yaml::Error> {
-        let documents = self.manifests.iter().map(|manifest| {
-            let text = serde_yaml::to_string(manifest)?;
-            Ok(format!("---\n{text}"))
-        });
-        documents.collect()
+    /// A stream of YAML documents, the same to every reader.
+    pub fn yaml(&self) -> String {
+        self.manifests.iter().map(yaml::document).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: a folder. Out: a line for each problem, with its place. Does not know about what stands on any broker.
 //! Unknown keys, types and CEL rules are the reader's; here is what only shows when all manifests are seen together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,10 +11,11 @@ use clap::Args;
 
 use super::task::{Run, print};
 use crate::object::{AnyObject, Kind, LastStatus, Meta, ObjectKey, Reason, Snapshot};
+use crate::resource::settings::refusals;
 use crate::resource::{BrokerSpec, NamespacesFrom};
-use crate::source::folder::read::{Manifest, Manifests, Problem, read_once};
-use crate::sync::desired::{Desired, Standing, broker_keys, desired};
-use crate::topology::{Identity, Reference, Target};
+use crate::source::folder::read::{Manifest, Manifests, Problem, read_all};
+use crate::sync::desired::{Desired, Standing, broker_key, broker_keys, desired};
+use crate::topology::{Identity, Name, Reference, Target};
 
 #[derive(Clone, Debug, Args)]
 pub struct LintArgs {
@@ -44,8 +45,8 @@ impl Run for LintArgs {
 /// # Errors
 /// Everything that is wrong, in the order of files and lines.
 pub fn run(args: &LintArgs) -> Result<String, Vec<Problem>> {
-    let manifests = read_once(&args.folder, None)?;
-    let mut problems = lint(&manifests, args.partial);
+    let (manifests, mut problems) = read_all(&args.folder, None);
+    problems.extend(lint(&manifests, args.partial));
     if problems.is_empty() {
         return Ok(manifests.to_string());
     }
@@ -53,13 +54,24 @@ pub fn run(args: &LintArgs) -> Result<String, Vec<Problem>> {
     Err(problems)
 }
 
-/// Line 9 comes before line 10.
-fn natural(place: &str) -> (&str, usize) {
-    let (file, line) = place.rsplit_once(':').unwrap_or((place, ""));
-    (file, line.parse().unwrap_or_default())
+/// File, line and column: line 9 comes before line 10.
+fn natural(place: &str) -> (&str, usize, usize) {
+    let Some((rest, last)) = numbered(place) else {
+        return (place, 0, 0);
+    };
+    match numbered(rest) {
+        Some((file, line)) => (file, line, last),
+        None => (rest, last, 0),
+    }
 }
 
-/// Everything that is wrong with manifests that each are well formed.
+/// A place without its last number, and that.
+fn numbered(place: &str) -> Option<(&str, usize)> {
+    let (rest, number) = place.rsplit_once(':')?;
+    Some((rest, number.parse().ok()?))
+}
+
+/// Everything that is wrong with those manifests that each are well formed. Others are there, and may be referred to.
 pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
     let snapshot = snapshot(manifests);
     let mut linter = Linter {
@@ -77,6 +89,8 @@ pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
             linter.references(&wanted);
         }
     }
+    linter.spelling(&snapshot);
+    linter.settings(&snapshot);
     linter.problems
 }
 
@@ -136,7 +150,12 @@ impl Linter<'_> {
 
     /// A folder with Brokers has all that it needs; one without leaves them to others.
     fn broker(&mut self, snapshot: &Snapshot, wanted: &Desired, broker: &ObjectKey) {
-        if snapshot.iter::<BrokerSpec>().next().is_none() || snapshot.contains(broker) {
+        let refused = |kind: &Kind, name: &String| *kind == Kind::Broker && *name == broker.name;
+        let mut all_refused = self.manifests.refused.iter();
+        if snapshot.iter::<BrokerSpec>().next().is_none()
+            || snapshot.contains(broker)
+            || all_refused.any(|(kind, _, name)| refused(kind, name))
+        {
             return;
         }
         for item in &wanted.items {
@@ -148,8 +167,49 @@ impl Linter<'_> {
         }
     }
 
+    /// A Broker that few manifests name, and is nearly called as one that more of them do. A folder without Brokers
+    /// says nothing more of them.
+    fn spelling(&mut self, snapshot: &Snapshot) {
+        if snapshot.iter::<BrokerSpec>().next().is_some() {
+            return;
+        }
+        let mut users: BTreeMap<ObjectKey, Vec<ObjectKey>> = BTreeMap::new();
+        for object in snapshot.objects() {
+            if let Some(reference) = object.broker_ref() {
+                let key = &object.meta().key;
+                let broker = broker_key(reference, &key.namespace);
+                users.entry(broker).or_default().push(key.clone());
+            }
+        }
+        for (broker, few) in &users {
+            let alike = users.iter().find(|(other, many)| {
+                many.len() > few.len() && other.namespace == broker.namespace && is_nearly(&other.name, &broker.name)
+            });
+            let Some((other, _)) = alike else { continue };
+            for key in few {
+                self.fault(
+                    key,
+                    "brokerRef",
+                    &format!("{broker} is named here, and {other} elsewhere: one is misspelt"),
+                );
+            }
+        }
+    }
+
+    /// Settings that the broker would refuse.
+    fn settings(&mut self, snapshot: &Snapshot) {
+        for broker in snapshot.iter::<BrokerSpec>() {
+            for (_, refusal) in refusals(&broker.spec.settings) {
+                self.fault(&broker.meta.key, "", &refusal);
+            }
+        }
+    }
+
     fn references(&mut self, wanted: &Desired) {
-        let names: BTreeSet<Target> = wanted.claims.keys().filter_map(Identity::target).collect();
+        let refused = self.manifests.refused.iter();
+        let refused = refused.map(|(kind, vhost, name)| Target::new(*kind, Name::new(vhost, name)));
+        let claimed = wanted.claims.keys().filter_map(Identity::target);
+        let names: BTreeSet<Target> = claimed.chain(refused).collect();
         for item in &wanted.items {
             let Standing::Wanted(declared) = &item.standing else {
                 continue;
@@ -161,6 +221,24 @@ impl Linter<'_> {
                     self.fault(&item.key, field, &message);
                 }
             }
+        }
+    }
+}
+
+/// One letter is wrong, missing, too many, or two are exchanged.
+fn is_nearly(one: &str, other: &str) -> bool {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let same = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (
+        one.get(same..).unwrap_or_default(),
+        other.get(same..).unwrap_or_default(),
+    );
+    match (one, other) {
+        ([], []) => false,
+        ([a, b, rest @ ..], [c, d, others @ ..]) if (a, b) == (d, c) && rest == others => true,
+        (one, other) => {
+            let rest = |word: &[char]| word.get(1..).unwrap_or_default().to_vec();
+            rest(one) == rest(other) || rest(one) == other || one == rest(other)
         }
     }
 }

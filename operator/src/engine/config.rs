@@ -1,7 +1,7 @@
 //! (pure) The broker's settings file, and the ConfigMap it is in.
 //!
-//! In: a `Broker`. Out: TOML, or the setting that cannot be written. Whether the broker takes a value is the broker's
-//! business. Does not know about pods, apart from the paths that files are mounted under.
+//! In: a `Broker`. Out: TOML, or the settings that the broker would refuse: what takes a broker down is never rolled
+//! out. Does not know about pods, apart from the paths that files are mounted under.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,8 @@ use super::child::{Child, ChildKind};
 use super::names;
 use crate::object::Object;
 use crate::resource::BrokerSpec;
-use crate::resource::workload::{OWN_SETTINGS, Plain, RELOADABLE_SETTINGS, Tls};
+use crate::resource::settings::{is_live, refusals};
+use crate::resource::workload::{Plain, Tls};
 
 /// Name of the file in the ConfigMap.
 pub const FILE: &str = "leveret.toml";
@@ -57,7 +58,7 @@ pub struct Settings {
 /// The settings file.
 ///
 /// # Errors
-/// Names the setting that has no form in TOML.
+/// All settings that the broker would refuse, in its words.
 pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
     let address = if is_plain(spec) { "0.0.0.0" } else { "127.0.0.1" };
     let mut lines = vec![
@@ -76,42 +77,29 @@ pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
             lines.push(("tls_ca", json!(format!("{CLIENT_CA}/ca.crt"))));
         }
     }
+    let refused: Vec<String> = refusals(&spec.settings).into_iter().map(|(_, text)| text).collect();
+    if !refused.is_empty() {
+        return Err(refused.join("; "));
+    }
     let mut file = String::new();
     for (key, value) in lines {
         let _ = writeln!(file, "{key} = {value}");
     }
     let mut fixed = file.clone();
     for (key, value) in &spec.settings {
-        let line = format!("{key} = {}\n", written(key, value)?);
+        let line = format!("{key} = {}\n", written(value));
         file.push_str(&line);
-        if !RELOADABLE_SETTINGS.contains(&key.as_str()) {
+        if !is_live(key) {
             fixed.push_str(&line);
         }
     }
     Ok(Settings { file, fixed })
 }
 
-/// A value as TOML has it: text, numbers, truth values and lists of them are written as in JSON.
-fn written(key: &str, value: &Value) -> Result<String, String> {
-    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if key.is_empty() || !key.chars().all(is_key) {
-        return Err(format!("settings.{key}: a key has letters, digits and underscores"));
-    }
-    if OWN_SETTINGS.contains(&key) {
-        return Err(format!("settings.{key} is made by the operator"));
-    }
-    let simple = |value: &Value| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_));
-    match value {
-        Value::Array(values) if values.iter().all(simple) => {}
-        value if simple(value) => {}
-        _ => {
-            return Err(format!(
-                "settings.{key}: a setting is a text, a number, true, false, or a list of them"
-            ));
-        }
-    }
+/// A value as TOML has it: text, numbers and truth values are written as in JSON.
+fn written(value: &Value) -> String {
     // JSON lets this character stand as it is, TOML does not.
-    Ok(value.to_string().replace('\u{7f}', "\\u007f"))
+    value.to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// The ConfigMap.

@@ -13,9 +13,8 @@ use super::common::{Rule, Specifies};
 use super::condition::Condition;
 use super::schema::rules;
 use super::secret::{SecretKeyRef, SecretRef};
-use super::workload::{
-    ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, settings_schema, spec_rules,
-};
+use super::settings;
+use super::workload::{ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, spec_rules};
 
 /// A message broker.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +59,7 @@ pub struct BrokerSpec {
     pub resources: Option<Resources>,
     /// Only with engine Leveret: settings of the broker by key, for example `max_message_size: 16MiB`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "settings_schema")]
+    #[schemars(schema_with = "settings::schema")]
     pub settings: BTreeMap<String, Value>,
     /// Only with engine Leveret: AMQP and HTTP over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::schema::{argument_schema, object, rule};
+use super::schema::{object, rule};
 use super::secret::{SecretKeyRef, SecretRef};
+use super::settings;
 
 /// Fields of `spec` that are only for engine Leveret.
 const ONLY_LEVERET: [&str; 14] = [
@@ -28,41 +29,6 @@ const ONLY_LEVERET: [&str; 14] = [
     "topologySpreadConstraints",
     "priorityClassName",
     "deletionPolicy",
-];
-
-/// Settings that the operator makes itself.
-pub const OWN_SETTINGS: [&str; 10] = [
-    "data_dir",
-    "amqp_listen",
-    "http_listen",
-    "amqps_listen",
-    "https_listen",
-    "tls_cert",
-    "tls_key",
-    "tls_ca",
-    "admin_user_file",
-    "admin_password_file",
-];
-
-/// Settings that a running broker takes from its file by itself: no reason to replace the pod.
-pub const RELOADABLE_SETTINGS: [&str; 17] = [
-    "frame_max",
-    "initial_frame_max",
-    "channel_max",
-    "heartbeat",
-    "handshake_timeout",
-    "connection_max",
-    "channel_max_per_node",
-    "consumer_max_per_channel",
-    "cluster_queue_limit",
-    "cluster_exchange_limit",
-    "cluster_binding_limit",
-    "max_message_size",
-    "max_header_size",
-    "memory_watermark",
-    "disk_free_limit",
-    "shutdown_timeout",
-    "log",
 ];
 
 /// The disk of a broker that the operator runs.
@@ -183,7 +149,7 @@ pub(super) fn spec_rules() -> Vec<Value> {
             )
         })
         .collect();
-    rules.extend(OWN_SETTINGS.iter().map(|key| {
+    rules.extend(settings::OWN.iter().map(|key| {
         rule(
             &format!("!has(self.settings) || !has(self.settings.{key})"),
             &format!("settings.{key} is made by the operator"),
@@ -194,11 +160,6 @@ pub(super) fn spec_rules() -> Vec<Value> {
         "tls.plain Disabled with tls.clientAuth needs tls.operatorSecretRef: without a certificate of its own the operator uses the plain ports",
     ));
     rules
-}
-
-pub(super) fn settings_schema(_: &mut SchemaGenerator) -> Schema {
-    let known: Vec<(&str, &str)> = OWN_SETTINGS.iter().map(|key| (*key, "string")).collect();
-    argument_schema(&known)
 }
 
 pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {

@@ -26,7 +26,7 @@ fn arguments(value: Value) -> Arguments {
 fn plan(topology: &Topology) -> (Export, Vec<String>) {
     let export = export(topology, &args());
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("all.yaml"), export.yaml().expect("yaml")).expect("a file");
+    std::fs::write(folder.path().join("all.yaml"), export.yaml()).expect("a file");
     let manifests = read_once(folder.path(), None).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let mut snapshot = lint::snapshot(&manifests);
     let broker = ObjectKey::new(Kind::Broker, "default", "main");

@@ -90,3 +90,77 @@ fn rules_of_the_crds() {
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("say the same thing"), "{found:?}");
 }
+
+#[test]
+fn what_leads_nowhere_is_told_together_with_what_cannot_be_read() {
+    let text = [
+        manifest("Exchange", "orders", "  type: topics\n"),
+        manifest("Binding", "b", "  source: orders\n  destination: { queue: invoces }\n"),
+        manifest("Queue", "invoices", "  maxLength: -1\n"),
+    ];
+    let said = problems(&text.concat(), false);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(
+        said.iter()
+            .any(|line| line.starts_with("a.yaml:7: ") && line.contains("type must be")),
+        "{said:#?}"
+    );
+    let nowhere = "a.yaml:15: Binding b: queue 'invoces' is not declared in this folder";
+    assert!(said.iter().any(|line| line == nowhere), "{said:#?}");
+}
+
+#[test]
+fn a_misspelt_broker_is_told_where_no_broker_is() {
+    let mut text = [
+        manifest("Exchange", "orders", ""),
+        manifest("Queue", "invoices", ""),
+        manifest("Queue", "late", "").replace("main", "mian"),
+    ];
+    assert_eq!(
+        problems(&text.concat(), false),
+        [
+            "a.yaml:18: Queue late: Broker default/mian is named here, and Broker default/main elsewhere: one is misspelt"
+        ]
+    );
+    text[2] = text[2].replace("mian", "other");
+    assert_eq!(problems(&text.concat(), false), Vec::<String>::new(), "another one");
+    for (one, other, nearly) in [
+        ("main", "mian", true),
+        ("main", "man", true),
+        ("main", "maine", true),
+        ("main", "mein", true),
+        ("main", "main", false),
+        ("main", "other", false),
+        ("a", "b", true),
+        ("main-1", "mian-2", false),
+    ] {
+        assert_eq!(
+            (is_nearly(one, other), is_nearly(other, one)),
+            (nearly, nearly),
+            "{one} {other}"
+        );
+    }
+}
+
+#[test]
+fn words_that_are_read_differently_are_refused_with_their_place() {
+    let text = manifest(
+        "Queue",
+        "q",
+        "  arguments: { n: 5, x-a: off }\n  name: \"no\"\n  maxLength: 1_000\n",
+    );
+    let said = problems(&text, true);
+    let of = |place: &str, word: &str| {
+        let found = said
+            .iter()
+            .any(|line| line.starts_with(place) && line.contains(&format!(": {word} is ")));
+        assert!(found, "{place} {word}: {said:#?}");
+    };
+    of("a.yaml:7:16", "n");
+    of("a.yaml:7:27", "off");
+    of("a.yaml:9:14", "1_000");
+    assert!(
+        said[0].contains("n is false in YAML 1.1 (kubectl, Helm, Argo CD, Flux) and a text in YAML 1.2: quote it"),
+        "{said:#?}"
+    );
+}

@@ -6,7 +6,7 @@
 /// The documents of a text.
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::Read;
@@ -50,6 +50,9 @@ pub struct Manifests {
     /// Documents of other groups, which are left alone: a line for each.
     pub skipped: Vec<String>,
     pub places: BTreeMap<ObjectKey, Place>,
+    /// Names on a broker, in their virtual hosts, of what cannot be read: it is there all the same, and others may
+    /// refer to it.
+    pub refused: BTreeSet<(Kind, String, String)>,
 }
 
 /// The place of a resource in a file.
@@ -137,7 +140,15 @@ fn problem(path: &Path, message: impl Into<String>) -> Problem {
 pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>> {
     let mut reader = Reader::new(DEFAULT_NAMESPACE);
     reader.files(files);
-    reader.finish(root)
+    whole(reader.finish(root))
+}
+
+/// Only manifests of which all can be read.
+fn whole((manifests, problems): (Manifests, Vec<Problem>)) -> Result<Manifests, Vec<Problem>> {
+    match problems.is_empty() {
+        true => Ok(manifests),
+        false => Err(problems),
+    }
 }
 
 /// Reads the manifests at `path` once, or from stdin for `-`. Those without a namespace are in `namespace`, or in
@@ -146,17 +157,30 @@ pub fn read(root: &Path, files: &Fingerprint) -> Result<Manifests, Vec<Problem>>
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read_once(path: &Path, namespace: Option<&str>) -> Result<Manifests, Vec<Problem>> {
+    whole(read_all(path, namespace))
+}
+
+/// As [`read_once`], but gives what could be read beside what is wrong.
+pub fn read_all(path: &Path, namespace: Option<&str>) -> (Manifests, Vec<Problem>) {
     let mut reader = Reader::new(namespace.unwrap_or(DEFAULT_NAMESPACE));
+    let root = if path == Path::new("-") {
+        Path::new("stdin")
+    } else {
+        path
+    };
     if path == Path::new("-") {
-        let stdin = Path::new("stdin");
         let mut text = String::new();
-        let read = std::io::stdin().take(MOST_BYTES).read_to_string(&mut text);
-        read.map_err(|error| vec![problem(stdin, error.to_string())])?;
-        reader.file(stdin, &text);
-        return reader.finish(stdin);
+        match std::io::stdin().take(MOST_BYTES).read_to_string(&mut text) {
+            Ok(_) => reader.file(root, &text),
+            Err(error) => reader.problems.push(problem(root, error.to_string())),
+        }
+    } else {
+        match files(path) {
+            Ok(files) => reader.files(&files),
+            Err(problem) => reader.problems.push(problem),
+        }
     }
-    reader.files(&files(path).map_err(|problem| vec![problem])?);
-    reader.finish(path)
+    reader.finish(root)
 }
 
 struct Reader<'a> {
@@ -191,7 +215,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn finish(mut self, root: &Path) -> Result<Manifests, Vec<Problem>> {
+    fn finish(mut self, root: &Path) -> (Manifests, Vec<Problem>) {
         if self.problems.is_empty() && self.manifests.objects.is_empty() {
             let message = match self.manifests.skipped.len() {
                 0 => "no manifests (*.yaml, *.yml) in this folder".to_owned(),
@@ -199,11 +223,7 @@ impl<'a> Reader<'a> {
             };
             self.problems.push(problem(root, message));
         }
-        if self.problems.is_empty() {
-            Ok(self.manifests)
-        } else {
-            Err(self.problems)
-        }
+        (self.manifests, self.problems)
     }
 
     fn file(&mut self, path: &Path, text: &str) {
@@ -211,13 +231,16 @@ impl<'a> Reader<'a> {
             match document.parse() {
                 Ok(None) => {}
                 Ok(Some(value)) => self.document(path, &document, &value),
-                Err(Fault { line, column, message }) => {
-                    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-                    let place = format!("{}:{line}{column}", path.display());
-                    self.problems.push(Problem { place, message });
-                }
+                Err(fault) => self.syntax(path, fault),
             }
         }
+    }
+
+    /// Notes a fault of the text.
+    fn syntax(&mut self, path: &Path, Fault { line, column, message }: Fault) {
+        let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+        let place = format!("{}:{line}{column}", path.display());
+        self.problems.push(Problem { place, message });
     }
 
     /// Notes a problem at the line of the last key of `keys`, or the first line of the document.
@@ -250,11 +273,17 @@ impl<'a> Reader<'a> {
             self.manifests.skipped.push(skipped);
             return;
         }
+        for fault in document.ambiguous().into_iter().take(MOST_FAULTS) {
+            self.syntax(path, fault);
+        }
         let refusals = match admit(value) {
             Ok(admitted) => return self.object(path, document, kind, &admitted),
             Err(refusals) => refusals,
         };
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
+        if let Some(known) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) {
+            self.manifests.refused.extend(named(known, value));
+        }
         let left_out = refusals.len().saturating_sub(MOST_FAULTS);
         for refusal in refusals.into_iter().take(MOST_FAULTS) {
             let of_a_kind = !matches!(refusal.path.first().map(String::as_str), Some("apiVersion" | "kind"));
@@ -323,6 +352,14 @@ impl<'a> Reader<'a> {
         };
         self.manifests.objects.insert(key, manifest);
     }
+}
+
+/// The name on a broker of what a manifest asks for, as far as it can be told: kind, virtual host, name.
+fn named(kind: Kind, value: &Value) -> Option<(Kind, String, String)> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let name = text("/spec/name").or_else(|| text("/metadata/name"))?;
+    let vhost = text("/spec/vhost").unwrap_or("/");
+    Some((kind, vhost.to_owned(), name.to_owned()))
 }
 
 /// The objects of a list: what `kubectl get -o yaml` prints for several.

@@ -4,8 +4,10 @@
 //! for its depth before it is loaded: the loader's time grows with the product of depth and size.
 //! Does not know about files or resources.
 
-use granit_parser::{ErrorKind, Event, Marker, Parser};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle};
 use serde_json::Value;
+
+use crate::resource::yaml::difference;
 
 /// Deepest nesting of lists and maps: twice what the deepest field of a pod needs.
 const MOST_LEVELS: usize = 64;
@@ -99,6 +101,24 @@ impl Document {
             }
         }
         Ok(())
+    }
+
+    /// Words without quotes that not everybody reads the same, each with its place.
+    pub(super) fn ambiguous(&self) -> Vec<Fault> {
+        let words = Parser::new_from_str(&self.text).map_while(Result::ok);
+        let mut faults = Vec::new();
+        for (event, span) in words {
+            let Event::Scalar(word, ScalarStyle::Plain, _, None) = event else {
+                continue;
+            };
+            if let Some((old, new)) = difference(&word) {
+                let message = format!(
+                    "{word} is {old} in YAML 1.1 (kubectl, Helm, Argo CD, Flux) and {new} in YAML 1.2: quote it"
+                );
+                faults.push(self.at(&span.start, message));
+            }
+        }
+        faults
     }
 
     fn too_deep(&self, place: &Marker) -> Fault {
