@@ -38,7 +38,13 @@ pub struct Publisher {
     pub batch: Batch,
     routes: RouteCache,
     received: Received,
+    /// Copies for queues in this batch.
+    copies: usize,
 }
+
+/// Copies for queues, and steps on the way to them, after which a batch ends and others have their turn: some
+/// milliseconds.
+const MUCH: usize = 200_000;
 
 /// Messages received since the node's counters were last added to.
 #[derive(Debug, Default)]
@@ -56,12 +62,20 @@ impl Publisher {
         self.received.messages += 1;
         self.received.to_confirm += u64::from(to_confirm);
         let route = self.routes.route(vhost, Some(actor), message);
+        self.copies += route.as_ref().map_or(0, |route| route.queues.len());
         route.map_err(|reason| no_route(reason, vhost, message))
     }
 
-    /// Adds the messages received since the last call to the node's counters. Gives those for which the client awaits
-    /// no answer.
+    /// True if the messages of this batch lead so far, or to so many queues, that the next one should wait for others.
+    #[inline]
+    pub fn has_done_much(&self) -> bool {
+        self.copies + self.routes.steps() >= MUCH
+    }
+
+    /// The end of a batch: adds its messages to the node's counters. Gives those for which the client awaits no answer.
     pub fn count(&mut self, totals: &Totals) -> u64 {
+        self.copies = 0;
+        self.routes.forget_steps();
         let Received { messages, to_confirm } = std::mem::take(&mut self.received);
         if messages > 0 {
             totals.published.fetch_add(messages, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use harness::scripted_client::{short, table};
 use harness::{Broker, Client, call};
 use leveret_amqp::method::*;
 use leveret_amqp::{FieldTable, FieldValue};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest that a bystander's confirm may take beside an attack, in a build for tests on a busy machine.
 const SERVED: Duration = Duration::from_secs(3);
@@ -110,6 +110,14 @@ fn many_keys_to_many_queues_are_refused_with_what_to_do() {
     for number in [0, 249] {
         assert!(client.get(1, &queue(number), true).is_some());
     }
+    // Each is refused or routed by itself, and others have their turn in between.
+    for _ in 0..20 {
+        client.publish_with(1, publish("amq.topic", "k"), &copies(3_000), b"far, but not too far");
+    }
+    let begin = Instant::now();
+    let mut other = Client::with_channel(broker.amqp());
+    call!(other, 1, exclusive("soon") => QueueDeclareOk);
+    assert!(begin.elapsed() < SERVED, "{:?}", begin.elapsed());
     client.publish_with(1, publish("amq.topic", "k"), &copies(5_000), b"too far");
     client.channel_error(1, 406, &too_far("amq.topic"));
     let seen = bystander.end();

@@ -19,6 +19,10 @@ use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_
 use leveret_store::Lsn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Pause of a publisher whose messages take much work each.
+const OTHERS_TURN: Duration = Duration::from_millis(2);
 
 /// Classes of declarations.
 const EXCHANGE: u16 = 40;
@@ -56,6 +60,10 @@ impl Session {
                 }
                 let publish = publish.map_err(|error| failed(error.into()))?;
                 if publish.mandatory && self.has_unread_answers() {
+                    return Ok(Step::PutOff);
+                }
+                if self.turn.publisher.has_done_much() {
+                    self.turn.work.pause = self.turn.work.pause.max(OTHERS_TURN);
                     return Ok(Step::PutOff);
                 }
                 let done = self.publish(frames, at, &frame, publish);

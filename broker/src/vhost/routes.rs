@@ -62,9 +62,15 @@ impl RouteCache {
         self.find(vhost, actor, message)
     }
 
-    /// Steps that were taken since the last call to find routes that weren't known.
-    pub fn take_steps(&mut self) -> usize {
-        std::mem::take(&mut self.steps)
+    /// Steps that were taken in this batch to find routes that weren't known.
+    #[inline]
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// A batch has ended.
+    pub fn forget_steps(&mut self) {
+        self.steps = 0;
     }
 
     #[cold]
