@@ -162,6 +162,9 @@ pub enum Error {
     /// Something a client may never do.
     #[error("{0}")]
     NotAllowed(Cow<'static, str>),
+    /// More than there is room for.
+    #[error("{0}")]
+    NoRoom(Cow<'static, str>),
     /// A frame that can't be read.
     #[error("{0}")]
     Frame(Cow<'static, str>),
@@ -234,6 +237,7 @@ impl Error {
             Self::NotAllowed(_) | Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. } => {
                 ReplyCode::NotAllowed
             }
+            Self::NoRoom(_) => ReplyCode::ResourceError,
             Self::Frame(_) => ReplyCode::FrameError,
             Self::UnexpectedFrame(_) => ReplyCode::UnexpectedFrame,
             Self::Channel(_) => ReplyCode::ChannelError,

@@ -2,9 +2,10 @@
 //!
 //! In: a broker with small limits. Out: one more is refused, and when one goes there is room again.
 
+use harness::control_group::ControlGroup;
 use harness::http::Http;
 use harness::requests::*;
-use harness::scripted_client::table;
+use harness::scripted_client::{Frame, table};
 use harness::wait::until;
 use harness::{Broker, Client, call, expect};
 use leveret_amqp::FieldValue;
@@ -39,10 +40,7 @@ fn a_connection_too_many_is_refused() {
     until("there is room again", SOON, || {
         matches!(
             refused().frame(),
-            Some(harness::scripted_client::Frame::Method(
-                0,
-                leveret_amqp::Method::ConnectionOpenOk(_)
-            ))
+            Some(Frame::Method(0, leveret_amqp::Method::ConnectionOpenOk(_)))
         )
     });
 }
@@ -192,4 +190,56 @@ fn numbers_are_right_after_a_start_and_after_everything_has_gone() {
     assert_eq!(used(), [1, 8, 0]);
     call!(client, 1, delete("q") => QueueDeleteOk);
     assert_eq!(used(), [0, 8, 0]);
+}
+
+#[test]
+fn while_memory_is_full_nothing_is_made_and_what_frees_it_works() {
+    const BODY: usize = 1 << 20;
+    let Some(group) = ControlGroup::with_memory(128) else {
+        return;
+    };
+    let wrapper = group.wrapper();
+    let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+    let broker = Broker::start_through(&wrapper, |_| {}, &["--memory-watermark", "90%"]);
+    let http = Http::new(broker.http());
+    let alarm = || http.get("/api/nodes")[0]["mem_alarm"] == true;
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, declare("full") => QueueDeclareOk);
+    call!(client, 1, declare("needless") => QueueDeclareOk);
+    call!(client, 1, ConfirmSelect::default() => ConfirmSelectOk);
+    let mut published = 0;
+    while !alarm() {
+        assert!(published < 120, "no alarm");
+        client.publish(1, "", "full", &vec![7; BODY]);
+        published += 1;
+        match client.frame() {
+            Some(Frame::Method(1, leveret_amqp::Method::BasicAck(_))) => {}
+            Some(Frame::Method(0, leveret_amqp::Method::ConnectionBlocked(_))) => break,
+            other => panic!("expected a confirm or a stop, got {other:?}"),
+        }
+    }
+    let mut other = Client::with_channel(broker.amqp());
+    other.send(1, declare("more"));
+    let refused = expect!(other, 1, ChannelClose);
+    assert_eq!(refused.reply_code, 406);
+    let text = refused.reply_text.to_str_lossy();
+    assert!(
+        text.contains("bytes of memory are in use, above the mark of 100663296 bytes"),
+        "{text}"
+    );
+    other.send(1, ChannelCloseOk::default());
+    other.open_channel(1);
+    call!(other, 1, delete("needless") => QueueDeleteOk);
+    let mut third = Client::with_channel(broker.amqp());
+    third.send(2, ChannelOpen::default());
+    third.connection_close(506);
+    // The first consumer of a channel is what frees it.
+    call!(other, 1, consume_no_ack("full", "frees") => BasicConsumeOk);
+    for _ in 0..published {
+        assert_eq!(other.delivery(1).body.len(), BODY);
+    }
+    until("there is room again", SOON, || !alarm());
+    call!(other, 1, declare("more") => QueueDeclareOk);
+    other.open_channel(2);
+    assert_eq!(group.killed(), 0);
 }

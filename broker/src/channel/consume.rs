@@ -37,7 +37,10 @@ impl Channel {
         self.check_consumers(peer, &tag)?;
         tables::check(&consume.arguments, tables::ARGUMENTS)?;
         let takes = CONSUMER + consume.arguments.octets().len() as u64;
-        peer.node.memory.admit(takes)?;
+        // The first one of a channel is taken in any case: it may be what frees memory.
+        if !self.consumers.is_empty() {
+            peer.node.memory.admit(takes)?;
+        }
         let queue = self.consumed_queue(peer, consume, &tag)?;
         let name = queue.name().clone();
         let OfConsumer { priority, timeout } =

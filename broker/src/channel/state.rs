@@ -24,6 +24,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Bytes of a channel, roughly.
+const CHANNEL: u64 = 2048;
+
 /// The client at the other end, as its channels see it. Doesn't change while the connection lasts.
 pub struct Peer {
     /// The user that it acts for, with the number of the connection.
@@ -105,8 +108,13 @@ impl Channel {
     /// An open channel.
     ///
     /// # Errors
-    /// 530 if the broker has as many as it may have.
+    /// 530 if the broker has as many as it may have; 506 if memory is full. The first channel of a connection is opened
+    /// in any case: consumers that free memory need it.
     pub fn new(number: u16, peer: &Peer) -> Result<Self> {
+        if !peer.info.channels.lock().is_empty() {
+            let room = peer.node.memory.admit(CHANNEL);
+            room.map_err(|full| Error::NoRoom(format!("no further channel is opened: {full}").into()))?;
+        }
         let counted = peer.node.quotas.hold(Quota::Channels);
         let counted = counted.map_err(|Reached(most)| Error::TooManyChannelsOfNode {
             node: peer.node.name.clone(),
