@@ -37,7 +37,10 @@ const COMMANDS: [(&str, &str); 13] = [
         "a_load_on_a_broker",
     ),
     ("leveret-operator crd | kubectl apply -f -", "the_tour_with_a_cluster"),
-    ("leveret-operator run &", "the_tour_with_a_cluster"),
+    (
+        "leveret-operator run --allow-broker-hosts 127.0.0.1 &",
+        "the_tour_with_a_cluster",
+    ),
     (
         "kubectl apply -f examples/external-broker.yaml -f examples/orders/topology.yaml",
         "the_tour_with_a_cluster",
@@ -280,7 +283,10 @@ fn the_tour_with_a_cluster() {
             .expect("bash runs")
     };
     succeeded(kubectl("leveret-operator crd | kubectl apply -f -"));
-    let mut run = shell(programs.path(), "exec leveret-operator run");
+    let mut run = shell(
+        programs.path(),
+        "exec leveret-operator run --allow-broker-hosts 127.0.0.1",
+    );
     run.env("KUBECONFIG", &cluster.kubeconfig).stderr(Stdio::null());
     let operator = Running::start(run);
     succeeded(kubectl(
