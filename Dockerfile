@@ -20,6 +20,7 @@ COPY --from=build /out/ /
 COPY --from=build --chown=65532:65532 /data/ /var/lib/
 ENV PATH=/ SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
-EXPOSE 5672 15672
+EXPOSE 5672 15672 15692
 ENTRYPOINT ["/leveret-broker"]
-CMD ["--data-dir", "/var/lib/leveret", "--amqp-listen", "0.0.0.0:5672", "--http-listen", "0.0.0.0:15672"]
+CMD ["--data-dir", "/var/lib/leveret", "--amqp-listen", "0.0.0.0:5672", "--http-listen", "0.0.0.0:15672", \
+    "--prometheus-listen", "0.0.0.0:15692"]

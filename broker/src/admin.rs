@@ -1,7 +1,10 @@
-//! The HTTP API: RabbitMQ's management API under `/api`, metrics, and probes.
+//! HTTP: RabbitMQ's management API under `/api`, metrics, and probes.
 //!
-//! Comes in: bound sockets and the node. Goes out: answers. One file per resource, each a router; this one puts them
+//! Comes in: sockets and the node. Goes out: answers. One file per resource, each a router; this one puts them
 //! together. Does not know about AMQP frames.
+
+/// Sockets, and the threads that serve them.
+pub mod serve;
 
 /// `/api/vhosts`.
 pub mod vhosts;
@@ -63,11 +66,32 @@ pub mod scrape;
 /// Figures of queues.
 pub mod stats;
 
+/// Bodies of requests, read.
+pub mod input;
+
 /// The door: credentials, and 503 until the broker has recovered.
 pub mod login;
 
+/// Parameters and answers that all resources share.
+pub mod http;
+
 /// The broker as the API sees it.
 pub mod state;
+
+/// Requests of pages from elsewhere.
+pub mod guard;
+
+/// Room for bodies of requests.
+pub mod room;
+
+/// Long answers, so many at a time.
+pub mod answers;
+
+/// Seats for connections.
+pub mod seats;
+
+/// Times for which a socket may keep the broker waiting.
+pub mod patience;
 
 /// Bodies of requests, field by field.
 pub mod body;
@@ -78,9 +102,6 @@ pub mod names;
 /// Lists: pages, filters, order, columns.
 pub mod page;
 
-/// Parameters and answers that all resources share.
-pub mod http;
-
 /// Errors as statuses and RabbitMQ's words.
 pub mod error;
 
@@ -90,37 +111,40 @@ pub mod json;
 /// Times as RabbitMQ writes them.
 pub mod time;
 
-/// Sockets, with and without TLS.
-pub mod sockets;
-
 use crate::listener::Socket;
+use crate::protocol::Protocol;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use error::Failure;
-use sockets::{PeerAddress, PlainListener, TlsListener};
+use serve::{Front, Web};
+use tokio::runtime::Handle;
 
 pub use login::Gate;
 pub use state::Admin;
 
-/// Largest body of a request, bytes (RabbitMQ's `management.http.max_body_size`).
-const BODY_MAX_BYTES: usize = 20_000_000;
+/// Connections to the API at a time, and to metrics and probes: those of one broker's Prometheus, kubelet and people.
+const API_CLIENTS: usize = 1000;
+const METRICS_CLIENTS: usize = 32;
 
-impl Gate {
-    /// Serves one socket until the task is dropped.
-    ///
-    /// # Errors
-    /// The socket can't be used.
-    pub async fn serve(self, socket: Socket) -> std::io::Result<()> {
-        let app = router().with_state(self);
-        let app = app.into_make_service_with_connect_info::<PeerAddress>();
-        match socket.certificates {
-            None => axum::serve(PlainListener::new(socket.socket, socket.descriptors)?, app).await,
-            Some(certificates) => {
-                let listener = TlsListener::new(socket.socket, certificates, socket.descriptors)?;
-                axum::serve(listener, app).await
-            }
-        }
-    }
+/// Serves sockets of HTTP until the threads that are returned are dropped. Probes are answered from now on, all else
+/// once the gate has been opened. The work of the API is done by `workers`.
+///
+/// # Errors
+/// A thread can't be started.
+pub fn serve(gate: &Gate, sockets: Vec<Socket>, workers: &Handle) -> anyhow::Result<[Front; 2]> {
+    let is_metrics = |socket: &Socket| socket.listener.service.protocol == Protocol::Metrics;
+    let (metrics, api): (Vec<_>, Vec<_>) = sockets.into_iter().partition(is_metrics);
+    let web = |app, clients| Web::new(app, gate.clone(), clients, workers.clone());
+    Ok([
+        web(router(), API_CLIENTS).front("http", api)?,
+        web(metrics_router(), METRICS_CLIENTS).front("metrics", metrics)?,
+    ])
+}
+
+fn metrics_router() -> Router<Gate> {
+    Router::new()
+        .merge(health::probes())
+        .merge(scrape::open())
+        .fallback(|| async { Failure::NotFound })
 }
 
 fn router() -> Router<Gate> {
@@ -142,8 +166,7 @@ fn router() -> Router<Gate> {
         .merge(limits::router())
         .merge(features::router())
         .merge(definitions::router())
-        .merge(health::router())
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
+        .merge(health::router());
     Router::new()
         .merge(health::probes())
         .merge(scrape::router())

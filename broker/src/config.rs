@@ -25,7 +25,8 @@ mod error;
 pub use error::Error;
 pub use flags::Flags;
 
-use crate::access::users::{self, Users};
+use crate::access::secret;
+use crate::access::users::Users;
 use crate::limits::Most;
 use crate::protocol::{SERVICES, Service};
 use setting::{Described, Setting};
@@ -39,6 +40,9 @@ use table::{
     TLS_KEY,
 };
 use values::{DiskLimit, Kind, addresses, default_addresses};
+
+/// Threads that serve clients, at least, however few cores there are: while one is busy for long, others answer.
+const THREADS_MIN: usize = 4;
 
 /// Checked settings.
 #[derive(Clone, Debug)]
@@ -136,7 +140,11 @@ impl Flags {
     /// # Errors
     /// The first setting that can't be used.
     pub fn check(&self) -> Result<Config, Error> {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(256);
+        let cores = || {
+            std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .clamp(THREADS_MIN, 256)
+        };
         let segment_bytes = self.read(&SEGMENT_SIZE)?;
         let limits = Limits {
             frame_max: self.read(&FRAME_MAX)? as u32,
@@ -217,7 +225,7 @@ impl Flags {
     fn users(&self) -> Result<Users, Error> {
         if let Some((user, password)) = self.both(&ADMIN_USER_FILE, &ADMIN_PASSWORD_FILE)? {
             for (key, path) in [(ADMIN_USER_FILE.key, &user), (ADMIN_PASSWORD_FILE.key, &password)] {
-                users::line(path).map_err(|why| {
+                secret::line(path).map_err(|why| {
                     let allowed = format!("a file with one line ({why})");
                     Error::value(key, &path.display().to_string(), &allowed)
                 })?;

@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::listener::{Client, Serve};
 use crate::node::Node;
 use crate::outbox::Stalled;
+use crate::turns::Kind;
 use bytes::{Buf, Bytes, BytesMut};
 use coalesce::Coalescing;
 use handshake::Handshake;
@@ -86,6 +87,8 @@ pub struct Amqp {
 }
 
 impl Serve for Amqp {
+    const KIND: Kind = Kind::Amqp;
+
     async fn serve<S>(self, stream: S, client: Client)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -99,6 +102,7 @@ async fn serve<S>(stream: S, client: Client, node: Arc<Node>, offer: Offer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let peer = client.peer;
     let mut handshake = Handshake::new(stream, client, node.clone(), offer);
     // The handshake is not part of the task: thousands of idle connections would keep the room for it.
     match Box::pin(handshake.run()).await {
@@ -117,7 +121,7 @@ where
             }
         }
         Ok(None) => {}
-        Err(error) => tracing::info!(peer = %client.peer, %error, "the connection was not opened"),
+        Err(error) => tracing::info!(%peer, %error, "the connection was not opened"),
     }
 }
 

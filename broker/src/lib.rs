@@ -99,6 +99,12 @@ pub mod erlang;
 /// Log lines.
 pub mod telemetry;
 
+/// Long documents, piece by piece.
+pub mod pieces;
+
+/// Turns of tasks on the runtime's threads.
+pub mod turns;
+
 /// Times for which tasks keep the runtime's threads.
 #[cfg(tokio_unstable)]
 pub mod polls;

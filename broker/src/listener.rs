@@ -6,10 +6,18 @@
 /// TLS: certificate and key from files, read again when they change.
 pub mod tls;
 
+/// Terms agreed on with a client over TLS.
+pub mod session;
+
+/// Certificates: whose, by whom, from when to when.
+pub mod certificate;
+
 use crate::config::Listen;
 use crate::limits::Descriptors;
 use crate::protocol::Listener;
+use crate::turns::{Kind, named};
 use anyhow::{Context, bail};
+use session::Session;
 use socket2::{Domain, Socket as RawSocket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -37,18 +45,21 @@ pub struct Socket {
 }
 
 /// A client that has connected.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// Its address.
     pub peer: SocketAddr,
     /// The address that it connected to.
     pub local: SocketAddr,
-    /// True if it speaks over TLS.
-    pub tls: bool,
+    /// The terms agreed on, if it speaks over TLS.
+    pub tls: Option<Arc<Session>>,
 }
 
 /// A protocol that is spoken with one client after another.
 pub trait Serve: Clone + Send + 'static {
+    /// The kind of its clients' tasks.
+    const KIND: Kind;
+
     /// Serves one client from the first byte to the last.
     fn serve<S>(self, stream: S, client: Client) -> impl Future<Output = ()> + Send
     where
@@ -79,6 +90,10 @@ pub fn bind(
                 descriptors: descriptors.clone(),
             }),
             Err(error) if listen.defaults && address.is_ipv6() && no_such_address(&error) => {}
+            Err(error) if listen.defaults && service.protocol.can_do_without() && is_taken(&error) => {
+                let (service, flag) = (service.name, service.flag());
+                tracing::warn!(service, %address, "not served: the port is in use; choose another with {flag} ADDR:PORT");
+            }
             Err(error) => {
                 let (name, flag) = (service.name, format!("{} ADDR:PORT", service.flag()));
                 let why = match error.kind() {
@@ -95,7 +110,7 @@ pub fn bind(
             }
         }
     }
-    if bound.is_empty() {
+    if bound.is_empty() && !(listen.defaults && service.protocol.can_do_without()) {
         let (name, flag) = (service.name, service.flag());
         bail!("no address to listen on for {name}; name one with {flag} ADDR:PORT");
     }
@@ -114,6 +129,10 @@ fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
+fn is_taken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
 fn no_such_address(error: &io::Error) -> bool {
     /// EAFNOSUPPORT on Linux: IPv6 is turned off.
     const NO_FAMILY: i32 = 97;
@@ -124,21 +143,27 @@ fn no_such_address(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// The socket can't be used at all.
-pub async fn accept(socket: Socket, server: impl Serve) -> anyhow::Result<()> {
+pub async fn accept<P: Serve>(socket: Socket, server: P) -> anyhow::Result<()> {
     let listener = TcpListener::from_std(socket.socket).context("cannot use the listening socket")?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(seat) = socket.descriptors.seat() else {
-                    continue;
+                let seat = if socket.listener.service.protocol.has_reserve() {
+                    None
+                } else {
+                    let Some(seat) = socket.descriptors.seat() else {
+                        continue;
+                    };
+                    Some(seat)
                 };
                 let (server, certificates) = (server.clone(), socket.certificates.clone());
-                tokio::spawn(async move {
+                let client = Box::pin(async move {
                     let _seat = seat;
                     if let Err(error) = start(stream, peer, server, certificates.as_deref()).await {
                         tracing::info!(%peer, %error, "a new connection could not be served");
                     }
                 });
+                tokio::spawn(named(P::KIND, peer.port(), client));
             }
             Err(error) => {
                 // The system is out of file descriptors, most likely: waiting is better than a busy loop, and clients
@@ -160,7 +185,7 @@ async fn start(
     let client = Client {
         peer: canonical(peer),
         local: canonical(stream.local_addr()?),
-        tls: certificates.is_some(),
+        tls: None,
     };
     match certificates {
         None => server.serve(stream, client).await,
@@ -177,7 +202,8 @@ async fn start_tls(
     certificates: &Certificates,
 ) -> io::Result<()> {
     let stream = certificates.accept(stream).await?;
-    server.serve(stream, client).await;
+    let tls = Some(Arc::new(Session::of(stream.get_ref().1)));
+    server.serve(stream, Client { tls, ..client }).await;
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! Metrics: what Prometheus reads, under RabbitMQ's names, so that its dashboards work (Grafana 10991), and under
 //! Leveret's own.
 //!
-//! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format.
-//! All names, units and labels stand here. Does not know about HTTP.
+//! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format,
+//! piece by piece. All names, units and labels stand here. Does not know about HTTP.
+
+/// Families about logins, limits, and the threads and connections that serve.
+mod service;
 
 /// Rates: how fast counters grow, from samples every five seconds, and what follows from them for a backlog.
 pub mod rates;
@@ -13,15 +16,22 @@ pub mod text;
 /// Resources of the machine that this process takes.
 pub mod usage;
 
-use crate::limits::{Holding, Quota};
 use crate::node::Node;
+use crate::pieces::Pieces;
 use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::queue::Queue;
 use crate::queue::totals::{ByType, Deaths, Snapshot, Totals};
+use crate::vhost::Vhost;
 use rates::{Backlog, Rates};
+use service::{limits, logins, logins_by_source, serving};
+use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use text::{Kind, Text};
 use usage::Usage;
+
+pub use service::Service;
 
 /// The label of what is published.
 const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
@@ -30,76 +40,87 @@ const PROTOCOL: (&str, &str) = ("protocol", "amqp091");
 type Counted<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// `/metrics`: sums over everything.
-pub fn aggregated(node: &Node, data_dir: &Path) -> String {
-    let mut text = Text::default();
-    identity(node, "aggregated", &mut text);
+pub fn aggregated(node: &Node, data_dir: &Path, service: &Service, out: &mut Pieces) {
+    let text = &mut Text::new(out);
+    identity(node, "aggregated", text);
     let sums = rates::sums(node);
     let sum = sums.all();
-    objects(node, &sum, &mut text);
-    churn(node, &mut text);
-    process(node, &Usage::now(data_dir), &mut text);
-    received(node, &sum, &mut text);
-    delivered(&sums, &mut text);
-    deaths(&sums, &mut text);
-    lost_letters(node, &mut text);
-    flow(node, &mut text);
-    limits(node, &mut text);
-    log(node, &mut text);
-    text.finish()
+    objects(node, &sum, text);
+    churn(node, text);
+    process(node, &Usage::now(data_dir), text);
+    received(node, &sum, text);
+    delivered(&sums, text);
+    deaths(&sums, text);
+    lost_letters(node, text);
+    flow(node, text);
+    limits(node, text);
+    log(node, text);
+    logins(node, "rabbitmq_", text);
+    serving(node, service, text);
 }
 
 /// `/metrics/per-object`: each queue for itself, with how its backlog develops.
-pub fn per_object(node: &Node, rates: &Rates) -> String {
-    let mut text = Text::default();
-    identity(node, "per-object", &mut text);
+pub fn per_object(node: &Node, rates: &Rates, out: &mut Pieces) {
+    let text = &mut Text::new(out);
+    identity(node, "per-object", text);
     let queues = snapshots(node, |_, _| true);
-    coarse("rabbitmq_", &queues, &mut text);
-    backlogs(&queues, rates, &mut text);
-    text.finish()
+    coarse("rabbitmq_", &COARSE, &queues, text);
+    backlogs(&queues, rates, text);
+    logins(node, "rabbitmq_", text);
 }
 
-/// `/metrics/detailed?family=queue_coarse_metrics`: the depth of those queues that `keep` says.
-pub fn queue_coarse(node: &Node, keep: impl Fn(&str, &str) -> bool) -> String {
-    let mut text = Text::default();
-    identity(node, "detailed", &mut text);
-    coarse("rabbitmq_detailed_", &snapshots(node, keep), &mut text);
-    text.finish()
+/// `/metrics/detailed`: families of RabbitMQ, by its names for them, of those queues that `keep` says. Names that are
+/// none are passed over, as RabbitMQ does.
+pub fn detailed(node: &Node, families: &[String], keep: impl Fn(&str, &str) -> bool, out: &mut Pieces) {
+    const PREFIX: &str = "rabbitmq_detailed_";
+    let text = &mut Text::new(out);
+    identity(node, "detailed", text);
+    let asks = |family: &str| families.iter().any(|asked| asked == family);
+    let (depth, consumers) = (asks("queue_coarse_metrics"), asks("queue_consumer_count"));
+    let queues = if depth || consumers {
+        snapshots(node, keep)
+    } else {
+        Vec::new()
+    };
+    match COARSE.split_last() {
+        Some(_) if depth => coarse(PREFIX, &COARSE, &queues, text),
+        Some((last, _)) if consumers => coarse(PREFIX, std::slice::from_ref(last), &queues, text),
+        _ => {}
+    }
+    if asks("auth_attempt_metrics") {
+        logins(node, PREFIX, text);
+    }
+    if asks("auth_attempt_detailed_metrics") {
+        logins_by_source(node, PREFIX, text);
+    }
 }
 
 /// A queue as it is now.
 struct Row {
-    vhost: String,
-    name: String,
-    id: leveret_store::QueueId,
+    vhost: Arc<Vhost>,
+    queue: Arc<Queue>,
     now: Snapshot,
-}
-
-impl Row {
-    fn labels(&self) -> [(&str, &str); 2] {
-        [("vhost", &self.vhost), ("queue", &self.name)]
-    }
 }
 
 fn snapshots(node: &Node, keep: impl Fn(&str, &str) -> bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for vhost in node.vhosts() {
         for queue in vhost.queues() {
-            let name = queue.name().to_str_lossy();
-            if keep(&vhost.name, &name) {
+            if keep(&vhost.name, &queue.name().to_str_lossy()) {
+                let now = queue.snapshot();
                 rows.push(Row {
-                    vhost: vhost.name.clone(),
-                    name: name.into_owned(),
-                    id: queue.id,
-                    now: queue.snapshot(),
+                    vhost: vhost.clone(),
+                    queue,
+                    now,
                 });
             }
         }
     }
-    rows.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
+    rows.sort_by(|a, b| (&a.vhost.name, a.queue.name()).cmp(&(&b.vhost.name, b.queue.name())));
     rows
 }
 
-fn identity(node: &Node, endpoint: &str, text: &mut Text) {
+fn identity(node: &Node, endpoint: &str, text: &mut Text<'_>) {
     let build = [
         ("rabbitmq_version", RABBITMQ_VERSION),
         ("erlang_version", ERLANG_VERSION),
@@ -118,7 +139,7 @@ fn identity(node: &Node, endpoint: &str, text: &mut Text) {
     text.sample(&names, 1);
 }
 
-fn objects(node: &Node, sum: &Snapshot, text: &mut Text) {
+fn objects(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
     let connections = node.connections.list();
     let (mut channels, mut publishers) = (0, 0);
     for connection in &connections {
@@ -167,7 +188,7 @@ fn objects(node: &Node, sum: &Snapshot, text: &mut Text) {
     }
 }
 
-fn churn(node: &Node, text: &mut Text) {
+fn churn(node: &Node, text: &mut Text<'_>) {
     const NAMES: [(&str, &str); 7] = [
         ("rabbitmq_connections_opened_total", "Connections opened"),
         ("rabbitmq_connections_closed_total", "Connections closed"),
@@ -191,7 +212,7 @@ fn churn(node: &Node, text: &mut Text) {
     text.sample(&[("reason", "descriptors")], node.descriptors.refused());
 }
 
-fn process(node: &Node, usage: &Usage, text: &mut Text) {
+fn process(node: &Node, usage: &Usage, text: &mut Text<'_>) {
     let uptime = node.started.elapsed().as_secs_f64();
     text.gauge(
         "rabbitmq_erlang_uptime_seconds",
@@ -260,7 +281,7 @@ fn process(node: &Node, usage: &Usage, text: &mut Text) {
     }
 }
 
-fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
+fn received(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
     let totals = &node.totals;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     for (name, help, value) in [
@@ -300,7 +321,7 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text) {
     }
 }
 
-fn lost_letters(node: &Node, text: &mut Text) {
+fn lost_letters(node: &Node, text: &mut Text<'_>) {
     let vhosts = node.vhosts();
     let lost = vhosts
         .iter()
@@ -312,7 +333,7 @@ fn lost_letters(node: &Node, text: &mut Text) {
     );
 }
 
-fn flow(node: &Node, text: &mut Text) {
+fn flow(node: &Node, text: &mut Text<'_>) {
     let pauses = &node.totals.pauses;
     let (name, help) = (
         "leveret_publisher_pauses_total",
@@ -323,29 +344,7 @@ fn flow(node: &Node, text: &mut Text) {
     text.counter(name, help, pauses.total().as_secs_f64());
 }
 
-/// The limits of numbers beside their use, and memory that is not messages.
-fn limits(node: &Node, text: &mut Text) {
-    let counted = || Quota::ALL.into_iter().filter(|quota| quota.is_of_broker());
-    text.family("leveret_limit_used", Kind::Gauge, "Things whose number is limited");
-    for quota in counted() {
-        text.sample(&[("limit", quota.setting())], node.quotas.used(quota));
-    }
-    text.family("leveret_limit", Kind::Gauge, "The most that there may be of them");
-    for quota in counted() {
-        let most = node
-            .quotas
-            .most(quota)
-            .map_or("+Inf".to_owned(), |most| most.to_string());
-        text.sample(&[("limit", quota.setting())], most);
-    }
-    let (name, help) = ("leveret_held_bytes", "Memory that is not messages, by its use");
-    text.family(name, Kind::Gauge, help);
-    for what in Holding::ALL {
-        text.sample(&[("use", what.name())], node.memory.held(what));
-    }
-}
-
-fn delivered(sums: &ByType, text: &mut Text) {
+fn delivered(sums: &ByType, text: &mut Text<'_>) {
     let table: [Counted<Totals>; 8] = [
         (
             "rabbitmq_global_messages_delivered_total",
@@ -397,7 +396,7 @@ fn delivered(sums: &ByType, text: &mut Text) {
 }
 
 /// Messages that left a queue without being acknowledged; with the strategy `disabled` those that were dropped.
-fn deaths(sums: &ByType, text: &mut Text) {
+fn deaths(sums: &ByType, text: &mut Text<'_>) {
     let table: [Counted<Deaths>; 4] = [
         (
             "rabbitmq_global_messages_dead_lettered_rejected_total",
@@ -431,7 +430,7 @@ fn deaths(sums: &ByType, text: &mut Text) {
     }
 }
 
-fn log(node: &Node, text: &mut Text) {
+fn log(node: &Node, text: &mut Text<'_>) {
     let stats = node.log.stats();
     for (name, help, value) in [
         ("leveret_log_segments", "Files of the log", stats.segments),
@@ -505,30 +504,40 @@ fn log(node: &Node, text: &mut Text) {
 
 type Column = fn(&Snapshot) -> u64;
 
-fn coarse(prefix: &str, queues: &[Row], text: &mut Text) {
-    let columns: [(&str, &str, Column); 4] = [
-        ("queue_messages_ready", "Messages waiting", |now| now.ready as u64),
-        (
-            "queue_messages_unacked",
-            "Messages delivered and not acknowledged",
-            |now| now.unacked as u64,
-        ),
-        ("queue_messages", "Messages in the queue", |now| now.messages() as u64),
-        ("queue_consumers", "Consumers", |now| now.consumers as u64),
-    ];
+/// Families about the depth of a queue: name, help, value.
+const COARSE: [(&str, &str, Column); 4] = [
+    ("queue_messages_ready", "Messages waiting", |now| now.ready as u64),
+    (
+        "queue_messages_unacked",
+        "Messages delivered and not acknowledged",
+        |now| now.unacked as u64,
+    ),
+    ("queue_messages", "Messages in the queue", |now| now.messages() as u64),
+    ("queue_consumers", "Consumers", |now| now.consumers as u64),
+];
+
+fn coarse(prefix: &str, columns: &[(&str, &str, Column)], queues: &[Row], text: &mut Text<'_>) {
     for (name, help, value) in columns {
         text.family(&format!("{prefix}{name}"), Kind::Gauge, help);
         for row in queues {
-            text.sample(&row.labels(), value(&row.now));
+            if text.is_closed() {
+                return;
+            }
+            sample(row, value(&row.now), text);
         }
     }
+}
+
+fn sample(row: &Row, value: impl Display, text: &mut Text<'_>) {
+    let name = row.queue.name().to_str_lossy();
+    text.sample(&[("vhost", &row.vhost.name), ("queue", &name)], value);
 }
 
 type Measure = fn(&Backlog) -> Option<f64>;
 
 /// Leveret's own: P, C and what follows from them. What isn't defined (a backlog that doesn't shrink never drains) is
 /// left out.
-fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text) {
+fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text<'_>) {
     let measures: [(&str, &str, Measure); 4] = [
         ("leveret_queue_publish_rate", "Messages per second that come", |b| {
             Some(b.publish_rate)
@@ -548,9 +557,12 @@ fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text) {
     for (name, help, measure) in measures {
         text.family(name, Kind::Gauge, help);
         for row in queues {
-            let backlog = Backlog::new(row.now.messages(), row.now.consumers, &rates.queue(row.id));
+            if text.is_closed() {
+                return;
+            }
+            let backlog = Backlog::new(row.now.messages(), row.now.consumers, &rates.queue(row.queue.id));
             if let Some(value) = measure(&backlog) {
-                text.sample(&row.labels(), value);
+                sample(row, value, text);
             }
         }
     }

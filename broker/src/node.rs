@@ -4,7 +4,7 @@
 //! log, the messages that queues still need.
 //! Does not know about sockets, frames, channels or the HTTP API.
 
-use crate::access::users::Users;
+use crate::access::Access;
 use crate::clients::{Pauses, Registry};
 use crate::limits::bodies::Bodies;
 use crate::limits::logins::Logins;
@@ -30,7 +30,7 @@ pub struct Node {
     /// Largest header of a message, bytes.
     max_header_bytes: AtomicU64,
     /// Users that may log in.
-    pub users: Users,
+    pub access: Access,
     /// The durable log.
     pub log: Handle,
     /// Virtual hosts by name.
@@ -108,7 +108,7 @@ impl Node {
     /// A node without connections.
     pub fn new(
         name: String,
-        users: Users,
+        access: Access,
         log: Handle,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
@@ -119,7 +119,7 @@ impl Node {
             name,
             max_message_bytes: AtomicU64::new(u64::MAX),
             max_header_bytes: AtomicU64::new(u64::MAX),
-            users,
+            access,
             log,
             vhosts: RwLock::default(),
             connections: Registry::new(memory.clone(), quotas.clone()),

@@ -10,8 +10,10 @@ use std::net::SocketAddr;
 pub enum Protocol {
     /// AMQP 0-9-1.
     Amqp,
-    /// The management API, with probes and metrics.
+    /// The management API, with probes.
     Management,
+    /// Metrics and probes, for which no password is needed and by which nothing can be changed.
+    Metrics,
 }
 
 /// A protocol on a transport: what a listening socket is there for.
@@ -34,7 +36,7 @@ pub struct Service {
 }
 
 /// Everything that is spoken.
-pub static SERVICES: [Service; 4] = [
+pub static SERVICES: [Service; 5] = [
     Service {
         protocol: Protocol::Amqp,
         name: "amqp",
@@ -71,14 +73,34 @@ pub static SERVICES: [Service; 4] = [
         port: 15671,
         tls: true,
     },
+    Service {
+        protocol: Protocol::Metrics,
+        name: "prometheus",
+        setting: "prometheus_listen",
+        known_as: &["http/prometheus", "prometheus"],
+        clients: "Prometheus and probes, without a password",
+        port: 15692,
+        tls: false,
+    },
 ];
 
 impl Protocol {
+    /// True if its connections are served where others are refused for want of file descriptors: they are few.
+    pub fn has_reserve(self) -> bool {
+        matches!(self, Self::Metrics)
+    }
+
+    /// True if the broker starts without it where another program has the usual port.
+    pub fn can_do_without(self) -> bool {
+        matches!(self, Self::Metrics)
+    }
+
     /// RabbitMQ's description of it among the web contexts; `None` for what browsers don't speak.
     pub fn context(self) -> Option<&'static str> {
         match self {
             Self::Amqp => None,
             Self::Management => Some("RabbitMQ Management"),
+            Self::Metrics => Some("RabbitMQ Prometheus"),
         }
     }
 }

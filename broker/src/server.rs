@@ -3,7 +3,8 @@
 //! Comes in: settings. Goes out: a running broker, until a signal. Addresses are taken first, so that a start that
 //! fails for them hasn't touched the data; clients are accepted last, when everything is recovered.
 
-use crate::admin::{Admin, Gate};
+use crate::access::Access;
+use crate::admin::{self, Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
@@ -14,6 +15,7 @@ use crate::node::{Durability, Node};
 use crate::outbox::Work;
 use crate::protocol::{Listener, Protocol};
 use crate::reload::Live;
+use crate::turns::Watch;
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
 use anyhow::Context;
@@ -22,6 +24,7 @@ use leveret_store::{Backlog, Batch, Options, Recovered, Store, Urgency};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -42,13 +45,14 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     let descriptors = Descriptors::new(descriptors::raise());
     let Sockets {
         listeners,
+        certificates,
         amqp,
-        management,
+        web,
     } = Sockets::bind(&config, &descriptors)?;
     // Probes are answered while the log is read.
-    let gate = Gate::default();
-    let serve_http = |socket| tokio::spawn(serve_http(gate.clone(), socket));
-    let admin: Vec<_> = management.into_iter().map(serve_http).collect();
+    let watch = Watch::start(Handle::current()).context("cannot start a thread that watches the others")?;
+    let gate = Gate::new(&config.users, watch);
+    let http = admin::serve(&gate, web, &Handle::current())?;
     let recovering =
         tokio::task::spawn_blocking(move || recover(&config, descriptors).map(|recovered| (config, recovered)));
     let recovered = tokio::select! {
@@ -59,7 +63,12 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     };
     let (config, (store, node)) = recovered?;
     live.attach(node.clone());
-    gate.open(Admin::new(node.clone(), listeners.clone(), config.data_dir.clone()));
+    gate.open(Admin::new(
+        node.clone(),
+        listeners.clone(),
+        certificates,
+        config.data_dir.clone(),
+    ));
     for Listener { service, address } in listeners {
         say(&format!("listening {} {address}", service.name))?;
     }
@@ -77,17 +86,18 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     }
     let patience = *live.shutdown_timeout.read();
     let drained = drain(patience, store, &node, tasks).await;
-    admin.iter().for_each(JoinHandle::abort);
+    drop(http);
     drained
 }
 
 /// Listening sockets by protocol: the one place that says how each is served.
 struct Sockets {
     listeners: Vec<Listener>,
+    certificates: Option<Arc<Certificates>>,
     /// Accepted when everything is recovered.
     amqp: Vec<Socket>,
     /// Served from the start.
-    management: Vec<Socket>,
+    web: Vec<Socket>,
 }
 
 impl Sockets {
@@ -95,24 +105,19 @@ impl Sockets {
         let certificates = config.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
         let mut sockets = Self {
             listeners: Vec::new(),
+            certificates,
             amqp: Vec::new(),
-            management: Vec::new(),
+            web: Vec::new(),
         };
         for listen in &config.listen {
-            let bound = listener::bind(listen, certificates.as_ref(), descriptors)?;
+            let bound = listener::bind(listen, sockets.certificates.as_ref(), descriptors)?;
             sockets.listeners.extend(bound.iter().map(|socket| socket.listener));
             match listen.service.protocol {
                 Protocol::Amqp => sockets.amqp.extend(bound),
-                Protocol::Management => sockets.management.extend(bound),
+                Protocol::Management | Protocol::Metrics => sockets.web.extend(bound),
             }
         }
         Ok(sockets)
-    }
-}
-
-async fn serve_http(gate: Gate, socket: Socket) {
-    if let Err(error) = gate.serve(socket).await {
-        error!(%error, "the HTTP API has stopped");
     }
 }
 
@@ -183,7 +188,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     let quotas = Arc::new(Quotas::default());
     let node = Node::new(
         name,
-        config.users.clone(),
+        Access::new(config.users.clone()).context("cannot start a thread that reads the password's file")?,
         log.clone(),
         durability,
         recovered.report.clone(),

@@ -162,10 +162,10 @@ fn idle_connections_leave_descriptors_to_the_log() {
     let nodes = nodes.expect("an answer").json();
     assert_eq!(
         (&nodes[0]["fd_total"], &nodes[0]["sockets_total"]),
-        (&256.into(), &160.into())
+        (&256.into(), &128.into())
     );
     assert!(
-        nodes[0]["sockets_used"].as_u64().is_some_and(|used| used <= 160),
+        nodes[0]["sockets_used"].as_u64().is_some_and(|used| used <= 128),
         "{nodes}"
     );
     drop(idle);

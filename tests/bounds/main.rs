@@ -50,6 +50,11 @@ mod queues;
 
 /// Files of the log, and what others put beside them.
 mod data_directory;
+/// Clients of HTTP.
+mod http;
+
+/// Logins.
+mod logins;
 
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;

@@ -28,6 +28,8 @@ const START: Duration = Duration::from_secs(30);
 pub struct Broker {
     amqp: SocketAddr,
     http: SocketAddr,
+    /// Metrics and probes; of a broker that was not started by the test, unknown.
+    metrics: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -77,6 +79,7 @@ impl Broker {
         Some(Broker {
             amqp,
             http,
+            metrics: None,
             running: None,
         })
     }
@@ -146,6 +149,7 @@ impl Broker {
             .arg("--data-dir")
             .arg(home.data())
             .args(["--amqp-listen", &amqp.to_string(), "--http-listen", &http.to_string()])
+            .args(["--prometheus-listen", "127.0.0.1:0"])
             .args(&how.extra)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -161,9 +165,10 @@ impl Broker {
         reaper::add(child.id(), Some(home.folder.path()));
         let lines = lines_of(child.stdout.take().expect("its standard output is a pipe"));
         match listeners(&lines) {
-            Some((amqp, http)) => Ok(Broker {
+            Some((amqp, http, metrics)) => Ok(Broker {
                 amqp,
                 http,
+                metrics,
                 running: Some(Running { child, home, how }),
             }),
             None => {
@@ -186,6 +191,11 @@ impl Broker {
     /// The management API's address.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The address of metrics and probes.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("a broker that was started by the test has metrics")
     }
 
     /// True if this broker was not started by the test.
@@ -340,10 +350,11 @@ pub fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// The addresses it announces; `None` when it exits, or says nothing, before it is ready.
-fn listeners(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr)> {
+/// The addresses it announces, that of metrics only if it has any; `None` when it exits, or says nothing, before it is
+/// ready.
+fn listeners(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let start = Instant::now();
-    let (mut amqp, mut http) = (None, None);
+    let (mut amqp, mut http, mut metrics) = (None, None, None);
     loop {
         let line = match lines.recv_timeout(START.saturating_sub(start.elapsed())) {
             Ok(line) => line,
@@ -353,9 +364,10 @@ fn listeners(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr)> {
             Some(("listening", rest)) => match rest.split_once(' ') {
                 Some(("amqp", address)) => amqp = address.trim().parse().ok(),
                 Some(("http", address)) => http = address.trim().parse().ok(),
+                Some(("prometheus", address)) => metrics = address.trim().parse().ok(),
                 _ => {}
             },
-            _ if line.trim() == "ready" => return amqp.zip(http),
+            _ if line.trim() == "ready" => return amqp.zip(http).map(|(amqp, http)| (amqp, http, metrics)),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use harness::{Broker, Client};
 use leveret_amqp::Method;
 use serde_json::{Value, json};
 
-use crate::{NOT_FOUND, has, http, is_rabbitmq, refused, send, status};
+use crate::{NOT_FOUND, has, http, refused, send, status};
 
 #[test]
 fn only_who_knows_the_password_is_answered() {
@@ -53,16 +53,16 @@ fn health_checks_pass() {
     refused("GET", "/api/health/checks/nothing", Value::Null, NOT_FOUND);
 }
 
-/// Leveret's own: RabbitMQ has its metrics on another port.
+/// On a port of their own, as RabbitMQ has them; where another broker has that, the tests don't know.
 #[test]
 fn metrics_have_rabbitmqs_names() {
-    if is_rabbitmq() {
+    if Broker::external().is_some() {
         return;
     }
     let queue = unique("http-metrics");
     let path = format!("/api/queues/%2F/{queue}");
     assert_eq!(send("PUT", &path, json!({})).status, 201);
-    let anonymous = Http::anonymous(Broker::shared().http());
+    let anonymous = Http::anonymous(Broker::shared().metrics());
     let read = |path: &str| {
         let answer = anonymous.request("GET", path, None);
         assert_eq!(answer.status, 200, "{path}");
@@ -81,7 +81,8 @@ fn metrics_have_rabbitmqs_names() {
                  global_messages_delivered_get_manual_ack_total global_messages_redelivered_total \
                  global_messages_acknowledged_total global_messages_get_empty_total \
                  global_messages_dead_lettered_maxlen_total global_messages_dead_lettered_expired_total \
-                 global_messages_dead_lettered_rejected_total"
+                 global_messages_dead_lettered_rejected_total auth_attempts_total auth_attempts_succeeded_total \
+                 auth_attempts_failed_total"
         .split_whitespace()
     {
         let found = |line: &str| line.starts_with(&format!("rabbitmq_{name}{{")) || line.starts_with(&format!("rabbitmq_{name} "));
@@ -94,11 +95,50 @@ fn metrics_have_rabbitmqs_names() {
     assert!(one.lines().any(|line| line == sample), "{one}");
     let per_object = read("/metrics/per-object");
     assert!(per_object.contains(&format!("leveret_queue_publish_rate{{vhost=\"/\",queue=\"{queue}\"}}")));
-    assert_eq!(
-        anonymous.request("GET", "/metrics/detailed?family=odd", None).status,
-        400
-    );
+    // As the cluster operator's ServiceMonitor asks; families that there aren't are passed over.
+    let several = read("/metrics/detailed?family=queue_coarse_metrics&family=queue_metrics&family=odd");
+    assert!(several.lines().any(|line| line == sample), "{several}");
+    let none = read("/metrics/detailed");
+    assert!(!none.contains("queue_messages"), "{none}");
+    let consumers = read("/metrics/detailed?family=queue_consumer_count");
+    assert!(consumers.contains("rabbitmq_detailed_queue_consumers{") && !consumers.contains("messages_ready"));
+    let logins = read("/metrics/detailed?family=auth_attempt_detailed_metrics");
+    let label = "remote_address=\"127.0.0.1\",username=\"guest\",protocol=\"http\"";
+    assert!(logins.contains(label), "{logins}");
+    let wrong = anonymous.request("GET", "/metrics/detailed?family=queue_coarse_metrics&queue=(", None);
+    assert_eq!(wrong.status, 400);
     assert_eq!(status("DELETE", &path), 204);
+}
+
+/// Leveret's own: on the port of metrics there is nothing else but probes, and on that of the API metrics need a login.
+#[test]
+fn the_port_of_metrics_is_good_for_nothing_else() {
+    if Broker::external().is_some() {
+        return;
+    }
+    let broker = Broker::shared();
+    for user in [Http::anonymous(broker.metrics()), Http::new(broker.metrics())] {
+        for (method, path) in [
+            ("GET", "/api/overview"),
+            ("PUT", "/api/queues/%2F/x"),
+            ("GET", "/"),
+            ("POST", "/livez"),
+        ] {
+            let status = user.request(method, path, None).status;
+            assert!(matches!(status, 404 | 405), "{method} {path}: {status}");
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(user.request("GET", path, None).status, 200, "{path}");
+        }
+    }
+    for path in ["/metrics", "/metrics/per-object", "/metrics/detailed"] {
+        assert_eq!(
+            Http::anonymous(broker.http()).request("GET", path, None).status,
+            401,
+            "{path}"
+        );
+        assert_eq!(http().request("GET", path, None).status, 200, "{path}");
+    }
 }
 
 /// Leveret's own: probes without a login, and what is answered over HTTP is on disk.

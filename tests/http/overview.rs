@@ -1,5 +1,7 @@
 //! The broker about itself: overview, nodes, vhosts, users, definitions.
 
+use harness::Broker;
+use harness::http::Http;
 use harness::requests::unique;
 use serde_json::{Value, json};
 
@@ -195,4 +197,56 @@ fn definitions_hold_what_was_declared() {
         (status("DELETE", &queue_path), status("DELETE", &exchange_path)),
         (204, 204)
     );
+}
+
+#[test]
+fn definitions_come_as_a_file_that_locks_nobody_out() {
+    let answer = http().request("GET", "/api/definitions?download=x.json", None);
+    let disposition = answer.header("content-disposition").expect("a name");
+    let named = ["attachment; filename=x.json", "attachment; filename=\"x.json\""];
+    assert!(named.contains(&disposition), "{disposition}");
+    let users = &answer.json()["users"];
+    let without_hash = |user: &Value| user["password_hash"].as_str().is_none_or(str::is_empty);
+    assert!(!users.as_array().expect("users").iter().any(without_hash), "{users}");
+}
+
+/// Some clients send a slash at the end of a path, and pages of everything.
+#[test]
+fn a_slash_at_the_end_is_none_and_users_have_pages() {
+    assert_eq!(http().get("/api/users/guest/")["name"], "guest");
+    assert!(http().get("/api/queues/%2F/?page=1")["items"].is_array());
+    let page = http().get("/api/users?page=1&page_size=2");
+    assert_eq!(
+        (&page["items"][0]["name"], &page["page_size"]),
+        (&json!("guest"), &json!(2))
+    );
+}
+
+#[test]
+fn logins_are_counted() {
+    let node = http().get("/api/overview")["node"].as_str().expect("a name").to_owned();
+    let path = format!("/api/auth/attempts/{node}");
+    let count = |name: &str| {
+        let rows = http().get(&path);
+        let row = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .find(|row| row["protocol"] == "http")
+            .cloned();
+        row.and_then(|row| row[name].as_u64()).expect("a count")
+    };
+    let (failed, succeeded) = (count("auth_attempts_failed"), count("auth_attempts_succeeded"));
+    let wrong = Http::with_credentials(Broker::shared().http(), "guest", "wrong");
+    assert_eq!(wrong.request("GET", "/api/whoami", None).status, 401);
+    assert!(count("auth_attempts_failed") > failed && count("auth_attempts_succeeded") > succeeded);
+    assert!(
+        http().get(&format!("{path}/source")).is_array(),
+        "empty where RabbitMQ doesn't track them"
+    );
+    for path in ["/api/auth/attempts/other@host", "/api/auth/attempts/other@host/source"] {
+        refused("GET", path, Value::Null, NOT_FOUND);
+    }
+    assert_eq!(status("DELETE", &format!("{path}/source")), 204);
+    assert_eq!(http().get(&format!("{path}/source"))[1], Value::Null);
 }

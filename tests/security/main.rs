@@ -13,8 +13,10 @@ use std::time::Duration;
 use harness::Broker;
 use harness::http::Http;
 use harness::operator_process::free_address;
+use harness::requests::{open, start_ok};
 use harness::wait::until;
-use leveret_amqp::PROTOCOL_HEADER;
+use leveret_amqp::method::ConnectionTuneOk;
+use leveret_amqp::{PROTOCOL_HEADER, put_method_frame};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -167,6 +169,7 @@ fn the_api_says_what_is_spoken_over_tls() {
         ("amqp/ssl", secure, true),
         ("http", broker.http(), false),
         ("https", https, true),
+        ("http/prometheus", broker.metrics(), false),
     ];
     assert_eq!(
         listed,
@@ -187,7 +190,99 @@ fn the_api_says_what_is_spoken_over_tls() {
         [
             (json!(broker.http().port().to_string()), Value::Null),
             (json!(https.port().to_string()), json!("true")),
+            (json!(broker.metrics().port().to_string()), Value::Null),
         ]
+    );
+    // The certificate ends in two days.
+    let ends = |within: &str| {
+        http.request(
+            "GET",
+            &format!("/api/health/checks/certificate-expiration/{within}"),
+            None,
+        )
+    };
+    assert_eq!(ends("1/days").json(), json!({"status": "ok"}));
+    let soon = ends("1/weeks");
+    assert_eq!(
+        (soon.status, &soon.json()["reason"]),
+        (503, &json!("Certificates expiring"))
+    );
+    assert_eq!(soon.json()["expired"].as_array().map(Vec::len), Some(2));
+    for (within, reason) in [
+        ("x/days", "Invalid expiration value."),
+        (
+            "1/foo",
+            "Time unit not recognised. Supported units: days, weeks, months, years.",
+        ),
+    ] {
+        let wrong = ends(within);
+        assert_eq!((wrong.status, &wrong.json()["reason"]), (400, &json!(reason)));
+    }
+}
+
+/// A connection over TLS with a client's certificate, as the API shows it.
+#[test]
+fn the_api_shows_the_terms_of_tls_and_the_certificate_of_a_client() {
+    let folder = certificates();
+    let authority = folder.path().join("ca.crt").display().to_string();
+    let (broker, secure, _) = broker(folder.path(), &["--tls-ca", &authority]);
+    let mut client = Command::new("openssl")
+        .args([
+            "s_client",
+            "-quiet",
+            "-CAfile",
+            "ca.crt",
+            "-cert",
+            "client.crt",
+            "-key",
+            "client.key",
+        ])
+        .args(["-connect", &secure.to_string()])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let mut say = client.stdin.take().expect("a pipe");
+    let mut bytes = PROTOCOL_HEADER.to_vec();
+    put_method_frame(&mut bytes, 0, &start_ok("PLAIN", b"\0guest\0guest").into());
+    let (channel_max, frame_max, heartbeat) = (2047, 131_072, 0);
+    put_method_frame(
+        &mut bytes,
+        0,
+        &ConnectionTuneOk {
+            channel_max,
+            frame_max,
+            heartbeat,
+        }
+        .into(),
+    );
+    put_method_frame(&mut bytes, 0, &open("/").into());
+    say.write_all(&bytes).expect("it listens");
+    let http = Http::new(broker.http());
+    let mut shown = Value::Null;
+    until("the connection is shown", Duration::from_secs(10), || {
+        shown = http.get("/api/connections")[0].clone();
+        shown.is_object()
+    });
+    let _ = client.kill();
+    let _ = client.wait();
+    for (field, value) in [
+        ("ssl", json!(true)),
+        ("ssl_protocol", json!("tlsv1.3")),
+        ("ssl_key_exchange", json!("any")),
+        ("ssl_cipher", json!("aes_256_gcm")),
+        ("ssl_hash", json!("aead")),
+        ("peer_cert_subject", json!("CN=client")),
+        ("peer_cert_issuer", json!("CN=authority")),
+    ] {
+        assert_eq!(shown[field], value, "{field} in {shown}");
+    }
+    let validity = shown["peer_cert_validity"].as_str().expect("a text");
+    assert!(
+        validity.split(" - ").all(|end| end.len() == 20 && end.ends_with('Z')),
+        "{validity}"
     );
 }
 

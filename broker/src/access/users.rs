@@ -7,8 +7,10 @@
 use super::actor::Actor;
 use super::password;
 use super::permissions::Permissions;
+use super::secret::Credentials;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The user of a broker that nothing has been configured for.
 const USER: &str = "guest";
@@ -26,8 +28,8 @@ pub enum Users {
         /// Only from this machine.
         loopback_only: bool,
     },
-    /// The one that two files name, one line each, as a mounted Secret has them. They are read at every login, so that
-    /// a changed password holds from then on.
+    /// The one that two files name, one line each, as a mounted Secret has them. They are looked at with every login,
+    /// so that a changed password holds from then on.
     Files {
         /// File with the name.
         user: PathBuf,
@@ -36,33 +38,46 @@ pub enum Users {
     },
 }
 
+/// The reason of a refusal, for the log: with names of users only, and not with what was given in their place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name is no user's.
+    #[error("there is no such user")]
+    Unknown,
+    /// The password is another one.
+    #[error("wrong password for user '{0}'")]
+    Password(String),
+    /// The user may only log in from this machine.
+    #[error("user '{0}' can only connect via localhost")]
+    NotFromThere(String),
+    /// The users can't be told.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
 impl Users {
-    /// The names of all users: one, or none while the file with the name can't be read.
-    pub fn names(&self) -> Vec<String> {
-        match self {
-            Self::Guest { .. } => vec![USER.to_owned()],
-            Self::Files { user, .. } => line(user).into_iter().collect(),
-        }
+    /// The user of a broker that nothing has been configured for.
+    pub fn guest() -> Arc<Credentials> {
+        Arc::new(Credentials {
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+        })
     }
 
-    /// Checks a login from an address. Gives the actor, without a connection.
+    /// Checks a login from an address against the one that is known. Gives the actor, without a connection.
     ///
     /// # Errors
     /// The reason of a refusal.
-    pub fn login(&self, user: &str, password: &str, from: IpAddr) -> Result<Actor, String> {
-        let (expected, secret) = match self {
-            Self::Guest { .. } => (USER.to_owned(), PASSWORD.to_owned()),
-            Self::Files { user, password } => (line(user)?, line(password)?),
-        };
-        if user != expected {
-            return Err(format!("user '{user}' doesn't exist"));
+    pub fn check(&self, known: &Credentials, user: &str, password: &str, from: IpAddr) -> Result<Actor, Refusal> {
+        if user != known.user {
+            return Err(Refusal::Unknown);
         }
-        if !password::matches(password, &secret) {
-            return Err(format!("wrong password for user '{user}'"));
+        if !password::matches(password, &known.password) {
+            return Err(Refusal::Password(user.to_owned()));
         }
         match self {
             Self::Guest { loopback_only: true } if !from.to_canonical().is_loopback() => {
-                Err(format!("user '{user}' can only connect via localhost"))
+                Err(Refusal::NotFromThere(user.to_owned()))
             }
             _ => Ok(Actor {
                 user: user.to_owned(),
@@ -70,25 +85,6 @@ impl Users {
                 permissions: PERMISSIONS,
             }),
         }
-    }
-}
-
-/// The first line of a file. An empty one would let anyone log in.
-///
-/// # Errors
-/// The file with what is wrong.
-pub fn line(path: &Path) -> Result<String, String> {
-    let text = crate::files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let line = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('\r')
-        .to_owned();
-    if line.is_empty() {
-        Err(format!("{}: the first line is empty", path.display()))
-    } else {
-        Ok(line)
     }
 }
 
@@ -100,44 +96,23 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-    /// The user of a login that is accepted.
-    fn login(users: &Users, user: &str, password: &str, from: IpAddr) -> Result<String, String> {
-        users.login(user, password, from).map(|actor| actor.user)
-    }
-
     #[test]
     fn guest_logs_in_from_this_machine_only() {
         let users = Users::Guest { loopback_only: true };
+        let login = |users: &Users, user: &str, password: &str, from| {
+            let checked = users.check(&Users::guest(), user, password, from);
+            checked.map(|actor| actor.user).map_err(|reason| reason.to_string())
+        };
         let guest = Ok("guest".to_owned());
         assert_eq!(login(&users, "guest", "guest", HERE), guest);
-        assert!(login(&users, "guest", "wrong", HERE).is_err());
-        assert!(login(&users, "nobody", "guest", HERE).is_err());
+        let wrong = "wrong password for user 'guest'";
+        assert_eq!(login(&users, "guest", "wrong", HERE), Err(wrong.into()));
+        assert_eq!(
+            login(&users, "nobody", "guest", HERE),
+            Err("there is no such user".into())
+        );
         assert!(login(&users, "guest", "guest", ELSEWHERE).is_err());
         let from_anywhere = Users::Guest { loopback_only: false };
         assert_eq!(login(&from_anywhere, "guest", "guest", ELSEWHERE), guest);
-    }
-
-    #[test]
-    fn an_administrator_from_files_replaces_guest_and_may_change() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let (user, password) = (folder.path().join("username"), folder.path().join("password"));
-        let users = Users::Files {
-            user: user.clone(),
-            password: password.clone(),
-        };
-        let no_files = login(&users, "admin", "secret", ELSEWHERE).expect_err("no files");
-        assert!(no_files.contains("username"), "{no_files}");
-        assert!(users.names().is_empty());
-        std::fs::write(&user, "admin\n").expect("written");
-        std::fs::write(&password, "secret").expect("written");
-        let admin = Ok("admin".to_owned());
-        assert_eq!(users.names(), ["admin"]);
-        assert_eq!(login(&users, "admin", "secret", ELSEWHERE), admin);
-        assert!(login(&users, "guest", "guest", HERE).is_err());
-        std::fs::write(&password, "changed\n").expect("written");
-        assert!(login(&users, "admin", "secret", ELSEWHERE).is_err());
-        assert_eq!(login(&users, "admin", "changed", ELSEWHERE), admin);
-        std::fs::write(&password, "\n").expect("written");
-        assert!(login(&users, "admin", "", ELSEWHERE).is_err());
     }
 }

@@ -6,16 +6,16 @@
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
 use super::http::{Parameters, aside, ok};
+use super::input::Input;
 use super::json::{self, Object, quoted, unquoted};
 use super::login::{Gate, Login};
-use super::names::{self, from_url};
+use super::names::from_url;
 use super::page::Query;
 use super::state::Admin;
 use crate::error::Error;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::vhost::{Topology, Vhost};
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -129,15 +129,16 @@ async fn list_vhost(
 ///
 /// # Errors
 /// 404 for a vhost that doesn't exist, 400 for a page that doesn't.
-pub async fn list(admin: &Admin, vhost: Option<&str>, query: Query, scope: Scope) -> Result<Response> {
+pub async fn list(admin: &Arc<Admin>, vhost: Option<&str>, query: Query, scope: Scope) -> Result<Response> {
     let vhosts = admin.vhosts(vhost)?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let mut rows: Vec<Row> = Vec::new();
         for vhost in vhosts {
             let bindings = scope.collect(&vhost.topology());
             rows.extend(bindings.into_iter().map(|binding| (vhost.clone(), binding)));
         }
         query.list(
+            out,
             rows,
             |(_, binding)| binding.source.to_str_lossy(),
             |(vhost, binding), o| describe(vhost, binding, o),
@@ -170,20 +171,15 @@ async fn list_between(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
+    // Ends that don't exist have no bindings.
     let scope = ends(&source, &kind, &destination)?;
-    let place = admin.vhost(&vhost)?;
-    names::exchange(&place, from_url(&source))?;
-    match &scope.destination {
-        Some((DestinationKind::Exchange, name)) => names::exchange(&place, &name.to_str_lossy()).map(drop)?,
-        _ => names::queue(&place, &destination).map(drop)?,
-    }
     list(&admin, Some(&vhost), query, scope).await
 }
 
 async fn bind(
     Login { admin, actor }: Login,
     Path((vhost, source, kind, destination)): Ends,
-    body: Bytes,
+    body: Input,
 ) -> Result<Response> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let scope = ends(&source, &kind, &destination)?;

@@ -54,9 +54,9 @@ pub async fn list(
     query: Query,
     keep: impl Fn(&ConnectionInfo) -> bool + Send + 'static,
 ) -> Result<Response> {
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let rows = rows(&admin, keep);
-        query.list(rows, |row| name(row).into(), |row, o| describe(&admin, row, o))
+        query.list(out, rows, |row| name(row).into(), |row, o| describe(&admin, row, o))
     })
     .await
 }
@@ -67,18 +67,19 @@ async fn one(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let row = rows(&admin, |connection| wanted.starts_with(&connection.name()));
         let row = row
             .into_iter()
             .find(|row| name(row) == wanted)
             .ok_or(Failure::NotFound)?;
-        Ok(json::object(query.columns(), |o| {
+        json::put_object(out, query.columns(), |o| {
             describe(&admin, &row, o);
             if o.wants("consumer_details") {
                 consumer_details(&admin, &row, o);
             }
-        }))
+        });
+        Ok(())
     })
     .await
 }

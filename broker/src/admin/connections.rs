@@ -9,8 +9,9 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
-use super::time::millis;
+use super::time::{millis, second};
 use crate::clients::ConnectionInfo;
+use crate::listener::session::Session;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};
@@ -62,10 +63,11 @@ async fn list(
     query: Query,
     keep: impl Fn(&ConnectionInfo) -> bool + Send + 'static,
 ) -> Result<Response> {
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let mut rows = admin.node.connections.list();
         rows.retain(|connection| keep(connection));
         query.list(
+            out,
             rows,
             |connection| connection.name().into(),
             |connection, o| describe(&admin, connection, o),
@@ -119,6 +121,31 @@ fn find(admin: &Admin, name: &str) -> Result<Arc<ConnectionInfo>> {
     found.ok_or(Failure::NotFound)
 }
 
+/// The terms of TLS; RabbitMQ has the fields without it, too, with no text in them.
+fn tls(session: Option<&Session>, o: &mut Object<'_>) {
+    o.bool("ssl", session.is_some());
+    let terms = session.map(|session| [session.protocol, session.key_exchange, session.cipher, session.hash]);
+    let names = ["ssl_protocol", "ssl_key_exchange", "ssl_cipher", "ssl_hash"];
+    for (at, name) in names.into_iter().enumerate() {
+        match terms.as_ref().and_then(|terms| terms.get(at)) {
+            Some(term) => o.text(name, term),
+            None => o.null(name),
+        }
+    }
+    let peer = session.and_then(|session| session.peer.as_ref());
+    let texts = peer.map(|peer| {
+        let validity = format!("{} - {}", second(peer.not_before), second(peer.not_after));
+        [peer.subject.clone(), peer.issuer.clone(), validity]
+    });
+    let names = ["peer_cert_subject", "peer_cert_issuer", "peer_cert_validity"];
+    for (at, name) in names.into_iter().enumerate() {
+        match texts.as_ref().and_then(|texts| texts.get(at)) {
+            Some(text) => o.text(name, text),
+            None => o.null(name),
+        }
+    }
+}
+
 fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     let name = connection.name();
     o.text("name", &name);
@@ -135,7 +162,7 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.number("port", connection.client.local.port().into());
     o.text("peer_host", &connection.client.peer.ip().to_string());
     o.number("peer_port", connection.client.peer.port().into());
-    o.bool("ssl", connection.client.tls);
+    tls(connection.client.tls.as_deref(), o);
     o.number("channels", connection.channels.lock().len() as u64);
     o.number("channel_max", connection.tuned.channel_max.into());
     o.number("frame_max", connection.tuned.frame_max.into());

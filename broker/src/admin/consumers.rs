@@ -38,14 +38,19 @@ async fn list_vhost(
 
 async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
     let vhosts = admin.vhosts(vhost.as_deref())?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let mut rows = Vec::new();
         for vhost in vhosts {
             let mut queues = vhost.queues();
             queues.sort_by(|a, b| a.name().cmp(b.name()));
             queues.iter().for_each(|queue| rows.extend(of(&vhost.name, queue)));
         }
-        query.list(rows, |row| row.tag.to_str_lossy(), |row, o| row.describe(&admin, o))
+        query.list(
+            out,
+            rows,
+            |row| row.tag.to_str_lossy(),
+            |row, o| row.describe(&admin, o),
+        )
     })
     .await
 }

@@ -6,15 +6,19 @@ use super::error::Result;
 use super::http::{Parameters, aside};
 use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
-use super::{parameters, permissions, policies, users};
+use super::state::Admin;
+use super::{parameters, policies};
 use crate::exchange::binding::Binding;
 use crate::policy::Class;
 use crate::product::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract::{self, Path};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::Response;
 use axum::routing::get;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Definitions.
@@ -24,47 +28,58 @@ pub fn router() -> Router<Gate> {
         .route("/api/definitions/{vhost}", get(of_vhost))
 }
 
-async fn all(Login { admin, .. }: Login, extract::Query(_): Parameters) -> Result<Response> {
-    let (names, vhosts) = (admin.node.users.names(), admin.vhosts(None)?);
-    aside(move || {
-        Ok(json::object(None, |o| {
-            versions(o);
-            o.array("users", |list| {
-                names.iter().for_each(|name| list.object(|o| users::describe(name, o)));
-            });
+async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
+    let vhosts = admin.vhosts(None)?;
+    let answer = aside(admin.clone(), move |out| {
+        json::put_object(out, None, |o| {
+            versions(&admin, "cluster", o);
+            // The only user is one of the settings. A user without a hash of the password would lock out the one of
+            // that name wherever the document is loaded; rights of a user who isn't there are refused.
+            ["users", "permissions"].iter().for_each(|none| o.array(none, |_| ()));
             o.array("vhosts", |list| {
                 vhosts.iter().for_each(|vhost| list.object(|o| describe(vhost, o)));
-            });
-            o.array("permissions", |list| {
-                for name in &names {
-                    vhosts
-                        .iter()
-                        .for_each(|vhost| list.object(|o| permissions::describe(name, vhost, o)));
-                }
             });
             ["topic_permissions", "global_parameters"]
                 .iter()
                 .for_each(|none| o.array(none, |_| ()));
             policies_of(&vhosts, true, o);
             topology(&vhosts, true, o);
-        }))
-    })
-    .await
+        });
+        Ok(())
+    });
+    answer.await.map(|answer| as_file(answer, &parameters))
 }
 
-async fn of_vhost(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
+async fn of_vhost(
+    Login { admin, .. }: Login,
+    Path(name): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
     let vhosts = admin.vhosts(Some(&name))?;
-    aside(move || {
-        Ok(json::object(None, |o| {
-            versions(o);
+    let answer = aside(admin.clone(), move |out| {
+        json::put_object(out, None, |o| {
+            versions(&admin, "single_virtual_host", o);
             policies_of(&vhosts, false, o);
             topology(&vhosts, false, o);
-        }))
-    })
-    .await
+        });
+        Ok(())
+    });
+    answer.await.map(|answer| as_file(answer, &parameters))
 }
 
-fn versions(o: &mut Object<'_>) {
+/// With `download=NAME` a browser saves the answer as a file.
+fn as_file(mut answer: Response, parameters: &HashMap<String, String>) -> Response {
+    let name = parameters.get("download").map(|name| name.replace(['"', '\\'], "_"));
+    let named = name.and_then(|name| HeaderValue::try_from(format!("attachment; filename=\"{name}\"")).ok());
+    if let Some(named) = named {
+        answer.headers_mut().insert(CONTENT_DISPOSITION, named);
+    }
+    answer
+}
+
+fn versions(admin: &Admin, format: &str, o: &mut Object<'_>) {
+    o.text("rabbitmq_definition_format", format);
+    o.text("original_cluster_name", &admin.node.name);
     o.text("rabbit_version", RABBITMQ_VERSION);
     o.text("rabbitmq_version", RABBITMQ_VERSION);
     o.text("product_name", PRODUCT);
@@ -73,7 +88,7 @@ fn versions(o: &mut Object<'_>) {
 
 fn describe(vhost: &Vhost, o: &mut Object<'_>) {
     o.text("name", &vhost.name);
-    o.array("limits", |_| ());
+    o.object("limits", |_| ());
     o.object("metadata", |o| {
         o.text("default_queue_type", "classic");
         o.array("tags", |_| ());
@@ -118,6 +133,7 @@ fn topology(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
                 list.object(|o| {
                     o.name("name", queue.name());
                     place(vhost, o);
+                    o.text("type", queue.definition.arguments.values.queue_type().name());
                     o.bool("durable", queue.definition.durable);
                     o.bool("auto_delete", queue.definition.auto_delete);
                     o.table("arguments", &queue.definition.arguments.declared.to_table());

@@ -4,10 +4,11 @@
 //! RabbitMQ's form, `{"error": ..., "reason": ...}`. Does not know about queues or exchanges.
 
 use super::json;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use leveret_amqp::ReplyCode;
+use std::time::Duration;
 
 /// `result` of a request.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -44,6 +45,24 @@ pub enum Failure {
     /// A method of HTTP that the object doesn't have.
     #[error("{0}")]
     NotAllowed(&'static str),
+    /// The request was sent by a page of another site.
+    #[error("{0}")]
+    OtherSite(String),
+    /// A browser's body that isn't JSON.
+    #[error("the body must be application/json")]
+    NotJson,
+    /// The body is larger than so many bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body doesn't come.
+    #[error("the body has not come in time")]
+    Slow,
+    /// There were too many failed logins from this address; another is looked at after this time.
+    #[error("too many failed logins from this address")]
+    TooManyLogins(Duration),
+    /// Too many long requests are under way.
+    #[error("too many long requests at a time")]
+    Busy,
     /// The broker can't now.
     #[error("{0}")]
     Unavailable(String),
@@ -56,6 +75,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
     /// Status and `error` of the body.
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
@@ -66,6 +90,12 @@ impl Failure {
             Self::NoCredentials | Self::NotAuthorized => (StatusCode::UNAUTHORIZED, "not_authorized"),
             Self::Refused(_) => (StatusCode::UNAUTHORIZED, "not_authorised"),
             Self::NotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::OtherSite(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+            Self::TooManyLogins(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Blocked(_) => (StatusCode::SERVICE_UNAVAILABLE, "blocked"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
@@ -81,9 +111,23 @@ impl IntoResponse for Failure {
             o.text("reason", &self.to_string());
         });
         let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
-        if matches!(self, Self::NoCredentials) {
-            let challenge = HeaderValue::from_static("Basic realm=\"Leveret Management\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        let headers = response.headers_mut();
+        match self {
+            Self::NoCredentials => {
+                let challenge = HeaderValue::from_static("Basic realm=\"Leveret Management\"");
+                headers.insert(WWW_AUTHENTICATE, challenge);
+            }
+            Self::TooManyLogins(wait) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+            }
+            Self::Busy => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // The rest of the body is not read.
+            Self::TooLarge(_) | Self::Slow => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
         }
         response
     }

@@ -6,6 +6,7 @@ use super::bindings;
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
 use super::http::{Parameters, aside, is_true, ok};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{exchange as exchange_named, from_url};
@@ -17,7 +18,6 @@ use crate::exchange::{Definition, Exchange};
 use crate::policy::Applied;
 use crate::vhost::Vhost;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -63,7 +63,7 @@ async fn list_vhost(
 
 async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
     let vhosts = admin.vhosts(vhost.as_deref())?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let mut rows: Vec<(Arc<Vhost>, Row)> = Vec::new();
         for vhost in vhosts {
             let topology = vhost.topology();
@@ -74,6 +74,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
         }
         let declarer = declarer(&admin);
         query.list(
+            out,
             rows,
             |(_, exchange)| exchange.definition.name.to_str_lossy(),
             |(vhost, exchange), o| describe(vhost, exchange, &declarer, o),
@@ -100,7 +101,7 @@ async fn one(
 async fn declare(
     Login { admin, actor }: Login,
     Path((vhost, name)): Path<(String, String)>,
-    body: Bytes,
+    body: Input,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
@@ -140,8 +141,8 @@ async fn bindings_from(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let exchange = exchange_named(&*admin.vhost(&vhost)?, from_url(&name))?;
-    bindings::list(&admin, Some(&vhost), query, bindings::Scope::from(exchange.name)).await
+    let exchange = short(from_url(&name))?;
+    bindings::list(&admin, Some(&vhost), query, bindings::Scope::from(exchange)).await
 }
 
 async fn bindings_to(
@@ -150,13 +151,13 @@ async fn bindings_to(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let exchange = exchange_named(&*admin.vhost(&vhost)?, from_url(&name))?;
-    bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange.name)).await
+    let exchange = short(from_url(&name))?;
+    bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange)).await
 }
 
 /// The user that exchanges were declared by: it isn't recorded which, and there is one.
 fn declarer(admin: &Admin) -> String {
-    admin.node.users.names().pop().unwrap_or_default()
+    admin.node.access.names().pop().unwrap_or_default()
 }
 
 fn describe(vhost: &Vhost, row: &Row, declarer: &str, o: &mut Object<'_>) {

@@ -7,22 +7,22 @@ use super::http::{ok, with_status};
 use super::json;
 use super::login::{Gate, Login, Open};
 use super::state::Admin;
+use super::time::{millis, second};
 use crate::limits::alarms::Resource;
-use crate::protocol::Service;
+use crate::protocol::{Listener, Service};
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use std::time::SystemTime;
 
 /// The resource of an alarm by which no publisher is stopped: connections are refused.
 const DESCRIPTORS: &str = "file_descriptor_limit";
 
 /// Probes without login.
 pub fn probes() -> Router<Gate> {
-    Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
+    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz))
 }
 
 /// RabbitMQ's health checks.
@@ -40,12 +40,21 @@ pub fn router() -> Router<Gate> {
         .route("/api/health/checks/metadata-store/initialized/with-data", get(serving))
         .route(
             "/api/health/checks/certificate-expiration/{within}/{unit}",
-            get(serving),
+            get(certificates),
         )
         .route("/api/health/checks/node-is-quorum-critical", get(quorum))
         .route("/api/health/checks/port-listener/{port}", get(port))
         .route("/api/health/checks/protocol-listener/{protocol}", get(protocol))
         .route("/api/aliveness-test/{vhost}", get(alive))
+}
+
+/// 503 once the threads that serve clients will take no work any more: then only a new process helps.
+async fn livez(State(gate): State<Gate>) -> Result<&'static str> {
+    if gate.watch().is_alive() {
+        return Ok("ok\n");
+    }
+    let text = format!("no thread has served a client for {} s", gate.watch().idle().as_secs());
+    Err(Failure::Unavailable(text))
 }
 
 async fn readyz(Open(admin): Open) -> Result<&'static str> {
@@ -138,24 +147,68 @@ async fn alive(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<
     Ok(fine())
 }
 
-async fn port(Login { admin, .. }: Login, Path(port): Path<u16>) -> Response {
-    let mut ports: Vec<u16> = admin.listeners.iter().map(|listener| listener.address.port()).collect();
+async fn port(Login { admin, .. }: Login, Path(port): Path<String>) -> Result<Response> {
+    let port: u64 = port.parse().map_err(|_| Failure::BadRequest("Invalid port".into()))?;
+    let mut ports: Vec<u64> = admin
+        .listeners
+        .iter()
+        .map(|listener| listener.address.port().into())
+        .collect();
     ports.dedup();
     if ports.contains(&port) {
-        return ok(json::object(None, |o| {
-            o.number("port", port.into());
+        return Ok(ok(json::object(None, |o| {
+            o.number("port", port);
             o.text("status", "ok");
-        }));
+        })));
     }
     let body = json::object(None, |o| {
         o.text("status", "failed");
         o.text("reason", "No active listener");
-        o.number("missing", port.into());
-        o.array("ports", |list| {
-            ports.iter().for_each(|port| list.number((*port).into()))
+        o.number("missing", port);
+        o.array("ports", |list| ports.iter().for_each(|port| list.number(*port)));
+    });
+    Ok(with_status(StatusCode::SERVICE_UNAVAILABLE, body))
+}
+
+/// Certificates that end within some time.
+async fn certificates(Login { admin, .. }: Login, Path((within, unit)): Path<(String, String)>) -> Result<Response> {
+    let wrong = |text: &str| Failure::BadRequest(text.into());
+    let days = match unit.trim_end_matches('s') {
+        "day" => 1,
+        "week" => 7,
+        "month" => 30,
+        "year" => 365,
+        _ => {
+            return Err(wrong(
+                "Time unit not recognised. Supported units: days, weeks, months, years.",
+            ));
+        }
+    };
+    let within: u32 = within.parse().map_err(|_| wrong("Invalid expiration value."))?;
+    let until = (millis(SystemTime::now()) / 1000) as i64 + i64::from(within) * days * 86_400;
+    let ends = admin
+        .certificates
+        .as_ref()
+        .and_then(|certificates| certificates.expires());
+    let Some(ends) = ends.filter(|ends| *ends < until) else {
+        return Ok(fine());
+    };
+    let body = json::object(None, |o| {
+        o.text("status", "failed");
+        o.text("reason", "Certificates expiring");
+        o.array("expired", |list| {
+            for Listener { service, address } in admin.listeners.iter().filter(|listener| listener.service.tls) {
+                list.object(|o| {
+                    o.text("node", &admin.node.name);
+                    o.text("protocol", service.shown_as());
+                    o.text("interface", &address.ip().to_string());
+                    o.number("port", address.port().into());
+                    o.text("certfile_expires_on", &second(ends));
+                });
+            }
         });
     });
-    with_status(StatusCode::SERVICE_UNAVAILABLE, body)
+    Ok(with_status(StatusCode::SERVICE_UNAVAILABLE, body))
 }
 
 async fn protocol(Login { admin, .. }: Login, Path(protocol): Path<String>) -> Response {

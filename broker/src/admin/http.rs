@@ -3,10 +3,16 @@
 //! Comes in: parameters of a URL, JSON. Goes out: answers. Does not know about the broker.
 
 use super::error::{Failure, Result};
+use super::state::Admin;
+use crate::pieces::Pieces;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The type of nearly all answers.
+pub const JSON: &str = "application/json";
 
 /// The parameters of a URL.
 pub type Parameters = axum::extract::Query<HashMap<String, String>>;
@@ -23,18 +29,21 @@ pub fn ok(body: Vec<u8>) -> Response {
 
 /// An answer with a JSON body and another status than 200.
 pub fn with_status(status: StatusCode, body: Vec<u8>) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+    (status, [(CONTENT_TYPE, JSON)], body).into_response()
 }
 
-/// Work that takes milliseconds (long lists), away from the threads that serve clients.
+/// An answer that takes milliseconds or more (long lists), written away from the threads that serve clients.
 ///
 /// # Errors
-/// Those of `work`; 500 if it was broken off.
-pub async fn aside(work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) -> Result<Response> {
-    blocking(work).await.map(ok)
+/// Those of `write`; 503 if too many are under way; 500 if it was broken off.
+pub async fn aside(
+    admin: Arc<Admin>,
+    write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static,
+) -> Result<Response> {
+    admin.answers.of(JSON, write).await
 }
 
-/// As [`aside`], for changes of many objects.
+/// Work that takes milliseconds or more, away from the threads that serve clients.
 ///
 /// # Errors
 /// Those of `work`; 500 if it was broken off.

@@ -1,8 +1,11 @@
-//! JSON as the HTTP API writes and reads it: straight into a buffer, without a tree in between, because lists are long.
+//! JSON as the HTTP API writes and reads it: straight into pieces, without a tree in between, because lists are long.
 //!
-//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes; field tables. A `Columns` leaves out what
-//! the client didn't ask for. Pure. Does not know about queues or HTTP.
+//! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes, of a long array piece by piece; field
+//! tables. A `Columns` leaves out what the client didn't ask for. Pure. Does not know about queues or HTTP.
 
+use crate::pieces::Pieces;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -53,21 +56,22 @@ fn check_path(path: &str) -> Result<(), TooDeep> {
     })
 }
 
-/// Writes a whole document that is an object.
+/// A short document that is an object.
 pub fn object(columns: Option<&Columns>, write: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Pieces::whole();
     put_object(&mut out, columns, write);
-    out
+    out.into_rest()
 }
 
-/// Writes a whole document that is an array.
+/// A short document that is an array.
 pub fn array(columns: Option<&Columns>, write: impl FnOnce(&mut Array<'_>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Pieces::whole();
     put_array(&mut out, columns, write);
-    out
+    out.into_rest()
 }
 
-fn put_object(out: &mut Vec<u8>, columns: Option<&Columns>, write: impl FnOnce(&mut Object<'_>)) {
+/// Writes an object.
+pub fn put_object(out: &mut Pieces, columns: Option<&Columns>, write: impl FnOnce(&mut Object<'_>)) {
     out.push(b'{');
     write(&mut Object {
         out,
@@ -77,7 +81,8 @@ fn put_object(out: &mut Vec<u8>, columns: Option<&Columns>, write: impl FnOnce(&
     out.push(b'}');
 }
 
-fn put_array(out: &mut Vec<u8>, columns: Option<&Columns>, write: impl FnOnce(&mut Array<'_>)) {
+/// Writes an array; after each of its values a piece may go.
+pub fn put_array(out: &mut Pieces, columns: Option<&Columns>, write: impl FnOnce(&mut Array<'_>)) {
     out.push(b'[');
     write(&mut Array {
         out,
@@ -89,7 +94,7 @@ fn put_array(out: &mut Vec<u8>, columns: Option<&Columns>, write: impl FnOnce(&m
 
 /// An object that is being written.
 pub struct Object<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Pieces,
     columns: Option<&'a Columns>,
     first: bool,
 }
@@ -160,7 +165,7 @@ impl<'a> Object<'a> {
     /// Null.
     pub fn null(&mut self, name: &str) {
         if self.start(name).is_some() {
-            self.out.extend_from_slice(b"null");
+            self.out.put(b"null");
         }
     }
 
@@ -194,17 +199,23 @@ impl<'a> Object<'a> {
 
 /// An array that is being written.
 pub struct Array<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Pieces,
     columns: Option<&'a Columns>,
     first: bool,
 }
 
 impl Array<'_> {
     fn start(&mut self) {
+        self.out.pause();
         if !self.first {
             self.out.push(b',');
         }
         self.first = false;
+    }
+
+    /// True if nobody reads on: the rest may be left out.
+    pub fn is_closed(&self) -> bool {
+        self.out.is_closed()
     }
 
     /// An object.
@@ -226,23 +237,23 @@ impl Array<'_> {
     }
 }
 
-fn put_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+fn put_display(out: &mut Pieces, value: impl std::fmt::Display) {
     // Writing to a vector doesn't fail.
     let _ = write!(out, "{value}");
 }
 
-fn put_float(out: &mut Vec<u8>, value: f64) {
+fn put_float(out: &mut Pieces, value: f64) {
     if !value.is_finite() {
-        out.extend_from_slice(b"null");
+        out.put(b"null");
     } else if value == 0.0 {
-        out.extend_from_slice(b"0.0");
+        out.put(b"0.0");
     } else {
         let _ = write!(out, "{value:?}");
     }
 }
 
-/// Appends a JSON string.
-pub fn put_text(out: &mut Vec<u8>, text: &str) {
+/// Writes a JSON string.
+pub fn put_text(out: &mut Pieces, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = rest
@@ -250,28 +261,28 @@ pub fn put_text(out: &mut Vec<u8>, text: &str) {
         .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
     {
         let (plain, from) = rest.split_at(at);
-        out.extend_from_slice(plain);
+        out.put(plain);
         let Some((&byte, behind)) = from.split_first() else {
             break;
         };
         match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
+            b'"' | b'\\' => out.put(&[b'\\', byte]),
+            b'\n' => out.put(b"\\n"),
+            b'\r' => out.put(b"\\r"),
+            b'\t' => out.put(b"\\t"),
             _ => {
                 let _ = write!(out, "\\u{byte:04x}");
             }
         }
         rest = behind;
     }
-    out.extend_from_slice(rest);
+    out.put(rest);
     out.push(b'"');
 }
 
 /// Appends a field table as an object. Of fields with the same name only the first, which is the one that counts, is
 /// written.
-fn put_table(out: &mut Vec<u8>, table: &FieldTable) {
+fn put_table(out: &mut Pieces, table: &FieldTable) {
     out.push(b'{');
     let mut seen = HashSet::new();
     for (name, value) in table {
@@ -289,7 +300,7 @@ fn put_table(out: &mut Vec<u8>, table: &FieldTable) {
     out.push(b'}');
 }
 
-fn put_value(out: &mut Vec<u8>, value: &FieldValue) {
+fn put_value(out: &mut Pieces, value: &FieldValue) {
     match value {
         FieldValue::Bool(value) => put_display(out, value),
         FieldValue::Float(value) => put_float(out, f64::from(*value)),
@@ -297,7 +308,11 @@ fn put_value(out: &mut Vec<u8>, value: &FieldValue) {
         FieldValue::Decimal { scale, value } => {
             put_float(out, f64::from(*value) / 10f64.powi(i32::from(*scale)));
         }
-        FieldValue::LongString(bytes) | FieldValue::ByteArray(bytes) => put_text(out, &String::from_utf8_lossy(bytes)),
+        FieldValue::LongString(bytes) | FieldValue::ByteArray(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => put_text(out, text),
+            // RabbitMQ's words.
+            Err(_) => put_text(out, &format!("Not UTF-8, base64 is: {}", STANDARD.encode(bytes))),
+        },
         FieldValue::Array(values) => {
             out.push(b'[');
             for (at, value) in values.iter().enumerate() {
@@ -310,7 +325,8 @@ fn put_value(out: &mut Vec<u8>, value: &FieldValue) {
         }
         FieldValue::Table(table) => put_table(out, table),
         FieldValue::Timestamp(seconds) => put_display(out, seconds),
-        FieldValue::Void => out.extend_from_slice(b"null"),
+        // RabbitMQ's word: it refuses to load null.
+        FieldValue::Void => put_text(out, "undefined"),
         integer => put_display(out, integer.as_i64().unwrap_or_default()),
     }
 }

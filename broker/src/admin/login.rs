@@ -5,29 +5,72 @@
 
 use super::error::{Failure, Result};
 use super::http::ok;
-use super::sockets::PeerAddress;
+use super::seats::Seats;
 use super::state::Admin;
 use crate::access::Actor;
-use axum::extract::{ConnectInfo, FromRequestParts};
+use crate::access::attempts::Protocol;
+use crate::access::logins::Refused;
+use crate::access::users::Users;
+use crate::listener::Client;
+use crate::turns::Watch;
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
 use base64::Engine;
-use std::net::SocketAddr;
+use parking_lot::Mutex;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// The door of the HTTP API: shut until the broker has recovered. The state of all routers.
-#[derive(Clone, Default)]
-pub struct Gate {
-    admin: Arc<OnceLock<Arc<Admin>>>,
+#[derive(Clone)]
+pub struct Gate(Arc<State>);
+
+struct State {
+    admin: OnceLock<Arc<Admin>>,
+    watch: Arc<Watch>,
+    guest: bool,
+    seats: Mutex<Vec<Arc<Seats>>>,
 }
 
 impl Gate {
+    /// A door that is shut, for these users; `watch` is over the threads that serve clients.
+    pub fn new(users: &Users, watch: Arc<Watch>) -> Self {
+        Self(Arc::new(State {
+            admin: OnceLock::new(),
+            watch,
+            guest: matches!(users, Users::Guest { .. }),
+            seats: Mutex::default(),
+        }))
+    }
+
+    /// True if the password is the one that everybody knows.
+    pub fn is_guest(&self) -> bool {
+        self.0.guest
+    }
+
+    /// The watch over the threads that serve clients.
+    pub fn watch(&self) -> &Watch {
+        &self.0.watch
+    }
+
+    /// Another service with seats for its clients.
+    pub fn seats(&self, seats: Arc<Seats>) {
+        self.0.seats.lock().push(seats);
+    }
+
+    /// HTTP connections, and those that had to make room for others.
+    pub fn connections(&self) -> (u64, u64) {
+        let seats = self.0.seats.lock();
+        let sum = |count: fn(&Seats) -> u64| seats.iter().map(|seats| count(seats)).sum();
+        (sum(|seats| seats.taken() as u64), sum(Seats::ousted))
+    }
+
     /// Opens it, once, and starts to sample rates.
     pub fn open(&self, admin: Admin) {
         tokio::spawn(admin.rates.clone().run(admin.node.clone()));
-        let _ = self.admin.set(Arc::new(admin));
+        let _ = self.0.admin.set(Arc::new(admin));
     }
 }
 
@@ -38,7 +81,7 @@ impl FromRequestParts<Gate> for Open {
     type Rejection = Failure;
 
     async fn from_request_parts(_: &mut Parts, gate: &Gate) -> Result<Self> {
-        let admin = gate.admin.get().cloned();
+        let admin = gate.0.admin.get().cloned();
         admin
             .map(Self)
             .ok_or_else(|| Failure::Unavailable("the broker is starting".into()))
@@ -58,8 +101,8 @@ impl FromRequestParts<Gate> for Login {
 
     async fn from_request_parts(parts: &mut Parts, gate: &Gate) -> Result<Self> {
         let Open(admin) = Open::from_request_parts(parts, gate).await?;
-        let peer = parts.extensions.get::<ConnectInfo<PeerAddress>>().map(|info| info.0.0);
-        let actor = log_in(&admin, peer, &parts.headers)?;
+        let client = parts.extensions.get::<Arc<Client>>().ok_or(Failure::NotAuthorized)?;
+        let actor = log_in(&admin, client.peer.ip(), &parts.headers).await?;
         Ok(Self { admin, actor })
     }
 }
@@ -69,13 +112,14 @@ pub async fn empty(_: Login) -> Response {
     ok(b"[]".to_vec())
 }
 
-fn log_in(admin: &Admin, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<Actor> {
+async fn log_in(admin: &Admin, from: IpAddr, headers: &HeaderMap) -> Result<Actor> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
     let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
-    let from = peer.ok_or(Failure::NotAuthorized)?.ip();
-    admin.node.users.login(&user, &password, from).map_err(|reason| {
-        tracing::info!(?peer, %reason, "HTTP login refused");
-        Failure::NotAuthorized
+    let access = &admin.node.access;
+    let login = access.log_in(Protocol::Http, from, &user, &password).await;
+    login.map_err(|refused| match refused {
+        Refused::Wrong => Failure::NotAuthorized,
+        Refused::TooMany(wait) => Failure::TooManyLogins(wait),
     })
 }
 

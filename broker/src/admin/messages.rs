@@ -5,18 +5,22 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::http::ok;
+use super::http::{JSON, blocking, ok};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{self, from_url};
+use super::room::LARGEST;
+use crate::limits::held::{Held, Holding};
 use crate::message::Message;
 use crate::outbox::Work;
+use crate::pieces::Pieces;
 use crate::publish::check::check;
 use crate::publish::stage::Stage;
-use crate::queue::Outcome;
+use crate::queue::{Outcome, Queue};
+use crate::vhost::Vhost;
 use crate::vhost::route::NoRoute;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::post;
@@ -24,6 +28,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_amqp::{BasicProperties, ShortString};
 use serde_json::Value;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Publish and get.
@@ -36,7 +41,7 @@ pub fn router() -> Router<Gate> {
 async fn publish(
     Login { admin, actor }: Login,
     Path((vhost, exchange)): Path<(String, String)>,
-    body: Bytes,
+    body: Input,
 ) -> Result<Response> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
@@ -53,7 +58,10 @@ async fn publish(
     let message = check(&actor.user, &message, admin.node.max_header_bytes())?.unwrap_or(message);
     let route = vhost.route(&message, Some(&actor)).map_err(|reason| match reason {
         NoRoute::Missing => Failure::Missing("exchange_not_found".into()),
-        NoRoute::Internal => Failure::Refused(format!("cannot publish to internal exchange '{exchange}'")),
+        NoRoute::Internal => Failure::BadRequest(format!(
+            "403 ACCESS_REFUSED - cannot publish to internal exchange '{exchange}' in vhost '{}'",
+            vhost.name
+        )),
         NoRoute::Refused(error) => (*error).into(),
     })?;
     let routed = !route.queues.is_empty();
@@ -134,6 +142,9 @@ fn read_properties(fields: &Fields) -> Result<BasicProperties> {
     })
 }
 
+/// Memory of a message that was fetched, beside its body and properties, bytes.
+const FETCHED: usize = 256;
+
 /// The end of a message that was looked at.
 #[derive(Clone, Copy)]
 struct After(Outcome);
@@ -163,7 +174,7 @@ struct Fetched {
 async fn take(
     Login { admin, actor }: Login,
     Path((vhost, name)): Path<(String, String)>,
-    body: Bytes,
+    body: Input,
 ) -> Result<Response> {
     let vhost = admin.vhost_of_change(&vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
@@ -182,12 +193,34 @@ async fn take(
     };
     let truncate = fields.number("truncate")?.map_or(usize::MAX, |bytes| bytes as usize);
     let count = fields.number("count")?.unwrap_or_default();
+    let memory = admin.node.memory.clone();
+    let (fetched, held) = blocking(move || {
+        let mut held = memory.hold(Holding::Replies, 0);
+        let fetched = fetch(&vhost, &queue, count, after, &mut held)?;
+        Ok((fetched, held))
+    })
+    .await?;
+    let write = move |out: &mut Pieces| {
+        let _held = held;
+        json::put_array(out, None, |list| {
+            for one in &fetched {
+                list.object(|o| describe(one, base64, truncate, o));
+            }
+        });
+        Ok(())
+    };
+    admin.answers.of(JSON, write).await
+}
+
+/// Messages of a queue, at most `count` and about as many as fit a body.
+fn fetch(vhost: &Vhost, queue: &Arc<Queue>, count: u64, after: After, held: &mut Held) -> Result<Vec<Fetched>> {
     let mut work = Work::default();
-    let (mut fetched, mut ids) = (Vec::new(), Vec::new());
+    let (mut fetched, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..count {
         let found = queue.get(false, &mut work, |entry, remaining| {
             ids.push(entry.id);
             if let Some(message) = &entry.message {
+                bytes += message.body_len() as usize + message.properties().len() + FETCHED;
                 fetched.push(Fetched {
                     message: message.clone(),
                     redelivered: entry.redelivered,
@@ -195,17 +228,14 @@ async fn take(
                 });
             }
         });
-        if !found {
+        held.set(bytes as u64);
+        if !found || bytes >= LARGEST {
             break;
         }
     }
     queue.settle(0, &ids, after.0, &mut work);
     work.finish(vhost.log())?;
-    Ok(ok(json::array(None, |list| {
-        for one in &fetched {
-            list.object(|o| describe(one, base64, truncate, o));
-        }
-    })))
+    Ok(fetched)
 }
 
 fn describe(one: &Fetched, base64: bool, truncate: usize, o: &mut Object<'_>) {

@@ -28,9 +28,9 @@ pub fn router() -> Router<Gate> {
 
 async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let row = vec![admin.node.name.clone()];
-        query.list(row, |name| name.into(), |_, o| describe(&admin, o))
+        query.list(out, row, |name| name.into(), |_, o| describe(&admin, o))
     })
     .await
 }
@@ -42,7 +42,11 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     is_this(&admin, &name)?;
-    aside(move || Ok(json::object(query.columns(), |o| describe(&admin, o)))).await
+    aside(admin.clone(), move |out| {
+        json::put_object(out, query.columns(), |o| describe(&admin, o));
+        Ok(())
+    })
+    .await
 }
 
 /// RabbitMQ's break-down is of Erlang's memory: there is nothing to compare it with.

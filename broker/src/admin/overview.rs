@@ -34,12 +34,13 @@ async fn cluster_name(Login { admin, .. }: Login) -> Response {
 
 async fn overview(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    aside(move || {
-        Ok(json::object(query.columns(), |o| {
+    aside(admin.clone(), move |out| {
+        json::put_object(out, query.columns(), |o| {
             about(&admin, o);
             sums(&admin, o);
             listeners(&admin, o);
-        }))
+        });
+        Ok(())
     })
     .await
 }

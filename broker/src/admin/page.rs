@@ -5,6 +5,8 @@
 
 use super::error::{Failure, Result};
 use super::json::{self, Columns, Object};
+use crate::pieces::Pieces;
+use crate::policy::pattern::Pattern;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -42,15 +44,21 @@ struct Page {
 enum Filter {
     All,
     Contains(String),
-    Matches(regex::bytes::Regex),
+    /// A regular expression, as text: to compile it may take a while.
+    Matches(String),
 }
 
 impl Filter {
-    fn keeps(&self, name: &str) -> bool {
+    /// The test of names.
+    fn keeps(&self) -> Box<dyn Fn(&str) -> bool + '_> {
         match self {
-            Self::All => true,
-            Self::Contains(part) => name.to_lowercase().contains(part),
-            Self::Matches(regex) => regex.is_match(name.as_bytes()),
+            Self::All => Box::new(|_| true),
+            Self::Contains(part) => Box::new(move |name| name.to_lowercase().contains(part)),
+            // As in RabbitMQ, what is no regular expression matches nothing.
+            Self::Matches(text) => match pattern(text) {
+                Ok(pattern) => Box::new(move |name| pattern.matches(name.as_bytes())),
+                Err(_) => Box::new(|_| false),
+            },
         }
     }
 }
@@ -59,7 +67,7 @@ impl Query {
     /// Reads the parameters of a URL.
     ///
     /// # Errors
-    /// 400 for a page that can't be, a regular expression that isn't one, or a column nested too deep.
+    /// 400 for a page that can't be, or a column nested too deep.
     pub fn parse(parameters: &HashMap<String, String>) -> Result<Self> {
         let get = |name: &str| {
             parameters
@@ -106,35 +114,52 @@ impl Query {
     /// Writes the list. The rows come sorted by vhost and name.
     ///
     /// # Errors
-    /// 400 for a page behind the last one.
+    /// 400 for a page behind the last one; then nothing has been written.
     pub fn list<T>(
         &self,
+        out: &mut Pieces,
         mut rows: Vec<T>,
         name: impl for<'a> Fn(&'a T) -> Cow<'a, str>,
         write: impl Fn(&T, &mut Object<'_>),
-    ) -> Result<Vec<u8>> {
+    ) -> Result<()> {
         let total = rows.len();
         if let Some(page) = &self.page
             && !matches!(page.name, Filter::All)
         {
-            rows.retain(|row| page.name.keeps(&name(row)));
+            let keeps = page.name.keeps();
+            rows.retain(|row| keeps(&name(row)));
         }
         let filtered = rows.len();
         let rows = self.sorted(rows, &write);
         let Some(page) = &self.page else {
-            return Ok(self.array(&rows, &write));
+            self.array(out, &rows, &write);
+            return Ok(());
         };
         let rows = page.of(&rows)?;
-        let items = self.array(rows, &write);
-        Ok(page.envelope(total, filtered, rows.len(), &items))
+        let head = format!(
+            "{{\"filtered_count\":{filtered},\"item_count\":{},\"items\":",
+            rows.len()
+        );
+        out.put(head.as_bytes());
+        self.array(out, rows, &write);
+        let pages = filtered.div_ceil(page.size);
+        let tail = format!(
+            ",\"page\":{},\"page_count\":{pages},\"page_size\":{},\"total_count\":{total}}}",
+            page.number, page.size
+        );
+        out.put(tail.as_bytes());
+        Ok(())
     }
 
-    fn array<T>(&self, rows: &[T], write: &impl Fn(&T, &mut Object<'_>)) -> Vec<u8> {
-        json::array(self.columns(), |list| {
+    fn array<T>(&self, out: &mut Pieces, rows: &[T], write: &impl Fn(&T, &mut Object<'_>)) {
+        json::put_array(out, self.columns(), |list| {
             for row in rows {
+                if list.is_closed() {
+                    break;
+                }
                 list.object(|object| write(row, object));
             }
-        })
+        });
     }
 
     fn sorted<T>(&self, mut rows: Vec<T>, write: &impl Fn(&T, &mut Object<'_>)) -> Vec<T> {
@@ -166,15 +191,13 @@ fn columns(list: &str) -> Result<Option<Columns>> {
     Columns::parse(list).map_err(|deep| Failure::BadRequest(deep.to_string()))
 }
 
-/// A regular expression as RabbitMQ's parameters have it: over bytes, without regard to case.
+/// A regular expression as RabbitMQ's parameters have it: over bytes, without regard to case. Its cost is bounded, but
+/// milliseconds: not for the threads that serve clients.
 ///
 /// # Errors
 /// The fault in it.
-pub fn pattern(text: &str) -> std::result::Result<regex::bytes::Regex, regex::Error> {
-    regex::bytes::RegexBuilder::new(text)
-        .unicode(false)
-        .case_insensitive(true)
-        .build()
+pub fn pattern(text: &str) -> std::result::Result<Pattern, String> {
+    Pattern::parse(&format!("(?i){text}"))
 }
 
 /// Erlang's order of terms, as far as JSON has them: numbers before names before objects; nothing comes first.
@@ -210,11 +233,7 @@ impl Page {
         let name = match (name, regex) {
             ("", _) => Filter::All,
             (name, false) => Filter::Contains(name.to_lowercase()),
-            (name, true) => {
-                let regex = pattern(name);
-                let invalid = |error| Failure::BadRequest(format!("name is not a regular expression: {error}"));
-                Filter::Matches(regex.map_err(invalid)?)
-            }
+            (name, true) => Filter::Matches(name.to_owned()),
         };
         Ok(Self { number, size, name })
     }
@@ -235,16 +254,6 @@ impl Page {
             }),
         }
     }
-
-    fn envelope(&self, total: usize, filtered: usize, items: usize, rows: &[u8]) -> Vec<u8> {
-        let head = format!("{{\"filtered_count\":{filtered},\"item_count\":{items},\"items\":");
-        let pages = filtered.div_ceil(self.size);
-        let tail = format!(
-            ",\"page\":{},\"page_count\":{pages},\"page_size\":{},\"total_count\":{total}}}",
-            self.number, self.size
-        );
-        [head.as_bytes(), rows, tail.as_bytes()].concat()
-    }
 }
 
 #[cfg(test)]
@@ -256,7 +265,9 @@ mod tests {
     fn list(parameters: &[(&str, &str)]) -> Result<Value> {
         let parameters = parameters.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let query = Query::parse(&parameters)?;
-        let bytes = query.list(
+        let mut out = Pieces::whole();
+        query.list(
+            &mut out,
             ROWS.to_vec(),
             |row| row.0.into(),
             |row, object| {
@@ -264,7 +275,7 @@ mod tests {
                 object.object("stats", |object| object.number("n", row.1));
             },
         )?;
-        Ok(serde_json::from_slice(&bytes).expect("JSON"))
+        Ok(serde_json::from_slice(&out.into_rest()).expect("JSON"))
     }
 
     fn names(value: &Value) -> Vec<&str> {
@@ -330,7 +341,8 @@ mod tests {
             let refused = list(&[("page", page), ("page_size", size)]).expect_err("refused");
             assert_eq!(refused.to_string(), error);
         }
-        assert!(list(&[("page", "1"), ("name", "["), ("use_regex", "true")]).is_err());
+        let none = list(&[("page", "1"), ("name", "["), ("use_regex", "true")]).expect("a page");
+        assert_eq!(none["filtered_count"], 0, "as in RabbitMQ");
         let (deep, many) = (["a"; 9].join("."), ["a"; 9].join(","));
         for query in [("columns", &deep), ("sort", &deep), ("sort", &many)] {
             assert!(

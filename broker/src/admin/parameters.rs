@@ -4,7 +4,7 @@
 //! Comes in: requests. Goes out: lists, which tools ask for.
 
 use super::error::Result;
-use super::http::{Parameters, aside};
+use super::http::{Parameters, aside, ok};
 use super::json::{self, Object};
 use super::login::{Gate, Login, empty};
 use super::page::Query;
@@ -26,8 +26,9 @@ pub fn router() -> Router<Gate> {
 async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let rows = policies::rows(Class::Operator, &admin.vhosts(None)?);
-    aside(move || {
+    aside(admin.clone(), move |out| {
         query.list(
+            out,
             rows,
             |(_, policy)| policy.name.as_str().into(),
             |(vhost, policy), o| describe(Some(&vhost.name), policy, o),
@@ -40,7 +41,7 @@ async fn of_component(login: Login, Path(component): Path<String>, parameters: P
     if component == Class::Operator.name() {
         return all(login, parameters).await;
     }
-    aside(|| Ok(json::array(None, |_| ()))).await
+    Ok(ok(json::array(None, |_| ())))
 }
 
 /// An operator policy as a parameter.

@@ -30,7 +30,7 @@ pub fn router() -> Router<Gate> {
 }
 
 async fn all(Login { admin, .. }: Login) -> Result<Response> {
-    let (users, vhosts) = (admin.node.users.names(), admin.vhosts(None)?);
+    let (users, vhosts) = (admin.node.access.names(), admin.vhosts(None)?);
     Ok(ok(list(&users, &vhosts)))
 }
 
@@ -41,7 +41,7 @@ async fn of_user(Login { admin, .. }: Login, Path(user): Path<String>) -> Result
 
 async fn in_vhost(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
     let vhost = admin.vhost(&vhost)?;
-    Ok(ok(list(&admin.node.users.names(), &[vhost])))
+    Ok(ok(list(&admin.node.access.names(), &[vhost])))
 }
 
 async fn one(Login { admin, .. }: Login, Path((vhost, user)): Path<(String, String)>) -> Result<Response> {

@@ -6,6 +6,7 @@
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
 use super::http::{Parameters, aside, blocking, ok};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::page::Query;
@@ -13,7 +14,6 @@ use super::state::Admin;
 use crate::policy::{Applied, Class, Policy};
 use crate::vhost::Vhost;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -31,7 +31,7 @@ fn of_class(path: &str, class: Class) -> Router<Gate> {
         list(class, admin, Some(vhost), parameters)
     };
     let show = move |login: Login, path: Place, parameters: Parameters| one(class, login, path, parameters);
-    let put = move |login: Login, path: Place, body: Bytes| put(class, login, path, body);
+    let put = move |login: Login, path: Place, body: Input| put(class, login, path, body);
     let delete = move |login: Login, path: Place| remove(class, login, path);
     Router::new()
         .route(path, get(all))
@@ -56,8 +56,9 @@ async fn list(
     let query = Query::parse(&parameters)?;
     let mut rows = rows(class, &admin.vhosts(vhost.as_deref())?);
     rows.sort_by_key(|(_, policy)| policy.priority);
-    aside(move || {
+    aside(admin.clone(), move |out| {
         query.list(
+            out,
             rows,
             |(_, policy)| policy.name.as_str().into(),
             |(vhost, policy), o| describe(vhost, policy, o),
@@ -94,7 +95,7 @@ async fn put(
     class: Class,
     Login { admin, actor }: Login,
     Path((vhost, name)): Place,
-    body: Bytes,
+    body: Input,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;

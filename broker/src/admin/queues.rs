@@ -7,6 +7,7 @@ use super::body::{Fields, short};
 use super::consumers;
 use super::error::Result;
 use super::http::{Parameters, aside, is_true};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::queue as queue_named;
@@ -23,7 +24,6 @@ use crate::queue::consumers::{Standing, cancelled};
 use crate::queue::totals::Snapshot;
 use crate::vhost::Vhost;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -59,7 +59,7 @@ async fn list_vhost(
 
 async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
     let vhosts = admin.vhosts(vhost.as_deref())?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         let mut rows: Vec<Row> = Vec::new();
         for vhost in vhosts {
             let mut queues = vhost.queues();
@@ -67,6 +67,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             rows.extend(queues.into_iter().map(|queue| (vhost.clone(), queue)));
         }
         query.list(
+            out,
             rows,
             |(_, queue)| queue.name().to_str_lossy(),
             |(vhost, queue), o| describe(&admin, vhost, queue, &query, o),
@@ -83,13 +84,14 @@ async fn one(
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&vhost)?;
     let queue = queue_named(&vhost, &name)?;
-    aside(move || {
-        Ok(json::object(query.columns(), |o| {
+    aside(admin.clone(), move |out| {
+        json::put_object(out, query.columns(), |o| {
             describe(&admin, &vhost, &queue, &query, o);
             if !query.disable_stats && o.wants("consumer_details") {
                 consumer_details(&admin, &vhost, &queue, o);
             }
-        }))
+        });
+        Ok(())
     })
     .await
 }
@@ -97,7 +99,7 @@ async fn one(
 async fn declare(
     Login { admin, actor }: Login,
     Path((vhost, name)): Path<(String, String)>,
-    body: Bytes,
+    body: Input,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let fields = Fields::parse(&body)?;
@@ -156,7 +158,7 @@ async fn bindings_of(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let scope = bindings::Scope::to_queue(queue_named(&*admin.vhost(&vhost)?, &name)?.name().clone());
+    let scope = bindings::Scope::to_queue(short(&name)?);
     bindings::list(&admin, Some(&vhost), query, scope).await
 }
 

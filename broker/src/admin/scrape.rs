@@ -1,61 +1,89 @@
-//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`: for Prometheus, without login, as RabbitMQ has them on its
-//! own port.
+//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`: for Prometheus.
 //!
-//! Comes in: requests. Goes out: what `metrics` writes.
+//! Comes in: requests. Goes out: what `metrics` writes. On the port that is there for it, as in RabbitMQ, no password
+//! is needed; on those of the API there is.
 
+use super::answers::Answers;
 use super::error::{Failure, Result};
-use super::http::Parameters;
-use super::login::{Gate, Open};
+use super::login::{Gate, Login, Open};
 use super::page;
-use crate::metrics;
+use crate::metrics::{self, Service};
+use crate::pieces::Pieces;
 use axum::Router;
-use axum::extract;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, State};
+use axum::response::Response;
 use axum::routing::get;
 
-/// The one family of `/metrics/detailed` that there is.
-const FAMILY: &str = "queue_coarse_metrics";
+/// Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4";
 
-/// Metrics.
-pub fn router() -> Router<Gate> {
+/// The parameters of a URL, of which some may be there several times.
+type Pairs = Query<Vec<(String, String)>>;
+
+/// Metrics without login.
+pub fn open() -> Router<Gate> {
     Router::new()
         .route("/metrics", get(aggregated))
         .route("/metrics/per-object", get(per_object))
         .route("/metrics/detailed", get(detailed))
 }
 
-async fn aggregated(Open(admin): Open) -> Result<Response> {
-    text(move || metrics::aggregated(&admin.node, &admin.data_dir)).await
+/// Metrics with login.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/metrics", get(|_: Login, gate, open| aggregated(gate, open)))
+        .route("/metrics/per-object", get(|_: Login, open| per_object(open)))
+        .route("/metrics/detailed", get(|_: Login, open, pairs| detailed(open, pairs)))
 }
 
-async fn per_object(Open(admin): Open) -> Result<Response> {
-    text(move || metrics::per_object(&admin.node, &admin.rates)).await
-}
-
-async fn detailed(Open(admin): Open, extract::Query(parameters): Parameters) -> Result<Response> {
-    if parameters.get("family").is_none_or(|family| family != FAMILY) {
-        let reason = format!("family: this broker has {FAMILY}");
-        return Err(Failure::BadRequest(reason));
-    }
-    let wrong = |error| Failure::BadRequest(format!("queue is not a regular expression: {error}"));
-    let queue = parameters
-        .get("queue")
-        .map(|queue| page::pattern(queue))
-        .transpose()
-        .map_err(wrong)?;
-    let vhost = parameters.get("vhost").cloned();
-    text(move || {
-        metrics::queue_coarse(&admin.node, |of, name| {
-            vhost.as_ref().is_none_or(|vhost| vhost == of)
-                && queue.as_ref().is_none_or(|queue| queue.is_match(name.as_bytes()))
-        })
+async fn aggregated(State(gate): State<Gate>, Open(admin): Open) -> Result<Response> {
+    let [_, sums] = admin.scrapes.clone();
+    let (http_connections, http_ousted) = gate.connections();
+    let service = Service {
+        http_connections,
+        http_ousted,
+        held: gate.watch().held(),
+        longest: gate.watch().longest(),
+    };
+    text(sums, move |out| {
+        metrics::aggregated(&admin.node, &admin.data_dir, &service, out);
+        Ok(())
     })
     .await
 }
 
-async fn text(write: impl FnOnce() -> String + Send + 'static) -> Result<Response> {
-    let done = tokio::task::spawn_blocking(write).await;
-    let text = done.map_err(|_| Failure::Internal("the request was broken off".into()))?;
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+async fn per_object(Open(admin): Open) -> Result<Response> {
+    let [objects, _] = admin.scrapes.clone();
+    text(objects, move |out| {
+        metrics::per_object(&admin.node, &admin.rates, out);
+        Ok(())
+    })
+    .await
+}
+
+async fn detailed(Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
+    let [objects, _] = admin.scrapes.clone();
+    text(objects, move |out| {
+        let last = |wanted: &str| {
+            pairs
+                .iter()
+                .rfind(|(name, _)| name == wanted)
+                .map(|(_, value)| value.as_str())
+        };
+        let wrong = |error| Failure::BadRequest(format!("queue is not a regular expression: {error}"));
+        let queue = last("queue").map(page::pattern).transpose().map_err(wrong)?;
+        let vhost = last("vhost");
+        let keep = |of: &str, name: &str| {
+            vhost.is_none_or(|vhost| vhost == of) && queue.as_ref().is_none_or(|queue| queue.matches(name.as_bytes()))
+        };
+        let families = pairs.iter().filter(|(name, _)| name == "family");
+        let families: Vec<String> = families.map(|(_, family)| family.clone()).collect();
+        metrics::detailed(&admin.node, &families, keep, out);
+        Ok(())
+    })
+    .await
+}
+
+async fn text(answers: Answers, write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static) -> Result<Response> {
+    answers.of(TEXT, write).await
 }

@@ -3,7 +3,10 @@
 //! Comes in: the node and what the server knows beside it. Goes out: the vhosts that a URL means. Does not know about
 //! requests.
 
+use super::answers::Answers;
 use super::error::{Failure, Result};
+use super::room::Room;
+use crate::listener::tls::Certificates;
 use crate::metrics::rates::Rates;
 use crate::node::Node;
 use crate::protocol::Listener;
@@ -19,19 +22,41 @@ pub struct Admin {
     pub listeners: Vec<Listener>,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The certificates of those with TLS.
+    pub certificates: Option<Arc<Certificates>>,
     /// Rates of the counters.
     pub rates: Arc<Rates>,
+    /// Places for answers of the API.
+    pub answers: Answers,
+    /// Places for metrics of each object, and for sums: whoever reads the former slowly is not in the way of the
+    /// latter.
+    pub scrapes: [Answers; 2],
+    /// Room for bodies of requests.
+    pub room: Room,
 }
+
+/// Answers of the API at a time that are being written, and metrics: each takes a thread.
+const WRITTEN: usize = 8;
+const SCRAPES: usize = 2;
 
 impl Admin {
     /// The API of a node that listens on these addresses.
-    pub fn new(node: Arc<Node>, listeners: Vec<Listener>, data_dir: PathBuf) -> Self {
-        let rates = Arc::default();
+    pub fn new(
+        node: Arc<Node>,
+        listeners: Vec<Listener>,
+        certificates: Option<Arc<Certificates>>,
+        data_dir: PathBuf,
+    ) -> Self {
+        let places = |at_a_time| Answers::new(node.memory.clone(), at_a_time);
         Self {
+            answers: places(WRITTEN),
+            scrapes: [places(SCRAPES), places(SCRAPES)],
             node,
             listeners,
+            certificates,
             data_dir,
-            rates,
+            rates: Arc::default(),
+            room: Room::default(),
         }
     }
 

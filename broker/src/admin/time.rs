@@ -14,6 +14,12 @@ pub fn date(ago: Duration) -> String {
     date_of(millis(SystemTime::now()).saturating_sub(ago.as_millis() as u64))
 }
 
+/// A second since 1970, as RabbitMQ writes it of certificates: `2026-11-22T19:30:26Z`.
+pub fn second(seconds: i64) -> String {
+    let date = date_of(u64::try_from(seconds).unwrap_or_default() * 1000);
+    format!("{}Z", date.split('.').next().unwrap_or_default())
+}
+
 /// Days to dates by H. Hinnant's algorithm for the Gregorian calendar: eras of 400 years, years that start in March.
 fn date_of(millis: u64) -> String {
     let (seconds, milli) = (millis / 1000, millis % 1000);

@@ -26,8 +26,9 @@ pub fn router() -> Router<Gate> {
 async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhosts = admin.vhosts(None)?;
-    aside(move || {
+    aside(admin.clone(), move |out| {
         query.list(
+            out,
             vhosts,
             |vhost| vhost.name.as_str().into(),
             |vhost, o| describe(&admin, vhost, &query, o),
@@ -43,7 +44,11 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&name)?;
-    aside(move || Ok(json::object(query.columns(), |o| describe(&admin, &vhost, &query, o)))).await
+    aside(admin.clone(), move |out| {
+        json::put_object(out, query.columns(), |o| describe(&admin, &vhost, &query, o));
+        Ok(())
+    })
+    .await
 }
 
 fn describe(admin: &Admin, vhost: &Vhost, query: &Query, o: &mut Object<'_>) {

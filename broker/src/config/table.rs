@@ -32,7 +32,7 @@ settings! {
     ADMIN_USER_FILE: LineFile = Setting::optional("admin_user_file", "none, guest logs in", LineFile,
         "File with the name of the administrator, who replaces guest");
     ADMIN_PASSWORD_FILE: LineFile = Setting::optional("admin_password_file", "none, guest logs in", LineFile,
-        "File with the administrator's password, read at every login");
+        "File with the administrator's password, read again when it has changed");
     FRAME_MAX: Size = Setting::new("frame_max", "128KiB", Size(4 << 10, 64 << 20), "Largest frame").live();
     INITIAL_FRAME_MAX: Size = Setting::new("initial_frame_max", "8KiB", Size(4 << 10, 1 << 20),
         "Largest frame before a client has logged in").live();
@@ -65,7 +65,7 @@ settings! {
         "Longest time that the start waits for another process to let go of the folder");
     GUEST_LOOPBACK_ONLY: Switch = Setting::new("guest_loopback_only", "true", Switch,
         "Login of guest from this machine only");
-    THREADS: Count = Setting::optional("threads", "one per core", Count(1, 256), "Threads that serve clients");
+    THREADS: Count = Setting::optional("threads", "one per core, at least 4", Count(1, 256), "Threads that serve clients");
     LOG: Filter = Setting::new("log", "info", Filter, "Log lines that are written").live();
     LOG_FORMAT: OneOf = Setting::new("log_format", "text", OneOf(&["text", "json"]), "Form of log lines");
 }

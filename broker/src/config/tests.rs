@@ -24,6 +24,7 @@ fn the_defaults_listen_on_both_loopbacks() {
     let expected = [
         ("amqp", "127.0.0.1:5672,[::1]:5672"),
         ("http", "127.0.0.1:15672,[::1]:15672"),
+        ("prometheus", "127.0.0.1:15692,[::1]:15692"),
     ];
     let expected = expected.map(|(name, addresses)| (name, addresses.to_owned(), true));
     assert_eq!(listens.collect::<Vec<_>>(), expected);

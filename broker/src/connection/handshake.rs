@@ -4,7 +4,8 @@
 //! been told why. Rules and texts are RabbitMQ's (`rabbit_reader`).
 
 use super::sasl;
-use crate::access::Actor;
+use crate::access::attempts::Protocol;
+use crate::access::{Access, Actor};
 use crate::channel::state::Peer;
 use crate::clients;
 use crate::config::{Limits, Offer};
@@ -26,6 +27,7 @@ use leveret_amqp::{
     next_frame, put_method_frame,
 };
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -77,7 +79,7 @@ impl From<io::Error> for Stop {
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// A socket that has just been accepted, and what its client is offered.
     pub fn new(stream: S, client: Client, node: Arc<Node>, offer: Offer) -> Self {
-        let login = node.logins.enter(client.tls);
+        let login = node.logins.enter(client.tls.is_some());
         Self {
             stream,
             client,
@@ -146,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             Method::ConnectionStartOk(start) => start,
             other => return Err(unexpected(&other)),
         };
-        let actor = self.login(&start)?;
+        let actor = Self::login(&self.node.access, self.client.peer.ip(), &start).await?;
         let properties = tables::check(&start.client_properties, tables::PROPERTIES);
         properties.map_err(|wrong| {
             let error = Error::NotAllowed(format!("client properties {wrong}").into());
@@ -180,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
         let outbox = Arc::new(Outbox::new(self.node.memory.clone()));
         let opened = clients::Opened {
-            client: self.client,
+            client: self.client.clone(),
             user: actor.user.clone(),
             mechanism: start.mechanism.to_str_lossy().into_owned(),
             vhost: name,
@@ -247,23 +249,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         Ok(false)
     }
 
-    fn login(&self, start: &ConnectionStartOk) -> std::result::Result<Actor, Stop> {
+    async fn login(access: &Access, from: IpAddr, start: &ConnectionStartOk) -> std::result::Result<Actor, Stop> {
         let id = ConnectionStartOk::ID;
         let mechanism = start.mechanism.to_str_lossy();
         let (user, password) =
             sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
-        let refused = match self.node.users.login(&user, &password, self.client.peer.ip()) {
-            Ok(actor) => return Ok(actor),
-            Err(refused) => refused,
-        };
-        tracing::warn!(peer = %self.client.peer, user, "login refused: {refused}");
+        if let Ok(actor) = access.log_in(Protocol::Amqp, from, &user, &password).await {
+            return Ok(actor);
+        }
         if capability(&start.client_properties, "authentication_failure_close") {
             let why = format!(
                 "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
             );
             return Err(Stop::Close(Error::AccessRefused(why.into()), (0, 0)));
         }
-        Err(Stop::Silent(refused))
+        Err(Stop::Silent("login refused".to_owned()))
     }
 
     async fn method(&mut self) -> std::result::Result<Method, Stop> {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Descriptors that connections never take: files of the log, listening sockets, the runtime's, small files that are
-/// read for a moment.
-const RESERVE: u64 = 96;
+/// Descriptors that connections of clients never take: files of the log, listening sockets, the runtime's, small files
+/// that are read for a moment, probes and metrics.
+const RESERVE: u64 = 128;
 /// The time between two log lines about connections that were refused.
 const TOLD: Duration = Duration::from_secs(10);
 /// More are never asked for: the most that Linux allows a process unless it is told otherwise.

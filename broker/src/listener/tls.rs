@@ -3,6 +3,7 @@
 //! Comes in: PEM files, as a `kubernetes.io/tls` Secret is mounted. Goes out: an acceptor for the next connection; open
 //! ones keep theirs. Does not know what is spoken inside.
 
+use super::certificate::Certificate;
 use crate::config::TlsFiles;
 use anyhow::{Context, anyhow};
 use parking_lot::Mutex;
@@ -33,6 +34,7 @@ pub struct Certificates {
 
 struct Current {
     config: Arc<ServerConfig>,
+    expires: Option<i64>,
     stamps: Vec<Option<SystemTime>>,
     looked: Instant,
 }
@@ -44,9 +46,10 @@ impl Certificates {
     /// A file that can't be read or used, by name.
     pub fn load(files: TlsFiles) -> anyhow::Result<Self> {
         let stamps = stamps(&files);
-        let config = Arc::new(read(&files)?);
+        let (config, expires) = read(&files)?;
         let current = Mutex::new(Current {
-            config,
+            config: Arc::new(config),
+            expires,
             stamps,
             looked: Instant::now(),
         });
@@ -63,15 +66,21 @@ impl Certificates {
             if stamps != current.stamps {
                 current.stamps = stamps;
                 match read(&self.files) {
-                    Ok(config) => {
+                    Ok((config, expires)) => {
                         info!(certificate = %self.files.certificate.display(), "the TLS certificate was read again");
                         current.config = Arc::new(config);
+                        current.expires = expires;
                     }
                     Err(error) => error!("the TLS files have changed and can't be used; the old ones stay: {error:#}"),
                 }
             }
         }
         TlsAcceptor::from(current.config.clone())
+    }
+
+    /// The end of the first certificate that ends, of the chain and of the authorities, in seconds since 1970.
+    pub fn expires(&self) -> Option<i64> {
+        self.current.lock().expires
     }
 
     /// Agrees on TLS with a client.
@@ -92,8 +101,20 @@ fn stamps(files: &TlsFiles) -> Vec<Option<SystemTime>> {
         .collect()
 }
 
-fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
+/// The configuration, and when the first certificate in it ends.
+fn read(files: &TlsFiles) -> anyhow::Result<(ServerConfig, Option<i64>)> {
     let chain = certificates(&files.certificate)?;
+    let authorities = files
+        .client_ca
+        .as_deref()
+        .map(certificates)
+        .transpose()?
+        .unwrap_or_default();
+    let ends = chain
+        .iter()
+        .chain(&authorities)
+        .filter_map(|certificate| Certificate::parse(certificate));
+    let expires = ends.map(|certificate| certificate.not_after).min();
     let key = PrivateKeyDer::from_pem_slice(&bytes(&files.key)?)
         .map_err(|error| anyhow!("{}: not a private key in PEM ({error})", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -102,7 +123,7 @@ fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
+            for certificate in authorities {
                 roots
                     .add(certificate)
                     .with_context(|| format!("{}: not a certificate authority", path.display()))?;
@@ -111,13 +132,14 @@ fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
             builder.with_client_cert_verifier(verifier)
         }
     };
-    builder.with_single_cert(chain, key).with_context(|| {
+    let config = builder.with_single_cert(chain, key).with_context(|| {
         format!(
             "{} and {} don't belong together",
             files.certificate.display(),
             files.key.display()
         )
-    })
+    })?;
+    Ok((config, expires))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -1,8 +1,11 @@
 //! Prometheus' text format, version 0.0.4.
 //!
-//! Comes in: families and samples, one family after the other. Goes out: text. Does not know about what is measured.
+//! Comes in: families and samples, one family after the other. Goes out: text, piece by piece. Does not know about what
+//! is measured.
 
-use std::fmt::{Display, Write};
+use crate::pieces::Pieces;
+use std::fmt::Display;
+use std::io::Write;
 
 /// Type of a metric: a value that only grows, or one that does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +19,23 @@ pub enum Kind {
 }
 
 /// A document that is being written.
-#[derive(Debug, Default)]
-pub struct Text {
-    out: String,
+pub struct Text<'a> {
+    out: &'a mut Pieces,
     family: String,
 }
 
-impl Text {
+impl<'a> Text<'a> {
+    /// Begins to write.
+    pub fn new(out: &'a mut Pieces) -> Self {
+        let family = String::new();
+        Self { out, family }
+    }
+
+    /// True if nobody reads on: the rest may be left out.
+    pub fn is_closed(&self) -> bool {
+        self.out.is_closed()
+    }
+
     /// Starts a family.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
@@ -30,23 +43,24 @@ impl Text {
             Kind::Counter => "counter",
             Kind::Untyped => "untyped",
         };
-        // Writing to a string doesn't fail.
+        // Writing to memory doesn't fail.
         let _ = writeln!(self.out, "# TYPE {name} {kind}\n# HELP {name} {help}");
         name.clone_into(&mut self.family);
     }
 
     /// A sample of the current family.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.out.push_str(&self.family);
+        self.out.pause();
+        self.out.put(self.family.as_bytes());
         for (at, (name, label)) in labels.iter().enumerate() {
-            self.out.push(if at == 0 { '{' } else { ',' });
-            self.out.push_str(name);
-            self.out.push_str("=\"");
-            escape(&mut self.out, label);
-            self.out.push('"');
+            self.out.push(if at == 0 { b'{' } else { b',' });
+            self.out.put(name.as_bytes());
+            self.out.put(b"=\"");
+            escape(self.out, label);
+            self.out.push(b'"');
         }
         if !labels.is_empty() {
-            self.out.push('}');
+            self.out.push(b'}');
         }
         let _ = writeln!(self.out, " {value}");
     }
@@ -62,19 +76,14 @@ impl Text {
         self.family(name, Kind::Counter, help);
         self.sample(&[], value);
     }
-
-    /// The document.
-    pub fn finish(self) -> String {
-        self.out
-    }
 }
 
-fn escape(out: &mut String, label: &str) {
-    for character in label.chars() {
-        match character {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
+fn escape(out: &mut Pieces, label: &str) {
+    for byte in label.bytes() {
+        match byte {
+            b'\\' => out.put(b"\\\\"),
+            b'"' => out.put(b"\\\""),
+            b'\n' => out.put(b"\\n"),
             other => out.push(other),
         }
     }
@@ -86,12 +95,13 @@ mod tests {
 
     #[test]
     fn labels_are_escaped() {
-        let mut text = Text::default();
+        let mut out = Pieces::whole();
+        let mut text = Text::new(&mut out);
         text.family("a_total", Kind::Counter, "As");
         text.sample(&[("queue", "x\"\\\n"), ("vhost", "/")], 1.5);
         text.gauge("b", "Bs", 2);
         let expected = "# TYPE a_total counter\n# HELP a_total As\na_total{queue=\"x\\\"\\\\\\n\",vhost=\"/\"} 1.5\n\
                         # TYPE b gauge\n# HELP b Bs\nb 2\n";
-        assert_eq!(text.finish(), expected);
+        assert_eq!(String::from_utf8_lossy(&out.into_rest()), expected);
     }
 }

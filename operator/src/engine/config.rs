@@ -27,7 +27,7 @@ pub const AMQP: u16 = 5672;
 pub const AMQPS: u16 = 5671;
 pub const HTTP: u16 = 15672;
 pub const HTTPS: u16 = 15671;
-/// Port of the Services for metrics alone, which RabbitMQ serves there; it leads to HTTP.
+/// Metrics and probes, without a password or TLS.
 pub const METRICS: u16 = 15692;
 
 /// True when the ports without TLS are open to others than the pod itself.
@@ -40,11 +40,6 @@ pub fn is_plain(spec: &BrokerSpec) -> bool {
 pub fn operator_uses_tls(spec: &BrokerSpec) -> bool {
     let can = |tls: &Tls| tls.client_auth.is_none() || tls.operator_secret_ref.is_some();
     spec.tls.as_ref().is_some_and(can)
-}
-
-/// True when no port is open to others that takes a client without a certificate.
-pub fn asks_for_certificates(spec: &BrokerSpec) -> bool {
-    !is_plain(spec) && spec.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some())
 }
 
 /// The settings file, as a whole and without what a running broker reads again.
@@ -65,6 +60,7 @@ pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
         ("data_dir", json!(DATA)),
         ("amqp_listen", json!([format!("{address}:{AMQP}")])),
         ("http_listen", json!([format!("{address}:{HTTP}")])),
+        ("prometheus_listen", json!([format!("0.0.0.0:{METRICS}")])),
         ("admin_user_file", json!(format!("{ADMIN}/username"))),
         ("admin_password_file", json!(format!("{ADMIN}/password"))),
     ];

@@ -14,6 +14,9 @@ use crate::resource::BrokerSpec;
 /// Tells the headless Service from the one that clients use.
 const HEADLESS_LABEL: &str = "leveret.dev/headless";
 
+/// The port of metrics and health, which needs neither login nor certificate.
+pub const HEALTH_PORT: (&str, u16) = ("metrics", METRICS);
+
 /// The ports of the container that are open to others: name, number.
 pub fn container_ports(spec: &BrokerSpec) -> Vec<(&'static str, u16)> {
     let plain: &[(&str, u16)] = if is_plain(spec) {
@@ -26,27 +29,15 @@ pub fn container_ports(spec: &BrokerSpec) -> Vec<(&'static str, u16)> {
     } else {
         &[]
     };
-    plain.iter().chain(tls).copied().collect()
-}
-
-/// The container's port that serves metrics and health without a login or certificate, and its scheme.
-pub fn health_port(spec: &BrokerSpec) -> (&'static str, &'static str) {
-    if is_plain(spec) {
-        ("http", "HTTP")
-    } else {
-        ("https", "HTTPS")
-    }
+    plain.iter().chain(tls).chain(&[HEALTH_PORT]).copied().collect()
 }
 
 fn service_ports(spec: &BrokerSpec) -> Vec<Value> {
-    let port = |name: &str, number: u16, target: &str, protocol: &str| json!({ "name": name, "port": number, "targetPort": target, "protocol": "TCP", "appProtocol": protocol });
-    let mut ports: Vec<Value> = container_ports(spec)
-        .into_iter()
-        .map(|(name, number)| port(name, number, name, name))
-        .collect();
-    let (target, _) = health_port(spec);
-    ports.push(port("metrics", METRICS, target, target));
-    ports
+    let port = |(name, number): (&str, u16)| {
+        let protocol = if number == METRICS { "http" } else { name };
+        json!({ "name": name, "port": number, "targetPort": name, "protocol": "TCP", "appProtocol": protocol })
+    };
+    container_ports(spec).into_iter().map(port).collect()
 }
 
 /// The Service that clients use.
@@ -133,12 +124,18 @@ pub fn network_policy(broker: &Object<BrokerSpec>, operator: Option<&OperatorPod
     from.extend(operator.map(OperatorPods::peer));
     let ports: Vec<Value> = container_ports(&broker.spec)
         .into_iter()
+        .filter(|port| *port != HEALTH_PORT)
         .map(|(_, number)| json!({ "port": number, "protocol": "TCP" }))
         .collect();
+    // Who may measure need not be able to try passwords: from any pod, and to this port only.
+    let metrics = json!({
+        "from": [{ "namespaceSelector": {} }],
+        "ports": [{ "port": METRICS, "protocol": "TCP" }],
+    });
     let spec = json!({ "spec": {
         "podSelector": { "matchLabels": names::selector(key) },
         "policyTypes": ["Ingress"],
-        "ingress": [{ "from": from, "ports": ports }],
+        "ingress": [{ "from": from, "ports": ports }, metrics],
     }});
     Some(Child::new(
         ChildKind::NetworkPolicy,
@@ -148,28 +145,17 @@ pub fn network_policy(broker: &Object<BrokerSpec>, operator: Option<&OperatorPod
     ))
 }
 
-/// The ServiceMonitor of the Prometheus operator, for clusters that have its CRD. `has_ca`: the TLS Secret has the
-/// authority's certificate; one from a public authority needs none.
-pub fn service_monitor(broker: &Object<BrokerSpec>, has_ca: bool) -> Child {
+/// The ServiceMonitor of the Prometheus operator, for clusters that have its CRD.
+pub fn service_monitor(broker: &Object<BrokerSpec>) -> Child {
     let key = &broker.meta.key;
     let name = names::main(key);
-    let mut endpoint = json!({ "port": "metrics", "path": "/metrics" });
-    if let (false, Some(tls), Some(endpoint)) = (is_plain(&broker.spec), &broker.spec.tls, endpoint.as_object_mut()) {
-        let mut config = json!({ "serverName": names::host(key) });
-        if let (true, Some(config)) = (has_ca, config.as_object_mut()) {
-            let ca = json!({ "secret": { "name": tls.secret_ref.name, "key": "ca.crt" } });
-            config.insert("ca".to_owned(), ca);
-        }
-        endpoint.insert("scheme".to_owned(), json!("https"));
-        endpoint.insert("tlsConfig".to_owned(), config);
-    }
     let spec = json!({ "spec": {
         // Only one of the two Services, so that nothing is measured twice.
         "selector": {
             "matchLabels": names::selector(key),
             "matchExpressions": [{ "key": HEADLESS_LABEL, "operator": "DoesNotExist" }],
         },
-        "endpoints": [endpoint],
+        "endpoints": [{ "port": "metrics", "path": "/metrics" }],
     }});
     Child::new(ChildKind::ServiceMonitor, &name, names::metadata(broker, &name), spec)
 }

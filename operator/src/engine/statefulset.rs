@@ -6,9 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::child::{Child, ChildKind, fingerprint};
-use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS, asks_for_certificates};
+use super::config::{ADMIN, CLIENT_CA, CONFIG, DATA, FILE, Settings, TLS};
 use super::names;
-use super::network::{container_ports, health_port};
+use super::network::{HEALTH_PORT, container_ports};
 use super::patch::strategic_merge;
 use crate::object::Object;
 use crate::resource::workload::{Storage, StorageDeletionPolicy};
@@ -150,22 +150,14 @@ fn container(spec: &BrokerSpec, default_image: &str) -> Value {
         .into_iter()
         .map(|(name, number)| json!({ "name": name, "containerPort": number, "protocol": "TCP" }))
         .collect();
-    let (port, scheme) = health_port(spec);
+    let (port, _) = HEALTH_PORT;
     let probe = |path: &str, period: u32, failures: u32| {
-        let mut probe = json!({
+        json!({
+            "httpGet": { "path": path, "port": port },
             "periodSeconds": period,
             "timeoutSeconds": 5,
             "failureThreshold": failures,
-        });
-        // The kubelet has no certificate to show.
-        let (how, what) = match asks_for_certificates(spec) {
-            true => ("tcpSocket", json!({ "port": port })),
-            false => ("httpGet", json!({ "path": path, "port": port, "scheme": scheme })),
-        };
-        if let Some(probe) = probe.as_object_mut() {
-            probe.insert(how.to_owned(), what);
-        }
-        probe
+        })
     };
     let mut container = json!({
         "name": CONTAINER,

@@ -49,7 +49,7 @@ fn the_pod_is_restricted() {
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(pod["terminationGracePeriodSeconds"], 30);
     for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-        assert_eq!(container[probe]["httpGet"]["port"], "http", "{probe}");
+        assert_eq!(container[probe]["httpGet"]["port"], "metrics", "{probe}");
     }
     let data = pod["volumes"]
         .as_array()
@@ -152,6 +152,7 @@ fn the_settings_file() {
         "data_dir = \"/var/lib/leveret\"\n\
          amqp_listen = [\"0.0.0.0:5672\"]\n\
          http_listen = [\"0.0.0.0:15672\"]\n\
+         prometheus_listen = [\"0.0.0.0:15692\"]\n\
          admin_user_file = \"/etc/leveret/admin/username\"\n\
          admin_password_file = \"/etc/leveret/admin/password\"\n\
          guest_loopback_only = false\n\
@@ -214,7 +215,7 @@ fn certificates_are_mounted_and_served() {
         [
             ("amqps", 5671, "amqps"),
             ("https", 15671, "https"),
-            ("metrics", 15692, "https")
+            ("metrics", 15692, "metrics")
         ]
     );
 }
@@ -302,37 +303,23 @@ fn a_network_policy_on_request() {
     );
 }
 
+/// Neither the kubelet nor Prometheus has a certificate or password to show, and they need none.
 #[test]
-fn metrics_over_tls_are_checked_against_the_authority() {
-    let endpoint =
-        |spec: Value, has_ca| network::service_monitor(&broker(spec), has_ca).manifest["spec"]["endpoints"][0].take();
-    let tls = json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}});
-    assert_eq!(
-        endpoint(json!({}), false),
-        json!({"port": "metrics", "path": "/metrics"})
-    );
-    let public =
-        json!({"port": "metrics", "path": "/metrics", "scheme": "https", "tlsConfig": {"serverName": "main.shop.svc"}});
-    assert_eq!(endpoint(tls.clone(), false), public);
-    let own = endpoint(tls, true);
-    assert_eq!(
-        own["tlsConfig"]["ca"],
-        json!({"secret": {"name": "cert", "key": "ca.crt"}})
-    );
-    assert_eq!(own["tlsConfig"].get("insecureSkipVerify"), None);
-}
-
-/// The kubelet has no certificate to show: it looks whether somebody listens.
-#[test]
-fn a_broker_that_asks_everybody_for_a_certificate_is_probed_without() {
+fn a_broker_that_asks_everybody_for_a_certificate_is_probed_and_measured_without() {
     let tls = json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled", "operatorSecretRef": {"name": "o"},
         "clientAuth": {"caSecretRef": {"name": "people"}}}});
+    let monitor = network::service_monitor(&broker(tls.clone())).manifest;
+    let endpoint = json!({"port": "metrics", "path": "/metrics"});
+    assert_eq!(monitor["spec"]["endpoints"], json!([endpoint]));
     let pod = pod(tls);
-    let probe = &pod["containers"][0]["readinessProbe"];
-    assert_eq!(
-        (&probe["tcpSocket"]["port"], probe.get("httpGet")),
-        (&json!("https"), None)
-    );
+    for (probe, path) in [
+        ("startupProbe", "/readyz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/livez"),
+    ] {
+        let wanted = json!({"path": path, "port": "metrics"});
+        assert_eq!(pod["containers"][0][probe]["httpGet"], wanted, "{probe}");
+    }
 }
 
 /// Everything goes with its Broker, and is found again by its labels.
@@ -347,7 +334,7 @@ fn every_object_belongs_to_its_broker() {
         network::client_service(&broker),
         network::disruption_budget(&broker),
         network::network_policy(&broker, None).expect("a policy"),
-        network::service_monitor(&broker, false),
+        network::service_monitor(&broker),
         statefulset::stateful_set(&broker, "i", &settings, None),
     ];
     for child in children {

@@ -86,8 +86,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet,
-    /// `has_ca` whether the TLS Secret has the authority's certificate.
+    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet.
     ///
     /// # Errors
     /// The first problem; what does not depend on it has been applied.
@@ -97,7 +96,6 @@ impl Keeper {
         broker: &Object<BrokerSpec>,
         there: &BTreeMap<(ChildKind, String), Seen>,
         size: Option<&Value>,
-        has_ca: bool,
     ) -> Result<Outcome, Problem> {
         if let Some(template) = &broker.spec.pod_template {
             let permitted = template::permit(tools.settings.pod_templates, template);
@@ -116,7 +114,7 @@ impl Keeper {
         ];
         wanted.extend(network::network_policy(broker, tools.settings.operator.as_ref()));
         if tools.monitors {
-            wanted.push(network::service_monitor(broker, has_ca));
+            wanted.push(network::service_monitor(broker));
         }
         let mut problem = None;
         for child in &wanted {

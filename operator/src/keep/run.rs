@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
 use crate::source::Source;
-use crate::source::dereference::{has_ca, tls_problem};
+use crate::source::dereference::tls_problem;
 use crate::source::kubernetes::Kubernetes;
 
 /// Longest wait for the first answer of the API server.
@@ -56,7 +56,6 @@ struct Inputs {
     hands_off: bool,
     /// A Secret is not for this Broker, so nothing is made with it.
     refused: Option<String>,
-    has_ca: bool,
     there: BTreeMap<(ChildKind, String), Seen>,
 }
 
@@ -204,7 +203,6 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
         generation: broker.meta.generation,
         hands_off,
         refused,
-        has_ca: has_ca(broker, source).await,
         there: children.of(key),
     };
     let set = children.set(key);
@@ -220,9 +218,7 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
             (false, Some(text)) => Err(Problem::new(Reason::NotAllowed, text.clone())),
             (false, None) => {
                 let there = &inputs.there;
-                kept.keeper
-                    .keep(tools, broker, there, size.as_ref(), inputs.has_ca)
-                    .await
+                kept.keeper.keep(tools, broker, there, size.as_ref()).await
             }
         };
         after(kept, key, inputs, result);

@@ -15,12 +15,13 @@ use tracing_subscriber::EnvFilter;
 use super::schema::object;
 
 /// Settings that the operator makes itself.
-pub const OWN: [&str; 10] = [
+pub const OWN: [&str; 11] = [
     "data_dir",
     "amqp_listen",
     "http_listen",
     "amqps_listen",
     "https_listen",
+    "prometheus_listen",
     "tls_cert",
     "tls_key",
     "tls_ca",

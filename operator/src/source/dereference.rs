@@ -180,13 +180,6 @@ pub async fn tls_problem(broker: &Object<BrokerSpec>, secrets: &impl Secrets) ->
     missing
 }
 
-/// True when the Secret with a broker's certificate has its authority's, too.
-pub async fn has_ca(broker: &Object<BrokerSpec>, secrets: &impl Secrets) -> bool {
-    let Some(tls) = &broker.spec.tls else { return false };
-    let found = secrets.secret(&broker.meta.key.namespace, &tls.secret_ref.name).await;
-    found.is_ok_and(|data| data.values.contains_key("ca.crt"))
-}
-
 /// The Secrets that a Broker refers to.
 pub fn referenced(broker: &ObjectKey, spec: &BrokerSpec) -> Vec<(String, String)> {
     let namespace = &broker.namespace;

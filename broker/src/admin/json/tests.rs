@@ -45,7 +45,7 @@ fn numbers_that_json_does_not_have_are_null() {
     );
     let json = object(None, |o| o.table("t", &table));
     let back: Value = serde_json::from_slice(&json).expect("JSON");
-    let expected = serde_json::json!({"t": {"nan": null, "inf": null, "pi": 3.25, "price": 12.5, "raw": "\u{fffd}"}});
+    let expected = serde_json::json!({"t": {"nan": null, "inf": null, "pi": 3.25, "price": 12.5, "raw": "Not UTF-8, base64 is: /w=="}});
     assert_eq!(back, expected);
 }
 
@@ -107,8 +107,8 @@ proptest! {
 
     #[test]
     fn any_text_is_valid_json(text in any::<String>()) {
-        let mut out = Vec::new();
+        let mut out = Pieces::whole();
         put_text(&mut out, &text);
-        prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), text);
+        prop_assert_eq!(serde_json::from_slice::<String>(&out.into_rest()).expect("JSON"), text);
     }
 }

@@ -1,0 +1,126 @@
+//! Bodies of requests, read: how large, how slowly, how many at a time.
+//!
+//! Comes in: a body that may never end. Goes out: its bytes, counted as memory until they are dropped; or a refusal. A
+//! body is only read for who has logged in: handlers name `Login` before `Input`. Does not know what is in it.
+
+use super::error::{Failure, Result};
+use super::login::{Gate, Open};
+use super::patience::Times;
+use super::room::LARGEST;
+use super::state::Admin;
+use crate::limits::held::{Held, Holding};
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http_body_util::BodyExt;
+use std::ops::Deref;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+/// A body that needs no room, bytes.
+const SMALL: usize = 16 << 10;
+/// Copies of a body that there may be at a time: as it came, parsed, and as a message.
+const COPIES: usize = 3;
+/// Values in a body, at most: each takes a hundred bytes once it is parsed.
+const VALUES: usize = 100_000;
+const VALUE: usize = 128;
+
+/// The body of a request.
+pub struct Input {
+    bytes: Vec<u8>,
+    _held: Held,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Input {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl FromRequest<Gate> for Input {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
+        let (mut parts, body) = request.into_parts();
+        let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
+        read(&admin, body).await
+    }
+}
+
+/// Reads a body. Nobody holds room while waiting for more of it, so that all get their turn.
+async fn read(admin: &Admin, mut body: Body) -> Result<Input> {
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let most = announced.unwrap_or(LARGEST);
+    if most > LARGEST {
+        return Err(Failure::TooLarge(LARGEST));
+    }
+    let mut room = match most {
+        0..=SMALL => None,
+        most => Some(admin.room.take(COPIES * most).await?),
+    };
+    let mut held = admin.node.memory.hold(Holding::Replies, 0);
+    let began = Instant::now();
+    let mut bytes = Vec::new();
+    loop {
+        // The time of a body is that of its bytes so far: one that drips is cut off.
+        let until = began + Times::USUAL.of(bytes.len() as u64);
+        let frame = match timeout_at(until, body.frame()).await {
+            Err(_) => return Err(Failure::Slow),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => return Err(Failure::BadRequest(format!("the body was broken off: {error}"))),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(Failure::TooLarge(LARGEST));
+        }
+        bytes.extend_from_slice(&data);
+        held.set(bytes.capacity() as u64);
+    }
+    let values = values(&bytes);
+    if values > VALUES {
+        let text = format!("{values} values in one body; at most {VALUES} are allowed");
+        return Err(Failure::BadRequest(text));
+    }
+    let parsed = bytes.len() + values * VALUE;
+    if parsed > COPIES * most.max(SMALL) {
+        drop(room.take());
+        room = Some(admin.room.take(parsed).await?);
+    }
+    held.set(parsed as u64);
+    Ok(Input {
+        bytes,
+        _held: held,
+        _room: room,
+    })
+}
+
+/// Values that a JSON document may hold: its separators outside of texts. What isn't JSON has any number.
+pub fn values(json: &[u8]) -> usize {
+    let (mut values, mut quoted, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b':' | b'[' | b'{' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        assert_eq!(values(br#"{"a": [1, 2, {"b": null}]}"#), 7);
+        assert_eq!(values(br#"{"payload": "[,,,:{\"[,"}"#), 2);
+        assert_eq!(values(b""), 0);
+        assert_eq!(values(&[b'['; 1000]), 1000);
+    }
+}
