@@ -353,11 +353,13 @@ impl Outbox {
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.frames = Frames::default();
+        let left = (std::mem::take(&mut state.frames), std::mem::take(&mut state.stalled));
         state.taken = 0;
         state.held.set(0);
-        state.stalled.clear();
         self.queued.store(0, Ordering::Release);
+        drop(state);
+        // With the last reference to a message an alarm may end, which wakes other connections: not under this lock.
+        drop(left);
     }
 
     fn wake(&self) {

@@ -143,7 +143,7 @@ fn nothing_of_a_login_is_said_or_logged() {
     }
 }
 
-/// Changes of a login, as the fuzz target makes them, on a live broker: it answers each and goes on.
+/// Changes of a login, as the fuzz target in `broker/fuzz` makes them, on a live broker: it answers each and goes on.
 #[test]
 fn a_login_with_changed_octets_is_answered() {
     let broker = Broker::shared();

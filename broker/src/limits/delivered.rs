@@ -61,9 +61,8 @@ impl Memory {
         let before = self.delivered.fetch_sub(less, Ordering::Relaxed);
         let crossed = |mark: u64| before > mark && before - less <= mark;
         if crossed(most) || crossed(most + most / 2) {
-            for waiter in std::mem::take(&mut *self.line.lock()).into_values() {
-                waiter.look_again();
-            }
+            let line = std::mem::take(&mut *self.line.lock());
+            line.into_values().for_each(|waiter| waiter.look_again());
         }
     }
 }
