@@ -45,7 +45,7 @@ fn a_message_for_many_queues_counts_once() {
     );
     // They count until the last queue has given them up, and no longer.
     let messages = || -> u64 {
-        let text = Http::anonymous(broker.http()).request("GET", "/metrics", None).body;
+        let text = Http::anonymous(broker.metrics()).request("GET", "/metrics", None).body;
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix("leveret_messages_memory_bytes "));
