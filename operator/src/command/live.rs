@@ -118,7 +118,7 @@ pub struct Live {
 /// Looks at a broker.
 ///
 /// # Errors
-/// See [`Management::get`].
+/// The broker can't be reached or refuses, or its answer is more than may be read.
 pub async fn look(connection: &Connection) -> Result<Live, Error> {
     let management = Network::default().management(connection)?;
     let (about, listed) = tokio::try_join!(management.about(), management.list())?;
