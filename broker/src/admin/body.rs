@@ -14,7 +14,7 @@ impl Fields {
     /// Reads a body; nothing is an empty object.
     ///
     /// # Errors
-    /// 400 `not_json` (RabbitMQ's word) for what isn't a JSON object; 400 for more than [`VALUES`] values.
+    /// 400 `not_json` (RabbitMQ's word) for what isn't a JSON object; 400 for more values than are read.
     pub fn parse(body: &[u8]) -> Result<Self> {
         if body.is_empty() {
             return Ok(Self(Map::new()));

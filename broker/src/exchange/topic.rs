@@ -34,7 +34,7 @@ struct Topic {
 
 #[derive(Default)]
 struct Node {
-    words: HashMap<Box<[u8]>, NodeId>,
+    words: HashMap<Box<[u8]>, NodeId, foldhash::fast::RandomState>,
     one: NodeId,
     many: NodeId,
     /// True below a `#`: the same node may be come to at several places in a key.

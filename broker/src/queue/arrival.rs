@@ -81,13 +81,13 @@ impl Queue {
         }
         let count = self.admit(&mut state, entries, work);
         let mut refused = Vec::new();
-        if state.bounds.is_some() {
+        if state.rejects() {
             refused = self.refuse(&mut state, entries, work);
             state.push(entries.drain(..), self.reader());
         } else {
             let straight = self.hand_straight(&mut state, entries, work);
             self.keep(&mut state, entries.drain(..straight), work);
-            state.push(entries.drain(..), self.reader());
+            self.add(&mut state, entries.drain(..), work);
         }
         self.hand_out(state, count, work);
         refused
@@ -109,15 +109,15 @@ impl Queue {
         }
         let count = self.admit(&mut state, entries, work);
         let mut refused = Vec::new();
-        if state.bounds.is_some() {
+        if state.rejects() {
             let mut copies = entries.iter().map(copy).collect();
             refused = self.refuse(&mut state, &mut copies, work);
             state.push(copies.into_iter(), self.reader());
         } else {
             let straight = self.hand_straight(&mut state, entries, work);
-            let (straight, waiting) = entries.split_at(straight);
+            let (straight, others) = entries.split_at(straight);
             self.keep(&mut state, straight.iter().map(&copy), work);
-            state.push(waiting.iter().map(copy), self.reader());
+            self.add(&mut state, others.iter().map(copy), work);
         }
         self.hand_out(state, count, work);
         refused
@@ -143,8 +143,7 @@ impl Queue {
     /// consumer is the only one, and it has credit and room. What that one does not acknowledge the queue need not have
     /// at all. Gives their number.
     fn hand_straight(&self, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
-        let by_level = self.definition.arguments.values.priorities().is_some();
-        if by_level || !state.ready.is_empty() || state.returning > 0 {
+        if self.must_wait(state) || entries.is_empty() {
             return 0;
         }
         let Some(consumer) = state.consumers.only() else {
@@ -170,6 +169,20 @@ impl Queue {
             consumer.got(count);
         }
         count
+    }
+
+    /// True if new messages can't go straight to consumers: others are before them, or come first by their priority.
+    fn must_wait(&self, state: &State) -> bool {
+        let by_level = self.definition.arguments.values.priorities().is_some();
+        by_level || !state.ready.is_empty() || state.returning > 0 || state.delayed.is_some()
+    }
+
+    /// Adds new messages: consumers take turns with the first of them, the others wait.
+    fn add(self: &Arc<Self>, state: &mut State, mut entries: impl ExactSizeIterator<Item = Entry>, work: &mut Work) {
+        if entries.len() > 0 && !state.consumers.is_empty() && !self.must_wait(state) {
+            self.round_of_new(state, &mut entries, work);
+        }
+        state.push(entries, self.reader());
     }
 
     /// Keeps messages that the only consumer has got until it acknowledges them, if it does.

@@ -6,9 +6,11 @@
 //! Does not know about channels, or how a delivery looks on the wire.
 
 use super::consumers::{Consumer, ROUND};
+use super::entry::Entry;
 use super::run::Skipped;
 use super::stamp;
 use super::state::{Queue, State};
+use super::turns::Place;
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
 
@@ -44,11 +46,10 @@ impl Queue {
         // The last millisecond of a message counts: one that expires at once if no consumer takes it is for these.
         let now = state.deadline.map(|_| work.millis().saturating_sub(1));
         let mut skipped = Skipped::default();
-        let mut handed_out = 0;
         let mut go_on = true;
-        let several = state.consumers.len() > 1;
+        let mut left = ROUND;
         state.consumers.begin_round();
-        while handed_out < ROUND && !state.ready.is_empty() {
+        while left > 0 && !state.ready.is_empty() {
             let Some(place) = state.consumers.pick() else {
                 go_on = false;
                 break;
@@ -56,26 +57,49 @@ impl Queue {
             let Some(entry) = state.ready.pop(now, reader, &mut skipped) else {
                 break;
             };
-            handed_out += 1;
-            if several && state.consumers.acknowledges(place) {
-                state.unsettled.expect(entry.id);
-            }
-            if state.consumers.assign(place, entry) {
+            left -= 1;
+            if state.assign(place, entry) {
                 break;
             }
         }
-        if handed_out > 0 {
-            self.hand_over(state, work);
-        }
+        let has_room = self.end_round(state, left < ROUND, work);
         if !skipped.is_empty() {
             self.end_skipped(skipped, state, work);
+        }
+        has_room || go_on
+    }
+
+    /// A round with new messages that need not wait: nothing is before them. Leaves those that no consumer takes now.
+    pub(super) fn round_of_new(
+        self: &Arc<Self>,
+        state: &mut State,
+        entries: &mut impl ExactSizeIterator<Item = Entry>,
+        work: &mut Work,
+    ) {
+        let mut left = ROUND;
+        state.consumers.begin_round();
+        while left > 0 && entries.len() > 0 {
+            let Some(place) = state.consumers.pick() else { break };
+            let Some(entry) = entries.next() else { break };
+            left -= 1;
+            if state.assign(place, entry) {
+                break;
+            }
+        }
+        self.end_round(state, left < ROUND, work);
+    }
+
+    /// The end of a round. True if a consumer whose client had no room has some after all.
+    fn end_round(self: &Arc<Self>, state: &mut State, handed_out: bool, work: &mut Work) -> bool {
+        if handed_out {
+            self.hand_over(state, work);
         }
         let stalls = |consumer: &Consumer| {
             let stalled: Arc<dyn Stalled> = self.clone();
             consumer.subscriber.stall(&stalled)
         };
         // Room may have come between the look and the note: then another round.
-        state.consumers.stall(stalls) || go_on
+        state.consumers.stall(stalls)
     }
 
     /// Writes each consumer's run and keeps what must be acknowledged.
@@ -131,5 +155,16 @@ impl Queue {
         if timeout.is_some() {
             self.watch_deliveries(state, timeout);
         }
+    }
+}
+
+impl State {
+    /// Gives the consumer at this place a message of this round. True if the round must end here.
+    #[inline]
+    fn assign(&mut self, place: Place, entry: Entry) -> bool {
+        if self.consumers.len() > 1 && self.consumers.acknowledges(place) {
+            self.unsettled.expect(entry.id);
+        }
+        self.consumers.assign(place, entry)
     }
 }

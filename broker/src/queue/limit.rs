@@ -103,5 +103,12 @@ impl Queue {
     }
 }
 
+impl State {
+    /// True if a new message may be refused because the queue is full.
+    pub(super) fn rejects(&self) -> bool {
+        self.bounds.is_some_and(|bounds| bounds.overflow != Overflow::DropHead)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,7 @@ impl Outstanding {
         };
         let at = place(ring, id)?;
         let entry = ring.get_mut(at)?.1.take()?;
-        drop_holes(ring, len.saturating_sub(1));
+        drop_holes(ring, at, len.saturating_sub(1));
         Some(entry)
     }
 
@@ -100,7 +100,7 @@ impl Outstanding {
         let slot = &mut ring.get_mut(at)?.1;
         let seen = look(slot.as_ref()?);
         *slot = None;
-        drop_holes(ring, len.saturating_sub(1));
+        drop_holes(ring, at, len.saturating_sub(1));
         Some(seen)
     }
 
@@ -144,23 +144,32 @@ impl Outstanding {
     }
 }
 
-/// Drops the holes at both ends, or all of them where they have become many beside `len` entries; and memory that is
-/// not needed, as messages leave.
+/// Drops the holes at both ends, now that there is one more `at` a place, and what a burst has left.
 #[inline]
-fn drop_holes(ring: &mut VecDeque<Slot>, len: usize) {
+fn drop_holes(ring: &mut VecDeque<Slot>, at: usize, len: usize) {
+    if at + 1 == ring.len() {
+        while matches!(ring.back(), Some((_, None))) {
+            ring.pop_back();
+        }
+    }
     while matches!(ring.front(), Some((_, None))) {
         ring.pop_front();
     }
-    while matches!(ring.back(), Some((_, None))) {
-        ring.pop_back();
+    if ring.capacity() > KEPT {
+        give_back(ring, len);
     }
-    if ring.is_empty() && ring.capacity() > KEPT {
+}
+
+/// Drops all holes of a ring where they have become many beside `len` entries, and memory that is not needed, as
+/// messages leave.
+fn give_back(ring: &mut VecDeque<Slot>, len: usize) {
+    if ring.is_empty() {
         *ring = VecDeque::new();
     }
     if ring.capacity() > LARGE && ring.len() < ring.capacity() / 2 {
         ring.shrink_to(ring.len() + ring.len() / 8);
     }
-    if ring.len() > 4096 && ring.len() > len * 4 {
+    if ring.len() > KEPT && ring.len() > len * 4 {
         ring.retain(|(_, entry)| entry.is_some());
     }
 }
