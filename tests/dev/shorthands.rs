@@ -99,7 +99,7 @@ fn shorthands_are_obeyed_and_are_no_change_afterwards() {
     }
     client.publish(1, "", "full", b"refused");
     assert!(client.get(1, "full", true).is_none() && client.get(1, "dead", true).is_none());
-    let metrics = Http::anonymous(dev.http).request("GET", "/metrics", None).body;
+    let metrics = Http::new(dev.http).request("GET", "/metrics", None).body;
     for (reason, count) in [("maxlen", 1), ("expired", 2), ("rejected", 0)] {
         let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
         let labels = "queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"at_most_once\"";
@@ -197,7 +197,7 @@ fn a_quorum_queue_is_obeyed_exported_and_no_change_afterwards() {
         client.send(1, BasicReject { delivery_tag, requeue });
     }
     assert_eq!(death(&arrives(&mut client, "failed", true)), "delivery_limit");
-    let metrics = Http::anonymous(dev.http).request("GET", "/metrics", None).body;
+    let metrics = Http::new(dev.http).request("GET", "/metrics", None).body;
     let labels = "queue_type=\"rabbit_quorum_queue\",dead_letter_strategy=\"at_most_once\"";
     let sample = format!("rabbitmq_global_messages_dead_lettered_delivery_limit_total{{{labels}}} 1");
     assert!(metrics.lines().any(|line| line == sample), "{sample}: {metrics}");

@@ -140,7 +140,7 @@ impl fmt::Display for Sample {
 
 impl Sample {
     fn take(broker: &Broker) -> Sample {
-        let text = Http::anonymous(broker.http()).request("GET", "/metrics", None).body;
+        let text = Http::anonymous(broker.metrics()).request("GET", "/metrics", None).body;
         let metric = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.and_then(|value| value.parse::<f64>().ok())

@@ -46,7 +46,7 @@ fn says_it_is_short(broker: &Broker) -> bool {
     let node = &api.get("/api/nodes")[0];
     let alarm = node["disk_free_alarm"].as_bool().expect("a field of the node");
     assert_eq!(node["disk_free_limit"], LIMIT);
-    let metrics = Http::anonymous(broker.http()).request("GET", "/metrics", None).body;
+    let metrics = Http::anonymous(broker.metrics()).request("GET", "/metrics", None).body;
     let metric = format!("rabbitmq_alarms_free_disk_space_watermark {}", u8::from(alarm));
     assert!(metrics.lines().any(|line| line == metric), "{metric}");
     let limit = format!("rabbitmq_disk_space_available_limit_bytes {LIMIT}");

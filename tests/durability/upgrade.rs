@@ -192,7 +192,7 @@ fn leave_little_of_much(broker: &Broker) {
 }
 
 fn metric(broker: &Broker, name: &str) -> f64 {
-    let text = Http::anonymous(broker.http()).request("GET", "/metrics", None).body;
+    let text = Http::anonymous(broker.metrics()).request("GET", "/metrics", None).body;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok())
         .unwrap_or_else(|| panic!("{name} is a metric"))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use leveret_broker::access::Access;
 use leveret_broker::access::users::Users;
 use leveret_broker::config::{Limits, Offer};
 use leveret_broker::connection::handshake::Handshake;
@@ -28,7 +29,7 @@ static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
     let disk = Arc::new(Disk::new(&folder, 0, alarms.clone()));
     let node = Node::new(
         "leveret@localhost".into(),
-        Users::Guest { loopback_only: true },
+        Access::new(Users::Guest { loopback_only: true }).expect("no files"),
         store.handle(),
         Arc::new(Durability::default()),
         recovered.report,
@@ -52,7 +53,7 @@ fuzz_target!(|octets: &[u8]| {
         let peer = Client {
             peer: SocketAddr::from(([127, 0, 0, 1], 50_000)),
             local,
-            tls: false,
+            tls: None,
         };
         let offer = Offer {
             limits: Limits {

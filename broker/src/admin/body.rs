@@ -122,10 +122,10 @@ impl Fields {
 }
 
 /// Values of a body, at most. Each takes many times its octets once it is parsed.
-const VALUES: usize = 16_384;
+pub const VALUES: usize = 16_384;
 
 /// The values of a JSON text, roughly: counted where they begin, outside of texts.
-fn values(body: &[u8]) -> usize {
+pub fn values(body: &[u8]) -> usize {
     let (mut count, mut in_text, mut escaped) = (0, false, false);
     for byte in body {
         match byte {

@@ -259,6 +259,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const ROWS: [(&str, u64); 5] = [("a1", 5), ("a2", 3), ("B1", 4), ("b2", 1), ("c", 2)];
 
@@ -351,5 +352,26 @@ mod tests {
             );
         }
         assert!(list(&[("columns", &many), ("sort", &deep[..15])]).is_ok());
+    }
+
+    /// Texts that mean something in a query, and any others.
+    fn text() -> impl Strategy<Value = String> {
+        let meaning =
+            "(name|stats|stats\\.n|a|B1|[0-9]{1,20}|true|false|\\^|\\$|\\(|\\)|\\*|\\+|,|\\.|-|%|(\\(\\?=)){0,6}";
+        prop_oneof![meaning, any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_answered_or_refused(values in proptest::collection::vec(proptest::option::of(text()), 8)) {
+            let names = ["page", "page_size", "name", "use_regex", "sort", "sort_reverse", "columns", "disable_stats"];
+            let pairs: Vec<(&str, String)> = names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+            let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            match list(&pairs) {
+                Ok(rows) => prop_assert!(rows.is_array() || rows["items"].is_array(), "{rows}"),
+                Err(Failure::Page { .. } | Failure::BadRequest(_)) => {}
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
     }
 }
