@@ -246,8 +246,8 @@ fn flood(mut client: Client, publisher: u32) -> (Client, u64) {
 /// Declares queues with large arguments, which the log has to take whether there is space or not, until the broker is
 /// gone.
 fn use_up(client: &mut Client) {
-    let filling = "x".repeat(60_000);
-    for number in 0..2000 {
+    let filling = "x".repeat(30_000);
+    for number in 0..4000 {
         let arguments = table([("x-filling", filling.as_str().into())]);
         let queue = QueueDeclare {
             arguments,
