@@ -46,6 +46,7 @@ fn attackers_by_the_eight_leave_a_normal_load_alone() {
     let target = Target {
         amqp: broker.amqp(),
         http: broker.http(),
+        metrics: broker.metrics(),
     };
     let idle = group.anonymous();
     let bystander = Bystander::start(target.amqp);

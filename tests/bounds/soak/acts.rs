@@ -22,6 +22,7 @@ use super::attacker::Attacker;
 pub(crate) struct Target {
     pub(crate) amqp: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
 /// An act.
@@ -453,8 +454,9 @@ fn channels(target: Target, _: &mut StdRng) -> io::Result<()> {
     attacker.end()
 }
 
-fn http(target: Target, text: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&target.http, Duration::from_secs(10))?;
+/// A request that is written and not read.
+fn write(address: SocketAddr, text: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(text.as_bytes())?;
     Ok(stream)
@@ -463,11 +465,11 @@ fn http(target: Target, text: &str) -> io::Result<TcpStream> {
 fn half_a_request(target: Target, random: &mut StdRng) -> io::Result<()> {
     let mut all = Vec::new();
     for _ in 0..20 {
-        all.push(http(target, "GET /api/overview HTTP/1.1\r\nhost: soak\r\nx-slow")?);
-        all.push(http(
-            target,
-            "POST /api/definitions HTTP/1.1\r\nhost: soak\r\ncontent-length: 1000000\r\n\r\n{",
-        )?);
+        let head = "GET /api/overview HTTP/1.1\r\nhost: localhost\r\nx-slow";
+        let body = "POST /api/definitions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n{";
+        all.push(write(target.http, head)?);
+        all.push(write(target.http, body)?);
+        all.push(write(target.metrics, head)?);
     }
     std::thread::sleep(Duration::from_millis(random.random_range(0..500)));
     Ok(())
@@ -475,8 +477,12 @@ fn half_a_request(target: Target, random: &mut StdRng) -> io::Result<()> {
 
 fn unread_answers(target: Target, random: &mut StdRng) -> io::Result<()> {
     let mut all = Vec::new();
+    // guest:guest
+    let list = "GET /api/queues HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n";
     for _ in 0..20 {
-        all.push(http(target, "GET /metrics/per-object HTTP/1.1\r\nhost: soak\r\n\r\n")?);
+        let scrape = "GET /metrics/per-object HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        all.push(write(target.metrics, scrape)?);
+        all.push(write(target.http, list)?);
     }
     std::thread::sleep(Duration::from_millis(random.random_range(0..500)));
     Ok(())
@@ -485,10 +491,10 @@ fn unread_answers(target: Target, random: &mut StdRng) -> io::Result<()> {
 fn regular_expressions(target: Target, _: &mut StdRng) -> io::Result<()> {
     for pattern in ["a{1000}{100}", "(a%2B)%2B%24", "(%3F%3D.*a)(.*)*b"] {
         let request = format!(
-            "GET /metrics/detailed?family=queue_coarse_metrics&queue={pattern} HTTP/1.1\r\nhost: soak\r\n\
+            "GET /metrics/detailed?family=queue_coarse_metrics&queue={pattern} HTTP/1.1\r\nhost: localhost\r\n\
              connection: close\r\n\r\n"
         );
-        let mut stream = http(target, &request)?;
+        let mut stream = write(target.metrics, &request)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
     }
