@@ -201,6 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.work();
             self.pause();
+            if self.session.peer.node.memory.is_crowded() {
+                leveret_alloc::give_back();
+            }
             if read && let Some(begun) = self.slice {
                 self.coalescing.has_read(begun.into_std(), self.session.streamed);
             }

@@ -78,6 +78,7 @@ impl Answers {
             let mut pieces = Pieces::to(Box::new(Out(way.clone())));
             let written = write(&mut pieces);
             way.lock().end(written.map(|()| pieces.into_rest()));
+            leveret_alloc::give_back();
         });
         let broken = |_| Failure::Internal("the request was broken off".into());
         let body = match told.await.map_err(broken)?? {

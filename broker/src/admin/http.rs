@@ -48,6 +48,11 @@ pub async fn aside(
 /// # Errors
 /// Those of `work`; 500 if it was broken off.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = tokio::task::spawn_blocking(|| {
+        let done = work();
+        leveret_alloc::give_back();
+        done
+    });
+    let done = done.await;
     done.map_err(|_| Failure::Internal("the request was broken off".into()))?
 }

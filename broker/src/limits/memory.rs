@@ -143,6 +143,13 @@ impl Memory {
         Bytes::from_owner(Counted { buffer, memory })
     }
 
+    /// True if the process takes more than half of the memory that it may use: threads that are never idle, too, are to
+    /// give back what they have emptied.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        self.looked.process.load(Ordering::Relaxed) > self.looked.limit.load(Ordering::Relaxed) / 2
+    }
+
     /// Asks for room for `bytes` more that a client wants kept: a declaration, say. The process was last looked at some
     /// milliseconds ago; memory that has been counted since then is added.
     ///
@@ -354,6 +361,16 @@ mod tests {
         assert!(memory.alarm(), "messages alone are too much now");
         memory.add(-200);
         assert!(!memory.alarm());
+    }
+
+    #[test]
+    fn above_half_of_the_limit_it_is_crowded() {
+        let memory = Memory::new(1000);
+        assert!(!memory.is_crowded(), "nothing is known yet");
+        memory.process_takes(5000, 10_000);
+        assert!(!memory.is_crowded());
+        memory.process_takes(5001, 10_000);
+        assert!(memory.is_crowded());
     }
 
     #[test]
