@@ -261,6 +261,8 @@ impl Tail {
             }
         }
         self.chunks.retain(|chunk| chunk.first().is_some());
+        // A turn that has gone around the end comes to older ones last: those become dead letters first all the same.
+        expired.sort_by_key(|cold| cold.id);
         expired
     }
 
