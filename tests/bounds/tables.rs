@@ -188,7 +188,8 @@ fn fill(broker: &Broker) -> (usize, String) {
                 },
             );
         }
-        client.send(1, passive("amq.rabbitmq.reply-to"));
+        // Its answer comes when the log has all of them: nobody has waited for the others.
+        client.send(1, durable(&format!("last-{portion}")));
         match client.method(1) {
             Method::QueueDeclareOk(_) => {}
             Method::ChannelClose(close) => {
