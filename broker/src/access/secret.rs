@@ -12,9 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The longest time that a login waits for the files. Tests of what is in them must not take a busy machine for one
-/// whose file system hangs.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
+/// The longest time that a login waits for the files.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Logins that may wait for them.
 const WAITING: usize = 256;
 /// Of the rights to a file, that of everybody to write it.
@@ -114,9 +113,11 @@ impl Stamp {
 impl Files {
     fn serve(mut self, asked: &Receiver<oneshot::Sender<Found>>) {
         while let Ok(first) = asked.recv() {
+            // Those that wait already share one look; who asks after it has begun may know of a later change.
+            let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
             self.look();
             let found = self.last.lock().clone();
-            for answer in std::iter::once(first).chain(asked.try_iter()) {
+            for answer in waiting {
                 // Who has asked may have gone.
                 let _ = answer.send(found.clone());
             }
@@ -198,6 +199,44 @@ mod tests {
         std::fs::write(&password, "\n").expect("written");
         assert!(now(&files).is_err());
         assert_eq!(files.last(), now(&files));
+    }
+
+    /// Changes the password and asks again, when it is woken.
+    struct Changes {
+        password: PathBuf,
+        ask: SyncSender<oneshot::Sender<Found>>,
+        second: parking_lot::Mutex<Option<oneshot::Sender<Found>>>,
+    }
+
+    impl std::task::Wake for Changes {
+        fn wake(self: Arc<Self>) {
+            std::fs::write(&self.password, "changed").expect("written");
+            let asked = self.second.lock().take().map(|second| self.ask.try_send(second));
+            assert!(asked.is_none_or(|asked| asked.is_ok()));
+        }
+    }
+
+    #[test]
+    fn a_change_while_others_are_answered_counts() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let (user, password) = (folder.path().join("username"), folder.path().join("password"));
+        std::fs::write(&user, "admin").expect("written");
+        std::fs::write(&password, "secret").expect("written");
+        let files = SecretFiles::open(user, password.clone()).expect("a thread");
+        let ((first, mut answered), (second, then)) = (oneshot::channel(), oneshot::channel());
+        let changes = Arc::new(Changes {
+            password,
+            ask: files.ask.clone(),
+            second: parking_lot::Mutex::new(Some(second)),
+        });
+        // The thread wakes whoever has asked as it answers: that is when the password changes.
+        let waker = changes.into();
+        let polled = std::pin::Pin::new(&mut answered).poll(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        files.ask.try_send(first).expect("room");
+        let found = |answer: Result<Found, _>| answer.expect("an answer").expect("files").password.clone();
+        assert_eq!(found(then.blocking_recv()), "changed");
+        assert_eq!(found(answered.blocking_recv()), "secret");
     }
 
     #[test]
