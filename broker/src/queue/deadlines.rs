@@ -46,18 +46,30 @@ impl Deadlines {
         stamp::earlier(run, heap)
     }
 
-    /// Takes out the messages whose time is over, `most` of them at most, those that have left included.
+    /// Takes out the messages whose time is over, the earliest first, `most` of them at most, those that have left
+    /// included.
     pub fn due(&mut self, now: Millis, most: usize) -> Vec<MessageId> {
         let mut due = Vec::new();
         while due.len() < most
-            && let Some((_, id)) = self.run.pop_front_if(|note| note.0 <= now)
+            && let Some(id) = self.next_due(now)
         {
             due.push(id);
         }
-        while due.len() < most && self.heap.peek().is_some_and(|note| note.0.0 <= now) {
-            due.extend(self.heap.pop().map(|note| note.0.1));
-        }
         due
+    }
+
+    fn next_due(&mut self, now: Millis) -> Option<MessageId> {
+        let (run, heap) = (self.run.front().copied(), self.heap.peek().map(|note| note.0));
+        let (deadline, id) = run.into_iter().chain(heap).min()?;
+        if deadline > now {
+            return None;
+        }
+        if run == Some((deadline, id)) {
+            self.run.pop_front();
+        } else {
+            self.heap.pop();
+        }
+        Some(id)
     }
 
     /// True if most of them must be notes of messages that have left. `messages`: the number of those that wait.
@@ -98,7 +110,7 @@ mod tests {
         }
         assert_eq!(deadlines.earliest(), Some(10));
         assert!(deadlines.due(9, 9).is_empty());
-        assert_eq!(deadlines.due(55, 2), [1, 3]);
+        assert_eq!(deadlines.due(55, 2), [3, 1]);
         assert_eq!(deadlines.due(55, 2), [5]);
         assert_eq!(deadlines.earliest(), Some(60));
         deadlines.forget_below(4, 1);

@@ -256,13 +256,15 @@ impl Run {
     /// the next turn. Those that were not in memory come without the message.
     pub fn expire(&mut self, now: Millis, turn: &mut Turn, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
         let mut expired = Vec::new();
-        while expired.is_empty()
+        // Some of those that are due may have left: their places are for others of the head, which are older than the
+        // tail's.
+        while !turn.is_over()
             && let Some(due) = self.due(now, turn.messages())
         {
-            // None of them, where all have left by another way.
+            let before = expired.len();
             self.take_from_head(due, &mut expired);
+            turn.took(expired.len() - before);
         }
-        turn.took(expired.len());
         if !turn.is_over() {
             let cold = self.tail.expire(now, turn, reader);
             expired.extend(cold.into_iter().map(Entry::from));

@@ -268,6 +268,15 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// A case that the model refutes ends amid a batch.
+    fn drop(&mut self) {
+        if let Some((store, _)) = &self.opened {
+            let _ = self.work.finish(&store.handle());
+        }
+    }
+}
+
 fn owner() -> Actor {
     Actor {
         user: "someone".into(),
