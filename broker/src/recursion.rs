@@ -4,7 +4,7 @@
 //! for each link would end the process, on a stack an eighth of what a worker has.
 
 use crate::access::Actor;
-use crate::access::permissions::{Names, Permissions};
+use crate::access::permissions::Permissions;
 use crate::admin::json::Columns;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::limits::Memory;
@@ -39,11 +39,7 @@ fn actor() -> Actor {
     Actor {
         user: "someone".into(),
         connection: Some(1),
-        permissions: Permissions {
-            configure: Names::All,
-            write: Names::All,
-            read: Names::All,
-        },
+        permissions: Permissions::ALL,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The log is a real one, and a restart opens it again. `LEVERET_MODEL_CASES`: the number of cases, if more are wanted.
 
 use crate::access::Actor;
-use crate::access::permissions::{Names, Permissions};
+use crate::access::permissions::Permissions;
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
@@ -281,11 +281,7 @@ fn owner() -> Actor {
     Actor {
         user: "someone".into(),
         connection: Some(1),
-        permissions: Permissions {
-            configure: Names::All,
-            write: Names::All,
-            read: Names::All,
-        },
+        permissions: Permissions::ALL,
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::Vhost;
 use super::super::ids::{self, QueueIds};
 use super::super::routes::RouteCache;
 use crate::access::Actor;
-use crate::access::permissions::{Names, Permissions};
+use crate::access::permissions::Permissions;
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
@@ -109,15 +109,10 @@ fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
 }
 
 fn actor() -> Actor {
-    let permissions = Permissions {
-        configure: Names::All,
-        write: Names::All,
-        read: Names::All,
-    };
     Actor {
         user: "guest".into(),
         connection: None,
-        permissions,
+        permissions: Permissions::ALL,
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::ids::QueueIds;
 use super::super::record;
 use super::super::state::Vhost;
 use crate::access::Actor;
-use crate::access::permissions::{Names, Permissions};
+use crate::access::permissions::Permissions;
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::limits::Memory;
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
@@ -77,11 +77,7 @@ fn a_binding_kept_in_another_order_can_be_removed_for_good() {
     let actor = Actor {
         user: "guest".into(),
         connection: None,
-        permissions: Permissions {
-            configure: Names::All,
-            write: Names::All,
-            read: Names::All,
-        },
+        permissions: Permissions::ALL,
     };
     assert_eq!(restored(&vhost_then, &recovered), 1);
     let _ = vhost_then.unbind(&binding, &actor).expect("a binding");
