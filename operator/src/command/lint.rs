@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::task::{Run, print};
-use crate::object::{AnyObject, Kind, LastStatus, Meta, ObjectKey, Reason, Snapshot};
+use crate::object::{AnyObject, Kind, Meta, ObjectKey, Reason, Snapshot};
 use crate::resource::settings::refusals;
 use crate::resource::{BrokerSpec, NamespacesFrom};
 use crate::source::folder::read::{Manifest, Manifests, Problem, read_all};
@@ -99,15 +99,8 @@ pub fn snapshot(manifests: &Manifests) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (key, manifest) in &manifests.objects {
         let meta = Meta {
-            key: key.clone(),
-            uid: String::new(),
-            generation: 1,
-            created: 0,
-            deleting: None,
             annotations: manifest.annotations.clone(),
-            touched: 0,
-            finalized: false,
-            status: LastStatus::default(),
+            ..Meta::fresh(key.clone())
         };
         put(&mut snapshot, meta, manifest);
     }

@@ -1,26 +1,17 @@
-use std::collections::BTreeMap;
-
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::secret::credentials;
 use super::*;
-use crate::object::{Kind, LastStatus, Meta, Object, ObjectKey};
+use crate::object::{Kind, Meta, Object, ObjectKey};
 use crate::resource::BrokerSpec;
 
 fn broker(spec: Value) -> Object<BrokerSpec> {
     Object {
         meta: Meta {
-            key: ObjectKey::new(Kind::Broker, "shop", "main"),
             uid: "u1".to_owned(),
-            generation: 1,
-            created: 0,
-            deleting: None,
-            annotations: BTreeMap::new(),
-            touched: 0,
-            finalized: false,
-            status: LastStatus::default(),
+            ..Meta::fresh(ObjectKey::new(Kind::Broker, "shop", "main"))
         },
         spec: serde_json::from_value(spec).expect("a spec"),
     }

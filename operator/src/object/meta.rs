@@ -41,6 +41,23 @@ pub struct Meta {
     pub status: LastStatus,
 }
 
+impl Meta {
+    /// A resource at which nobody has looked yet, with nothing but its key: the first of its generations.
+    pub fn fresh(key: ObjectKey) -> Self {
+        Self {
+            key,
+            uid: String::new(),
+            generation: 1,
+            created: 0,
+            deleting: None,
+            annotations: BTreeMap::new(),
+            touched: 0,
+            finalized: false,
+            status: LastStatus::default(),
+        }
+    }
+}
+
 /// A resource: metadata and spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<S> {

@@ -283,7 +283,7 @@ mod tests {
 
     use super::super::grant::BROKER;
     use super::*;
-    use crate::object::{Kind, LastStatus};
+    use crate::object::Kind;
 
     const OPERATOR: Trust = Trust::Operator { forwards: false };
 
@@ -298,17 +298,7 @@ mod tests {
 
     fn broker(spec: serde_json::Value) -> Object<BrokerSpec> {
         Object {
-            meta: Meta {
-                key: ObjectKey::new(Kind::Broker, "shop", "main"),
-                uid: String::new(),
-                generation: 1,
-                created: 0,
-                deleting: None,
-                annotations: BTreeMap::new(),
-                touched: 0,
-                finalized: false,
-                status: LastStatus::default(),
-            },
+            meta: Meta::fresh(ObjectKey::new(Kind::Broker, "shop", "main")),
             spec: serde_json::from_value(spec).expect("spec"),
         }
     }

@@ -17,9 +17,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::seam::{Source, SourceError};
-use crate::object::{
-    AnyObject, Connection, ConnectionError, Kind, LastStatus, Meta, Object, ObjectKey, Snapshot, StatusReport,
-};
+use crate::object::{AnyObject, Connection, ConnectionError, Kind, Meta, Object, ObjectKey, Snapshot, StatusReport};
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
 use read::{Fingerprint, Manifest, Manifests, Problem, files, read};
 
@@ -204,15 +202,12 @@ impl State {
             self.next_uid.to_string()
         });
         Meta {
-            key: key.clone(),
             uid,
             generation: before.map_or(1, |before| before.generation),
             created: before.map_or_else(now, |before| before.created),
-            deleting: None,
             annotations,
-            touched: 0,
             finalized: true,
-            status: LastStatus::default(),
+            ..Meta::fresh(key.clone())
         }
     }
 }

@@ -88,19 +88,12 @@ impl SecretData {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::{Kind, LastStatus, ObjectKey};
+    use crate::object::{Kind, ObjectKey};
 
     fn broker() -> Meta {
         Meta {
-            key: ObjectKey::new(Kind::Broker, "shop", "main"),
             uid: "u1".to_owned(),
-            generation: 1,
-            created: 0,
-            deleting: None,
-            annotations: BTreeMap::new(),
-            touched: 0,
-            finalized: false,
-            status: LastStatus::default(),
+            ..Meta::fresh(ObjectKey::new(Kind::Broker, "shop", "main"))
         }
     }
 

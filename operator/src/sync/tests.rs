@@ -274,15 +274,9 @@ async fn the_second_resource_takes_over_when_the_first_goes() {
     let mut snapshot = orders();
     let second = to_main(json!({"name": "invoices"}));
     let meta = Meta {
-        key: queue("second"),
         uid: "second".to_owned(),
-        generation: 1,
         created: 50,
-        deleting: None,
-        annotations: BTreeMap::new(),
-        touched: 0,
-        finalized: false,
-        status: LastStatus::default(),
+        ..Meta::fresh(queue("second"))
     };
     add(&mut snapshot, meta, second);
     let stage = Stage::start(snapshot);

@@ -30,17 +30,7 @@ fn plan(topology: &Topology) -> (Export, Vec<String>) {
     let manifests = read_once(folder.path(), None).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let mut snapshot = lint::snapshot(&manifests);
     let broker = ObjectKey::new(Kind::Broker, "default", "main");
-    let meta = crate::object::Meta {
-        key: broker.clone(),
-        uid: String::new(),
-        generation: 1,
-        created: 0,
-        deleting: None,
-        annotations: Default::default(),
-        touched: 0,
-        finalized: false,
-        status: Default::default(),
-    };
+    let meta = crate::object::Meta::fresh(broker.clone());
     let spec = crate::resource::BrokerSpec::default();
     snapshot.put(meta, spec);
     let live = Live {

@@ -2,10 +2,8 @@
 //!
 //! In: manifests, and the resources that are there. Out: a `Snapshot`. Does not know about brokers.
 
-use std::collections::BTreeMap;
-
 use crate::command::lint;
-use crate::object::{Kind, LastStatus, Meta, ObjectKey, Snapshot};
+use crate::object::{Kind, Meta, ObjectKey, Snapshot};
 use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
 use crate::source::folder::read::Manifests;
 
@@ -24,32 +22,22 @@ pub(super) fn lead_to(broker: &ObjectKey, mut snapshot: Snapshot) -> Snapshot {
         ..BrokerSpec::default()
     };
     snapshot.clear(Kind::Broker);
-    snapshot.put(fresh(broker.clone(), BTreeMap::new()), spec);
+    snapshot.put(fresh(broker.clone()), spec);
     snapshot
 }
 
 /// Metadata of a resource that does not exist yet: younger than all that do.
-fn fresh(key: ObjectKey, annotations: BTreeMap<String, String>) -> Meta {
+fn fresh(key: ObjectKey) -> Meta {
     Meta {
-        key,
-        uid: String::new(),
-        generation: 1,
         created: i64::MAX,
-        deleting: None,
-        annotations,
-        touched: 0,
-        finalized: false,
-        status: LastStatus::default(),
+        ..Meta::fresh(key)
     }
 }
 
 /// The snapshot after an apply: what is there, with the manifests in it.
 pub(super) fn applied(mut snapshot: Snapshot, manifests: &Manifests) -> Snapshot {
     for (key, manifest) in &manifests.objects {
-        let mut meta = snapshot
-            .meta(key)
-            .cloned()
-            .unwrap_or_else(|| fresh(key.clone(), BTreeMap::new()));
+        let mut meta = snapshot.meta(key).cloned().unwrap_or_else(|| fresh(key.clone()));
         meta.annotations.extend(manifest.annotations.clone());
         lint::put(&mut snapshot, meta, manifest);
     }

@@ -140,15 +140,9 @@ fn what_is_remembered_is_recalled() {
 #[test]
 fn a_broker_that_answers_is_not_ready_before_its_pod_is_as_declared() {
     let meta = Meta {
-        key: broker(),
         uid: "u".to_owned(),
         generation: 3,
-        created: 0,
-        deleting: None,
-        annotations: Default::default(),
-        touched: 0,
-        finalized: false,
-        status: LastStatus::default(),
+        ..Meta::fresh(broker())
     };
     let object = Object {
         meta,
