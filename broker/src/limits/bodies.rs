@@ -87,7 +87,7 @@ impl Bodies {
             Some(place) => first == Some(place.number),
             None => first.is_none(),
         };
-        let fits = state.bytes == 0 || state.bytes + size <= self.memory.share(Holding::Bodies);
+        let fits = state.bytes == 0 || state.bytes + size <= self.memory.share();
         if turn && fits {
             let number = state.next();
             let arrived = Arc::<Arrived>::default();

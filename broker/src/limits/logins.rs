@@ -73,7 +73,7 @@ impl Logins {
 
     /// Ends the oldest ones beyond the share of all.
     fn keep_to_share(&self, state: &mut State) {
-        while state.bytes > self.memory.share(Holding::Logins)
+        while state.bytes > self.memory.share()
             && state.open.len() > 1
             && let Some((_, oldest)) = state.open.pop_first()
         {

@@ -126,13 +126,13 @@ impl Memory {
     }
 
     /// Bytes that a use may have, where it has a share: a quarter of what messages may.
-    pub fn share(&self, _what: Holding) -> u64 {
+    pub fn share(&self) -> u64 {
         self.watermark() / 4
     }
 
     /// True if a use has more than its share.
     pub fn is_over_share(&self, what: Holding) -> bool {
-        self.held(what) > self.share(what)
+        self.held(what) > self.share()
     }
 
     /// Counts a buffer with messages once, however many queues and clients share it: until the last slice of what is
