@@ -47,18 +47,21 @@ pub fn enqueue(
             let copy = |entry: &Entry| {
                 let mut copy = entry.copy_for(in_log(queue, entry));
                 if let Some(stamp) = &stamp {
-                    copy.stamp = copy.message.as_ref().map_or(stamp::NONE, stamp);
+                    copy.stamp_by(stamp);
                 }
                 copy
             };
-            refused.extend(queue.enqueue_copies(entries, copy, work));
+            refused.extend(queue.arrive(Copies { entries, copy }, work));
         }
         if mixed || !last.logged() {
             for entry in entries.iter_mut() {
                 entry.durable &= in_log(last, entry);
             }
         }
-        stamp_all(last, entries, now);
+        if let Some(now) = now {
+            let stamp = stamps(last, now);
+            entries.iter_mut().for_each(|entry| entry.stamp_by(&stamp));
+        }
         refused.extend(last.enqueue(entries, work));
     }
     entries.clear();
@@ -69,56 +72,70 @@ pub fn enqueue(
     refused
 }
 
+/// New messages of one queue: to be looked at, then taken, the first ones first.
+trait Arriving {
+    /// Those that have not been taken. Of the queue's copies only what all copies share counts.
+    fn look(&self) -> &[Entry];
+
+    /// Takes as many, as the queue is to have them. One that is taken and not looked at costs nothing.
+    fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = Entry>;
+}
+
+impl Arriving for &mut Vec<Entry> {
+    fn look(&self) -> &[Entry] {
+        self
+    }
+
+    fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = Entry> {
+        self.drain(..count)
+    }
+}
+
+/// Messages that go to other queues too: each is copied when the queue has to have it.
+struct Copies<'a, C> {
+    entries: &'a [Entry],
+    copy: C,
+}
+
+impl<C: Fn(&Entry) -> Entry> Arriving for Copies<'_, C> {
+    fn look(&self) -> &[Entry] {
+        self.entries
+    }
+
+    fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = Entry> {
+        let (taken, others) = self.entries.split_at(count);
+        self.entries = others;
+        taken.iter().map(&self.copy)
+    }
+}
+
 impl Queue {
     /// Adds a run of new messages and hands out what consumers can take. Empties `entries`; gives the ids of those that
     /// the queue refuses because it is full.
     pub fn enqueue(self: &Arc<Self>, entries: &mut Vec<Entry>, work: &mut Work) -> Vec<MessageId> {
-        let mut state = self.change();
-        if state.deleted {
-            drop(state);
-            self.release(entries.drain(..));
-            return Vec::new();
-        }
-        let count = self.admit(&mut state, entries, work);
-        let mut refused = Vec::new();
-        if state.rejects() {
-            refused = self.refuse(&mut state, entries, work);
-            state.push(entries.drain(..), self.reader());
-        } else {
-            let straight = self.hand_straight(&mut state, entries, work);
-            self.keep(&mut state, entries.drain(..straight), work);
-            self.add(&mut state, entries.drain(..), work);
-        }
-        self.hand_out(state, count, work);
-        refused
+        self.arrive(entries, work)
     }
 
-    /// The same for messages that go to other queues too. `copy`: a message as this queue is to have it. One that a
-    /// consumer takes at once, without acknowledging it, needs none.
-    fn enqueue_copies(
-        self: &Arc<Self>,
-        entries: &[Entry],
-        copy: impl Fn(&Entry) -> Entry,
-        work: &mut Work,
-    ) -> Vec<MessageId> {
+    fn arrive(self: &Arc<Self>, mut new: impl Arriving, work: &mut Work) -> Vec<MessageId> {
         let mut state = self.change();
+        let count = new.look().len();
         if state.deleted {
             drop(state);
-            self.release(entries.iter().map(copy));
+            self.release(new.take(count));
             return Vec::new();
         }
-        let count = self.admit(&mut state, entries, work);
-        let mut refused = Vec::new();
-        if state.rejects() {
-            let mut copies = entries.iter().map(copy).collect();
-            refused = self.refuse(&mut state, &mut copies, work);
-            state.push(copies.into_iter(), self.reader());
-        } else {
-            let straight = self.hand_straight(&mut state, entries, work);
-            let (straight, others) = entries.split_at(straight);
-            self.keep(&mut state, straight.iter().map(&copy), work);
-            self.add(&mut state, others.iter().map(copy), work);
-        }
+        self.expire(&mut state, work);
+        state.totals.published += count as u64;
+        state.totals.touch(work.now());
+        let refused = match state.rejecting() {
+            Some(bounds) => self.refuse(bounds, &mut state, new.take(count), work),
+            None => {
+                let straight = self.hand_straight(&mut state, new.look(), work);
+                self.keep(&mut state, new.take(straight), work);
+                self.add(&mut state, new.take(count - straight), work);
+                Vec::new()
+            }
+        };
         self.hand_out(state, count, work);
         refused
     }
@@ -130,13 +147,6 @@ impl Queue {
             .map(|entry| entry.location)
             .collect();
         self.log.release(&durable);
-    }
-
-    fn admit(self: &Arc<Self>, state: &mut State, entries: &[Entry], work: &mut Work) -> usize {
-        self.expire(state, work);
-        state.totals.published += entries.len() as u64;
-        state.totals.touch(work.now());
-        entries.len()
     }
 
     /// Hands the first messages of a run to the queue's consumer, if they need not wait: nothing is before them, the
@@ -230,11 +240,11 @@ fn count_once(queues: &[Arc<Queue>], entries: &mut [Entry]) {
     }
 }
 
-fn stamp_all(queue: &Queue, entries: &mut Vec<Entry>, now: Option<Millis>) {
-    let Some(now) = now else { return };
-    let stamp = stamps(queue, now);
-    for entry in entries {
-        entry.stamp = entry.message.as_ref().map_or(stamp::NONE, &stamp);
+impl Entry {
+    /// Gives a new message its stamp.
+    #[inline]
+    fn stamp_by(&mut self, stamp: &impl Fn(&Message) -> u64) {
+        self.stamp = self.message.as_ref().map_or(stamp::NONE, stamp);
     }
 }
 

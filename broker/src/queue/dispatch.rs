@@ -48,6 +48,7 @@ impl Queue {
         let mut skipped = Skipped::default();
         let mut go_on = true;
         let mut left = ROUND;
+        let several = state.consumers.len() > 1;
         state.consumers.begin_round();
         while left > 0 && !state.ready.is_empty() {
             let Some(place) = state.consumers.pick() else {
@@ -58,7 +59,7 @@ impl Queue {
                 break;
             };
             left -= 1;
-            if state.assign(place, entry) {
+            if state.assign(place, entry, several) {
                 break;
             }
         }
@@ -77,12 +78,13 @@ impl Queue {
         work: &mut Work,
     ) {
         let mut left = ROUND;
+        let several = state.consumers.len() > 1;
         state.consumers.begin_round();
         while left > 0 && entries.len() > 0 {
             let Some(place) = state.consumers.pick() else { break };
             let Some(entry) = entries.next() else { break };
             left -= 1;
-            if state.assign(place, entry) {
+            if state.assign(place, entry, several) {
                 break;
             }
         }
@@ -159,10 +161,11 @@ impl Queue {
 }
 
 impl State {
-    /// Gives the consumer at this place a message of this round. True if the round must end here.
+    /// Gives the consumer at this place a message of this round; `several`: it is not the only one. True if the round
+    /// must end here.
     #[inline]
-    fn assign(&mut self, place: Place, entry: Entry) -> bool {
-        if self.consumers.len() > 1 && self.consumers.acknowledges(place) {
+    fn assign(&mut self, place: Place, entry: Entry, several: bool) -> bool {
+        if several && self.consumers.acknowledges(place) {
             self.unsettled.expect(entry.id);
         }
         self.consumers.assign(place, entry)

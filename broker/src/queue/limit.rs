@@ -7,6 +7,7 @@
 //! Does not know why the queue got longer.
 
 use super::arguments::Overflow;
+use super::bounds::Bounds;
 use super::dead::AT_ONCE;
 use super::entry::Entry;
 use super::state::{Queue, State};
@@ -67,22 +68,20 @@ impl Queue {
     }
 
     /// Adds new messages to a queue that may refuse them: as long as there is room, which consumers make who can take
-    /// some. Gives the ids of those that there is no room for. A queue that drops its oldest leaves all to the caller.
+    /// some. Gives the ids of those that there is no room for. `bounds`: those of [`State::rejecting`].
     pub(super) fn refuse(
         self: &Arc<Self>,
+        bounds: Bounds,
         state: &mut State,
-        entries: &mut Vec<Entry>,
+        entries: impl Iterator<Item = Entry>,
         work: &mut Work,
     ) -> Vec<MessageId> {
-        let Some(bounds) = state.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead) else {
-            return Vec::new();
-        };
         let full = |state: &State, entry: &Entry| {
             let (messages, bytes) = state.kept();
             bounds.excess(messages + 1, bytes + u64::from(entry.body_len)) != (0, 0)
         };
         let mut refused = Vec::new();
-        for entry in entries.drain(..) {
+        for entry in entries {
             if full(state, &entry) {
                 self.dispatch_locked(state, work);
             }
@@ -104,9 +103,9 @@ impl Queue {
 }
 
 impl State {
-    /// True if a new message may be refused because the queue is full.
-    pub(super) fn rejects(&self) -> bool {
-        self.bounds.is_some_and(|bounds| bounds.overflow != Overflow::DropHead)
+    /// The bounds beyond which new messages are refused, if the queue does so.
+    pub(super) fn rejecting(&self) -> Option<Bounds> {
+        self.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead)
     }
 }
 
