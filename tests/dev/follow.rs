@@ -1,18 +1,16 @@
 //! Edits are followed, what is broken by hand is repaired, Ctrl-C ends it all.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
-use harness::broker_process::{lines_of, wait_for_exit};
-use harness::operator_process::free_address;
+use harness::broker_process::wait_for_exit;
 use harness::requests::delete;
 use harness::wait::until;
 use harness::{call, reaper};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Dev, SOON, folder, is_up, leveret, queue, write};
+use crate::{Dev, SOON, begin, folder, is_up, queue, write};
 
 #[test]
 fn files_added_edited_and_removed_are_followed() {
@@ -71,17 +69,7 @@ fn ctrl_c_ends_the_broker_too() {
 #[test]
 fn a_broker_that_is_killed_is_said_to_have_been() {
     let folder = folder(&[("q.yaml", &queue("q"))]);
-    let (amqp, http) = (free_address().to_string(), free_address().to_string());
-    let mut command = leveret(folder.path());
-    command.args(["--amqp-listen", &amqp, "--http-listen", &http]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("leveret runs");
-    reaper::add(child.id(), None);
-    let stdout = lines_of(child.stdout.take().expect("a pipe"));
-    let stderr = lines_of(child.stderr.take().expect("a pipe"));
+    let (mut child, stdout, stderr) = begin(folder.path(), &[]);
     while !stdout.recv_timeout(SOON).expect("a line").contains("are Ready") {}
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let children = fs::read_to_string(children).expect("the kernel lists them");

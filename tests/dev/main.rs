@@ -76,8 +76,8 @@ fn leveret(folder: &Path) -> Command {
     command
 }
 
-/// Runs it to its end on free ports.
-fn run(folder: &Path, extra: &[&str]) -> Output {
+/// Starts it on free ports; with the lines that it says on either stream.
+fn begin(folder: &Path, extra: &[&str]) -> (Child, Receiver<String>, Receiver<String>) {
     let (amqp, http) = (free_address().to_string(), free_address().to_string());
     let mut command = leveret(folder);
     command
@@ -91,6 +91,12 @@ fn run(folder: &Path, extra: &[&str]) -> Output {
     reaper::add(child.id(), None);
     let stdout = lines_of(child.stdout.take().expect("a pipe"));
     let stderr = lines_of(child.stderr.take().expect("a pipe"));
+    (child, stdout, stderr)
+}
+
+/// Runs it to its end on free ports.
+fn run(folder: &Path, extra: &[&str]) -> Output {
+    let (mut child, stdout, stderr) = begin(folder, extra);
     let Some(status) = wait_for_exit(&mut child, Duration::from_secs(60)) else {
         let _ = child.kill();
         panic!("leveret dev did not end: {:?}", stdout.try_iter().collect::<Vec<_>>());

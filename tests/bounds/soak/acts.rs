@@ -52,6 +52,20 @@ pub(crate) const ACTS: &[(&str, Act)] = &[
     ("regular expressions", regular_expressions),
 ];
 
+/// A connection with an exclusive queue.
+fn with_queue(target: Target, name: &str) -> io::Result<(Attacker, String)> {
+    let mut attacker = Attacker::open(target.amqp)?;
+    let queue = unique(name);
+    attacker.say(
+        1,
+        QueueDeclare {
+            no_wait: true,
+            ..exclusive(&queue)
+        },
+    )?;
+    Ok((attacker, queue))
+}
+
 fn half_a_handshake(target: Target, random: &mut StdRng) -> io::Result<()> {
     let mut all = Vec::new();
     for _ in 0..20 {
@@ -135,15 +149,7 @@ fn a_chain_of_exchanges(target: Target, random: &mut StdRng) -> io::Result<()> {
 }
 
 fn many_hashes(target: Target, random: &mut StdRng) -> io::Result<()> {
-    let mut attacker = Attacker::open(target.amqp)?;
-    let queue = unique("hashes");
-    attacker.say(
-        1,
-        QueueDeclare {
-            no_wait: true,
-            ..exclusive(&queue)
-        },
-    )?;
+    let (mut attacker, queue) = with_queue(target, "hashes")?;
     let pattern = format!("{}b", "#.a.".repeat(random.random_range(1..12)));
     attacker.say(
         1,
@@ -160,15 +166,7 @@ fn many_hashes(target: Target, random: &mut StdRng) -> io::Result<()> {
 }
 
 fn many_headers(target: Target, random: &mut StdRng) -> io::Result<()> {
-    let mut attacker = Attacker::open(target.amqp)?;
-    let queue = unique("headers");
-    attacker.say(
-        1,
-        QueueDeclare {
-            no_wait: true,
-            ..exclusive(&queue)
-        },
-    )?;
+    let (mut attacker, queue) = with_queue(target, "headers")?;
     let fields = |count: usize, last: i32| {
         let named = |number: usize| (short(&format!("h{number}")), FieldValue::from(number as i32));
         let mut table = FieldTable((0..count).map(named).collect());
@@ -191,15 +189,7 @@ fn many_headers(target: Target, random: &mut StdRng) -> io::Result<()> {
 }
 
 fn many_keys(target: Target, random: &mut StdRng) -> io::Result<()> {
-    let mut attacker = Attacker::open(target.amqp)?;
-    let queue = unique("cc");
-    attacker.say(
-        1,
-        QueueDeclare {
-            no_wait: true,
-            ..exclusive(&queue)
-        },
-    )?;
+    let (mut attacker, queue) = with_queue(target, "cc")?;
     let count = random.random_range(10..3_000);
     let keys = (0..count).map(|number| FieldValue::from(format!("{queue}{}", number % 7).as_str()));
     let cc = headers(table([("CC", FieldValue::Array(keys.collect()))]));
@@ -210,15 +200,7 @@ fn many_keys(target: Target, random: &mut StdRng) -> io::Result<()> {
 }
 
 fn unread_gets(target: Target, random: &mut StdRng) -> io::Result<()> {
-    let mut attacker = Attacker::open(target.amqp)?;
-    let queue = unique("gets");
-    attacker.say(
-        1,
-        QueueDeclare {
-            no_wait: true,
-            ..exclusive(&queue)
-        },
-    )?;
+    let (mut attacker, queue) = with_queue(target, "gets")?;
     let body = vec![1; 1 << random.random_range(4..17)];
     for _ in 0..100 {
         attacker.publish("", &queue, &no_properties(), &body)?;
@@ -369,15 +351,7 @@ fn dead_letter_circle(target: Target, random: &mut StdRng) -> io::Result<()> {
 }
 
 fn expiry_storm(target: Target, random: &mut StdRng) -> io::Result<()> {
-    let mut attacker = Attacker::open(target.amqp)?;
-    let queue = unique("expiry");
-    attacker.say(
-        1,
-        QueueDeclare {
-            no_wait: true,
-            ..exclusive(&queue)
-        },
-    )?;
+    let (mut attacker, queue) = with_queue(target, "expiry")?;
     for _ in 0..5_000 {
         let after = random.random_range(0..300).to_string();
         let expires = BasicProperties {
