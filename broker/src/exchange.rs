@@ -3,6 +3,7 @@
 //! Comes in: bindings, and a message's keys and properties. Goes out: the bound destinations.
 //! Does not know about vhosts, messages or permissions.
 //!
+//! Messages see the routing table alone, which is looked up without the topology's lock.
 //! A new type of exchange is a file with a `TYPE` here, and its line in `TYPES`.
 
 /// By equal key.
@@ -22,6 +23,9 @@ pub mod random;
 
 /// By words of the key.
 pub mod topic;
+
+/// Bindings as messages see them, changed and looked up at the same time.
+pub mod table;
 
 /// A type of exchange: its name and its router.
 pub mod router;
@@ -44,6 +48,8 @@ use leveret_amqp::{FieldValue, RawTable, ShortString};
 pub use router::{OutOfSteps, Properties, Router, Routing, Steps, Type};
 use std::collections::HashSet;
 use std::sync::Arc;
+use table::Change;
+pub use table::RoutingTable;
 pub use target::Target;
 
 /// The types that there are, by name.
@@ -108,7 +114,7 @@ pub struct Exchange {
     pub alternate: Option<ShortString>,
     /// The policies that apply to it.
     pub policies: Option<Arc<Applied>>,
-    router: Box<dyn Router>,
+    table: Arc<RoutingTable>,
     bindings: HashSet<Arc<Binding>>,
 }
 
@@ -118,9 +124,11 @@ impl Exchange {
     /// # Errors
     /// A text for the client (406), if its type can't be had with its arguments.
     pub fn new(definition: Definition) -> Result<Self, String> {
+        let router = (definition.kind.router)(&definition.arguments)?;
+        let (alternate, is_default) = (definition.alternate(), definition.name.is_empty());
         Ok(Self {
-            router: (definition.kind.router)(&definition.arguments)?,
-            alternate: definition.alternate(),
+            table: Arc::new(RoutingTable::new(router, alternate.clone(), is_default)),
+            alternate,
             definition,
             policies: None,
             bindings: HashSet::new(),
@@ -134,8 +142,12 @@ impl Exchange {
             .as_ref()
             .and_then(|policies| named(policies.definition.get(ALTERNATE_EXCHANGE)));
         let of_policies = of_policies.filter(|_| !self.definition.name.is_empty());
-        self.alternate = self.definition.alternate().or(of_policies);
         self.policies = policies;
+        let alternate = self.definition.alternate().or(of_policies);
+        if alternate != self.alternate {
+            self.table.change(Change::Alternate(alternate.clone()));
+            self.alternate = alternate;
+        }
     }
 
     /// Its bindings, in no order.
@@ -143,9 +155,9 @@ impl Exchange {
         &self.bindings
     }
 
-    /// True if messages with the same key always go the same way.
-    pub fn routes_by_key(&self) -> bool {
-        self.router.by_key()
+    /// The table by which messages find their way: to be looked up without the topology's lock.
+    pub fn table(&self) -> &Arc<RoutingTable> {
+        &self.table
     }
 
     /// Looks at a binding before it is made.
@@ -153,7 +165,7 @@ impl Exchange {
     /// # Errors
     /// A text for the client (406).
     pub fn check(&self, binding: &Binding) -> Result<(), String> {
-        self.router.check(binding)
+        (self.definition.kind.check)(binding)
     }
 
     /// Adds a binding. `None` if there is the same one already; else it, to be shared with whoever has it too.
@@ -162,7 +174,7 @@ impl Exchange {
             return None;
         }
         let binding = Arc::new(binding);
-        self.router.bind(&binding, target);
+        self.table.change(Change::Bind(binding.clone(), target));
         self.bindings.insert(binding.clone());
         Some(binding)
     }
@@ -172,21 +184,8 @@ impl Exchange {
         let Some(binding) = self.bindings.take(binding) else {
             return false;
         };
-        self.router.unbind(&binding, target);
+        self.table.change(Change::Unbind(binding, target.clone()));
         true
-    }
-
-    /// Calls `found` for each destination of a message; the same one may come more than once.
-    ///
-    /// # Errors
-    /// The steps are used up.
-    pub fn route<'a>(
-        &'a self,
-        routing: &Routing<'_>,
-        steps: &mut Steps,
-        found: &mut dyn FnMut(&'a Target),
-    ) -> Result<(), OutOfSteps> {
-        self.router.route(routing, steps, found)
     }
 }
 

@@ -7,9 +7,11 @@ use crate::bystander::Bystander;
 use crate::many::all;
 use harness::requests::*;
 use harness::scripted_client::{short, table};
-use harness::{Broker, Client, call};
+use harness::{Broker, Client, call, expect};
 use leveret_amqp::method::*;
 use leveret_amqp::{FieldTable, FieldValue};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest that a bystander's confirm may take beside an attack, in a build for tests on a busy machine.
@@ -122,6 +124,75 @@ fn many_keys_to_many_queues_are_refused_with_what_to_do() {
     client.channel_error(1, 406, &too_far("amq.topic"));
     let seen = bystander.end();
     assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+/// Keys that each take some 11,000 steps through [`stars`].
+fn far(keys: usize) -> Vec<u8> {
+    let key = |number: usize| FieldValue::from(format!("{}{number}", "a.".repeat(120)).as_str());
+    headers(table([("CC", FieldValue::Array((0..keys).map(key).collect()))]))
+}
+
+/// Patterns that no such key matches, but for the last word.
+fn stars(queue: &str) -> impl Iterator<Item = QueueBind> {
+    (0..60).map(move |stars| bind(queue, "amq.topic", &format!("#{}.#.c", ".*".repeat(stars))))
+}
+
+/// A queue declared, bound, published to and deleted; one of its bindings is to the exchange where others take so long.
+fn come_and_go(client: &mut Client, number: usize) {
+    let queue = format!("bystander{number}");
+    call!(client, 1, exclusive(&queue) => QueueDeclareOk);
+    call!(client, 1, bind(&queue, "amq.topic", &queue) => QueueBindOk);
+    call!(client, 1, bind(&queue, "amq.direct", &queue) => QueueBindOk);
+    client.publish(1, "amq.direct", &queue, b"soon");
+    call!(client, 1, purge(&queue) => QueuePurgeOk);
+    assert_eq!(call!(client, 1, delete(&queue) => QueueDeleteOk).message_count, 0);
+}
+
+/// Counted by turns, whatever the machine's speed: a client that has to wait for a long look-up at each of its four
+/// changes has a turn for every four such messages, at most.
+#[test]
+fn who_declares_binds_and_publishes_does_not_wait_for_messages_whose_way_is_long() {
+    const KEYS: usize = 88;
+    let broker = Broker::start();
+    let mut owner = Client::with_channel(broker.amqp());
+    call!(owner, 1, exclusive("q") => QueueDeclareOk);
+    all(&mut owner, stars("q"));
+    let (stop, far_ones) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let publish_far = || {
+        let mut client = Client::with_channel(broker.amqp());
+        call!(client, 1, ConfirmSelect { no_wait: false } => ConfirmSelectOk);
+        let headers = far(KEYS);
+        while !stop.load(Ordering::Relaxed) {
+            client.publish_with(1, publish("amq.topic", "none"), &headers, b"to none");
+            expect!(client, 1, BasicAck);
+            far_ones.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        (0..2).for_each(|_| drop(scope.spawn(publish_far)));
+        let mut client = Client::with_channel(broker.amqp());
+        harness::wait::until("both are under way", SERVED * 3, || {
+            far_ones.load(Ordering::Relaxed) >= 2
+        });
+        while times.len() < 100 && begin.elapsed() < SERVED * 3 {
+            let begin = Instant::now();
+            come_and_go(&mut client, times.len());
+            times.push(begin.elapsed());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    times.sort_unstable();
+    let (turns, far_ones, took) = (times.len(), far_ones.into_inner(), begin.elapsed());
+    let slowest = times.last().copied().unwrap_or_default();
+    let middle = times.get(turns / 2).copied().unwrap_or_default();
+    println!("{turns} turns of {middle:?}, at most {slowest:?}, beside {far_ones} messages in {took:?}");
+    assert!(turns > far_ones, "{turns} turns beside {far_ones} messages");
+    assert!(slowest < SERVED, "{slowest:?}");
+    // That was nearly all that a message may take.
+    owner.publish_with(1, publish("amq.topic", "none"), &far(KEYS + 4), b"too far");
+    owner.channel_error(1, 406, &too_far("amq.topic"));
 }
 
 #[test]

@@ -61,7 +61,10 @@ pub(crate) fn matches(exchange: &Exchange, key: &str) -> usize {
         keys: &[key.as_bytes()],
         properties: &properties,
     };
-    let routed = exchange.route(&routing, &mut Steps::new(usize::MAX), &mut |_| found += 1);
+    let mut steps = Steps::new(usize::MAX);
+    let routed = exchange
+        .table()
+        .look(|state| state.route(&routing, &mut steps, &mut |_| found += 1));
     assert!(routed.is_ok());
     found
 }

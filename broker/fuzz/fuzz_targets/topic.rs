@@ -63,11 +63,14 @@ fn compare(exchange: &Exchange, patterns: &BTreeSet<String>, nodes: usize, key: 
         properties: &properties,
     };
     let most = nodes * (words(key).len() + 1) + patterns.len();
-    let routed = exchange.route(&routing, &mut Steps::new(most), &mut |target| {
+    let mut note = |target: &Target| {
         if let Target::Exchange(name) = target {
             found.push(name.to_str_lossy().into_owned());
         }
-    });
+    };
+    let routed = exchange
+        .table()
+        .look(|state| state.route(&routing, &mut Steps::new(most), &mut note));
     assert_eq!(routed, Ok(()), "{key} in {most} steps");
     found.sort();
     let key = words(key);

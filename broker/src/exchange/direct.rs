@@ -1,7 +1,7 @@
 //! `direct`: by equal key.
 
 use super::binding::Binding;
-use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, any, plain};
 use super::target::{Target, Targets};
 use leveret_amqp::ShortString;
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "direct",
     description: "AMQP direct exchange, as per the AMQP specification",
+    check: any,
     router: plain::<Direct>,
 };
 

@@ -1,7 +1,7 @@
 //! `fanout`: to everything that is bound.
 
 use super::binding::Binding;
-use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, any, plain};
 use super::target::{Target, Targets};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "fanout",
     description: "AMQP fanout exchange, as per the AMQP specification",
+    check: any,
     router: plain::<Fanout>,
 };
 

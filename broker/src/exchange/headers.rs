@@ -14,8 +14,13 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "headers",
     description: "AMQP headers exchange, as per the AMQP specification",
+    check,
     router: plain::<Headers>,
 };
+
+fn check(binding: &Binding) -> Result<(), String> {
+    Match::parse(&binding.arguments).map(drop)
+}
 
 /// Destinations with the headers that they want.
 #[derive(Default)]
@@ -101,10 +106,6 @@ fn weight(value: RawValue<'_>) -> usize {
 impl Router for Headers {
     fn by_key(&self) -> bool {
         false
-    }
-
-    fn check(&self, binding: &Binding) -> Result<(), String> {
-        Match::parse(&binding.arguments).map(drop)
     }
 
     fn bind(&mut self, binding: &Arc<Binding>, target: Target) {

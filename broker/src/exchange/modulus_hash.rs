@@ -2,7 +2,7 @@
 //! keys count for nothing.
 
 use super::binding::{Binding, BindingId, DestinationKind};
-use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, any, plain};
 use super::sorted::Sorted;
 use super::target::Target;
 use leveret_amqp::ShortString;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "x-modulus-hash",
     description: "Modulus Hashing Exchange",
+    check: any,
     router: plain::<ModulusHash>,
 };
 

@@ -2,7 +2,7 @@
 //! `x-local-random`, which takes queues alone, without a key: on one node every queue is a local one.
 
 use super::binding::{Binding, BindingId, DestinationKind};
-use super::router::{OutOfSteps, Router, Routing, Steps, Type, plain};
+use super::router::{OutOfSteps, Router, Routing, Steps, Type, any, plain};
 use super::row::Row;
 use super::target::Target;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "x-random",
     description: "Randomly picks a binding (queue) to route via (to).",
+    check: any,
     router: plain::<Random>,
 };
 
@@ -18,8 +19,20 @@ pub static TYPE: Type = Type {
 pub static LOCAL: Type = Type {
     name: "x-local-random",
     description: "Picks one random local binding (queue) to route via (to).",
-    router: plain::<Local>,
+    check: check_local,
+    router: plain::<Random>,
 };
+
+fn check_local(binding: &Binding) -> Result<(), String> {
+    let key = binding.routing_key.to_str_lossy();
+    if !key.is_empty() {
+        return Err(format!("Non empty binding '{key}' key not permitted"));
+    }
+    match binding.destination_kind {
+        DestinationKind::Queue => Ok(()),
+        DestinationKind::Exchange => Err("Destination not found".to_owned()),
+    }
+}
 
 /// A destination for each binding: one that is bound twice gets twice as much.
 #[derive(Default)]
@@ -50,42 +63,5 @@ impl Router for Random {
             found(target);
         }
         Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Local(Random);
-
-impl Router for Local {
-    fn by_key(&self) -> bool {
-        self.0.by_key()
-    }
-
-    fn check(&self, binding: &Binding) -> Result<(), String> {
-        let key = binding.routing_key.to_str_lossy();
-        if !key.is_empty() {
-            return Err(format!("Non empty binding '{key}' key not permitted"));
-        }
-        match binding.destination_kind {
-            DestinationKind::Queue => Ok(()),
-            DestinationKind::Exchange => Err("Destination not found".to_owned()),
-        }
-    }
-
-    fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
-        self.0.bind(binding, target);
-    }
-
-    fn unbind(&mut self, binding: &Arc<Binding>, target: &Target) {
-        self.0.unbind(binding, target);
-    }
-
-    fn route<'a>(
-        &'a self,
-        routing: &Routing<'_>,
-        steps: &mut Steps,
-        found: &mut dyn FnMut(&'a Target),
-    ) -> Result<(), OutOfSteps> {
-        self.0.route(routing, steps, found)
     }
 }

@@ -17,6 +17,8 @@ pub struct Type {
     pub name: &'static str,
     /// A sentence for the HTTP API.
     pub description: &'static str,
+    /// Looks at a binding before it is made. Fails with a text for the client (406).
+    pub check: fn(&Binding) -> Result<(), String>,
     /// Makes the router of a new exchange from its arguments. Fails with a text for the client (406).
     pub router: fn(&RawTable) -> Result<Box<dyn Router>, String>,
 }
@@ -38,14 +40,6 @@ pub trait Router: Send + Sync {
     /// True if messages with the same key always go the same way: then a route is kept with its key.
     fn by_key(&self) -> bool {
         true
-    }
-
-    /// Looks at a binding before it is made.
-    ///
-    /// # Errors
-    /// A text for the client (406).
-    fn check(&self, _binding: &Binding) -> Result<(), String> {
-        Ok(())
     }
 
     /// Adds a binding. The exchange has seen to it that there is none like it, and keeps it until it is removed.
@@ -95,6 +89,11 @@ impl Steps {
     pub fn left(&self) -> usize {
         self.0
     }
+}
+
+/// The check of a type that takes every binding.
+pub(super) fn any(_: &Binding) -> Result<(), String> {
+    Ok(())
 }
 
 /// The router of a type without arguments.

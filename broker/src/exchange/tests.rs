@@ -53,6 +53,32 @@ fn a_binding_is_made_and_removed_in_the_same_time_however_many_there_are() {
     }
 }
 
+/// As many times as there are bindings, one is made while a message is on its way, and the next message sees it.
+#[test]
+fn a_binding_made_beside_a_message_takes_the_same_time_however_many_there_are() {
+    for (kind, one_destination) in TYPES.iter().flat_map(|kind| [(*kind, false), (*kind, true)]) {
+        let make = |n| {
+            let bindings: Vec<Binding> = (0..n).map(|number| binding(number, one_destination)).collect();
+            (exchange(kind), bindings)
+        };
+        let bind_and_unbind = |(exchange, bindings): &mut (Exchange, Vec<Binding>), _| {
+            let table = exchange.table().clone();
+            for binding in bindings.iter() {
+                let target = Target::Exchange(binding.destination.clone());
+                table.look(|_| assert!(exchange.bind(binding.clone(), target).is_some()));
+            }
+            table.look(|_| {
+                for binding in bindings.iter() {
+                    let target = Target::Exchange(binding.destination.clone());
+                    assert!(exchange.unbind(binding, &target));
+                }
+            });
+            assert!(exchange.bindings().is_empty());
+        };
+        is_linear(kind.name, 2_000, make, bind_and_unbind);
+    }
+}
+
 /// The steps of a message at an exchange with so many bindings, by so many keys.
 fn steps(kind: &'static Type, bindings: usize, keys: usize) -> usize {
     let mut exchange = exchange(kind);
@@ -68,7 +94,10 @@ fn steps(kind: &'static Type, bindings: usize, keys: usize) -> usize {
         properties: &Properties::default(),
     };
     let mut steps = Steps::new(usize::MAX);
-    assert_eq!(exchange.route(&routing, &mut steps, &mut |_| {}), Ok(()));
+    let routed = exchange
+        .table()
+        .look(|state| state.route(&routing, &mut steps, &mut |_| {}));
+    assert_eq!(routed, Ok(()));
     usize::MAX - steps.left()
 }
 

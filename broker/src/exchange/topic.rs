@@ -14,11 +14,25 @@ use std::sync::Arc;
 pub static TYPE: Type = Type {
     name: "topic",
     description: "AMQP topic exchange, as per the AMQP specification",
+    check,
     router: plain::<Topic>,
 };
 
 /// `#` in one binding key, at most (RabbitMQ's limit). Earlier versions took more: the log may have such keys.
 const MOST_HASHES: usize = 2;
+
+fn check(binding: &Binding) -> Result<(), String> {
+    let hashes = words(binding.routing_key.as_bytes())
+        .filter(|word| word == b"#")
+        .count();
+    if hashes <= MOST_HASHES {
+        return Ok(());
+    }
+    let key = binding.routing_key.to_str_lossy();
+    Err(format!(
+        "Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MOST_HASHES} are allowed"
+    ))
+}
 
 /// Number of a node among all of its exchange.
 type NodeId = u32;
@@ -52,19 +66,6 @@ impl Default for Topic {
 }
 
 impl Router for Topic {
-    fn check(&self, binding: &Binding) -> Result<(), String> {
-        let hashes = words(binding.routing_key.as_bytes())
-            .filter(|word| word == b"#")
-            .count();
-        if hashes <= MOST_HASHES {
-            return Ok(());
-        }
-        let key = binding.routing_key.to_str_lossy();
-        Err(format!(
-            "Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MOST_HASHES} are allowed"
-        ))
-    }
-
     fn bind(&mut self, binding: &Arc<Binding>, target: Target) {
         self.add(binding.routing_key.as_bytes(), target);
     }

@@ -2,16 +2,18 @@
 //! nothing matches.
 //!
 //! Comes in: a message. Goes out: each queue once. The walk is a loop, whatever users chain, and may take so many steps
-//! and no more. Routes that depend on the key alone are kept by `RouteCache`, so that a message of a known key costs a
-//! look-up, not a walk.
+//! and no more. It takes them without the topology's lock, which is held for a few names at a time: the routing table
+//! of each exchange is of one moment, two of them may be of two. Routes that depend on the key alone are kept by
+//! `RouteCache`, so that a message of a known key costs a look-up, not a walk.
 
-use super::state::{Topology, Vhost};
+use super::state::Vhost;
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::Error;
-use crate::exchange::{Exchange, OutOfSteps, Properties, Routing, Steps, Target};
+use crate::exchange::{OutOfSteps, Properties, Routing, RoutingTable, Steps, Target};
 use crate::message::Message;
 use crate::queue::Queue;
+use leveret_amqp::ShortString;
 use leveret_amqp::properties::raw;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,8 +66,11 @@ pub enum NoRoute {
 }
 
 /// Steps that one message may take: destinations, and nodes, headers and exchanges that are looked at on the way to
-/// them. Ten times what the largest fan-outs need; the topology can't be changed meanwhile, so it is a bound of time.
+/// them. Ten times what the largest fan-outs need; they keep a thread busy, so it is a bound of time.
 pub const MOST_STEPS: usize = 1_000_000;
+
+/// Names that are looked up while the topology is locked for reading: a message may have many, and others wait.
+const AT_ONCE: usize = 64;
 
 impl Vhost {
     /// The queues that a message of `actor` goes to; without an actor, of the broker itself, which may publish to any
@@ -88,11 +93,7 @@ impl Vhost {
             self.check(actor, Right::Write, ResourceKind::Exchange, message.exchange())
                 .map_err(|error| NoRoute::Refused(error.into()))?;
         }
-        let topology = self.topology.read();
-        let exchange = topology.exchanges.get(message.exchange()).ok_or(NoRoute::Missing)?;
-        if exchange.definition.internal && actor.is_some() {
-            return Err(NoRoute::Internal);
-        }
+        let table = self.table_of(message.exchange(), actor.is_some())?;
         let properties = Properties::new(message.properties());
         let own = [message.routing_key()];
         let all: Vec<&[u8]>;
@@ -103,7 +104,7 @@ impl Vhost {
             &own
         };
         let mut walk = Walk {
-            topology: &topology,
+            vhost: self,
             routing: Routing {
                 keys,
                 properties: &properties,
@@ -113,7 +114,8 @@ impl Vhost {
             seen: Distinct::default(),
             by_key: keys.len() == 1,
         };
-        walk.from(exchange).map_err(|OutOfSteps| self.too_far(exchange))?;
+        walk.from(table)
+            .map_err(|OutOfSteps| self.too_far(message.exchange()))?;
         let queues = walk.queues.list;
         let logged = match (
             queues.iter().any(|queue| queue.keeps_all()),
@@ -132,9 +134,19 @@ impl Vhost {
         })
     }
 
+    /// The routing table of the exchange that a message is published to.
+    fn table_of(&self, exchange: &[u8], by_client: bool) -> Result<Arc<RoutingTable>, NoRoute> {
+        let topology = self.topology.read();
+        let exchange = topology.exchanges.get(exchange).ok_or(NoRoute::Missing)?;
+        match exchange.definition.internal && by_client {
+            true => Err(NoRoute::Internal),
+            false => Ok(exchange.table().clone()),
+        }
+    }
+
     #[cold]
-    fn too_far(&self, exchange: &Exchange) -> NoRoute {
-        let (exchange, vhost) = (exchange.definition.name.to_str_lossy(), &self.name);
+    fn too_far(&self, exchange: &[u8]) -> NoRoute {
+        let (exchange, vhost) = (String::from_utf8_lossy(exchange), &self.name);
         let text = format!(
             "a message to exchange '{exchange}' in vhost '{vhost}' takes more than {MOST_STEPS} steps to its queues: \
              use fewer bindings, wildcards and headers there, or fewer CC and BCC keys"
@@ -144,65 +156,86 @@ impl Vhost {
 }
 
 struct Walk<'a> {
-    topology: &'a Topology,
+    vhost: &'a Vhost,
     routing: Routing<'a>,
     steps: &'a mut Steps,
     queues: Distinct<Arc<Queue>>,
     /// Exchanges that the walk has come to, so that loops end; the last of them are still to be passed.
-    seen: Distinct<&'a Exchange>,
+    seen: Distinct<Arc<RoutingTable>>,
     by_key: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn from(&mut self, exchange: &'a Exchange) -> Result<(), OutOfSteps> {
-        self.seen.add(&exchange);
+impl Walk<'_> {
+    fn from(&mut self, table: Arc<RoutingTable>) -> Result<(), OutOfSteps> {
+        self.seen.add(&table);
         let mut passed = 0;
-        while let Some(exchange) = self.seen.list.get(passed).copied() {
+        while let Some(table) = self.seen.list.get(passed).cloned() {
             passed += 1;
             self.steps.take(1)?;
-            self.through(exchange)?;
+            self.by_key &= table.by_key();
+            match table.is_default() {
+                true => self.through_default()?,
+                false => self.through(&table)?,
+            }
         }
         Ok(())
     }
 
-    fn through(&mut self, exchange: &'a Exchange) -> Result<(), OutOfSteps> {
-        self.by_key &= exchange.routes_by_key();
+    /// Every queue is bound to the default exchange by its name (AMQP 0-9-1, 3.1.3.1).
+    fn through_default(&mut self) -> Result<(), OutOfSteps> {
+        for keys in self.routing.keys.chunks(AT_ONCE) {
+            self.steps.take(keys.len())?;
+            let topology = self.vhost.topology.read();
+            for queue in keys.iter().filter_map(|key| topology.queues.get(*key)) {
+                self.queues.add(queue);
+            }
+        }
+        Ok(())
+    }
+
+    fn through(&mut self, table: &RoutingTable) -> Result<(), OutOfSteps> {
         let Self {
-            topology,
+            vhost,
             routing,
             steps,
             queues,
             seen,
             ..
         } = self;
-        let mut matched = false;
-        let mut come_to = |exchange: Option<&'a Exchange>| {
-            if let Some(exchange) = exchange {
-                seen.add(&exchange);
-            }
-        };
-        if exchange.definition.name.is_empty() {
-            // Every queue is bound to the default exchange by its name (AMQP 0-9-1, 3.1.3.1).
-            for &key in routing.keys {
-                steps.take(1)?;
-                if let Some(queue) = topology.queues.get(key) {
-                    queues.add(queue);
-                    matched = true;
-                }
-            }
-        } else {
-            exchange.route(routing, steps, &mut |target| {
+        table.look(|state| {
+            let mut matched = false;
+            let mut names = Vec::new();
+            state.route(routing, steps, &mut |target| {
                 matched = true;
                 match target {
                     Target::Queue(queue) => queues.add(queue),
-                    Target::Exchange(name) => come_to(topology.exchanges.get(name)),
+                    Target::Exchange(name) => {
+                        names.push(name);
+                        if names.len() == AT_ONCE {
+                            vhost.come_to(&mut names, seen);
+                        }
+                    }
                 }
             })?;
+            if !matched && let Some(name) = state.alternate() {
+                names.push(name);
+            }
+            vhost.come_to(&mut names, seen);
+            Ok(())
+        })
+    }
+}
+
+impl Vhost {
+    /// Adds the exchanges of these names, if there are such.
+    fn come_to(&self, names: &mut Vec<&ShortString>, seen: &mut Distinct<Arc<RoutingTable>>) {
+        if names.is_empty() {
+            return;
         }
-        if !matched && let Some(name) = &exchange.alternate {
-            come_to(topology.exchanges.get(name));
+        let topology = self.topology.read();
+        for exchange in names.drain(..).filter_map(|name| topology.exchanges.get(name)) {
+            seen.add(exchange.table());
         }
-        Ok(())
     }
 }
 
@@ -211,15 +244,9 @@ trait Placed: Clone {
     fn place(&self) -> usize;
 }
 
-impl Placed for Arc<Queue> {
+impl<T> Placed for Arc<T> {
     fn place(&self) -> usize {
         Arc::as_ptr(self).addr()
-    }
-}
-
-impl Placed for &Exchange {
-    fn place(&self) -> usize {
-        std::ptr::from_ref(*self).addr()
     }
 }
 

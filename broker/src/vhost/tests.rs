@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// Many bindings, queues and keys.
 mod many;
 
+/// A message on its way, and others.
+mod beside;
+
 struct Bench {
     vhost: Arc<Vhost>,
     _store: Store,
