@@ -6,6 +6,9 @@
 /// Sockets, and the threads that serve them.
 pub mod serve;
 
+/// `/api/definitions`: the topology as one document.
+pub mod definitions;
+
 /// `/api/vhosts`.
 pub mod vhosts;
 
@@ -29,9 +32,6 @@ pub mod channels;
 
 /// `/api/consumers`.
 pub mod consumers;
-
-/// `/api/definitions`: the topology as one document.
-pub mod definitions;
 
 /// `/api/permissions`, `/api/topic-permissions`.
 pub mod permissions;

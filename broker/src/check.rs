@@ -4,6 +4,7 @@
 //! Comes in: a directory, and for `--repair` an empty one. Goes out: a report as text or JSON, and a clean copy. The
 //! directory itself is never changed. Does not know about the format of the files: the store reads them.
 
+use crate::vhost::ids;
 use crate::vhost::record::{self, Record};
 use clap::Parser;
 use leveret_store::QueueId;
@@ -44,6 +45,7 @@ struct Report {
     seconds: f64,
     /// `usable`, `damaged` or `none`.
     checkpoint: &'static str,
+    vhosts: usize,
     exchanges: usize,
     bindings: usize,
     policies: usize,
@@ -115,6 +117,7 @@ impl Report {
                 Some(true) => "usable",
                 Some(false) => "damaged",
             },
+            vhosts: 0,
             exchanges: 0,
             bindings: 0,
             policies: 0,
@@ -146,13 +149,14 @@ impl Report {
         let mut names = HashMap::new();
         for (key, value) in &checked.recovered.table {
             match record::decode(key, value) {
+                Some(Record::Vhost(..)) => self.vhosts += 1,
                 Some(Record::Exchange(..)) => self.exchanges += 1,
                 Some(Record::Binding(..)) => self.bindings += 1,
                 Some(Record::Policy(..)) => self.policies += 1,
                 Some(Record::Queue(vhost, queue)) => {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
-                None if **key == *crate::vhost::ids::KEY => {}
+                None if [ids::KEY, record::HAS_VHOSTS].contains(&&**key) => {}
                 None => self.unknown_entries += 1,
             }
         }
@@ -209,7 +213,8 @@ impl Report {
         writeln!(out, "checkpoint: {}", self.checkpoint)?;
         writeln!(
             out,
-            "topology: {} queues, {} exchanges, {} bindings, {} policies",
+            "topology: {} vhosts, {} queues, {} exchanges, {} bindings, {} policies",
+            self.vhosts,
             self.queues.len(),
             self.exchanges,
             self.bindings,

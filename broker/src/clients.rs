@@ -8,6 +8,7 @@ use crate::limits::{Counted, Held, Holding, Memory, Quota, Quotas, Reached};
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
+use crate::vhost::Entered;
 use leveret_amqp::{RawTable, ShortString};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub struct ConnectionInfo {
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
     _counted: Counted,
+    _entered: Entered,
     _held: Held,
 }
 
@@ -188,6 +190,8 @@ pub struct Opened {
     pub mechanism: String,
     /// Its vhost.
     pub vhost: String,
+    /// Its place in the vhost.
+    pub entered: Entered,
     /// The client's description of itself.
     pub client_properties: RawTable,
     /// Limits as agreed.
@@ -308,6 +312,7 @@ impl Registry {
             close: Mutex::new(self.draining.lock().clone()),
             outbox,
             _counted: counted,
+            _entered: opened.entered,
             _held: self.memory.hold(Holding::Tables, octets),
         });
         self.open.write().insert(id, info.clone());
@@ -342,6 +347,13 @@ impl Registry {
     /// True if the broker is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.lock().is_some()
+    }
+
+    /// Asks the connections of a vhost to close.
+    pub fn close_of(&self, vhost: &str, reason: &str) {
+        for connection in self.list().iter().filter(|connection| connection.vhost == vhost) {
+            connection.close(reason);
+        }
     }
 
     /// Asks all connections to close, also those that are just being opened.

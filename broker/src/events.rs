@@ -36,6 +36,7 @@ enum What {
     BindingDeleted(Binding),
     PolicySet(Policy),
     PolicyCleared(Class, String),
+    Other(&'static str, Vec<(&'static str, FieldValue)>),
 }
 
 impl Event {
@@ -87,6 +88,11 @@ impl Event {
         Self::new(What::PolicyCleared(class, name.to_owned()))
     }
 
+    /// An event with this routing key and these headers, beside those that all have.
+    pub fn other(key: &'static str, headers: Vec<(&'static str, FieldValue)>) -> Self {
+        Self::new(What::Other(key, headers))
+    }
+
     /// The same event, as something that followed from something else and that no user asked for.
     pub fn by_broker(self) -> Self {
         let by_broker = true;
@@ -105,17 +111,18 @@ impl Event {
             What::PolicySet(_) => "policy.set",
             What::PolicyCleared(Class::User, _) => "policy.cleared",
             What::PolicyCleared(Class::Operator, _) => "operator.policy.cleared",
+            What::Other(key, _) => key,
         }
     }
 
     /// RabbitMQ's description of it, in the order of the names.
-    fn headers(&self, vhost: &str, user: &str, millis: i64) -> FieldTable {
+    fn headers(&self, vhost: Option<&str>, user: &str, millis: i64) -> FieldTable {
         let user = if self.by_broker { INTERNAL_USER } else { user };
         let mut headers = vec![
             ("timestamp_in_ms", FieldValue::Long(millis)),
             ("user_who_performed_action", user.into()),
-            ("vhost", vhost.into()),
         ];
+        headers.extend(vhost.map(|vhost| ("vhost", vhost.into())));
         match &self.what {
             What::QueueCreated(queue) => headers.extend([
                 ("arguments", arguments(&queue.arguments.declared)),
@@ -159,14 +166,16 @@ impl Event {
                 ("priority", policy.priority.into()),
             ]),
             What::PolicyCleared(_, name) => headers.push(("name", name.as_str().into())),
+            What::Other(_, more) => headers.extend(more.iter().cloned()),
         }
         headers.sort_by_key(|(name, _)| *name);
         let pair = |(name, value)| (ShortString::from_static(name), value);
         headers.into_iter().map(pair).collect()
     }
 
-    /// The event as it is published to [`EXCHANGE`] of a vhost, after something that `user` did.
-    pub fn message(&self, vhost: &str, user: &str) -> Message {
+    /// The event as it is published to [`EXCHANGE`], after something that `user` did: in a vhost, unless it is the
+    /// broker's.
+    pub fn message(&self, vhost: Option<&str>, user: &str) -> Message {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let properties = BasicProperties {
             headers: Some(self.headers(vhost, user, now.as_millis() as i64)),
@@ -220,7 +229,7 @@ mod tests {
         ]);
         let policy = Policy::parse(Class::Operator, "p", &fields).expect("a policy");
         let event = Event::policy_set(&policy);
-        let headers = event.headers("/", "guest", 5);
+        let headers = event.headers(Some("/"), "guest", 5);
         let expected = "apply-to definition name pattern priority timestamp_in_ms user_who_performed_action vhost";
         assert_eq!(
             (event.key(), names(&headers).join(" ").as_str()),
@@ -245,10 +254,10 @@ mod tests {
             .into_iter()
             .collect(),
         };
-        let asked_for = Event::binding_deleted(&binding).headers("/", "guest", 5);
+        let asked_for = Event::binding_deleted(&binding).headers(Some("/"), "guest", 5);
         assert_eq!(asked_for.get("user_who_performed_action"), Some(&"guest".into()));
         let event = Event::binding_deleted(&binding).by_broker();
-        let headers = event.headers("/", "guest", 5);
+        let headers = event.headers(Some("/"), "guest", 5);
         let expected = [
             "arguments",
             "destination_kind",
@@ -265,7 +274,7 @@ mod tests {
         let texts = ["{<<\"n\">>,signedint,1}", "{<<\"s\">>,longstr,<<\"t\">>}"];
         let texts = texts.into_iter().map(FieldValue::from).collect();
         assert_eq!(headers.get("arguments"), Some(&FieldValue::Array(texts)));
-        let message = event.message("/", "guest");
+        let message = event.message(Some("/"), "guest");
         assert_eq!(
             (message.routing_key(), message.body()),
             (&b"binding.deleted"[..], &b""[..])

@@ -39,6 +39,9 @@ pub mod publish;
 /// Everything that connections share.
 pub mod node;
 
+/// All virtual hosts.
+pub mod vhosts;
+
 /// Clients that are connected.
 pub mod clients;
 

@@ -322,14 +322,10 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
 }
 
 fn lost_letters(node: &Node, text: &mut Text<'_>) {
-    let vhosts = node.vhosts();
-    let lost = vhosts
-        .iter()
-        .map(|vhost| vhost.churn.letters_lost.load(Ordering::Relaxed));
     text.counter(
         "leveret_dead_letters_lost_total",
         "Dead letters dropped because their way takes too many steps, or leads through too many queues",
-        lost.sum::<u64>(),
+        node.hosts.churned().letters_lost,
     );
 }
 

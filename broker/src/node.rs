@@ -10,11 +10,10 @@ use crate::limits::bodies::Bodies;
 use crate::limits::logins::Logins;
 use crate::limits::{Alarms, Descriptors, Memory, Quotas, disk::Disk};
 use crate::outbox::Outbox;
-use crate::queue::Queue;
 use crate::vhost::Vhost;
+use crate::vhosts::Vhosts;
 use leveret_store::{Backlog, Handle, Live, Location, Lsn, MessageId, Owner, QueueId};
-use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use parking_lot::Mutex;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,8 +32,8 @@ pub struct Node {
     pub access: Access,
     /// The durable log.
     pub log: Handle,
-    /// Virtual hosts by name.
-    vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
+    /// Virtual hosts.
+    pub hosts: Vhosts,
     /// Clients that are connected.
     pub connections: Registry,
     /// Connections that wait for the log.
@@ -109,19 +108,20 @@ impl Node {
     pub fn new(
         name: String,
         access: Access,
-        log: Handle,
+        hosts: Vhosts,
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
-        (memory, disk, descriptors, alarms): (Arc<Memory>, Arc<Disk>, Arc<Descriptors>, Arc<Alarms>),
-        quotas: Arc<Quotas>,
+        (disk, descriptors, alarms): (Arc<Disk>, Arc<Descriptors>, Arc<Alarms>),
     ) -> Self {
+        let shared = hosts.shared.clone();
+        let (log, memory, quotas) = (shared.log.clone(), shared.memory.clone(), shared.quotas.clone());
         Self {
             name,
             max_message_bytes: AtomicU64::new(u64::MAX),
             max_header_bytes: AtomicU64::new(u64::MAX),
             access,
             log,
-            vhosts: RwLock::default(),
+            hosts,
             connections: Registry::new(memory.clone(), quotas.clone()),
             durability,
             logins: Arc::new(Logins::new(memory.clone())),
@@ -160,17 +160,12 @@ impl Node {
 
     /// A vhost by name.
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
-        self.vhosts.read().get(name).cloned()
+        self.hosts.get(name)
     }
 
-    /// All vhosts.
+    /// All vhosts, by name.
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
-        self.vhosts.read().values().cloned().collect()
-    }
-
-    /// Adds a vhost.
-    pub fn add_vhost(&self, vhost: Arc<Vhost>) {
-        self.vhosts.write().insert(vhost.name.clone(), vhost);
+        self.hosts.list()
     }
 
     /// A number for a consumer.
@@ -194,27 +189,22 @@ impl Node {
             synced.await;
         }
     }
-
-    fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.vhosts.read().values().find_map(|vhost| vhost.queue_by_id(id))
-    }
 }
 
 impl Owner for Node {
     fn live(&self, queue: QueueId, id: MessageId, stamp: Option<u64>) -> Option<Live> {
-        self.queue(queue)?.live(id, stamp)
+        self.hosts.shared.queues.get(queue)?.live(id, stamp)
     }
 
     fn relocate(&self, queue: QueueId, id: MessageId, stamp: Option<u64>, to: Location) -> bool {
-        self.queue(queue).is_some_and(|queue| queue.relocate(id, stamp, to))
+        let queue = self.hosts.shared.queues.get(queue);
+        queue.is_some_and(|queue| queue.relocate(id, stamp, to))
     }
 
     fn capture(&self, visit: &mut dyn FnMut(QueueId, Backlog)) {
-        for vhost in self.vhosts() {
-            for queue in vhost.queues() {
-                if let Some(backlog) = queue.capture() {
-                    visit(queue.id, backlog);
-                }
+        for queue in self.hosts.shared.queues.all() {
+            if let Some(backlog) = queue.capture() {
+                visit(queue.id, backlog);
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::policy::pattern::Pattern;
 use crate::vhost::Vhost;
 use crate::vhost::ids::QueueIds;
 use crate::vhost::route::NoRoute;
+use crate::vhost::settings::Settings;
+use crate::vhost::shared::Shared;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
 use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use leveret_store::fs::RealFs;
@@ -98,8 +100,9 @@ fn chains_of_exchanges_are_passed_and_ended_in_a_loop() {
             Box::new(|_| {}),
         );
         let (store, _) = opened.expect("a log");
-        let (memory, ids) = (Arc::new(Memory::new(u64::MAX)), Arc::new(QueueIds::recovered(None)));
-        let vhost = Vhost::new("/".into(), store.handle(), memory, ids, None, Arc::default());
+        let (memory, ids) = (Arc::new(Memory::new(u64::MAX)), QueueIds::recovered(None));
+        let shared = Shared::new(store.handle(), memory, ids, None, Arc::default());
+        let vhost = Vhost::new("/".into(), Settings::default(), &shared);
         let before = vhost.topology().exchanges.len();
         chain(&vhost);
         for key in ["next", "other"] {

@@ -8,7 +8,7 @@ use crate::admin::{self, Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
-use crate::limits::{self, Alarms, Descriptors, Memory, Quotas, descriptors, disk, disk::Disk};
+use crate::limits::{self, Alarms, Descriptors, Memory, descriptors, disk, disk::Disk};
 use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
@@ -16,11 +16,13 @@ use crate::outbox::Work;
 use crate::protocol::{Listener, Protocol};
 use crate::reload::Live;
 use crate::turns::Watch;
-use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
+use crate::vhost::shared::Shared;
+use crate::vhosts::Vhosts;
 use anyhow::Context;
 use leveret_store::fs::RealFs;
-use leveret_store::{Backlog, Batch, Options, Recovered, Store, Urgency};
+use leveret_store::{Backlog, Batch, Options, QueueId, Recovered, Store, Urgency};
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +34,6 @@ use tracing::{error, info, warn};
 
 /// Time until a folder that another process holds is tried again.
 const LOCK_LOOK: Duration = Duration::from_millis(100);
-/// The only vhost of this version.
-const DEFAULT_VHOST: &str = "/";
 
 /// Runs a broker until SIGTERM or SIGINT.
 ///
@@ -184,35 +184,38 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     ));
     limits::watch::start(&memory, &disk).context("cannot start a thread that watches memory and disk space")?;
     let name = "leveret@localhost".to_owned();
-    let log = store.handle();
-    let quotas = Arc::new(Quotas::default());
-    let node = Node::new(
-        name,
-        Access::new(config.users.clone()).context("cannot start a thread that reads the password's file")?,
-        log.clone(),
-        durability,
-        recovered.report.clone(),
-        (memory.clone(), disk, descriptors, alarms),
-        quotas.clone(),
-    );
-    let queue_ids = Arc::new(QueueIds::recovered(
-        recovered.table.get(ids::KEY).map(|value| value.as_ref()),
-    ));
+    let access = Access::new(config.users.clone()).context("cannot start a thread that reads the password's file")?;
+    let reserved = recovered.table.get(ids::KEY).map(|value| value.as_ref());
     let clock = Clock::start().context("cannot start the clock's thread")?;
-    let vhost = Vhost::new(
-        DEFAULT_VHOST.to_owned(),
-        log,
+    let shared = Shared::new(
+        store.handle(),
         memory,
-        queue_ids,
+        QueueIds::recovered(reserved),
         Some(Arc::new(clock)),
-        quotas,
+        Arc::default(),
     );
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
-    let queues = vhost.restore(table)?;
+    let hosts = Vhosts::restore(shared, table)?;
+    queues(&store, &hosts.shared, std::mem::take(&mut recovered.queues))?;
+    let report = recovered.report.clone();
+    let node = Arc::new(Node::new(
+        name,
+        access,
+        hosts,
+        durability,
+        report,
+        (disk, descriptors, alarms),
+    ));
+    store.start_reclaim(node.clone());
+    Ok((store, node))
+}
+
+/// Gives the queues of all vhosts the messages that the log has for them.
+fn queues(store: &Store, shared: &Shared, backlogs: HashMap<QueueId, Backlog>) -> Result<(), leveret_store::Error> {
     let mut forgotten = Batch::default();
     let mut work = Work::default();
-    for (id, backlog) in std::mem::take(&mut recovered.queues) {
-        match queues.get(&id) {
+    for (id, backlog) in backlogs {
+        match shared.queues.get(id) {
             Some(queue) => queue.restore(backlog),
             None => {
                 // Published in the moment of its queue's end.
@@ -224,7 +227,8 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
             }
         }
     }
-    for queue in queues.values() {
+    let queues = shared.queues.all();
+    for queue in &queues {
         let mut more = queue.begin(&mut work);
         while more {
             work.finish(&store.handle())?;
@@ -233,11 +237,8 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     }
     work.finish(&store.handle())?;
     // A start counts as a use: nothing could use a queue while the broker was down.
-    queues.values().for_each(|queue| queue.renew_lease());
-    node.add_vhost(vhost);
-    let node = Arc::new(node);
-    store.start_reclaim(node.clone());
-    Ok((store, node))
+    queues.iter().for_each(|queue| queue.renew_lease());
+    Ok(())
 }
 
 fn report(recovered: &Recovered) {

@@ -5,8 +5,11 @@
 //!
 //! The operations in the order of a queue's life, then what they share, downwards.
 
-/// The topology as it was, from the log.
+/// Vhosts as they were, from the log.
 pub mod restore;
+
+/// The end of a vhost.
+pub mod end;
 
 /// New exchanges and queues.
 pub mod declare;
@@ -41,16 +44,28 @@ pub mod state;
 /// Objects, counted.
 mod declared;
 
+/// The things that all vhosts share.
+pub mod shared;
+
+/// Queues by number.
+pub mod directory;
+
 /// Names that are the broker's own.
 pub mod names;
 
 /// The topology as bytes.
 pub mod record;
 
+/// Records, appended a portion at a time.
+mod portions;
+
+/// Settings of a vhost.
+pub mod settings;
+
 /// Numbers of queues.
 pub mod ids;
 
-pub use state::{Change, Topology, Vhost};
+pub use state::{Change, Entered, Topology, Vhost};
 
 #[cfg(test)]
 mod tests;

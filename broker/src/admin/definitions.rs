@@ -7,7 +7,7 @@ use super::http::{Parameters, aside};
 use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
 use super::state::Admin;
-use super::{parameters, policies};
+use super::{limits, parameters, policies, vhosts};
 use crate::exchange::binding::Binding;
 use crate::policy::Class;
 use crate::product::{PRODUCT, RABBITMQ_VERSION, VERSION};
@@ -87,12 +87,10 @@ fn versions(admin: &Admin, format: &str, o: &mut Object<'_>) {
 }
 
 fn describe(vhost: &Vhost, o: &mut Object<'_>) {
+    let settings = vhost.settings();
     o.text("name", &vhost.name);
-    o.object("limits", |_| ());
-    o.object("metadata", |o| {
-        o.text("default_queue_type", "classic");
-        o.array("tags", |_| ());
-    });
+    o.object("limits", |o| limits::describe(&settings, o));
+    o.object("metadata", |o| vhosts::about(&settings, o));
 }
 
 /// Policies, and operator policies, which are parameters here as they are in RabbitMQ.

@@ -25,6 +25,9 @@ pub enum Failure {
     /// The request makes no sense, or contradicts what exists.
     #[error("{0}")]
     BadRequest(String),
+    /// The object is in a state in which this can't be done.
+    #[error("{0}")]
+    Precondition(String),
     /// A page number or size that can't be.
     #[error("{reason}")]
     Page {
@@ -86,6 +89,7 @@ impl Failure {
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::Page { error, .. } => (StatusCode::BAD_REQUEST, error),
             Self::NoCredentials | Self::NotAuthorized => (StatusCode::UNAUTHORIZED, "not_authorized"),
             Self::Refused(_) => (StatusCode::UNAUTHORIZED, "not_authorised"),

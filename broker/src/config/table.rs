@@ -47,6 +47,7 @@ settings! {
     CLUSTER_QUEUE_LIMIT: Most = quota(Quota::Queues, "Queues that there may be");
     CLUSTER_EXCHANGE_LIMIT: Most = quota(Quota::Exchanges, "Exchanges that there may be, predeclared ones included");
     CLUSTER_BINDING_LIMIT: Most = quota(Quota::Bindings, "Bindings that there may be, those to the default exchange left out");
+    VHOST_MAX: Most = quota(Quota::Vhosts, "Virtual hosts that there may be");
     MAX_MESSAGE_SIZE: Size = Setting::new("max_message_size", "128MiB", Size(1 << 10, 512 << 20),
         "Largest message body").live();
     MAX_HEADER_SIZE: Size = Setting::new("max_header_size", "128KiB", Size(4 << 10, 64 << 20),
@@ -84,6 +85,7 @@ pub(super) fn of_quota(quota: Quota) -> &'static Setting<Most> {
         Quota::Queues => &CLUSTER_QUEUE_LIMIT,
         Quota::Exchanges => &CLUSTER_EXCHANGE_LIMIT,
         Quota::Bindings => &CLUSTER_BINDING_LIMIT,
+        Quota::Vhosts => &VHOST_MAX,
     }
 }
 

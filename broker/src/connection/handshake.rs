@@ -16,6 +16,7 @@ use crate::listener::Client;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::product::{PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::vhost::{Entered, Vhost};
 use bytes::BytesMut;
 use leveret_amqp::error::unexpected_frame;
 use leveret_amqp::method::{
@@ -171,13 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             Method::ConnectionOpen(open) => open.virtual_host.to_str_lossy().into_owned(),
             other => return Err(unexpected(&other)),
         };
-        let Some(vhost) = self.node.vhost(&name) else {
-            let error = Error::NotAllowed(format!("vhost {name} not found").into());
-            return Err(Stop::Close(error, ConnectionOpen::ID));
-        };
-        actor
-            .check_vhost(&name)
-            .map_err(|error| Stop::Close(error, ConnectionOpen::ID))?;
+        let (vhost, entered) =
+            enter(&self.node, &name, &actor).map_err(|error| Stop::Close(error, ConnectionOpen::ID))?;
         let capable = |name| capability(&start.client_properties, name);
         let (cancel_notify, tells_blocked) = (capable("consumer_cancel_notify"), capable("connection.blocked"));
         let outbox = Arc::new(Outbox::new(self.node.memory.clone()));
@@ -186,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             user: actor.user.clone(),
             mechanism: start.mechanism.to_str_lossy().into_owned(),
             vhost: name,
+            entered,
             client_properties: start.client_properties,
             tuned: Limits {
                 frame_max: tuned.frame_max,
@@ -202,6 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 Stop::Close(Error::NotAllowed(text.into()), ConnectionOpen::ID)
             })?;
         let id = info.id;
+        if vhost.is_ended() {
+            info.close(&vhost.words_of_end());
+        }
         if let Err(error) = self.send(ConnectionOpenOk {}).await {
             self.node.connections.closed(id);
             return Err(error.into());
@@ -322,6 +322,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let _ = timeout(SILENT_CLOSE_DELAY, agreed).await;
         self.stream.shutdown().await
     }
+}
+
+/// The vhost that a client opens, and the place that it takes there.
+///
+/// # Errors
+/// 530 in RabbitMQ's words: there is none, it has as many connections as it may have, or the user has no rights in it.
+fn enter(node: &Node, name: &str, actor: &Actor) -> Result<(Arc<Vhost>, Entered)> {
+    let vhost = node.vhost(name);
+    let vhost = vhost.ok_or_else(|| Error::NotAllowed(format!("vhost {name} not found").into()))?;
+    let entered = vhost.enter().map_err(|Reached(most)| {
+        let user = &actor.user;
+        let text = format!("access to vhost '{name}' refused for user '{user}': connection limit ({most}) is reached");
+        Error::NotAllowed(text.into())
+    })?;
+    actor.check_vhost(name)?;
+    Ok((vhost, entered))
 }
 
 /// The method in a frame before connection.open; `None` for a heartbeat.

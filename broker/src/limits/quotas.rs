@@ -22,17 +22,20 @@ pub enum Quota {
     Exchanges,
     /// Bindings of all vhosts, without those to the default exchange.
     Bindings,
+    /// Vhosts.
+    Vhosts,
 }
 
 impl Quota {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connections,
         Self::Channels,
         Self::ConsumersPerChannel,
         Self::Queues,
         Self::Exchanges,
         Self::Bindings,
+        Self::Vhosts,
     ];
 
     /// The setting: RabbitMQ's name, where it has one.
@@ -44,6 +47,7 @@ impl Quota {
             Self::Queues => "cluster_queue_limit",
             Self::Exchanges => "cluster_exchange_limit",
             Self::Bindings => "cluster_binding_limit",
+            Self::Vhosts => "vhost_max",
         }
     }
 }

@@ -147,11 +147,7 @@ struct Sample {
 
 /// The sums of all queues, with what deleted ones had counted.
 pub fn sums(node: &Node) -> ByType {
-    let mut sums = ByType::default();
-    for vhost in node.vhosts() {
-        sums.add_all(&vhost.sums());
-    }
-    sums
+    node.hosts.sums()
 }
 
 /// Connections opened, closed; channels opened, closed; queues declared, created, deleted.
@@ -166,11 +162,8 @@ pub fn churn(node: &Node) -> [u64; 7] {
     ]) {
         *count = counter.load(Ordering::Relaxed);
     }
-    for vhost in node.vhosts() {
-        let counters = [&vhost.churn.declared, &vhost.churn.created, &vhost.churn.deleted];
-        for (count, counter) in churn.iter_mut().skip(4).zip(counters) {
-            *count += counter.load(Ordering::Relaxed);
-        }
+    for (count, queues) in churn.iter_mut().skip(4).zip(node.hosts.churned().queues) {
+        *count = queues;
     }
     churn
 }

@@ -63,7 +63,9 @@ impl Owner for Vhost {
     }
 
     fn end_unused(&self, queue: QueueId) {
-        let Some(queue) = self.queue_by_id(queue) else { return };
+        let Some(queue) = self.shared.queues.get(queue) else {
+            return;
+        };
         if let Err(error) = self.expire_queue(&queue, true) {
             let queue = queue.name().to_str_lossy();
             error!(%error, %queue, "a queue without consumers can't be deleted: the log has failed");
@@ -71,7 +73,9 @@ impl Owner for Vhost {
     }
 
     fn end_lease(&self, queue: QueueId) {
-        let Some(queue) = self.queue_by_id(queue) else { return };
+        let Some(queue) = self.shared.queues.get(queue) else {
+            return;
+        };
         // An unused queue has no consumers that must be told.
         if let Err(error) = self.end_queue(&queue, Queue::delete_unused) {
             let queue = queue.name().to_str_lossy();

@@ -5,6 +5,7 @@
 
 use super::equivalence::Existing;
 use super::names::{REPLY_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
+use super::settings::Limit;
 use super::state::{Change, Topology, Vhost};
 use super::{policy, record};
 use crate::access::Actor;
@@ -17,11 +18,15 @@ use crate::outbox::Work;
 use crate::policy::Kind;
 use crate::queue::arguments::{Arguments, Invalid, QueueType, Reason};
 use crate::queue::{self, Queue};
-use leveret_amqp::ShortString;
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
+use leveret_amqp::{RawTable, ShortString};
 use leveret_store::Batch;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// The argument that says of which type a queue is.
+const QUEUE_TYPE: &str = "x-queue-type";
 
 impl Vhost {
     /// exchange.declare.
@@ -53,7 +58,7 @@ impl Vhost {
         })?;
         self.check_exchange(actor, Right::Configure, &name)?;
         self.look_for_policies(&[Kind::Exchange], &name);
-        let mut topology = self.topology.write();
+        let mut topology = self.topology_to_add_to()?;
         if let Some(exchange) = topology.exchanges.get(&name) {
             return self
                 .same_exchange(&exchange.definition, declare, kind)
@@ -138,14 +143,15 @@ impl Vhost {
             self.check_queue(actor, Right::Configure, &name)?;
             self.look_for_policies(&[Kind::Classic, Kind::Quorum], &name);
         }
-        let mut topology = self.topology.write();
+        let arguments = self.with_usual_type(declare);
+        let mut topology = self.topology_to_add_to()?;
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
-            self.same_queue(queue, declare, actor)?;
+            self.same_queue(queue, declare, &arguments, actor)?;
             queue.renew_lease();
             return Ok((queue.clone(), Change::default()));
         }
         check_reserved("queue", &name)?;
-        let arguments = Arguments::parse(declare.arguments.clone()).map_err(|invalid| self.invalid(&name, invalid))?;
+        let arguments = Arguments::parse(arguments.into_owned()).map_err(|invalid| self.invalid(&name, invalid))?;
         self.check_type(&name, declare, arguments.values.queue_type())?;
         if let Some(dead_letters) = &arguments.values.dead_letter_exchange {
             self.check_queue(actor, Right::Read, &name)?;
@@ -165,6 +171,7 @@ impl Vhost {
             owner: actor.connection.filter(|_| declare.exclusive),
             arguments,
         };
+        self.check_limit(&definition.name)?;
         self.declared.take(&definition, |most| {
             let name = definition.name.to_str_lossy();
             format!("cannot declare queue '{name}': queue limit in cluster ({most}) is reached")
@@ -181,7 +188,7 @@ impl Vhost {
     /// # Errors
     /// The log has failed.
     pub fn declare_reply_queue(&self, actor: &Actor) -> Result<Arc<Queue>> {
-        let mut topology = self.topology.write();
+        let mut topology = self.topology_to_add_to()?;
         let definition = queue::Definition {
             name: random_name(REPLY_QUEUE, |name| topology.queues.contains_key(name)),
             durable: false,
@@ -209,7 +216,7 @@ impl Vhost {
     fn create_queue(&self, topology: &mut Topology, definition: queue::Definition) -> (Arc<Queue>, Batch) {
         self.churn.created.fetch_add(1, Ordering::Relaxed);
         let mut records = Batch::default();
-        let id = self.queue_ids.take(&mut records);
+        let id = self.shared.queue_ids.take(&mut records);
         if definition.logged() {
             records.put(
                 &record::queue_key(&self.name, &definition.name),
@@ -224,14 +231,41 @@ impl Vhost {
             self.upkeep.clone(),
         ));
         topology.queues.insert(queue.name().clone(), queue.clone());
-        topology.queues_by_id.insert(id, queue.clone());
+        self.shared.queues.add(&queue);
         queue.renew_lease();
         // It has no messages yet: nothing follows.
         policy::apply(&topology.policies, &queue, &mut Work::default());
         (queue, records)
     }
 
-    fn same_queue(&self, queue: &Queue, declare: &QueueDeclare, actor: &Actor) -> Result<()> {
+    /// The arguments of a declaration, with the vhost's type for queues where they have none and the queue can be of
+    /// it: it must outlive clients and restarts (RabbitMQ).
+    fn with_usual_type<'a>(&self, declare: &'a QueueDeclare) -> Cow<'a, RawTable> {
+        let usual = self.settings().default_queue_type.unwrap_or_default();
+        let lasts = is_durable(declare) && !declare.auto_delete;
+        if usual == QueueType::Classic || !lasts || declare.arguments.get(QUEUE_TYPE).is_some() {
+            return Cow::Borrowed(&declare.arguments);
+        }
+        let mut arguments = declare.arguments.to_table();
+        arguments
+            .0
+            .push((ShortString::from_static(QUEUE_TYPE), usual.name().into()));
+        Cow::Owned(RawTable::from(&arguments))
+    }
+
+    /// Refuses a queue of a client where the vhost has as many as its limit allows.
+    fn check_limit(&self, name: &ShortString) -> Result<()> {
+        match self.settings().most(Limit::Queues) {
+            Some(most) if self.declared.queues() >= most => {
+                let (name, vhost) = (name.to_str_lossy(), &self.name);
+                let text = format!("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({most}) is reached");
+                Err(Error::Precondition(text.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn same_queue(&self, queue: &Queue, declare: &QueueDeclare, arguments: &RawTable, actor: &Actor) -> Result<()> {
         let current = &queue.definition;
         if current.owner != actor.connection.filter(|_| declare.exclusive) {
             return Err(self.locked(&current.name));
@@ -243,7 +277,7 @@ impl Vhost {
         };
         existing.property("durable", is_durable(declare), current.durable)?;
         existing.property("auto_delete", declare.auto_delete, current.auto_delete)?;
-        match current.arguments.difference(&declare.arguments) {
+        match current.arguments.difference(arguments) {
             Some(differs) => {
                 Err(existing.argument_differs(differs.argument, differs.received.as_ref(), differs.current.as_ref()))
             }

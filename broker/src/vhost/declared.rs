@@ -4,12 +4,14 @@
 //! kept.
 
 use super::names::is_reply_queue;
+use super::shared::admit;
 use crate::error::{Error, Result};
 use crate::exchange::binding::Binding;
 use crate::limits::{Held, Holding, Memory, Quota, Quotas, Reached};
 use crate::{exchange, queue};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a queue without its name and arguments, roughly; and of the others.
 const QUEUE: usize = 1000;
@@ -58,6 +60,8 @@ fn kept_twice(octets: usize) -> usize {
 
 /// Counts of what a vhost holds.
 pub(super) struct Declared {
+    /// Queues that clients have declared.
+    queues: AtomicU64,
     quotas: Arc<Quotas>,
     memory: Arc<Memory>,
     held: Mutex<Held>,
@@ -66,7 +70,17 @@ pub(super) struct Declared {
 impl Declared {
     pub(super) fn new(memory: Arc<Memory>, quotas: Arc<Quotas>) -> Self {
         let held = Mutex::new(memory.hold(Holding::Tables, 0));
-        Self { quotas, memory, held }
+        Self {
+            queues: AtomicU64::new(0),
+            quotas,
+            memory,
+            held,
+        }
+    }
+
+    /// Queues that clients have declared.
+    pub(super) fn queues(&self) -> u64 {
+        self.queues.load(Ordering::Relaxed)
     }
 
     /// One more that a client asks for. `refused` is the text where there are as many as there may be.
@@ -75,17 +89,10 @@ impl Declared {
     /// 406: no more of them, or no more memory for them.
     pub(super) fn take(&self, new: impl Into<Declaration>, refused: impl FnOnce(u64) -> String) -> Result<()> {
         let Declaration { quota, bytes } = new.into();
-        self.memory.admit(bytes as u64)?;
-        let (used, most) = (
-            self.memory.held(Holding::Tables) + bytes as u64,
-            self.memory.most_of_declarations(),
-        );
-        if used > most {
-            let text = format!("declarations take {used} bytes of memory, of which at most {most} are for them");
-            return Err(Error::Precondition(text.into()));
-        }
+        admit(&self.memory, bytes as u64)?;
         let taken = quota.map_or(Ok(()), |quota| self.quotas.take(quota));
         taken.map_err(|Reached(most)| Error::Precondition(refused(most).into()))?;
+        self.count(quota, 1);
         self.holds(|held| held + bytes as u64);
         Ok(())
     }
@@ -94,6 +101,7 @@ impl Declared {
     pub(super) fn add(&self, new: impl Into<Declaration>) {
         let Declaration { quota, bytes } = new.into();
         quota.into_iter().for_each(|quota| self.quotas.add(quota));
+        self.count(quota, 1);
         self.holds(|held| held + bytes as u64);
     }
 
@@ -101,7 +109,14 @@ impl Declared {
     pub(super) fn remove(&self, gone: impl Into<Declaration>) {
         let Declaration { quota, bytes } = gone.into();
         quota.into_iter().for_each(|quota| self.quotas.give_back(quota));
+        self.count(quota, 1u64.wrapping_neg());
         self.holds(|held| held.saturating_sub(bytes as u64));
+    }
+
+    fn count(&self, quota: Option<Quota>, more: u64) {
+        if quota == Some(Quota::Queues) {
+            self.queues.fetch_add(more, Ordering::Relaxed);
+        }
     }
 
     fn holds(&self, change: impl FnOnce(u64) -> u64) {

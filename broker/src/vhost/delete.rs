@@ -123,7 +123,7 @@ impl Vhost {
     fn forget_queue(&self, topology: &mut Topology, queue: &Arc<Queue>, ending: &mut Ending) -> Result<Change> {
         let name = queue.name();
         topology.queues.remove(name);
-        topology.queues_by_id.remove(&queue.id);
+        self.shared.queues.remove(queue.id);
         self.declared.remove(&queue.definition);
         self.churn.retire(queue);
         if queue.logged() {

@@ -91,7 +91,7 @@ impl Vhost {
         work: &mut Work,
     ) -> Result<Change> {
         let _one_after_the_other = self.policy_changes.lock();
-        let mut topology = self.topology.write();
+        let mut topology = self.topology_to_add_to()?;
         let mut policies = Policies::clone(&topology.policies);
         if !change(&mut policies) {
             return Ok(Change::default());

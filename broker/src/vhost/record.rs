@@ -1,9 +1,10 @@
-//! The topology as the log's table holds it: one key and value per exchange, queue, binding and policy.
+//! The topology as the log's table holds it: one key and value per vhost, exchange, queue, binding and policy.
 //!
 //! Keys: a tag, then length-prefixed names. Values: a format version, then the definition. Tags and layouts must be
 //! kept stable. Comes in: definitions. Goes out: bytes, and definitions again at start. Does not know about live
 //! objects.
 
+use super::settings::Settings;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::exchange::{self, Type};
 use crate::policy::pattern::Pattern;
@@ -17,16 +18,23 @@ const QUEUE: u8 = b'q';
 const BINDING: u8 = b'b';
 const POLICY: u8 = b'p';
 const OPERATOR_POLICY: u8 = b'o';
+const VHOST: u8 = b'v';
+/// Key that says that the table has its vhosts: before, there was one, and it had no entry.
+pub const HAS_VHOSTS: &[u8] = b"V";
 /// Version of the values.
 const FORMAT: u8 = 1;
 
 const DURABLE: u8 = 1;
 const AUTO_DELETE: u8 = 2;
 const INTERNAL: u8 = 4;
+/// Of a vhost: it is being deleted.
+const ENDING: u8 = 1;
 
 /// One entry of the table, read back.
 #[derive(Debug, PartialEq)]
 pub enum Record {
+    /// A vhost.
+    Vhost(String, Vhost),
     /// An exchange of a vhost.
     Exchange(String, Exchange),
     /// A queue of a vhost.
@@ -35,6 +43,15 @@ pub enum Record {
     Binding(String, Binding),
     /// A policy of a vhost.
     Policy(String, Class, Policy),
+}
+
+/// A stored vhost.
+#[derive(Debug, PartialEq)]
+pub struct Vhost {
+    /// Its settings.
+    pub settings: Settings,
+    /// True if it is being deleted.
+    pub ending: bool,
 }
 
 /// A stored exchange.
@@ -65,6 +82,35 @@ pub struct Queue {
     pub auto_delete: bool,
     /// Arguments as declared.
     pub arguments: RawTable,
+}
+
+/// Key of a vhost.
+pub fn vhost_key(name: &str) -> Vec<u8> {
+    key(VHOST, name, &[])
+}
+
+/// Value of a vhost.
+pub fn vhost_value(settings: &Settings, ending: bool) -> Vec<u8> {
+    let mut out = vec![FORMAT, if ending { ENDING } else { 0 }];
+    settings.to_table().encode(&mut out);
+    out
+}
+
+/// Value of [`HAS_VHOSTS`].
+pub fn has_vhosts_value() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// The vhost in a key; `None` if the key has none.
+pub fn vhost_of(mut key: &[u8]) -> Option<&str> {
+    key.split_off_first()
+        .filter(|tag| [EXCHANGE, QUEUE, BINDING, POLICY, OPERATOR_POLICY, VHOST].contains(tag))?;
+    std::str::from_utf8(take(&mut key)?).ok()
+}
+
+/// True for the key of a vhost.
+pub fn is_vhost(key: &[u8]) -> bool {
+    key.first() == Some(&VHOST)
 }
 
 /// Key of an exchange.
@@ -156,6 +202,12 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
         return None;
     }
     match tag {
+        VHOST => {
+            let (&flags, rest) = value.split_first()?;
+            let settings = Settings::of_table(&FieldTable::parse(rest).ok()?);
+            let ending = flags & ENDING != 0;
+            Some(Record::Vhost(vhost, Vhost { settings, ending }))
+        }
         EXCHANGE => {
             let (&flags, mut rest) = value.split_first()?;
             let kind = exchange::type_of(take(&mut rest)?)?;
@@ -287,6 +339,14 @@ mod tests {
                 let record = decode(&policy_key("/", class, &name), &policy_value(&policy));
                 prop_assert_eq!(record, Some(Record::Policy("/".into(), class, policy.clone())));
             }
+        }
+
+        #[test]
+        fn a_vhost_reads_back(name in ".{0,60}", description in ".{0,300}", tracing in any::<bool>(), ending in any::<bool>()) {
+            let settings = Settings { description, tracing, ..Settings::default() };
+            let (key, value) = (vhost_key(&name), vhost_value(&settings, ending));
+            prop_assert_eq!((vhost_of(&key), is_vhost(&key)), (Some(name.as_str()), true));
+            prop_assert_eq!(decode(&key, &value), Some(Record::Vhost(name, Vhost { settings, ending })));
         }
 
         #[test]

@@ -6,26 +6,25 @@
 //! in the log. Does not know about the rules by which things come and go: those are `declare`, `bind` and `delete`.
 
 use super::declared::Declared;
-use super::ids::QueueIds;
 use super::names::is_reply_queue;
+use super::settings::{Limit, Settings};
+use super::shared::Shared;
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Resource, Right};
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::exchange::binding::{Binding, DestinationKind};
 use crate::exchange::{Definition, Exchange, Type, direct, fanout, headers, topic};
-use crate::limits::{Memory, Quotas};
+use crate::limits::{Held, Holding, Memory, Reached};
 use crate::policy::Policies;
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
-use crate::queue::burial::Burials;
 use crate::queue::totals::ByType;
 use crate::queue::upkeep::Upkeep;
 use leveret_amqp::{RawTable, ShortString};
-use leveret_store::{Batch, Handle, Lsn, QueueId, Urgency};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use leveret_store::{Batch, Handle, Lsn, Urgency};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// The exchanges that every vhost has (AMQP 0-9-1, 3.1.3, and RabbitMQ's event and trace exchanges).
@@ -47,7 +46,7 @@ pub struct Vhost {
     pub(super) topology: RwLock<Topology>,
     /// Grows with every change of the topology: what caches of routes are checked against.
     pub(super) version: AtomicU64,
-    pub(super) queue_ids: Arc<QueueIds>,
+    pub(super) shared: Arc<Shared>,
     pub(super) log: Handle,
     pub(super) memory: Arc<Memory>,
     pub(super) declared: Declared,
@@ -55,8 +54,22 @@ pub struct Vhost {
     pub(super) policy_changes: Mutex<()>,
     /// For its queues: itself, and the clock.
     pub(super) upkeep: Upkeep,
+    settings: RwLock<Kept>,
+    /// Connections that are open to it.
+    entered: AtomicU64,
+    /// Set, with the topology locked, once it is being deleted.
+    ended: AtomicBool,
     /// Queues declared, created, deleted.
     pub churn: Churn,
+}
+
+/// Bytes of a vhost without its settings and exchanges, roughly.
+const VHOST: u64 = 2_000;
+
+/// Settings, and their memory.
+struct Kept {
+    settings: Arc<Settings>,
+    held: Held,
 }
 
 /// Counters of a vhost since the broker started.
@@ -70,15 +83,27 @@ pub struct Churn {
     pub deleted: AtomicU64,
     /// Dead letters dropped because their way takes too many steps, or leads through too many queues.
     pub letters_lost: AtomicU64,
-    /// The counts of deleted queues.
-    retired: Mutex<ByType>,
+    /// The counts of deleted queues, once there are any.
+    retired: Mutex<Option<Box<ByType>>>,
 }
 
 impl Churn {
     pub(super) fn retire(&self, queue: &Queue) {
         self.deleted.fetch_add(1, Ordering::Relaxed);
         let queue_type = queue.definition.arguments.values.queue_type();
-        self.retired.lock().add(queue_type, &queue.snapshot().counts());
+        let mut retired = self.retired.lock();
+        retired
+            .get_or_insert_default()
+            .add(queue_type, &queue.snapshot().counts());
+    }
+}
+
+/// A connection that is open to a vhost, and counts there until this is dropped.
+pub struct Entered(Arc<Vhost>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.entered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,8 +114,6 @@ pub struct Topology {
     pub exchanges: HashMap<ShortString, Exchange>,
     /// By name.
     pub queues: HashMap<ShortString, Arc<Queue>>,
-    /// By number in the log.
-    pub queues_by_id: HashMap<QueueId, Arc<Queue>>,
     /// The bindings that lead to a queue or exchange.
     pub incoming: HashMap<(DestinationKind, ShortString), HashSet<Arc<Binding>>>,
     /// The policies.
@@ -109,15 +132,8 @@ pub struct Change {
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub fn new(
-        name: String,
-        log: Handle,
-        memory: Arc<Memory>,
-        queue_ids: Arc<QueueIds>,
-        clock: Option<Arc<Clock>>,
-        quotas: Arc<Quotas>,
-    ) -> Arc<Self> {
-        let declared = Declared::new(memory.clone(), quotas);
+    pub fn new(name: String, settings: Settings, shared: &Arc<Shared>) -> Arc<Self> {
+        let declared = Declared::new(shared.memory.clone(), shared.quotas.clone());
         let mut topology = Topology::default();
         for (exchange, kind, internal) in PREDECLARED {
             let name = ShortString::from_static(exchange);
@@ -135,33 +151,100 @@ impl Vhost {
                 topology.exchanges.insert(name, exchange);
             }
         }
-        let upkeep = Upkeep {
-            burials: clock
-                .clone()
-                .map(|clock| Burials::new(clock, log.clone(), memory.clone())),
-            clock,
-            owner: None,
-        };
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             name,
             topology: RwLock::new(topology),
             version: AtomicU64::new(1),
-            queue_ids,
-            log,
-            memory,
+            log: shared.log.clone(),
+            memory: shared.memory.clone(),
             declared,
             policy_changes: Mutex::default(),
             upkeep: Upkeep {
                 owner: Some(me.clone()),
-                ..upkeep
+                clock: shared.clock.clone(),
+                burials: shared.burials.clone(),
             },
+            shared: shared.clone(),
+            settings: RwLock::new(Kept {
+                held: shared.memory.hold(Holding::Tables, Self::bytes(&settings)),
+                settings: Arc::new(settings),
+            }),
+            entered: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             churn: Churn::default(),
         })
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().settings.clone()
+    }
+
+    /// Other settings from now on. The log has them already.
+    pub fn set_settings(&self, settings: Settings) {
+        let mut kept = self.settings.write();
+        kept.held.set(Self::bytes(&settings));
+        kept.settings = Arc::new(settings);
+    }
+
+    /// Memory of a vhost with these settings, beside that of its exchanges, roughly.
+    pub fn bytes(settings: &Settings) -> u64 {
+        // They are here, and in the log's table.
+        VHOST + 2 * settings.octets() as u64
+    }
+
+    /// Counts a connection, if there may be one more.
+    ///
+    /// # Errors
+    /// There are as many as its limit allows.
+    pub fn enter(self: &Arc<Self>) -> std::result::Result<Entered, Reached> {
+        let before = self.entered.fetch_add(1, Ordering::Relaxed);
+        let entered = Entered(self.clone());
+        match self.settings.read().settings.most(Limit::Connections) {
+            Some(most) if before >= most => Err(Reached(most)),
+            _ => Ok(entered),
+        }
+    }
+
+    /// True once it is being deleted: what it had is going, and nothing can be declared in it.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Nothing can be declared from now on.
+    pub fn close(&self) {
+        let _nobody_adds = self.topology.write();
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Takes out all that there is, at once. It must have been closed.
+    pub(super) fn take_all(&self) -> Topology {
+        let mut topology = self.topology.write();
+        topology.queues.values().for_each(|queue| self.churn.retire(queue));
+        self.changed();
+        std::mem::take(&mut *topology)
     }
 
     /// The topology, to look at. Don't hold it across anything slow.
     pub fn topology(&self) -> RwLockReadGuard<'_, Topology> {
         self.topology.read()
+    }
+
+    /// The topology, to add something to it.
+    ///
+    /// # Errors
+    /// 320 once the vhost is being deleted.
+    pub(super) fn topology_to_add_to(&self) -> Result<RwLockWriteGuard<'_, Topology>> {
+        let topology = self.topology.write();
+        if self.is_ended() {
+            return Err(Error::Forced(self.words_of_end().into()));
+        }
+        Ok(topology)
+    }
+
+    /// RabbitMQ's words to the clients of a vhost that is deleted.
+    pub fn words_of_end(&self) -> String {
+        format!("vhost '{}' is deleted", self.name)
     }
 
     /// Changes with every change of the topology.
@@ -221,16 +304,11 @@ impl Vhost {
     /// doubled.
     pub fn sums(&self) -> ByType {
         let topology = self.topology.read();
-        let mut sums = *self.churn.retired.lock();
+        let mut sums = self.churn.retired.lock().as_deref().copied().unwrap_or_default();
         for queue in topology.queues.values() {
             sums.add(queue.definition.arguments.values.queue_type(), &queue.snapshot());
         }
         sums
-    }
-
-    /// A queue by its number in the log: for compaction.
-    pub fn queue_by_id(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.topology.read().queues_by_id.get(&id).cloned()
     }
 
     pub(super) fn check_owner(&self, queue: &Queue, actor: &Actor) -> Result<()> {

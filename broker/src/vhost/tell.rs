@@ -1,16 +1,38 @@
-//! Events, for the queues that are bound to the event exchange of a vhost.
+//! Events, for the queues that are bound to the event exchange of a vhost, and to that of `/`, where those of all
+//! vhosts are told (RabbitMQ).
 //!
 //! Comes in: the objects created and deleted, and the user who did it. Goes out: transient messages in the queues that
 //! are bound there. Events are not logged: a client that has missed some lists the topology again.
 
+use super::shared::{Audience, MAIN};
 use super::state::Vhost;
 use crate::events::{EXCHANGE, Event};
 use crate::outbox::Work;
 use crate::queue::entry::{Entry, NOWHERE};
+use std::sync::{Arc, Weak};
 
 impl Vhost {
+    /// Has the events of all vhosts told here, if this is the one where they are told.
+    pub fn listen(self: &Arc<Self>) {
+        if self.name == MAIN {
+            let me: Weak<Self> = Arc::downgrade(self);
+            self.shared.set_audience(me);
+        }
+    }
+
     /// Publishes events of what `user` did. Costs a look while no queue is bound. Call it without any lock held.
-    pub(super) fn tell(&self, user: &str, events: &[Event]) {
+    pub fn tell(&self, user: &str, events: &[Event]) {
+        if self.name != MAIN
+            && let Some(audience) = self.shared.audience()
+        {
+            audience.hear(Some(&self.name), user, events);
+        }
+        self.hear(Some(&self.name), user, events);
+    }
+}
+
+impl Audience for Vhost {
+    fn hear(&self, vhost: Option<&str>, user: &str, events: &[Event]) {
         let exchange = EXCHANGE.as_bytes();
         let listened = self
             .topology()
@@ -23,7 +45,7 @@ impl Vhost {
         let mut work = Work::default();
         let first = self.log().next_ids(events.len() as u64);
         for (id, event) in (first..).zip(events) {
-            let message = event.message(&self.name, user);
+            let message = event.message(vhost, user);
             let Ok(route) = self.route(&message, None) else {
                 continue;
             };

@@ -4,6 +4,8 @@ use super::Vhost;
 use super::ids::QueueIds;
 use super::route::NoRoute;
 use super::routes::RouteCache;
+use super::settings::Settings;
+use super::shared::Shared;
 use crate::access::Actor;
 use crate::access::permissions::{Names, Permissions, Right};
 use crate::error::{Error, Result};
@@ -39,14 +41,9 @@ impl Bench {
         };
         let (store, _) = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {})).expect("a log");
         let memory = Arc::new(Memory::new(u64::MAX));
-        let vhost = Vhost::new(
-            "/".into(),
-            store.handle(),
-            memory,
-            Arc::new(QueueIds::recovered(None)),
-            None,
-            Arc::default(),
-        );
+        let ids = QueueIds::recovered(None);
+        let shared = Shared::new(store.handle(), memory, ids, None, Arc::default());
+        let vhost = Vhost::new("/".into(), Settings::default(), &shared);
         let all = actor(&Right::ALL);
         assert!(vhost.declare_queue(&queue("q"), &all).is_ok());
         for name in ["x", "y"] {

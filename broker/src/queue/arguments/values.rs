@@ -124,6 +124,12 @@ impl Values {
 }
 
 impl QueueType {
+    /// The type of this name, or of RabbitMQ's module for it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Classic, Self::Quorum, Self::Stream];
+        all.into_iter().find(|of| name == of.name() || name == of.module())
+    }
+
     /// The name by which it is declared.
     pub fn name(self) -> &'static str {
         match self {

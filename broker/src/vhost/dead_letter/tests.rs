@@ -16,6 +16,8 @@ use crate::queue::{Outcome, Queue, returns};
 use crate::vhost::Vhost;
 use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::record;
+use crate::vhost::restore::restore;
+use crate::vhost::shared::Shared;
 use leveret_amqp::method::QueueDeclare;
 use leveret_amqp::{BasicProperties, FieldTable, FieldValue, ShortString};
 use leveret_store::fs::RealFs;
@@ -104,21 +106,14 @@ fn open(folder: &TempDir, memory: &Arc<Memory>, work: &mut Work) -> (Store, Arc<
     let opened = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
     let (store, mut recovered) = opened.expect("a log");
     let reserved = recovered.table.get(ids::KEY).map(|value| value.as_ref());
-    let queue_ids = Arc::new(QueueIds::recovered(reserved));
-    let vhost = Vhost::new(
-        "/".into(),
-        store.handle(),
-        memory.clone(),
-        queue_ids,
-        None,
-        Arc::default(),
-    );
+    let ids = QueueIds::recovered(reserved);
+    let shared = Shared::new(store.handle(), memory.clone(), ids, None, Arc::default());
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
-    let queues = vhost.restore(table).expect("an open log");
+    let vhost = restore(&shared, table).expect("an open log").swap_remove(0);
     for (id, backlog) in std::mem::take(&mut recovered.queues) {
-        queues[&id].restore(backlog);
+        shared.queues.get(id).expect("a queue").restore(backlog);
     }
-    let mut queues: Vec<_> = queues.into_values().collect();
+    let mut queues = shared.queues.all();
     queues.sort_by_key(|queue| queue.name().clone());
     for queue in queues {
         let mut more = queue.begin(work);

@@ -2,7 +2,9 @@
 
 use super::super::Vhost;
 use super::super::ids::{self, QueueIds};
+use super::super::restore::restore;
 use super::super::routes::RouteCache;
+use super::super::shared::Shared;
 use crate::access::Actor;
 use crate::access::permissions::Permissions;
 use crate::limits::Memory;
@@ -93,18 +95,11 @@ fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
     let opened = Store::open(options, Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
     let (store, recovered) = opened.expect("a log");
     let ids = recovered.table.get(ids::KEY).map(|value| value.as_ref());
-    let ids = Arc::new(QueueIds::recovered(ids));
-    let vhost = Vhost::new(
-        "/".into(),
-        store.handle(),
-        Arc::new(Memory::new(u64::MAX)),
-        ids,
-        None,
-        Arc::default(),
-    );
+    let memory = Arc::new(Memory::new(u64::MAX));
+    let shared = Shared::new(store.handle(), memory, QueueIds::recovered(ids), None, Arc::default());
     let table = recovered.table.iter();
-    let restored = vhost.restore(table.map(|(key, value)| (&**key, &**value)));
-    assert!(restored.is_ok());
+    let restored = restore(&shared, table.map(|(key, value)| (&**key, &**value)));
+    let vhost = restored.expect("an open log").swap_remove(0);
     (store, vhost)
 }
 
