@@ -1,5 +1,5 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash orders soak soak-attacks soak-disk flood suites image reproducible e2e \
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash orders soak soak-attacks soak-cluster soak-disk flood suites image reproducible e2e \
   gitops grow figures dist cluster cluster-down
 
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -71,6 +71,11 @@ soak-attacks:     # an hour: eight attackers beside a normal load, whose confirm
 	cargo build --release -p leveret-broker
 	LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_SOAK_SECS=$(or $(SECS),3600) LEVERET_SOAK_P99_MS=50 \
 	  cargo test -p system-tests --test bounds -- --nocapture soak
+
+soak-cluster:     # an hour: 500 objects edited and deleted at random while brokers, passwords and the operator come and go; on a control plane
+	cargo build --release -p leveret-broker -p leveret-operator --bins
+	REQUIRE_CLUSTER=1 LEVERET_BROKER_BIN=$(RELEASE)/leveret-broker LEVERET_OPERATOR_BIN=$(RELEASE)/leveret-operator \
+	  LEVERET_SOAK_SECS=$(or $(SECS),3600) LEVERET_SOAK_OBJECTS=500 cargo test -p system-tests --test operator -- --nocapture soak
 
 suites:           # the test suites of AMQP clients themselves; needs network, and takes twenty minutes. SUITES, PIKA_DIR: tests/suites/run.sh
 	cargo build --release -p leveret-broker

@@ -7,10 +7,11 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,14 +103,22 @@ impl Broker {
         Broker::first(home, wrapper, extra)
     }
 
+    /// [`Broker::start_with`] for one that is away often, among many who connect: nobody else gets its ports meanwhile.
+    pub fn start_to_stay(extra: &[&str]) -> Broker {
+        Broker::first_at([lasting_address(), lasting_address()], Home::new(), &[], extra)
+    }
+
     fn first(home: Home, wrapper: &[&str], extra: &[&str]) -> Broker {
+        Broker::first_at([SocketAddr::from(([127, 0, 0, 1], 0)); 2], home, wrapper, extra)
+    }
+
+    fn first_at([amqp, http]: [SocketAddr; 2], home: Home, wrapper: &[&str], extra: &[&str]) -> Broker {
         let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
         let how = How {
             wrapper: owned(wrapper),
             extra: owned(extra),
         };
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Broker::launch(home, how, any, any).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
+        Broker::launch(home, how, amqp, http).unwrap_or_else(|refused| panic!("the broker did not start: {refused:?}"))
     }
 
     /// A broker on a data directory that `prepare` fills, with further arguments.
@@ -317,6 +326,18 @@ impl Home {
     fn stderr(&self) -> PathBuf {
         self.folder.path().join("stderr")
     }
+}
+
+/// A free address that stays free while its owner is away: the system takes no port for outgoing connections from
+/// there.
+fn lasting_address() -> SocketAddr {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("it is small");
+    let ports =
+        std::iter::from_fn(|| Some(20_000 + first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 10_000));
+    let mut addresses = ports.take(10_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let free = addresses.find(|address| TcpListener::bind(address).is_ok());
+    free.expect("some port is free")
 }
 
 /// The broker's program.

@@ -91,6 +91,11 @@ impl Operator {
         self.process.log()
     }
 
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Asks it to end by SIGTERM and waits.
     pub fn terminate(&mut self, within: Duration) -> ExitStatus {
         self.process.terminate(within)

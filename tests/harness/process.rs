@@ -56,6 +56,13 @@ impl Process {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it was started here");
+        self.child.wait().expect("it was started here");
+        reaper::gone(self.child.id());
+    }
+
     /// Asks it to end by SIGTERM and waits.
     pub fn terminate(&mut self, within: Duration) -> ExitStatus {
         let pid = i32::try_from(self.child.id())
@@ -66,6 +73,20 @@ impl Process {
         let status = wait_for_exit(&mut self.child, within);
         status.unwrap_or_else(|| panic!("the {} did not exit within {within:?} of SIGTERM", self.name))
     }
+}
+
+/// Resident memory of a process, KiB.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("Linux says it in KiB")
+}
+
+/// Open files and sockets of a process.
+pub fn descriptors(pid: u32) -> usize {
+    let folder = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs");
+    folder.count()
 }
 
 impl Drop for Process {

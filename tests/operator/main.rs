@@ -68,6 +68,9 @@ mod scale;
 /// Several operators: one keeps a Broker.
 mod several;
 
+/// A day's life in an hour: everything changes and fails at random, and agrees at last.
+mod soak;
+
 /// Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
 /// retry.
 mod secrets;
