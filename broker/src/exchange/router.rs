@@ -6,9 +6,11 @@
 use super::binding::Binding;
 use super::target::Target;
 use leveret_amqp::properties::raw;
-use leveret_amqp::{FieldTable, FieldValue, RawTable};
+use leveret_amqp::{FieldTable, FieldValue, RawTable, ShortString};
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// A type of exchange.
@@ -115,7 +117,14 @@ pub struct Routing<'a> {
 pub struct Properties<'a> {
     list: &'a [u8],
     headers: OnceCell<FieldTable>,
+    places: OnceCell<Places>,
 }
+
+/// Places of headers by a hash of their names. Of names with one hash it has one: a place has to be looked at.
+type Places = HashMap<u64, usize, foldhash::fast::RandomState>;
+
+/// Headers up to which a search is as quick as a map.
+const FEW: usize = 8;
 
 impl<'a> Properties<'a> {
     /// From property flags and list, as on the wire.
@@ -123,6 +132,7 @@ impl<'a> Properties<'a> {
         Self {
             list,
             headers: OnceCell::new(),
+            places: OnceCell::new(),
         }
     }
 
@@ -136,11 +146,68 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// A header, without a look at each. Of several with one name the last one counts, as in RabbitMQ.
+    /// A header, in the same time however many there are. Of several with one name the last one counts, as in RabbitMQ.
     pub fn header(&self, name: &[u8]) -> Option<&FieldValue> {
         let headers = &self.headers().0;
+        if headers.len() > FEW {
+            let places = self.places.get_or_init(|| places(headers));
+            let place = places.get(&places.hasher().hash_one(name))?;
+            if let Some((found, value)) = headers.get(*place)
+                && found.as_bytes() == name
+            {
+                return Some(value);
+            }
+        }
         let end = headers.partition_point(|(other, _)| other.as_bytes() <= name);
         let (last, value) = headers.get(end.checked_sub(1)?)?;
         (last.as_bytes() == name).then_some(value)
+    }
+}
+
+fn places(headers: &[(ShortString, FieldValue)]) -> Places {
+    let mut places = Places::with_capacity_and_hasher(headers.len(), foldhash::fast::RandomState::default());
+    for (place, (name, _)) in headers.iter().enumerate() {
+        places.insert(places.hasher().hash_one(name.as_bytes()), place);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leveret_amqp::BasicProperties;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn of_headers_with_one_name_the_last_is_found(names in proptest::collection::vec(0..40_u8, 0..60)) {
+            let name = |number: u8| ShortString::truncated(&format!("h{number}"));
+            let headers = (0..).zip(&names).map(|(at, number)| (name(*number), FieldValue::Int(at)));
+            let properties = BasicProperties {
+                headers: Some(headers.collect()),
+                ..BasicProperties::default()
+            };
+            let list = properties.to_bytes();
+            let properties = Properties::new(&list);
+            for number in 0..40 {
+                let last = names.iter().rposition(|other| *other == number);
+                let expected = last.map(|at| FieldValue::Int(at as i32));
+                prop_assert_eq!(properties.header(name(number).as_bytes()), expected.as_ref());
+            }
+            prop_assert_eq!(properties.header(b""), None);
+        }
+
+        /// A place that is another name's, as with a collision of hashes, is not the end of the search.
+        #[test]
+        fn names_with_one_hash_are_told_apart(wrong in 0..20_usize) {
+            let headers: Vec<_> = (0..20).map(|at| (ShortString::truncated(&format!("h{at:02}")), FieldValue::Int(at))).collect();
+            let mut all = places(&headers);
+            all.values_mut().for_each(|place| *place = wrong);
+            let properties = Properties::default();
+            prop_assert!(properties.headers.set(FieldTable(headers.clone())).is_ok() && properties.places.set(all).is_ok());
+            for (name, value) in &headers {
+                prop_assert_eq!(properties.header(name.as_bytes()), Some(value));
+            }
+        }
     }
 }

@@ -34,6 +34,9 @@ fn check(binding: &Binding) -> Result<(), String> {
     ))
 }
 
+/// Words of a key for which no memory is asked for.
+const FEW: usize = 16;
+
 /// Number of a node among all of its exchange.
 type NodeId = u32;
 /// The node for the empty key. It is no other one's child, so as a child it stands for none.
@@ -200,9 +203,9 @@ impl Topic {
     }
 
     fn find<'a>(&'a self, key: &[u8], steps: &mut Steps, found: &mut dyn FnMut(&'a Target)) -> Result<(), OutOfSteps> {
-        let words: Vec<&[u8]> = words(key).collect();
+        let (mut few, mut many) = ([&[][..]; FEW], Vec::new());
         let mut way = Way {
-            words: &words,
+            words: split(key, &mut few, &mut many),
             looks: Vec::with_capacity(8),
             first: HashMap::default(),
         };
@@ -228,7 +231,7 @@ impl Topic {
                     many.targets.iter().for_each(&mut *found);
                 }
             }
-            match words.get(at as usize) {
+            match way.words.get(at as usize) {
                 None => {
                     steps.take(node.targets.len())?;
                     node.targets.iter().for_each(&mut *found);
@@ -281,6 +284,21 @@ impl Node {
     fn is_idle(&self) -> bool {
         self.targets.is_empty() && self.is_end()
     }
+}
+
+/// The words of a key: in `few` if they find room there, and else in `many`.
+fn split<'k, 'w>(key: &'k [u8], few: &'w mut [&'k [u8]; FEW], many: &'w mut Vec<&'k [u8]>) -> &'w [&'k [u8]] {
+    let mut words = words(key);
+    let mut count = 0;
+    for (place, word) in few.iter_mut().zip(&mut words) {
+        *place = word;
+        count += 1;
+    }
+    if count < FEW {
+        return few.get(..count).unwrap_or_default();
+    }
+    many.extend(few.iter().copied().chain(words));
+    many
 }
 
 fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -345,6 +363,22 @@ mod tests {
         assert_eq!(routes(&topic, "a.b"), ["#", "a.#.b"]);
         assert_eq!(routes(&topic, "a.x.y.b"), ["#", "a.#.b"]);
         assert_eq!(routes(&topic, ""), ["", "#"]);
+    }
+
+    #[test]
+    fn a_key_has_as_many_words_as_it_has() {
+        for count in 0..40 {
+            let key = vec!["ab"; count].join(".");
+            let (mut few, mut many) = ([&[][..]; FEW], Vec::new());
+            let words = split(key.as_bytes(), &mut few, &mut many);
+            assert_eq!(words, vec![b"ab"; count], "{key}");
+        }
+        let mut topic = Topic::default();
+        let long = ["*"; 17].join(".");
+        topic.add(long.as_bytes(), target("long"));
+        for (words, found) in [(16, 0), (17, 1), (18, 0)] {
+            assert_eq!(routes(&topic, &vec!["x"; words].join(".")).len(), found, "{words}");
+        }
     }
 
     /// A key that earlier versions took, in the log still: every split of the words among the `#` is a way.
