@@ -107,7 +107,7 @@ impl Vhosts {
     pub fn sums(&self) -> ByType {
         let all = self.all.read();
         let mut sums = all.gone.0;
-        all.each().for_each(|vhost| sums.add_all(&vhost.sums()));
+        all.each().for_each(|vhost| vhost.add_sums(&mut sums));
         sums
     }
 
@@ -146,7 +146,8 @@ impl Vhosts {
         let lsn = self.keep(&vhost, settings)?;
         self.add(&vhost);
         drop(ending);
-        self.shared.tell(&actor.user, &tell::created(&vhost));
+        vhost.tell(&actor.user, &tell::exchanges(&vhost));
+        self.shared.tell(&actor.user, &[tell::created(&vhost)]);
         Ok(Put { lsn, created: true })
     }
 
@@ -235,7 +236,7 @@ impl Vhosts {
     fn forget(&self, vhost: &Arc<Vhost>) {
         let mut all = self.all.write();
         all.ending.retain(|other| !Arc::ptr_eq(other, vhost));
-        all.gone.0.add_all(&vhost.sums());
+        vhost.add_sums(&mut all.gone.0);
         all.gone.1 += Churned::of(vhost);
         drop(all);
         self.shared.quotas.give_back(Quota::Vhosts);

@@ -56,6 +56,9 @@ mod http;
 /// Logins.
 mod logins;
 
+/// Virtual hosts.
+mod vhosts;
+
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 

@@ -17,6 +17,9 @@ use leveret_amqp::method::BasicGetOk;
 /// From the protocol header to the close of a connection.
 mod connection;
 
+/// Virtual hosts: opened, apart from each other, limited, deleted.
+mod vhost;
+
 /// Channels: opened, closed by either side, used when they are not open.
 mod channel;
 

@@ -80,6 +80,9 @@ mod transaction;
 /// Data directories of each format, kept in `fixtures/`, opened by today's broker: everything is there.
 mod upgrade;
 
+/// Virtual hosts across `kill -9`, in the midst of their creation and deletion.
+mod vhosts;
+
 /// Small segments: the log goes through many, and a start writes little.
 const SMALL: [&str; 2] = ["--segment-size", "4MiB"];
 

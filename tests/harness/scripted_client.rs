@@ -84,6 +84,18 @@ impl Client {
 
     /// An open connection as guest to `/`.
     pub fn connect(address: SocketAddr) -> Client {
+        Client::connect_to(address, "/")
+    }
+
+    /// An open connection as guest to a vhost.
+    pub fn connect_to(address: SocketAddr, vhost: &str) -> Client {
+        let mut client = Client::opening(address, vhost);
+        expect!(client, 0, ConnectionOpenOk);
+        client
+    }
+
+    /// A connection as guest that has asked for a vhost; the answer is to come.
+    pub fn opening(address: SocketAddr, vhost: &str) -> Client {
         let mut client = Client::raw(address);
         client.log_in();
         client.send(
@@ -94,7 +106,7 @@ impl Client {
                 heartbeat: 0,
             },
         );
-        client.open("/");
+        client.send(0, requests::open(vhost));
         client
     }
 

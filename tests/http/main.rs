@@ -37,6 +37,9 @@ mod policies;
 /// Queues over HTTP.
 mod queues;
 
+/// Virtual hosts over HTTP.
+mod vhosts;
+
 /// The time that a figure may take to appear (RabbitMQ's statistics are up to five seconds old).
 const FIGURES: Duration = Duration::from_secs(15);
 

@@ -11,15 +11,18 @@ use leveret_broker::config::{Limits, Offer};
 use leveret_broker::connection::handshake::Handshake;
 use leveret_broker::limits::descriptors::Descriptors;
 use leveret_broker::limits::disk::Disk;
-use leveret_broker::limits::{Alarms, Holding, Memory, Quotas};
+use leveret_broker::limits::{Alarms, Holding, Memory};
 use leveret_broker::listener::Client;
 use leveret_broker::node::{Durability, Node};
+use leveret_broker::vhost::ids::QueueIds;
+use leveret_broker::vhost::shared::Shared;
+use leveret_broker::vhosts::Vhosts;
 use leveret_store::fs::RealFs;
 use leveret_store::{Options, Store};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A broker without vhosts, for all runs; and its log, which must outlive it.
+/// A broker with one vhost, for all runs; and its log, which must outlive it.
 static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let opened = Store::open(Options::new(&folder), Arc::new(RealFs), Box::new(|_| {}), Box::new(|_| {}));
@@ -27,14 +30,15 @@ static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
     let alarms = Arc::new(Alarms::default());
     let memory = Arc::new(Memory::with_alarms(64 << 20, alarms.clone()));
     let disk = Arc::new(Disk::new(&folder, 0, alarms.clone()));
+    let ids = QueueIds::recovered(None);
+    let shared = Shared::new(store.handle(), memory, ids, None, Arc::default());
     let node = Node::new(
         "leveret@localhost".into(),
         Access::new(Users::Guest { loopback_only: true }).expect("no files"),
-        store.handle(),
+        Vhosts::restore(shared, std::iter::empty()).expect("an open log"),
         Arc::new(Durability::default()),
         recovered.report,
-        (memory, disk, Descriptors::new(1024), alarms),
-        Arc::new(Quotas::default()),
+        (disk, Descriptors::new(1024), alarms),
     );
     (Arc::new(node), store)
 });

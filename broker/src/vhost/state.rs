@@ -64,7 +64,7 @@ pub struct Vhost {
 }
 
 /// Bytes of a vhost without its settings and exchanges, roughly.
-const VHOST: u64 = 2_000;
+const VHOST: u64 = 2_800;
 
 /// Settings, and their memory.
 struct Kept {
@@ -303,12 +303,20 @@ impl Vhost {
     /// The sums of all queues, with what deleted ones had counted: under one lock, so that no count is missed or
     /// doubled.
     pub fn sums(&self) -> ByType {
+        let mut sums = ByType::default();
+        self.add_sums(&mut sums);
+        sums
+    }
+
+    /// Adds [`Vhost::sums`] to those of others.
+    pub fn add_sums(&self, sums: &mut ByType) {
         let topology = self.topology.read();
-        let mut sums = self.churn.retired.lock().as_deref().copied().unwrap_or_default();
+        if let Some(retired) = self.churn.retired.lock().as_deref() {
+            sums.add_all(retired);
+        }
         for queue in topology.queues.values() {
             sums.add(queue.definition.arguments.values.queue_type(), &queue.snapshot());
         }
-        sums
     }
 
     pub(super) fn check_owner(&self, queue: &Queue, actor: &Actor) -> Result<()> {

@@ -11,9 +11,18 @@ use leveret_amqp::FieldValue;
 const COMPONENT: (&str, &str) = ("component", "vhost-limits");
 const NAME: (&str, &str) = ("name", "limits");
 
-/// A new vhost, with its exchanges.
-pub(super) fn created(vhost: &Vhost) -> Vec<Event> {
-    vec![Event::other("vhost.created", about(vhost))]
+/// The exchanges of a new vhost.
+pub(super) fn exchanges(vhost: &Vhost) -> Vec<Event> {
+    let topology = vhost.topology();
+    let exchanges = topology.exchanges.values();
+    exchanges
+        .map(|exchange| Event::exchange_created(&exchange.definition))
+        .collect()
+}
+
+/// A new vhost.
+pub(super) fn created(vhost: &Vhost) -> Event {
+    Event::other("vhost.created", about(vhost))
 }
 
 /// Other settings.
