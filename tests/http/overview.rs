@@ -101,7 +101,8 @@ fn the_node_has_what_tools_insist_on() {
 #[test]
 fn there_is_a_vhost_and_a_user_who_may_do_everything() {
     let vhosts = http().get("/api/vhosts");
-    assert_eq!(vhosts[0]["name"], "/");
+    let mut vhosts = vhosts.as_array().expect("rows").iter();
+    assert!(vhosts.any(|vhost| vhost["name"] == "/"));
     has(
         &http().get("/api/vhosts/%2F"),
         &["description", "tags", "default_queue_type", "metadata", "cluster_state"],
@@ -115,7 +116,9 @@ fn there_is_a_vhost_and_a_user_who_may_do_everything() {
         "/api/users/guest/permissions",
         "/api/vhosts/%2F/permissions",
     ] {
-        assert_eq!(http().get(list), json!([everything]), "{list}");
+        // Other tests make other vhosts.
+        let rows = http().get(list);
+        assert!(rows.as_array().expect("rows").contains(&everything), "{list}: {rows}");
     }
     assert_eq!(http().get("/api/permissions/%2F/guest"), everything);
     assert_eq!(http().get("/api/users")[0]["name"], "guest");
@@ -125,7 +128,7 @@ fn there_is_a_vhost_and_a_user_who_may_do_everything() {
 
 #[test]
 fn lists_of_what_there_is_none_of_are_empty() {
-    let lists = "topic-permissions vhost-limits user-limits";
+    let lists = "topic-permissions user-limits";
     for list in lists.split(' ') {
         assert_eq!(http().get(&format!("/api/{list}")), json!([]), "{list}");
     }

@@ -71,8 +71,9 @@ fn a_vhost_is_made_shown_changed_and_deleted() {
         ),
         (&json!(["x y", "c,d"]), &json!(""), &json!("classic"), &json!(true))
     );
-    let names = http().get("/api/vhosts?columns=name");
-    assert!(names.as_array().expect("rows").contains(&json!({"name": name})));
+    let vhosts = http().get("/api/vhosts?columns=name");
+    let mut vhosts = vhosts.as_array().expect("rows").iter();
+    assert!(vhosts.any(|vhost| vhost["name"] == name.as_str()));
     assert_eq!(http().get(&format!("/api/queues/{name}")), json!([]));
     assert_eq!(status("DELETE", &path(&name)), 204);
     for method in ["GET", "DELETE"] {
@@ -169,7 +170,12 @@ fn a_vhost_runs_on_the_node_that_there_is() {
     assert_eq!(reason(start(&name, "nowhere")), (400, json!("Unknown node: nowhere")));
     assert_eq!(status("DELETE", &path(&name)), 204);
     let words = format!("Request to node {node} failed with {{no_such_vhost,<<\"{name}\">>}}");
-    assert_eq!(reason(start(&name, &node)), (400, json!(words)));
+    let (status, mut said) = reason(start(&name, &node));
+    // RabbitMQ breaks long lines.
+    if let Value::String(said) = &mut said {
+        *said = said.replace('\n', "").split("  ").collect();
+    }
+    assert_eq!((status, said), (400, json!(words)));
 }
 
 #[test]
