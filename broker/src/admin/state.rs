@@ -76,9 +76,7 @@ impl Admin {
         if let Some(name) = name {
             return self.vhost(name).map(|vhost| vec![vhost]);
         }
-        let mut vhosts = self.node.vhosts();
-        vhosts.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(vhosts)
+        Ok(self.node.vhosts())
     }
 
     /// The vhost that a change is made in.
