@@ -43,7 +43,7 @@ fn vhosts(broker: &Broker) -> usize {
 #[test]
 fn thousands_of_vhosts_take_little() {
     const VHOSTS: usize = 2_000;
-    let Some((group, broker)) = small_broker(&[]) else {
+    let Some((group, mut broker)) = small_broker(&[]) else {
         return;
     };
     let bystander = Bystander::start(broker.amqp());
@@ -65,6 +65,7 @@ fn thousands_of_vhosts_take_little() {
     let seen = bystander.end();
     println!("{seen:?}");
     assert!(seen.confirmed > 0);
+    broker.terminate(SOON);
     let broker = broker.restart();
     assert_eq!(vhosts(&broker), 2 * VHOSTS + 1);
 }
