@@ -20,6 +20,9 @@ pub mod check;
 /// `leveret-operator retire`: before it is uninstalled.
 pub mod retire;
 
+/// `leveret-operator wait`: after it is upgraded.
+pub mod wait;
+
 /// `leveret dev`: a broker for a folder of manifests.
 pub mod dev;
 

@@ -108,6 +108,22 @@ fn reload(node: &Node) {
     });
     println!("a reloadable setting took effect after {:.1?}", start.elapsed());
     assert_eq!(node.pod_uid(), before, "the pod was replaced for nothing");
+    // The operator has asked it.
+    node.wait("brokers.leveret.dev/main");
+}
+
+/// Another image: when Helm has returned the broker has it, and is ready.
+fn upgrade(node: &Node) {
+    let before = node.pod_uid();
+    let patch = r#"{"spec":{"image":null}}"#;
+    node.kubectl(&["patch", "brokers.leveret.dev", "main", "--type=merge", "-p", patch]);
+    node.replaced(&before);
+    node.wait("brokers.leveret.dev/main");
+    let took = node.helm("upgrade", &["--set", "operator.log=debug,image.tag=e2e-next"]);
+    println!("helm upgrade --wait, with the broker: {took:.1?}");
+    let path = "jsonpath={.spec.containers[0].image} {.status.conditions[?(@.type==\"Ready\")].status}";
+    let pod = node.kubectl(&["get", "pod", "main-0", "-o", path]);
+    assert_eq!(pod, "kcp.local/leveret:e2e-next True");
 }
 
 fn all_found(who: &str, confirmed: &BTreeSet<u64>, found: &BTreeSet<u64>) {
@@ -191,11 +207,7 @@ async fn from_install_to_uninstall() {
         println!("{what}: longest time without a confirm {outside:.1?}, in the cluster {inside:.1?}");
     }
     reload(&node);
-    println!(
-        "helm upgrade --wait: {:.1?}",
-        node.helm("upgrade", &["--set", "operator.log=debug"])
-    );
-    node.wait("brokers.leveret.dev/main");
+    upgrade(&node);
     sender.confirms_more(SOON).await;
     pod.confirms_more(pod.last());
 

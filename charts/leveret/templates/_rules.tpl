@@ -94,6 +94,12 @@ helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
+{{/* The hook that runs after an upgrade. */}}
+{{- define "leveret.waitHook" -}}
+helm.sh/hook: post-upgrade,post-rollback
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{/* Those of watchNamespaces that exist, one a line; all of them where no cluster can be asked (`helm template`). */}}
 {{- define "leveret.namespaces" -}}
 {{- range .Values.watchNamespaces }}

@@ -11,6 +11,7 @@ use super::crd::CrdArgs;
 use super::retire::RetireArgs;
 use super::run::RunArgs;
 use super::task::{Run, commands, exit};
+use super::wait::WaitArgs;
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +33,8 @@ commands! {
     Check(CheckArgs),
     /// Stop the operator and remove its finalizers, before it is uninstalled; brokers keep what they have
     Retire(RetireArgs),
+    /// Wait until an upgraded operator has brought its Brokers up to date and they are ready
+    Wait(WaitArgs),
 }
 
 /// Does what the command line says.

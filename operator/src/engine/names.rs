@@ -13,6 +13,8 @@ use crate::resource::{BrokerSpec, GROUP, VERSION};
 pub const BROKER_LABEL: &str = "leveret.dev/broker";
 /// Selects everything the operator makes.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=leveret-operator,leveret.dev/broker";
+/// Annotation of the StatefulSet: the version of the operator that has applied it.
+pub const VERSION_ANNOTATION: &str = "leveret.dev/operator-version";
 /// Value of `app.kubernetes.io/name` on the operator's own pods, which a NetworkPolicy lets in.
 pub const OPERATOR_APP: &str = "leveret-operator";
 

@@ -58,12 +58,13 @@ pub fn stateful_set(
         let size = existing_size.unwrap_or(&storage.size);
         spec.insert("volumeClaimTemplates".to_owned(), json!([claim(broker, storage, size)]));
     }
-    Child::new(
-        ChildKind::StatefulSet,
-        &name,
-        names::metadata(broker, &name),
-        json!({ "spec": spec }),
-    )
+    let mut metadata = names::metadata(broker, &name);
+    let version = (
+        names::VERSION_ANNOTATION.to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    );
+    names::add_annotations(&mut metadata, &[version].into());
+    Child::new(ChildKind::StatefulSet, &name, metadata, json!({ "spec": spec }))
 }
 
 /// The claim template. It carries no owner: the volume outlives the Broker unless `deletionPolicy` says otherwise.
