@@ -102,6 +102,7 @@ fn wrong_values_are_refused_by_name() {
         ("operator.resync=fast", "resync"),
         ("watchNamespaces={Shop}", "watchNamespaces"),
         ("crds.keep=true", "keep"),
+        ("upgrade.timeout=long", "timeout"),
         ("operator.podTemplate=some", "podTemplate"),
         ("operator.listLimit=16", "listLimit"),
         ("operator.allowBrokerHosts={a b}", "allowBrokerHosts"),
@@ -150,6 +151,47 @@ fn the_api_server_takes_every_object() {
         all.retain(|document| !text(document, "/apiVersion").starts_with("monitoring.coreos.com/"));
         assert!(all.iter().any(|document| document["kind"] == "Deployment"));
         tools.apply("", &all, &["--dry-run=server"]);
+    }
+}
+
+/// Definitions check by themselves, so no webhook has to be reached and no certificate to be had; and who installs makes
+/// the namespace.
+#[test]
+fn nothing_is_needed_beside_the_chart() {
+    let Some(_) = helm() else { return };
+    for set in SETS {
+        let all = rendered("chart-alone", set, &[]);
+        let kinds: Vec<&str> = all.iter().map(|document| text(document, "/kind")).collect();
+        let needs = |kind: &&&str| {
+            ["Namespace", "Certificate", "Issuer"].contains(*kind) || kind.ends_with("WebhookConfiguration")
+        };
+        assert_eq!(kinds.iter().find(needs), None, "{set}");
+    }
+}
+
+/// The operator's own metrics are those that its alerts ask for.
+#[test]
+fn alerts_ask_for_metrics_that_there_are() {
+    let Some(_) = helm() else { return };
+    let all = rendered("chart-alerts", "everything", &[]);
+    let rules = of_kind(&all, "PrometheusRule")[0].to_string();
+    let source = fs::read_to_string(place::repository().join("operator/src/metrics.rs")).expect("a readable file");
+    let mut asked: Vec<&str> = rules
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("leveret_operator_"))
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.len() > 3, "{asked:?}");
+    for metric in asked {
+        let name = metric.trim_start_matches("leveret_operator_");
+        let known = ["", "_total", "_bucket", "_count", "_sum"]
+            .iter()
+            .filter_map(|end| name.strip_suffix(end))
+            .any(|name| {
+                source.contains(&format!("\"{name}")) || source.contains(&format!("\"leveret_operator_{name}"))
+            });
+        assert!(known, "{metric}");
     }
 }
 
@@ -227,6 +269,8 @@ fn a_release_comes_changes_and_goes() {
         "crds.upgrade=false",
         "--set",
         "uninstall.releaseFinalizers=false",
+        "--set",
+        "upgrade.waitForBrokers=false",
     ];
     let with = |verb: &'static str, extra: &[&str]| {
         let fixed = [verb, "shop", &chart, "-n", &own, "-f"];

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use harness::api_server::Resources;
+use harness::api_server::{Resources, api_server};
 use harness::call;
+use harness::operator_process::Operator;
 use harness::requests::*;
 use harness::wait::{eventually_async, until};
 use k8s_openapi::api::core::v1::Namespace;
@@ -113,6 +114,35 @@ fn initial(kind: &str) -> &'static str {
         "Queue" => "q",
         _ => "b",
     }
+}
+
+/// Somebody was faster, while no operator looked: that is as gone as it should be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_already_goes() {
+    let Some(mut stage) = stage("already").await else {
+        return;
+    };
+    let Some(cluster) = api_server() else { return };
+    for manifest in [
+        stage.exchange("x", "topic"),
+        stage.queue("q"),
+        stage.binding("b", "x", "q", "k"),
+    ] {
+        stage.synced(&manifest).await;
+    }
+    assert!(stage.operator.terminate(SOON).success());
+    for (kind, name) in [("queues", "q"), ("exchanges", "x")] {
+        let path = format!("/api/{kind}/%2F/{}", stage.name(name));
+        assert_eq!(stage.http().request("DELETE", &path, None).status, 204);
+    }
+    for (kind, name) in [("Binding", "b"), ("Queue", "q"), ("Exchange", "x")] {
+        stage.resources.delete(kind, name).await;
+    }
+    stage.operator = Operator::start(&cluster, &stage.namespace, &["--leader-election", "false"]);
+    for (kind, name) in [("Binding", "b"), ("Queue", "q"), ("Exchange", "x")] {
+        stage.resources.goes(kind, name, SOON).await;
+    }
+    assert_eq!(stage.events("LeftBehind").await, [""; 0]);
 }
 
 /// Kubernetes may delete the Broker a moment before the rest, or a user may.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use harness::api_server::api_server;
 use harness::http::Http;
+use harness::operator_process::Operator;
 use harness::wait::eventually_async;
 use serde_json::{Value, json};
 
-use crate::{Stage, stage};
+use crate::{SOON, Stage, stage};
 
 const COUNT: usize = 1000;
 
@@ -56,6 +58,47 @@ async fn a_thousand_become_ready_and_then_there_is_silence() {
     if !stage.broker.is_external() {
         assert_eq!(self::declares(&stage.http()), declares, "declared while idle");
     }
+    remove(&stage, &all).await;
+}
+
+/// All that stands is known by one list: a new operator declares nothing of it again, and what is new waits for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_with_many_objects_declares_none_of_them_again() {
+    const MANY: usize = 500;
+    let Some(mut stage) = stage("restart").await else {
+        return;
+    };
+    let Some(cluster) = api_server() else { return };
+    let all: Vec<Value> = (0..MANY).map(|n| stage.queue(&format!("q-{n}"))).collect();
+    stream::iter(&all)
+        .for_each_concurrent(16, |manifest| stage.apply(manifest))
+        .await;
+    for number in 0..MANY {
+        let name = format!("q-{number}");
+        stage
+            .resources
+            .becomes("Queue", &name, "True", "Synced", SOON * 3)
+            .await;
+    }
+    assert!(stage.operator.terminate(SOON).success());
+    let before = declares(&stage.http());
+    stage.apply(&stage.queue("new")).await;
+    stage.operator = Operator::start(&cluster, &stage.namespace, &["--leader-election", "false"]);
+    let start = Instant::now();
+    stage.resources.becomes("Queue", "new", "True", "Synced", SOON).await;
+    println!(
+        "a new queue beside {MANY} was ready {:?} after the operator",
+        start.elapsed()
+    );
+    if !stage.broker.is_external() {
+        // The new one, and the operator's own of events.
+        let new = declares(&stage.http())
+            .as_u64()
+            .zip(before.as_u64())
+            .map(|(now, before)| now - before);
+        assert!(new.is_some_and(|new| new <= 2), "declared again: {new:?}");
+    }
+    let all: Vec<Value> = all.into_iter().chain([stage.queue("new")]).collect();
     remove(&stage, &all).await;
 }
 

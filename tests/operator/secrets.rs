@@ -1,7 +1,12 @@
 //! Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
 //! retry.
 
+use std::fs;
 use std::time::{Duration, Instant};
+
+use harness::api_server::api_server;
+use harness::operator_process::Operator;
+use serde_json::json;
 
 use crate::{SOON, Stage, broker_manifests, stage};
 
@@ -52,4 +57,39 @@ async fn appear(stage: &Stage, round: usize) -> Duration {
     let taken = appeared.elapsed();
     stage.resources.delete("Broker", &name).await;
     taken
+}
+
+/// Resident memory of a process, KiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("Linux says it");
+    let number = line.split_whitespace().nth(1).expect("a number");
+    number.parse().expect("a number")
+}
+
+/// Other people's Secrets are not even read, by an operator that meets them all at its start: 40 MB of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_no_broker_names_cost_nothing() {
+    let Some(mut stage) = stage("others").await else { return };
+    let Some(cluster) = api_server() else { return };
+    stage.synced(&stage.queue("q")).await;
+    let before = resident(stage.operator.pid());
+    assert!(stage.operator.terminate(SOON).success());
+    let payload = "x".repeat(200_000);
+    for number in 0..200 {
+        let other = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("other-{number}")},
+            "stringData": {"payload": payload}});
+        stage.apply(&other).await;
+    }
+    stage.operator = Operator::start(&cluster, &stage.namespace, &["--leader-election", "false"]);
+    stage.synced(&stage.queue("after")).await;
+    let after = resident(stage.operator.pid());
+    println!("{before} KiB before, {after} KiB beside 40 MB of Secrets");
+    assert!(
+        after < before + 15 * 1024,
+        "{before} KiB before, {after} KiB beside 40 MB of Secrets"
+    );
 }

@@ -1,4 +1,4 @@
-//! The tables of docs/compatibility.md and docs/security.md agree with the tests.
+//! The tables of docs/compatibility.md, docs/security.md and docs/comparison.md agree with the tests.
 //!
 //! In: the pages' rows. Out: the tests that they name and that don't exist, and the promises without one.
 //! Does not know what a test shows.
@@ -9,6 +9,7 @@ use crate::read;
 
 const PAGE: &str = "docs/compatibility.md";
 const SECURITY: &str = "docs/security.md";
+const COMPARISON: &str = "docs/comparison.md";
 
 /// The cells of each row of a table whose last column is `test`.
 fn rows(page: &str) -> Vec<Vec<&str>> {
@@ -94,6 +95,42 @@ fn every_promise_of_security_names_tests_that_exist() {
             .map(|name| format!("no test {name}")),
     );
     assert!(wrong.is_empty(), "{SECURITY}: {wrong:#?}");
+}
+
+/// Numbered, and none is left out: what does not hold says so.
+#[test]
+fn every_pain_and_behaviour_names_tests_that_exist() {
+    let page = read(&repository().join(COMPARISON));
+    let rows = rows(&page);
+    let numbers: Vec<&str> = rows.iter().filter_map(|cells| cells.first().copied()).collect();
+    let pains = (1..=47).map(|number| format!("P{number}"));
+    let all: Vec<String> = pains.chain((1..=20).map(|number| format!("B{number}"))).collect();
+    assert_eq!(numbers, all, "{COMPARISON}");
+    let (mut wrong, mut held) = (Vec::new(), [0; 3]);
+    for cells in rows {
+        let [number, _, _, here, tests] = cells[..] else {
+            wrong.push(format!("not five columns: {cells:?}"));
+            continue;
+        };
+        let missing = names(tests).filter(|name| !exists(name));
+        wrong.extend(missing.map(|name| format!("{number}: no test {name}")));
+        let not_here = here == "no" || here.starts_with("no:");
+        let class = if not_here {
+            2
+        } else {
+            usize::from(here.starts_with("in part:"))
+        };
+        held[class] += 1;
+        if !not_here && names(tests).next().is_none() {
+            wrong.push(format!("{number}: no test shows it"));
+        }
+    }
+    let [whole, part, not] = held;
+    let summary = format!("Of the 67, {whole} hold, {part} in part, and {not} not.");
+    if !page.contains(&summary) {
+        wrong.push(format!("it should say: {summary}"));
+    }
+    assert!(wrong.is_empty(), "{COMPARISON}: {wrong:#?}");
 }
 
 #[test]
