@@ -54,6 +54,9 @@ pub mod features;
 /// `/api/nodes`.
 pub mod nodes;
 
+/// `/api/settings`.
+pub mod settings;
+
 /// `/api/overview`, and what other lists show of it.
 pub mod overview;
 
@@ -151,6 +154,7 @@ fn router() -> Router<Gate> {
     let api = Router::new()
         .merge(overview::router())
         .merge(nodes::router())
+        .merge(settings::router())
         .merge(vhosts::router())
         .merge(exchanges::router())
         .merge(queues::router())

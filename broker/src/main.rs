@@ -41,7 +41,7 @@ fn run() -> anyhow::Result<()> {
     let filled = given.with_file()?;
     let config = filled.check()?;
     let set_filter = telemetry::start(&config.log, config.log_json)?;
-    let live = Arc::new(Live::new(&config, set_filter));
+    let live = Arc::new(Live::new(&config, &filled, set_filter));
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder
         .worker_threads(config.threads)

@@ -1,8 +1,8 @@
 //! Settings that change while the broker runs.
 //!
 //! Comes in: the settings file, looked at every two seconds, as a ConfigMap is mounted and replaced. Goes out: terms
-//! for new clients, the limits of what they make and publish, what is logged, how long a stop may take; and a log line
-//! for each setting that waits for a restart.
+//! for new clients, the limits of what they make and publish, what is logged, how long a stop may take; a log line for
+//! each setting that waits for a restart; and for those who ask, what is in force and what became of the file.
 //! Does not know who writes the file.
 
 use crate::config::{self, Config, Flags, Offer};
@@ -11,8 +11,9 @@ use crate::limits::{Most, disk};
 use crate::node::Node;
 use crate::telemetry::SetFilter;
 use parking_lot::{Mutex, RwLock};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tracing::{error, info, warn};
 
 /// Time between two looks at the file.
@@ -26,6 +27,33 @@ pub struct Live {
     pub shutdown_timeout: RwLock<Duration>,
     set_filter: SetFilter,
     bounds: Mutex<Bounds>,
+    standing: RwLock<Standing>,
+}
+
+/// The settings that are in force, and what became of the file.
+#[derive(Clone, Default)]
+pub struct Standing {
+    /// Each setting with its values.
+    pub in_force: Vec<(&'static str, Vec<String>)>,
+    /// Settings that have changed in the file and take effect at the next start.
+    pub waiting: Vec<&'static str>,
+    /// The file, if there is one.
+    pub file: Option<File>,
+}
+
+/// The settings file, as it was last looked at.
+#[derive(Clone)]
+pub struct File {
+    /// Its place.
+    pub path: PathBuf,
+    /// The mark of its text; none if it couldn't be read.
+    pub mark: Option<String>,
+    /// The time of the last look at another text than before.
+    pub looked_at: SystemTime,
+    /// The time at which a text was last taken.
+    pub taken_at: SystemTime,
+    /// The reason why the text can't be used: what was taken before it is in force.
+    pub refused: Option<String>,
 }
 
 /// Limits of what clients make and publish, and the node that applies them once it has recovered.
@@ -75,9 +103,22 @@ impl Bounds {
 }
 
 impl Live {
-    /// As the start has it.
-    pub fn new(config: &Config, set_filter: SetFilter) -> Self {
+    /// As the start has it; `filled` is what that was read from.
+    pub fn new(config: &Config, filled: &Flags, set_filter: SetFilter) -> Self {
+        let now = SystemTime::now();
+        let file = filled.config.clone().map(|path| File {
+            path,
+            mark: filled.mark().map(str::to_owned),
+            looked_at: now,
+            taken_at: now,
+            refused: None,
+        });
         Self {
+            standing: RwLock::new(Standing {
+                in_force: filled.in_force(filled),
+                waiting: Vec::new(),
+                file,
+            }),
             offer: Arc::new(RwLock::new(config.offer.clone())),
             shutdown_timeout: RwLock::new(config.shutdown_timeout),
             set_filter,
@@ -90,6 +131,32 @@ impl Live {
         let mut bounds = self.bounds.lock();
         bounds.node = Some(node);
         bounds.enforce();
+    }
+
+    /// The settings that are in force, and what became of the file.
+    pub fn standing(&self) -> Standing {
+        self.standing.read().clone()
+    }
+
+    /// Notes what became of a text of the file.
+    fn note(&self, mark: Option<String>, outcome: Result<(&Flags, &Flags), String>) {
+        let mut standing = self.standing.write();
+        let now = SystemTime::now();
+        let refused = match outcome {
+            Ok((next, started)) => {
+                standing.in_force = next.in_force(started);
+                standing.waiting = started.differences(next);
+                standing.waiting.retain(|key| !config::is_live(key));
+                None
+            }
+            Err(why) => Some(why),
+        };
+        if let Some(file) = &mut standing.file {
+            if refused.is_none() {
+                file.taken_at = now;
+            }
+            (file.mark, file.looked_at, file.refused) = (mark, now, refused);
+        }
     }
 
     fn apply(&self, config: &Config) -> anyhow::Result<()> {
@@ -117,20 +184,24 @@ pub async fn follow(given: Flags, mut filled: Flags, live: Arc<Live>) {
             continue;
         }
         stamp = now;
-        match read(&given, &live) {
+        let text = given.read_file();
+        let mark = text.as_ref().ok().and_then(Option::as_deref).map(files::mark);
+        match text.map_err(Into::into).and_then(|text| read(&given, text, &live)) {
             Ok(next) => {
+                live.note(mark, Ok((&next, &started)));
                 tell(&filled, &next, &started);
                 filled = next;
             }
             Err(error) => {
+                live.note(mark, Err(format!("{error:#}")));
                 error!("the settings file has changed and can't be used; the settings before it stay: {error:#}");
             }
         }
     }
 }
 
-fn read(given: &Flags, live: &Live) -> anyhow::Result<Flags> {
-    let next = given.with_file()?;
+fn read(given: &Flags, text: Option<String>, live: &Live) -> anyhow::Result<Flags> {
+    let next = given.with_text(&text.unwrap_or_default())?;
     live.apply(&next.check()?)?;
     Ok(next)
 }

@@ -68,6 +68,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         listeners.clone(),
         certificates,
         config.data_dir.clone(),
+        live.clone(),
     ));
     for Listener { service, address } in listeners {
         say(&format!("listening {} {address}", service.name))?;

@@ -18,6 +18,9 @@ pub mod amqp;
 /// Lists, row by row.
 mod rows;
 
+/// Reasons why a broker cannot be connected to, in sentences.
+mod trouble;
+
 /// Memory for the lists of all brokers.
 pub mod budget;
 
@@ -32,6 +35,6 @@ pub(crate) mod fake;
 mod client;
 
 pub use crate::topology::Operation;
-pub use client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event};
+pub use client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event, Settled};
 pub use connect::DEFAULT_VHOST;
 pub use events::EXCHANGE as EVENTS;

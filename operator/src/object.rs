@@ -28,4 +28,4 @@ pub use meta::{
 };
 pub use reason::{ConditionStatus, Reason};
 pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};
-pub use snapshot::{AnyObject, EngineState, Kinded, Snapshot};
+pub use snapshot::{AnyObject, EngineState, Kinded, Outlook, Snapshot};

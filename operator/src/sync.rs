@@ -14,11 +14,17 @@ mod pass;
 /// A Broker that is being deleted.
 mod parting;
 
+/// Resources of a Broker that is another operator's to see.
+mod aside;
+
 /// Reports, where something is new.
 mod tell;
 
 /// The life of the connection.
 mod link;
+
+/// The settings of a broker, as it says.
+mod settings;
 
 /// A connection in place of one that is up.
 mod renewal;

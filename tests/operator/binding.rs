@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::requests::{mandatory, no_properties, passive};
 use harness::wait::until;
 use harness::{Client, call};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{SOON, stage};
 
@@ -113,6 +113,61 @@ async fn a_deleted_queue_leaves_its_binding_waiting() {
     stage.synced(&stage.queue("q")).await;
     stage.resources.becomes("Binding", "b", "True", "Synced", SOON).await;
     assert_eq!(stage.keys("x", "q"), ["k"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_that_differ_in_arguments_only_are_told_apart() {
+    let Some(stage) = stage("arguments").await else { return };
+    for manifest in [stage.exchange("x", "headers"), stage.queue("q")] {
+        stage.synced(&manifest).await;
+    }
+    let binding = |name: &str, arguments: Value| {
+        let destination = json!({"queue": stage.name("q")});
+        let spec = json!({"source": stage.name("x"), "destination": destination, "arguments": arguments});
+        stage.manifest("Binding", name, spec)
+    };
+    let long = |end: &str| json!({"x-match": "all", "text": "y".repeat(300) + end});
+    let both = format!("exchange '{}' to queue '{}'", stage.name("x"), stage.name("q"));
+    let mut texts = Vec::new();
+    for (name, arguments, words) in [
+        (
+            "red",
+            json!({"x-match": "all", "colour": "red"}),
+            r#" with colour="red", x-match="all" "#,
+        ),
+        (
+            "two",
+            json!({"size": 2, "x-match": "any"}),
+            r#" with size=2, x-match="any" "#,
+        ),
+        ("long", long("a"), "... (#"),
+        ("longer", long("b"), "... (#"),
+    ] {
+        stage.synced(&binding(name, arguments)).await;
+        let message = stage.resources.ready("Binding", name).await.expect("a status").message;
+        assert!(message.contains(&both) && message.contains(words), "{message}");
+        assert!(message.len() < 400, "{message}");
+        texts.push(message);
+    }
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    // The one that is deleted goes, and no other.
+    let path = format!("/api/bindings/%2F/e/{}/q/{}", stage.name("x"), stage.name("q"));
+    stage.resources.delete("Binding", "red").await;
+    stage.resources.goes("Binding", "red", SOON).await;
+    let left = stage.http().get(&path);
+    let left: Vec<&Value> = left
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| &row["arguments"])
+        .collect();
+    assert_eq!(left.len(), 3);
+    assert!(
+        left.iter().all(|arguments| arguments.get("colour").is_none()),
+        "{left:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::Broker;
-use harness::api_server::{Resources, api_server};
+use harness::api_server::{ApiServer, Resources, api_server};
 use harness::operator_process::Operator;
 use harness::wait::eventually_async;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -25,6 +25,12 @@ use crate::{SOON, manifest, text};
 /// A broker that lets nobody in without a certificate.
 mod tls;
 
+/// The broker's own word on its settings.
+mod settings;
+
+/// An upgrade, waited for.
+mod upgrade;
+
 /// A broker's volume: it grows where its storage class lets it, and the Broker says so where not.
 mod volume;
 
@@ -34,30 +40,45 @@ const COLLECTED: Duration = Duration::from_secs(60);
 
 /// A namespace with an operator, and no broker yet.
 struct Bare {
-    _operator: Operator,
+    operator: Operator,
+    cluster: ApiServer,
     client: Client,
     resources: Resources,
     namespace: String,
 }
 
 async fn bare(what: &str) -> Option<Bare> {
+    bare_with(what, "leveret:test").await
+}
+
+async fn bare_with(what: &str, image: &str) -> Option<Bare> {
     let cluster = api_server()?;
     let client = cluster.client().await;
     let namespace = cluster.namespace(&client, what).await;
-    let arguments = [
-        "--leader-election",
-        "false",
-        "--broker-image",
-        "leveret:test",
-        "--allow-port-forwards",
-        "true",
-    ];
     Some(Bare {
-        _operator: Operator::start(&cluster, &namespace, &arguments),
+        operator: operator(&cluster, &namespace, image),
+        cluster,
         resources: Resources::new(&client, &namespace),
         client,
         namespace,
     })
+}
+
+/// An operator that runs brokers of an image, by the namespace's name among others.
+fn operator(cluster: &ApiServer, namespace: &str, image: &str) -> Operator {
+    let arguments = [
+        "--leader-election",
+        "false",
+        "--lease-namespace",
+        "default",
+        "--lease-name",
+        namespace,
+        "--broker-image",
+        image,
+        "--allow-port-forwards",
+        "true",
+    ];
+    Operator::start(cluster, namespace, &arguments)
 }
 
 impl Bare {

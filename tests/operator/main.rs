@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 /// Brokers and Broker authors that mean no good: what they cost the others, and what they get to see.
 mod hostile;
 
+/// Addresses, ports and certificates that are wrong.
+mod connecting;
+
 /// Objects that are on the broker before their resource is.
 mod adoption;
 
@@ -62,8 +65,17 @@ mod plan;
 /// Told to users: events, attempts, drift, Brokers that share a broker.
 mod told;
 
+/// The Lease, lost and won again.
+mod leading;
+
+/// kubectl's tables.
+mod columns;
+
 /// A thousand queues and bindings at once, and then nothing to do.
 mod scale;
+
+/// A Broker in a namespace that an operator does not watch.
+mod beyond;
 
 /// Several operators: one keeps a Broker.
 mod several;

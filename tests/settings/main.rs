@@ -11,9 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use harness::broker_process::{binary, wait_for_exit};
+use harness::http::Http;
 use harness::wait::{eventually, until};
 use harness::{Broker, Client, reaper};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// Broker, operator and documents agree on what is a setting.
 mod agreement;
@@ -43,6 +45,18 @@ fn a_changed_file_takes_effect_without_a_restart() {
     let broker = Broker::start_with(&["--config", &path, "--channel-max", "3000"]);
     let tuned = || Client::raw(broker.amqp()).log_in();
     assert_eq!(tuned().heartbeat, 30);
+    let told = || Http::new(broker.http()).get("/api/settings");
+    let started = told();
+    let in_force = |key: &str| started["settings"][key].clone();
+    assert_eq!(
+        [in_force("heartbeat"), in_force("channel_max"), in_force("threads")],
+        ["30s", "3000", "2"]
+    );
+    assert_eq!(in_force("log"), "info", "the default");
+    assert_eq!(
+        (&started["file"]["path"], &started["waiting"]),
+        (&json!(path), &json!([]))
+    );
 
     let open = Client::with_channel(broker.amqp());
     write(
@@ -59,6 +73,17 @@ fn a_changed_file_takes_effect_without_a_restart() {
     says(&broker, "settings=\"threads\"");
     open.close();
     says(&broker, "DEBUG");
+    let taken = told();
+    assert_eq!(
+        (&taken["settings"]["heartbeat"], &taken["settings"]["threads"]),
+        (&json!("7s"), &json!("2"))
+    );
+    assert_eq!(
+        (&taken["settings"]["channel_max"], &taken["waiting"]),
+        (&json!("3000"), &json!(["threads"]))
+    );
+    assert_ne!(taken["file"]["mark"], started["file"]["mark"]);
+    assert!(taken["file"]["taken_at"].as_u64() > started["file"]["taken_at"].as_u64());
 
     // What is wrong changes nothing, not even what is right beside it.
     write(&file, "heartbeat = \"8s\"\nframe_max = \"1B\"\n");
@@ -67,6 +92,14 @@ fn a_changed_file_takes_effect_without_a_restart() {
     write(&file, "heartbeat = \"9s\"\nlog = \"no,such=filter=\"\n");
     says(&broker, "setting log: 'no,such=filter=' is not allowed");
     assert_eq!(tuned().heartbeat, 7);
+    let refused = told();
+    let why = refused["file"]["refused"].as_str().unwrap_or_default();
+    assert!(
+        why.contains("setting log: 'no,such=filter=' is not allowed"),
+        "{refused}"
+    );
+    assert_eq!(refused["settings"], taken["settings"], "what was taken before stays");
+    assert_eq!(refused["file"]["taken_at"], taken["file"]["taken_at"]);
     fs::remove_file(&file).expect("it was there");
     says(&broker, "No such file");
 
@@ -75,6 +108,13 @@ fn a_changed_file_takes_effect_without_a_restart() {
         9 => Ok(()),
         other => Err(other),
     });
+    until("it says so", SOON, || told()["settings"]["heartbeat"] == "9s");
+    let mended = told();
+    assert_eq!(
+        (&mended["settings"]["heartbeat"], &mended["waiting"]),
+        (&json!("9s"), &json!([]))
+    );
+    assert!(mended["file"]["refused"].is_null(), "{mended}");
 }
 
 #[test]

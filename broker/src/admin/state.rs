@@ -10,6 +10,7 @@ use crate::listener::tls::Certificates;
 use crate::metrics::rates::Rates;
 use crate::node::Node;
 use crate::protocol::Listener;
+use crate::reload::Live;
 use crate::vhost::Vhost;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Admin {
     pub listeners: Vec<Listener>,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The settings that are in force.
+    pub live: Arc<Live>,
     /// The certificates of those with TLS.
     pub certificates: Option<Arc<Certificates>>,
     /// Rates of the counters.
@@ -46,6 +49,7 @@ impl Admin {
         listeners: Vec<Listener>,
         certificates: Option<Arc<Certificates>>,
         data_dir: PathBuf,
+        live: Arc<Live>,
     ) -> Self {
         let places = |at_a_time| Answers::new(node.memory.clone(), at_a_time);
         Self {
@@ -55,6 +59,7 @@ impl Admin {
             listeners,
             certificates,
             data_dir,
+            live,
             rates: Arc::default(),
             room: Room::default(),
         }

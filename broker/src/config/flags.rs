@@ -20,6 +20,7 @@ const CONFIG: &str = "config";
 pub struct Flags {
     /// The settings file.
     pub config: Option<PathBuf>,
+    mark: Option<String>,
     given: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -33,6 +34,7 @@ impl Flags {
         let texts = |key| matches.get_many::<String>(key).map(|texts| texts.cloned().collect());
         Self {
             config: matches.get_one(CONFIG).cloned(),
+            mark: None,
             given: table::all()
                 .filter_map(|setting| Some((setting.key(), texts(setting.key())?)))
                 .collect(),
@@ -44,12 +46,50 @@ impl Flags {
     /// # Errors
     /// The file, or a key of it, that can't be used.
     pub fn with_file(&self) -> Result<Self, Error> {
-        let mut filled = self.clone();
-        if let Some(path) = &self.config {
-            let text = files::read_text(path).map_err(|error| Error::file(path, &error))?;
-            filled.fill(path, &text)?;
+        match self.read_file()? {
+            Some(text) => self.with_text(&text),
+            None => Ok(self.clone()),
         }
+    }
+
+    /// The text of the file that they name; `None` if they name none.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read_file(&self) -> Result<Option<String>, Error> {
+        let Some(path) = &self.config else { return Ok(None) };
+        let text = files::read_text(path).map_err(|error| Error::file(path, &error))?;
+        Ok(Some(text))
+    }
+
+    /// These, and what the file with this text says besides.
+    ///
+    /// # Errors
+    /// A key of it that can't be used.
+    pub fn with_text(&self, text: &str) -> Result<Self, Error> {
+        let mut filled = self.clone();
+        let path = self.config.clone().unwrap_or_default();
+        filled.mark = Some(files::mark(text));
+        filled.fill(&path, text)?;
         Ok(filled)
+    }
+
+    /// The mark of the file's text that is in them.
+    pub fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
+    }
+
+    /// All settings with their values as they were written, or the default in words. Those that take effect while the
+    /// broker runs are `self`'s, the others `started`'s.
+    pub fn in_force(&self, started: &Self) -> Vec<(&'static str, Vec<String>)> {
+        let value = |setting: &dyn Described| {
+            let from = if setting.live() { self } else { started };
+            match from.texts(setting.key()) {
+                [] => vec![setting.default_words()],
+                texts => texts.to_vec(),
+            }
+        };
+        table::all().map(|setting| (setting.key(), value(setting))).collect()
     }
 
     /// Keys whose values are not written alike in `other`.

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use super::client::Error;
 use super::hosts::Hosts;
+use super::trouble::{self, Edge};
 use crate::object::{Connection, Via};
 use crate::topology::Operation;
 use crate::topology::{Arguments, BindingDefinition, Declared, End, Identity, Name, exchange, queue};
@@ -118,8 +119,12 @@ impl Amqp {
         let runtime = lapin::runtime::default_runtime().map_err(|error| Error::Unreachable(error.to_string()))?;
         let authority = &uri.authority;
         let resolving = self.hosts.resolve(&authority.host, authority.port, self.via);
-        let late = || Error::Unreachable(format!("{address}: no connection within {} s", CONNECT.as_secs()));
-        let found = timeout(CONNECT, resolving).await.map_err(|_| late())??;
+        let away = |why: &str| Error::Unreachable(trouble::told(Edge::Amqp, &address, why));
+        let late = || away(&format!("no connection within {} s", CONNECT.as_secs()));
+        let found = match timeout(CONNECT, resolving).await.map_err(|_| late())? {
+            Err(Error::Unreachable(why)) => Err(away(&why)),
+            found => found,
+        }?;
         let tls = self.tls.clone();
         // To the addresses that were checked, whatever the name leads to by now.
         let connect = async move |uri: AMQPUri, runtime| {
@@ -516,11 +521,14 @@ pub(super) fn wire_error(error: &lapin::Error) -> Error {
 /// virtual host (`NOT_ALLOWED - vhost x not found`, or access to it refused).
 fn connect_error(address: &str, error: &lapin::Error) -> Error {
     match wire_error(error) {
-        Error::Refused { code: 403, text } => Error::Credentials(format!("{address}: {text}")),
+        Error::Refused { code: 403, text } => {
+            Error::Credentials(format!("AMQP {address}: user and password are not accepted: {text}"))
+        }
         Error::Refused { code: 530, text } if text.contains("not found") => Error::Vhost(text),
         Error::Refused { code: 530, text } => Error::Refused { code: 530, text },
-        Error::Refused { code, text } => Error::Unreachable(format!("{address}: {code} {text}")),
-        Error::Unencodable(text) | Error::Unreachable(text) => Error::Unreachable(format!("{address}: {text}")),
+        Error::Refused { code, text } => Error::Unreachable(format!("AMQP {address}: {code} {text}")),
+        Error::Unencodable(text) => Error::Unreachable(format!("AMQP {address}: {text}")),
+        Error::Unreachable(_) => Error::Unreachable(trouble::failed(Edge::Amqp, address, error)),
         other => other,
     }
 }

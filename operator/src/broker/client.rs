@@ -122,6 +122,17 @@ pub struct About {
     pub dialect: Dialect,
 }
 
+/// The word of a broker on its settings file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The mark of the text that it has looked at.
+    pub mark: Option<String>,
+    /// The reason why it does not take that.
+    pub refused: Option<String>,
+    /// Settings that it takes at the next start only.
+    pub waiting: Vec<String>,
+}
+
 /// One live connection to a broker.
 pub trait Client: Send + Sync + 'static {
     fn about(&self) -> &About;
@@ -132,6 +143,11 @@ pub trait Client: Send + Sync + 'static {
     /// The load of the broker when it was last listed.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// The fate of the broker's settings file; `None` where there is none, or it does not say.
+    fn settled(&self) -> impl Future<Output = Option<Settled>> + Send {
+        std::future::ready(None)
     }
 
     /// The backlogs of the queues when they were last listed.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::amqp::Amqp;
 use super::budget::{Budget, Limits, Room};
-use super::client::{About, Backlogs, Client, Connector, Dialect, Error, Event};
+use super::client::{About, Backlogs, Client, Connector, Dialect, Error, Event, Settled};
 use super::events;
 use super::hosts::Hosts;
 use super::http::{Listed, Management};
@@ -123,6 +123,13 @@ impl Client for Live {
         // What was listed before goes as soon as this has been taken in.
         *self.room.lock() = Some(room);
         Ok(topology)
+    }
+
+    async fn settled(&self) -> Option<Settled> {
+        match self.about.dialect {
+            Dialect::Leveret => self.management.settled().await,
+            Dialect::RabbitMq4 | Dialect::Other => None,
+        }
     }
 
     fn backlogs(&self) -> Arc<Backlogs> {

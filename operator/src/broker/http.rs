@@ -31,9 +31,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::{Account, Budget, Room};
-use super::client::{About, Backlogs, Dialect, Error};
+use super::client::{About, Backlogs, Dialect, Error, Settled};
 use super::hosts::Hosts;
 use super::rows::Rows;
+use super::trouble::{self, Edge};
 use crate::object::{Connection, Usage, Via};
 use crate::resource::each_kind;
 use crate::topology::declaration::Declare;
@@ -48,6 +49,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 8;
 /// Most characters of the broker's words when it refuses.
 const MOST_WORDS: usize = 300;
+/// The first question to a broker.
+const OVERVIEW: &str = "/api/overview?columns=product_name,product_version,rabbitmq_version";
 const JSON: &str = "application/json";
 /// Most characters of a broker's name or version.
 const MOST_NAME: usize = 64;
@@ -124,7 +127,10 @@ impl Management {
     /// [`Error::Forbidden`] when it must not be connected to, [`Error::Unreachable`] when it is not known.
     pub async fn check_host(&self) -> Result<(), Error> {
         let host = self.host.as_str();
-        self.hosts.resolve(host, 0, self.via).await.map(drop)
+        match self.hosts.resolve(host, 0, self.via).await {
+            Err(Error::Unreachable(why)) => Err(self.away(&why)),
+            found => found.map(drop),
+        }
     }
 
     /// The broker's name and version, as it says.
@@ -132,9 +138,13 @@ impl Management {
     /// # Errors
     /// See [`Management::get`].
     pub async fn about(&self) -> Result<About, Error> {
-        let overview: Overview = self
-            .get("/api/overview?columns=product_name,product_version,rabbitmq_version")
-            .await?;
+        let overview: Overview = match self.get(OVERVIEW).await {
+            Err(Error::Refused { code, text }) => Err(Error::Refused {
+                code,
+                text: trouble::status(&self.base, OVERVIEW, code, &text),
+            }),
+            answer => answer,
+        }?;
         let product = overview.product_name.unwrap_or_else(|| "RabbitMQ".to_owned());
         let version = overview
             .product_version
@@ -155,6 +165,21 @@ impl Management {
             .get::<Parameter>("/api/global-parameters/internal_cluster_id")
             .await;
         asked.ok()?.value.as_str().map(str::to_owned)
+    }
+
+    /// The fate of the settings file of a Leveret. An older version does not say.
+    pub async fn settled(&self) -> Option<Settled> {
+        let told: Settings = self.get("/api/settings").await.ok()?;
+        let SettingsFile { mark, refused } = told.file?;
+        let shown = |text: String| -> String {
+            let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+            plain.take(MOST_WORDS).collect()
+        };
+        Some(Settled {
+            mark,
+            refused: refused.map(shown),
+            waiting: told.waiting.into_iter().map(shown).collect(),
+        })
     }
 
     /// The fill of the broker; what it does not say stays unknown.
@@ -239,7 +264,13 @@ impl Management {
         let until = Instant::now() + ANSWER;
         let response = self.ask(Method::GET, path, Bytes::new(), until).await?;
         if !response.status().is_success() {
-            return Err(self.unwelcome(self.answer(response, until).await?.refusal()));
+            return Err(match self.unwelcome(self.answer(response, until).await?.refusal()) {
+                Error::Refused { code, text } => Error::Refused {
+                    code,
+                    text: trouble::status(&self.base, path, code, &text),
+                },
+                other => other,
+            });
         }
         let path = path.split('?').next().unwrap_or_default();
         Ok(List {
@@ -264,16 +295,13 @@ impl Management {
         if !answer.status.is_success() {
             return Err(self.unwelcome(answer.refusal()));
         }
-        serde_json::from_slice(&answer.body).map_err(|error| self.away(unexpected(path, &error)))
+        serde_json::from_slice(&answer.body).map_err(|error| self.broken(&unexpected(path, &error)))
     }
 
     /// A refusal of something that only reads.
     fn unwelcome(&self, refusal: Error) -> Error {
         match refusal {
-            Error::Refused { code: 401, .. } => Error::Credentials(format!(
-                "management API {}: user and password are not accepted (401)",
-                self.base
-            )),
+            Error::Refused { code: 401, text } => Error::Credentials(trouble::login(&self.base, &text)),
             refused => refused,
         }
     }
@@ -326,8 +354,8 @@ impl Management {
             .map_err(|error| Error::Unencodable(error.to_string()))?;
         let response = timeout_at(until, self.client.request(request)).await;
         response
-            .map_err(|_| self.away(late()))?
-            .map_err(|error| self.away(chain(&error)))
+            .map_err(|_| self.away(&late()))?
+            .map_err(|error| Error::Unreachable(trouble::failed(Edge::Management, &self.base, &error)))
     }
 
     /// Reads the body of an answer that is no list, as far as it counts.
@@ -337,23 +365,29 @@ impl Management {
         let mut body = Vec::new();
         while let Some(frame) = timeout_at(until, incoming.frame())
             .await
-            .map_err(|_| self.away(late()))?
+            .map_err(|_| self.away(&late()))?
         {
-            let frame = frame.map_err(|error| self.away(chain(&error)))?;
+            let frame = frame.map_err(|error| self.broken(&trouble::chain(&error)))?;
             let data = frame.into_data().unwrap_or_default();
             if body.len() + data.len() > MOST_OCTETS {
                 let text = format!(
                     "an answer of more than {} KiB where a short one belongs",
                     MOST_OCTETS / 1024
                 );
-                return Err(self.away(text));
+                return Err(self.broken(&text));
             }
             body.extend_from_slice(&data);
         }
         Ok(Answer { status, body })
     }
 
-    fn away(&self, what: String) -> Error {
+    /// It does not answer.
+    fn away(&self, why: &str) -> Error {
+        Error::Unreachable(trouble::told(Edge::Management, &self.base, why))
+    }
+
+    /// It answers, and not as it should.
+    fn broken(&self, what: &str) -> Error {
         Error::Unreachable(format!("management API {}: {what}", self.base))
     }
 }
@@ -386,7 +420,7 @@ impl List {
                 self.rows.finish().map_err(unexpected)?;
                 return Ok(None);
             };
-            let frame = frame.map_err(|error| self.failed(&chain(&error)))?;
+            let frame = frame.map_err(|error| self.failed(&trouble::chain(&error)))?;
             let data = frame.into_data().unwrap_or_default();
             self.octets = self.octets.saturating_add(data.len());
             room.admit(&self.path, self.octets)?;
@@ -469,23 +503,22 @@ fn unexpected(path: &str, error: &serde_json::Error) -> String {
     format!("unexpected answer to {path}: {}", reason(error))
 }
 
-/// An error with its causes, innermost last: hyper's own text is only "client error (Connect)".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 #[derive(Deserialize)]
 struct Parameter {
     value: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(default)]
+    waiting: Vec<String>,
+    file: Option<SettingsFile>,
+}
+
+#[derive(Deserialize)]
+struct SettingsFile {
+    mark: Option<String>,
+    refused: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::children::{Children, Seen};
 use super::keeper::{self, Keeper, Problem, Settings, Tools};
-use crate::engine::{ChildKind, names, pods};
+use crate::engine::{ChildKind, config, fingerprint, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
@@ -251,8 +251,16 @@ fn state(
         pending,
         persistent: broker.spec.storage.is_some(),
         has_run,
+        settings: settings_mark(broker),
         credentials: Some(names::admin(&broker.meta.key)),
     }
+}
+
+/// The mark of the file that is in the ConfigMap; `None` where nothing is written.
+fn settings_mark(broker: &Object<BrokerSpec>) -> Option<String> {
+    let writes = !is_set(&broker.meta.annotations, PAUSED) && broker.meta.deleting.is_none();
+    let settings = writes.then(|| config::settings(&broker.spec).ok()).flatten()?;
+    Some(fingerprint(&settings.file))
 }
 
 fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, result: Result<keeper::Outcome, Problem>) {

@@ -21,6 +21,8 @@ pub struct LastStatus {
     pub applied: Option<Value>,
     /// The numbers of a queue that were last said. They have nothing to do with deletion.
     pub queue: Option<QueueNumbers>,
+    /// The newest generation that an operator, this or another, has said something of.
+    pub looked_at: Option<i64>,
 }
 
 /// Everything about a resource that is not its spec.

@@ -101,6 +101,14 @@ macro_rules! assemble {
 }
 each_kind!(assemble);
 
+/// The part of a cluster that an operator sees, when that is not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// The operator, as it is called on Brokers.
+    pub operator: String,
+    pub namespaces: BTreeSet<String>,
+}
+
 /// A snapshot of all resources the source knows. Cheap to clone: the objects are shared.
 ///
 /// A resource that is being deleted stays in the snapshot, with `deleting` set, until its finalizer is removed.
@@ -113,11 +121,21 @@ pub struct Snapshot {
     pub others: BTreeSet<ObjectKey>,
     /// Operators that would keep a Broker of this one.
     pub contenders: BTreeMap<ObjectKey, String>,
+    /// The namespaces whose resources are here; `None`: all.
+    pub outlook: Option<Arc<Outlook>>,
     /// Of the brokers that the operator runs itself: how far their pods are.
     pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
 }
 
 impl Snapshot {
+    /// Nothing yet, of a part of the cluster, or of all of it.
+    pub fn within(outlook: Option<Arc<Outlook>>) -> Self {
+        Self {
+            outlook,
+            ..Self::default()
+        }
+    }
+
     pub fn get<S: Kinded>(&self, key: &ObjectKey) -> Option<&Arc<Object<S>>> {
         self.objects.get(key).and_then(S::unwrap)
     }
@@ -158,6 +176,12 @@ impl Snapshot {
     /// The keys of everything that is on a broker: all resources but Brokers.
     pub fn on_brokers(&self) -> impl Iterator<Item = &ObjectKey> {
         self.objects.keys().filter(|key| key.kind != Kind::Broker)
+    }
+
+    /// The outlook, if it leaves out the namespace of `key`.
+    pub fn beyond(&self, key: &ObjectKey) -> Option<&Outlook> {
+        let outlook = self.outlook.as_deref()?;
+        (!outlook.namespaces.contains(&key.namespace)).then_some(outlook)
     }
 
     pub fn contains(&self, key: &ObjectKey) -> bool {
@@ -201,6 +225,8 @@ pub struct EngineState {
     pub persistent: bool,
     /// Its pod is there and has run, so that there may be messages in it.
     pub has_run: bool,
+    /// The mark of the settings file, where the broker should have it as it is written.
+    pub settings: Option<String>,
     /// The Secret with everything a client needs, once it is there.
     pub credentials: Option<String>,
 }

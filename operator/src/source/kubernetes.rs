@@ -82,7 +82,7 @@ impl Drop for Kubernetes {
 impl Kubernetes {
     /// Starts watching `namespaces`, or all when there are none, for `operator`.
     pub fn start(client: Client, namespaces: &[String], trust: Trust, operator: Operator, metrics: Metrics) -> Self {
-        let shared = Arc::new(Shared::start(client, operator, metrics));
+        let shared = Arc::new(Shared::start(client, namespaces, operator, metrics));
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),

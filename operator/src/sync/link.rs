@@ -16,12 +16,14 @@ use super::desired::Relevant;
 use super::memory::backoff;
 use super::observe::{Observed, concerns};
 use super::renewal::Renewal;
+use super::settings::Asked;
 use super::shared::Shared;
 use super::twins::Marks;
 use crate::broker::{Client, Connector, Event};
 use crate::object::{AMQP_URI, Connection, EngineState, MANAGEMENT_URI, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::BrokerSpec;
 use crate::source::Source;
+use crate::topology::Name;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(4);
@@ -78,6 +80,7 @@ pub(super) struct Up<C> {
     /// There is an exchange for events; `None`: not looked at yet.
     pub(super) had_events: Option<bool>,
     renewal: Renewal<C>,
+    pub(super) settings: Asked,
 }
 
 /// Something that happened on the link.
@@ -118,6 +121,16 @@ impl<C: Client> Up<C> {
         self.client.about().identity.iter().cloned().chain([address]).collect()
     }
 
+    /// Messages that go with the broker, as of the last list: those of exclusive queues, as the operator's own of
+    /// events, go with their connections anyway.
+    pub(super) fn messages(&self) -> Option<u64> {
+        let queues = &self.observed.as_ref()?.topology.queues;
+        let stays = |name: &Name| !queues.get(name).is_some_and(|queue| queue.exclusive);
+        let backlogs = self.client.backlogs();
+        let counts = backlogs.iter().filter(|(name, _)| stays(name));
+        Some(counts.map(|(_, backlog)| backlog.messages()).sum())
+    }
+
     fn new(made: Made<C>) -> Self {
         let Made {
             client,
@@ -133,6 +146,7 @@ impl<C: Client> Up<C> {
             listed: Instant::now(),
             had_events: None,
             renewal: Renewal::new(with),
+            settings: Asked::default(),
         }
     }
 }
@@ -296,9 +310,19 @@ impl<C: Client> Link<C> {
         up.renewal.due()
     }
 
-    /// The reason why no connection could be made now, although one is up.
+    /// The reason why all is not well although a connection is up: none could be made now, or the broker has not taken
+    /// its settings.
     pub(super) fn doubt(&self, broker: &Object<BrokerSpec>) -> Option<(Reason, String)> {
-        self.up()?.renewal.doubt(broker.spec.engine)
+        let up = self.up()?;
+        let settings = || up.settings.finding();
+        up.renewal.doubt(broker.spec.engine).or_else(settings)
+    }
+
+    /// Asks the broker what became of its settings; when to do so again.
+    pub(super) async fn follow_settings(&mut self, engine: Option<&EngineState>) -> Option<Instant> {
+        let up = self.up_mut()?;
+        let wanted = engine.and_then(|engine| engine.settings.as_deref());
+        up.settings.ask(&up.client, wanted).await
     }
 
     /// The broker was listed, whole.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Failure, Moved, Retry, apply};
+use super::aside::{Aside, Times, Turn};
 use super::away::Away;
 use super::desired::{Desired, Item, Owned, Relevant, Standing, desired_among};
 use super::difference::{Plan, Verdict, difference};
@@ -27,7 +28,7 @@ use crate::metrics::BrokerMetrics;
 use crate::object::{ConditionStatus, EngineState, Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
-use crate::topology::{Effect, Name};
+use crate::topology::Effect;
 
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
@@ -43,6 +44,7 @@ pub(super) struct Pass<S: Source, N: Connector> {
     relevant: Relevant,
     owned: Owned,
     memory: BTreeMap<ObjectKey, Memory>,
+    aside: Aside,
     tell: Teller<S, N>,
     metrics: BrokerMetrics,
     wake: Option<Instant>,
@@ -64,6 +66,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             relevant: Relevant::new(),
             owned: Owned::new(),
             memory: BTreeMap::new(),
+            aside: Aside::default(),
             wake: None,
             parts: None,
             pending_since: None,
@@ -84,6 +87,15 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let broker = snapshot.get::<BrokerSpec>(&self.key);
         let mut desired = desired_among(&snapshot, &self.key, &self.shared.twins(&self.key), &self.owned);
         self.remember(&snapshot, &mut desired);
+        if let Some(outlook) = snapshot.beyond(&self.key) {
+            let times = Times {
+                at: Instant::now(),
+                now: unix_now(),
+                patience: self.patience(),
+            };
+            let turn = self.aside.turn(&self.key, outlook, &snapshot, &desired, times);
+            return self.stand_aside(turn, link).await;
+        }
         let mended = link.is_mended(self.shared.source.as_ref(), changed, broker).await;
         match broker {
             Some(broker) => {
@@ -97,6 +109,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 }
                 self.note_pending(engine);
                 let due = link.follow_credentials(&self.shared, broker, changed).await;
+                self.wake_by(due);
+                let due = link.follow_settings(engine).await;
                 self.wake_by(due);
             }
             None => {
@@ -127,6 +141,14 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.tell.count(&desired, &self.memory);
         let resync = link.up().map(|up| up.listed + self.resync(up));
         self.wake_by(resync);
+        self.wake
+    }
+
+    /// The broker is another operator's.
+    async fn stand_aside(&mut self, turn: Turn, link: &Link<N::Client>) -> Option<Instant> {
+        self.tell.write(turn.reports, &mut self.memory, link);
+        self.release(turn.farewells).await;
+        self.wake_by(turn.wake);
         self.wake
     }
 
@@ -470,7 +492,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
     /// Finds out how a Broker stands that is being deleted.
     fn look_at_broker(&mut self, broker: &Object<BrokerSpec>, snapshot: &Snapshot, link: &Link<N::Client>) {
         let since = self.parts.take().map_or_else(Instant::now, |(since, _)| since);
-        let counted = link.up().filter(|up| up.listed >= since).and_then(messages);
+        let counted = link.up().filter(|up| up.listed >= since).and_then(Up::messages);
         let engine = snapshot.engines.get(&self.key).map(Arc::as_ref);
         self.parts =
             Parting::new(broker, engine, link.is_up(), counted, self.patience()).map(|parting| (since, parting));
@@ -571,14 +593,4 @@ impl<S: Source, N: Connector> Pass<S, N> {
             self.wake_at(at);
         }
     }
-}
-
-/// Messages that go with a broker, as of the last list: those of exclusive queues, as the operator's own of events, go
-/// with their connections anyway.
-fn messages<C: Client>(up: &Up<C>) -> Option<u64> {
-    let queues = &up.observed.as_ref()?.topology.queues;
-    let stays = |name: &Name| !queues.get(name).is_some_and(|queue| queue.exclusive);
-    let backlogs = up.client.backlogs();
-    let counts = backlogs.iter().filter(|(name, _)| stays(name));
-    Some(counts.map(|(_, backlog)| backlog.messages()).sum())
 }

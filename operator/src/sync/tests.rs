@@ -421,6 +421,7 @@ async fn a_missing_broker_or_secret_holds_nothing() {
             vhost: Some("/".to_owned()),
             applied: None,
             queue: None,
+            looked_at: None,
         };
         let object = snapshot.any_mut(&queue("invoices")).expect("the queue");
         object.meta_mut().status = status;

@@ -3,9 +3,13 @@
 //! In: JSON tables. Out: `Arguments`. Does not know about which arguments there are.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
+
+/// Most characters of arguments in a sentence.
+const MOST_SHOWN: usize = 120;
 
 /// The arguments of a declaration, in a canonical form: two tables that mean the same are equal.
 ///
@@ -39,6 +43,32 @@ impl Arguments {
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value)> {
         self.values.iter().map(|(name, text)| (name.as_str(), parse(text)))
     }
+}
+
+impl fmt::Display for Arguments {
+    /// As `n=5, x-match="all"`: in the order of their names, with values as JSON has them. What is too long for a
+    /// sentence is cut, and a number of the whole follows, so that two that differ read differently.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut whole = String::new();
+        for (name, value) in &self.values {
+            let comma = if whole.is_empty() { "" } else { ", " };
+            write!(whole, "{comma}{}={value}", name.escape_debug())?;
+        }
+        match whole.char_indices().nth(MOST_SHOWN) {
+            None => f.write_str(&whole),
+            Some((end, _)) => {
+                let shown = whole.get(..end).unwrap_or_default();
+                write!(f, "{shown}... (#{:08x})", number(&whole))
+            }
+        }
+    }
+}
+
+/// The same number for the same text, in every version (FNV-1a).
+fn number(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 impl From<BTreeMap<String, Value>> for Arguments {
@@ -137,6 +167,18 @@ mod tests {
         assert_ne!(arguments(json!({"a": 1})), arguments(json!({"a": "1"})));
         assert_ne!(arguments(json!({"a": 1.5})), arguments(json!({"a": 1})));
         assert_ne!(arguments(json!({"a": null})), arguments(json!({})));
+    }
+
+    #[test]
+    fn arguments_are_told_apart_in_a_few_words() {
+        let short = arguments(json!({"x-match": "all", "n": 5.0, "t": {"b": [1], "a": null}}));
+        assert_eq!(short.to_string(), r#"n=5, t={"a":null,"b":[1]}, x-match="all""#);
+        let long = |end: &str| arguments(json!({"text": "\u{e9}".repeat(1000) + end})).to_string();
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(long("a"), long("a"));
+        assert!(long("a").chars().count() < MOST_SHOWN + 20);
+        assert_eq!(number(""), 0x811c_9dc5);
+        assert_eq!(number("foobar"), 0xbf9c_f968);
     }
 
     #[test]

@@ -84,6 +84,9 @@ impl fmt::Display for BindingDefinition {
         if !self.routing_key.is_empty() {
             write!(f, " by '{}'", self.routing_key)?;
         }
+        if !self.arguments.is_empty() {
+            write!(f, " with {}", self.arguments)?;
+        }
         Ok(())
     }
 }
@@ -302,5 +305,15 @@ mod tests {
         assert_eq!(bindings.len(), 1);
         assert_eq!(bindings[0].to_string(), "exchange 'x' to queue 'q' by 'a.b'");
         assert!(bindings[0].arguments.is_empty());
+        let arguments = serde_json::from_value(json!({"x-match": "all", "n": 5})).unwrap();
+        let headers = BindingDefinition {
+            routing_key: String::new(),
+            arguments,
+            ..bindings[0].clone()
+        };
+        assert_eq!(
+            headers.to_string(),
+            r#"exchange 'x' to queue 'q' with n=5, x-match="all""#
+        );
     }
 }

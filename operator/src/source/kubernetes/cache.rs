@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
-use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Snapshot};
+use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Outlook, Snapshot};
 use crate::resource::Spec;
 use crate::source::kubernetes::claim::Claim;
 use crate::source::kubernetes::status::Status;
@@ -59,10 +59,17 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// For an operator among others.
-    pub(super) fn of(me: String) -> Self {
+    /// For an operator among others that sees `namespaces`, or all.
+    pub(super) fn of(me: String, namespaces: &[String]) -> Self {
+        let outlook = (!namespaces.is_empty()).then(|| {
+            Arc::new(Outlook {
+                operator: me.clone(),
+                namespaces: namespaces.iter().cloned().collect(),
+            })
+        });
         Self {
             me: Some(me),
+            snapshot: Arc::new(Snapshot::within(outlook)),
             ..Self::default()
         }
     }

@@ -38,14 +38,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn start(client: Client, operator: Operator, metrics: Metrics) -> Self {
+    pub(super) fn start(client: Client, namespaces: &[String], operator: Operator, metrics: Metrics) -> Self {
         let changed = watch::Sender::new(0);
         Self {
             secrets: Secrets::new(client.clone(), changed.clone()),
             events: Events::start(client.clone(), operator.instance.clone(), metrics.clone()),
             client,
             metrics,
-            cache: Mutex::new(Cache::of(operator.to_string())),
+            cache: Mutex::new(Cache::of(operator.to_string(), namespaces)),
             operator,
             changed,
             namespaces: Once::new(),

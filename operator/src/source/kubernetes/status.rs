@@ -78,6 +78,7 @@ impl Status {
             vhost: self.vhost.clone(),
             applied: self.applied.clone(),
             queue: self.queue(),
+            looked_at: self.observed_generation,
         }
     }
 

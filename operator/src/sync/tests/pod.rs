@@ -16,6 +16,7 @@ fn pod(snapshot: &mut Snapshot, up: bool) {
         pending: (!up).then(|| (Reason::Starting, "pod main-0: runs and is not ready yet".to_owned())),
         persistent: true,
         has_run: true,
+        settings: None,
         credentials: None,
     };
     snapshot.engines.insert(key(Kind::Broker, "main"), Arc::new(state));
