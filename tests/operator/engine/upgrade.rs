@@ -56,7 +56,8 @@ async fn an_upgrade_is_waited_for_until_its_brokers_are_ready() {
         "{}",
         said.all
     );
-    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    // As the controller of StatefulSets wants it, too.
+    let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     bare.pod_says(ready.clone()).await;
     bare.broker_becomes("True", "Synced").await;
     let said = waited(&bare, "leveret:one", "30s");
