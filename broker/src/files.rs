@@ -42,8 +42,8 @@ pub fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|data| data.modified()).ok()
 }
 
-/// A mark of a text, the same for the same text in every program (FNV-1a, 64 bits): by it a writer of a file knows which
-/// of its texts was read.
+/// A mark of a text, the same for the same text in every program (FNV-1a, 64 bits): by it a writer of a file knows
+/// which of its texts was read.
 pub fn mark(text: &str) -> String {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

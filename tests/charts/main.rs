@@ -154,8 +154,8 @@ fn the_api_server_takes_every_object() {
     }
 }
 
-/// Definitions check by themselves, so no webhook has to be reached and no certificate to be had; and who installs makes
-/// the namespace.
+/// Definitions check by themselves, so no webhook has to be reached and no certificate to be had; and who installs
+/// makes the namespace.
 #[test]
 fn nothing_is_needed_beside_the_chart() {
     let Some(_) = helm() else { return };

@@ -61,7 +61,8 @@ async fn a_thousand_become_ready_and_then_there_is_silence() {
     remove(&stage, &all).await;
 }
 
-/// All that stands is known by one list: a new operator declares nothing of it again, and what is new waits for nothing.
+/// All that stands is known by one list: a new operator declares nothing of it again, and what is new waits for
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_with_many_objects_declares_none_of_them_again() {
     const MANY: usize = 500;
