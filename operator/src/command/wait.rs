@@ -96,7 +96,16 @@ async fn wait(args: &WaitArgs) -> Result<(), Error> {
     let deadline = Instant::now() + args.timeout;
     let mut said = Vec::new();
     loop {
-        let Found { waiting, left_out } = look(&client, args).await?;
+        let found = match look(&client, args).await {
+            // An API server that is away for a moment, or has not heard of the rights yet, ends no upgrade.
+            Err(error) if Instant::now() < deadline => {
+                warn!(%error, "asked again");
+                sleep(PAUSE).await;
+                continue;
+            }
+            found => found?,
+        };
+        let Found { waiting, left_out } = found;
         for what in left_out {
             if !said.contains(&what) {
                 warn!("not waited for: {what}");
