@@ -87,10 +87,10 @@ image:            # one image for all programs, as an OCI archive in dist/; no D
 reproducible:     # the image twice, from clones in two folders: it must have the same digest
 	.ci/release/reproducible.sh
 
-figures: build    # a thousand queues, ten thousand objects, a gigabyte of Secrets; on a control plane, takes minutes
+figures: build    # a thousand queues, ten thousand objects, a gigabyte of Secrets, busy queues, troubles; on a control plane, takes minutes
 	folder="$${CARGO_TARGET_DIR:-target}/release"; folder=$$(realpath "$$folder"); \
 	LEVERET_FIGURES=1 LEVERET_OPERATOR_BIN=$$folder/leveret-operator LEVERET_BROKER_BIN=$$folder/leveret-broker \
-	cargo test -p system-tests --test figures -- --nocapture
+	cargo test -p system-tests --test figures -- --nocapture --test-threads=1
 
 gitops:           # commits become topology, by Argo CD's sync engine and by Flux's controller, which are built first
 	tests/cluster/gitops.sh build

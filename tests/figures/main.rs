@@ -1,11 +1,10 @@
-//! The time that a thousand queues take, and what ten thousand objects and a gigabyte of other people's Secrets cost
-//! the operator.
+//! The time that a thousand queues take, what ten thousand objects and a gigabyte of other people's Secrets cost the
+//! operator, what busy queues cost the API server, and the time to Ready after each kind of trouble.
 //!
 //! In: a control plane, programs built for release (`make figures` names them). Out: lines for docs/operations.md, and
 //! a failure when the operator takes many times what it took when this was written. Without `LEVERET_FIGURES=1` this is
 //! skipped: it takes minutes and its numbers mean little beside other work.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -13,10 +12,17 @@ use harness::Broker;
 use harness::api_server::{Resources, api_server, condition};
 use harness::kubectl::Tools;
 use harness::operator_process::Operator;
-use harness::wait::eventually_async;
+use harness::process;
+use harness::wait::{eventually_async, until};
 use kube::api::{ListParams, PostParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+
+/// The operator's writes while queues are busy.
+mod busy;
+
+/// The time to Ready after trouble.
+mod troubles;
 
 /// Objects that `kubectl apply` brings at once.
 const APPLIED: usize = 1_000;
@@ -37,17 +43,7 @@ fn queue(number: usize) -> Value {
 
 /// Resident memory of a process, MiB.
 fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("Linux says it");
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .expect("a number");
-    kib / 1024
+    process::resident(pid) / 1024
 }
 
 async fn create(resources: &Resources, kind: &str, objects: impl Iterator<Item = Value>) {
@@ -84,10 +80,48 @@ async fn all_ready(resources: &Resources, count: usize) {
     eventually_async("all queues are Ready", Duration::from_secs(1800), ask).await;
 }
 
+/// The sum of a metric's samples whose labels have these words.
+fn counted(operator: &Operator, name: &str, words: &str) -> u64 {
+    let text = operator.serve().request("GET", "/metrics", None).body;
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(name) && line.contains(words));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// Queues that the operator has found as declared.
+fn known(operator: &Operator) -> u64 {
+    counted(operator, "leveret_operator_objects", "kind=\"Queue\",ready=\"true\"")
+}
+
+/// True where measuring is asked for; says so where not.
+fn asked() -> bool {
+    let asked = std::env::var("LEVERET_FIGURES").is_ok();
+    if !asked {
+        harness::skip("REQUIRE_FIGURES", "measuring takes minutes: run `make figures`");
+    }
+    asked
+}
+
+/// The Secret and the Broker `main` of a broker that runs.
+fn main_broker(broker: &Broker) -> [Value; 2] {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
+        "stringData": {"username": "guest", "password": "guest"}});
+    let external = json!({
+        "uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
+        "credentialsSecretRef": {"name": "admin"},
+    });
+    let main = json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "main"},
+        "spec": {"engine": "External", "external": external}});
+    [secret, main]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_many_objects_cost() {
-    if std::env::var("LEVERET_FIGURES").is_err() {
-        harness::skip("REQUIRE_FIGURES", "measuring takes minutes: run `make figures`");
+    if !asked() {
         return;
     }
     let Some(cluster) = api_server() else { return };
@@ -97,14 +131,7 @@ async fn what_many_objects_cost() {
     let resources = Resources::new(&client, &namespace);
     let broker = Broker::start();
     let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
-    let secret = json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
-        "stringData": {"username": "guest", "password": "guest"}});
-    let external = json!({"uri": format!("amqp://{}", broker.amqp()), "managementUri": format!("http://{}", broker.http()),
-        "credentialsSecretRef": {"name": "admin"}});
-    let main = json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "main"},
-        "spec": {"engine": "External", "external": external}});
-    tools.apply(&namespace, &[secret, main], &[]);
+    tools.apply(&namespace, &main_broker(&broker), &[]);
     let connected = [
         "-n",
         &namespace,
@@ -127,11 +154,13 @@ async fn what_many_objects_cost() {
 
     let start = Instant::now();
     create(&resources, "Queue", (APPLIED..OBJECTS).map(queue)).await;
+    let posted = start.elapsed();
     all_ready(&resources, OBJECTS).await;
+    let took = start.elapsed();
     println!(
-        "{OBJECTS} objects Ready, the last {} in {:.1?}",
+        "{OBJECTS} objects Ready, the last {} in {took:.1?}, {:.1?} after the last was made",
         OBJECTS - APPLIED,
-        start.elapsed()
+        took - posted
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
     let with_objects = resident(operator.pid());
@@ -152,6 +181,10 @@ async fn what_many_objects_cost() {
     drop(operator);
     let start = Instant::now();
     let operator = Operator::start(&cluster, &namespace, &["--leader-election", "false"]);
+    until("all objects are known again", Duration::from_secs(60), || {
+        known(&operator) == OBJECTS as u64
+    });
+    println!("all of them known again {:.1?} after the start", start.elapsed());
     tokio::time::sleep(Duration::from_secs(20)).await;
     println!("the same after a restart: {} MiB", resident(operator.pid()));
     assert!(start.elapsed() < Duration::from_secs(60), "it was ready in time");
