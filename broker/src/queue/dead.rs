@@ -81,12 +81,29 @@ impl Queue {
     }
 
     fn expire_some(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
-        let expired = state.ready.expire(work.millis(), AT_ONCE, self.reader());
+        let pauses = state.delayed.is_some();
+        let more = self.end_due(state, work);
+        if pauses {
+            // Some may wait again: there may be more than the limit allows, and something for consumers.
+            self.keep_to_limit(state, work);
+            self.dispatch_locked(state, work);
+        }
+        more
+    }
+
+    /// Takes out messages whose time is over and puts back those whose pause is, and nothing else. True if there may be
+    /// more of them.
+    pub(super) fn end_due(&self, state: &mut State, work: &mut Work) -> bool {
+        let now = work.millis();
+        if state.deadline.is_none_or(|deadline| deadline > now) {
+            return false;
+        }
+        let expired = state.ready.expire(now, AT_ONCE, self.reader());
         state.totals.expired += expired.len() as u64;
         self.end(state, expired, Reason::Expired, work);
         let more = self.end_pauses(state, AT_ONCE, work);
         state.deadline = state.earliest();
-        more || state.deadline.is_some_and(|deadline| deadline <= work.millis())
+        more || state.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Has the clock call when the next message's time is over.

@@ -17,6 +17,20 @@ use leveret_store::MessageId;
 use std::sync::Arc;
 
 impl Queue {
+    /// The begin after a start, once every queue has its messages back: dead letters may go to any of them. What had
+    /// been delivered waits again, so there may be more messages than the limit allows; what had a pause that is over
+    /// by now waits at its place too, so that it is not younger ones that go. The log does not hear of a pause's end.
+    /// True if [`Queue::trim`] has to go on with it.
+    pub fn begin(self: &Arc<Self>, work: &mut Work) -> bool {
+        let mut state = self.change();
+        if state.delayed.is_some() {
+            self.end_pauses(&mut state, usize::MAX, work);
+            state.deadline = state.earliest();
+        }
+        self.watch_time(&mut state);
+        self.begin_to_trim(&mut state, work)
+    }
+
     /// Drops what is beyond the limit. A queue that refuses new messages drops none.
     pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
         if state.trimming {
@@ -26,10 +40,15 @@ impl Queue {
         }
     }
 
-    /// Begins to drop what is beyond a limit that may be far below the queue's length. True if [`Queue::trim`] has to
-    /// go on with it.
+    /// Begins to drop what is beyond a limit that may be far below the queue's length. Messages whose time is over go
+    /// before that, as when others arrive (and in RabbitMQ). True if [`Queue::trim`] has to go on with it.
     pub(super) fn begin_to_trim(self: &Arc<Self>, state: &mut State, work: &mut Work) -> bool {
-        state.trimming = self.drop_excess(state, AT_ONCE, work);
+        if state.excess().is_none() {
+            state.trimming = false;
+            return false;
+        }
+        state.trimming = self.end_due(state, work) || self.drop_excess(state, AT_ONCE, work);
+        self.dispatch_locked(state, work);
         state.trimming
     }
 
@@ -42,17 +61,9 @@ impl Queue {
 
     /// Drops what is beyond the limit, `most` messages or a few more. True if there may be more.
     fn drop_excess(self: &Arc<Self>, state: &mut State, most: usize, work: &mut Work) -> bool {
-        let Some(bounds) = state.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead) else {
-            return false;
-        };
         let mut left = most;
-        while !state.ready.is_empty() {
-            let (messages, bytes) = {
-                let (messages, bytes) = state.kept();
-                bounds.excess(messages, bytes)
-            };
-            let count = match (messages, bytes) {
-                (0, 0) => return false,
+        while let Some(excess) = state.excess() {
+            let count = match excess {
                 (0, bytes) => state.ready.first_of(bytes),
                 (messages, _) => messages as usize,
             };
@@ -103,6 +114,14 @@ impl Queue {
 }
 
 impl State {
+    /// Messages and bytes that are too many, if some are and a waiting message can go for it.
+    fn excess(&self) -> Option<(u64, u64)> {
+        let bounds = self.bounds.filter(|bounds| bounds.overflow == Overflow::DropHead)?;
+        let (messages, bytes) = self.kept();
+        let excess = bounds.excess(messages, bytes);
+        (excess != (0, 0) && !self.ready.is_empty()).then_some(excess)
+    }
+
     /// The bounds beyond which new messages are refused, if the queue does so.
     pub(super) fn rejecting(&self) -> Option<Bounds> {
         self.bounds.filter(|bounds| bounds.overflow != Overflow::DropHead)

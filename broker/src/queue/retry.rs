@@ -55,7 +55,7 @@ impl Queue {
     }
 
     /// Puts messages whose pause is over to their places. True if there may be more of them.
-    pub(super) fn end_pauses(self: &Arc<Self>, state: &mut State, most: usize, work: &mut Work) -> bool {
+    pub(super) fn end_pauses(&self, state: &mut State, most: usize, work: &mut Work) -> bool {
         let Some(delayed) = &mut state.delayed else {
             return false;
         };
@@ -90,8 +90,6 @@ impl Queue {
         expired.reverse();
         state.totals.expired += expired.len() as u64;
         self.end(state, expired, Reason::Expired, work);
-        self.keep_to_limit(state, work);
-        self.dispatch_locked(state, work);
         more
     }
 

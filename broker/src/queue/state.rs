@@ -225,15 +225,6 @@ impl Queue {
         state.deadline = state.earliest();
     }
 
-    /// The begin after a start, once every queue has its messages back: dead letters may go to any of them. What had
-    /// been delivered waits again, so there may be more messages than the limit allows.
-    /// True if [`Queue::trim`] has to go on with it.
-    pub fn begin(self: &Arc<Self>, work: &mut Work) -> bool {
-        let mut state = self.change();
-        self.watch_time(&mut state);
-        self.begin_to_trim(&mut state, work)
-    }
-
     /// Its messages that the log has, for a checkpoint. `None` if there are none.
     pub fn capture(&self) -> Option<Backlog> {
         if !self.logged() {

@@ -425,7 +425,7 @@ proptest! {
                     let put = said.as_ref().and_then(|said| policy(said, at));
                     let counts = put.as_ref().and(said.as_ref());
                     model.queues[at].settings = counts.map_or(settings[at].clone(), |policy| settings[at].under(policy));
-                    model.limit(at);
+                    model.trim(at);
                     bench.set_policy(at, put);
                 }
                 Step::Restart => {

@@ -75,6 +75,13 @@ pub(super) struct ModelQueue {
     pub(super) mark: u64,
 }
 
+impl ModelQueue {
+    fn is_too_long(&self) -> bool {
+        let length = (self.waiting.len() + self.delayed.len()) as u64;
+        self.settings.max_length.is_some_and(|most| length > most)
+    }
+}
+
 /// The queues as they should be.
 #[derive(Default)]
 pub(super) struct Model {
@@ -91,6 +98,15 @@ impl Model {
         let expired = self.queues[at].waiting.extract_if(.., |_, known| over(known));
         let expired = expired.map(|(_, known)| known).collect();
         self.end(at, "expired", expired);
+        if self.end_pauses(at) {
+            self.limit(at);
+        }
+    }
+
+    /// Messages whose pause is over wait again. True if there were some.
+    fn end_pauses(&mut self, at: usize) -> bool {
+        let now = self.now;
+        let over = |known: &Known| known.deadline.is_some_and(|deadline| deadline <= now);
         let queue = &mut self.queues[at];
         let due = |delayed: &Delayed| delayed.ready <= now || over(&delayed.known);
         let mut due: Vec<_> = queue.delayed.extract_if(.., |_, delayed| due(delayed)).collect();
@@ -107,9 +123,7 @@ impl Model {
             }
         }
         self.end(at, "expired", expired);
-        if any {
-            self.limit(at);
-        }
+        any
     }
 
     /// A consumer gives a message back.
@@ -138,14 +152,18 @@ impl Model {
         self.limit(at);
     }
 
+    /// The limit may be another one, or messages may have come back: those whose time is over go first.
+    pub(super) fn trim(&mut self, at: usize) {
+        if self.queues[at].is_too_long() {
+            self.expire(at);
+        }
+        self.limit(at);
+    }
+
     pub(super) fn limit(&mut self, at: usize) {
         let queue = &mut self.queues[at];
         let mut dropped = Vec::new();
-        while queue
-            .settings
-            .max_length
-            .is_some_and(|most| (queue.waiting.len() + queue.delayed.len()) as u64 > most)
-        {
+        while queue.is_too_long() {
             let Some((_, first)) = queue.waiting.pop_first() else {
                 break;
             };
@@ -210,6 +228,9 @@ impl Model {
                 known.redelivered |= *id <= mark;
             }
         }
-        (0..2).for_each(|at| self.limit(at));
+        for at in 0..2 {
+            self.end_pauses(at);
+            self.trim(at);
+        }
     }
 }
