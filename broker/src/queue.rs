@@ -91,6 +91,9 @@ pub mod deadlines;
 /// The time that its messages may wait.
 pub mod time_to_live;
 
+/// Messages by id, few or many.
+pub mod entries;
+
 /// One message in one queue.
 pub mod entry;
 

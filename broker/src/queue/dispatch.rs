@@ -106,6 +106,9 @@ impl Queue {
 
     /// Writes each consumer's run and keeps what must be acknowledged.
     fn hand_over(self: &Arc<Self>, state: &mut State, work: &mut Work) {
+        if let Some(room) = state.ready.take_room() {
+            state.unsettled.lend(room);
+        }
         let declared = &self.definition.arguments.values;
         let mut timeout = None;
         let State {

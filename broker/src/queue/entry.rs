@@ -67,6 +67,44 @@ impl Entry {
         }
     }
 
+    /// The place of a message that is not there: neither in memory nor in the log.
+    pub fn hole(id: MessageId) -> Self {
+        Self {
+            id,
+            location: NOWHERE,
+            body_len: 0,
+            delivery_count: 0,
+            redelivered: false,
+            stamp: 0,
+            durable: false,
+            message: None,
+        }
+    }
+
+    /// True if it is a place and nothing else.
+    #[inline]
+    pub fn is_hole(&self) -> bool {
+        !self.durable && self.message.is_none()
+    }
+
+    /// Takes the message out of its place.
+    pub fn take_out(&mut self) -> Self {
+        let message = self.message.take();
+        let durable = std::mem::take(&mut self.durable);
+        Self {
+            durable,
+            message,
+            ..*self
+        }
+    }
+
+    /// Drops the message where it lies.
+    #[inline]
+    pub fn leave_hole(&mut self) {
+        self.message = None;
+        self.durable = false;
+    }
+
     /// The same message for another queue, which the log knows about or not.
     pub fn copy_for(&self, logged: bool) -> Self {
         Self {

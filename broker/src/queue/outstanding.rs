@@ -5,31 +5,27 @@
 //! ones, all go into a tree until none is left.
 //! Does not know what the entries wait for.
 
+use super::entries::{Entries, Room};
 use super::entry::Entry;
 use super::run::KEPT;
 use leveret_store::MessageId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// Places that entries of a ring are moved by, at most, to make room for one.
 const NEAR: usize = 64;
-
-/// Places of a ring from which on it doesn't keep twice the memory that it needs.
-const LARGE: usize = 16 * 1024;
-
-/// A place in the ring, a hole once its message has been settled.
-type Slot = (MessageId, Option<Entry>);
 
 /// Entries by id.
 pub struct Outstanding(Form);
 
 enum Form {
-    Ring(VecDeque<Slot>),
+    /// An entry's place is a hole once its message has been settled.
+    Ring(Entries),
     Tree(BTreeMap<MessageId, Entry>),
 }
 
 impl Default for Outstanding {
     fn default() -> Self {
-        Self(Form::Ring(VecDeque::new()))
+        Self(Form::Ring(Entries::default()))
     }
 }
 
@@ -38,9 +34,9 @@ impl Outstanding {
     #[inline]
     pub fn expect(&mut self, id: MessageId) {
         if let Form::Ring(ring) = &mut self.0
-            && ring.back().is_none_or(|(last, _)| *last < id)
+            && ring.back().is_none_or(|last| last.id < id)
         {
-            ring.push_back((id, None));
+            ring.push_back(Entry::hole(id));
         }
     }
 
@@ -48,12 +44,12 @@ impl Outstanding {
     #[inline]
     pub fn insert(&mut self, entry: Entry) {
         if let Form::Ring(ring) = &mut self.0 {
-            if ring.back().is_none_or(|(last, _)| *last < entry.id) {
-                ring.push_back((entry.id, Some(entry)));
+            if ring.back().is_none_or(|last| last.id < entry.id) {
+                ring.push_back(entry);
                 return;
             }
-            if let Some(slot) = place(ring, entry.id).and_then(|at| ring.get_mut(at)) {
-                slot.1 = Some(entry);
+            if let Some(place) = ring.find_mut(entry.id) {
+                *place = entry;
                 return;
             }
         }
@@ -66,14 +62,11 @@ impl Outstanding {
             Form::Tree(tree) => return drop(tree.insert(entry.id, entry)),
             Form::Ring(ring) => ring,
         };
-        let at = ring.partition_point(|(id, _)| *id < entry.id);
-        if at.min(ring.len() - at) <= NEAR {
-            ring.insert(at, (entry.id, Some(entry)));
-            return;
+        if let Err(entry) = ring.insert_near(entry, NEAR) {
+            let entries = std::mem::take(ring).into_all().filter(|entry| !entry.is_hole());
+            let all = entries.chain([entry]).map(|entry| (entry.id, entry));
+            self.0 = Form::Tree(all.collect());
         }
-        let entries = std::mem::take(ring).into_iter().filter_map(|(_, entry)| entry);
-        let all = entries.chain([entry]).map(|entry| (entry.id, entry));
-        self.0 = Form::Tree(all.collect());
     }
 
     /// Takes an entry out. `len`: the number of those that are there.
@@ -83,9 +76,9 @@ impl Outstanding {
             Form::Tree(_) => return self.remove_from_tree(id),
             Form::Ring(ring) => ring,
         };
-        let at = place(ring, id)?;
-        let entry = ring.get_mut(at)?.1.take()?;
-        drop_holes(ring, at, len.saturating_sub(1));
+        let place = ring.find_mut(id).filter(|entry| !entry.is_hole())?;
+        let entry = place.take_out();
+        drop_holes(ring, len.saturating_sub(1));
         Some(entry)
     }
 
@@ -96,11 +89,10 @@ impl Outstanding {
             Form::Tree(_) => return self.remove_from_tree(id).as_ref().map(look),
             Form::Ring(ring) => ring,
         };
-        let at = place(ring, id)?;
-        let slot = &mut ring.get_mut(at)?.1;
-        let seen = look(slot.as_ref()?);
-        *slot = None;
-        drop_holes(ring, at, len.saturating_sub(1));
+        let place = ring.find_mut(id).filter(|entry| !entry.is_hole())?;
+        let seen = look(place);
+        place.leave_hole();
+        drop_holes(ring, len.saturating_sub(1));
         Some(seen)
     }
 
@@ -117,7 +109,7 @@ impl Outstanding {
     /// The entry with this id.
     pub fn get(&self, id: MessageId) -> Option<&Entry> {
         match &self.0 {
-            Form::Ring(ring) => ring.get(place(ring, id)?)?.1.as_ref(),
+            Form::Ring(ring) => ring.find(id).filter(|entry| !entry.is_hole()),
             Form::Tree(tree) => tree.get(&id),
         }
     }
@@ -125,10 +117,7 @@ impl Outstanding {
     /// The same, to be changed.
     pub fn get_mut(&mut self, id: MessageId) -> Option<&mut Entry> {
         match &mut self.0 {
-            Form::Ring(ring) => {
-                let at = place(ring, id)?;
-                ring.get_mut(at)?.1.as_mut()
-            }
+            Form::Ring(ring) => ring.find_mut(id).filter(|entry| !entry.is_hole()),
             Form::Tree(tree) => tree.get_mut(&id),
         }
     }
@@ -139,60 +128,48 @@ impl Outstanding {
             Form::Ring(ring) => (Some(ring), None),
             Form::Tree(tree) => (None, Some(tree)),
         };
-        let ring = ring.into_iter().flatten().filter_map(|(_, entry)| entry.as_ref());
+        let ring = ring
+            .into_iter()
+            .flat_map(Entries::iter)
+            .filter(|entry| !entry.is_hole());
         ring.chain(tree.into_iter().flat_map(|tree| tree.values()))
+    }
+
+    /// Memory that very many have left, for the place that they go to.
+    #[inline]
+    pub fn take_room(&mut self) -> Option<Room> {
+        match &mut self.0 {
+            Form::Ring(ring) => ring.take_room(),
+            Form::Tree(_) => None,
+        }
+    }
+
+    /// Memory of the place that very many come from.
+    pub fn lend(&mut self, room: Room) {
+        if let Form::Ring(ring) = &mut self.0 {
+            ring.lend(room);
+        }
     }
 }
 
-/// Drops the holes at both ends, now that there is one more `at` a place, and what a burst has left.
+/// Drops the holes at both ends of a ring with `len` entries, and what a burst has left.
 #[inline]
-fn drop_holes(ring: &mut VecDeque<Slot>, at: usize, len: usize) {
-    if at + 1 == ring.len() {
-        while matches!(ring.back(), Some((_, None))) {
-            ring.pop_back();
-        }
-    }
-    while matches!(ring.front(), Some((_, None))) {
-        ring.pop_front();
-    }
+fn drop_holes(ring: &mut Entries, len: usize) {
+    while ring.pop_back_if(Entry::is_hole).is_some() {}
+    while ring.pop_front_if(Entry::is_hole).is_some() {}
     if ring.capacity() > KEPT {
         give_back(ring, len);
     }
 }
 
-/// Drops all holes of a ring where they have become many beside `len` entries, and memory that is not needed, as
-/// messages leave.
-fn give_back(ring: &mut VecDeque<Slot>, len: usize) {
+/// Drops all holes of a ring where they have become many beside `len` entries, and memory that is not needed.
+fn give_back(ring: &mut Entries, len: usize) {
     if ring.is_empty() {
-        *ring = VecDeque::new();
-    }
-    if ring.capacity() > LARGE && ring.len() < ring.capacity() / 2 {
-        ring.shrink_to(ring.len() + ring.len() / 8);
+        *ring = Entries::default();
     }
     if ring.len() > KEPT && ring.len() > len * 4 {
-        ring.retain(|(_, entry)| entry.is_some());
+        ring.retain(|entry| !entry.is_hole());
     }
-}
-
-/// The place of an entry in a ring, or of its hole. A queue's ids lie mostly evenly, so that its share of the way from
-/// the first id to the last tells the place, give or take one.
-#[inline]
-fn place(ring: &VecDeque<Slot>, id: MessageId) -> Option<usize> {
-    let ((first, _), (last, _)) = (ring.front()?, ring.back()?);
-    if *first == id {
-        return Some(0);
-    }
-    let (way, whole) = (id.checked_sub(*first)?, (last - first).max(1));
-    let guess = (way as f64 * (ring.len() - 1) as f64 / whole as f64) as usize;
-    let near = [guess, guess.wrapping_sub(1), guess + 1];
-    near.into_iter()
-        .find(|at| ring.get(*at).is_some_and(|(there, _)| *there == id))
-        .or_else(|| search(ring, id))
-}
-
-#[cold]
-fn search(ring: &VecDeque<Slot>, id: MessageId) -> Option<usize> {
-    ring.binary_search_by_key(&id, |(id, _)| *id).ok()
 }
 
 #[cfg(test)]
@@ -208,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_tree_takes_no_memory_where_there_is_none() {
-        assert_eq!(size_of::<Outstanding>(), size_of::<VecDeque<Slot>>());
+        assert_eq!(size_of::<Outstanding>(), size_of::<Entries>());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! look at which of the two it is.
 //! Does not know about consumers or channels.
 
+use super::entries::Room;
 use super::entry::Entry;
 use super::levels::Levels;
 use super::run::{Cleared, Run, Skipped, Sums};
@@ -162,6 +163,22 @@ impl Ready {
         match &mut self.form {
             Form::Run(run) => run.relocate(id, to, reader),
             Form::Levels(levels) => levels.relocate(id, stamp, to, reader),
+        }
+    }
+
+    /// Memory that very many have left, for the place that they go to.
+    #[inline]
+    pub fn take_room(&mut self) -> Option<Room> {
+        match &mut self.form {
+            Form::Run(run) => run.take_room(),
+            Form::Levels(_) => None,
+        }
+    }
+
+    /// Memory of the place that very many come from.
+    pub fn lend(&mut self, room: Room) {
+        if let Form::Run(run) = &mut self.form {
+            run.lend(room);
         }
     }
 

@@ -6,12 +6,12 @@
 //! Does not know about priorities, consumers or channels.
 
 use super::deadlines::Deadlines;
+use super::entries::{Entries, Room};
 use super::entry::{self, Entry};
 use super::stamp::{self, Millis};
 use super::tail::{Cold, Reader, Tail, Turn};
 use crate::message::Footprint;
 use leveret_store::{Backlog, Live, Location, MessageId, Page};
-use std::collections::VecDeque;
 
 /// Messages for which a queue that has run empty keeps room; the rest of a burst's is given back.
 pub(super) const KEPT: usize = 4096;
@@ -25,13 +25,13 @@ const REFILL_BYTES: u64 = 128 * 1024;
 const LONG: usize = 1024;
 
 /// Messages at the front that one which comes back before them leaves to the log, as far as they are there, if they
-/// take more memory than they may.
+/// take more memory than they may. One that the log doesn't have is no reason: most likely it has none of them.
 const MANY: usize = 16 * 1024;
 
 /// Waiting messages, ascending by id.
 #[derive(Default)]
 pub struct Run {
-    head: VecDeque<Entry>,
+    head: Entries,
     tail: Tail,
     /// Deadlines of the head's messages, if one ever had any.
     deadlines: Option<Box<Deadlines>>,
@@ -143,7 +143,8 @@ impl Run {
     /// Puts a message back to its old position (or where its id belongs, if others were requeued meanwhile).
     pub fn insert(&mut self, entry: Entry, reader: Reader<'_>, sums: &mut Sums) {
         sums.add(&entry);
-        if self.head.len() >= MANY
+        if entry.durable
+            && self.head.len() >= MANY
             && sums.resident.bytes >= reader.budget
             && self.head.front().is_some_and(|first| entry.id < first.id)
         {
@@ -152,8 +153,7 @@ impl Run {
         if self.tail.first().is_none_or(|first| entry.id < first) {
             sums.resident += entry.resident();
             self.note(&entry);
-            let at = self.head.partition_point(|other| other.id < entry.id);
-            self.head.insert(at, entry);
+            self.head.insert(entry);
         } else {
             let cold = Cold::from(entry);
             sums.resident += cold.resident();
@@ -200,7 +200,7 @@ impl Run {
     /// Gives back what a burst needed.
     fn ran_empty(&mut self) {
         if self.head.capacity() > KEPT {
-            self.head = VecDeque::new();
+            self.head = Entries::default();
         }
         if let Some(deadlines) = &mut self.deadlines {
             deadlines.clear();
@@ -222,7 +222,7 @@ impl Run {
     /// Takes out the first messages. Those that were not in memory come without the message.
     pub fn take_first(&mut self, count: usize, reader: Reader<'_>, sums: &mut Sums) -> Vec<Entry> {
         let from_head = count.min(self.head.len());
-        let mut first: Vec<Entry> = self.head.drain(..from_head).collect();
+        let mut first = self.head.take_first(from_head);
         if count > from_head {
             let cold = self.tail.take(count - from_head, u64::MAX, reader);
             first.extend(cold.into_iter().map(Entry::from));
@@ -284,22 +284,14 @@ impl Run {
         let mut rest = due.iter().peekable();
         // Mostly they are the first ones, in order.
         while let Some(id) = rest.peek() {
-            match self.head.pop_front_if(|first| first.id <= **id) {
-                Some(first) if first.id == **id => expired.push(first),
-                Some(first) => {
-                    self.head.push_front(first);
-                    break;
-                }
-                None => {}
+            if self.head.front().is_some_and(|first| first.id < **id) {
+                break;
             }
+            expired.extend(self.head.pop_front_if(|first| first.id == **id));
             rest.next();
         }
         if rest.peek().is_some() {
-            let (gone, kept) = std::mem::take(&mut self.head)
-                .into_iter()
-                .partition(|entry| due.binary_search(&entry.id).is_ok());
-            self.head = kept;
-            expired.extend::<VecDeque<Entry>>(gone);
+            expired.extend(self.head.extract(|entry| due.binary_search(&entry.id).is_ok()));
         }
     }
 
@@ -331,16 +323,17 @@ impl Run {
 
     /// The delivery count and the stamp of a message that the log has, if it waits here.
     pub fn live(&mut self, id: MessageId, reader: Reader<'_>) -> Option<Live> {
-        if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
-            return self.head.get(at).map(Entry::live);
+        if let Some(entry) = self.head.find(id) {
+            return Some(entry.live());
         }
         self.tail.find(id, reader).map(|cold| cold.live())
     }
 
     /// Notes that a message's record has been moved. False if it doesn't wait here.
     pub fn relocate(&mut self, id: MessageId, to: Location, reader: Reader<'_>) -> bool {
-        if let Ok(at) = self.head.binary_search_by_key(&id, |entry| entry.id) {
-            return self.head.get_mut(at).map(|entry| entry.location = to).is_some();
+        if let Some(entry) = self.head.find_mut(id) {
+            entry.location = to;
+            return true;
         }
         self.tail.find(id, reader).map(|cold| cold.location = to).is_some()
     }
@@ -356,13 +349,24 @@ impl Run {
     pub fn chill(&mut self, sums: &mut Sums) {
         self.deadlines = None;
         let head = std::mem::take(&mut self.head);
-        let cold = head.into_iter().rev().map(|entry| {
+        let cold = head.into_all().rev().map(|entry| {
             sums.resident -= entry.resident();
             let cold = Cold::from(entry);
             sums.resident += cold.resident();
             cold
         });
         self.tail.put_before(cold);
+    }
+
+    /// Memory that very many have left, for the place that they go to.
+    #[inline]
+    pub fn take_room(&mut self) -> Option<Room> {
+        self.head.take_room()
+    }
+
+    /// Memory of the place that very many come from.
+    pub fn lend(&mut self, room: Room) {
+        self.head.lend(room);
     }
 
     /// Moves the next run from the tail to the head, with the messages. What can't be read now is tried again when it

@@ -95,6 +95,9 @@ impl Queue {
             let Some(mut entry) = state.unsettled.remove(id) else {
                 continue;
             };
+            if let Some(room) = state.unsettled.take_room() {
+                state.ready.lend(room);
+            }
             entry.come_back(failed);
             let deadline = stamp::deadline(entry.stamp);
             if limit.is_some_and(|limit| returns::failures(entry.delivery_count) > limit) {

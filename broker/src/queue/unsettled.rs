@@ -4,6 +4,7 @@
 //! requeued.
 //! Does not know which channel has which message: the channel's list of delivery tags does.
 
+use super::entries::Room;
 use super::entry::Entry;
 use super::outstanding::Outstanding;
 use crate::message::{ENTRY, Footprint};
@@ -105,6 +106,17 @@ impl Unsettled {
             redelivered: true,
             ..entry.stored()
         }));
+    }
+
+    /// Memory that very many have left, for the place that they go to.
+    #[inline]
+    pub fn take_room(&mut self) -> Option<Room> {
+        self.entries.take_room()
+    }
+
+    /// Memory of the place that very many come from.
+    pub fn lend(&mut self, room: Room) {
+        self.entries.lend(room);
     }
 
     /// Notes that a message's record has been moved. False if it isn't here.
