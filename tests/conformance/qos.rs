@@ -194,6 +194,22 @@ fn a_consumer_without_acknowledgement_waits_for_the_channels_limit() {
 }
 
 #[test]
+fn what_a_higher_limit_of_the_channel_sets_free_comes_after_the_answer() {
+    if is_rabbitmq() {
+        return; // There is no such limit any more.
+    }
+    let mut client = client();
+    let queue = queue_of(&mut client, 4);
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    call!(client, 1, consume(&queue, "c") => BasicConsumeOk);
+    client.delivery(1);
+    for limit in [2, 4] {
+        call!(client, 1, BasicQos { global: true, ..prefetch(limit) } => BasicQosOk);
+        client.delivery(1);
+    }
+}
+
+#[test]
 fn what_is_requeued_under_the_channels_limit_comes_first() {
     let mut client = client();
     let queue = queue_of(&mut client, 2);

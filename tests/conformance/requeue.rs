@@ -116,6 +116,30 @@ fn recover_brings_it_to_the_same_consumer_too() {
 }
 
 #[test]
+fn what_recover_brings_comes_after_the_answer() {
+    for declare in [declare, durable] {
+        let mut client = client();
+        let queues = [(); 4].map(|()| unique("q"));
+        for queue in &queues {
+            call!(client, 1, declare(queue) => QueueDeclareOk);
+            client.publish_persistent(1, "", queue, b"x");
+            call!(client, 1, consume(queue, queue) => BasicConsumeOk);
+            client.delivery(1);
+        }
+        for _ in 0..3 {
+            call!(client, 1, BasicRecover { requeue: true } => BasicRecoverOk);
+            for _ in &queues {
+                assert!(client.delivery(1).method.redelivered);
+            }
+        }
+        for queue in &queues {
+            call!(client, 1, cancel(queue) => BasicCancelOk);
+            call!(client, 1, delete(queue) => QueueDeleteOk);
+        }
+    }
+}
+
+#[test]
 fn recover_async_is_the_same_without_an_answer() {
     let mut client = client();
     let queue = queue_of(&mut client, 2);

@@ -132,3 +132,19 @@ fn declaring_it_again_otherwise_is_refused() {
     client.send(1, exclusive(&queue));
     client.channel_error(1, 406, &text);
 }
+
+#[test]
+fn what_the_next_one_of_a_channel_gets_comes_after_the_answer() {
+    let mut client = client();
+    let queue = queue(&mut client);
+    call!(client, 1, prefetch(1) => BasicQosOk);
+    for tag in ["a", "b"] {
+        call!(client, 1, consume(&queue, tag) => BasicConsumeOk);
+    }
+    for body in ["1", "2"] {
+        client.publish(1, "", &queue, body.as_bytes());
+    }
+    assert_eq!(delivered(&mut client, 1), says("a", "1"));
+    call!(client, 1, cancel("a") => BasicCancelOk);
+    assert_eq!(delivered(&mut client, 1), says("b", "2"));
+}

@@ -505,3 +505,75 @@ fn what_follows_a_commit_waits_for_it() {
     }
     call!(client, 2, delete(&queue) => QueueDeleteOk);
 }
+
+/// Queues with three messages each, of which a consumer on channel 1 has the first one.
+fn first_of_each(client: &mut Client, lasting: bool) -> [String; 4] {
+    let queues = [(); 4].map(|()| unique("q"));
+    for queue in &queues {
+        let declare = if lasting { durable(queue) } else { exclusive(queue) };
+        call!(client, 2, declare => QueueDeclareOk);
+        for number in 1..=3 {
+            match lasting {
+                true => client.publish_persistent(2, "", queue, &[number]),
+                false => client.publish(2, "", queue, &[number]),
+            }
+        }
+        call!(client, 2, passive(queue) => QueueDeclareOk);
+    }
+    call!(client, 1, prefetch(1) => BasicQosOk);
+    for queue in &queues {
+        call!(client, 1, consume(queue, queue) => BasicConsumeOk);
+        client.delivery(1);
+    }
+    queues
+}
+
+#[test]
+fn what_settlements_set_free_comes_after_the_answer() {
+    for lasting in [false, true] {
+        let mut client = transactional();
+        let queues = first_of_each(&mut client, lasting);
+        let requeue_all = BasicNack {
+            delivery_tag: 0,
+            multiple: true,
+            requeue: true,
+        };
+        for settlement in [Method::from(ack_up_to(0)), requeue_all.into(), ack_up_to(0).into()] {
+            client.send(1, settlement);
+            commit(&mut client);
+            for _ in &queues {
+                client.delivery(1);
+            }
+        }
+        close(&mut client);
+        for queue in &queues {
+            call!(client, 2, delete(queue) => QueueDeleteOk);
+        }
+    }
+}
+
+/// RabbitMQ answers when its queues have confirmed, and these deliver before they do. Here the answer comes first, for
+/// each of several commits that are sent in one go, and no consumer waits for the last of them.
+#[test]
+fn what_is_published_comes_after_the_answer() {
+    if is_rabbitmq() {
+        return;
+    }
+    for lasting in [false, true] {
+        let mut client = transactional();
+        let queue = unique("q");
+        let declare = if lasting { durable(&queue) } else { exclusive(&queue) };
+        call!(client, 2, declare => QueueDeclareOk);
+        call!(client, 1, consume(&queue, "c") => BasicConsumeOk);
+        for number in 0..20 {
+            client.publish_persistent(1, "", &queue, &[number]);
+            client.send(1, TxCommit::default());
+        }
+        for number in 0..20 {
+            expect!(client, 1, TxCommitOk);
+            assert_eq!(client.delivery(1).body[..], [number]);
+        }
+        close(&mut client);
+        call!(client, 2, delete(&queue) => QueueDeleteOk);
+    }
+}

@@ -133,10 +133,12 @@ impl Channel {
     /// # Errors
     /// The log has failed.
     pub fn basic_cancel(&mut self, peer: &Peer, turn: &mut Turn, cancel: &BasicCancel) -> Result<()> {
+        let mut goes_on = None;
         if let Some(consuming) = self.consumers.remove(&cancel.consumer_tag) {
             self.direct_reply
                 .take_if(|reply| reply.consumer_tag == cancel.consumer_tag);
-            self.end_consumer(peer, turn, &consuming)?;
+            let others = self.end_consumer(peer, turn, &consuming)?;
+            goes_on = others.then_some(consuming.queue);
             self.update_info();
         }
         if !cancel.no_wait {
@@ -148,19 +150,22 @@ impl Channel {
                 },
             );
         }
+        if let Some(queue) = goes_on {
+            queue.dispatch(&mut turn.work);
+        }
         Ok(())
     }
 
-    /// Takes a consumer from its queue; an auto-delete queue goes with its last one.
-    pub fn end_consumer(&self, peer: &Peer, turn: &mut Turn, consuming: &Consuming) -> Result<()> {
+    /// Takes a consumer from its queue; an auto-delete queue goes with its last one. True if the queue has something
+    /// for another one now.
+    fn end_consumer(&self, peer: &Peer, turn: &mut Turn, consuming: &Consuming) -> Result<bool> {
         self.deliveries.retire_source(consuming.source);
         if consuming.queue.cancel(consuming.id) {
             let told = peer.vhost.expire_queue(&consuming.queue, true)?;
             cancelled(&told, &mut turn.work.wakes);
-        } else if consuming.queue.hands_over() {
-            consuming.queue.dispatch(&mut turn.work);
+            return Ok(false);
         }
-        Ok(())
+        Ok(consuming.queue.hands_over())
     }
 
     /// basic.qos. With global=true the limit is the channel's, shared by its consumers, as RabbitMQ before 4.3 has it.
@@ -175,12 +180,14 @@ impl Channel {
         }
         if qos.global {
             self.deliveries.set_channel_prefetch(u32::from(qos.prefetch_count));
-            self.wake_consumed_queues(turn);
         } else {
             self.prefetch = qos.prefetch_count;
         }
         self.update_info();
         self.reply(peer, turn, BasicQosOk {});
+        if qos.global {
+            self.wake_consumed_queues(turn);
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::queue::entry::Entry;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub struct Deliveries {
     frame_max: u32,
     /// Set while there is a limit of the channel. Beside what doesn't change: consumers ask for every round.
     limited: AtomicBool,
+    /// Set while nothing is delivered, because a reply is to go first.
+    held_back: AtomicBool,
     /// Set when a consumer has got no more for what is unacknowledged.
     paused: AtomicBool,
     /// Limit, unacknowledged messages and totals of the channel.
@@ -43,7 +45,16 @@ struct State {
     /// The memory of what is to be acknowledged.
     memory: Delivered,
     /// The source of messages that were taken back, if there ever were some.
-    spent: Option<u32>,
+    spent: u32,
+    /// Set while consumers get nothing.
+    held_back: Option<Box<HeldBack>>,
+}
+
+/// Queues that have something for consumers that get nothing at the moment.
+#[derive(Default)]
+struct HeldBack {
+    /// By their addresses.
+    queues: BTreeMap<usize, Arc<dyn Stalled>>,
 }
 
 #[derive(Clone, Copy)]
@@ -123,13 +134,15 @@ impl Deliveries {
             sources: Vec::new(),
             free: NO_SOURCE,
             memory: outbox.memory().delivered(),
-            spent: None,
+            spent: NO_SOURCE,
+            held_back: None,
         };
         Self {
             outbox,
             channel,
             frame_max,
             limited: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             figures: Arc::default(),
             state: Mutex::new(state),
@@ -181,6 +194,36 @@ impl Deliveries {
     pub fn has_enough(&self) -> bool {
         let unacknowledged = self.figures.outstanding.load(Ordering::SeqCst);
         self.outbox.memory().has_enough(unacknowledged)
+    }
+
+    /// Has consumers get nothing until [`Deliveries::let_go`]: what the client has asked for sets messages free, and
+    /// the reply is to go before them.
+    pub fn hold_back(&self) {
+        self.state.lock().held_back.get_or_insert_default();
+        self.held_back.store(true, Ordering::Relaxed);
+    }
+
+    /// True while consumers get nothing.
+    #[inline]
+    pub fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
+    /// Keeps `queue` in mind, which has something for a consumer. False if that may have it now.
+    pub fn keep_waiting(&self, queue: &Arc<dyn Stalled>) -> bool {
+        let mut state = self.state.lock();
+        let Some(held_back) = &mut state.held_back else {
+            return false;
+        };
+        held_back.queues.insert(Arc::as_ptr(queue).addr(), queue.clone());
+        true
+    }
+
+    /// The reply has gone. Gives the queues that have had something meanwhile, to be resumed.
+    pub fn let_go(&self) -> Vec<Arc<dyn Stalled>> {
+        self.held_back.store(false, Ordering::Relaxed);
+        let held_back = self.state.lock().held_back.take();
+        held_back.map_or_else(Vec::new, |held_back| held_back.queues.into_values().collect())
     }
 
     /// Has `queue` resumed when there is less. False if there is now.
@@ -270,13 +313,11 @@ impl Deliveries {
         let wanted: HashSet<MessageId> = ids.iter().copied().collect();
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let spent = match state.spent {
-            Some(spent) => spent,
-            None => {
-                state.sources.push(Source::default());
-                *state.spent.insert((state.sources.len() - 1) as u32)
-            }
-        };
+        if state.spent == NO_SOURCE {
+            state.spent = state.sources.len() as u32;
+            state.sources.push(Source::default());
+        }
+        let spent = state.spent;
         let mut taken = Vec::new();
         for unacked in &mut state.unacked {
             if unacked.source == source && wanted.contains(&unacked.id) {

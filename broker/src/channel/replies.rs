@@ -32,6 +32,8 @@ struct Waiting {
 struct Reply {
     lsn: Lsn,
     frames: Vec<u8>,
+    /// The channel whose deliveries must come after it.
+    held_back: Option<u16>,
 }
 
 impl Replies {
@@ -44,7 +46,17 @@ impl Replies {
         let lsn = waiting.replies.back().map_or(lsn, |last| last.lsn.max(lsn));
         waiting.bytes += REPLY + frames.len();
         waiting.last.insert(channel, lsn);
-        waiting.replies.push_back(Reply { lsn, frames });
+        waiting.replies.push_back(Reply {
+            lsn,
+            frames,
+            held_back: None,
+        });
+    }
+
+    /// Deliveries of `channel` must come after the last reply, which is its own. False if none waits.
+    pub fn hold_back(&mut self, channel: u16) -> bool {
+        let last = self.waiting.as_mut().and_then(|waiting| waiting.replies.back_mut());
+        last.map(|last| last.held_back = Some(channel)).is_some()
     }
 
     /// The position that the last reply of a channel waits for.
@@ -65,16 +77,21 @@ impl Replies {
         self.waiting.as_ref().is_some_and(|waiting| waiting.bytes >= MANY)
     }
 
-    /// Takes those that may be sent now.
-    pub fn take(&mut self, durable: Lsn, out: &mut Vec<u8>) {
-        let Some(waiting) = &mut self.waiting else { return };
+    /// Takes those that may be sent now. Gives the channels whose deliveries waited for one of them.
+    pub fn take(&mut self, durable: Lsn, out: &mut Vec<u8>) -> Vec<u16> {
+        let mut held_back = Vec::new();
+        let Some(waiting) = &mut self.waiting else {
+            return held_back;
+        };
         while let Some(reply) = waiting.replies.pop_front_if(|reply| reply.lsn <= durable) {
             waiting.bytes -= REPLY + reply.frames.len();
             out.extend_from_slice(&reply.frames);
+            held_back.extend(reply.held_back);
         }
         if waiting.replies.is_empty() {
             self.waiting = None;
         }
+        held_back
     }
 }
 
@@ -88,15 +105,16 @@ mod tests {
         replies.push(Lsn(5), 1, |out| out.push(b'a'));
         replies.push(Lsn(3), 2, |out| out.push(b'b'));
         replies.push(Lsn(9), 1, |out| out.push(b'c'));
+        assert!(replies.hold_back(1));
         let mut out = Vec::new();
         replies.take(Lsn(4), &mut out);
         assert!(out.is_empty());
-        replies.take(Lsn(5), &mut out);
+        assert!(replies.take(Lsn(5), &mut out).is_empty());
         assert_eq!(out, b"ab");
         assert_eq!((replies.last_of(1), replies.last_of(2)), (Some(Lsn(9)), None));
-        replies.take(Lsn(9), &mut out);
+        assert_eq!(replies.take(Lsn(9), &mut out), [1]);
         assert_eq!(out, b"abc");
-        assert!(replies.is_empty() && replies.last_of(1).is_none());
+        assert!(replies.is_empty() && replies.last_of(1).is_none() && !replies.hold_back(1));
     }
 
     #[test]

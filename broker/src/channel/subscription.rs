@@ -55,7 +55,7 @@ pub fn cancellation(consumer_tag: ShortString) -> BasicCancel {
 
 impl Subscriber for Subscription {
     fn allowance(&self) -> Allowance {
-        let room = match !self.no_ack && self.deliveries.has_enough() {
+        let room = match self.deliveries.is_held_back() || (!self.no_ack && self.deliveries.has_enough()) {
             true => 0,
             false => self.deliveries.outbox().room(),
         };
@@ -75,6 +75,9 @@ impl Subscriber for Subscription {
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
+        if self.deliveries.is_held_back() && self.deliveries.keep_waiting(queue) {
+            return true;
+        }
         let outbox = self.deliveries.outbox();
         if self.no_ack || !self.deliveries.has_enough() {
             return outbox.stall(queue);

@@ -1,8 +1,9 @@
 //! tx.select, tx.commit, tx.rollback: publishes and settlements of a channel that take effect together.
 //!
 //! Comes in: these methods; on a channel that has selected, whole messages and delivery tags. Goes out: on commit,
-//! messages to the stage, then settlements, then commit-ok once the log has synced what of both is durable. Messages
-//! are checked and routed when they are published and returned at the commit, as RabbitMQ does it.
+//! messages to the stage, then settlements, then commit-ok once the log has synced what of both is durable; what
+//! consumers of the channel get by it comes after that. Messages are checked and routed when they are published and
+//! returned at the commit, as RabbitMQ does it.
 
 use super::deliver::UnknownDeliveryTag;
 use super::state::{Channel, Peer, Turn};
@@ -90,6 +91,7 @@ impl Channel {
     pub fn tx_commit(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
         let (publishes, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
         self.count_uncommitted();
+        self.deliveries.hold_back();
         let mut partial = miss_a_queue(&publishes);
         let published = self.enqueue_held(peer, turn, publishes)?;
         partial |= turn.publisher.stage.refused_any(self.number);
@@ -98,7 +100,17 @@ impl Channel {
             return Err(Error::Precondition("partial tx completion".into()));
         }
         self.reply_when(peer, turn, published.max(settled), TxCommitOk {});
+        if turn.replies.last_of(self.number).is_none() || !turn.replies.hold_back(self.number) {
+            self.go_on(turn);
+        }
         Ok(())
+    }
+
+    /// A reply has gone that deliveries had to wait for.
+    pub fn go_on(&self, turn: &mut Turn) {
+        for queue in self.deliveries.let_go() {
+            queue.resume(&mut turn.work);
+        }
     }
 
     /// tx.rollback: held messages are gone, held deliveries can be settled again.
@@ -131,7 +143,10 @@ impl Channel {
                     self.give_back(peer, turn, &held.message);
                 }
             } else {
-                turn.publisher.stage.push(self.number, held.route, held.message, None);
+                turn.publisher
+                    .get()
+                    .stage
+                    .push(self.number, held.route, held.message, None);
             }
         }
         turn.publisher.stage.flush_now(&peer.node.log, &mut turn.work)

@@ -186,8 +186,9 @@ impl Session {
         match method {
             Method::ChannelOpen(_) => Err(Error::Channel("second 'channel.open' seen".into())),
             Method::ChannelClose(_) => {
-                channel.reply(&self.peer, &mut self.turn, ChannelCloseOk {});
+                // Nothing is delivered after the reply; replies that wait for the log have gone.
                 self.drop_channel(number)?;
+                self.send(number, ChannelCloseOk {});
                 Ok(Step::Read(len))
             }
             Method::ChannelCloseOk(_) => Ok(Step::Read(len)),

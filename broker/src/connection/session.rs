@@ -251,7 +251,7 @@ impl Session {
             ..
         } = self;
         let mut frames = Vec::new();
-        turn.replies.take(durable, &mut frames);
+        let answered = turn.replies.take(durable, &mut frames);
         confirming.retain(|number| {
             let channel = channels.get_mut(number);
             channel.is_some_and(|channel| channel.confirm(&peer.node.totals, durable, &mut frames))
@@ -260,6 +260,20 @@ impl Session {
             peer.outbox
                 .append(&mut turn.work.wakes, |out| out.encoded().extend_from_slice(&frames));
         }
+        if !answered.is_empty() {
+            self.go_on(&answered);
+        }
+    }
+
+    /// Replies have gone that deliveries of these channels had to wait for.
+    #[cold]
+    fn go_on(&mut self, channels: &[u16]) {
+        for number in channels {
+            if let Some(channel) = self.channels.get(number) {
+                channel.go_on(&mut self.turn);
+            }
+        }
+        self.flush();
     }
 
     /// Time for which the client should not be read, since it publishes faster than consumers that could keep up can
