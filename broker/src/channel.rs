@@ -50,7 +50,6 @@ pub mod subscription;
 pub mod deliver;
 
 use crate::error::{Error, Result};
-use crate::publish::confirm::Confirms;
 use crate::queue::Outcome;
 use crate::queue::consumers::cancelled;
 use leveret_amqp::Method;
@@ -117,7 +116,7 @@ impl Channel {
         if self.transaction.is_some() {
             return Err(Error::Precondition("cannot switch from tx to confirm mode".into()));
         }
-        self.confirms.get_or_insert_with(Confirms::default);
+        self.confirms.get_or_insert_default();
         self.update_info();
         if !no_wait {
             self.reply(peer, turn, ConfirmSelectOk {});

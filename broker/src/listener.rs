@@ -14,6 +14,7 @@ pub mod certificate;
 
 use crate::config::Listen;
 use crate::limits::Descriptors;
+use crate::limits::descriptors::Seat;
 use crate::protocol::Listener;
 use crate::turns::{Kind, named};
 use anyhow::{Context, bail};
@@ -156,14 +157,10 @@ pub async fn accept<P: Serve>(socket: Socket, server: P) -> anyhow::Result<()> {
                     };
                     Some(seat)
                 };
-                let (server, certificates) = (server.clone(), socket.certificates.clone());
-                let client = Box::pin(async move {
-                    let _seat = seat;
-                    if let Err(error) = start(stream, peer, server, certificates.as_deref()).await {
-                        tracing::info!(%peer, %error, "a new connection could not be served");
-                    }
-                });
-                tokio::spawn(named(P::KIND, peer.port(), client));
+                let started = start(stream, peer, seat, server.clone(), socket.certificates.clone());
+                if let Err(error) = started {
+                    not_served(peer, &error);
+                }
             }
             Err(error) => {
                 // The system is out of file descriptors, most likely: waiting is better than a busy loop, and clients
@@ -175,11 +172,13 @@ pub async fn accept<P: Serve>(socket: Socket, server: P) -> anyhow::Result<()> {
     }
 }
 
-async fn start(
+/// Has a task serve a client. The task has what the protocol needs and nothing else: there may be very many.
+fn start<P: Serve>(
     stream: TcpStream,
     peer: SocketAddr,
-    server: impl Serve,
-    certificates: Option<&Certificates>,
+    seat: Option<Seat>,
+    server: P,
+    certificates: Option<Arc<Certificates>>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let client = Client {
@@ -188,23 +187,29 @@ async fn start(
         tls: None,
     };
     match certificates {
-        None => server.serve(stream, client).await,
-        // In a future by itself, so that connections without TLS don't hold the room for it.
-        Some(certificates) => Box::pin(start_tls(stream, client, server, certificates)).await?,
+        None => spawn(P::KIND, peer, server.serve(stream, client), seat),
+        Some(certificates) => spawn(P::KIND, peer, start_tls(stream, client, server, certificates), seat),
     }
     Ok(())
 }
 
-async fn start_tls(
-    stream: TcpStream,
-    client: Client,
-    server: impl Serve,
-    certificates: &Certificates,
-) -> io::Result<()> {
-    let stream = certificates.accept(stream).await?;
-    let tls = Some(Arc::new(Session::of(stream.get_ref().1)));
-    server.serve(stream, Client { tls, ..client }).await;
-    Ok(())
+fn spawn(kind: Kind, peer: SocketAddr, served: impl Future<Output = ()> + Send + 'static, seat: Option<Seat>) {
+    tokio::spawn(named(kind, peer.port(), Box::pin(served), seat));
+}
+
+async fn start_tls(stream: TcpStream, client: Client, server: impl Serve, certificates: Arc<Certificates>) {
+    match certificates.accept(stream).await {
+        Ok(stream) => {
+            let tls = Some(Arc::new(Session::of(stream.get_ref().1)));
+            // In a future by itself: the handshake's room is not kept for it.
+            Box::pin(server.serve(stream, Client { tls, ..client })).await;
+        }
+        Err(error) => not_served(client.peer, &error),
+    }
+}
+
+fn not_served(peer: SocketAddr, error: &io::Error) {
+    tracing::info!(%peer, %error, "a new connection could not be served");
 }
 
 /// IPv4 clients of an IPv6 socket by their IPv4 address.

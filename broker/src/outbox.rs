@@ -138,6 +138,11 @@ impl Work {
         Ok(appended.map(|appended| appended.lsn))
     }
 
+    /// Between batches, after some time: gives up the room for more records.
+    pub fn rest(&mut self) {
+        self.records.rest();
+    }
+
     /// The end of a batch: appends the records and wakes the connections that got something.
     ///
     /// # Errors

@@ -25,9 +25,14 @@ use crate::vhost::Vhost;
 use crate::vhost::route::{NoRoute, Route};
 use crate::vhost::routes::RouteCache;
 use batch::Batch;
+use bytes::Bytes;
 use leveret_amqp::ShortString;
 use stage::Stage;
 use std::sync::atomic::Ordering;
+
+/// The publishing side of one connection, while it publishes: most connections are idle, or only consume.
+#[derive(Default)]
+pub struct Publishing(Option<Box<Publisher>>);
 
 /// The publishing side of one connection, over all of its channels.
 #[derive(Default)]
@@ -40,6 +45,8 @@ pub struct Publisher {
     received: Received,
     /// Copies for queues in this batch.
     copies: usize,
+    /// It has not been used since the last look.
+    rests: bool,
 }
 
 /// Copies for queues, and steps on the way to them, after which a batch ends and others have their turn: some
@@ -51,6 +58,34 @@ const MUCH: usize = 200_000;
 struct Received {
     messages: u64,
     to_confirm: u64,
+}
+
+impl Publishing {
+    /// For a message that is among these frames.
+    #[inline]
+    pub fn begin(&mut self, frames: &Bytes) {
+        if self.0.is_none() {
+            self.get().batch.begin(frames);
+        }
+    }
+
+    /// For a message.
+    #[inline]
+    pub fn get(&mut self) -> &mut Publisher {
+        self.0.get_or_insert_default()
+    }
+
+    /// For what it may have done. `None` if it has done nothing.
+    #[inline]
+    pub fn known(&mut self) -> Option<&mut Publisher> {
+        self.0.as_deref_mut()
+    }
+
+    /// Some time has gone by: gives up what it knows, if it has not been used since the last time.
+    pub fn rest(&mut self) {
+        self.0
+            .take_if(|publisher| std::mem::replace(&mut publisher.rests, true));
+    }
 }
 
 impl Publisher {
@@ -78,6 +113,7 @@ impl Publisher {
         self.routes.forget_steps();
         let Received { messages, to_confirm } = std::mem::take(&mut self.received);
         if messages > 0 {
+            self.rests = false;
             totals.published.fetch_add(messages, Ordering::Relaxed);
             totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
         }

@@ -68,20 +68,22 @@ fn with_slot(act: impl FnOnce(&Slot)) {
 }
 
 /// A task whose turns are seen by the watch.
-pub struct Named<F> {
+pub struct Named<F, H> {
     task: u64,
     inner: F,
+    _holds: H,
 }
 
-/// Names a task by its kind and the port of the client that it works for.
-pub fn named<F: Future + Unpin>(kind: Kind, port: u16, inner: F) -> Named<F> {
+/// Names a task by its kind and the port of the client that it works for. `holds` is dropped when the task has ended.
+pub fn named<F: Future + Unpin, H: Unpin>(kind: Kind, port: u16, inner: F, holds: H) -> Named<F, H> {
     Named {
         task: (kind as u64) << 16 | u64::from(port),
         inner,
+        _holds: holds,
     }
 }
 
-impl<F: Future + Unpin> Future for Named<F> {
+impl<F: Future + Unpin, H: Unpin> Future for Named<F, H> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -231,8 +233,8 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(millis));
             })
         };
-        runtime.spawn(named(Kind::Amqp, 1, busy(100)));
-        let long = runtime.spawn(named(Kind::Amqp, 1, busy(2000)));
+        runtime.spawn(named(Kind::Amqp, 1, busy(100), ()));
+        let long = runtime.spawn(named(Kind::Amqp, 1, busy(2000), ()));
         runtime.block_on(long).expect("it ends");
         assert_eq!(watch.held(), 1);
         assert!(watch.longest() >= Duration::from_secs(1), "{:?}", watch.longest());

@@ -48,6 +48,9 @@ mod descriptors;
 /// Queues, as arguments and policies make them.
 mod queues;
 
+/// Connections and queues that do nothing.
+mod idle;
+
 /// Files of the log, and what others put beside them.
 mod data_directory;
 /// Clients of HTTP.

@@ -117,7 +117,7 @@ impl Web {
         if !is_api {
             return answer.await.unwrap_or_else(|never: Infallible| match never {});
         }
-        let mut work = Work(self.workers.spawn(named(Kind::Http, port, Box::pin(answer))));
+        let mut work = Work(self.workers.spawn(named(Kind::Http, port, Box::pin(answer), ())));
         match (&mut work.0).await {
             Ok(answer) => answer.unwrap_or_else(|never| match never {}),
             Err(_) => Failure::Internal("the request was broken off".into()).into_response(),

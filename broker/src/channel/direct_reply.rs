@@ -32,10 +32,10 @@ impl Channel {
         }
         let queue = peer.vhost.declare_reply_queue(&peer.actor)?;
         peer.info.own(queue.clone());
-        self.direct_reply = Some(DirectReply {
+        self.direct_reply = Some(Box::new(DirectReply {
             consumer_tag: tag.clone(),
             name: queue.name().clone(),
-        });
+        }));
         Ok(queue)
     }
 

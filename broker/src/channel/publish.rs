@@ -28,10 +28,11 @@ impl Channel {
         if self.transaction.is_some() {
             return self.hold_publish(peer, turn, (message, changed), mandatory);
         }
-        let tag = self.confirms.as_mut().map(Confirms::next_tag);
+        let tag = self.confirms.as_deref_mut().map(Confirms::next_tag);
         self.info.published.fetch_add(1, Ordering::Relaxed);
         let route = turn
             .publisher
+            .get()
             .route(&peer.vhost, &peer.actor, &message, tag.is_some())?;
         if route.queues.is_empty() {
             peer.node.totals.unroutable(mandatory);
@@ -43,10 +44,11 @@ impl Channel {
             }
         }
         let mut message = changed.unwrap_or(message);
+        let publisher = turn.publisher.get();
         if route.queues.len() > 1 || message.body_len() as usize >= REFERRED {
-            message = turn.publisher.batch.count(&peer.node.memory, message);
+            message = publisher.batch.count(&peer.node.memory, message);
         }
-        turn.publisher.stage.push(self.number, route, message, tag);
+        publisher.stage.push(self.number, route, message, tag);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::limits::{Quota, Reached};
 use crate::node::Node;
 use crate::outbox::{Outbox, Work};
-use crate::publish::Publisher;
+use crate::publish::Publishing;
 use crate::publish::confirm::Confirms;
 use crate::queue::Queue;
 use crate::queue::consumers::ChannelId;
@@ -51,9 +51,17 @@ pub struct Turn {
     /// Records and wake-ups.
     pub work: Work,
     /// Messages on their way to queues.
-    pub publisher: Publisher,
+    pub publisher: Publishing,
     /// Replies that wait for the log.
     pub replies: Replies,
+}
+
+impl Turn {
+    /// Some time has gone by: gives up what a client that does nothing doesn't need.
+    pub fn rest(&mut self) {
+        self.work.rest();
+        self.publisher.rest();
+    }
 }
 
 /// One channel.
@@ -65,7 +73,7 @@ pub struct Channel {
     /// The message that is being received.
     pub content: Content,
     /// Publisher confirms, after confirm.select.
-    pub confirms: Option<Confirms>,
+    pub confirms: Option<Box<Confirms>>,
     /// Messages and settlements held until tx.commit, after tx.select. Never beside confirms.
     pub transaction: Option<Box<Uncommitted>>,
     /// Consumers by tag.
@@ -73,7 +81,7 @@ pub struct Channel {
     /// Origins of deliveries.
     pub sources: Sources,
     /// The queue of direct replies, if a consumer waits for them.
-    pub direct_reply: Option<DirectReply>,
+    pub direct_reply: Option<Box<DirectReply>>,
     /// The queue that an empty name stands for.
     pub last_queue: ShortString,
     /// Prefetch count of consumers to come; 0 is no limit.

@@ -49,7 +49,7 @@ impl Channel {
         mandatory: bool,
     ) -> Result<()> {
         // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
-        let route = turn.publisher.route(&peer.vhost, &peer.actor, &message, true)?;
+        let route = turn.publisher.get().route(&peer.vhost, &peer.actor, &message, true)?;
         // A message is returned as it came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
         let message = if message.body_len() <= COPIED {
@@ -94,7 +94,7 @@ impl Channel {
         self.deliveries.hold_back();
         let mut partial = miss_a_queue(&publishes);
         let published = self.enqueue_held(peer, turn, publishes)?;
-        partial |= turn.publisher.stage.refused_any(self.number);
+        partial |= turn.publisher.get().stage.refused_any(self.number);
         let settled = self.settle_held(peer, turn, settlements)?;
         if partial {
             return Err(Error::Precondition("partial tx completion".into()));
@@ -149,7 +149,7 @@ impl Channel {
                     .push(self.number, held.route, held.message, None);
             }
         }
-        turn.publisher.stage.flush_now(&peer.node.log, &mut turn.work)
+        turn.publisher.get().stage.flush_now(&peer.node.log, &mut turn.work)
     }
 
     fn settle_held(&mut self, peer: &Peer, turn: &mut Turn, settlements: Vec<Settlement>) -> Result<Option<Lsn>> {

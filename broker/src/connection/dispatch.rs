@@ -62,7 +62,12 @@ impl Session {
                 if publish.mandatory && self.has_unread_answers() {
                     return Ok(Step::PutOff);
                 }
-                if self.turn.publisher.has_done_much() {
+                if self
+                    .turn
+                    .publisher
+                    .known()
+                    .is_some_and(|publisher| publisher.has_done_much())
+                {
                     self.turn.work.pause = self.turn.work.pause.max(OTHERS_TURN);
                     return Ok(Step::PutOff);
                 }
@@ -87,6 +92,7 @@ impl Session {
     /// frames are gathered. Returns the bytes that are done with.
     fn publish(&mut self, frames: &Bytes, at: usize, frame: &FrameView<'_>, view: PublishView<'_>) -> Result<usize> {
         self.publishes = true;
+        self.turn.publisher.begin(frames);
         let max_size = self.peer.node.max_message_bytes();
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return Err(not_open());

@@ -147,7 +147,9 @@ impl Session {
     pub fn feed(&mut self, frames: &Bytes) -> Flow {
         let mut at = 0;
         let mut flow = Flow::Done;
-        self.turn.publisher.batch.begin(frames);
+        if let Some(publisher) = self.turn.publisher.known() {
+            publisher.batch.begin(frames);
+        }
         while let Some(rest) = frames.get(at..).filter(|rest| !rest.is_empty()) {
             if self.closing == Closing::Done {
                 break;
@@ -181,7 +183,9 @@ impl Session {
                 }
             }
         }
-        self.turn.publisher.batch.end();
+        if let Some(publisher) = self.turn.publisher.known() {
+            publisher.batch.end();
+        }
         self.flush();
         flow
     }
@@ -199,14 +203,17 @@ impl Session {
     /// Enqueues the messages that are staged.
     pub(super) fn enqueue(&mut self) -> Result<()> {
         let log = &self.peer.node.log;
-        self.turn.publisher.stage.flush(log, &mut self.turn.work)?;
-        for refused in self.turn.publisher.stage.take_refused() {
+        let Some(publisher) = self.turn.publisher.known() else {
+            return Ok(self.turn.work.relieve(log)?);
+        };
+        publisher.stage.flush(log, &mut self.turn.work)?;
+        for refused in publisher.stage.take_refused() {
             let channel = self.channels.get_mut(&refused.channel);
             if let (Some(confirms), Some(tag)) = (channel.and_then(|channel| channel.confirms.as_mut()), refused.tag) {
                 confirms.refuse(tag);
             }
         }
-        for handed_on in self.turn.publisher.stage.take_handed_on() {
+        for handed_on in publisher.stage.take_handed_on() {
             let number = handed_on.channel;
             let Some(confirms) = self
                 .channels
@@ -226,7 +233,9 @@ impl Session {
     /// The end of a batch: enqueues the messages that are left, confirms those that are safe, finishes the work.
     pub fn flush(&mut self) {
         let enqueued = self.enqueue();
-        self.streamed += self.turn.publisher.count(&self.peer.node.totals);
+        if let Some(publisher) = self.turn.publisher.known() {
+            self.streamed += publisher.count(&self.peer.node.totals);
+        }
         self.advance();
         let finished = self.turn.work.finish(&self.peer.node.log);
         if let Err(error) = enqueued.and(finished.map_err(Error::from))

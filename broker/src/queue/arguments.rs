@@ -24,6 +24,8 @@ mod retry;
 
 use crate::erlang;
 use leveret_amqp::{FieldTable, FieldValue, RawTable};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use table::TABLE;
 use tracing::warn;
 
@@ -38,7 +40,38 @@ pub struct Arguments {
     /// The table as declared: what the API shows, the log keeps, and another declaration is compared with.
     pub declared: RawTable,
     /// The meaning of it.
-    pub values: Values,
+    pub values: Shared,
+}
+
+/// Values in common with other queues: most have no arguments at all.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Values>);
+
+/// Those of a queue without arguments.
+static NONE: LazyLock<Arc<Values>> = LazyLock::new(Arc::default);
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self(NONE.clone())
+    }
+}
+
+impl From<Values> for Shared {
+    fn from(values: Values) -> Self {
+        match values == **NONE {
+            true => Self::default(),
+            false => Self(Arc::new(values)),
+        }
+    }
+}
+
+impl Deref for Shared {
+    type Target = Values;
+
+    #[inline]
+    fn deref(&self) -> &Values {
+        &self.0
+    }
 }
 
 /// An argument that says something else in a declaration than in the queue that exists.
@@ -70,6 +103,7 @@ impl Arguments {
                 reason: Reason::Value("routing_key_but_no_dlx_defined".into()),
             });
         }
+        let values = values.into();
         Ok(Self { declared, values })
     }
 
@@ -86,6 +120,7 @@ impl Arguments {
                 );
             }
         }
+        let values = values.into();
         Self { declared, values }
     }
 
@@ -238,7 +273,7 @@ mod tests {
     fn an_argument_of_another_version_is_left_out() {
         let declared: RawTable = table([("x-queue-type", "stream".into()), ("x-queue-version", 1.into())]);
         let arguments = Arguments::restored(declared.clone());
-        assert_eq!((arguments.declared, arguments.values), (declared, Values::default()));
+        assert_eq!((arguments.declared, &*arguments.values), (declared, &Values::default()));
     }
 
     #[test]

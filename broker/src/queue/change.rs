@@ -28,7 +28,7 @@ impl Queue {
         if applied.as_ref() == state.policies.as_ref().map(|policies| &policies.applied) {
             return false;
         }
-        let declared = &self.definition.arguments.values;
+        let declared = &*self.definition.arguments.values;
         state.policies = applied.map(|applied| Box::new(Policies::new(applied, declared)));
         let values = self.values(state);
         let (bounds, expires) = (Bounds::of(values), values.expires);

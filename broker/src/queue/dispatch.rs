@@ -109,7 +109,7 @@ impl Queue {
         if let Some(room) = state.ready.take_room() {
             state.unsettled.lend(room);
         }
-        let declared = &self.definition.arguments.values;
+        let declared = &*self.definition.arguments.values;
         let mut timeout = None;
         let State {
             consumers,

@@ -188,7 +188,7 @@ impl Queue {
 
     /// The same, for one who has taken the state apart.
     pub(super) fn values_under<'a>(&'a self, policies: &'a Option<Box<Policies>>) -> &'a Values {
-        let declared = &self.definition.arguments.values;
+        let declared = &*self.definition.arguments.values;
         policies.as_ref().map_or(declared, |policies| &policies.values)
     }
 

@@ -22,6 +22,17 @@ use tempfile::TempDir;
 /// Many consumers.
 mod many;
 
+/// Where there are very many, they take what is allocated for one: the next larger size that there is. The counts of
+/// its references are in it.
+#[test]
+fn an_idle_queue_is_small() {
+    assert!(
+        16 + size_of::<Queue>() <= 640,
+        "{} bytes and two counts",
+        size_of::<Queue>()
+    );
+}
+
 struct Bench {
     queue: Arc<Queue>,
     memory: Arc<Memory>,
