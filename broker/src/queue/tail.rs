@@ -261,6 +261,10 @@ impl Tail {
             }
         }
         self.chunks.retain(|chunk| chunk.first().is_some());
+        if !turn.is_over() {
+            // Nothing is left for another turn: the next time begins with the oldest.
+            self.expired = 0;
+        }
         // A turn that has gone around the end comes to older ones last: those become dead letters first all the same.
         expired.sort_by_key(|cold| cold.id);
         expired
