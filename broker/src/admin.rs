@@ -18,6 +18,9 @@ pub mod exchanges;
 /// `/api/queues`.
 pub mod queues;
 
+/// Replicas of queues.
+pub mod quorum;
+
 /// `/api/bindings`.
 pub mod bindings;
 
@@ -51,6 +54,12 @@ pub mod limits;
 /// `/api/feature-flags`, `/api/deprecated-features`.
 pub mod features;
 
+/// Health checks and probes.
+pub mod health;
+
+/// Memory of a node.
+pub mod memory;
+
 /// `/api/nodes`.
 pub mod nodes;
 
@@ -59,9 +68,6 @@ pub mod settings;
 
 /// `/api/overview`, and what other lists show of it.
 pub mod overview;
-
-/// Health checks and probes.
-pub mod health;
 
 /// `/metrics`.
 pub mod scrape;
@@ -155,9 +161,11 @@ fn router() -> Router<Gate> {
         .merge(overview::router())
         .merge(nodes::router())
         .merge(settings::router())
+        .merge(memory::router())
         .merge(vhosts::router())
         .merge(exchanges::router())
         .merge(queues::router())
+        .merge(quorum::router())
         .merge(bindings::router())
         .merge(messages::router())
         .merge(connections::router())

@@ -4,6 +4,7 @@
 //! Comes in: a directory, and for `--repair` an empty one. Goes out: a report as text or JSON, and a clean copy. The
 //! directory itself is never changed. Does not know about the format of the files: the store reads them.
 
+use crate::parameters;
 use crate::vhost::ids;
 use crate::vhost::record::{self, Record};
 use clap::Parser;
@@ -156,7 +157,7 @@ impl Report {
                 Some(Record::Queue(vhost, queue)) => {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
-                None if [ids::KEY, record::HAS_VHOSTS].contains(&&**key) => {}
+                None if [ids::KEY, record::HAS_VHOSTS].contains(&&**key) || parameters::is_key(key) => {}
                 None => self.unknown_entries += 1,
             }
         }

@@ -59,6 +59,10 @@ pub struct Octets {
     pub received: AtomicU64,
     /// Written.
     pub sent: AtomicU64,
+    /// Reads, and writes: RabbitMQ calls them packets.
+    pub reads: AtomicU64,
+    /// Writes.
+    pub writes: AtomicU64,
 }
 
 /// An open transaction in figures.
@@ -124,6 +128,14 @@ pub struct ChannelInfo {
     pub unconfirmed: AtomicU64,
     /// Messages published.
     pub published: AtomicU64,
+    /// Messages confirmed.
+    pub confirmed: AtomicU64,
+    /// Messages that led nowhere and were given back.
+    pub returned: AtomicU64,
+    /// Messages that led nowhere and were dropped.
+    pub dropped: AtomicU64,
+    /// Time of its opening.
+    pub opened_at: Instant,
     _counted: Counted,
 }
 
@@ -138,8 +150,18 @@ pub struct DeliveryFigures {
     pub fetched: AtomicU32,
     /// Of these, messages that the open transaction will settle.
     pub in_transaction: AtomicU32,
-    /// Messages delivered since the channel was opened.
+    /// Messages delivered to consumers that acknowledge, since the channel was opened.
     pub delivered: AtomicU64,
+    /// Messages delivered to consumers that don't.
+    pub delivered_no_ack: AtomicU64,
+    /// Messages fetched, to be acknowledged.
+    pub got: AtomicU64,
+    /// Messages fetched without acknowledgement.
+    pub got_no_ack: AtomicU64,
+    /// Fetches that found nothing.
+    pub get_empty: AtomicU64,
+    /// Of all these messages, those that were delivered before.
+    pub redelivered: AtomicU64,
     /// Messages settled since the channel was opened.
     pub acknowledged: AtomicU64,
 }
@@ -165,6 +187,10 @@ impl ChannelInfo {
             uncommitted: UncommittedFigures::default(),
             unconfirmed: AtomicU64::new(0),
             published: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            opened_at: Instant::now(),
             _counted: counted,
         }
     }
@@ -219,6 +245,11 @@ impl ConnectionInfo {
     /// From now on a queue goes with this connection.
     pub fn own(&self, queue: Arc<Queue>) {
         self.exclusive_queues.lock().add(queue);
+    }
+
+    /// Bytes that wait to be written to it.
+    pub fn pending(&self) -> usize {
+        self.outbox.queued()
     }
 
     /// Asks the connection to close with 320 and this text.

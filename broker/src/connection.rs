@@ -189,8 +189,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn serve(&mut self) {
         let ended = self.run().await;
         self.session.end();
-        let Peer { info, node, .. } = &self.session.peer;
+        let Peer { info, node, vhost, .. } = &self.session.peer;
         node.connections.closed(info.id);
+        let octets = &info.octets;
+        for (of_all, own) in [
+            (&vhost.gone.received, &octets.received),
+            (&vhost.gone.sent, &octets.sent),
+        ] {
+            of_all.fetch_add(own.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         node.totals.connections.closed.fetch_add(1, Ordering::Relaxed);
         match ended {
             Ok(()) => tracing::debug!(connection = %info.name(), "closed"),
@@ -287,6 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .octets
             .received
             .fetch_add(count as u64, Ordering::Relaxed);
+        self.session.peer.info.octets.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     fn has_written(&mut self, count: usize) {
@@ -297,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .octets
             .sent
             .fetch_add(count as u64, Ordering::Relaxed);
+        self.session.peer.info.octets.writes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Works through the bytes read, as far as nothing stops it.

@@ -36,6 +36,9 @@ pub mod target;
 /// Bindings as values.
 pub mod binding;
 
+/// Messages, counted.
+pub mod traffic;
+
 /// Values by key, in no order.
 mod row;
 
@@ -51,6 +54,7 @@ use std::sync::Arc;
 use table::Change;
 pub use table::RoutingTable;
 pub use target::Target;
+use traffic::Traffic;
 
 /// The types that there are, by name.
 pub static TYPES: &[&Type] = &[
@@ -115,6 +119,8 @@ pub struct Exchange {
     /// The policies that apply to it.
     pub policies: Option<Arc<Applied>>,
     table: Arc<RoutingTable>,
+    /// Messages that clients publish to it.
+    pub traffic: Arc<Traffic>,
     bindings: HashSet<Arc<Binding>>,
 }
 
@@ -131,6 +137,7 @@ impl Exchange {
             alternate,
             definition,
             policies: None,
+            traffic: Arc::default(),
             bindings: HashSet::new(),
         })
     }

@@ -45,6 +45,9 @@ pub mod vhosts;
 /// Clients that are connected.
 pub mod clients;
 
+/// Sizes of published messages.
+pub mod sizes;
+
 /// One virtual host: declarations, bindings, routes.
 pub mod vhost;
 
@@ -56,6 +59,9 @@ pub mod exchange;
 
 /// Queues: waiting and delivered messages, consumers.
 pub mod queue;
+
+/// Values that are kept by their names.
+pub mod parameters;
 
 /// Policies: values for objects by their names.
 pub mod policy;

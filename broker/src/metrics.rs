@@ -7,7 +7,13 @@
 /// Families about logins, limits, and the threads and connections that serve.
 mod service;
 
-/// Rates: how fast counters grow, from samples every five seconds, and what follows from them for a backlog.
+/// The trend of a backlog.
+pub mod backlog;
+
+/// Families about single objects.
+mod objects;
+
+/// Rates: how fast counters grow, from samples every five seconds.
 pub mod rates;
 
 /// Prometheus' text format, version 0.0.4.
@@ -19,15 +25,14 @@ pub mod usage;
 use crate::node::Node;
 use crate::pieces::Pieces;
 use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
-use crate::queue::Queue;
 use crate::queue::totals::{ByType, Deaths, Snapshot, Totals};
-use crate::vhost::Vhost;
-use rates::{Backlog, Rates};
+use crate::sizes::BOUNDS;
+use backlog::Backlog;
+use objects::{Labelled, OfQueue};
+use rates::Rates;
 use service::{limits, logins, logins_by_source, serving};
-use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use text::{Kind, Text};
 use usage::Usage;
 
@@ -45,7 +50,7 @@ pub fn aggregated(node: &Node, data_dir: &Path, service: &Service, out: &mut Pie
     identity(node, "aggregated", text);
     let sums = rates::sums(node);
     let sum = sums.all();
-    objects(node, &sum, text);
+    counts(node, &sum, text);
     churn(node, text);
     process(node, &Usage::now(data_dir), text);
     received(node, &sum, text);
@@ -55,38 +60,50 @@ pub fn aggregated(node: &Node, data_dir: &Path, service: &Service, out: &mut Pie
     flow(node, text);
     limits(node, text);
     log(node, text);
+    clients(node, text);
     logins(node, "rabbitmq_", text);
     serving(node, service, text);
 }
 
-/// `/metrics/per-object`: each queue for itself, with how its backlog develops.
+/// `/metrics/per-object`: each object for itself, with how backlogs develop.
 pub fn per_object(node: &Node, rates: &Rates, out: &mut Pieces) {
+    const PREFIX: &str = "rabbitmq_";
     let text = &mut Text::new(out);
     identity(node, "per-object", text);
-    let queues = snapshots(node, |_, _| true);
-    coarse("rabbitmq_", &COARSE, &queues, text);
+    let queues = objects::queues(node, rates, |_, _| true);
+    groups(node, PREFIX, &queues, |_| true, text);
+    objects::each(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
+    objects::queue_info(PREFIX, &queues, text);
     backlogs(&queues, rates, text);
-    logins(node, "rabbitmq_", text);
+    logins(node, PREFIX, text);
 }
 
 /// `/metrics/detailed`: families of RabbitMQ, by its names for them, of those queues that `keep` says. Names that are
 /// none are passed over, as RabbitMQ does.
-pub fn detailed(node: &Node, families: &[String], keep: impl Fn(&str, &str) -> bool, out: &mut Pieces) {
+pub fn detailed(
+    node: &Node,
+    rates: &Rates,
+    families: &[String],
+    (vhost, keep): (Option<&str>, impl Fn(&str, &str) -> bool),
+    out: &mut Pieces,
+) {
     const PREFIX: &str = "rabbitmq_detailed_";
     let text = &mut Text::new(out);
     identity(node, "detailed", text);
     let asks = |family: &str| families.iter().any(|asked| asked == family);
-    let (depth, consumers) = (asks("queue_coarse_metrics"), asks("queue_consumer_count"));
-    let queues = if depth || consumers {
-        snapshots(node, keep)
-    } else {
-        Vec::new()
+    let of_queues = OF_QUEUES.iter().any(|family| asks(family));
+    let queues = match of_queues {
+        true => objects::queues(node, rates, keep),
+        false => Vec::new(),
     };
-    match COARSE.split_last() {
-        Some(_) if depth => coarse(PREFIX, &COARSE, &queues, text),
-        Some((last, _)) if consumers => coarse(PREFIX, std::slice::from_ref(last), &queues, text),
-        _ => {}
+    groups(node, PREFIX, &queues, asks, text);
+    if asks("queue_metrics") || asks("queue_consumer_count") {
+        objects::each(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
     }
+    if asks("queue_metrics") || asks("queue_consumer_count") || asks("queue_coarse_metrics") {
+        objects::queue_info(PREFIX, &queues, text);
+    }
+    objects::of_cluster(node, asks, |of| vhost.is_none_or(|vhost| vhost == of), text);
     if asks("auth_attempt_metrics") {
         logins(node, PREFIX, text);
     }
@@ -95,29 +112,65 @@ pub fn detailed(node: &Node, families: &[String], keep: impl Fn(&str, &str) -> b
     }
 }
 
-/// A queue as it is now.
-struct Row {
-    vhost: Arc<Vhost>,
-    queue: Arc<Queue>,
-    now: Snapshot,
+/// Groups of families about queues.
+const OF_QUEUES: [&str; 4] = [
+    "queue_coarse_metrics",
+    "queue_metrics",
+    "queue_consumer_count",
+    "queue_delivery_metrics",
+];
+
+/// The groups of families that are asked for, each object for itself.
+fn groups(node: &Node, prefix: &str, queues: &[OfQueue], asks: impl Fn(&str) -> bool, text: &mut Text<'_>) {
+    if asks("queue_coarse_metrics") {
+        objects::each(prefix, &objects::QUEUE_DEPTH, queues, text);
+    }
+    if asks("queue_metrics") {
+        objects::each(prefix, &objects::QUEUE, queues, text);
+    }
+    if asks("queue_delivery_metrics") {
+        objects::each(prefix, &objects::QUEUE_DELIVERIES, queues, text);
+    }
+    if asks("exchange_metrics") {
+        objects::each(prefix, &objects::EXCHANGE, &objects::exchanges(node, |_| true), text);
+    }
+    let connections = node.connections.list();
+    let channels = objects::channels(&connections);
+    if asks("channel_metrics") {
+        objects::each(prefix, &objects::CHANNEL, &channels, text);
+    }
+    if asks("channel_exchange_metrics") {
+        objects::each(prefix, &objects::CHANNEL_PUBLISHES, &channels, text);
+    }
+    if asks("channel_queue_metrics") {
+        objects::each(prefix, &objects::CHANNEL_DELIVERIES, &channels, text);
+    }
+    if asks("connection_coarse_metrics") {
+        objects::each(prefix, &objects::CONNECTION_BYTES, &connections, text);
+    }
+    if asks("connection_metrics") {
+        objects::each(prefix, &objects::CONNECTION, &connections, text);
+    }
 }
 
-fn snapshots(node: &Node, keep: impl Fn(&str, &str) -> bool) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for vhost in node.vhosts() {
-        for queue in vhost.queues() {
-            if keep(&vhost.name, &queue.name().to_str_lossy()) {
-                let now = queue.snapshot();
-                rows.push(Row {
-                    vhost: vhost.clone(),
-                    queue,
-                    now,
-                });
-            }
-        }
-    }
-    rows.sort_by(|a, b| (&a.vhost.name, a.queue.name()).cmp(&(&b.vhost.name, b.queue.name())));
-    rows
+/// Sums over the channels and connections that there are, and the sizes of messages.
+fn clients(node: &Node, text: &mut Text<'_>) {
+    let connections = node.connections.list();
+    let channels = objects::channels(&connections);
+    objects::sum(&objects::CHANNEL, &channels, text);
+    objects::sum(&objects::CHANNEL_PUBLISHES, &channels, text);
+    objects::sum(&objects::CHANNEL_DELIVERIES, &channels, text);
+    objects::sum(&objects::CONNECTION_BYTES, &connections, text);
+    objects::sum(&objects::CONNECTION, &connections, text);
+    let (buckets, bytes) = node.totals.sizes.counts();
+    // As Prometheus writes numbers, so that old and new versions of it find what dashboards ask for.
+    let bounds = BOUNDS.iter().map(|most| format!("{most}.0"));
+    let bounds: Vec<String> = bounds.chain(["+Inf".to_owned()]).collect();
+    let (name, help) = (
+        "rabbitmq_message_size_bytes",
+        "Sizes of messages that clients published",
+    );
+    text.histogram(name, help, &[PROTOCOL], (&bounds, &buckets), bytes);
 }
 
 fn identity(node: &Node, endpoint: &str, text: &mut Text<'_>) {
@@ -129,17 +182,18 @@ fn identity(node: &Node, endpoint: &str, text: &mut Text<'_>) {
     ];
     text.family("rabbitmq_build_info", Kind::Untyped, "Versions of the broker");
     text.sample(&build, 1);
+    let (cluster, id) = (node.cluster_name(), node.parameters.cluster_id());
     let names = [
         ("rabbitmq_node", node.name.as_str()),
-        ("rabbitmq_cluster", node.name.as_str()),
-        ("rabbitmq_cluster_permanent_id", node.name.as_str()),
+        ("rabbitmq_cluster", cluster.as_str()),
+        ("rabbitmq_cluster_permanent_id", id.as_str()),
         ("rabbitmq_endpoint", endpoint),
     ];
     text.family("rabbitmq_identity_info", Kind::Untyped, "Names of node and cluster");
     text.sample(&names, 1);
 }
 
-fn objects(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
+fn counts(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
     let connections = node.connections.list();
     let (mut channels, mut publishers) = (0, 0);
     for connection in &connections {
@@ -282,18 +336,17 @@ fn process(node: &Node, usage: &Usage, text: &mut Text<'_>) {
 }
 
 fn received(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
-    let totals = &node.totals;
-    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counts = node.totals.published.counts();
     for (name, help, value) in [
         (
             "rabbitmq_global_messages_received_total",
             "Messages published by clients",
-            load(&totals.published),
+            counts.messages,
         ),
         (
             "rabbitmq_global_messages_received_confirm_total",
             "Of those, messages published on channels with confirms or transactions",
-            load(&totals.to_confirm),
+            counts.to_confirm,
         ),
         (
             "rabbitmq_global_messages_routed_total",
@@ -303,17 +356,17 @@ fn received(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
         (
             "rabbitmq_global_messages_confirmed_total",
             "Messages confirmed to publishers",
-            load(&totals.confirmed),
+            counts.confirmed,
         ),
         (
             "rabbitmq_global_messages_unroutable_dropped_total",
             "Messages that led nowhere and were dropped",
-            load(&totals.dropped_unroutable),
+            counts.dropped_unroutable,
         ),
         (
             "rabbitmq_global_messages_unroutable_returned_total",
             "Messages that led nowhere and were given back",
-            load(&totals.returned_unroutable),
+            counts.returned_unroutable,
         ),
     ] {
         text.family(name, Kind::Counter, help);
@@ -498,42 +551,11 @@ fn log(node: &Node, text: &mut Text<'_>) {
     );
 }
 
-type Column = fn(&Snapshot) -> u64;
-
-/// Families about the depth of a queue: name, help, value.
-const COARSE: [(&str, &str, Column); 4] = [
-    ("queue_messages_ready", "Messages waiting", |now| now.ready as u64),
-    (
-        "queue_messages_unacked",
-        "Messages delivered and not acknowledged",
-        |now| now.unacked as u64,
-    ),
-    ("queue_messages", "Messages in the queue", |now| now.messages() as u64),
-    ("queue_consumers", "Consumers", |now| now.consumers as u64),
-];
-
-fn coarse(prefix: &str, columns: &[(&str, &str, Column)], queues: &[Row], text: &mut Text<'_>) {
-    for (name, help, value) in columns {
-        text.family(&format!("{prefix}{name}"), Kind::Gauge, help);
-        for row in queues {
-            if text.is_closed() {
-                return;
-            }
-            sample(row, value(&row.now), text);
-        }
-    }
-}
-
-fn sample(row: &Row, value: impl Display, text: &mut Text<'_>) {
-    let name = row.queue.name().to_str_lossy();
-    text.sample(&[("vhost", &row.vhost.name), ("queue", &name)], value);
-}
-
 type Measure = fn(&Backlog) -> Option<f64>;
 
 /// Leveret's own: P, C and what follows from them. What isn't defined (a backlog that doesn't shrink never drains) is
 /// left out.
-fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text<'_>) {
+fn backlogs(queues: &[OfQueue], rates: &Rates, text: &mut Text<'_>) {
     let measures: [(&str, &str, Measure); 4] = [
         ("leveret_queue_publish_rate", "Messages per second that come", |b| {
             Some(b.publish_rate)
@@ -558,7 +580,7 @@ fn backlogs(queues: &[Row], rates: &Rates, text: &mut Text<'_>) {
             }
             let backlog = Backlog::new(row.now.messages(), row.now.consumers, &rates.queue(row.queue.id));
             if let Some(value) = measure(&backlog) {
-                sample(row, value, text);
+                row.sample(text, value);
             }
         }
     }

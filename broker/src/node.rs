@@ -10,7 +10,10 @@ use crate::limits::bodies::Bodies;
 use crate::limits::logins::Logins;
 use crate::limits::{Alarms, Descriptors, Memory, Quotas, disk::Disk};
 use crate::outbox::Outbox;
+use crate::parameters::Parameters;
+use crate::sizes::Sizes;
 use crate::vhost::Vhost;
+use crate::vhost::published::Published;
 use crate::vhosts::Vhosts;
 use leveret_store::{Backlog, Handle, Live, Location, Lsn, MessageId, Owner, QueueId};
 use parking_lot::Mutex;
@@ -59,21 +62,17 @@ pub struct Node {
     next_consumer: AtomicU64,
     /// Numbers of connections, queues and so on, and the most of each.
     pub quotas: Arc<Quotas>,
+    /// Values that are kept by their names.
+    pub parameters: Parameters,
 }
 
 /// Counters that belong to no queue.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Messages that led nowhere and were dropped.
-    pub dropped_unroutable: AtomicU64,
-    /// Messages that led nowhere and were given back.
-    pub returned_unroutable: AtomicU64,
     /// Messages that clients published.
-    pub published: AtomicU64,
-    /// Of those, messages published on a channel with confirms or transactions.
-    pub to_confirm: AtomicU64,
-    /// Messages confirmed to publishers.
-    pub confirmed: AtomicU64,
+    pub published: Published,
+    /// Sizes of these.
+    pub sizes: Sizes,
     /// Pauses of publishers because consumers are behind.
     pub pauses: Pauses,
     /// Connections.
@@ -91,18 +90,6 @@ pub struct Openings {
     pub closed: AtomicU64,
 }
 
-impl Totals {
-    /// Counts a message that leads nowhere.
-    pub fn unroutable(&self, returned: bool) {
-        let counter = if returned {
-            &self.returned_unroutable
-        } else {
-            &self.dropped_unroutable
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Node {
     /// A node without connections.
     pub fn new(
@@ -112,6 +99,7 @@ impl Node {
         durability: Arc<Durability>,
         recovery: leveret_store::RecoveryReport,
         (disk, descriptors, alarms): (Arc<Disk>, Arc<Descriptors>, Arc<Alarms>),
+        parameters: Parameters,
     ) -> Self {
         let shared = hosts.shared.clone();
         let (log, memory, quotas) = (shared.log.clone(), shared.memory.clone(), shared.quotas.clone());
@@ -135,7 +123,13 @@ impl Node {
             recovery,
             next_consumer: AtomicU64::new(1),
             quotas,
+            parameters,
         }
+    }
+
+    /// The name that the cluster was given, or its own.
+    pub fn cluster_name(&self) -> String {
+        self.parameters.cluster_name().unwrap_or_else(|| self.name.clone())
     }
 
     /// Largest message body, bytes.

@@ -21,6 +21,7 @@ use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::node::Totals;
+use crate::sizes::Untold;
 use crate::vhost::Vhost;
 use crate::vhost::route::{NoRoute, Route};
 use crate::vhost::routes::RouteCache;
@@ -28,7 +29,6 @@ use batch::Batch;
 use bytes::Bytes;
 use leveret_amqp::ShortString;
 use stage::Stage;
-use std::sync::atomic::Ordering;
 
 /// The publishing side of one connection, while it publishes: most connections are idle, or only consume.
 #[derive(Default)]
@@ -58,6 +58,7 @@ const MUCH: usize = 200_000;
 struct Received {
     messages: u64,
     to_confirm: u64,
+    sizes: Untold,
 }
 
 impl Publishing {
@@ -96,6 +97,7 @@ impl Publisher {
     pub fn route(&mut self, vhost: &Vhost, actor: &Actor, message: &Message, to_confirm: bool) -> Result<Route> {
         self.received.messages += 1;
         self.received.to_confirm += u64::from(to_confirm);
+        self.received.sizes.note(message.body_len().into());
         let route = self.routes.route(vhost, Some(actor), message);
         self.copies += route.as_ref().map_or(0, |route| route.queues.len());
         route.map_err(|reason| no_route(reason, vhost, message))
@@ -107,15 +109,22 @@ impl Publisher {
         self.copies + self.routes.steps() >= MUCH
     }
 
-    /// The end of a batch: adds its messages to the node's counters. Gives those for which the client awaits no answer.
-    pub fn count(&mut self, totals: &Totals) -> u64 {
+    /// The end of a batch: adds its messages to the counters of node, vhost and exchanges. Gives those for which the
+    /// client awaits no answer.
+    pub fn count(&mut self, totals: &Totals, vhost: &Vhost) -> u64 {
         self.copies = 0;
-        self.routes.forget_steps();
-        let Received { messages, to_confirm } = std::mem::take(&mut self.received);
+        self.routes.end_batch();
+        let Received {
+            messages,
+            to_confirm,
+            sizes,
+        } = &mut self.received;
+        let (messages, to_confirm) = (std::mem::take(messages), std::mem::take(to_confirm));
         if messages > 0 {
             self.rests = false;
-            totals.published.fetch_add(messages, Ordering::Relaxed);
-            totals.to_confirm.fetch_add(to_confirm, Ordering::Relaxed);
+            totals.published.count(messages, to_confirm);
+            vhost.published.count(messages, to_confirm);
+            sizes.tell(&totals.sizes);
         }
         messages - to_confirm
     }

@@ -31,6 +31,9 @@ pub mod arrival;
 /// Messages that leave without acknowledgement.
 pub mod dead;
 
+/// A look at its figures.
+pub mod look;
+
 /// One queue behind its lock.
 pub mod state;
 
@@ -96,6 +99,9 @@ pub mod entries;
 
 /// One message in one queue.
 pub mod entry;
+
+/// Times in which its consumers take no more.
+pub mod held;
 
 /// Its policies.
 pub mod policies;

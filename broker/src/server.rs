@@ -13,6 +13,7 @@ use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
 use crate::outbox::Work;
+use crate::parameters::Parameters;
 use crate::protocol::{Listener, Protocol};
 use crate::reload::Live;
 use crate::turns::Watch;
@@ -198,6 +199,8 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let hosts = Vhosts::restore(shared, table)?;
     queues(&store, &hosts.shared, std::mem::take(&mut recovered.queues))?;
+    let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
+    let parameters = Parameters::restore(store.handle(), hosts.shared.memory.clone(), table)?;
     let report = recovered.report.clone();
     let node = Arc::new(Node::new(
         name,
@@ -206,6 +209,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
         durability,
         report,
         (disk, descriptors, alarms),
+        parameters,
     ));
     store.start_reclaim(node.clone());
     Ok((store, node))

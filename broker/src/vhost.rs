@@ -41,6 +41,9 @@ mod equivalence;
 /// The objects of a vhost.
 pub mod state;
 
+/// Published messages, counted.
+pub mod published;
+
 /// Objects, counted.
 mod declared;
 

@@ -9,7 +9,7 @@ use harness::{Broker, Client};
 use leveret_amqp::Method;
 use serde_json::{Value, json};
 
-use crate::{NOT_FOUND, has, http, refused, send, status};
+use crate::{NOT_FOUND, has, http, is_rabbitmq, refused, send, status};
 
 #[test]
 fn only_who_knows_the_password_is_answered() {
@@ -170,4 +170,73 @@ fn the_probes_tell_a_start_from_an_end() {
     assert_eq!(api.request("GET", "/api/health/checks/is-in-service", None).status, 503);
     drop(client);
     assert!(broker.terminate(Duration::from_secs(30)).success());
+}
+
+/// As the ServiceMonitor of RabbitMQ's operator asks, and as its dashboards do.
+#[test]
+fn metrics_come_by_family() {
+    if is_rabbitmq() {
+        return;
+    }
+    let queue = unique("http-metrics");
+    assert_eq!(
+        send("PUT", &format!("/api/queues/%2F/{queue}"), json!({"durable": true})).status,
+        201
+    );
+    let ask = |path: &str| http().request("GET", path, None);
+    let families = "family=queue_coarse_metrics&family=queue_metrics&family=no_such_family&family=vhost_status";
+    let answer = ask(&format!("/metrics/detailed?{families}&vhost=%2F&queue=%5E{queue}%24"));
+    assert_eq!(answer.status, 200);
+    let labels = format!("{{vhost=\"/\",queue=\"{queue}\"}}");
+    for name in [
+        "queue_messages_ready",
+        "queue_messages_bytes",
+        "queue_consumers",
+        "queue_consumer_utilisation",
+    ] {
+        assert!(
+            answer.body.contains(&format!("rabbitmq_detailed_{name}{labels} 0\n")),
+            "{name} in {}",
+            answer.body
+        );
+    }
+    assert!(
+        answer.body.contains("rabbitmq_cluster_vhost_status{vhost=\"/\"} 1\n"),
+        "{}",
+        answer.body
+    );
+    let families = "family=exchange_bindings&family=exchange_names&family=channel_metrics&family=connection_metrics";
+    let answer = ask(&format!("/metrics/detailed?{families}"));
+    let topic = "{vhost=\"/\",exchange=\"amq.topic\",type=\"topic\"}";
+    assert!(
+        answer
+            .body
+            .contains(&format!("rabbitmq_cluster_exchange_name{topic} 1\n")),
+        "{}",
+        answer.body
+    );
+    assert!(!answer.body.contains("queue_messages"), "{}", answer.body);
+    let per_object = ask("/metrics/per-object").body;
+    for name in [
+        "rabbitmq_queue_messages_published_total",
+        "rabbitmq_queue_info",
+        "rabbitmq_queue_messages_acked_total",
+    ] {
+        assert!(
+            per_object.contains(&format!("{name}{{vhost=\"/\",queue=\"{queue}\"")),
+            "{name}"
+        );
+    }
+    let all = ask("/metrics").body;
+    for name in [
+        "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100.0\"}",
+        "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"+Inf\"}",
+        "rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}",
+        "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"}",
+        "rabbitmq_channel_messages_unroutable_dropped_total",
+        "rabbitmq_connection_incoming_bytes_total",
+    ] {
+        assert!(all.lines().any(|line| line.starts_with(name)), "{name}");
+    }
+    assert_eq!(status("DELETE", &format!("/api/queues/%2F/{queue}")), 204);
 }

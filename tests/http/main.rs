@@ -16,6 +16,9 @@ mod bindings;
 /// Connections, channels and consumers over HTTP.
 mod connections;
 
+/// Definitions loaded, and parameters.
+mod definitions;
+
 /// Exchanges over HTTP.
 mod exchanges;
 
@@ -24,6 +27,12 @@ mod health;
 
 /// Pages, filters, order and columns of lists.
 mod lists;
+
+/// Counters of messages, on whatever they are shown.
+mod figures;
+
+/// Answers of a node that is alone.
+mod alone;
 
 /// Messages over HTTP.
 mod messages;

@@ -104,3 +104,43 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(http().get(&path)["name"], json!(name));
     assert_eq!(status("DELETE", &path), 204);
 }
+
+/// RabbitMQ answers as its own client is told.
+#[test]
+fn an_error_of_a_message_has_its_code() {
+    let queue = unique("http-locked");
+    let mut client = crate::client();
+    client.send(1, harness::requests::exclusive(&queue));
+    client.method(1);
+    let get = json!({"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"});
+    let text = format!(
+        "405 RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{queue}' in vhost '/'. It could be \
+         originally declared on another connection or the exclusive property value does not match that of the original \
+         declaration."
+    );
+    refused(
+        "POST",
+        &format!("/api/queues/%2F/{queue}/get"),
+        get,
+        (400, "bad_request", &text),
+    );
+    for (properties, text) in [
+        (
+            json!({"user_id": "somebody"}),
+            "406 PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was 'guest'",
+        ),
+        (
+            json!({"expiration": "soon"}),
+            "406 PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
+        ),
+    ] {
+        let body = json!({"routing_key": "k", "payload": "x", "payload_encoding": "string", "properties": properties});
+        refused(
+            "POST",
+            "/api/exchanges/%2F/amq.direct/publish",
+            body,
+            (400, "bad_request", text),
+        );
+    }
+    client.close();
+}

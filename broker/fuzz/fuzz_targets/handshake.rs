@@ -14,6 +14,7 @@ use leveret_broker::limits::disk::Disk;
 use leveret_broker::limits::{Alarms, Holding, Memory};
 use leveret_broker::listener::Client;
 use leveret_broker::node::{Durability, Node};
+use leveret_broker::parameters::Parameters;
 use leveret_broker::vhost::ids::QueueIds;
 use leveret_broker::vhost::shared::Shared;
 use leveret_broker::vhosts::Vhosts;
@@ -31,7 +32,8 @@ static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
     let memory = Arc::new(Memory::with_alarms(64 << 20, alarms.clone()));
     let disk = Arc::new(Disk::new(&folder, 0, alarms.clone()));
     let ids = QueueIds::recovered(None);
-    let shared = Shared::new(store.handle(), memory, ids, None, Arc::default());
+    let shared = Shared::new(store.handle(), memory.clone(), ids, None, Arc::default());
+    let parameters = Parameters::restore(store.handle(), memory.clone(), std::iter::empty()).expect("an open log");
     let node = Node::new(
         "leveret@localhost".into(),
         Access::new(Users::Guest { loopback_only: true }).expect("no files"),
@@ -39,6 +41,7 @@ static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
         Arc::new(Durability::default()),
         recovered.report,
         (disk, Descriptors::new(1024), alarms),
+        parameters,
     );
     (Arc::new(node), store)
 });

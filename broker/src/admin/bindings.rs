@@ -114,7 +114,7 @@ fn order(binding: &Binding) -> (&ShortString, DestinationKind, &ShortString, &Sh
 }
 
 async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
-    list(&admin, None, Query::parse(&parameters)?, Scope::default()).await
+    list(&admin, None, Query::without_pages(&parameters)?, Scope::default()).await
 }
 
 async fn list_vhost(
@@ -122,7 +122,13 @@ async fn list_vhost(
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    list(&admin, Some(&vhost), Query::parse(&parameters)?, Scope::default()).await
+    list(
+        &admin,
+        Some(&vhost),
+        Query::without_pages(&parameters)?,
+        Scope::default(),
+    )
+    .await
 }
 
 /// Answers with the bindings of `scope`.
@@ -170,7 +176,7 @@ async fn list_between(
     Path((vhost, source, kind, destination)): Ends,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    let query = Query::parse(&parameters)?;
+    let query = Query::without_pages(&parameters)?;
     // Ends that don't exist have no bindings.
     let scope = ends(&source, &kind, &destination)?;
     list(&admin, Some(&vhost), query, scope).await

@@ -56,6 +56,25 @@ impl Fields {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
+    /// A field as JSON text; `null` if it isn't there.
+    pub fn json(&self, name: &str) -> String {
+        self.0.get(name).map_or("null".to_owned(), Value::to_string)
+    }
+
+    /// The fields of an object within.
+    ///
+    /// # Errors
+    /// 400 if it is no object.
+    pub fn object(&self, name: &str) -> Result<Self> {
+        match self.get(name) {
+            Some(Value::Object(fields)) => Ok(Self(fields.clone())),
+            other => {
+                let found = other.map_or("null".to_owned(), Value::to_string);
+                Err(Failure::BadRequest(format!("{name}: not_object: {found}")))
+            }
+        }
+    }
+
     /// True or false, also as text; false if it isn't there.
     ///
     /// # Errors
@@ -123,6 +142,9 @@ impl Fields {
 
 /// Values of a body, at most. Each takes many times its octets once it is parsed.
 pub const VALUES: usize = 16_384;
+
+/// Values of a document of definitions, at most: those of some 20,000 queues with their bindings.
+pub const DEFINITIONS: usize = 400_000;
 
 /// The values of a JSON text, roughly: counted where they begin, outside of texts.
 pub fn values(body: &[u8]) -> usize {

@@ -9,7 +9,10 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
+use super::stats::{counted, publish_stats};
+use super::time::date;
 use crate::clients::{ChannelInfo, ConnectionInfo};
+use crate::metrics::rates::{self, DELIVERED, INTERVAL};
 use crate::queue::consumers::ChannelId;
 use axum::Router;
 use axum::extract::{self, Path};
@@ -25,6 +28,9 @@ pub fn router() -> Router<Gate> {
         .route("/api/channels/{name}", get(one))
         .route("/api/vhosts/{vhost}/channels", get(list_vhost))
 }
+
+/// The first of [`DELIVERED`], which are messages handed out.
+const HANDED_OUT: usize = 4;
 
 /// A channel with its connection.
 type Row = (Arc<ConnectionInfo>, Arc<ChannelInfo>);
@@ -75,6 +81,9 @@ async fn one(
             .ok_or(Failure::NotFound)?;
         json::put_object(out, query.columns(), |o| {
             describe(&admin, &row, o);
+            // RabbitMQ fills these with the rates of each exchange and queue only where it is told to.
+            o.array("publishes", |_| ());
+            o.array("deliveries", |_| ());
             if o.wants("consumer_details") {
                 consumer_details(&admin, &row, o);
             }
@@ -145,10 +154,40 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
         o.text("peer_host", &connection.client.peer.ip().to_string());
         o.number("peer_port", connection.client.peer.port().into());
     });
-    let deliveries = &channel.deliveries;
+    figures(admin, connection, channel, o);
+}
+
+/// Messages that it has published and got. RabbitMQ leaves out what there was nothing of.
+fn figures(admin: &Admin, connection: &ConnectionInfo, channel: &ChannelInfo, o: &mut Object<'_>) {
+    let sampled = admin.rates.channel(connection.id, channel.number);
+    let idle = sampled.map_or(channel.opened_at, |sampled| sampled.since).elapsed();
+    if idle > 2 * INTERVAL {
+        o.text("idle_since", &date(idle));
+    }
+    // Of Erlang's, and of streams: clients of RabbitMQ's API know the fields.
+    o.number("pending_raft_commands", 0);
+    o.number("cached_segments", 0);
+    let (published, delivered) = (rates::published_on(channel), rates::delivered_on(channel));
+    let (mut published_rates, mut delivered_rates) = ([0.0; 4], [0.0; 7]);
+    if let Some(sampled) = sampled {
+        let to = published_rates.iter_mut().chain(&mut delivered_rates);
+        to.zip(sampled.rates).for_each(|(to, rate)| *to = rate);
+    }
+    let (publishes, gets) = (published != [0; 4], delivered != [0; 7]);
+    if !publishes && !gets {
+        return;
+    }
     o.object("message_stats", |o| {
-        o.number("publish", channel.published.load(Ordering::Relaxed));
-        o.number("deliver_get", deliveries.delivered.load(Ordering::Relaxed));
-        o.number("ack", deliveries.acknowledged.load(Ordering::Relaxed));
+        if publishes {
+            publish_stats(published, published_rates, o);
+        }
+        if gets {
+            counted(&DELIVERED, delivered, delivered_rates, o);
+            let (all, rate) = (
+                delivered.iter().take(HANDED_OUT).sum(),
+                delivered_rates.iter().take(HANDED_OUT).sum(),
+            );
+            o.counted("deliver_get", "deliver_get_details", all, rate);
+        }
     });
 }

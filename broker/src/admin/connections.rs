@@ -9,9 +9,11 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
+use super::stats::counted;
 use super::time::{millis, second};
 use crate::clients::ConnectionInfo;
 use crate::listener::session::Session;
+use crate::metrics::rates::{self, OCTETS};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};
@@ -175,18 +177,14 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     {
         o.text("user_provided_name", given);
     }
-    let rates = admin.rates.connection(connection.id);
+    counted(
+        &OCTETS,
+        rates::octets(connection),
+        admin.rates.connection(connection.id),
+        o,
+    );
     let octets = &connection.octets;
-    o.counted(
-        "recv_oct",
-        "recv_oct_details",
-        octets.received.load(Ordering::Relaxed),
-        rates.0,
-    );
-    o.counted(
-        "send_oct",
-        "send_oct_details",
-        octets.sent.load(Ordering::Relaxed),
-        rates.1,
-    );
+    o.number("recv_cnt", octets.reads.load(Ordering::Relaxed));
+    o.number("send_cnt", octets.writes.load(Ordering::Relaxed));
+    o.number("send_pend", connection.pending() as u64);
 }

@@ -25,7 +25,7 @@ pub fn router() -> Router<Gate> {
 }
 
 async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
-    list(admin, None, Query::parse(&parameters)?).await
+    list(admin, None, Query::without_pages(&parameters)?).await
 }
 
 async fn list_vhost(
@@ -33,7 +33,7 @@ async fn list_vhost(
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    list(admin, Some(vhost), Query::parse(&parameters)?).await
+    list(admin, Some(vhost), Query::without_pages(&parameters)?).await
 }
 
 async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
@@ -67,6 +67,7 @@ pub struct Row {
     arguments: RawTable,
     channel: ChannelId,
     standing: Standing,
+    blocked: bool,
 }
 
 /// The consumers of a queue.
@@ -84,6 +85,7 @@ pub fn of(vhost: &str, queue: &Queue) -> Vec<Row> {
             arguments: consumer.terms.arguments.clone(),
             channel: consumer.channel,
             standing: consumer.standing(),
+            blocked: consumer.is_blocked(),
         });
     });
     rows
@@ -107,6 +109,7 @@ impl Row {
         o.text(
             "activity_status",
             match self.standing {
+                Standing::Up if self.blocked => "blocked",
                 Standing::Up => "up",
                 Standing::SingleActive => "single_active",
                 Standing::Waiting => "waiting",

@@ -1,31 +1,43 @@
 //! `/api/definitions`: everything that was declared, in one document that RabbitMQ and this broker can load.
 //!
-//! Comes in: requests. Goes out: RabbitMQ's definitions. Loading them is not part of this version: POST answers 405.
+//! Comes in: requests. Goes out: RabbitMQ's definitions; what one says, made (`import`).
+
+/// A document, made.
+pub mod import;
+
+/// A document, taken apart.
+pub mod document;
 
 use super::error::Result;
-use super::http::{Parameters, aside};
+use super::http::{Parameters, aside, blocking};
+use super::input::Definitions;
 use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
 use super::state::Admin;
 use super::{limits, parameters, policies, vhosts};
+use crate::access::Actor;
 use crate::exchange::binding::Binding;
+use crate::parameters::{CLUSTER_ID, Key};
 use crate::policy::Class;
 use crate::product::{PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract::{self, Path};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_DISPOSITION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use document::Document;
+use import::import;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Definitions.
 pub fn router() -> Router<Gate> {
     Router::new()
-        .route("/api/definitions", get(all))
-        .route("/api/definitions/{vhost}", get(of_vhost))
+        .route("/api/definitions", get(all).post(load))
+        .route("/api/all-configuration", get(all).post(load))
+        .route("/api/definitions/{vhost}", get(of_vhost).post(load_into))
 }
 
 async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
@@ -39,10 +51,9 @@ async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters)
             o.array("vhosts", |list| {
                 vhosts.iter().for_each(|vhost| list.object(|o| describe(vhost, o)));
             });
-            ["topic_permissions", "global_parameters"]
-                .iter()
-                .for_each(|none| o.array(none, |_| ()));
-            policies_of(&vhosts, true, o);
+            o.array("topic_permissions", |_| ());
+            global_parameters(&admin, o);
+            policies_of(&admin, &vhosts, true, o);
             topology(&vhosts, true, o);
         });
         Ok(())
@@ -59,12 +70,39 @@ async fn of_vhost(
     let answer = aside(admin.clone(), move |out| {
         json::put_object(out, None, |o| {
             versions(&admin, "single_virtual_host", o);
-            policies_of(&vhosts, false, o);
+            let settings = vhosts.iter().map(|vhost| vhost.settings()).next().unwrap_or_default();
+            o.object("limits", |o| limits::describe(&settings, o));
+            o.object("metadata", |o| vhosts::about(&settings, o));
+            policies_of(&admin, &vhosts, false, o);
             topology(&vhosts, false, o);
         });
         Ok(())
     });
     answer.await.map(|answer| as_file(answer, &parameters))
+}
+
+async fn load(Login { admin, actor }: Login, body: Definitions) -> Result<StatusCode> {
+    make(admin, actor, None, body).await
+}
+
+async fn load_into(Login { admin, actor }: Login, Path(vhost): Path<String>, body: Definitions) -> Result<StatusCode> {
+    let vhost = admin.vhost_of_change(&vhost)?;
+    make(admin, actor, Some(vhost), body).await
+}
+
+async fn make(
+    admin: Arc<Admin>,
+    actor: Actor,
+    vhost: Option<Arc<Vhost>>,
+    Definitions(body): Definitions,
+) -> Result<StatusCode> {
+    let node = admin.node.clone();
+    let made = blocking(move || {
+        let document = Document::parse(&body)?;
+        import(&node, &document, &actor, vhost.as_ref())
+    });
+    admin.node.wait_durable(made.await?).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// With `download=NAME` a browser saves the answer as a file.
@@ -79,7 +117,7 @@ fn as_file(mut answer: Response, parameters: &HashMap<String, String>) -> Respon
 
 fn versions(admin: &Admin, format: &str, o: &mut Object<'_>) {
     o.text("rabbitmq_definition_format", format);
-    o.text("original_cluster_name", &admin.node.name);
+    o.text("original_cluster_name", &admin.node.cluster_name());
     o.text("rabbit_version", RABBITMQ_VERSION);
     o.text("rabbitmq_version", RABBITMQ_VERSION);
     o.text("product_name", PRODUCT);
@@ -93,12 +131,27 @@ fn describe(vhost: &Vhost, o: &mut Object<'_>) {
     o.object("metadata", |o| vhosts::about(&settings, o));
 }
 
+/// Global parameters, but for what this cluster is known by: no other is to have it.
+fn global_parameters(admin: &Admin, o: &mut Object<'_>) {
+    let known = |key: &Key| key.vhost.is_none() && key.name != CLUSTER_ID;
+    o.array("global_parameters", |list| {
+        for (key, value) in admin.node.parameters.list(known) {
+            list.object(|o| parameters::describe_global(&key, &value, o));
+        }
+    });
+}
+
 /// Policies, and operator policies, which are parameters here as they are in RabbitMQ.
-fn policies_of(vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
+fn policies_of(admin: &Admin, vhosts: &[Arc<Vhost>], with_vhost: bool, o: &mut Object<'_>) {
     o.array("parameters", |list| {
         for (vhost, policy) in policies::rows(Class::Operator, vhosts) {
             let vhost = with_vhost.then_some(vhost.name.as_str());
             list.object(|o| parameters::describe(vhost, &policy, o));
+        }
+        for (key, value) in admin.node.parameters.list(|key| key.vhost.is_some()) {
+            if vhosts.iter().any(|vhost| key.vhost.as_deref() == Some(&vhost.name)) {
+                list.object(|o| parameters::describe_kept(&key, &value, with_vhost, o));
+            }
         }
     });
     o.array("policies", |list| {

@@ -69,6 +69,9 @@ pub enum Failure {
     /// The broker can't now.
     #[error("{0}")]
     Unavailable(String),
+    /// RabbitMQ can't do this with one node, or with such a queue.
+    #[error("{0}")]
+    Impossible(&'static str),
     /// Publishers are stopped because something is short.
     #[error("publishers are stopped: {0}")]
     Blocked(&'static str),
@@ -101,6 +104,7 @@ impl Failure {
             Self::TooManyLogins(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::Impossible(_) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
             Self::Blocked(_) => (StatusCode::SERVICE_UNAVAILABLE, "blocked"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }

@@ -13,8 +13,11 @@ use super::names::{exchange as exchange_named, from_url};
 use super::page::Query;
 use super::policies;
 use super::state::Admin;
+use super::stats::counted;
 use crate::access::INTERNAL_USER;
+use crate::exchange::traffic::Traffic;
 use crate::exchange::{Definition, Exchange};
+use crate::metrics::rates::{self, PASSED};
 use crate::policy::Applied;
 use crate::vhost::Vhost;
 use axum::Router;
@@ -40,12 +43,16 @@ pub fn router() -> Router<Gate> {
 struct Row {
     definition: Definition,
     policies: Option<Arc<Applied>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Row {
     fn of(exchange: &Exchange) -> Self {
-        let (definition, policies) = (exchange.definition.clone(), exchange.policies.clone());
-        Self { definition, policies }
+        Self {
+            definition: exchange.definition.clone(),
+            policies: exchange.policies.clone(),
+            traffic: exchange.traffic.clone(),
+        }
     }
 }
 
@@ -77,7 +84,7 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             out,
             rows,
             |(_, exchange)| exchange.definition.name.to_str_lossy(),
-            |(vhost, exchange), o| describe(vhost, exchange, &declarer, o),
+            |(vhost, exchange), o| describe(&admin, vhost, exchange, (&declarer, &query), o),
         )
     })
     .await
@@ -94,7 +101,12 @@ async fn one(
     let exchange = exchange.ok_or(Failure::NotFound)?;
     let declarer = declarer(&admin);
     Ok(ok(json::object(query.columns(), |o| {
-        describe(&vhost, &exchange, &declarer, o)
+        describe(&admin, &vhost, &exchange, (&declarer, &query), o);
+        if !query.disable_stats {
+            // RabbitMQ fills these with the rates of each channel and queue only where it is told to.
+            o.array("incoming", |_| ());
+            o.array("outgoing", |_| ());
+        }
     })))
 }
 
@@ -140,7 +152,7 @@ async fn bindings_from(
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    let query = Query::parse(&parameters)?;
+    let query = Query::without_pages(&parameters)?;
     let exchange = short(from_url(&name))?;
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::from(exchange)).await
 }
@@ -150,7 +162,7 @@ async fn bindings_to(
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    let query = Query::parse(&parameters)?;
+    let query = Query::without_pages(&parameters)?;
     let exchange = short(from_url(&name))?;
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange)).await
 }
@@ -160,7 +172,7 @@ fn declarer(admin: &Admin) -> String {
     admin.node.access.names().pop().unwrap_or_default()
 }
 
-fn describe(vhost: &Vhost, row: &Row, declarer: &str, o: &mut Object<'_>) {
+fn describe(admin: &Admin, vhost: &Vhost, row: &Row, (declarer, query): (&str, &Query), o: &mut Object<'_>) {
     let exchange = &row.definition;
     o.name("name", &exchange.name);
     o.text("vhost", &vhost.name);
@@ -173,4 +185,9 @@ fn describe(vhost: &Vhost, row: &Row, declarer: &str, o: &mut Object<'_>) {
     let user = if predeclared { INTERNAL_USER } else { declarer };
     o.text("user_who_performed_action", user);
     policies::of_object(row.policies.as_deref(), o);
+    let counts = rates::passed(&row.traffic);
+    if counts != [0; 2] && !query.disable_stats {
+        let rates = admin.rates.exchange(&row.traffic);
+        o.object("message_stats", |o| counted(&PASSED, counts, rates, o));
+    }
 }

@@ -6,6 +6,7 @@ use super::error::{Failure, Result};
 use super::http::{ok, with_status};
 use super::json;
 use super::login::{Gate, Login, Open};
+use super::nodes::is_this;
 use super::state::Admin;
 use super::time::{millis, second};
 use crate::limits::alarms::Resource;
@@ -45,6 +46,24 @@ pub fn router() -> Router<Gate> {
         .route("/api/health/checks/node-is-quorum-critical", get(quorum))
         .route("/api/health/checks/port-listener/{port}", get(port))
         .route("/api/health/checks/protocol-listener/{protocol}", get(protocol))
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+            get(led),
+        )
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+            get(led),
+        )
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
+            get(led),
+        )
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+            get(led),
+        )
+        .route("/api/healthchecks/node", get(serving))
+        .route("/api/healthchecks/node/{node}", get(node))
         .route("/api/aliveness-test/{vhost}", get(alive))
 }
 
@@ -135,6 +154,16 @@ async fn serving(Login { admin, .. }: Login) -> Response {
     }
 }
 
+async fn node(login: Login, Path(node): Path<String>) -> Result<Response> {
+    is_this(&login.admin, &node)?;
+    Ok(serving(login).await)
+}
+
+/// Every quorum queue is led by the node that there is, whichever are asked about.
+async fn led(_: Login) -> Response {
+    fine()
+}
+
 async fn quorum(_: Login) -> Response {
     ok(json::object(None, |o| {
         o.text("status", "ok");
@@ -211,27 +240,26 @@ async fn certificates(Login { admin, .. }: Login, Path((within, unit)): Path<(St
     Ok(with_status(StatusCode::SERVICE_UNAVAILABLE, body))
 }
 
-async fn protocol(Login { admin, .. }: Login, Path(protocol): Path<String>) -> Response {
+/// One protocol, or several with commas between them.
+async fn protocol(Login { admin, .. }: Login, Path(wanted): Path<String>) -> Response {
     let services = admin.listeners.iter().map(|listener| listener.service);
-    let found = services
-        .clone()
-        .any(|service| service.known_as.contains(&protocol.as_str()));
-    let mut protocols: Vec<&str> = services.map(Service::shown_as).collect();
+    let listens = |name: &str| services.clone().any(|service| service.known_as.contains(&name));
+    let missing: Vec<&str> = wanted.split(',').filter(|name| !listens(name)).collect();
+    let mut protocols: Vec<&str> = services.clone().map(Service::shown_as).collect();
     protocols.dedup();
     let body = json::object(None, |o| {
-        o.text("status", if found { "ok" } else { "failed" });
-        if !found {
+        o.text("status", if missing.is_empty() { "ok" } else { "failed" });
+        if !missing.is_empty() {
             o.text("reason", "No active listener");
-            o.array("missing", |list| list.text(&protocol));
+            o.array("missing", |list| missing.iter().for_each(|name| list.text(name)));
         }
         o.array("protocols", |list| {
             protocols.iter().for_each(|protocol| list.text(protocol))
         });
     });
-    let status = if found {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match missing.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     with_status(status, body)
 }

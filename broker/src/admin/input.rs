@@ -3,7 +3,7 @@
 //! Comes in: a body that may never end. Goes out: its bytes, counted as memory until they are dropped; or a refusal. A
 //! body is only read for who has logged in: handlers name `Login` before `Input`. Does not know what is in it.
 
-use super::body::{VALUES, values};
+use super::body::{self, values};
 use super::error::{Failure, Result};
 use super::login::{Gate, Open};
 use super::patience::Times;
@@ -21,8 +21,12 @@ use tokio::time::{Instant, timeout_at};
 const SMALL: usize = 16 << 10;
 /// Copies of a body that there may be at a time: as it came, parsed, and as a message.
 const COPIES: usize = 3;
-/// Memory of a value once it is parsed, bytes.
+/// Memory of a value once it is parsed, bytes; and of one whose place is known.
 const VALUE: usize = 128;
+const TYPED: usize = 64;
+
+/// A body that is a document of definitions: it may have more values.
+pub struct Definitions(pub Input);
 
 /// The body of a request.
 pub struct Input {
@@ -45,12 +49,23 @@ impl FromRequest<Gate> for Input {
     async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
-        read(&admin, body).await
+        read(&admin, body, body::VALUES * VALUE).await
+    }
+}
+
+impl FromRequest<Gate> for Definitions {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
+        let (mut parts, body) = request.into_parts();
+        let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
+        read(&admin, body, body::DEFINITIONS * TYPED).await.map(Self)
     }
 }
 
 /// Reads a body. Nobody holds room while waiting for more of it, so that all get their turn.
-async fn read(admin: &Admin, mut body: Body) -> Result<Input> {
+/// `parsed`: memory that it takes at most once it is parsed, bytes.
+async fn read(admin: &Admin, mut body: Body, parsed: usize) -> Result<Input> {
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let most = announced.unwrap_or(LARGEST);
     if most > LARGEST {
@@ -80,8 +95,7 @@ async fn read(admin: &Admin, mut body: Body) -> Result<Input> {
         held.set(bytes.capacity() as u64);
     }
     // More than that are refused before they are parsed.
-    let values = values(&bytes).min(VALUES);
-    let parsed = bytes.len() + values * VALUE;
+    let parsed = bytes.len() + (values(&bytes) * VALUE).min(parsed);
     if parsed > COPIES * most.max(SMALL) {
         drop(room.take());
         room = Some(admin.room.take(parsed).await?);

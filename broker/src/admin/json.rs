@@ -162,6 +162,13 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A value that is JSON already.
+    pub fn json(&mut self, name: &str, value: &str) {
+        if self.start(name).is_some() {
+            self.out.put(value.as_bytes());
+        }
+    }
+
     /// Null.
     pub fn null(&mut self, name: &str) {
         if self.start(name).is_some() {

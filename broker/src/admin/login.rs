@@ -69,7 +69,8 @@ impl Gate {
 
     /// Opens it, once, and starts to sample rates.
     pub fn open(&self, admin: Admin) {
-        tokio::spawn(admin.rates.clone().run(admin.node.clone()));
+        let sampling = admin.rates.clone().run(admin.node.clone(), admin.data_dir.clone());
+        tokio::spawn(sampling);
         let _ = self.0.admin.set(Arc::new(admin));
     }
 }

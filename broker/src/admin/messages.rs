@@ -11,6 +11,7 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{self, from_url};
 use super::room::LARGEST;
+use crate::error::Error;
 use crate::limits::held::{Held, Holding};
 use crate::message::Message;
 use crate::outbox::Work;
@@ -18,18 +19,19 @@ use crate::pieces::Pieces;
 use crate::publish::check::check;
 use crate::publish::stage::Stage;
 use crate::queue::{Outcome, Queue};
+use crate::sizes::Untold;
 use crate::vhost::Vhost;
 use crate::vhost::route::NoRoute;
+use crate::vhost::routes::RouteCache;
 use axum::Router;
 use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use leveret_amqp::{BasicProperties, ShortString};
+use leveret_amqp::{BasicProperties, ReplyCode, ShortString};
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Publish and get.
 pub fn router() -> Router<Gate> {
@@ -55,20 +57,31 @@ async fn publish(
     if let Some(reason) = admin.node.alarms.reason() {
         return Err(Failure::Blocked(reason));
     }
-    let message = check(&actor.user, &message, admin.node.max_header_bytes())?.unwrap_or(message);
-    let route = vhost.route(&message, Some(&actor)).map_err(|reason| match reason {
-        NoRoute::Missing => Failure::Missing("exchange_not_found".into()),
-        NoRoute::Internal => Failure::BadRequest(format!(
-            "403 ACCESS_REFUSED - cannot publish to internal exchange '{exchange}' in vhost '{}'",
-            vhost.name
-        )),
-        NoRoute::Refused(error) => (*error).into(),
-    })?;
+    let checked = check(&actor.user, &message, admin.node.max_header_bytes());
+    let message = checked.map_err(with_code)?.unwrap_or(message);
+    let mut routes = RouteCache::default();
+    let route = routes
+        .route(&vhost, Some(&actor), &message)
+        .map_err(|reason| match reason {
+            NoRoute::Missing => Failure::Missing("exchange_not_found".into()),
+            NoRoute::Internal => Failure::BadRequest(format!(
+                "403 ACCESS_REFUSED - cannot publish to internal exchange '{exchange}' in vhost '{}'",
+                vhost.name
+            )),
+            NoRoute::Refused(error) => with_code(*error),
+        })?;
     let routed = !route.queues.is_empty();
-    let totals = &admin.node.totals;
-    for counter in [&totals.published, &totals.to_confirm, &totals.confirmed] {
-        counter.fetch_add(1, Ordering::Relaxed);
+    for published in [&admin.node.totals.published, &vhost.published] {
+        published.count(1, 1);
+        published.confirm(1);
+        if !routed {
+            // Like a mandatory message: the client is told that it led nowhere.
+            published.unroutable(true);
+        }
     }
+    let mut size = Untold::default();
+    size.note(len.into());
+    size.tell(&admin.node.totals.sizes);
     let mut lsn = None;
     if routed {
         let (mut work, mut stage) = (Work::default(), Stage::default());
@@ -79,9 +92,6 @@ async fn publish(
             let text = "rejected Unable to publish message. Check queue limits.";
             return Err(Failure::BadRequest(text.into()));
         }
-    } else {
-        // Like a mandatory message: the client is told that it led nowhere.
-        totals.unroutable(true);
     }
     admin.node.wait_durable(lsn).await;
     Ok(ok(json::object(None, |o| o.bool("routed", routed))))
@@ -142,6 +152,16 @@ fn read_properties(fields: &Fields) -> Result<BasicProperties> {
     })
 }
 
+/// An error of a message, which RabbitMQ answers as its own client is told of it.
+fn with_code(error: Error) -> Failure {
+    let code = error.reply_code();
+    let text = format!("{} {} - {error}", code.number(), code.name());
+    match code {
+        ReplyCode::InternalError => Failure::Internal(text),
+        _ => Failure::BadRequest(text),
+    }
+}
+
 /// Memory of a message that was fetched, beside its body and properties, bytes.
 const FETCHED: usize = 256;
 
@@ -179,7 +199,7 @@ async fn take(
     let vhost = admin.vhost_of_change(&vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
     names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
-    let queue = vhost.queue_to_get_from(&short(&name)?, &actor)?;
+    let queue = vhost.queue_to_get_from(&short(&name)?, &actor).map_err(with_code)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;
     let after = After::parse(fields.text("ackmode")?.unwrap_or_default())?;

@@ -3,27 +3,49 @@
 //! Comes in: the node and what the kernel says of this process. Goes out: RabbitMQ's node object.
 
 use super::error::{Failure, Result};
-use super::http::{Parameters, aside, ok};
+use super::http::{Parameters, aside};
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::overview::{contexts, exchange_types};
 use super::page::Query;
 use super::state::Admin;
+use super::stats::counted;
 use crate::limits::Quota;
+use crate::metrics::rates::{self, CHURN, DISK, Name, NodeRates, USAGE};
 use crate::metrics::usage::Usage;
 use crate::node::Node;
-use crate::product::RABBITMQ_VERSION;
+use crate::product::{CRYPTO_VERSION, ERLANG_VERSION, RABBITMQ_VERSION};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
 use axum::routing::get;
+
+/// RabbitMQ's defaults where there is nothing of its own to say: the most Erlang processes, and the time after which
+/// nodes of a cluster take each other for gone.
+const PROCESSES: u64 = 1_048_576;
+const NET_TICK_SECONDS: u64 = 60;
+
+/// Counters of RabbitMQ's that are always 0 in a node of it, and here.
+const UNCOUNTED: [Name; 12] = [
+    ("io_read_count", "io_read_count_details"),
+    ("io_read_bytes", "io_read_bytes_details"),
+    ("io_read_avg_time", "io_read_avg_time_details"),
+    ("io_write_avg_time", "io_write_avg_time_details"),
+    ("io_seek_count", "io_seek_count_details"),
+    ("io_seek_avg_time", "io_seek_avg_time_details"),
+    ("io_reopen_count", "io_reopen_count_details"),
+    ("msg_store_read_count", "msg_store_read_count_details"),
+    ("msg_store_write_count", "msg_store_write_count_details"),
+    ("queue_index_read_count", "queue_index_read_count_details"),
+    ("queue_index_write_count", "queue_index_write_count_details"),
+    ("context_switches", "context_switches_details"),
+];
 
 /// Nodes.
 pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/nodes", get(list))
         .route("/api/nodes/{name}", get(one))
-        .route("/api/nodes/{name}/memory", get(memory))
 }
 
 async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
@@ -49,12 +71,6 @@ async fn one(
     .await
 }
 
-/// RabbitMQ's break-down is of Erlang's memory: there is nothing to compare it with.
-async fn memory(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
-    is_this(&admin, &name)?;
-    Ok(ok(json::object(None, |o| o.text("memory", "not_available"))))
-}
-
 /// # Errors
 /// 404 if the node of a URL is another one.
 pub fn is_this(admin: &Admin, name: &str) -> Result<()> {
@@ -67,7 +83,7 @@ pub fn is_this(admin: &Admin, name: &str) -> Result<()> {
 
 fn describe(admin: &Admin, o: &mut Object<'_>) {
     let node = &admin.node;
-    let usage = Usage::now(&admin.data_dir);
+    let (usage, rates) = (Usage::now(&admin.data_dir), admin.rates.node());
     o.text("name", &node.name);
     o.text("type", "disc");
     o.bool("running", true);
@@ -75,25 +91,27 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.text("os_pid", &std::process::id().to_string());
     o.number("uptime", node.started.elapsed().as_millis() as u64);
     o.number("processors", processors());
-    // There are no Erlang processes; tools insist on the fields.
+    // There are no Erlang processes, so threads are counted; tools insist on the fields.
     o.number("run_queue", 0);
-    o.number("proc_total", 0);
-    o.number("proc_used", 0);
+    o.number("proc_total", PROCESSES);
     o.number("fd_total", usage.fd_limit);
-    o.number("fd_used", usage.fd_used);
     o.number("sockets_total", node.descriptors.seats());
-    o.number("sockets_used", node.descriptors.taken());
+    counted(&USAGE, rates::usage(node, &usage), rates.usage, o);
+    counted(&CHURN, rates::churn(node), rates.churn, o);
+    disk(node, &rates, o);
     o.bool("file_descriptor_alarm", node.descriptors.alarm());
-    o.number("mem_used", usage.resident_bytes);
     o.number("mem_limit", node.memory.watermark());
     o.bool("mem_alarm", node.memory.alarm());
     o.text("mem_calculation_strategy", "messages");
-    o.number("disk_free", usage.disk_free_bytes);
     o.number("disk_free_limit", node.disk.limit());
     o.bool("disk_free_alarm", node.disk.alarm());
     o.object("limits", |o| limits(node, o));
     o.text("rates_mode", "basic");
     o.text("rabbitmq_version", RABBITMQ_VERSION);
+    o.text("erlang_version", ERLANG_VERSION);
+    o.text("erlang_full_version", ERLANG_VERSION);
+    o.text("crypto_lib_version", CRYPTO_VERSION);
+    o.number("net_ticktime", NET_TICK_SECONDS);
     o.array("enabled_plugins", |list| {
         ["rabbitmq_management", "rabbitmq_event_exchange", "rabbitmq_prometheus"]
             .iter()
@@ -128,6 +146,18 @@ fn describe(admin: &Admin, o: &mut Object<'_>) {
     o.text("db_dir", &admin.data_dir.display().to_string());
     o.array("config_files", |_| ());
     o.array("log_files", |list| list.text("<stdout>"));
+}
+
+/// The disk as the log uses it: batches, bytes and syncs. What RabbitMQ counts beside these is 0 there since 4.0.
+fn disk(node: &Node, rates: &NodeRates, o: &mut Object<'_>) {
+    counted(&DISK, rates::disk(node), rates.disk, o);
+    let stats = node.log.stats();
+    let millis = stats.sync_time.as_secs_f64() * 1000.0 / stats.syncs.max(1) as f64;
+    o.float("io_sync_avg_time", millis);
+    o.object("io_sync_avg_time_details", |o| o.float("rate", 0.0));
+    for (name, details) in UNCOUNTED {
+        o.counted(name, details, 0, 0.0);
+    }
 }
 
 /// The limits of numbers and sizes beside their use: a field of Leveret's.

@@ -2,34 +2,52 @@
 //!
 //! Comes in: the node's counters and a snapshot of each queue. Goes out: RabbitMQ's overview object.
 
+use super::body::Fields;
 use super::error::Result;
 use super::http::{Parameters, aside, ok};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login, empty};
 use super::page::Query;
 use super::state::Admin;
-use super::stats::{delivery_stats, depth};
+use super::stats::{counted, delivery_stats, depth, publish_stats};
 use crate::exchange;
-use crate::metrics::rates::{self, QueueRates};
-use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
+use crate::metrics::rates::{self, CHURN, INTERVAL, QueueRates};
+use crate::parameters::Key;
+use crate::product::{CRYPTO_VERSION, ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;
 use crate::queue::totals::Totals;
 use axum::Router;
 use axum::extract;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Overview and the cluster's name.
 pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/overview", get(overview))
-        .route("/api/cluster-name", get(cluster_name))
+        .route("/api/cluster-name", get(cluster_name).put(set_cluster_name))
         .route("/api/extensions", get(empty))
+        .route("/api/version", get(version))
 }
 
 async fn cluster_name(Login { admin, .. }: Login) -> Response {
-    ok(json::object(None, |o| o.text("name", &admin.node.name)))
+    ok(json::object(None, |o| o.text("name", &admin.node.cluster_name())))
+}
+
+async fn set_cluster_name(Login { admin, .. }: Login, body: Input) -> Result<StatusCode> {
+    let fields = Fields::parse(&body)?;
+    fields.require(&["name"])?;
+    let name = fields.text("name")?.unwrap_or_default();
+    let put = admin.node.parameters.set_cluster_name(name)?;
+    admin.node.wait_durable(Some(put.lsn)).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// RabbitMQ's version, as everywhere else.
+async fn version(_: Login) -> Response {
+    ok(format!("\"{RABBITMQ_VERSION}\"").into_bytes())
 }
 
 async fn overview(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
@@ -49,22 +67,36 @@ fn about(admin: &Admin, o: &mut Object<'_>) {
     let node = &admin.node.name;
     o.text("management_version", RABBITMQ_VERSION);
     o.text("rates_mode", "basic");
+    o.object("sample_retention_policies", retention);
     o.array("exchange_types", exchange_types);
     o.text("product_version", VERSION);
     o.text("product_name", PRODUCT);
     o.text("rabbitmq_version", RABBITMQ_VERSION);
-    o.text("cluster_name", node);
-    o.object("cluster_tags", |_| ());
+    o.text("cluster_name", &admin.node.cluster_name());
+    let tags = admin.node.parameters.get(&Key::global("cluster_tags"));
+    match tags.filter(|tags| tags.starts_with('{')) {
+        Some(tags) => o.json("cluster_tags", &tags),
+        None => o.object("cluster_tags", |_| ()),
+    }
     o.object("node_tags", |_| ());
     o.text("erlang_version", ERLANG_VERSION);
     o.text("erlang_full_version", ERLANG_VERSION);
+    o.text("crypto_lib_version", CRYPTO_VERSION);
     o.bool("disable_stats", false);
     o.text("default_queue_type", "classic");
     o.bool("is_op_policy_updating_enabled", true);
     o.bool("enable_queue_totals", false);
+    o.bool("require_definition_json_extension", false);
     o.number("statistics_db_event_queue", 0);
     o.text("node", node);
     contexts(admin, o);
+}
+
+/// The times, in seconds, for which RabbitMQ keeps samples. Here there is the last one; tools insist on the field.
+fn retention(o: &mut Object<'_>) {
+    for kind in ["global", "basic", "detailed"] {
+        o.array(kind, |list| list.number(INTERVAL.as_secs()));
+    }
 }
 
 /// The exchange types, for overview and nodes.
@@ -105,41 +137,23 @@ fn sums(admin: &Admin, o: &mut Object<'_>) {
 }
 
 fn message_stats(admin: &Admin, totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
-    let (counts, node) = (&admin.node.totals, admin.rates.node());
-    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    o.counted("publish", "publish_details", load(&counts.published), node.publish);
-    o.counted("confirm", "confirm_details", load(&counts.confirmed), node.confirm);
-    o.counted(
-        "return_unroutable",
-        "return_unroutable_details",
-        load(&counts.returned_unroutable),
-        node.return_unroutable,
-    );
-    o.counted(
-        "drop_unroutable",
-        "drop_unroutable_details",
-        load(&counts.dropped_unroutable),
-        node.drop_unroutable,
+    let node = &admin.node;
+    publish_stats(
+        rates::published(&node.totals.published),
+        admin.rates.node().published,
+        o,
     );
     delivery_stats(totals, rates, o);
+    // Batches that were appended to the log, which many messages share; reads are not counted.
+    let [appends, ..] = rates::disk(node);
+    let [appended, ..] = admin.rates.node().disk;
+    o.counted("disk_writes", "disk_writes_details", appends, appended);
+    o.counted("disk_reads", "disk_reads_details", 0, 0.0);
 }
 
 fn churn(admin: &Admin, o: &mut Object<'_>) {
-    const NAMES: [(&str, &str); 7] = [
-        ("connection_created", "connection_created_details"),
-        ("connection_closed", "connection_closed_details"),
-        ("channel_created", "channel_created_details"),
-        ("channel_closed", "channel_closed_details"),
-        ("queue_declared", "queue_declared_details"),
-        ("queue_created", "queue_created_details"),
-        ("queue_deleted", "queue_deleted_details"),
-    ];
     let (counts, rates) = (rates::churn(&admin.node), admin.rates.node().churn);
-    o.object("churn_rates", |o| {
-        for ((name, details), (count, rate)) in NAMES.into_iter().zip(counts.into_iter().zip(rates)) {
-            o.counted(name, details, count, rate);
-        }
-    });
+    o.object("churn_rates", |o| counted(&CHURN, counts, rates, o));
 }
 
 fn listeners(admin: &Admin, o: &mut Object<'_>) {

@@ -106,6 +106,16 @@ impl Query {
         })
     }
 
+    /// The same of a list that RabbitMQ gives no pages of.
+    ///
+    /// # Errors
+    /// 400 for a column nested too deep.
+    pub fn without_pages(parameters: &HashMap<String, String>) -> Result<Self> {
+        let mut parameters = parameters.clone();
+        parameters.remove("page");
+        Self::parse(&parameters)
+    }
+
     /// Which fields are wanted; all if `None`.
     pub fn columns(&self) -> Option<&Columns> {
         self.columns.as_ref()

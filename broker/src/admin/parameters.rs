@@ -1,47 +1,259 @@
-//! `/api/parameters`, `/api/global-parameters`: settings of plugins, such as shovels, of which there are none in this
-//! version. As in RabbitMQ, operator policies are listed here, too.
+//! `/api/parameters`, `/api/global-parameters`: values by name; and the lists of what would run by them, shovels and
+//! links of a federation, of which none does in this version. As in RabbitMQ, operator policies are parameters, too.
 //!
-//! Comes in: requests. Goes out: lists, which tools ask for.
+//! Comes in: requests. Goes out: RabbitMQ's parameter objects; changes through `parameters` and `vhost`, answered when
+//! they are durable.
 
-use super::error::Result;
-use super::http::{Parameters, aside, ok};
+use super::body::{Fields, short};
+use super::error::{Failure, Result};
+use super::http::{Parameters, aside, blocking, ok};
+use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login, empty};
 use super::page::Query;
 use super::policies;
+use super::state::Admin;
+use crate::parameters::Key;
 use crate::policy::{Class, Policy};
 use axum::Router;
 use axum::extract::{self, Path};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Parameters.
 pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/parameters", get(all))
         .route("/api/parameters/{component}", get(of_component))
-        .route("/api/global-parameters", get(empty))
+        .route("/api/parameters/{component}/{vhost}", get(of_vhost))
+        .route(
+            "/api/parameters/{component}/{vhost}/{name}",
+            get(one).put(put).delete(remove),
+        )
+        .route("/api/global-parameters", get(global))
+        .route(
+            "/api/global-parameters/{name}",
+            get(one_global).put(put_global).delete(remove_global),
+        )
+        .route("/api/shovels", get(shovels))
+        .route("/api/shovels/{vhost}", get(shovels_of))
+        .route("/api/federation-links", get(empty))
+        .route("/api/federation-links/{vhost}", get(links_of))
+}
+
+/// Kinds of parameters that are kept: those of RabbitMQ's own plugins.
+const KEPT: [&str; 4] = [SHOVEL, "federation-upstream", "federation-upstream-set", "federation"];
+const SHOVEL: &str = "shovel";
+/// Policies of users, which have a path of their own.
+const POLICY: &str = "policy";
+
+/// A parameter as a list has it.
+enum Row {
+    Policy(String, Arc<Policy>),
+    Kept(Key, Arc<str>),
+}
+
+impl Row {
+    fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Policy(_, policy) => policy.name.as_str().into(),
+            Self::Kept(key, _) => key.name.as_str().into(),
+        }
+    }
+
+    fn describe(&self, o: &mut Object<'_>) {
+        match self {
+            Self::Policy(vhost, policy) => describe(Some(vhost), policy, o),
+            Self::Kept(key, value) => describe_kept(key, value, true, o),
+        }
+    }
+}
+
+/// The parameters of a component, or of all; of a vhost, or of all.
+fn rows(admin: &Admin, component: Option<&str>, vhost: Option<&str>) -> Result<Vec<Row>> {
+    let vhosts = admin.vhosts(vhost)?;
+    let wanted = |of: &str| component.is_none_or(|component| component == of);
+    let mut rows = Vec::new();
+    if wanted(Class::Operator.name()) {
+        let policies = policies::rows(Class::Operator, &vhosts).into_iter();
+        rows.extend(policies.map(|(vhost, policy)| Row::Policy(vhost.name.clone(), policy)));
+    }
+    let of_vhost = |key: &Key| vhosts.iter().any(|vhost| key.vhost.as_deref() == Some(&vhost.name));
+    let kept = admin
+        .node
+        .parameters
+        .list(|key| key.vhost.is_some() && wanted(&key.component));
+    rows.extend(
+        kept.into_iter()
+            .filter(|(key, _)| of_vhost(key))
+            .map(|(key, value)| Row::Kept(key, value)),
+    );
+    Ok(rows)
+}
+
+async fn list(
+    admin: Arc<Admin>,
+    (component, vhost): (Option<String>, Option<String>),
+    query: Query,
+) -> Result<Response> {
+    let rows = rows(&admin, component.as_deref(), vhost.as_deref())?;
+    aside(admin, move |out| query.list(out, rows, Row::name, Row::describe)).await
 }
 
 async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
-    let query = Query::parse(&parameters)?;
-    let rows = policies::rows(Class::Operator, &admin.vhosts(None)?);
-    aside(admin.clone(), move |out| {
+    list(admin, (None, None), Query::parse(&parameters)?).await
+}
+
+async fn of_component(
+    Login { admin, .. }: Login,
+    Path(component): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    list(admin, (Some(component), None), Query::parse(&parameters)?).await
+}
+
+async fn of_vhost(
+    Login { admin, .. }: Login,
+    Path((component, vhost)): Path<(String, String)>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    list(admin, (Some(component), Some(vhost)), Query::parse(&parameters)?).await
+}
+
+/// Component, vhost and name.
+type Place = Path<(String, String, String)>;
+
+async fn one(Login { admin, .. }: Login, Path((component, vhost, name)): Place) -> Result<Response> {
+    let rows = rows(&admin, Some(&component), Some(&vhost))?;
+    let row = rows.iter().find(|row| row.name() == name).ok_or(Failure::NotFound)?;
+    Ok(ok(json::object(None, |o| row.describe(o))))
+}
+
+fn status(created: bool) -> StatusCode {
+    match created {
+        true => StatusCode::CREATED,
+        false => StatusCode::NO_CONTENT,
+    }
+}
+
+async fn put(Login { admin, actor }: Login, Path((component, vhost, name)): Place, body: Input) -> Result<StatusCode> {
+    let vhost = admin.vhost_of_change(&vhost)?;
+    let fields = Fields::parse(&body)?;
+    fields.require(&["value"])?;
+    if component == Class::Operator.name() {
+        let policy = operator_policy(&name, &fields)?;
+        let put = blocking(move || Ok(vhost.put_policy(Class::Operator, policy, &actor)?)).await?;
+        admin.node.wait_durable(put.change.lsn).await;
+        return Ok(status(put.created));
+    }
+    check_component(&component)?;
+    let value = fields.json("value");
+    let put = admin
+        .node
+        .parameters
+        .put(Key::of(&vhost.name, &component, &name), &value)?;
+    admin.node.wait_durable(Some(put.lsn)).await;
+    Ok(status(put.before.is_none()))
+}
+
+/// Refuses a kind of parameter that nobody knows.
+///
+/// # Errors
+/// 400 with RabbitMQ's words.
+pub fn check_component(component: &str) -> Result<()> {
+    if component == POLICY {
+        return Err(Failure::BadRequest("policies may not be set using this method".into()));
+    }
+    if !KEPT.contains(&component) {
+        return Err(Failure::BadRequest(format!(
+            "Validation failed\n\ncomponent {component} not found\n"
+        )));
+    }
+    Ok(())
+}
+
+/// An operator policy that came as a parameter: then it must have a priority.
+///
+/// # Errors
+/// 400 with RabbitMQ's words.
+pub fn operator_policy(name: &str, fields: &Fields) -> Result<Policy> {
+    let value = fields.object("value")?;
+    short(name)?;
+    if let Some(missing) = ["priority", "pattern", "definition"]
+        .iter()
+        .find(|key| value.get(key).is_none())
+    {
+        let text = format!("Validation failed\n\nKey \"{missing}\" not found in {name}\n");
+        return Err(Failure::BadRequest(text));
+    }
+    Policy::parse(Class::Operator, name, &value.all()?).map_err(Failure::BadRequest)
+}
+
+async fn remove(Login { admin, actor }: Login, Path((component, vhost, name)): Place) -> Result<StatusCode> {
+    let vhost = admin.vhost(&vhost)?;
+    let lsn = if component == Class::Operator.name() {
+        let removed = blocking(move || Ok(vhost.delete_policy(Class::Operator, &name, &actor)?)).await?;
+        removed.ok_or(Failure::NotFound)?.lsn
+    } else {
+        let key = Key::of(&vhost.name, &component, &name);
+        Some(admin.node.parameters.delete(&key)?.ok_or(Failure::NotFound)?)
+    };
+    admin.node.wait_durable(lsn).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// RabbitMQ gives no pages of these.
+async fn global(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
+    let query = Query::without_pages(&parameters)?;
+    let rows = admin.node.parameters.list(|key| key.vhost.is_none());
+    aside(admin, move |out| {
         query.list(
             out,
             rows,
-            |(_, policy)| policy.name.as_str().into(),
-            |(vhost, policy), o| describe(Some(&vhost.name), policy, o),
+            |(key, _)| key.name.as_str().into(),
+            |(key, value), o| describe_global(key, value, o),
         )
     })
     .await
 }
 
-async fn of_component(login: Login, Path(component): Path<String>, parameters: Parameters) -> Result<Response> {
-    if component == Class::Operator.name() {
-        return all(login, parameters).await;
+async fn one_global(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
+    let key = Key::global(&name);
+    let value = admin.node.parameters.get(&key).ok_or(Failure::NotFound)?;
+    Ok(ok(json::object(None, |o| describe_global(&key, &value, o))))
+}
+
+async fn put_global(Login { admin, .. }: Login, Path(name): Path<String>, body: Input) -> Result<StatusCode> {
+    let fields = Fields::parse(&body)?;
+    fields.require(&["value"])?;
+    let put = admin.node.parameters.put(Key::global(&name), &fields.json("value"))?;
+    admin.node.wait_durable(Some(put.lsn)).await;
+    Ok(status(put.before.is_none()))
+}
+
+async fn remove_global(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<StatusCode> {
+    let deleted = admin.node.parameters.delete(&Key::global(&name))?;
+    admin.node.wait_durable(Some(deleted.ok_or(Failure::NotFound)?)).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A global parameter.
+pub fn describe_global(key: &Key, value: &str, o: &mut Object<'_>) {
+    o.json("value", value);
+    o.text("name", &key.name);
+}
+
+/// A parameter that is kept.
+pub fn describe_kept(key: &Key, value: &str, with_vhost: bool, o: &mut Object<'_>) {
+    o.json("value", value);
+    if let Some(vhost) = key.vhost.as_deref().filter(|_| with_vhost) {
+        o.text("vhost", vhost);
     }
-    Ok(ok(json::array(None, |_| ())))
+    o.text("component", &key.component);
+    o.text("name", &key.name);
 }
 
 /// An operator policy as a parameter.
@@ -52,4 +264,37 @@ pub fn describe(vhost: Option<&str>, policy: &Policy, o: &mut Object<'_>) {
     }
     o.text("component", Class::Operator.name());
     o.text("name", &policy.name);
+}
+
+async fn shovels(Login { admin, .. }: Login) -> Result<Response> {
+    shovels_in(&admin, None)
+}
+
+async fn shovels_of(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
+    shovels_in(&admin, Some(&vhost))
+}
+
+/// The shovels that were declared, as not running.
+fn shovels_in(admin: &Admin, vhost: Option<&str>) -> Result<Response> {
+    let rows = rows(admin, Some(SHOVEL), vhost)?;
+    Ok(ok(json::array(None, |list| {
+        for row in &rows {
+            let Row::Kept(Key { vhost, name, .. }, _) = row else {
+                continue;
+            };
+            list.object(|o| {
+                o.text("node", &admin.node.name);
+                o.text("name", name);
+                o.text("vhost", vhost.as_deref().unwrap_or_default());
+                o.text("type", "dynamic");
+                o.text("state", "terminated");
+                o.text("reason", "this broker keeps shovels and runs none");
+            });
+        }
+    })))
+}
+
+async fn links_of(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
+    admin.vhost(&vhost)?;
+    Ok(ok(b"[]".to_vec()))
 }

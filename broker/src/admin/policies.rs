@@ -49,11 +49,9 @@ async fn list(
     class: Class,
     admin: Arc<Admin>,
     vhost: Option<String>,
-    extract::Query(mut parameters): Parameters,
+    extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    // RabbitMQ gives no pages of these lists.
-    parameters.remove("page");
-    let query = Query::parse(&parameters)?;
+    let query = Query::without_pages(&parameters)?;
     let mut rows = rows(class, &admin.vhosts(vhost.as_deref())?);
     rows.sort_by_key(|(_, policy)| policy.priority);
     aside(admin.clone(), move |out| {

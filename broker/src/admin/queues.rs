@@ -16,7 +16,8 @@ use super::policies;
 use super::state::Admin;
 use super::stats::{delivery_stats, depth};
 use super::time::date;
-use crate::metrics::rates::{Backlog, QueueRates};
+use crate::metrics::backlog::Backlog;
+use crate::metrics::rates::QueueRates;
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
 use crate::queue::arguments::{QueueType, Retry};
@@ -41,6 +42,9 @@ pub fn router() -> Router<Gate> {
         .route("/api/queues/{vhost}/{name}/contents", delete(purge))
         .route("/api/queues/{vhost}/{name}/bindings", get(bindings_of))
 }
+
+/// The field with the time of the first message.
+const HEAD: &str = "head_message_timestamp";
 
 /// A queue with its vhost.
 type Row = (Arc<Vhost>, Arc<Queue>);
@@ -87,6 +91,11 @@ async fn one(
     aside(admin.clone(), move |out| {
         json::put_object(out, query.columns(), |o| {
             describe(&admin, &vhost, &queue, &query, o);
+            if !query.disable_stats {
+                // RabbitMQ fills these with the rates of each exchange and channel only where it is told to.
+                o.array("incoming", |_| ());
+                o.array("deliveries", |_| ());
+            }
             if !query.disable_stats && o.wants("consumer_details") {
                 consumer_details(&admin, &vhost, &queue, o);
             }
@@ -157,7 +166,7 @@ async fn bindings_of(
     Path((vhost, name)): Path<(String, String)>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    let query = Query::parse(&parameters)?;
+    let query = Query::without_pages(&parameters)?;
     let scope = bindings::Scope::to_queue(short(&name)?);
     bindings::list(&admin, Some(&vhost), query, scope).await
 }
@@ -181,6 +190,8 @@ fn describe(admin: &Admin, vhost: &Vhost, queue: &Queue, query: &Query, o: &mut 
     }
     policies::of_object(queue.policies().as_deref(), o);
     if !query.disable_stats {
+        o.bool("internal", false);
+        o.bool("internal_owner", false);
         counters(queue, &admin.rates.queue(queue.id), o);
         redelivery(queue, o);
         owner(admin, queue, o);
@@ -219,6 +230,18 @@ fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
     o.number("message_bytes_persistent", now.persistent_bytes);
     o.number("memory", now.memory);
     o.number("consumers", now.consumers as u64);
+    for name in ["consumer_utilisation", "consumer_capacity"] {
+        match (now.consumers, rates.capacity) {
+            (0, _) => o.number(name, 0),
+            (_, capacity) => o.float(name, capacity.unwrap_or(1.0)),
+        }
+    }
+    if o.wants(HEAD) {
+        match queue.head_timestamp() {
+            Some(seconds) => o.number(HEAD, seconds),
+            None => o.null(HEAD),
+        }
+    }
     if let Some(at) = now.totals.last_active
         && o.wants("idle_since")
         && is_idle(&now, rates)
@@ -236,7 +259,11 @@ fn counters(queue: &Queue, rates: &QueueRates, o: &mut Object<'_>) {
 
 /// Nothing happened in the last sample (RabbitMQ shows `idle_since` then).
 fn is_idle(now: &Snapshot, rates: &QueueRates) -> bool {
-    *rates == QueueRates::default() && now.totals.last_active.is_some_and(|at| at.elapsed().as_secs() > 0)
+    let rates = QueueRates {
+        capacity: None,
+        ..*rates
+    };
+    rates == QueueRates::default() && now.totals.last_active.is_some_and(|at| at.elapsed().as_secs() > 0)
 }
 
 /// The trend of the backlog: a field of Leveret's.

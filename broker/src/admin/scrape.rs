@@ -78,7 +78,7 @@ async fn detailed(Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
         };
         let families = pairs.iter().filter(|(name, _)| name == "family");
         let families: Vec<String> = families.map(|(_, family)| family.clone()).collect();
-        metrics::detailed(&admin.node, &families, keep, out);
+        metrics::detailed(&admin.node, &admin.rates, &families, (vhost, keep), out);
         Ok(())
     })
     .await

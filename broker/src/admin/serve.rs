@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::header::ALLOW;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -95,6 +96,7 @@ impl Web {
     async fn answer(self, request: hyper::Request<Incoming>, client: Arc<Client>, stages: Arc<Stages>) -> Response {
         stages.set(Stage::Busy);
         let (mut parts, body) = request.into_parts();
+        let asks = parts.method == Method::OPTIONS;
         let answered = match guard::check(&parts, &client, self.gate.is_guest()) {
             Err(failure) => failure.into_response(),
             Ok(()) => {
@@ -107,6 +109,13 @@ impl Web {
             }
         };
         let (mut parts, body) = answered.into_parts();
+        if asks && let Some(allowed) = parts.headers.remove(ALLOW) {
+            // What may be done with a path; without the login that each of these asks for, as in RabbitMQ.
+            parts.status = StatusCode::OK;
+            let methods = [allowed.as_bytes(), b",OPTIONS"].concat();
+            let methods = HeaderValue::from_bytes(&methods).unwrap_or(allowed);
+            parts.headers.insert(ALLOW, methods);
+        }
         guard::mark(&mut parts.headers);
         Response::from_parts(parts, Body::new(Ending { body, stages }))
     }

@@ -3,8 +3,20 @@
 //! Comes in: sums and rates, of one queue or of many. Goes out: their fields. Does not know about requests.
 
 use super::json::Object;
-use crate::metrics::rates::QueueRates;
+use crate::metrics::rates::{Name, PUBLISHED, QueueRates};
 use crate::queue::totals::{Snapshot, Totals};
+
+/// Counters with their rates.
+pub fn counted<const N: usize>(names: &[Name; N], counts: [u64; N], rates: [f64; N], o: &mut Object<'_>) {
+    for ((name, details), (count, rate)) in names.iter().zip(counts.into_iter().zip(rates)) {
+        o.counted(name, details, count, rate);
+    }
+}
+
+/// Messages that clients published, with rates.
+pub fn publish_stats(counts: [u64; 4], rates: [f64; 4], o: &mut Object<'_>) {
+    counted(&PUBLISHED, counts, rates, o);
+}
 
 /// Messages waiting and unacknowledged, with the rates of their change.
 pub fn depth(now: &Snapshot, rates: &QueueRates, o: &mut Object<'_>) {

@@ -10,8 +10,8 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
-use super::stats::depth;
-use crate::metrics::rates::QueueRates;
+use super::stats::{counted, delivery_stats, depth, publish_stats};
+use crate::metrics::rates::{self, OCTETS, Traffics};
 use crate::queue::arguments::QueueType;
 use crate::vhost::Vhost;
 use crate::vhost::settings::Settings;
@@ -40,11 +40,12 @@ async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters
     let query = Query::parse(&parameters)?;
     let vhosts = admin.vhosts(None)?;
     aside(admin.clone(), move |out| {
+        let traffics = Traffics::now(&admin.node);
         query.list(
             out,
             vhosts,
             |vhost| vhost.name.as_str().into(),
-            |vhost, o| describe(&admin, vhost, &query, o),
+            |vhost, o| describe(&admin, vhost, &traffics, &query, o),
         )
     })
     .await
@@ -58,7 +59,8 @@ async fn one(
     let query = Query::parse(&parameters)?;
     let vhost = admin.vhost(&name)?;
     aside(admin.clone(), move |out| {
-        json::put_object(out, query.columns(), |o| describe(&admin, &vhost, &query, o));
+        let traffics = Traffics::now(&admin.node);
+        json::put_object(out, query.columns(), |o| describe(&admin, &vhost, &traffics, &query, o));
         Ok(())
     })
     .await
@@ -66,16 +68,9 @@ async fn one(
 
 async fn put(Login { admin, actor }: Login, Path(name): Path<String>, body: Input) -> Result<StatusCode> {
     short(&name)?;
-    let change = Change::parse(&Fields::parse(&body)?)?;
+    let change = change(&Fields::parse(&body)?)?;
     let node = admin.node.clone();
-    let put = blocking(move || {
-        Ok(node.hosts.put(&name, &actor, |settings| {
-            settings.description = change.description;
-            settings.tags = change.tags;
-            settings.default_queue_type = change.default_queue_type;
-            settings.tracing = change.tracing.unwrap_or(settings.tracing);
-        })?)
-    });
+    let put = blocking(move || Ok(node.hosts.put(&name, &actor, change)?));
     let put = put.await?;
     admin.node.wait_durable(Some(put.lsn)).await;
     Ok(match put.created {
@@ -87,7 +82,13 @@ async fn put(Login { admin, actor }: Login, Path(name): Path<String>, body: Inpu
 async fn remove(Login { admin, actor }: Login, Path(name): Path<String>) -> Result<StatusCode> {
     let node = admin.node.clone();
     let of = name.clone();
-    let deletion = blocking(move || Ok(node.hosts.delete(&of, &node.connections, &actor)?));
+    let deletion = blocking(move || {
+        let deletion = node.hosts.delete(&of, &node.connections, &actor)?;
+        if matches!(deletion, Deletion::Done(_)) {
+            node.parameters.forget_vhost(&of)?;
+        }
+        Ok(deletion)
+    });
     match deletion.await? {
         Deletion::Done(lsn) => durable(&admin, lsn).await,
         Deletion::Missing => Err(Failure::NotFound),
@@ -125,6 +126,20 @@ async fn start(Login { admin, .. }: Login, Path((name, node)): Path<(String, Str
 async fn durable(admin: &Admin, lsn: Lsn) -> Result<StatusCode> {
     admin.node.wait_durable(Some(lsn)).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The change that metadata make to settings.
+///
+/// # Errors
+/// 400 for values that can't be.
+pub fn change(fields: &Fields) -> Result<impl FnOnce(&mut Settings) + use<>> {
+    let change = Change::parse(fields)?;
+    Ok(move |settings: &mut Settings| {
+        settings.description = change.description;
+        settings.tags = change.tags;
+        settings.default_queue_type = change.default_queue_type;
+        settings.tracing = change.tracing.unwrap_or(settings.tracing);
+    })
 }
 
 /// The settings in a body. Those that it leaves out become the usual ones, but for tracing (RabbitMQ).
@@ -175,7 +190,7 @@ fn queue_type(value: Option<&Value>) -> Result<Option<QueueType>> {
     }
 }
 
-fn describe(admin: &Admin, vhost: &Vhost, query: &Query, o: &mut Object<'_>) {
+fn describe(admin: &Admin, vhost: &Vhost, traffics: &Traffics, query: &Query, o: &mut Object<'_>) {
     let settings = vhost.settings();
     o.text("name", &vhost.name);
     about(&settings, o);
@@ -191,13 +206,23 @@ fn describe(admin: &Admin, vhost: &Vhost, query: &Query, o: &mut Object<'_>) {
     if query.disable_stats {
         return;
     }
-    let mut rates = QueueRates::default();
-    for queue in vhost.queues() {
-        let of_queue = admin.rates.queue(queue.id);
-        rates.ready += of_queue.ready;
-        rates.unacked += of_queue.unacked;
+    figures(admin, vhost, traffics, o);
+}
+
+/// Messages that have come, gone and wait. RabbitMQ leaves out what there was nothing of.
+fn figures(admin: &Admin, vhost: &Vhost, traffics: &Traffics, o: &mut Object<'_>) {
+    let (rates, octets) = (admin.rates.vhost(&vhost.name), traffics.of(vhost));
+    if octets != [0; 2] {
+        counted(&OCTETS, octets, rates.octets, o);
     }
-    depth(&vhost.sums().all(), &rates, o);
+    let (all, published) = (vhost.sums().all(), rates::published(&vhost.published));
+    depth(&all, &rates.queues, o);
+    if published != [0; 4] || all.totals.last_active.is_some() {
+        o.object("message_stats", |o| {
+            publish_stats(published, rates.published, o);
+            delivery_stats(&all.totals, &rates.queues, o);
+        });
+    }
 }
 
 /// The settings that RabbitMQ calls metadata.

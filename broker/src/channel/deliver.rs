@@ -9,6 +9,7 @@ use crate::clients::DeliveryFigures;
 use crate::limits::delivered::Delivered;
 use crate::outbox::{Outbox, Stalled, Wakes};
 use crate::queue::entry::Entry;
+use crate::queue::subscriber::Again;
 use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
@@ -276,8 +277,7 @@ impl Deliveries {
     }
 
     /// Writes a run of messages to the client. Called under the queue's lock, so that tags follow the queue's order.
-    /// `tell`: with their returns in their headers.
-    pub fn deliver(&self, wakes: &mut Wakes, to: Destination<'_>, entries: &[Entry], tell: bool) {
+    pub fn deliver(&self, wakes: &mut Wakes, to: Destination<'_>, entries: &[Entry], again: Again) {
         let Destination { source, tag, no_ack } = to;
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -286,7 +286,15 @@ impl Deliveries {
             state.note(if no_ack { SETTLED } else { source }, entry.id);
         }
         let count = entries.len() as u32;
-        self.figures.delivered.fetch_add(u64::from(count), Ordering::Relaxed);
+        let delivered = match no_ack {
+            true => &self.figures.delivered_no_ack,
+            false => &self.figures.delivered,
+        };
+        delivered.fetch_add(u64::from(count), Ordering::Relaxed);
+        if again.messages > 0 {
+            let again = again.messages as u64;
+            self.figures.redelivered.fetch_add(again, Ordering::Relaxed);
+        }
         if !no_ack {
             self.figures.outstanding.fetch_add(count, Ordering::Relaxed);
             if let Some(source) = state.sources.get_mut(source as usize) {
@@ -300,9 +308,13 @@ impl Deliveries {
                 let Some(message) = &entry.message else { continue };
                 let (exchange, key) = (message.exchange(), message.routing_key());
                 encode::put_deliver(out.encoded(), channel, tag, number, entry.redelivered, exchange, key);
-                out.put_content(channel, frame_max, &entry.properties(tell), message.body(), || {
-                    self.outbox.refer_to(message.shared_body(), message.is_counted())
-                });
+                out.put_content(
+                    channel,
+                    frame_max,
+                    &entry.properties(again.tell),
+                    message.body(),
+                    || self.outbox.refer_to(message.shared_body(), message.is_counted()),
+                );
             }
         });
     }
@@ -343,7 +355,11 @@ impl Deliveries {
         let mut state = self.state.lock();
         let tag = state.next_tag;
         state.note(if no_ack { SETTLED } else { source }, id);
-        self.figures.delivered.fetch_add(1, Ordering::Relaxed);
+        let got = match no_ack {
+            true => &self.figures.got_no_ack,
+            false => &self.figures.got,
+        };
+        got.fetch_add(1, Ordering::Relaxed);
         if !no_ack {
             self.figures.outstanding.fetch_add(1, Ordering::Relaxed);
             self.figures.fetched.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::outbox::frames::Frames;
 use leveret_amqp::method::{BasicGet, BasicGetEmpty, BasicGetOk};
 use leveret_amqp::{Method, ShortString, put_method_frame};
+use std::sync::atomic::Ordering;
 
 impl Channel {
     /// basic.get. Prefetch limits don't apply (RabbitMQ).
@@ -20,6 +21,8 @@ impl Channel {
         let outbox = &peer.outbox;
         let found = queue.get(get.no_ack, &mut turn.work, |entry, remaining| {
             let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);
+            let again = u64::from(entry.redelivered);
+            deliveries.figures().redelivered.fetch_add(again, Ordering::Relaxed);
             let Some(message) = &entry.message else { return };
             let method = Method::BasicGetOk(BasicGetOk {
                 delivery_tag,
@@ -40,6 +43,7 @@ impl Channel {
         if found {
             outbox.append(&mut turn.work.wakes, |out| out.put_all(frames));
         } else {
+            deliveries.figures().get_empty.fetch_add(1, Ordering::Relaxed);
             self.reply(peer, turn, BasicGetEmpty {});
         }
         Ok(())

@@ -6,7 +6,6 @@
 use super::state::{Channel, Peer, Turn};
 use crate::error::Result;
 use crate::message::Message;
-use crate::node::Totals;
 use crate::outbox::frames::REFERRED;
 use crate::publish::check::check;
 use crate::publish::confirm::Confirms;
@@ -35,7 +34,7 @@ impl Channel {
             .get()
             .route(&peer.vhost, &peer.actor, &message, tag.is_some())?;
         if route.queues.is_empty() {
-            peer.node.totals.unroutable(mandatory);
+            self.lead_nowhere(peer, mandatory);
             if mandatory {
                 self.give_back(peer, turn, &message);
             }
@@ -50,6 +49,17 @@ impl Channel {
         }
         publisher.stage.push(self.number, route, message, tag);
         Ok(())
+    }
+
+    /// Counts a message that no queue got.
+    pub fn lead_nowhere(&self, peer: &Peer, returned: bool) {
+        peer.node.totals.published.unroutable(returned);
+        peer.vhost.published.unroutable(returned);
+        let counter = match returned {
+            true => &self.info.returned,
+            false => &self.info.dropped,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// basic.return of a message that no queue got.
@@ -75,7 +85,7 @@ impl Channel {
 
     /// basic.nack of the messages that a queue has refused, basic.ack of those that are safe now that the log is
     /// durable up to `durable`. True while others wait.
-    pub fn confirm(&mut self, totals: &Totals, durable: Lsn, frames: &mut Vec<u8>) -> bool {
+    pub fn confirm(&mut self, peer: &Peer, durable: Lsn, frames: &mut Vec<u8>) -> bool {
         let Some(confirms) = self.confirms.as_mut().filter(|_| !self.closing) else {
             return false;
         };
@@ -88,7 +98,9 @@ impl Channel {
         }
         if let Some(confirmed) = confirms.take(durable) {
             put_ack(frames, self.number, confirmed.up_to, confirmed.messages > 1);
-            totals.confirmed.fetch_add(confirmed.messages, Ordering::Relaxed);
+            peer.node.totals.published.confirm(confirmed.messages);
+            peer.vhost.published.confirm(confirmed.messages);
+            self.info.confirmed.fetch_add(confirmed.messages, Ordering::Relaxed);
         }
         let unconfirmed = confirms.unconfirmed();
         self.info.unconfirmed.store(unconfirmed, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use super::deliver::{Deliveries, Destination};
 use crate::limits::Held;
 use crate::outbox::{Stalled, Wakes};
 use crate::queue::entry::Entry;
-use crate::queue::subscriber::{Allowance, Subscriber};
+use crate::queue::subscriber::{Again, Allowance, Subscriber};
 use leveret_amqp::method::BasicCancel;
 use leveret_amqp::{Method, ShortString, put_method_frame};
 use leveret_store::MessageId;
@@ -65,13 +65,13 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn deliver(&self, run: &[Entry], tell: bool, wakes: &mut Wakes) {
+    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes) {
         let to = Destination {
             source: self.source,
             tag: self.tag.as_bytes(),
             no_ack: self.no_ack,
         };
-        self.deliveries.deliver(wakes, to, run, tell);
+        self.deliveries.deliver(wakes, to, run, again);
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {

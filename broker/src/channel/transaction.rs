@@ -138,7 +138,7 @@ impl Channel {
         self.info.published.fetch_add(publishes.len() as u64, Ordering::Relaxed);
         for held in publishes {
             if held.route.queues.is_empty() {
-                peer.node.totals.unroutable(held.mandatory);
+                self.lead_nowhere(peer, held.mandatory);
                 if held.mandatory {
                     self.give_back(peer, turn, &held.message);
                 }

@@ -234,7 +234,7 @@ impl Session {
     pub fn flush(&mut self) {
         let enqueued = self.enqueue();
         if let Some(publisher) = self.turn.publisher.known() {
-            self.streamed += publisher.count(&self.peer.node.totals);
+            self.streamed += publisher.count(&self.peer.node.totals, &self.peer.vhost);
         }
         self.advance();
         let finished = self.turn.work.finish(&self.peer.node.log);
@@ -263,7 +263,7 @@ impl Session {
         let answered = turn.replies.take(durable, &mut frames);
         confirming.retain(|number| {
             let channel = channels.get_mut(number);
-            channel.is_some_and(|channel| channel.confirm(&peer.node.totals, durable, &mut frames))
+            channel.is_some_and(|channel| channel.confirm(peer, durable, &mut frames))
         });
         if !frames.is_empty() {
             peer.outbox

@@ -1,20 +1,64 @@
-//! Rates: how fast counters grow, from samples every five seconds, and what follows from them for a backlog.
+//! Rates: how fast counters grow, from samples every five seconds.
 //!
-//! Comes in: the counters of queues, connections and the node. Goes out: rates per second, the same for everybody who
-//! asks. A queue that was never used costs nothing here. Does not know about JSON or Prometheus.
+//! Comes in: the counters of queues, exchanges, channels, connections, vhosts and the node. Goes out: rates per second,
+//! the same for everybody who asks. What was never used costs nothing here. Does not know about JSON or Prometheus.
 
+use super::usage::Usage;
+use crate::clients::{ChannelInfo, ConnectionInfo};
+use crate::exchange::traffic::Traffic;
 use crate::node::Node;
 use crate::queue::totals::{ByType, Snapshot, Totals};
+use crate::vhost::Vhost;
+use crate::vhost::published::{Counts, Published};
 use leveret_store::QueueId;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Time between samples (RabbitMQ's `collect_statistics_interval`).
 pub const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Names in RabbitMQ's API of a counter and of the object with its rate.
+pub type Name = (&'static str, &'static str);
+
+macro_rules! names {
+    ($($name:literal),* $(,)?) => { [$(($name, concat!($name, "_details"))),*] };
+}
+
+/// Counters of published messages, in the order of their rates.
+pub const PUBLISHED: [Name; 4] = names!["publish", "confirm", "return_unroutable", "drop_unroutable"];
+/// Counters of a channel's deliveries, in the order of their rates.
+pub const DELIVERED: [Name; 7] = names![
+    "deliver",
+    "deliver_no_ack",
+    "get",
+    "get_no_ack",
+    "get_empty",
+    "redeliver",
+    "ack"
+];
+/// Counters of what comes and goes.
+pub const CHURN: [Name; 7] = names![
+    "connection_created",
+    "connection_closed",
+    "channel_created",
+    "channel_closed",
+    "queue_declared",
+    "queue_created",
+    "queue_deleted"
+];
+/// Counters of an exchange.
+pub const PASSED: [Name; 2] = names!["publish_in", "publish_out"];
+/// Counters of a connection, and of all of a vhost.
+pub const OCTETS: [Name; 2] = names!["recv_oct", "send_oct"];
+/// Counters of the disk.
+pub const DISK: [Name; 3] = names!["io_write_count", "io_write_bytes", "io_sync_count"];
+/// Figures of the machine that go up and down.
+pub const USAGE: [Name; 5] = names!["mem_used", "fd_used", "sockets_used", "proc_used", "disk_free"];
 
 /// Rates of a queue, or of all together, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,6 +83,8 @@ pub struct QueueRates {
     pub ready: f64,
     /// Unacknowledged messages more (or fewer).
     pub unacked: f64,
+    /// Part of the time in which consumers could have taken more; `None` as long as that isn't known.
+    pub capacity: Option<f64>,
 }
 
 impl QueueRates {
@@ -67,68 +113,65 @@ impl QueueRates {
             redeliver: rate(|t| t.redelivered),
             ready: change(before.ready, now.ready),
             unacked: change(before.unacked, now.unacked),
+            capacity: seconds.is_finite().then(|| {
+                let held = now.held.saturating_sub(before.held).as_secs_f64();
+                (1.0 - held / seconds).clamp(0.0, 1.0)
+            }),
         }
     }
 }
 
-/// The trend of a backlog by its rates: Q(t) = Q(0) + integral of (P - C), P what is published, C what leaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backlog {
-    /// P, messages per second.
-    pub publish_rate: f64,
-    /// C, messages per second.
-    pub ack_rate: f64,
-    /// Seconds until it is empty, Q / (C - P); `None` if it doesn't shrink.
-    pub drain_seconds: Option<f64>,
-    /// Consumers that would hold it steady, P / rate of one; `None` as long as none works.
-    pub consumers_for_steady: Option<u64>,
+/// Counters of one thing at the last sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Grown<const N: usize> {
+    counts: [u64; N],
+    /// Their growth, per second.
+    pub rates: [f64; N],
+    /// The time since when they are as they are.
+    pub since: Instant,
 }
 
-impl Backlog {
-    /// For a queue of `messages` messages with `consumers` consumers.
-    pub fn new(messages: usize, consumers: usize, rates: &QueueRates) -> Self {
-        let (publish, leave) = (rates.publish, rates.leave());
-        let drain_seconds = match messages {
-            0 => Some(0.0),
-            _ if leave > publish => Some(messages as f64 / (leave - publish)),
-            _ => None,
-        };
-        let consumers_for_steady = if publish == 0.0 {
-            Some(0)
-        } else if consumers > 0 && leave > 0.0 {
-            Some((publish * consumers as f64 / leave).ceil() as u64)
-        } else {
-            None
-        };
-        Self {
-            publish_rate: publish,
-            ack_rate: leave,
-            drain_seconds,
-            consumers_for_steady,
+/// Things of one kind.
+#[derive(Default)]
+struct Group<K, const N: usize>(HashMap<K, Grown<N>>);
+
+impl<K: Eq + Hash, const N: usize> Group<K, N> {
+    /// Adds a thing, unless all of its counters are 0. What wasn't there at the last sample had counted nothing then.
+    fn note(&mut self, key: K, counts: [u64; N], old: &Self, sampled: &Sampled) {
+        if counts.iter().all(|count| *count == 0) {
+            return;
         }
+        let before = old.0.get(&key);
+        let grown = grown(counts, before, sampled);
+        self.0.insert(key, grown);
+    }
+
+    fn get(&self, key: &K) -> Option<Grown<N>> {
+        self.0.get(key).copied()
+    }
+
+    fn rates(&self, key: &K) -> [f64; N] {
+        self.0.get(key).map_or([0.0; N], |grown| grown.rates)
     }
 }
 
-/// Rates of the whole node, per second.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NodeRates {
-    /// Messages that clients published.
-    pub publish: f64,
-    /// Messages confirmed.
-    pub confirm: f64,
-    /// Messages that led nowhere and were dropped.
-    pub drop_unroutable: f64,
-    /// Messages that led nowhere and were given back.
-    pub return_unroutable: f64,
-    /// Connections opened, closed; channels opened, closed; queues declared, created, deleted.
-    pub churn: [f64; 7],
+fn grown<const N: usize>(counts: [u64; N], before: Option<&Grown<N>>, sampled: &Sampled) -> Grown<N> {
+    let old = before.map_or([0; N], |before| before.counts);
+    let mut rates = [0.0; N];
+    for ((rate, now), before) in rates.iter_mut().zip(counts).zip(old) {
+        *rate = now.saturating_sub(before) as f64 / sampled.seconds;
+    }
+    let since = before
+        .filter(|_| counts == old)
+        .map_or(sampled.at, |before| before.since);
+    Grown { counts, rates, since }
 }
 
-/// The counters behind [`NodeRates`], in its order.
-type Counters = [u64; 11];
-
-/// Bytes from and to a connection.
-type Octets = (u64, u64);
+/// The time of a sample, and the time since the one before.
+struct Sampled {
+    at: Instant,
+    seconds: f64,
+}
 
 /// The last sample.
 #[derive(Default)]
@@ -141,8 +184,53 @@ struct Sample {
     at: Option<Instant>,
     queues: HashMap<QueueId, (Snapshot, QueueRates)>,
     sum: (Snapshot, QueueRates),
-    connections: HashMap<u64, (Octets, (f64, f64))>,
-    node: (Counters, NodeRates),
+    vhosts: HashMap<String, OfVhost>,
+    exchanges: Group<u64, 2>,
+    connections: Group<u64, 2>,
+    /// By connection and number.
+    channels: Group<(u64, u16), 11>,
+    node: Option<OfNode>,
+}
+
+/// A vhost at the last sample.
+#[derive(Clone, Copy)]
+struct OfVhost {
+    published: Grown<4>,
+    octets: Grown<2>,
+    queues: (Snapshot, QueueRates),
+}
+
+/// The node at the last sample.
+#[derive(Clone, Copy)]
+struct OfNode {
+    published: Grown<4>,
+    churn: Grown<7>,
+    disk: Grown<3>,
+    usage: ([u64; 5], [f64; 5]),
+}
+
+/// Rates of a vhost, per second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VhostRates {
+    /// In the order of [`PUBLISHED`].
+    pub published: [f64; 4],
+    /// In the order of [`OCTETS`].
+    pub octets: [f64; 2],
+    /// Of all queues together.
+    pub queues: QueueRates,
+}
+
+/// Rates of the whole node, per second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeRates {
+    /// In the order of [`PUBLISHED`].
+    pub published: [f64; 4],
+    /// In the order of [`CHURN`].
+    pub churn: [f64; 7],
+    /// In the order of [`DISK`].
+    pub disk: [f64; 3],
+    /// In the order of [`USAGE`].
+    pub usage: [f64; 5],
 }
 
 /// The sums of all queues, with what deleted ones had counted.
@@ -150,7 +238,7 @@ pub fn sums(node: &Node) -> ByType {
     node.hosts.sums()
 }
 
-/// Connections opened, closed; channels opened, closed; queues declared, created, deleted.
+/// The counters of [`CHURN`].
 pub fn churn(node: &Node) -> [u64; 7] {
     let totals = &node.totals;
     let mut churn = [0; 7];
@@ -168,34 +256,122 @@ pub fn churn(node: &Node) -> [u64; 7] {
     churn
 }
 
-fn counters(node: &Node) -> Counters {
-    let totals = &node.totals;
-    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let [c0, c1, c2, c3, c4, c5, c6] = churn(node);
-    let (published, confirmed) = (load(&totals.published), load(&totals.confirmed));
-    let (dropped, returned) = (load(&totals.dropped_unroutable), load(&totals.returned_unroutable));
-    [published, confirmed, dropped, returned, c0, c1, c2, c3, c4, c5, c6]
+/// The counters of [`PUBLISHED`].
+pub fn published(of: &Published) -> [u64; 4] {
+    let Counts {
+        messages,
+        confirmed,
+        returned_unroutable,
+        dropped_unroutable,
+        ..
+    } = of.counts();
+    [messages, confirmed, returned_unroutable, dropped_unroutable]
+}
+
+/// The counters of [`PUBLISHED`] of a channel.
+pub fn published_on(channel: &ChannelInfo) -> [u64; 4] {
+    let counters = [
+        &channel.published,
+        &channel.confirmed,
+        &channel.returned,
+        &channel.dropped,
+    ];
+    counters.map(load)
+}
+
+/// The counters of [`DELIVERED`].
+pub fn delivered_on(channel: &ChannelInfo) -> [u64; 7] {
+    let figures = &channel.deliveries;
+    let counters = [
+        &figures.delivered,
+        &figures.delivered_no_ack,
+        &figures.got,
+        &figures.got_no_ack,
+        &figures.get_empty,
+        &figures.redelivered,
+        &figures.acknowledged,
+    ];
+    counters.map(load)
+}
+
+/// The counters of [`PASSED`].
+pub fn passed(traffic: &Traffic) -> [u64; 2] {
+    [traffic.published(), traffic.routed()]
+}
+
+/// Traffic of the clients that are connected, by vhost.
+pub struct Traffics(HashMap<String, [u64; 2]>);
+
+impl Traffics {
+    /// The traffic now.
+    pub fn now(node: &Node) -> Self {
+        let mut sums: HashMap<String, [u64; 2]> = HashMap::new();
+        for connection in node.connections.list() {
+            let own = octets(&connection);
+            match sums.get_mut(&connection.vhost) {
+                Some(sum) => sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own),
+                None => _ = sums.insert(connection.vhost.clone(), own),
+            }
+        }
+        Self(sums)
+    }
+
+    /// The counters of [`OCTETS`] of a vhost: of its clients, and of those that it had.
+    pub fn of(&self, vhost: &Vhost) -> [u64; 2] {
+        let [received, sent] = [&vhost.gone.received, &vhost.gone.sent].map(load);
+        let [more_received, more_sent] = self.0.get(&vhost.name).copied().unwrap_or_default();
+        [received + more_received, sent + more_sent]
+    }
+}
+
+/// The counters of [`OCTETS`] of a connection.
+pub fn octets(connection: &ConnectionInfo) -> [u64; 2] {
+    [&connection.octets.received, &connection.octets.sent].map(load)
+}
+
+/// The counters of [`DISK`].
+pub fn disk(node: &Node) -> [u64; 3] {
+    let stats = node.log.stats();
+    [stats.appends, stats.appended_bytes, stats.syncs]
+}
+
+/// The figures of [`USAGE`].
+pub fn usage(node: &Node, usage: &Usage) -> [u64; 5] {
+    [
+        usage.resident_bytes,
+        usage.fd_used,
+        node.descriptors.taken(),
+        usage.threads,
+        usage.disk_free_bytes,
+    ]
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 impl Rates {
     /// Samples until the task is dropped.
-    pub async fn run(self: Arc<Self>, node: Arc<Node>) {
+    pub async fn run(self: Arc<Self>, node: Arc<Node>, data_dir: PathBuf) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            self.sample(&node, Instant::now());
+            let (rates, node, data_dir) = (self.clone(), node.clone(), data_dir.clone());
+            // Figures of the disk may take their time.
+            let sampled = tokio::task::spawn_blocking(move || {
+                rates.sample(&node, &Usage::now(&data_dir), Instant::now());
+            });
+            if sampled.await.is_err() {
+                break;
+            }
         }
     }
 
     /// A queue's rates.
     pub fn queue(&self, id: QueueId) -> QueueRates {
-        self.sample
-            .read()
-            .queues
-            .get(&id)
-            .map(|(_, rates)| *rates)
-            .unwrap_or_default()
+        let sample = self.sample.read();
+        sample.queues.get(&id).map(|(_, rates)| *rates).unwrap_or_default()
     }
 
     /// The rates of all queues together.
@@ -203,103 +379,138 @@ impl Rates {
         self.sample.read().sum.1
     }
 
+    /// Rates of an exchange, in the order of [`PASSED`].
+    pub fn exchange(&self, traffic: &Traffic) -> [f64; 2] {
+        self.sample.read().exchanges.rates(&traffic.id)
+    }
+
     /// Bytes per second from and to a connection.
-    pub fn connection(&self, id: u64) -> (f64, f64) {
-        self.sample
-            .read()
-            .connections
-            .get(&id)
-            .map(|(_, rates)| *rates)
-            .unwrap_or_default()
+    pub fn connection(&self, id: u64) -> [f64; 2] {
+        self.sample.read().connections.rates(&id)
+    }
+
+    /// Rates of a channel, in the order of [`PUBLISHED`] and then of [`DELIVERED`]. `None` if it has not been used.
+    pub fn channel(&self, connection: u64, number: u16) -> Option<Grown<11>> {
+        self.sample.read().channels.get(&(connection, number))
+    }
+
+    /// A vhost's rates.
+    pub fn vhost(&self, name: &str) -> VhostRates {
+        let sample = self.sample.read();
+        let found = sample.vhosts.get(name).map(|vhost| VhostRates {
+            published: vhost.published.rates,
+            octets: vhost.octets.rates,
+            queues: vhost.queues.1,
+        });
+        found.unwrap_or_default()
     }
 
     /// The node's rates.
     pub fn node(&self) -> NodeRates {
-        self.sample.read().node.1
+        let sample = self.sample.read();
+        let found = sample.node.map(|node| NodeRates {
+            published: node.published.rates,
+            churn: node.churn.rates,
+            disk: node.disk.rates,
+            usage: node.usage.1,
+        });
+        found.unwrap_or_default()
     }
 
-    /// Takes a sample. What wasn't there at the last one had counted nothing then; the first sample has no rates.
-    fn sample(&self, node: &Node, now: Instant) {
+    /// Takes a sample. The first has no rates.
+    fn sample(&self, node: &Node, usage: &Usage, at: Instant) {
         let old = std::mem::take(&mut *self.sample.write());
-        let seconds = old.at.map_or(f64::INFINITY, |at| (now - at).as_secs_f64().max(0.001));
+        let seconds = old
+            .at
+            .map_or(f64::INFINITY, |before| (at - before).as_secs_f64().max(0.001));
+        let sampled = Sampled { at, seconds };
         let mut new = Sample {
-            at: Some(now),
+            at: Some(at),
             ..Sample::default()
         };
+        let traffics = Traffics::now(node);
         for vhost in node.vhosts() {
-            for queue in vhost.queues() {
-                let now = queue.snapshot();
-                if now.totals.last_active.is_none() && now.ready == 0 {
-                    continue;
-                }
-                let before = old.queues.get(&queue.id).map(|(before, _)| *before).unwrap_or_default();
-                let rates = QueueRates::between(&before, &now, seconds);
-                new.queues.insert(queue.id, (now, rates));
-            }
+            new.note_vhost(&vhost, &traffics, &old, &sampled);
         }
         let all = sums(node).all();
         new.sum = (all, QueueRates::between(&old.sum.0, &all, seconds));
         for connection in node.connections.list() {
-            let octets = &connection.octets;
-            let now = (
-                octets.received.load(Ordering::Relaxed),
-                octets.sent.load(Ordering::Relaxed),
-            );
-            let before = old
-                .connections
-                .get(&connection.id)
-                .map(|(before, _)| *before)
-                .unwrap_or_default();
-            let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
-            new.connections
-                .insert(connection.id, (now, (rate(before.0, now.0), rate(before.1, now.1))));
+            let octets = octets(&connection);
+            new.connections.note(connection.id, octets, &old.connections, &sampled);
+            for channel in connection.channels.lock().values() {
+                let mut counts = [0; 11];
+                let all = published_on(channel).into_iter().chain(delivered_on(channel));
+                counts.iter_mut().zip(all).for_each(|(count, now)| *count = now);
+                let key = (connection.id, channel.number);
+                new.channels.note(key, counts, &old.channels, &sampled);
+            }
         }
-        let counted = counters(node);
-        let mut rates = [0.0; 11];
-        for ((rate, now), before) in rates.iter_mut().zip(counted).zip(old.node.0) {
-            *rate = now.saturating_sub(before) as f64 / seconds;
-        }
-        let [publish, confirm, drop_unroutable, return_unroutable, churn @ ..] = rates;
-        let rates = NodeRates {
-            publish,
-            confirm,
-            drop_unroutable,
-            return_unroutable,
-            churn,
-        };
-        new.node = (counted, rates);
+        new.node = Some(OfNode::new(node, usage, old.node.as_ref(), &sampled));
         *self.sample.write() = new;
+    }
+}
+
+impl Sample {
+    fn note_vhost(&mut self, vhost: &Vhost, traffics: &Traffics, old: &Self, sampled: &Sampled) {
+        for queue in vhost.queues() {
+            let now = queue.snapshot();
+            if now.totals.last_active.is_none() && now.ready == 0 {
+                continue;
+            }
+            let before = old.queues.get(&queue.id).map(|(before, _)| *before).unwrap_or_default();
+            let rates = QueueRates::between(&before, &now, sampled.seconds);
+            self.queues.insert(queue.id, (now, rates));
+        }
+        let used = |traffic: &Arc<Traffic>| traffic.published() > 0;
+        let exchanges: Vec<Arc<Traffic>> = {
+            let topology = vhost.topology();
+            let all = topology.exchanges.values().map(|exchange| &exchange.traffic);
+            all.filter(|traffic| used(traffic)).cloned().collect()
+        };
+        for traffic in exchanges {
+            self.exchanges
+                .note(traffic.id, passed(&traffic), &old.exchanges, sampled);
+        }
+        let (octets, queues) = (traffics.of(vhost), vhost.sums().all());
+        let counts = published(&vhost.published);
+        let unused = queues.totals.last_active.is_none() && queues.ready == 0;
+        if unused && counts.iter().chain(&octets).all(|count| *count == 0) {
+            return;
+        }
+        let before = old.vhosts.get(&vhost.name);
+        let snapshot = before.map(|before| before.queues.0).unwrap_or_default();
+        let of = OfVhost {
+            published: grown(counts, before.map(|of| &of.published), sampled),
+            octets: grown(octets, before.map(|of| &of.octets), sampled),
+            queues: (queues, QueueRates::between(&snapshot, &queues, sampled.seconds)),
+        };
+        self.vhosts.insert(vhost.name.clone(), of);
+    }
+}
+
+impl OfNode {
+    fn new(node: &Node, usage_now: &Usage, old: Option<&Self>, sampled: &Sampled) -> Self {
+        let now = usage(node, usage_now);
+        let mut changes = [0.0; 5];
+        for ((change, now), before) in changes.iter_mut().zip(now).zip(old.map_or(now, |old| old.usage.0)) {
+            *change = (now as f64 - before as f64) / sampled.seconds;
+        }
+        Self {
+            published: grown(
+                published(&node.totals.published),
+                old.map(|old| &old.published),
+                sampled,
+            ),
+            churn: grown(churn(node), old.map(|old| &old.churn), sampled),
+            disk: grown(disk(node), old.map(|old| &old.disk), sampled),
+            usage: (now, changes),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_backlog_drains_as_fast_as_more_leaves_than_comes() {
-        let rates = QueueRates {
-            publish: 100.0,
-            ack: 150.0,
-            ..QueueRates::default()
-        };
-        let backlog = Backlog::new(1000, 3, &rates);
-        assert_eq!(backlog.drain_seconds, Some(20.0));
-        assert_eq!(backlog.consumers_for_steady, Some(2));
-        let growing = Backlog::new(1000, 2, &QueueRates { ack: 50.0, ..rates });
-        assert_eq!((growing.drain_seconds, growing.consumers_for_steady), (None, Some(4)));
-        let unused = Backlog::new(
-            1000,
-            0,
-            &QueueRates {
-                publish: 1.0,
-                ..QueueRates::default()
-            },
-        );
-        assert_eq!((unused.drain_seconds, unused.consumers_for_steady), (None, None));
-        let idle = Backlog::new(0, 0, &QueueRates::default());
-        assert_eq!((idle.drain_seconds, idle.consumers_for_steady), (Some(0.0), Some(0)));
-    }
 
     #[test]
     fn rates_are_differences_over_time() {
@@ -313,5 +524,44 @@ mod tests {
         let rates = QueueRates::between(&before, &now, 5.0);
         assert_eq!((rates.publish, rates.ack, rates.ready), (10.0, 4.0, -2.0));
         assert_eq!(QueueRates::between(&before, &now, f64::INFINITY).publish, 0.0);
+    }
+
+    #[test]
+    fn counters_that_stand_still_have_a_time() {
+        let (begin, mut groups) = (Instant::now(), vec![Group::<u8, 2>::default()]);
+        for (second, counts) in [(0, [1, 0]), (5, [11, 5]), (10, [11, 5]), (15, [11, 5])] {
+            let (at, seconds) = (
+                begin + Duration::from_secs(second),
+                if second == 0 { f64::INFINITY } else { 5.0 },
+            );
+            let mut next = Group::default();
+            let old = groups.last().expect("one");
+            next.note(1, counts, old, &Sampled { at, seconds });
+            next.note(2, [0, 0], old, &Sampled { at, seconds });
+            assert_eq!(
+                (next.rates(&2), next.0.len()),
+                ([0.0, 0.0], 1),
+                "what was never used takes no room"
+            );
+            groups.push(next);
+        }
+        let last: Vec<_> = groups.iter().filter_map(|group| group.get(&1)).collect();
+        assert_eq!(
+            last.iter().map(|of| of.rates).collect::<Vec<_>>(),
+            [[0.0, 0.0], [2.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+        );
+        assert!(last.iter().skip(1).all(|of| of.since == begin + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn capacity_is_the_part_of_the_time_in_which_consumers_take_more() {
+        let now = Snapshot {
+            held: Duration::from_secs(4),
+            ..Snapshot::default()
+        };
+        let capacity = |before: &Snapshot, seconds| QueueRates::between(before, &now, seconds).capacity;
+        assert_eq!(capacity(&Snapshot::default(), 5.0), Some(0.19999999999999996));
+        assert_eq!(capacity(&now, 5.0), Some(1.0));
+        assert_eq!(capacity(&now, f64::INFINITY), None);
     }
 }

@@ -16,6 +16,8 @@ pub enum Kind {
     Counter,
     /// Says something by its labels.
     Untyped,
+    /// Sizes by bucket.
+    Histogram,
 }
 
 /// A document that is being written.
@@ -42,6 +44,7 @@ impl<'a> Text<'a> {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
             Kind::Untyped => "untyped",
+            Kind::Histogram => "histogram",
         };
         // Writing to memory doesn't fail.
         let _ = writeln!(self.out, "# TYPE {name} {kind}\n# HELP {name} {help}");
@@ -50,8 +53,33 @@ impl<'a> Text<'a> {
 
     /// A sample of the current family.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.sample_of("", labels, value);
+    }
+
+    /// A histogram: the numbers of each bucket, whose bounds are texts, and the sum of all sizes.
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        (bounds, numbers): (&[String], &[u64]),
+        sum: u64,
+    ) {
+        self.family(name, Kind::Histogram, help);
+        let mut all = 0;
+        for (bound, number) in bounds.iter().zip(numbers) {
+            all += number;
+            let labels = [labels, &[("le", bound.as_str())]].concat();
+            self.sample_of("_bucket", &labels, all);
+        }
+        self.sample_of("_count", labels, all);
+        self.sample_of("_sum", labels, sum);
+    }
+
+    fn sample_of(&mut self, end: &str, labels: &[(&str, &str)], value: impl Display) {
         self.out.pause();
         self.out.put(self.family.as_bytes());
+        self.out.put(end.as_bytes());
         for (at, (name, label)) in labels.iter().enumerate() {
             self.out.push(if at == 0 { b'{' } else { b',' });
             self.out.put(name.as_bytes());

@@ -13,6 +13,8 @@ pub struct Usage {
     pub fd_used: u64,
     /// Most of them.
     pub fd_limit: u64,
+    /// Threads.
+    pub threads: u64,
     /// Room left where the data is, bytes.
     pub disk_free_bytes: u64,
 }
@@ -22,8 +24,12 @@ impl Usage {
     pub fn now(data_dir: &Path) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let disk = rustix::fs::statvfs(data_dir);
+        let status = read_small("/proc/self/status").unwrap_or_default();
+        let told = |name| number(&status, name).unwrap_or_default();
         Self {
-            resident_bytes: resident_bytes().unwrap_or_default(),
+            // In KiB, whatever the page size.
+            resident_bytes: told("VmRSS:") * 1024,
+            threads: told("Threads:"),
             fd_used: open_files(),
             fd_limit: limit.current.unwrap_or_default(),
             disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
@@ -40,10 +46,8 @@ fn open_files() -> u64 {
     }
 }
 
-/// `VmRSS` of proc(5): in KiB, whatever the page size.
-fn resident_bytes() -> Option<u64> {
-    let status = read_small("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
+/// A number of `/proc/self/status`, proc(5).
+fn number(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -8,6 +8,7 @@ use super::consumers::{ROUND, cost};
 use super::entry::Entry;
 use super::stamp::{self, Millis};
 use super::state::{Changing, Queue, State};
+use super::subscriber::Again;
 use crate::message::Message;
 use crate::outbox::Work;
 use leveret_store::{Destination, Location, MessageId};
@@ -175,7 +176,7 @@ impl Queue {
         let count = entries.iter().take(most.min(ROUND)).take_while(fits).count();
         let (straight, _) = entries.split_at(count);
         if !straight.is_empty() {
-            consumer.subscriber.deliver(straight, false, &mut work.wakes);
+            consumer.subscriber.deliver(straight, Again::default(), &mut work.wakes);
             consumer.got(count);
         }
         count

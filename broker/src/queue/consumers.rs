@@ -111,6 +111,11 @@ impl Consumer {
         self.time_limit.as_ref().map(|limit| limit.length())
     }
 
+    /// True if it has as many messages as it may have without acknowledging them.
+    pub fn is_blocked(&self) -> bool {
+        !self.has_credit()
+    }
+
     /// Its standing.
     pub fn standing(&self) -> Standing {
         self.standing

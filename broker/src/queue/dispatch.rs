@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::run::Skipped;
 use super::stamp;
 use super::state::{Queue, State};
+use super::subscriber::Again;
 use super::turns::Place;
 use crate::outbox::{Stalled, Work};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ impl Queue {
                 break;
             }
         }
+        state.note_held(|| work.now());
     }
 
     /// One round. False when no consumer can take more.
@@ -126,10 +128,12 @@ impl Queue {
                 continue;
             };
             let mut batch = std::mem::take(&mut consumer.batch);
-            let again = batch.iter().filter(|entry| entry.redelivered).count();
-            totals.redelivered += again as u64;
-            let tell = again > 0 && values().tell_returns();
-            consumer.subscriber.deliver(&batch, tell, &mut work.wakes);
+            let messages = batch.iter().filter(|entry| entry.redelivered).count();
+            totals.redelivered += messages as u64;
+            let tell = messages > 0 && values().tell_returns();
+            consumer
+                .subscriber
+                .deliver(&batch, Again { messages, tell }, &mut work.wakes);
             if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch

@@ -114,6 +114,11 @@ impl Levels {
         }
     }
 
+    /// As [`Run::first`], of the highest level.
+    pub fn first(&self) -> Option<&Entry> {
+        self.runs.last_key_value().and_then(|(_, run)| run.first())
+    }
+
     /// As [`Run::first_of`], in the highest level.
     pub fn first_of(&self, bytes: u64) -> usize {
         self.runs.last_key_value().map_or(1, |(_, run)| run.first_of(bytes))

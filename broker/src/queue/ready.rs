@@ -102,6 +102,14 @@ impl Ready {
         }
     }
 
+    /// The first message, if it is in memory.
+    pub fn first(&self) -> Option<&Entry> {
+        match &self.form {
+            Form::Run(run) => run.first(),
+            Form::Levels(levels) => levels.first(),
+        }
+    }
+
     /// Number of the first messages that have this many bytes together, or of some of them; at least one.
     pub fn first_of(&self, bytes: u64) -> usize {
         match &self.form {

@@ -93,6 +93,11 @@ impl Run {
         self.head.is_empty() && self.tail.is_empty()
     }
 
+    /// The first message, if it is in memory.
+    pub fn first(&self) -> Option<&Entry> {
+        self.head.front()
+    }
+
     /// True if its first message is not in memory, or there is none.
     pub fn is_cold(&self) -> bool {
         self.head.is_empty()

@@ -4,12 +4,13 @@
 //! and records for the log. An idle queue is this struct and nothing else: no task, no timer, no file.
 //! Does not know about channels, connections and protocols, nor about exchanges, bindings or the vhost.
 
-use super::arguments::{Arguments, Overflow, QueueType, Values};
+use super::arguments::{Arguments, QueueType, Values};
 use super::bounds::Bounds;
 use super::consumers::{Consumer, Consumers};
 use super::delayed::Delayed;
 use super::entry::Entry;
 use super::flow::ConsumerFlow;
+use super::held::Held;
 use super::lease::Lease;
 use super::policies::Policies;
 use super::ready::Ready;
@@ -108,6 +109,8 @@ pub(super) struct State {
     pub(super) timeouts: Option<Box<Timeouts>>,
     /// Flow control, while consumers are behind, or may be.
     flow: Option<Box<ConsumerFlow>>,
+    /// The time for which its consumers could take no more.
+    held: Held,
 }
 
 /// A reason for which a queue can't be deleted, consumed from or read.
@@ -290,6 +293,7 @@ impl Queue {
         let mut removed = state.consumers.remove(consumer);
         if let Some(consumer) = &mut removed {
             state.consumer_has_gone(consumer);
+            state.note_held(Instant::now);
         }
         self.renew(&mut state);
         state.totals.touch(Instant::now());
@@ -345,6 +349,7 @@ impl Queue {
         let mut state = self.change();
         let cleared = state.clear();
         state.totals.touch(work.now());
+        state.note_held(|| work.now());
         if !cleared.loose.is_empty() {
             work.records(&self.log).settle(self.id, &cleared.loose);
         }
@@ -432,25 +437,6 @@ impl Queue {
         delayed || state.unsettled.relocate(id, to) || state.ready.relocate(id, stamp, to, self.reader())
     }
 
-    /// The queue in figures.
-    pub fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        let mut snapshot = state.snapshot();
-        let values = self.values(&state);
-        if values.dead_letter_exchange.is_some() {
-            snapshot.dead_lettered = snapshot.totals.deaths();
-            if values.overflow == Some(Overflow::Reject) {
-                snapshot.dead_lettered.maxlen = 0; // refused, and no dead letters
-            }
-        }
-        snapshot
-    }
-
-    /// Calls `visit` for each consumer, under the lock: keep it short.
-    pub fn each_consumer(&self, visit: impl FnMut(&Consumer)) {
-        self.state.lock().consumers.iter().for_each(visit);
-    }
-
     /// Tells the log how far messages have been delivered, so that they come back with `redelivered` after a crash.
     pub(super) fn log_mark(&self, state: &mut State, work: &mut Work) {
         if state.delivered_mark > state.logged_mark {
@@ -532,7 +518,16 @@ impl State {
         ready.extend(entries.inspect(|entry| note_deadline(deadline, entry)), reader);
     }
 
-    fn snapshot(&self) -> Snapshot {
+    /// Takes note of whether messages wait although there are consumers.
+    #[inline]
+    pub(super) fn note_held(&mut self, now: impl FnOnce() -> Instant) {
+        let held = !self.ready.is_empty() && !self.consumers.is_empty();
+        if held != self.held.is_on() {
+            self.held.turn(held, now());
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
         let (persistent, persistent_bytes) = self.ready.durable();
         Snapshot {
             totals: self.totals,
@@ -547,6 +542,7 @@ impl State {
             delayed_bytes: self.delayed.as_ref().map_or(0, |delayed| delayed.body_bytes()),
             memory: self.resident().bytes,
             consumers: self.consumers.len(),
+            held: self.held.total(),
         }
     }
 

@@ -14,8 +14,8 @@ pub trait Subscriber: Send + Sync {
     /// Limits of the next round of deliveries.
     fn allowance(&self) -> Allowance;
 
-    /// Writes a run of messages for the client, in the queue's order. `tell`: with their returns in their headers.
-    fn deliver(&self, run: &[Entry], tell: bool, wakes: &mut Wakes);
+    /// Writes a run of messages for the client, in the queue's order.
+    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes);
 
     /// Has `queue` resumed as soon as the client has room again. False if it has room after all (the caller tries
     /// again).
@@ -27,6 +27,15 @@ pub trait Subscriber: Send + Sync {
 
     /// Tells the client that the consumer has ended, with its queue or without.
     fn cancelled(&self, wakes: &mut Wakes);
+}
+
+/// Messages of a run that were delivered before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Again {
+    /// Their number.
+    pub messages: usize,
+    /// True if they have their returns in their headers.
+    pub tell: bool,
 }
 
 /// Limits of a client at one moment.

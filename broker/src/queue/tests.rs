@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::consumers::{ChannelId, Consumer, Terms, cancelled};
 use super::entry::{Entry, NOWHERE};
-use super::subscriber::{Allowance, Subscriber};
+use super::subscriber::{Again, Allowance, Subscriber};
 use super::upkeep::Upkeep;
 use super::{Definition, Outcome, Queue, Refused};
 use crate::clock::{self, Clock};
@@ -200,7 +200,7 @@ impl Subscriber for Client {
         }
     }
 
-    fn deliver(&self, run: &[Entry], _: bool, _: &mut Wakes) {
+    fn deliver(&self, run: &[Entry], _: Again, _: &mut Wakes) {
         if let Some(credit) = &mut *self.shared_credit.lock() {
             *credit -= run.len() as u32;
         }

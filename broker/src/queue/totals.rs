@@ -4,7 +4,7 @@
 //! metrics.
 
 use super::arguments::QueueType;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counts since the queue was declared or the broker started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,6 +140,8 @@ pub struct Snapshot {
     pub memory: u64,
     /// Consumers.
     pub consumers: usize,
+    /// Time for which messages waited although there were consumers.
+    pub held: Duration,
 }
 
 impl Snapshot {
@@ -177,6 +179,7 @@ impl Snapshot {
             persistent_bytes,
             memory,
             consumers,
+            held,
         } = other;
         self.totals.add(totals);
         self.dead_lettered.add(dead_lettered);
@@ -190,6 +193,7 @@ impl Snapshot {
         self.persistent_bytes += persistent_bytes;
         self.memory += memory;
         self.consumers += consumers;
+        self.held += held;
     }
 }
 

@@ -28,6 +28,9 @@ use std::sync::atomic::Ordering;
 /// The argument that says of which type a queue is.
 const QUEUE_TYPE: &str = "x-queue-type";
 
+/// The look at a name for an object of a kind.
+type Permits = fn(&'static str, &ShortString) -> Result<()>;
+
 impl Vhost {
     /// exchange.declare.
     ///
@@ -35,6 +38,18 @@ impl Vhost {
     /// 404 passive and missing; 403 reserved, default or without the right; 406 of another type, durability and so on,
     /// or an unknown type.
     pub fn declare_exchange(&self, declare: &ExchangeDeclare, actor: &Actor) -> Result<Change> {
+        self.exchange(declare, actor, check_reserved)
+    }
+
+    /// The same of an exchange that another broker had: its name may be one that clients can't give.
+    ///
+    /// # Errors
+    /// As [`Vhost::declare_exchange`].
+    pub fn import_exchange(&self, declare: &ExchangeDeclare, actor: &Actor) -> Result<Change> {
+        self.exchange(declare, actor, |_, _| Ok(()))
+    }
+
+    fn exchange(&self, declare: &ExchangeDeclare, actor: &Actor, may_be: Permits) -> Result<Change> {
         let name = clean_name(&declare.exchange);
         if name.is_empty() {
             return Err(Error::AccessRefused(
@@ -64,7 +79,7 @@ impl Vhost {
                 .same_exchange(&exchange.definition, declare, kind)
                 .map(|()| Change::default());
         }
-        check_reserved("exchange", &name)?;
+        may_be("exchange", &name)?;
         let definition = Definition {
             name: name.clone(),
             kind,
@@ -130,6 +145,18 @@ impl Vhost {
     /// 404 passive and missing; 403 reserved, or without the right; 405 belongs to another connection; 406 contradicts
     /// what exists, or an argument that isn't supported.
     pub fn declare_queue(&self, declare: &QueueDeclare, actor: &Actor) -> Result<(Arc<Queue>, Change)> {
+        self.queue_of(declare, actor, check_reserved)
+    }
+
+    /// The same of a queue that another broker had: its name may be one that clients can't give.
+    ///
+    /// # Errors
+    /// As [`Vhost::declare_queue`].
+    pub fn import_queue(&self, declare: &QueueDeclare, actor: &Actor) -> Result<(Arc<Queue>, Change)> {
+        self.queue_of(declare, actor, |_, _| Ok(()))
+    }
+
+    fn queue_of(&self, declare: &QueueDeclare, actor: &Actor, may_be: Permits) -> Result<(Arc<Queue>, Change)> {
         let name = clean_name(&declare.queue);
         self.churn.declared.fetch_add(1, Ordering::Relaxed);
         // There are queues for direct replies, or not: no client makes one.
@@ -150,7 +177,7 @@ impl Vhost {
             queue.renew_lease();
             return Ok((queue.clone(), Change::default()));
         }
-        check_reserved("queue", &name)?;
+        may_be("queue", &name)?;
         let arguments = Arguments::parse(arguments.into_owned()).map_err(|invalid| self.invalid(&name, invalid))?;
         self.check_type(&name, declare, arguments.values.queue_type())?;
         if let Some(dead_letters) = &arguments.values.dead_letter_exchange {

@@ -11,6 +11,7 @@ use super::shared::{MAIN, Shared};
 use super::state::Vhost;
 use crate::exchange::binding::Binding;
 use crate::exchange::{Definition, Exchange};
+use crate::parameters;
 use crate::policy::{Class, Policies, Policy};
 use crate::queue::arguments::Arguments;
 use crate::queue::{self, Queue};
@@ -39,7 +40,7 @@ pub fn restore<'a>(
     let mut gone = Portions::of(&shared.log);
     for (key, value) in table {
         let Some(name) = record::vhost_of(key) else {
-            if ![super::ids::KEY, record::HAS_VHOSTS].contains(&key) {
+            if ![super::ids::KEY, record::HAS_VHOSTS].contains(&key) && !parameters::is_key(key) {
                 unknown(key);
             }
             continue;

@@ -10,6 +10,7 @@ use super::state::Vhost;
 use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::Error;
+use crate::exchange::traffic::Traffic;
 use crate::exchange::{OutOfSteps, Properties, Routing, RoutingTable, Steps, Target};
 use crate::message::Message;
 use crate::queue::Queue;
@@ -79,21 +80,22 @@ impl Vhost {
     /// # Errors
     /// [`NoRoute`].
     pub fn route(&self, message: &Message, actor: Option<&Actor>) -> Result<Route, NoRoute> {
-        self.find_route(message, actor, &mut Steps::new(MOST_STEPS))
+        let found = self.find_route(message, actor, &mut Steps::new(MOST_STEPS));
+        found.map(|(route, _)| route)
     }
 
-    /// The same, with the steps that it may take.
+    /// The same, with the steps that it may take, and the counters of the exchange that it begins at.
     pub(super) fn find_route(
         &self,
         message: &Message,
         actor: Option<&Actor>,
         steps: &mut Steps,
-    ) -> Result<Route, NoRoute> {
+    ) -> Result<(Route, Arc<Traffic>), NoRoute> {
         if let Some(actor) = actor {
             self.check(actor, Right::Write, ResourceKind::Exchange, message.exchange())
                 .map_err(|error| NoRoute::Refused(error.into()))?;
         }
-        let table = self.table_of(message.exchange(), actor.is_some())?;
+        let (table, traffic) = self.table_of(message.exchange(), actor.is_some())?;
         let properties = Properties::new(message.properties());
         let own = [message.routing_key()];
         let all: Vec<&[u8]>;
@@ -126,21 +128,22 @@ impl Vhost {
             (false, false) => Logged::None,
         };
         let stamped = queues.iter().any(|queue| queue.stamps());
-        Ok(Route {
+        let route = Route {
             queues: queues.into(),
             by_key: walk.by_key,
             logged,
             stamped,
-        })
+        };
+        Ok((route, traffic))
     }
 
-    /// The routing table of the exchange that a message is published to.
-    fn table_of(&self, exchange: &[u8], by_client: bool) -> Result<Arc<RoutingTable>, NoRoute> {
+    /// The routing table of the exchange that a message is published to, and its counters.
+    fn table_of(&self, exchange: &[u8], by_client: bool) -> Result<(Arc<RoutingTable>, Arc<Traffic>), NoRoute> {
         let topology = self.topology.read();
         let exchange = topology.exchanges.get(exchange).ok_or(NoRoute::Missing)?;
         match exchange.definition.internal && by_client {
             true => Err(NoRoute::Internal),
-            false => Ok(exchange.table().clone()),
+            false => Ok((exchange.table().clone(), exchange.traffic.clone())),
         }
     }
 

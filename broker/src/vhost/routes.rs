@@ -2,12 +2,14 @@
 //!
 //! Comes in: messages. Goes out: their routes; those that depend on the key alone from memory. Keys may be as many as
 //! messages, and a route as long as there are queues: routes to the same queues share them, what is remembered is
-//! counted, and above a limit it starts over. Does not know how a route is found.
+//! counted, and above a limit it starts over. The messages of each exchange are counted here, and told to it once per
+//! batch. Does not know how a route is found.
 
 use super::route::{MOST_STEPS, NoRoute, Route, has_extra_keys};
 use super::state::Vhost;
 use crate::access::Actor;
 use crate::exchange::Steps;
+use crate::exchange::traffic::Traffic;
 use crate::limits::{Held, Holding};
 use crate::message::Message;
 use crate::queue::Queue;
@@ -35,11 +37,28 @@ pub struct RouteCache {
 
 #[derive(Default)]
 struct Kept {
-    exchanges: ByName<ByName<Route>>,
+    exchanges: ByName<Known>,
+    /// The messages of each of them since they were told last, and those that have some.
+    untold: Vec<Untold>,
+    some: Vec<usize>,
     /// Lists of queues that routes have, by a hash of them.
     shared: HashMap<u64, Arc<[Arc<Queue>]>, foldhash::fast::FixedState>,
     bytes: usize,
     held: Option<Held>,
+}
+
+/// An exchange of which routes are known.
+struct Known {
+    routes: ByName<Route>,
+    /// Its place among the counts.
+    place: usize,
+}
+
+/// Messages of an exchange that it has not been told of.
+struct Untold {
+    traffic: Arc<Traffic>,
+    published: u64,
+    routed: u64,
 }
 
 impl RouteCache {
@@ -51,13 +70,13 @@ impl RouteCache {
     pub fn route(&mut self, vhost: &Vhost, actor: Option<&Actor>, message: &Message) -> Result<Route, NoRoute> {
         let version = vhost.version();
         if self.version != version {
-            self.kept = None;
+            self.forget();
             self.version = version;
         }
         if !has_extra_keys(message)
-            && let Some(route) = self.kept.as_ref().and_then(|kept| kept.find(message))
+            && let Some(route) = self.kept.as_mut().and_then(|kept| kept.find(message))
         {
-            return Ok(route.clone());
+            return Ok(route);
         }
         self.find(vhost, actor, message)
     }
@@ -68,9 +87,18 @@ impl RouteCache {
         self.steps
     }
 
-    /// A batch has ended.
-    pub fn forget_steps(&mut self) {
+    /// A batch has ended: exchanges are told of its messages.
+    pub fn end_batch(&mut self) {
         self.steps = 0;
+        if let Some(kept) = &mut self.kept {
+            kept.tell();
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(mut kept) = self.kept.take() {
+            kept.tell();
+        }
     }
 
     #[cold]
@@ -78,23 +106,45 @@ impl RouteCache {
         let mut steps = Steps::new(MOST_STEPS);
         let found = vhost.find_route(message, actor, &mut steps);
         self.steps += MOST_STEPS - steps.left();
-        let mut route = found?;
+        let (mut route, traffic) = found?;
+        traffic.count(1, route.queues.len() as u64);
         if route.by_key && !has_extra_keys(message) {
             if self.kept.as_ref().is_some_and(|kept| kept.bytes > MOST_BYTES) {
-                self.kept = None;
+                self.forget();
             }
-            self.kept.get_or_insert_default().keep(vhost, message, &mut route);
+            let kept = self.kept.get_or_insert_default();
+            kept.keep(vhost, message, &mut route, traffic);
         }
         Ok(route)
     }
 }
 
 impl Kept {
-    fn find(&self, message: &Message) -> Option<&Route> {
-        self.exchanges.get(message.exchange())?.get(message.routing_key())
+    #[inline]
+    fn find(&mut self, message: &Message) -> Option<Route> {
+        let known = self.exchanges.get(message.exchange())?;
+        let route = known.routes.get(message.routing_key())?;
+        if let Some(untold) = self.untold.get_mut(known.place) {
+            if untold.published == 0 {
+                self.some.push(known.place);
+            }
+            untold.published += 1;
+            untold.routed += route.queues.len() as u64;
+        }
+        Some(route.clone())
     }
 
-    fn keep(&mut self, vhost: &Vhost, message: &Message, route: &mut Route) {
+    /// Tells exchanges of their messages.
+    fn tell(&mut self) {
+        for place in self.some.drain(..) {
+            if let Some(untold) = self.untold.get_mut(place) {
+                let (published, routed) = (&mut untold.published, &mut untold.routed);
+                untold.traffic.count(std::mem::take(published), std::mem::take(routed));
+            }
+        }
+    }
+
+    fn keep(&mut self, vhost: &Vhost, message: &Message, route: &mut Route, traffic: Arc<Traffic>) {
         // Copies, so that the cache doesn't hold read buffers.
         let owned = |bytes: &[u8]| ShortString::try_from(bytes);
         let (Ok(exchange), Ok(key)) = (owned(message.exchange()), owned(message.routing_key())) else {
@@ -102,7 +152,19 @@ impl Kept {
         };
         self.bytes += ROUTE_BYTES + key.len();
         self.share(route);
-        self.exchanges.entry(exchange).or_default().insert(key, route.clone());
+        let untold = &mut self.untold;
+        let known = self.exchanges.entry(exchange).or_insert_with(|| {
+            untold.push(Untold {
+                traffic,
+                published: 0,
+                routed: 0,
+            });
+            Known {
+                routes: ByName::default(),
+                place: untold.len() - 1,
+            }
+        });
+        known.routes.insert(key, route.clone());
         let bytes = self.bytes as u64;
         let held = self.held.get_or_insert_with(|| vhost.memory.hold(Holding::Routes, 0));
         held.set(bytes);

@@ -7,6 +7,7 @@
 
 use super::declared::Declared;
 use super::names::is_reply_queue;
+use super::published::Published;
 use super::settings::{Limit, Settings};
 use super::shared::Shared;
 use crate::access::Actor;
@@ -61,6 +62,19 @@ pub struct Vhost {
     ended: AtomicBool,
     /// Queues declared, created, deleted.
     pub churn: Churn,
+    /// Messages published to it.
+    pub published: Published,
+    /// Traffic of clients that have gone.
+    pub gone: Gone,
+}
+
+/// Traffic of clients that have gone, bytes.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Received from them.
+    pub received: AtomicU64,
+    /// Sent to them.
+    pub sent: AtomicU64,
 }
 
 /// Bytes of a vhost without its settings and exchanges, roughly.
@@ -172,6 +186,8 @@ impl Vhost {
             entered: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             churn: Churn::default(),
+            published: Published::default(),
+            gone: Gone::default(),
         })
     }
 

@@ -100,7 +100,7 @@ fn what_is_held_is_settled_or_released_as_one() {
         no_ack: false,
     };
     let mut wakes = Wakes::default();
-    deliveries.deliver(&mut wakes, to, &[1, 2, 3, 4, 5].map(entry), false);
+    deliveries.deliver(&mut wakes, to, &[1, 2, 3, 4, 5].map(entry), Again::default());
     let (mut held, mut settled) = (Vec::new(), Vec::new());
     assert_eq!(deliveries.hold(2, false, &mut held), Ok(()));
     assert_eq!(deliveries.hold(2, false, &mut held), Err(UnknownDeliveryTag(2)));
