@@ -48,7 +48,7 @@ pub mod parameters;
 /// `/api/policies`, `/api/operator-policies`.
 pub mod policies;
 
-/// `/api/vhost-limits`, `/api/user-limits`.
+/// `/api/vhost-limits`.
 pub mod limits;
 
 /// `/api/feature-flags`, `/api/deprecated-features`.
@@ -84,6 +84,9 @@ pub mod login;
 /// Parameters and answers that all resources share.
 pub mod http;
 
+/// Rights to endpoints.
+pub mod rights;
+
 /// The broker as the API sees it.
 pub mod state;
 
@@ -101,6 +104,9 @@ pub mod seats;
 
 /// Times for which a socket may keep the broker waiting.
 pub mod patience;
+
+/// Limits of users in requests and answers.
+pub mod user_limits;
 
 /// Bodies of requests, field by field.
 pub mod body;

@@ -4,6 +4,7 @@
 //! Comes in: a directory, and for `--repair` an empty one. Goes out: a report as text or JSON, and a clean copy. The
 //! directory itself is never changed. Does not know about the format of the files: the store reads them.
 
+use crate::access;
 use crate::parameters;
 use crate::vhost::ids;
 use crate::vhost::record::{self, Record};
@@ -50,6 +51,7 @@ struct Report {
     exchanges: usize,
     bindings: usize,
     policies: usize,
+    users: usize,
     queues: Vec<QueueReport>,
     /// Bytes of a write that a crash cut off before it was confirmed.
     torn_bytes: u64,
@@ -122,6 +124,7 @@ impl Report {
             exchanges: 0,
             bindings: 0,
             policies: 0,
+            users: 0,
             queues: Vec::new(),
             torn_bytes: found.torn_bytes,
             damage: found
@@ -158,10 +161,21 @@ impl Report {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
                 None if [ids::KEY, record::HAS_VHOSTS].contains(&&**key) || parameters::is_key(key) => {}
+                None if self.account(key, value) => {}
                 None => self.unknown_entries += 1,
             }
         }
         names
+    }
+
+    /// Counts an entry of a user. False if it isn't one.
+    fn account(&mut self, key: &[u8], value: &[u8]) -> bool {
+        match access::record::decode(key, value) {
+            Some(access::record::Record::User(_)) => self.users += 1,
+            Some(_) => {}
+            None => return false,
+        }
+        true
     }
 
     fn queues(&mut self, checked: &Checked, mut names: HashMap<QueueId, (String, String)>) -> anyhow::Result<()> {
@@ -214,12 +228,13 @@ impl Report {
         writeln!(out, "checkpoint: {}", self.checkpoint)?;
         writeln!(
             out,
-            "topology: {} vhosts, {} queues, {} exchanges, {} bindings, {} policies",
+            "topology: {} vhosts, {} queues, {} exchanges, {} bindings, {} policies; {} users",
             self.vhosts,
             self.queues.len(),
             self.exchanges,
             self.bindings,
-            self.policies
+            self.policies,
+            self.users
         )?;
         let heads = ("VHOST", "QUEUE", "MESSAGES", "REDELIVERED", "BYTES");
         let width = self

@@ -4,14 +4,14 @@
 //! Does not know about channels' work, sockets or the HTTP API.
 
 use crate::config::Limits;
-use crate::limits::{Counted, Held, Holding, Memory, Quota, Quotas, Reached};
+use crate::limits::{Counted, Held, Holding, Memory, Most, Quota, Quotas, Reached};
 use crate::listener::Client;
 use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::vhost::Entered;
 use leveret_amqp::{RawTable, ShortString};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -36,6 +36,8 @@ pub struct ConnectionInfo {
     pub tuned: Limits,
     /// Its channels by number.
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
+    /// Numbers of things that its user has open, and the most that there may be.
+    pub of_user: Arc<Quotas>,
     /// Queues that go with it.
     pub exclusive_queues: Mutex<Owned>,
     /// Traffic.
@@ -47,7 +49,7 @@ pub struct ConnectionInfo {
     /// The reason to close it, once there is one.
     close: Mutex<Option<String>>,
     outbox: Arc<Outbox>,
-    _counted: Counted,
+    _counted: [Counted; 2],
     _entered: Entered,
     _held: Held,
 }
@@ -136,7 +138,7 @@ pub struct ChannelInfo {
     pub dropped: AtomicU64,
     /// Time of its opening.
     pub opened_at: Instant,
-    _counted: Counted,
+    _counted: [Counted; 2],
 }
 
 /// The deliveries of one channel in figures, kept by whoever delivers.
@@ -176,7 +178,7 @@ impl DeliveryFigures {
 
 impl ChannelInfo {
     /// A channel without consumers.
-    pub fn new(number: u16, deliveries: Arc<DeliveryFigures>, counted: Counted) -> Self {
+    pub fn new(number: u16, deliveries: Arc<DeliveryFigures>, counted: [Counted; 2]) -> Self {
         Self {
             number,
             deliveries,
@@ -212,6 +214,8 @@ pub struct Opened {
     pub client: Client,
     /// The user.
     pub user: String,
+    /// The most connections and channels that the user may have open.
+    pub most_of_user: [Option<u64>; 2],
     /// The mechanism of the login.
     pub mechanism: String,
     /// Its vhost.
@@ -296,12 +300,50 @@ impl Owned {
     }
 }
 
+/// There are as many connections as there may be: this many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// On this node.
+    OfNode(Reached),
+    /// Of this user.
+    OfUser(Reached),
+}
+
+/// Numbers of things that users have open.
+#[derive(Default)]
+struct Users {
+    numbers: HashMap<String, Arc<Quotas>>,
+    /// Their number at which those that have nothing open are looked for.
+    look_at: usize,
+}
+
+impl Users {
+    /// Users up to which it doesn't matter that some have gone.
+    const FEW: usize = 64;
+
+    fn of(&mut self, user: &str) -> Arc<Quotas> {
+        if let Some(known) = self.numbers.get(user) {
+            return known.clone();
+        }
+        if self.numbers.len() >= self.look_at.max(Self::FEW) {
+            self.numbers.retain(|_, numbers| Arc::strong_count(numbers) > 1);
+            self.look_at = self.numbers.len() * 2;
+        }
+        self.numbers.entry(user.to_owned()).or_default().clone()
+    }
+}
+
+fn set(numbers: &Quotas, [connections, channels]: [Option<u64>; 2]) {
+    numbers.set(&Most::of_user(connections, channels));
+}
+
 /// All connections.
 pub struct Registry {
     memory: Arc<Memory>,
     quotas: Arc<Quotas>,
     next: AtomicU64,
     open: RwLock<BTreeMap<u64, Arc<ConnectionInfo>>>,
+    users: Mutex<Users>,
     /// Set when the broker drains: connections that open now are closed at once.
     draining: Mutex<Option<String>>,
 }
@@ -314,6 +356,7 @@ impl Registry {
             quotas,
             next: AtomicU64::new(0),
             open: RwLock::default(),
+            users: Mutex::default(),
             draining: Mutex::default(),
         }
     }
@@ -322,8 +365,11 @@ impl Registry {
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Result<Arc<ConnectionInfo>, Reached> {
-        let counted = self.quotas.hold(Quota::Connections)?;
+    pub fn open(&self, opened: Opened, outbox: Arc<Outbox>) -> Result<Arc<ConnectionInfo>, TooMany> {
+        let counted = self.quotas.hold(Quota::Connections).map_err(TooMany::OfNode)?;
+        let of_user = self.users.lock().of(&opened.user);
+        set(&of_user, opened.most_of_user);
+        let of_users = of_user.hold(Quota::Connections).map_err(TooMany::OfUser)?;
         let octets = opened.client_properties.octets().len() as u64;
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let info = Arc::new(ConnectionInfo {
@@ -336,18 +382,26 @@ impl Registry {
             client_properties: opened.client_properties,
             tuned: opened.tuned,
             channels: Mutex::default(),
+            of_user,
             exclusive_queues: Mutex::default(),
             octets: Octets::default(),
             blocked: AtomicBool::new(false),
             pauses: Pauses::default(),
             close: Mutex::new(self.draining.lock().clone()),
             outbox,
-            _counted: counted,
+            _counted: [counted, of_users],
             _entered: opened.entered,
             _held: self.memory.hold(Holding::Tables, octets),
         });
         self.open.write().insert(id, info.clone());
         Ok(info)
+    }
+
+    /// Other limits for a user from now on. What there is already stays.
+    pub fn limit_user(&self, user: &str, most: [Option<u64>; 2]) {
+        if let Some(of_user) = self.users.lock().numbers.get(user) {
+            set(of_user, most);
+        }
     }
 
     /// Removes a connection.
@@ -406,6 +460,23 @@ mod tests {
     use crate::queue::upkeep::Upkeep;
     use leveret_store::Store;
     use leveret_store::fs::RealFs;
+
+    #[test]
+    fn users_that_have_nothing_open_are_forgotten() {
+        let mut users = Users::default();
+        let first = users.of("first");
+        set(&first, [Some(1), None]);
+        let held = first.hold(Quota::Connections).expect("room for one");
+        assert_eq!(users.of("first").hold(Quota::Connections).err(), Some(Reached(1)));
+        drop(first);
+        for number in 0..1000 {
+            users.of(&number.to_string());
+        }
+        assert!(users.numbers.len() <= 2 * Users::FEW, "{}", users.numbers.len());
+        assert!(users.of("first").hold(Quota::Connections).is_err(), "it has one open");
+        drop(held);
+        assert!(users.of("first").hold(Quota::Connections).is_ok());
+    }
 
     #[test]
     fn pauses_are_counted_and_shown_for_a_while() {

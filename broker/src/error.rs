@@ -85,6 +85,14 @@ pub enum Error {
         /// Channels that may be.
         most: u64,
     },
+    /// One more channel than all connections of a user may have.
+    #[error("number of channels opened for user '{user}' has reached the maximum allowed user limit of {most}")]
+    TooManyChannelsOfUser {
+        /// The user.
+        user: String,
+        /// Channels that may be.
+        most: u64,
+    },
     /// An exclusive queue of another connection.
     #[error(
         "cannot obtain exclusive access to locked queue '{name}' in vhost '{vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
@@ -234,9 +242,10 @@ impl Error {
             | Self::Precondition(_)
             | Self::UnknownDeliveryTag(_) => ReplyCode::PreconditionFailed,
             Self::NotImplemented(_) => ReplyCode::NotImplemented,
-            Self::NotAllowed(_) | Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. } => {
-                ReplyCode::NotAllowed
-            }
+            Self::NotAllowed(_)
+            | Self::TooManyChannels { .. }
+            | Self::TooManyChannelsOfNode { .. }
+            | Self::TooManyChannelsOfUser { .. } => ReplyCode::NotAllowed,
             Self::NoRoom(_) => ReplyCode::ResourceError,
             Self::Frame(_) => ReplyCode::FrameError,
             Self::UnexpectedFrame(_) => ReplyCode::UnexpectedFrame,
@@ -256,7 +265,10 @@ impl Error {
     /// True if the close of the connection names the method that was being carried out. As from RabbitMQ, it names none
     /// if the channel could not be made.
     pub fn answers_a_method(&self) -> bool {
-        !matches!(self, Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. })
+        !matches!(
+            self,
+            Self::TooManyChannels { .. } | Self::TooManyChannelsOfNode { .. } | Self::TooManyChannelsOfUser { .. }
+        )
     }
 
     /// `CODE_NAME - explanation`, cut to what a short string holds.

@@ -36,6 +36,9 @@ pub mod channel;
 /// The way of a published message, whichever protocol it came by.
 pub mod publish;
 
+/// Users, changed.
+pub mod accounts;
+
 /// Everything that connections share.
 pub mod node;
 
@@ -92,6 +95,9 @@ pub mod message;
 
 /// Users, and what they may do.
 pub mod access;
+
+/// Patterns of names.
+pub mod pattern;
 
 /// Errors of a client, with their reply codes.
 pub mod error;

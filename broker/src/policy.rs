@@ -19,9 +19,6 @@ pub mod keys;
 /// The objects that a policy is for, by their kind.
 pub mod kind;
 
-/// Patterns of names.
-pub mod pattern;
-
 pub use applied::Applied;
 pub use kind::{ApplyTo, Kind};
 pub use rule::{Class, Policy};

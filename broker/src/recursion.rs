@@ -9,7 +9,7 @@ use crate::admin::json::Columns;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::limits::Memory;
 use crate::message::Message;
-use crate::policy::pattern::Pattern;
+use crate::pattern::Pattern;
 use crate::vhost::Vhost;
 use crate::vhost::ids::QueueIds;
 use crate::vhost::route::NoRoute;
@@ -38,11 +38,7 @@ fn name(number: usize) -> ShortString {
 }
 
 fn actor() -> Actor {
-    Actor {
-        user: "someone".into(),
-        connection: Some(1),
-        permissions: Permissions::ALL,
-    }
+    Actor::new("someone", Permissions::ALL).on(1)
 }
 
 /// A chain of auto-delete exchanges, each bound to the next by `next`, and for other keys each the alternate of the one

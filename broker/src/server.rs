@@ -186,7 +186,13 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     ));
     limits::watch::start(&memory, &disk).context("cannot start a thread that watches memory and disk space")?;
     let name = "leveret@localhost".to_owned();
-    let access = Access::new(config.users.clone()).context("cannot start a thread that reads the password's file")?;
+    let mut first_user = Batch::default();
+    let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
+    let access = Access::new(config.users.clone(), table, &mut first_user)
+        .context("cannot start a thread that reads the password's file")?;
+    if !first_user.is_empty() {
+        store.handle().append(&mut first_user, Urgency::Soon)?;
+    }
     let reserved = recovered.table.get(ids::KEY).map(|value| value.as_ref());
     let clock = Clock::start().context("cannot start the clock's thread")?;
     let shared = Shared::new(
@@ -199,6 +205,13 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let hosts = Vhosts::restore(shared, table)?;
     queues(&store, &hosts.shared, std::mem::take(&mut recovered.queues))?;
+    let mut orphans = Batch::default();
+    access
+        .directory
+        .forget_others(|vhost| hosts.get(vhost).is_some(), &mut orphans);
+    if !orphans.is_empty() {
+        store.handle().append(&mut orphans, Urgency::Soon)?;
+    }
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let parameters = Parameters::restore(store.handle(), hosts.shared.memory.clone(), table)?;
     let report = recovered.report.clone();

@@ -184,11 +184,17 @@ impl Vhosts {
     }
 
     /// Deletes a vhost with all that is in it, and closes its clients. Returns when it has gone: that takes as long as
-    /// the ends of its queues do, during which others are served.
+    /// the ends of its queues do, during which others are served. `last` adds records of what else goes with it.
     ///
     /// # Errors
     /// The log has failed.
-    pub fn delete(&self, name: &str, clients: &Registry, actor: &Actor) -> Result<Deletion> {
+    pub fn delete(
+        &self,
+        name: &str,
+        clients: &Registry,
+        actor: &Actor,
+        last: impl FnOnce(&mut Batch),
+    ) -> Result<Deletion> {
         let mut ending = self.ending.lock();
         let Some(vhost) = self.get(name) else {
             return Ok(Deletion::Missing);
@@ -217,6 +223,7 @@ impl Vhosts {
 
         let mut ending = self.ending.lock();
         let mut records = Batch::default();
+        last(&mut records);
         records.delete(&record::vhost_key(name));
         let lsn = self.shared.log.append(&mut records, Urgency::Now)?.lsn;
         self.forget(&vhost);

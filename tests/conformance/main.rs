@@ -47,6 +47,9 @@ mod queue;
 /// Arguments of queues: which values are refused, and which differences count when a queue is declared again.
 mod queue_arguments;
 
+/// Permissions: which right each method needs.
+mod permissions;
+
 /// Queues of type quorum.
 mod quorum;
 

@@ -83,6 +83,9 @@ mod upgrade;
 /// Virtual hosts across `kill -9`, in the midst of their creation and deletion.
 mod vhosts;
 
+/// Users across a crash.
+mod users;
+
 /// Small segments: the log goes through many, and a start writes little.
 const SMALL: [&str; 2] = ["--segment-size", "4MiB"];
 

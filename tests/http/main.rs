@@ -40,6 +40,9 @@ mod messages;
 /// The broker about itself: overview, nodes, vhosts, users, definitions.
 mod overview;
 
+/// Permissions over HTTP.
+mod permissions;
+
 /// Policies over HTTP.
 mod policies;
 
@@ -48,6 +51,12 @@ mod queues;
 
 /// Virtual hosts over HTTP.
 mod vhosts;
+
+/// Tags of users.
+mod tags;
+
+/// Users over HTTP.
+mod users;
 
 /// The time that a figure may take to appear (RabbitMQ's statistics are up to five seconds old).
 const FIGURES: Duration = Duration::from_secs(15);

@@ -19,7 +19,7 @@ use leveret_broker::vhost::ids::QueueIds;
 use leveret_broker::vhost::shared::Shared;
 use leveret_broker::vhosts::Vhosts;
 use leveret_store::fs::RealFs;
-use leveret_store::{Options, Store};
+use leveret_store::{Batch, Options, Store};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,7 +36,7 @@ static BROKER: LazyLock<(Arc<Node>, Store)> = LazyLock::new(|| {
     let parameters = Parameters::restore(store.handle(), memory.clone(), std::iter::empty()).expect("an open log");
     let node = Node::new(
         "leveret@localhost".into(),
-        Access::new(Users::Guest { loopback_only: true }).expect("no files"),
+        Access::new(Users::Guest { loopback_only: true }, std::iter::empty(), &mut Batch::default()).expect("no files"),
         Vhosts::restore(shared, std::iter::empty()).expect("an open log"),
         Arc::new(Durability::default()),
         recovered.report,

@@ -3,8 +3,11 @@
 //! Comes in: a right and the object that it is needed for. Goes out: the answer, or a refusal in RabbitMQ's words.
 //! Does not know which operation needs which right: `vhost` asks, at every place where RabbitMQ does.
 
+use super::live::Live;
 use super::permissions::{Permissions, Resource, Right};
+use super::user::Tags;
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// The name in events of what the broker does by itself (RabbitMQ's).
 pub const INTERNAL_USER: &str = "rmq-internal";
@@ -16,17 +19,58 @@ pub struct Actor {
     pub user: String,
     /// The connection, which owns the exclusive queues that are declared on it; none over HTTP.
     pub connection: Option<u64>,
-    /// Rights of the user.
-    pub permissions: Permissions,
+    rights: Rights,
+    /// Tags of the user.
+    pub tags: Tags,
+}
+
+/// The rights of a user at work.
+#[derive(Clone, Debug)]
+enum Rights {
+    /// The same in every vhost, for ever.
+    Fixed(Permissions),
+    /// Those that it has at the time.
+    Live(Arc<Live>),
 }
 
 impl Actor {
+    /// A user without tags, not on a connection, whose rights are the same in every vhost and don't change.
+    pub fn new(user: &str, permissions: Permissions) -> Self {
+        Self {
+            user: user.to_owned(),
+            connection: None,
+            rights: Rights::Fixed(permissions),
+            tags: Tags::default(),
+        }
+    }
+
+    /// The same with the rights that the user has at the time.
+    pub fn with_rights(self, live: Live) -> Self {
+        let rights = Rights::Live(Arc::new(live));
+        Self { rights, ..self }
+    }
+
+    /// The same on a connection.
+    pub fn on(self, connection: u64) -> Self {
+        let connection = Some(connection);
+        Self { connection, ..self }
+    }
+
+    /// The same with tags.
+    pub fn with_tags(self, tags: Tags) -> Self {
+        Self { tags, ..self }
+    }
+
     /// Asks for a right to an exchange or queue.
     ///
     /// # Errors
     /// 403 with RabbitMQ's words.
     pub fn check(&self, right: Right, resource: &Resource<'_>) -> Result<()> {
-        if self.permissions.allow(right, resource) {
+        let allowed = match &self.rights {
+            Rights::Fixed(permissions) => permissions.allow(right, resource),
+            Rights::Live(live) => live.allow(right, resource),
+        };
+        if allowed {
             return Ok(());
         }
         let (right, user) = (right.name(), &self.user);
@@ -35,12 +79,47 @@ impl Actor {
         ))
     }
 
+    /// Asks for a right to a routing key of a topic exchange.
+    ///
+    /// # Errors
+    /// 403 with RabbitMQ's words.
+    pub fn check_topic(&self, right: Right, exchange: &Resource<'_>, key: &[u8]) -> Result<()> {
+        let Rights::Live(live) = &self.rights else {
+            return Ok(());
+        };
+        let name = String::from_utf8_lossy(exchange.name);
+        if live.allow_topic(right, exchange.vhost, &name, key) {
+            return Ok(());
+        }
+        let (right, user, key) = (right.name(), &self.user, String::from_utf8_lossy(key));
+        Err(Error::AccessRefused(
+            format!("{right} access to topic '{key}' in {exchange} refused for user '{user}'").into(),
+        ))
+    }
+
+    /// Grows with every change of the rights: what was allowed before has to be asked for again.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        match &self.rights {
+            Rights::Fixed(_) => 0,
+            Rights::Live(live) => live.version(),
+        }
+    }
+
+    /// True if the actor may work in a vhost.
+    pub fn may_enter(&self, vhost: &str) -> bool {
+        match &self.rights {
+            Rights::Fixed(permissions) => permissions.any(),
+            Rights::Live(live) => live.may_enter(vhost),
+        }
+    }
+
     /// Asks for the right to work in a vhost.
     ///
     /// # Errors
     /// 530 with RabbitMQ's words.
     pub fn check_vhost(&self, vhost: &str) -> Result<()> {
-        if self.permissions.any() {
+        if self.may_enter(vhost) {
             return Ok(());
         }
         let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
@@ -59,14 +138,11 @@ mod tests {
     use crate::access::permissions::{Kind, Names};
 
     fn reader() -> Actor {
-        Actor {
-            user: "reader".into(),
-            connection: Some(1),
-            permissions: Permissions {
-                read: Names::All,
-                ..Permissions::NONE
-            },
-        }
+        let permissions = Permissions {
+            read: Names::All,
+            ..Permissions::NONE
+        };
+        Actor::new("reader", permissions).on(1)
     }
 
     #[test]
@@ -90,10 +166,7 @@ mod tests {
             refused(b""),
             Err("write access to exchange 'amq.default' in vhost '/' refused for user 'reader'".into())
         );
-        let nowhere = Actor {
-            permissions: Permissions::NONE,
-            ..reader()
-        };
+        let nowhere = Actor::new("reader", Permissions::NONE);
         assert!(reader().check_vhost("/").is_ok());
         assert_eq!(
             nowhere.check_vhost("/").map_err(|error| error.to_string()),

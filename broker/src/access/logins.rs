@@ -6,11 +6,17 @@
 use super::actor::Actor;
 use super::attempts::{Attempts, Protocol, Source};
 use super::delay::{Delays, LONGEST, Turn};
-use super::secret::{Credentials, SecretFiles};
-use super::users::{Refusal, Users};
+use super::directory::Directory;
+use super::live::Live;
+use super::password;
+use super::permissions::Permissions;
+use super::proof::Proofs;
+use super::secret::SecretFiles;
+use super::user::Tags;
+use super::users::{FIRST_VHOST, GUEST, Refusal, Users};
+use leveret_store::Batch;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -24,18 +30,15 @@ pub enum Refused {
     TooMany(Duration),
 }
 
-/// The one who may log in.
-enum Known {
-    /// `guest`.
-    Guest(Arc<Credentials>),
-    /// The administrator of two files.
-    Files(SecretFiles),
-}
-
 /// The way into a broker.
 pub struct Access {
     users: Users,
-    known: Known,
+    /// The administrator of two files.
+    administrator: Option<SecretFiles>,
+    /// All other users.
+    pub directory: Directory,
+    /// Where passwords are proved and made.
+    pub proofs: Proofs,
     delays: Delays,
     delayed: AtomicU64,
     /// Logins so far.
@@ -43,36 +46,56 @@ pub struct Access {
 }
 
 impl Access {
-    /// The way in for these users.
+    /// The way in for the users of the settings, and those of the log's table. May add records, which have to be
+    /// appended before anybody logs in.
     ///
     /// # Errors
-    /// The thread that reads their files can't be started.
-    pub fn new(users: Users) -> io::Result<Self> {
-        let known = match &users {
-            Users::Guest { .. } => Known::Guest(Users::guest()),
-            Users::Files { user, password } => Known::Files(SecretFiles::open(user.clone(), password.clone())?),
+    /// The thread that reads the administrator's files can't be started.
+    pub fn new<'a>(
+        users: Users,
+        table: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        records: &mut Batch,
+    ) -> io::Result<Self> {
+        let mut directory = Directory::restored(table);
+        let administrator = match &users {
+            Users::Guest { .. } => {
+                directory.first(GUEST, GUEST, FIRST_VHOST, records);
+                None
+            }
+            Users::Files { user, password } => Some(SecretFiles::open(user.clone(), password.clone())?),
         };
         Ok(Self {
             users,
-            known,
+            administrator,
+            directory,
+            proofs: Proofs::default(),
             delays: Delays::default(),
             delayed: AtomicU64::new(0),
             attempts: Attempts::default(),
         })
     }
 
-    /// The names of all users: one, or none while the file with the name can't be read.
-    pub fn names(&self) -> Vec<String> {
-        let credentials = match &self.known {
-            Known::Guest(guest) => Ok(guest.clone()),
-            Known::Files(files) => files.last(),
-        };
-        credentials.iter().map(|known| known.user.clone()).collect()
+    /// The most connections and channels that a user may have open.
+    pub fn most_of(&self, user: &str) -> [Option<u64>; 2] {
+        let account = self
+            .directory
+            .get(user)
+            .filter(|_| self.administrator().as_deref() != Some(user));
+        account.map_or([None; 2], |account| account.user.limits.most())
     }
 
-    /// True if the only user is the one that everybody knows, with its password.
-    pub fn is_guest(&self) -> bool {
-        matches!(self.known, Known::Guest(_))
+    /// The names of all users.
+    pub fn names(&self) -> Vec<String> {
+        let accounts = self.directory.list();
+        let mut names: Vec<String> = accounts.iter().map(|account| account.user.name.clone()).collect();
+        names.extend(self.administrator());
+        names
+    }
+
+    /// The name of the administrator that files name, as they were read last.
+    pub fn administrator(&self) -> Option<String> {
+        let files = self.administrator.as_ref()?;
+        files.last().ok().map(|known| known.user.clone())
     }
 
     /// Logins that had to wait, or were refused, because of failures before them.
@@ -96,15 +119,15 @@ impl Access {
             self.attempts.add(source(None), false);
             return Err(Refused::TooMany(wait));
         }
-        let checked = match self.credentials().await {
-            Ok(known) => self.users.check(&known, user, password, from),
-            Err(reason) => Err(Refusal::Unreadable(reason)),
-        };
+        let checked = self.check(user, password, from).await;
         let named = match &checked {
             Ok(_) | Err(Refusal::Password(_) | Refusal::NotFromThere(_)) => Some(user.to_owned()),
             Err(_) => None,
         };
         self.attempts.add(source(named), checked.is_ok());
+        if checked.as_ref().is_err_and(|reason| *reason == Refusal::Late) {
+            return Err(Refused::TooMany(LONGEST));
+        }
         checked.map_err(|reason| {
             info!(protocol = protocol.name(), %from, "login refused: {reason}");
             if self.delays.failed(from, Instant::now()) {
@@ -112,6 +135,42 @@ impl Access {
             }
             Refused::Wrong
         })
+    }
+
+    /// Checks name and password. One that is refused takes the time of a slow hash, whoever it is for.
+    async fn check(&self, user: &str, password: &str, from: IpAddr) -> Result<Actor, Refusal> {
+        let known = match &self.administrator {
+            Some(files) => Some(files.now().await),
+            None => None,
+        };
+        let turn = || self.delays.turn(from, Instant::now()) == Turn::Now;
+        if let Some(Ok(known)) = &known
+            && known.user == user
+        {
+            if password::matches(password, &known.password) {
+                return Ok(Actor::new(user, Permissions::ALL).with_tags(Tags::administrator()));
+            }
+            let proved = self.proofs.is_password(None, password, turn).await;
+            return Err(proved.map_or(Refusal::Late, |_| Refusal::Password(user.to_owned())));
+        }
+        let account = self.directory.get(user);
+        let proved = self.proofs.is_password(account.as_ref(), password, turn).await;
+        let proved = proved.ok_or(Refusal::Late)?;
+        let Some(account) = account else {
+            return Err(match known {
+                Some(Err(reason)) => Refusal::Unreadable(reason),
+                _ => Refusal::Unknown,
+            });
+        };
+        if !proved {
+            return Err(Refusal::Password(user.to_owned()));
+        }
+        if self.users.are_shut_out(user, from) {
+            return Err(Refusal::NotFromThere(user.to_owned()));
+        }
+        let live = Live::new(user, account.rights.clone());
+        let actor = Actor::new(user, Permissions::NONE).with_rights(live);
+        Ok(actor.with_tags(account.user.tags.clone()))
     }
 
     async fn turn(&self, from: IpAddr) -> Result<(), Duration> {
@@ -132,13 +191,6 @@ impl Access {
             tokio::time::sleep(wait).await;
         }
     }
-
-    async fn credentials(&self) -> Result<Arc<Credentials>, String> {
-        match &self.known {
-            Known::Guest(guest) => Ok(guest.clone()),
-            Known::Files(files) => files.now().await,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -151,11 +203,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_fails_often_waits_and_nobody_else_does() {
-        let logins = Access::new(Users::Guest { loopback_only: true }).expect("no files");
+        let users = Users::Guest { loopback_only: true };
+        let logins = Access::new(users, std::iter::empty(), &mut Batch::default());
+        let logins = std::sync::Arc::new(logins.expect("no files"));
         let log_in = async |from, password| {
             let asked = logins.log_in(Protocol::Amqp, from, "guest", password);
             asked.await.map(|actor| actor.user)
         };
+        // Many at once are looked at no more often than one after the other.
+        let (mut storm, began) = (tokio::task::JoinSet::new(), Instant::now());
+        for _ in 0..80 {
+            let logins = logins.clone();
+            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+            storm.spawn(async move { logins.log_in(Protocol::Amqp, from, "guest", "wrong").await });
+        }
+        let looked_at = storm.join_all().await.into_iter();
+        let looked_at = looked_at.filter(|login| matches!(login, Err(Refused::Wrong))).count();
+        let passed = began.elapsed().as_millis() as usize / 100;
+        assert!((50..=56 + passed).contains(&looked_at), "{looked_at}");
         for _ in 0..52 {
             assert_eq!(log_in(HERE, "wrong").await, Err(Refused::Wrong));
         }
@@ -163,7 +228,11 @@ mod tests {
         assert_eq!(log_in(BESIDE, "guest").await, Ok("guest".into()));
         assert!(began.elapsed() < Duration::from_millis(50), "it waits for nobody");
         let [(_, amqp), _] = logins.attempts.by_protocol();
-        assert_eq!((amqp.failed, amqp.succeeded), (52, 1));
-        assert_eq!(logins.attempts.by_source().len(), 2);
+        assert_eq!((amqp.failed, amqp.succeeded), (132, 1));
+        let sources = logins.attempts.by_source().len();
+        assert!(
+            (3..=4).contains(&sources),
+            "of the storm, those that had to go name no user: {sources}"
+        );
     }
 }

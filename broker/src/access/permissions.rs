@@ -1,13 +1,13 @@
 //! Permissions: which names a user may configure, write to and read from.
 //!
-//! Comes in: a right and an exchange or queue. Goes out: yes or no. All users of this version have all rights; a rule
-//! that denies something goes into `Permissions`, and into the code that gives them at login.
+//! Comes in: a right and an exchange or queue. Goes out: yes or no.
 //! Pure. Does not know about users, or where it is asked.
 
+use crate::pattern::Pattern;
 use std::fmt::{self, Display, Formatter};
 
 /// A right to an exchange or a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
     /// Declare and delete.
     Configure,
@@ -32,7 +32,7 @@ impl Right {
 }
 
 /// The kind of an object that rights are given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An exchange.
     Exchange,
@@ -73,33 +73,41 @@ impl Display for Resource<'_> {
 }
 
 /// The names that a right extends to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Names {
     /// All.
     All,
-    /// None.
+    /// None, but for an empty one: RabbitMQ's `^$`.
     None,
+    /// Those in which a pattern is found.
+    Matching(Box<Pattern>),
 }
 
 impl Names {
-    /// The regular expression that RabbitMQ's API shows for it.
-    pub fn pattern(self) -> &'static str {
-        match self {
-            Self::All => ".*",
-            Self::None => "^$",
+    /// By the regular expression of RabbitMQ's permissions.
+    ///
+    /// # Errors
+    /// The fault in it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            ".*" => Ok(Self::All),
+            "" | "^$" => Ok(Self::None),
+            other => Pattern::parse(other).map(|pattern| Self::Matching(Box::new(pattern))),
         }
     }
 
-    fn contains(self, _name: &[u8]) -> bool {
+    /// True if a name is one of them.
+    pub fn contains(&self, name: &[u8]) -> bool {
         match self {
             Self::All => true,
-            Self::None => false,
+            Self::None => name.is_empty(),
+            Self::Matching(pattern) => pattern.matches(name),
         }
     }
 }
 
-/// The rights of a user, the same in every vhost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The rights of a user in a vhost.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Permissions {
     /// Names that may be declared and deleted.
     pub configure: Names,
@@ -124,11 +132,11 @@ impl Permissions {
     };
 
     /// The names that a right extends to.
-    pub fn names(&self, right: Right) -> Names {
+    pub fn names(&self, right: Right) -> &Names {
         match right {
-            Right::Configure => self.configure,
-            Right::Write => self.write,
-            Right::Read => self.read,
+            Right::Configure => &self.configure,
+            Right::Write => &self.write,
+            Right::Read => &self.read,
         }
     }
 

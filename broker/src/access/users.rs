@@ -1,35 +1,27 @@
-//! Users: `guest` with password `guest`, as a fresh RabbitMQ has it; or, where files name an administrator, that one
-//! only.
+//! Users of the settings: `guest` with password `guest`, which a fresh broker has as a fresh RabbitMQ does; or an
+//! administrator whom files name.
 //!
-//! Comes in: user and password, and the address they come from. Goes out: the actor, or why not (for the log, not for
-//! the client).
+//! Comes in: a name, and the address that it comes from. Goes out: whether it may log in from there; why not (for the
+//! log, not for the client). Does not know about the users that the log has.
 
-use super::actor::Actor;
-use super::password;
-use super::permissions::Permissions;
-use super::secret::Credentials;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-/// The user of a broker that nothing has been configured for.
-const USER: &str = "guest";
-const PASSWORD: &str = "guest";
-/// The tags of every user: there is no other than an administrator.
-pub const TAGS: [&str; 1] = ["administrator"];
-/// The rights of every user.
-pub const PERMISSIONS: Permissions = Permissions::ALL;
+/// The first user of a broker that nothing has been configured for.
+pub const GUEST: &str = "guest";
+/// The vhost that it has all rights in.
+pub const FIRST_VHOST: &str = "/";
 
-/// The users of a broker: exactly one in this version.
+/// The users of the settings.
 #[derive(Clone, Debug)]
 pub enum Users {
-    /// `guest`, with its well-known password.
+    /// `guest`, with its well-known password, is made at the first start; it can be changed and deleted.
     Guest {
         /// Only from this machine.
         loopback_only: bool,
     },
     /// The one that two files name, one line each, as a mounted Secret has them. They are looked at with every login,
-    /// so that a changed password holds from then on.
+    /// so that a changed password holds from then on. The API can't change or delete it.
     Files {
         /// File with the name.
         user: PathBuf,
@@ -50,41 +42,20 @@ pub enum Refusal {
     /// The user may only log in from this machine.
     #[error("user '{0}' can only connect via localhost")]
     NotFromThere(String),
+    /// Others from the same address have failed while it waited.
+    #[error("too many logins from this address have failed meanwhile")]
+    Late,
     /// The users can't be told.
     #[error("{0}")]
     Unreadable(String),
 }
 
 impl Users {
-    /// The user of a broker that nothing has been configured for.
-    pub fn guest() -> Arc<Credentials> {
-        Arc::new(Credentials {
-            user: USER.to_owned(),
-            password: PASSWORD.to_owned(),
-        })
-    }
-
-    /// Checks a login from an address against the one that is known. Gives the actor, without a connection.
-    ///
-    /// # Errors
-    /// The reason of a refusal.
-    pub fn check(&self, known: &Credentials, user: &str, password: &str, from: IpAddr) -> Result<Actor, Refusal> {
-        if user != known.user {
-            return Err(Refusal::Unknown);
-        }
-        if !password::matches(password, &known.password) {
-            return Err(Refusal::Password(user.to_owned()));
-        }
-        match self {
-            Self::Guest { loopback_only: true } if !from.to_canonical().is_loopback() => {
-                Err(Refusal::NotFromThere(user.to_owned()))
-            }
-            _ => Ok(Actor {
-                user: user.to_owned(),
-                connection: None,
-                permissions: PERMISSIONS,
-            }),
-        }
+    /// True if a user may not log in from an address: `guest`, whose password may be the one that everybody knows, from
+    /// another machine.
+    pub fn are_shut_out(&self, user: &str, from: IpAddr) -> bool {
+        let anywhere = matches!(self, Self::Guest { loopback_only: false });
+        user == GUEST && !anywhere && !from.to_canonical().is_loopback()
     }
 }
 
@@ -99,20 +70,12 @@ mod tests {
     #[test]
     fn guest_logs_in_from_this_machine_only() {
         let users = Users::Guest { loopback_only: true };
-        let login = |users: &Users, user: &str, password: &str, from| {
-            let checked = users.check(&Users::guest(), user, password, from);
-            checked.map(|actor| actor.user).map_err(|reason| reason.to_string())
-        };
-        let guest = Ok("guest".to_owned());
-        assert_eq!(login(&users, "guest", "guest", HERE), guest);
-        let wrong = "wrong password for user 'guest'";
-        assert_eq!(login(&users, "guest", "wrong", HERE), Err(wrong.into()));
-        assert_eq!(
-            login(&users, "nobody", "guest", HERE),
-            Err("there is no such user".into())
-        );
-        assert!(login(&users, "guest", "guest", ELSEWHERE).is_err());
+        assert!(!users.are_shut_out("guest", HERE) && users.are_shut_out("guest", ELSEWHERE));
+        assert!(!users.are_shut_out("other", ELSEWHERE));
         let from_anywhere = Users::Guest { loopback_only: false };
-        assert_eq!(login(&from_anywhere, "guest", "guest", ELSEWHERE), guest);
+        assert!(!from_anywhere.are_shut_out("guest", ELSEWHERE));
+        let (user, password) = (PathBuf::new(), PathBuf::new());
+        let files = Users::Files { user, password };
+        assert!(files.are_shut_out("guest", ELSEWHERE) && !files.are_shut_out("admin", ELSEWHERE));
     }
 }

@@ -95,7 +95,7 @@ async fn one(
 
 fn rows(admin: &Admin, keep: impl Fn(&ConnectionInfo) -> bool) -> Vec<Row> {
     let mut rows = Vec::new();
-    for connection in admin.node.connections.list() {
+    for connection in admin.connections() {
         if keep(&connection) {
             let channels: Vec<_> = connection.channels.lock().values().cloned().collect();
             rows.extend(channels.into_iter().map(|channel| (connection.clone(), channel)));

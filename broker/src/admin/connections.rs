@@ -54,6 +54,7 @@ async fn list_user(
     Path(user): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
+    admin.check_owner(&user, false)?;
     list(admin, Query::parse(&parameters)?, move |connection| {
         connection.user == user
     })
@@ -66,7 +67,7 @@ async fn list(
     keep: impl Fn(&ConnectionInfo) -> bool + Send + 'static,
 ) -> Result<Response> {
     aside(admin.clone(), move |out| {
-        let mut rows = admin.node.connections.list();
+        let mut rows = admin.connections();
         rows.retain(|connection| keep(connection));
         query.list(
             out,
@@ -84,7 +85,7 @@ async fn one(
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
-    let connection = find(&admin, &name)?;
+    let connection = find(&admin, &name, false)?;
     Ok(ok(json::object(query.columns(), |o| describe(&admin, &connection, o))))
 }
 
@@ -93,22 +94,23 @@ async fn channels_of(
     Path(name): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    let id = find(&admin, &name)?.id;
+    let id = find(&admin, &name, false)?.id;
     channels::list(admin, Query::parse(&parameters)?, move |connection| connection.id == id).await
 }
 
 /// Closes with 320; the header `X-Reason` says why.
 async fn close(Login { admin, .. }: Login, Path(name): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
-    find(&admin, &name)?.close(&reason(&headers));
+    find(&admin, &name, true)?.close(&reason(&headers));
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn close_user(Login { admin, .. }: Login, Path(user): Path<String>, headers: HeaderMap) -> StatusCode {
-    let connections = admin.node.connections.list();
+async fn close_user(Login { admin, .. }: Login, Path(user): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
+    admin.check_owner(&user, true)?;
+    let connections = admin.connections();
     for connection in connections.iter().filter(|connection| connection.user == user) {
         connection.close(&reason(&headers));
     }
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// RabbitMQ's default text for clients that are closed over HTTP.
@@ -117,10 +119,13 @@ fn reason(headers: &HeaderMap) -> String {
     given.unwrap_or("Closed via management plugin").to_owned()
 }
 
-fn find(admin: &Admin, name: &str) -> Result<Arc<ConnectionInfo>> {
+/// A connection by name, to show it or with `change` to close it.
+fn find(admin: &Admin, name: &str, change: bool) -> Result<Arc<ConnectionInfo>> {
     let connections = admin.node.connections.list();
     let found = connections.into_iter().find(|connection| connection.name() == name);
-    found.ok_or(Failure::NotFound)
+    let found = found.ok_or(Failure::NotFound)?;
+    admin.check_owner(&found.user, change)?;
+    Ok(found)
 }
 
 /// The terms of TLS; RabbitMQ has the fields without it, too, with no text in them.

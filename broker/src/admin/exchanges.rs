@@ -15,6 +15,7 @@ use super::policies;
 use super::state::Admin;
 use super::stats::counted;
 use crate::access::INTERNAL_USER;
+use crate::access::users::GUEST;
 use crate::exchange::traffic::Traffic;
 use crate::exchange::{Definition, Exchange};
 use crate::metrics::rates::{self, PASSED};
@@ -167,9 +168,9 @@ async fn bindings_to(
     bindings::list(&admin, Some(&vhost), query, bindings::Scope::to_exchange(exchange)).await
 }
 
-/// The user that exchanges were declared by: it isn't recorded which, and there is one.
+/// The user that exchanges were declared by, as far as that is known: it isn't recorded, and is the settings' one.
 fn declarer(admin: &Admin) -> String {
-    admin.node.access.names().pop().unwrap_or_default()
+    admin.node.access.administrator().unwrap_or_else(|| GUEST.to_owned())
 }
 
 fn describe(admin: &Admin, vhost: &Vhost, row: &Row, (declarer, query): (&str, &Query), o: &mut Object<'_>) {

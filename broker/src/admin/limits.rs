@@ -1,4 +1,4 @@
-//! `/api/vhost-limits`: most connections and queues of a vhost. `/api/user-limits`: there are none in this version.
+//! `/api/vhost-limits`: most connections and queues of a vhost.
 //!
 //! Comes in: requests. Goes out: RabbitMQ's objects of limits; changes through `vhosts`, answered when they are
 //! durable.
@@ -8,7 +8,7 @@ use super::error::{Failure, Result};
 use super::http::{aside, blocking};
 use super::input::Input;
 use super::json::{self, Object};
-use super::login::{Gate, Login, empty};
+use super::login::{Gate, Login};
 use super::state::Admin;
 use crate::access::Actor;
 use crate::erlang::plain;
@@ -28,7 +28,6 @@ pub fn router() -> Router<Gate> {
         .route("/api/vhost-limits", get(list))
         .route("/api/vhost-limits/{vhost}", get(one))
         .route("/api/vhost-limits/{vhost}/{name}", put(set).delete(clear))
-        .route("/api/user-limits", get(empty))
 }
 
 /// A vhost and the name of a limit.

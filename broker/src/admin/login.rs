@@ -1,10 +1,11 @@
 //! The door of the HTTP API: shut until the broker has recovered, and then open to users with a password.
 //!
-//! Comes in: heads of requests. Goes out: the state that handlers work with, and who asks. Does not know about
-//! resources.
+//! Comes in: heads of requests. Goes out: the state that handlers work with, as far as the user may see it, and who
+//! asks; or a refusal. Does not know about resources.
 
 use super::error::{Failure, Result};
 use super::http::ok;
+use super::rights::{self, Asked};
 use super::seats::Seats;
 use super::state::Admin;
 use crate::access::Actor;
@@ -13,7 +14,7 @@ use crate::access::logins::Refused;
 use crate::access::users::Users;
 use crate::listener::Client;
 use crate::turns::Watch;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -89,9 +90,9 @@ impl FromRequestParts<Gate> for Open {
     }
 }
 
-/// A request that knows user and password (HTTP basic, RFC 7617): what all other handlers work with.
+/// A request that knows user and password (HTTP basic, RFC 7617), and may be made: what all other handlers work with.
 pub struct Login {
-    /// The API.
+    /// The API as the user sees it.
     pub admin: Arc<Admin>,
     /// The user who logged in.
     pub actor: Actor,
@@ -104,6 +105,17 @@ impl FromRequestParts<Gate> for Login {
         let Open(admin) = Open::from_request_parts(parts, gate).await?;
         let client = parts.extensions.get::<Arc<Client>>().ok_or(Failure::NotAuthorized)?;
         let actor = log_in(&admin, client.peer.ip(), &parts.headers).await?;
+        let names = RawPathParams::from_request_parts(parts, gate).await;
+        let names = names.map_err(|fault| Failure::BadRequest(fault.to_string()))?;
+        let named = |wanted: &str| names.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let asked = Asked {
+            method: &parts.method,
+            route: parts.extensions.get().map_or("", MatchedPath::as_str),
+            vhost: named("vhost").filter(|vhost| admin.node.vhost(vhost).is_some()),
+            user: named("user"),
+        };
+        rights::check(&asked, &actor)?;
+        let admin = admin.seen_by(&actor);
         Ok(Self { admin, actor })
     }
 }

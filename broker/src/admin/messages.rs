@@ -57,7 +57,7 @@ async fn publish(
     if let Some(reason) = admin.node.alarms.reason() {
         return Err(Failure::Blocked(reason));
     }
-    let checked = check(&actor.user, &message, admin.node.max_header_bytes());
+    let checked = check(&actor, &message, admin.node.max_header_bytes());
     let message = checked.map_err(with_code)?.unwrap_or(message);
     let mut routes = RouteCache::default();
     let route = routes

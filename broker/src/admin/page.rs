@@ -5,8 +5,8 @@
 
 use super::error::{Failure, Result};
 use super::json::{self, Columns, Object};
+use crate::pattern::Pattern;
 use crate::pieces::Pieces;
-use crate::policy::pattern::Pattern;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -1,22 +1,32 @@
 //! The broker as the HTTP API sees it.
 //!
-//! Comes in: the node and what the server knows beside it. Goes out: the vhosts that a URL means. Does not know about
-//! requests.
+//! Comes in: the node, what the server knows beside it, and who looks. Goes out: the vhosts that a URL means; of vhosts
+//! and connections those that the user may see. Does not know about requests.
 
 use super::answers::Answers;
 use super::error::{Failure, Result};
 use super::room::Room;
+use crate::access::Actor;
+use crate::clients::ConnectionInfo;
 use crate::listener::tls::Certificates;
 use crate::metrics::rates::Rates;
 use crate::node::Node;
 use crate::protocol::Listener;
 use crate::reload::Live;
 use crate::vhost::Vhost;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The state that all resources work with.
+/// The state that all resources work with, as somebody sees it.
 pub struct Admin {
+    shared: Arc<Shared>,
+    /// Whoever has logged in; without a login, everything is seen.
+    viewer: Option<Actor>,
+}
+
+/// The state that all requests share.
+pub struct Shared {
     /// The broker.
     pub node: Arc<Node>,
     /// The sockets that it listens on.
@@ -38,6 +48,14 @@ pub struct Admin {
     pub room: Room,
 }
 
+impl Deref for Admin {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// Answers of the API at a time that are being written, and metrics: each takes a thread.
 const WRITTEN: usize = 8;
 const SCRAPES: usize = 2;
@@ -52,7 +70,7 @@ impl Admin {
         live: Arc<Live>,
     ) -> Self {
         let places = |at_a_time| Answers::new(node.memory.clone(), at_a_time);
-        Self {
+        let shared = Shared {
             answers: places(WRITTEN),
             scrapes: [places(SCRAPES), places(SCRAPES)],
             node,
@@ -62,7 +80,48 @@ impl Admin {
             live,
             rates: Arc::default(),
             room: Room::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            viewer: None,
         }
+    }
+
+    /// The same as a user sees it.
+    pub fn seen_by(&self, viewer: &Actor) -> Arc<Self> {
+        Arc::new(Self {
+            shared: self.shared.clone(),
+            viewer: Some(viewer.clone()),
+        })
+    }
+
+    /// True if everything is seen.
+    pub fn sees_all(&self) -> bool {
+        self.viewer.as_ref().is_none_or(|viewer| viewer.tags.is_monitor())
+    }
+
+    /// The connections that are seen, oldest first: those of the user, if not all.
+    pub fn connections(&self) -> Vec<Arc<ConnectionInfo>> {
+        let mut connections = self.node.connections.list();
+        if let Some(viewer) = self.viewer.as_ref().filter(|_| !self.sees_all()) {
+            connections.retain(|connection| connection.user == viewer.user);
+        }
+        connections
+    }
+
+    /// Refuses to show something of another user; with `change`, to change it.
+    ///
+    /// # Errors
+    /// 401 with RabbitMQ's words.
+    pub fn check_owner(&self, owner: &str, change: bool) -> Result<()> {
+        let allowed = self.viewer.as_ref().is_none_or(|viewer| {
+            let tags = &viewer.tags;
+            viewer.user == owner || tags.is_administrator() || (tags.is_monitor() && !change)
+        });
+        if allowed {
+            return Ok(());
+        }
+        Err(Failure::Refused("User not authorised to access object".into()))
     }
 
     /// A vhost of a URL.
@@ -73,7 +132,7 @@ impl Admin {
         self.node.vhost(name).ok_or(Failure::NotFound)
     }
 
-    /// The vhosts that a list is about, by name: the one of the URL, or all.
+    /// The vhosts that a list is about, by name: the one of the URL, or all that are seen.
     ///
     /// # Errors
     /// 404 if the one of the URL doesn't exist.
@@ -81,7 +140,11 @@ impl Admin {
         if let Some(name) = name {
             return self.vhost(name).map(|vhost| vec![vhost]);
         }
-        Ok(self.node.vhosts())
+        let mut vhosts = self.node.vhosts();
+        if let Some(viewer) = self.viewer.as_ref().filter(|_| !self.sees_all()) {
+            vhosts.retain(|vhost| viewer.may_enter(&vhost.name));
+        }
+        Ok(vhosts)
     }
 
     /// The vhost that a change is made in.

@@ -11,6 +11,7 @@ use super::login::{Gate, Login};
 use super::page::Query;
 use super::state::Admin;
 use super::stats::{counted, delivery_stats, depth, publish_stats};
+use crate::accounts;
 use crate::metrics::rates::{self, OCTETS, Traffics};
 use crate::queue::arguments::QueueType;
 use crate::vhost::Vhost;
@@ -21,7 +22,7 @@ use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
-use leveret_store::Lsn;
+use leveret_store::{Batch, Lsn};
 use serde_json::Value;
 
 /// Vhosts.
@@ -70,7 +71,13 @@ async fn put(Login { admin, actor }: Login, Path(name): Path<String>, body: Inpu
     short(&name)?;
     let change = change(&Fields::parse(&body)?)?;
     let node = admin.node.clone();
-    let put = blocking(move || Ok(node.hosts.put(&name, &actor, change)?));
+    let put = blocking(move || {
+        let mut put = node.hosts.put(&name, &actor, change)?;
+        if put.created {
+            put.lsn = accounts::permit_all(&node, &name, &actor)?.unwrap_or(put.lsn);
+        }
+        Ok(put)
+    });
     let put = put.await?;
     admin.node.wait_durable(Some(put.lsn)).await;
     Ok(match put.created {
@@ -83,10 +90,13 @@ async fn remove(Login { admin, actor }: Login, Path(name): Path<String>) -> Resu
     let node = admin.node.clone();
     let of = name.clone();
     let deletion = blocking(move || {
-        let deletion = node.hosts.delete(&of, &node.connections, &actor)?;
+        let mut users = Vec::new();
+        let permissions = |records: &mut Batch| users = node.access.directory.forget_vhost(&of, records);
+        let deletion = node.hosts.delete(&of, &node.connections, &actor, permissions)?;
         if matches!(deletion, Deletion::Done(_)) {
             node.parameters.forget_vhost(&of)?;
         }
+        accounts::forgotten(&node, &of, users, &actor);
         Ok(deletion)
     });
     match deletion.await? {

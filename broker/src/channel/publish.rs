@@ -20,7 +20,7 @@ impl Channel {
     /// # Errors
     /// 404 no such exchange, 403 internal exchange or without the right, 406 wrong user-id or expiration.
     pub fn publish(&mut self, peer: &Peer, turn: &mut Turn, message: Message, mandatory: bool) -> Result<()> {
-        let mut changed = check(&peer.actor.user, &message, peer.node.max_header_bytes())?;
+        let mut changed = check(&peer.actor, &message, peer.node.max_header_bytes())?;
         if let Some(request) = self.with_reply_queue(changed.as_ref().unwrap_or(&message))? {
             changed = Some(request);
         }

@@ -116,20 +116,29 @@ impl Channel {
     /// An open channel.
     ///
     /// # Errors
-    /// 530 if the broker has as many as it may have; 506 if memory is full. The first channel of a connection is opened
-    /// in any case: consumers that free memory need it.
+    /// 530 if the broker, or the user, has as many as it may have; 506 if memory is full. The first channel of a
+    /// connection is opened in any case: consumers that free memory need it.
     pub fn new(number: u16, peer: &Peer) -> Result<Self> {
         if !peer.info.channels.lock().is_empty() {
             let room = peer.node.memory.admit(CHANNEL);
             room.map_err(|full| Error::NoRoom(format!("no further channel is opened: {full}").into()))?;
         }
+        let of_user = peer.info.of_user.hold(Quota::Channels);
+        let of_user = of_user.map_err(|Reached(most)| Error::TooManyChannelsOfUser {
+            user: peer.actor.user.clone(),
+            most,
+        })?;
         let counted = peer.node.quotas.hold(Quota::Channels);
         let counted = counted.map_err(|Reached(most)| Error::TooManyChannelsOfNode {
             node: peer.node.name.clone(),
             most,
         })?;
         let deliveries = Arc::new(Deliveries::new(peer.outbox.clone(), number, peer.frame_max));
-        let info = Arc::new(ChannelInfo::new(number, deliveries.figures().clone(), counted));
+        let info = Arc::new(ChannelInfo::new(
+            number,
+            deliveries.figures().clone(),
+            [of_user, counted],
+        ));
         peer.info.channels.lock().insert(number, info.clone());
         Ok(Self {
             number,

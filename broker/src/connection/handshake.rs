@@ -7,7 +7,7 @@ use super::sasl;
 use crate::access::attempts::Protocol;
 use crate::access::{Access, Actor};
 use crate::channel::state::Peer;
-use crate::clients;
+use crate::clients::{self, TooMany};
 use crate::config::{Limits, Offer};
 use crate::error::{Error, Result};
 use crate::limits::logins::Login;
@@ -180,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let opened = clients::Opened {
             client: self.client.clone(),
             user: actor.user.clone(),
+            most_of_user: self.node.access.most_of(&actor.user),
             mechanism: start.mechanism.to_str_lossy().into_owned(),
             vhost: name,
             entered,
@@ -190,17 +191,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 heartbeat_seconds: tuned.heartbeat,
             },
         };
-        let info = self
-            .node
-            .connections
-            .open(opened, outbox.clone())
-            .map_err(|Reached(most)| {
-                let text = format!("connection refused: node connection limit ({most}) is reached");
-                Stop::Close(Error::NotAllowed(text.into()), ConnectionOpen::ID)
-            })?;
+        let user = &actor.user;
+        let info = self.node.connections.open(opened, outbox.clone()).map_err(|too_many| {
+            let text = match too_many {
+                TooMany::OfNode(Reached(most)) => {
+                    format!("connection refused: node connection limit ({most}) is reached")
+                }
+                TooMany::OfUser(Reached(most)) => {
+                    format!("connection refused for user '{user}': user connection limit ({most}) is reached")
+                }
+            };
+            Stop::Close(Error::NotAllowed(text.into()), ConnectionOpen::ID)
+        })?;
         let id = info.id;
         if vhost.is_ended() {
             info.close(&vhost.words_of_end());
+        }
+        // Its permission may have gone with the user before the connection could be found.
+        if !actor.may_enter(&vhost.name) {
+            info.close(&format!("user '{user}' is deleted"));
         }
         if let Err(error) = self.send(ConnectionOpenOk {}).await {
             self.node.connections.closed(id);
@@ -208,10 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         }
         let frame_max = tuned.frame_max;
         let peer = Peer {
-            actor: Actor {
-                connection: Some(id),
-                ..actor
-            },
+            actor: actor.on(id),
             node: self.node.clone(),
             vhost,
             outbox,

@@ -64,6 +64,17 @@ impl Quota {
 pub struct Most([Option<u64>; Quota::ALL.len()]);
 
 impl Most {
+    /// The most of connections and channels, for one user.
+    pub fn of_user(connections: Option<u64>, channels: Option<u64>) -> Self {
+        let mut most = Self::default();
+        for (quota, number) in [(Quota::Connections, connections), (Quota::Channels, channels)] {
+            if let Some(place) = most.0.get_mut(quota as usize) {
+                *place = number;
+            }
+        }
+        most
+    }
+
     /// The most of each, as `of` says.
     ///
     /// # Errors

@@ -5,8 +5,8 @@
 
 use super::keys;
 use super::kind::{ApplyTo, Kind};
-use super::pattern::Pattern;
 use crate::erlang::plain;
+use crate::pattern::Pattern;
 use leveret_amqp::{FieldTable, FieldValue};
 
 /// The two classes of policies: an object has at most one of each.

@@ -1,8 +1,10 @@
 //! Properties of a message that mean something to the broker.
 //!
-//! Comes in: a message and its user. Goes out: the message as it is delivered, if that is another one, or the error.
+//! Comes in: a message and its user, who may say to be another with RabbitMQ's tag for that. Goes out: the message as
+//! it is delivered, if that is another one, or the error.
 //! Pure.
 
+use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::arguments::LONGEST;
@@ -15,14 +17,16 @@ use leveret_amqp::properties::raw;
 ///
 /// # Errors
 /// 406 for one of them.
-pub fn check(user: &str, message: &Message, max_header: u64) -> Result<Option<Message>> {
+pub fn check(actor: &Actor, message: &Message, max_header: u64) -> Result<Option<Message>> {
     let properties = message.properties();
     if properties.len() as u64 > max_header {
         return Err(header_too_large(properties.len(), max_header));
     }
     if let Some(claimed) = raw::user_id(properties)
-        && claimed != user.as_bytes()
+        && claimed != actor.user.as_bytes()
+        && !actor.tags.is_impersonator()
     {
+        let user = &actor.user;
         let claimed = String::from_utf8_lossy(claimed);
         let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
         return Err(Error::Precondition(text.into()));

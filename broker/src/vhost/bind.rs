@@ -10,8 +10,8 @@ use crate::access::Actor;
 use crate::access::permissions::Right;
 use crate::error::{Error, Result};
 use crate::events::Event;
-use crate::exchange::Target;
 use crate::exchange::binding::{Binding, DestinationKind};
+use crate::exchange::{Target, topic};
 use leveret_amqp::ShortString;
 use leveret_store::Batch;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ impl Vhost {
         self.check_ends(actor, &binding)?;
         let mut topology = self.topology.write();
         let (target, durable) = self.ends(&topology, &binding)?;
+        self.check_key(&topology, actor, &binding)?;
         self.check_target(&target, actor)?;
         let exchange = topology
             .exchanges
@@ -65,6 +66,7 @@ impl Vhost {
         self.check_ends(actor, binding)?;
         let mut topology = self.topology.write();
         let (target, durable) = self.ends(&topology, binding)?;
+        self.check_key(&topology, actor, binding)?;
         let exchange = topology
             .exchanges
             .get_mut(&binding.source)
@@ -97,6 +99,20 @@ impl Vhost {
             DestinationKind::Exchange => self.check_exchange(actor, Right::Write, &binding.destination)?,
         }
         self.check_exchange(actor, Right::Read, &binding.source)
+    }
+
+    /// A topic exchange may be bound, and unbound, with the keys only that the actor may read.
+    fn check_key(&self, topology: &Topology, actor: &Actor, binding: &Binding) -> Result<()> {
+        let source = topology.exchanges.get(&binding.source);
+        if source.is_none_or(|source| source.definition.kind != &topic::TYPE) {
+            return Ok(());
+        }
+        self.check_topic(
+            actor,
+            Right::Read,
+            binding.source.as_bytes(),
+            binding.routing_key.as_bytes(),
+        )
     }
 
     /// The destination of a binding; true if both of its ends survive a restart.

@@ -7,7 +7,7 @@
 use super::settings::Settings;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::exchange::{self, Type};
-use crate::policy::pattern::Pattern;
+use crate::pattern::Pattern;
 use crate::policy::{ApplyTo, Class, Policy};
 use crate::queue;
 use leveret_amqp::{FieldTable, RawTable, ShortString};

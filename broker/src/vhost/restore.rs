@@ -9,6 +9,7 @@ use super::record::{self, Record};
 use super::settings::Settings;
 use super::shared::{MAIN, Shared};
 use super::state::Vhost;
+use crate::access;
 use crate::exchange::binding::Binding;
 use crate::exchange::{Definition, Exchange};
 use crate::parameters;
@@ -40,7 +41,8 @@ pub fn restore<'a>(
     let mut gone = Portions::of(&shared.log);
     for (key, value) in table {
         let Some(name) = record::vhost_of(key) else {
-            if ![super::ids::KEY, record::HAS_VHOSTS].contains(&key) && !parameters::is_key(key) {
+            let known = [super::ids::KEY, record::HAS_VHOSTS].contains(&key) || parameters::is_key(key);
+            if !known && access::record::decode(key, value).is_none() {
                 unknown(key);
             }
             continue;

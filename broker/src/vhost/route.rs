@@ -11,7 +11,7 @@ use crate::access::Actor;
 use crate::access::permissions::{Kind as ResourceKind, Right};
 use crate::error::Error;
 use crate::exchange::traffic::Traffic;
-use crate::exchange::{OutOfSteps, Properties, Routing, RoutingTable, Steps, Target};
+use crate::exchange::{OutOfSteps, Properties, Routing, RoutingTable, Steps, Target, topic};
 use crate::message::Message;
 use crate::queue::Queue;
 use leveret_amqp::ShortString;
@@ -95,7 +95,11 @@ impl Vhost {
             self.check(actor, Right::Write, ResourceKind::Exchange, message.exchange())
                 .map_err(|error| NoRoute::Refused(error.into()))?;
         }
-        let (table, traffic) = self.table_of(message.exchange(), actor.is_some())?;
+        let Found {
+            table,
+            traffic,
+            is_topic,
+        } = self.found(message.exchange(), actor.is_some())?;
         let properties = Properties::new(message.properties());
         let own = [message.routing_key()];
         let all: Vec<&[u8]>;
@@ -105,6 +109,11 @@ impl Vhost {
         } else {
             &own
         };
+        if let Some(actor) = actor.filter(|_| is_topic) {
+            keys.iter()
+                .try_for_each(|key| self.check_topic(actor, Right::Write, message.exchange(), key))
+                .map_err(|error| NoRoute::Refused(error.into()))?;
+        }
         let mut walk = Walk {
             vhost: self,
             routing: Routing {
@@ -137,13 +146,17 @@ impl Vhost {
         Ok((route, traffic))
     }
 
-    /// The routing table of the exchange that a message is published to, and its counters.
-    fn table_of(&self, exchange: &[u8], by_client: bool) -> Result<(Arc<RoutingTable>, Arc<Traffic>), NoRoute> {
+    /// The exchange that a message is published to.
+    fn found(&self, exchange: &[u8], by_client: bool) -> Result<Found, NoRoute> {
         let topology = self.topology.read();
         let exchange = topology.exchanges.get(exchange).ok_or(NoRoute::Missing)?;
         match exchange.definition.internal && by_client {
             true => Err(NoRoute::Internal),
-            false => Ok((exchange.table().clone(), exchange.traffic.clone())),
+            false => Ok(Found {
+                table: exchange.table().clone(),
+                traffic: exchange.traffic.clone(),
+                is_topic: exchange.definition.kind == &topic::TYPE,
+            }),
         }
     }
 
@@ -156,6 +169,14 @@ impl Vhost {
         );
         NoRoute::Refused(Box::new(Error::Precondition(text.into())))
     }
+}
+
+/// The exchange that a message is published to, as far as its way is concerned.
+struct Found {
+    table: Arc<RoutingTable>,
+    traffic: Arc<Traffic>,
+    /// True if rights to routing keys are asked for.
+    is_topic: bool,
 }
 
 struct Walk<'a> {

@@ -63,12 +63,13 @@ struct Untold {
 
 impl RouteCache {
     /// The route of a message, from memory if its key is known and nothing has changed: the cache is one connection's,
-    /// so what it knows was permitted. A change of permissions has to count as a change of the vhost.
+    /// so what it knows was permitted.
     ///
     /// # Errors
     /// [`NoRoute`].
     pub fn route(&mut self, vhost: &Vhost, actor: Option<&Actor>, message: &Message) -> Result<Route, NoRoute> {
-        let version = vhost.version();
+        // Both only grow, so their sum stays the same only if nothing has changed.
+        let version = vhost.version().wrapping_add(actor.map_or(0, Actor::version));
         if self.version != version {
             self.forget();
             self.version = version;

@@ -66,15 +66,12 @@ fn actor(rights: &[Right]) -> Actor {
             Names::None
         }
     };
-    Actor {
-        user: "someone".into(),
-        connection: Some(1),
-        permissions: Permissions {
-            configure: names(Right::Configure),
-            write: names(Right::Write),
-            read: names(Right::Read),
-        },
-    }
+    let permissions = Permissions {
+        configure: names(Right::Configure),
+        write: names(Right::Write),
+        read: names(Right::Read),
+    };
+    Actor::new("someone", permissions).on(1)
 }
 
 fn queue(name: &'static str) -> QueueDeclare {

@@ -58,7 +58,9 @@ impl Bench {
     }
 
     fn delete(&self, name: &str) -> Deletion {
-        self.vhosts.delete(name, &self.clients, &actor()).expect("an open log")
+        self.vhosts
+            .delete(name, &self.clients, &actor(), |_| ())
+            .expect("an open log")
     }
 
     fn names(&self) -> Vec<String> {
@@ -67,11 +69,7 @@ impl Bench {
 }
 
 fn actor() -> Actor {
-    Actor {
-        user: "guest".into(),
-        connection: None,
-        permissions: Permissions::ALL,
-    }
+    Actor::new("guest", Permissions::ALL)
 }
 
 /// Queues and exchanges in a vhost, so many of each.

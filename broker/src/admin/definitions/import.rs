@@ -38,11 +38,7 @@ pub fn import(
     actor: &Actor,
     vhost: Option<&Arc<Vhost>>,
 ) -> Result<Option<Lsn>, Failure> {
-    let actor = Actor {
-        permissions: Permissions::ALL,
-        connection: None,
-        ..actor.clone()
-    };
+    let actor = Actor::new(&actor.user, Permissions::ALL).with_tags(actor.tags.clone());
     let mut import = Import {
         node,
         actor: &actor,
@@ -167,7 +163,7 @@ impl<'a> Import<'a> {
         self.undo.push(Box::new(move || {
             match before {
                 Some(before) => _ = node.hosts.put(&name, actor, |settings| *settings = before)?,
-                None => _ = node.hosts.delete(&name, &node.connections, actor)?,
+                None => _ = node.hosts.delete(&name, &node.connections, actor, |_| ())?,
             }
             Ok(())
         }));

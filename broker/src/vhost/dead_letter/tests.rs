@@ -273,11 +273,7 @@ impl Drop for Bench {
 }
 
 fn owner() -> Actor {
-    Actor {
-        user: "someone".into(),
-        connection: Some(1),
-        permissions: Permissions::ALL,
-    }
+    Actor::new("someone", Permissions::ALL).on(1)
 }
 
 fn history(message: &Message) -> Vec<(usize, &'static str, i64)> {

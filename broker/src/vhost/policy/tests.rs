@@ -104,11 +104,7 @@ fn open(folder: &TempDir) -> (Store, Arc<Vhost>) {
 }
 
 fn actor() -> Actor {
-    Actor {
-        user: "guest".into(),
-        connection: None,
-        permissions: Permissions::ALL,
-    }
+    Actor::new("guest", Permissions::ALL)
 }
 
 fn table(fields: &[(&'static str, FieldValue)]) -> FieldTable {

@@ -68,11 +68,7 @@ fn a_binding_kept_in_another_order_can_be_removed_for_good() {
 
     let (store, recovered) = open(folder.path());
     let vhost_then = restored(&store, &recovered);
-    let actor = Actor {
-        user: "guest".into(),
-        connection: None,
-        permissions: Permissions::ALL,
-    };
+    let actor = Actor::new("guest", Permissions::ALL);
     assert_eq!(bindings(&vhost_then), 1);
     let _ = vhost_then.unbind(&binding, &actor).expect("a binding");
     drop((vhost_then, store));

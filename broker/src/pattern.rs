@@ -1,4 +1,4 @@
-//! The pattern of a policy: a regular expression that is looked for anywhere in a name.
+//! The pattern of a policy or permission: a regular expression that is looked for anywhere in a name.
 //!
 //! Comes in: its text, names. Goes out: whether a name matches. The cost of a pattern is bounded: its length, the size
 //! of what it compiles to, and the steps of one look. Does not know whose names they are.

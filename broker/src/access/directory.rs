@@ -1,0 +1,350 @@
+//! All users of a broker, with their permissions.
+//!
+//! Comes in: the log's table at start, changes from the API. Goes out: accounts by name; records of a change in the
+//! log, in the order of the changes. Does not know which vhosts there are, or what a permission is needed for.
+
+use super::hash::Hash;
+use super::proof::Account;
+use super::record::{self, Record};
+use super::rights::{InVhost, Permission, Rights, TopicPermission};
+use super::user::{Limits, Tags, User};
+use crate::error::Result;
+use leveret_store::{Batch, Handle, Lsn, Urgency};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// All users.
+#[derive(Default)]
+pub struct Directory(RwLock<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    accounts: BTreeMap<String, Arc<Account>>,
+    /// True if the first user was made, now or at an earlier start.
+    first: bool,
+}
+
+/// A change that was made.
+#[derive(Debug)]
+pub struct Made<T> {
+    /// The position in the log that an answer waits for; `None` if there was nothing to change.
+    pub lsn: Option<Lsn>,
+    /// More about it.
+    pub what: T,
+}
+
+/// The parts of a user that a change sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// There was none of its name.
+    pub created: bool,
+    /// It has another password, or another hash of it.
+    pub password: bool,
+}
+
+impl Directory {
+    /// The users and permissions that the log's table holds.
+    pub fn restored<'a>(table: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut entries = Entries::default();
+        let mut rights: HashMap<String, Arc<Rights>> = HashMap::new();
+        let mut of = |user: String| rights.entry(user).or_default().clone();
+        for (key, value) in table {
+            match record::decode(key, value) {
+                Some(Record::User(user)) => {
+                    let rights = of(user.name.clone());
+                    entries
+                        .accounts
+                        .insert(user.name.clone(), Arc::new(Account::new(user, rights)));
+                }
+                Some(Record::Permission(user, vhost, patterns)) => {
+                    let permission = Arc::new(Permission::new(patterns));
+                    of(user).change(&vhost, |rights| rights.permission = Some(permission));
+                }
+                Some(Record::TopicPermission(user, vhost, exchange, patterns)) => {
+                    let topic = Arc::new(TopicPermission::new(patterns));
+                    of(user).change(&vhost, |rights| _ = rights.topics.insert(exchange, topic));
+                }
+                Some(Record::FirstUser) => entries.first = true,
+                None => {}
+            }
+        }
+        Self(RwLock::new(entries))
+    }
+
+    /// Makes the first user, with all rights in a vhost, unless there has ever been one. It stays away once it was
+    /// deleted.
+    pub fn first(&mut self, name: &str, password: &str, vhost: &str, records: &mut Batch) {
+        let entries = self.0.get_mut();
+        if std::mem::replace(&mut entries.first, true) {
+            return;
+        }
+        records.put(record::FIRST_USER, &record::first_user_value());
+        if entries.accounts.contains_key(name) {
+            return;
+        }
+        let user = User {
+            name: name.to_owned(),
+            // Everybody knows this password: a slow hash would protect nothing, and RabbitMQ can import this one.
+            hash: Hash::salted(password),
+            tags: Tags::administrator(),
+            limits: Limits::default(),
+        };
+        records.put(&record::user_key(name), &record::user_value(&user));
+        let account = Account::new(user, Arc::default());
+        let everything = [".*"; 3].map(str::to_owned);
+        records.put(
+            &record::permission_key(name, vhost),
+            &record::patterns_value(&everything),
+        );
+        let permission = Arc::new(Permission::new(everything));
+        account
+            .rights
+            .change(vhost, |rights| rights.permission = Some(permission));
+        entries.accounts.insert(name.to_owned(), Arc::new(account));
+    }
+
+    /// A user by name.
+    pub fn get(&self, name: &str) -> Option<Arc<Account>> {
+        self.0.read().accounts.get(name).cloned()
+    }
+
+    /// All users by name.
+    pub fn list(&self) -> Vec<Arc<Account>> {
+        self.0.read().accounts.values().cloned().collect()
+    }
+
+    /// Puts a user in place of the one of its name. Without limits it keeps those that it has.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn put(&self, log: &Handle, user: User, limits: Option<Limits>) -> Result<Made<Put>> {
+        let mut entries = self.0.write();
+        let old = entries.accounts.get(&user.name);
+        let kept = old.map_or(Limits::default(), |old| old.user.limits);
+        let user = User {
+            limits: limits.unwrap_or(kept),
+            ..user
+        };
+        let what = Put {
+            created: old.is_none(),
+            password: old.is_none_or(|old| old.user.hash != user.hash),
+        };
+        if old.is_some_and(|old| old.user == user) {
+            return Ok(Made { lsn: None, what });
+        }
+        let lsn = entries.put(log, user)?;
+        Ok(Made { lsn: Some(lsn), what })
+    }
+
+    /// Sets the limits of a user. `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn limit(&self, log: &Handle, name: &str, set: impl FnOnce(&mut Limits)) -> Result<Option<Made<Limits>>> {
+        let mut entries = self.0.write();
+        let Some(account) = entries.accounts.get(name) else {
+            return Ok(None);
+        };
+        let mut user = account.user.clone();
+        set(&mut user.limits);
+        let what = user.limits;
+        if what == account.user.limits {
+            return Ok(Some(Made { lsn: None, what }));
+        }
+        let lsn = entries.put(log, user)?;
+        Ok(Some(Made { lsn: Some(lsn), what }))
+    }
+
+    /// Deletes users. Gives the names of those that there were.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn delete(&self, log: &Handle, names: &[String]) -> Result<Made<Vec<String>>> {
+        let mut entries = self.0.write();
+        let mut records = Batch::default();
+        let mut what = Vec::new();
+        for name in names {
+            let Some(account) = entries.accounts.get(name).filter(|_| !what.contains(name)) else {
+                continue;
+            };
+            records.delete(&record::user_key(name));
+            for (vhost, rights) in account.rights.list() {
+                forget(name, &vhost, &rights, &mut records);
+            }
+            what.push(name.clone());
+        }
+        if what.is_empty() {
+            return Ok(Made { lsn: None, what });
+        }
+        let lsn = log.append(&mut records, Urgency::Now)?.lsn;
+        for name in &what {
+            if let Some(account) = entries.accounts.remove(name) {
+                // Of connections that are still open.
+                account.rights.clear();
+            }
+        }
+        Ok(Made { lsn: Some(lsn), what })
+    }
+
+    /// Gives a user a permission in a vhost, in place of the one that it has. `None` if there is no such user; true if
+    /// it had none.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn permit(&self, log: &Handle, user: &str, vhost: &str, patterns: [String; 3]) -> Result<Option<Made<bool>>> {
+        let entries = self.0.write();
+        let Some(account) = entries.accounts.get(user) else {
+            return Ok(None);
+        };
+        let old = account.rights.in_vhost(vhost).permission;
+        let what = old.is_none();
+        if old.is_some_and(|old| old.patterns == patterns) {
+            return Ok(Some(Made { lsn: None, what }));
+        }
+        let key = record::permission_key(user, vhost);
+        let lsn = append(log, |records| records.put(&key, &record::patterns_value(&patterns)))?;
+        let permission = Arc::new(Permission::new(patterns));
+        account
+            .rights
+            .change(vhost, |rights| rights.permission = Some(permission));
+        Ok(Some(Made { lsn: Some(lsn), what }))
+    }
+
+    /// Takes a user's permission in a vhost. False if it has none.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn forbid(&self, log: &Handle, user: &str, vhost: &str) -> Result<Made<bool>> {
+        let entries = self.0.write();
+        let account = entries.accounts.get(user);
+        let Some(account) = account.filter(|account| account.rights.may_enter(vhost)) else {
+            return Ok(Made { lsn: None, what: false });
+        };
+        let key = record::permission_key(user, vhost);
+        let lsn = append(log, |records| records.delete(&key))?;
+        account.rights.change(vhost, |rights| rights.permission = None);
+        Ok(Made {
+            lsn: Some(lsn),
+            what: true,
+        })
+    }
+
+    /// Gives a user a topic permission, in place of the one for the same exchange. `None` if there is no such user;
+    /// true if it had none in the vhost.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn permit_topic(
+        &self,
+        log: &Handle,
+        user: &str,
+        (vhost, exchange): (&str, &str),
+        patterns: [String; 2],
+    ) -> Result<Option<Made<bool>>> {
+        let entries = self.0.write();
+        let Some(account) = entries.accounts.get(user) else {
+            return Ok(None);
+        };
+        let topics = account.rights.in_vhost(vhost).topics;
+        let what = topics.is_empty();
+        if topics.get(exchange).is_some_and(|old| old.patterns == patterns) {
+            return Ok(Some(Made { lsn: None, what }));
+        }
+        let key = record::topic_permission_key(user, vhost, exchange);
+        let lsn = append(log, |records| records.put(&key, &record::patterns_value(&patterns)))?;
+        let topic = Arc::new(TopicPermission::new(patterns));
+        account
+            .rights
+            .change(vhost, |rights| _ = rights.topics.insert(exchange.to_owned(), topic));
+        Ok(Some(Made { lsn: Some(lsn), what }))
+    }
+
+    /// Takes a user's topic permissions in a vhost, or that for one exchange. False if it has none there.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn forbid_topics(&self, log: &Handle, user: &str, vhost: &str, exchange: Option<&str>) -> Result<Made<bool>> {
+        let entries = self.0.write();
+        let Some(account) = entries.accounts.get(user) else {
+            return Ok(Made { lsn: None, what: false });
+        };
+        let rights = account.rights.in_vhost(vhost);
+        let gone: Vec<&String> = rights
+            .topics
+            .keys()
+            .filter(|name| exchange.is_none_or(|exchange| exchange == *name))
+            .collect();
+        let what = !rights.topics.is_empty();
+        if gone.is_empty() {
+            return Ok(Made { lsn: None, what });
+        }
+        let lsn = append(log, |records| {
+            for exchange in &gone {
+                records.delete(&record::topic_permission_key(user, vhost, exchange));
+            }
+        })?;
+        account
+            .rights
+            .change(vhost, |rights| rights.topics.retain(|name, _| !gone.contains(&name)));
+        Ok(Made { lsn: Some(lsn), what })
+    }
+
+    /// Forgets permissions in vhosts that don't exist: a deletion was broken off.
+    pub fn forget_others(&self, exists: impl Fn(&str) -> bool, records: &mut Batch) {
+        let entries = self.0.write();
+        for (name, account) in &entries.accounts {
+            for (vhost, rights) in account.rights.list() {
+                if !exists(&vhost) {
+                    forget(name, &vhost, &rights, records);
+                    account.rights.change(&vhost, |rights| *rights = InVhost::default());
+                }
+            }
+        }
+    }
+
+    /// Forgets all permissions in a vhost that is deleted: the records go into `records`, which the caller appends with
+    /// those of the vhost. Gives the users who had some, and whether topic permissions were among them.
+    pub fn forget_vhost(&self, vhost: &str, records: &mut Batch) -> Vec<(String, bool)> {
+        let entries = self.0.write();
+        let mut users = Vec::new();
+        for (name, account) in &entries.accounts {
+            let rights = account.rights.in_vhost(vhost);
+            if rights.permission.is_none() && rights.topics.is_empty() {
+                continue;
+            }
+            forget(name, vhost, &rights, records);
+            account.rights.change(vhost, |rights| *rights = InVhost::default());
+            users.push((name.clone(), !rights.topics.is_empty()));
+        }
+        users
+    }
+}
+
+/// Records that delete what a user had in a vhost.
+fn forget(user: &str, vhost: &str, rights: &InVhost, records: &mut Batch) {
+    if rights.permission.is_some() {
+        records.delete(&record::permission_key(user, vhost));
+    }
+    for exchange in rights.topics.keys() {
+        records.delete(&record::topic_permission_key(user, vhost, exchange));
+    }
+}
+
+fn append(log: &Handle, write: impl FnOnce(&mut Batch)) -> Result<Lsn> {
+    let mut records = Batch::default();
+    write(&mut records);
+    Ok(log.append(&mut records, Urgency::Now)?.lsn)
+}
+
+impl Entries {
+    fn put(&mut self, log: &Handle, user: User) -> Result<Lsn> {
+        let key = record::user_key(&user.name);
+        let lsn = append(log, |records| records.put(&key, &record::user_value(&user)))?;
+        let old = self.accounts.get(&user.name);
+        let rights = old.map(|old| old.rights.clone()).unwrap_or_default();
+        self.accounts
+            .insert(user.name.clone(), Arc::new(Account::new(user, rights)));
+        Ok(lsn)
+    }
+}
