@@ -15,6 +15,15 @@ pub mod broker;
 /// `Vhost`.
 pub mod vhost;
 
+/// `OperatorPolicy`.
+pub mod operator_policy;
+
+/// `Policy`.
+pub mod policy;
+
+/// A part of both: which objects, and what they get.
+pub mod policy_rule;
+
 /// `Exchange`.
 pub mod exchange;
 
@@ -55,6 +64,9 @@ pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
 pub(crate) use kind::each_kind;
 pub use kind::{Kind, Spec, crd_yaml, crds};
+pub use operator_policy::OperatorPolicySpec;
+pub use policy::PolicySpec;
+pub use policy_rule::{PolicyDeletionPolicy, PolicyRule};
 pub use queue::{
     DeadLetter, DeadLetterStrategy, Deduplication, DelayedRetry, Overflow, Period, PeriodError, QueueDeletionPolicy,
     QueueSpec, QueueType, RetryType,

@@ -7,6 +7,12 @@
 /// `Vhost`.
 pub mod vhost;
 
+/// `OperatorPolicy`.
+pub mod operator_policy;
+
+/// `Policy`.
+pub mod policy;
+
 /// `Exchange`.
 pub mod exchange;
 

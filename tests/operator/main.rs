@@ -62,6 +62,9 @@ mod exported;
 /// `leveret plan --context`: what is said before comes true after, and a plan of what stands is empty.
 mod plan;
 
+/// Policies and operator policies.
+mod policies;
+
 /// Told to users: events, attempts, drift, Brokers that share a broker.
 mod told;
 

@@ -66,6 +66,10 @@ pub enum Event {
     ExchangeDeleted(Name),
     BindingCreated(BindingEvent),
     BindingDeleted(BindingEvent),
+    /// A policy or an operator policy was made or changed: the event does not say which of them.
+    PolicySet(Name),
+    PolicyCleared(Name),
+    OperatorPolicyCleared(Name),
     /// The connection is gone; nothing follows.
     Lost(String),
 }

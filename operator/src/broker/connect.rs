@@ -146,7 +146,8 @@ impl Client for Live {
         for (index, operation) in operations.into_iter().enumerate() {
             match operation.request().or_else(|| if_idle(&operation, dialect)) {
                 Some(request) => {
-                    by_http.push(index);
+                    let home = operation.declares().then(|| operation.vhost().to_owned());
+                    by_http.push((index, home.filter(|vhost| !vhost.is_empty())));
                     requests.push(request);
                 }
                 None => by_amqp.push((index, operation)),
@@ -154,7 +155,10 @@ impl Client for Live {
         }
         let (indexes, operations): (Vec<usize>, Vec<Operation>) = by_amqp.into_iter().unzip();
         let (http, amqp) = tokio::join!(self.management.execute(requests), self.amqp.execute(&operations));
-        let http = by_http.into_iter().zip(http.into_iter().map(as_by_amqp));
+        let http = by_http
+            .into_iter()
+            .zip(http)
+            .map(|((index, home), result)| (index, as_by_amqp(result, home.as_deref())));
         let mut results: Vec<_> = http.chain(indexes.into_iter().zip(amqp)).collect();
         results.sort_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, result)| result).collect()
@@ -191,8 +195,18 @@ fn if_idle(operation: &Operation, dialect: Dialect) -> Option<Request> {
     }
 }
 
-/// A queue that is not deleted for its messages is refused as AMQP does it.
-fn as_by_amqp(result: Result<(), Error>) -> Result<(), Error> {
+/// A queue that is not deleted for its messages is refused as AMQP does it, and so is what would be made in a virtual
+/// host, `home`, that is not there.
+fn as_by_amqp(result: Result<(), Error>, home: Option<&str>) -> Result<(), Error> {
+    match (result, home) {
+        (Err(Error::Refused { code: 404, .. }), Some(vhost)) => {
+            Err(Error::Vhost(format!("vhost '{vhost}' does not exist")))
+        }
+        (result, _) => full(result),
+    }
+}
+
+fn full(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Refused { code: 400, text }) if text.contains("not empty") => {
             Err(Error::Refused { code: 406, text })

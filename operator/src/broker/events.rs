@@ -18,13 +18,16 @@ use super::client::{BindingEvent, Error, Event};
 
 /// The exchange in which brokers tell of their changes.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 9] = [
     "queue.created",
     "queue.deleted",
     "exchange.created",
     "exchange.deleted",
     "binding.created",
     "binding.deleted",
+    "policy.set",
+    "policy.cleared",
+    "operator.policy.cleared",
 ];
 /// Most events that the broker sends ahead; the others wait in the queue on the broker.
 const AHEAD: u16 = 1_000;
@@ -161,6 +164,9 @@ fn read(key: &str, headers: &FieldTable) -> Option<Event> {
         "exchange.deleted" => Event::ExchangeDeleted(name()?),
         "binding.created" => Event::BindingCreated(binding()?),
         "binding.deleted" => Event::BindingDeleted(binding()?),
+        "policy.set" => Event::PolicySet(name()?),
+        "policy.cleared" => Event::PolicyCleared(name()?),
+        "operator.policy.cleared" => Event::OperatorPolicyCleared(name()?),
         _ => return None,
     })
 }

@@ -9,7 +9,7 @@ use kube::api::ApiResource;
 use serde_json::Value;
 
 use super::common::{Belongs, BrokerRef, Specifies};
-use super::{binding, broker, exchange, queue, schema, vhost};
+use super::{binding, broker, exchange, operator_policy, policy, queue, schema, vhost};
 
 /// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its
 /// plural. They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is
@@ -19,6 +19,8 @@ macro_rules! each_kind {
         $then! {
             Broker(BrokerSpec) broker brokers;
             Vhost(VhostSpec) vhost vhosts;
+            OperatorPolicy(OperatorPolicySpec) operator_policy operatorpolicies;
+            Policy(PolicySpec) policy policies;
             Exchange(ExchangeSpec) exchange exchanges;
             Queue(QueueSpec) queue queues;
             Binding(BindingSpec) binding bindings;
@@ -49,7 +51,7 @@ macro_rules! assemble {
             /// The word of messages for such an object on a broker.
             pub fn word(self) -> &'static str {
                 match self {
-                    $(Kind::$Kind => stringify!($word),)*
+                    $(Kind::$Kind => spoken(stringify!($word)),)*
                 }
             }
 
@@ -136,6 +138,14 @@ macro_rules! belong {
     };
 }
 each_kind!(belong);
+
+/// The name of a module as messages say it.
+fn spoken(word: &'static str) -> &'static str {
+    match word {
+        "operator_policy" => "operator policy",
+        word => word,
+    }
+}
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

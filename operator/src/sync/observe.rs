@@ -23,6 +23,9 @@ pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
             has(Kind::Exchange, Name::new(&binding.vhost, &binding.source))
                 && has(end, Name::new(&binding.vhost, &binding.destination))
         }
+        Event::PolicySet(name) => has(Kind::Policy, name.clone()) || has(Kind::OperatorPolicy, name.clone()),
+        Event::PolicyCleared(name) => has(Kind::Policy, name.clone()),
+        Event::OperatorPolicyCleared(name) => has(Kind::OperatorPolicy, name.clone()),
         Event::Lost(_) => true,
     }
 }
@@ -85,6 +88,14 @@ impl Observed {
                 None => false,
             },
             Event::BindingDeleted(event) => self.unbound(event),
+            Event::PolicySet(name) => {
+                for kind in [Kind::Policy, Kind::OperatorPolicy] {
+                    self.unlisted.insert(Target::new(kind, name.clone()));
+                }
+                true
+            }
+            Event::PolicyCleared(name) => self.topology.remove(&Identity::Policy(name.clone())),
+            Event::OperatorPolicyCleared(name) => self.topology.remove(&Identity::OperatorPolicy(name.clone())),
             Event::Lost(_) => false,
         }
     }

@@ -154,7 +154,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Brocker",
             json!({}),
-            "kind: Brocker is not known, only Broker, Vhost, Exchange, Queue, Binding",
+            "kind: Brocker is not known, only Broker, Vhost, OperatorPolicy, Policy, Exchange, Queue, Binding",
         ),
     ];
     for (kind, spec, words) in cases {

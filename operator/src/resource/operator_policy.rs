@@ -1,0 +1,58 @@
+//! `OperatorPolicy`: limits that the queues whose names match cannot exceed.
+//!
+//! In: the manifest. Out: `OperatorPolicySpec`. Does not know about what the broker makes of it.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{BrokerRef, Rule, Specifies, default_vhost};
+use super::condition::ObjectStatus;
+use super::policy_rule::PolicyRule;
+use super::schema::{self, rules};
+
+/// Limits that the queues whose names match cannot exceed.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "leveret.dev",
+    version = "v1alpha1",
+    kind = "OperatorPolicy",
+    plural = "operatorpolicies",
+    shortname = "lvop",
+    category = "leveret",
+    namespaced,
+    status = "ObjectStatus",
+    derive = "PartialEq",
+    selectable = ".spec.brokerRef.name",
+    selectable = ".spec.vhost",
+    doc = "Limits that the queues whose names match cannot exceed",
+    printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
+    printcolumn = r#"{"name":"VHOST","type":"string","jsonPath":".spec.vhost"}"#,
+    printcolumn = r#"{"name":"PATTERN","type":"string","jsonPath":".spec.pattern"}"#,
+    printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"APPLY-TO","type":"string","priority":1,"jsonPath":".spec.applyTo"}"#,
+    printcolumn = r#"{"name":"PRIORITY","type":"integer","priority":1,"jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"MESSAGE","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorPolicySpec {
+    /// The Broker that has this operator policy. Cannot be changed.
+    #[schemars(extend("x-kubernetes-validations" = rules(&[schema::FIXED_BROKER])))]
+    pub broker_ref: BrokerRef,
+    /// Name on the broker; default: metadata.name. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[schema::SHORT_STRING])))]
+    pub name: Option<String>,
+    /// Virtual host. Cannot be changed.
+    #[serde(default = "default_vhost")]
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = schema::vhost_rules()))]
+    pub vhost: String,
+    #[serde(flatten)]
+    pub rule: PolicyRule,
+}
+
+impl Specifies for OperatorPolicySpec {
+    const RULES: &'static [Rule] = &[schema::FIXED_NAME];
+}
