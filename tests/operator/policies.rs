@@ -36,7 +36,7 @@ impl Stage {
     /// The most messages that a policy on the broker lets a queue have; `None` without the policy.
     fn length(&self, list: &str) -> Option<u64> {
         let answer = self.http().request("GET", &self.path(list), None);
-        let policy: Value = serde_json::from_slice(&answer.body).ok()?;
+        let policy: Value = serde_json::from_str(&answer.body).ok()?;
         policy["definition"]["max-length"].as_u64()
     }
 

@@ -1,7 +1,7 @@
 //! Policies: what they are declared with, and what there is to say of them.
 //!
-//! In: the spec of a Policy or OperatorPolicy, rows of `GET /api/policies`. Out: `PolicyDefinition`, and requests to the
-//! management API: AMQP has no method for it. Does not know about what a policy does to a queue.
+//! In: the spec of a Policy or OperatorPolicy, rows of `GET /api/policies`. Out: `PolicyDefinition`, and requests to
+//! the management API: AMQP has no method for it. Does not know about what a policy does to a queue.
 
 use std::marker::PhantomData;
 
@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Table};
-use super::declaration::exchange_named;
-use super::declaration::{Deletion, Labels, Policies, Reference, Request, Verb, compare, compare_arguments, escaped};
+use super::declaration::{
+    Deletion, Labels, Policies, Reference, Request, Verb, compare, compare_arguments, escaped, exchange_named,
+};
 use super::name::Name;
 use super::named::{Definition, Named, Removal};
 use crate::resource::{BrokerRef, Kind, PolicyDeletionPolicy, PolicyRule, PolicySpec};
