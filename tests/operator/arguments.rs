@@ -179,13 +179,9 @@ async fn a_queue_declared_by_hand_with_other_arguments_is_reported_until_it_goes
     stage.resources.goes("Queue", "q", SOON).await;
 }
 
-/// On RabbitMQ alone: Leveret has one virtual host.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_is_classic_in_a_virtual_host_that_prefers_quorum() {
     let Some(stage) = stage("prefers").await else { return };
-    if !stage.broker.is_external() {
-        return;
-    }
     let name = stage.name("shop");
     let vhost = json!({"name": name, "defaultQueueType": "quorum"});
     stage.synced(&stage.manifest("Vhost", "shop", vhost)).await;

@@ -24,7 +24,7 @@ use super::schema::{self, rules};
     status = "ObjectStatus",
     derive = "PartialEq",
     selectable = ".spec.brokerRef.name",
-    doc = "A virtual host on an external RabbitMQ",
+    doc = "A virtual host on a broker",
     printcolumn = r#"{"name":"BROKER","type":"string","jsonPath":".spec.brokerRef.name"}"#,
     printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"REASON","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
