@@ -130,13 +130,18 @@ fn stopped_early(signal: &str) -> anyhow::Result<()> {
 
 /// Opens the log. While another process has the folder this waits: where a pod is replaced, the one before may still be
 /// ending.
-fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recovered), leveret_store::Error> {
+fn open(
+    config: &Config,
+    durability: &Arc<Durability>,
+    open_segments: usize,
+) -> Result<(Store, Recovered), leveret_store::Error> {
     let deadline = std::time::Instant::now() + config.lock_timeout;
     let mut told = false;
     loop {
         let options = Options {
             segment_bytes: config.segment_bytes,
             flush_interval: config.flush_interval,
+            open_segments,
             ..Options::new(&config.data_dir)
         };
         let synced = durability.clone();
@@ -175,7 +180,7 @@ fn open(config: &Config, durability: &Arc<Durability>) -> Result<(Store, Recover
 /// Opens the log and brings back what it holds.
 fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Store, Arc<Node>)> {
     let durability = Arc::new(Durability::default());
-    let (store, mut recovered) = open(config, &durability)?;
+    let (store, mut recovered) = open(config, &durability, descriptors.segments())?;
     report(&recovered);
     let alarms = Arc::new(Alarms::default());
     let memory = Arc::new(Memory::with_alarms(config.memory_watermark_bytes, alarms.clone()));

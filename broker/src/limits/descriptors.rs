@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 /// Descriptors that connections of clients never take: files of the log, listening sockets, the runtime's, small files
 /// that are read for a moment, probes and metrics.
 const RESERVE: u64 = 128;
+/// Files of the log that are open to read from, at least: the reserve has room for them. One more for each so many
+/// descriptors, up to a number that is the same for a backlog of any length.
+const SEGMENTS: u64 = 16;
+const PER_SEGMENT: u64 = 128;
+const MOST_SEGMENTS: u64 = 256;
 /// The time between two log lines about connections that were refused.
 const TOLD: Duration = Duration::from_secs(10);
 /// More are never asked for: the most that Linux allows a process unless it is told otherwise.
@@ -32,6 +37,11 @@ pub fn raise() -> u64 {
     } else {
         before
     }
+}
+
+/// Segments of the log whose files are kept open to read from, in a process that may have `limit` of them.
+fn segments(limit: u64) -> u64 {
+    (limit / PER_SEGMENT).clamp(SEGMENTS, MOST_SEGMENTS)
 }
 
 /// Descriptors of this process.
@@ -57,7 +67,7 @@ impl Descriptors {
     /// For a process that may have `limit` of them.
     pub fn new(limit: u64) -> Arc<Self> {
         // Where there are next to none, most of them are needed to run at all.
-        let reserve = RESERVE.min(limit / 4 * 3);
+        let reserve = (RESERVE + segments(limit) - SEGMENTS).min(limit / 4 * 3);
         Arc::new(Self {
             limit,
             seats: limit - reserve,
@@ -106,6 +116,11 @@ impl Descriptors {
         if left < self.seats - self.seats / 8 && self.alarm.load(Ordering::Relaxed) {
             self.alarm.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Segments of the log whose files are kept open to read from.
+    pub fn segments(&self) -> usize {
+        segments(self.limit) as usize
     }
 
     /// Most that the process may have open.
@@ -166,6 +181,13 @@ mod tests {
         assert!(!descriptors.alarm());
         drop(seats);
         assert_eq!(descriptors.taken(), 0);
+    }
+
+    #[test]
+    fn the_log_has_a_share_of_many_and_never_more_than_so_many() {
+        let segments = [0, 1024, 4096, 1 << 16, 1 << 20].map(|limit| Descriptors::new(limit).segments());
+        assert_eq!(segments, [16, 16, 32, 256, 256]);
+        assert_eq!(Descriptors::new(1 << 16).seats(), (1 << 16) - RESERVE - 240);
     }
 
     #[test]

@@ -12,10 +12,13 @@ use std::path::Path;
 /// The file's bytes.
 mod codec;
 
+/// Bytes that are written piece by piece.
+mod stream;
+
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::{Captured, Loaded, Parts, table};
+pub(crate) use codec::{Captured, Loaded, Parts};
 
 pub(crate) const FILE: &str = "checkpoint";
 const NEW_FILE: &str = "checkpoint.new";
@@ -60,9 +63,9 @@ pub(crate) fn load(fs: &dyn Fs, directory: &Path, directory_id: u64) -> Result<O
 /// # Errors
 /// The system's error. The file may have got its name all the same.
 pub(crate) fn replace(fs: &dyn Fs, directory: &Path, parts: &Parts<'_>) -> Result<u64, Error> {
-    let bytes = codec::encode(parts);
-    fs::replace(fs, directory, (FILE, NEW_FILE), &bytes)?;
-    Ok(bytes.len() as u64)
+    fs::replace_by(fs, directory, (FILE, NEW_FILE), |file| {
+        codec::encode(parts, &mut |bytes, offset| fs::write_all_at(file, bytes, offset))
+    })
 }
 
 /// Removes the checkpoint.

@@ -45,8 +45,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// When the next checkpoint is due, and what the last one leaves for it.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints {
-    /// The table as it was last encoded, and its number of changes then.
-    table: Option<(u64, Vec<u8>)>,
+    /// The table as it was last written, and its number of changes then. Its keys and values are those of the ledger.
+    table: Option<(u64, Table)>,
     /// Size of the last one, bytes.
     size: u64,
     /// After a failure, not before.
@@ -87,9 +87,7 @@ impl Checkpoints {
             log.appended
         };
         shared.wait_durable(shown)?;
-        if let Some((changes, table)) = start.table {
-            self.table = Some((changes, checkpoint::table(&table)));
-        }
+        self.table = start.table.or(self.table.take());
         let parts = Parts {
             directory_id: shared.directory_id,
             position: start.position,
@@ -97,7 +95,7 @@ impl Checkpoints {
             next_id: start.next_id,
             accounts: &start.accounts,
             marks: &start.marks,
-            table: self.table.as_ref().map_or(&[0], |table| &table.1),
+            table: &self.table.get_or_insert_default().1,
             queues: &queues,
             written: &HashMap::new(),
         };

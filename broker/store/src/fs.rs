@@ -176,16 +176,30 @@ pub(crate) fn remove_if_there(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
 ///
 /// # Errors
 /// The system's error.
-pub(crate) fn replace(fs: &dyn Fs, directory: &Path, (name, beside): (&str, &str), bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn replace(fs: &dyn Fs, directory: &Path, names: (&str, &str), bytes: &[u8]) -> Result<(), Error> {
+    replace_by(fs, directory, names, |file| write_all_at(file, bytes, 0))
+}
+
+/// The same with a file that `write` fills.
+///
+/// # Errors
+/// The system's error.
+pub(crate) fn replace_by<T>(
+    fs: &dyn Fs,
+    directory: &Path,
+    (name, beside): (&str, &str),
+    write: impl FnOnce(&dyn File) -> io::Result<T>,
+) -> Result<T, Error> {
     let path = directory.join(beside);
     remove_if_there(fs, &path)?;
     let file = fs.create(&path).map_err(|source| Error::io("create", &path, source))?;
-    write_all_at(&*file, bytes, 0).map_err(|source| Error::io("write", &path, source))?;
+    let written = write(&*file).map_err(|source| Error::io("write", &path, source))?;
     file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
     fs.rename(&path, &directory.join(name))
         .map_err(|source| Error::io("rename", &path, source))?;
     fs.sync_dir(directory)
-        .map_err(|source| Error::io("sync directory", directory, source))
+        .map_err(|source| Error::io("sync directory", directory, source))?;
+    Ok(written)
 }
 
 /// Reads until the buffer is full or the file ends; returns the number of bytes read.

@@ -7,68 +7,103 @@ use crate::fs::File;
 use crate::patient::Patient;
 use crate::segment::Segment;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-/// Files that are kept open: more than queues are read back at once in the same moment, on most machines.
-pub(crate) const KEPT: usize = 16;
-
-/// The open files, the one read last in front.
-#[derive(Debug, Default)]
+/// The open files.
+#[derive(Debug)]
 pub(crate) struct Handles {
-    open: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
+    /// Number of files that are kept open.
+    most: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    files: HashMap<u32, Kept>,
+    /// Counts the uses.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    file: Arc<dyn File>,
+    /// The use that was its last.
+    used: u64,
 }
 
 impl Handles {
+    /// None yet; of so many segments at most.
+    pub(crate) fn new(most: usize) -> Handles {
+        Handles {
+            most: most.max(1),
+            open: Mutex::default(),
+        }
+    }
+
     /// The file of a segment, opened if need be. Waits while there is no descriptor, which it first takes from another
     /// segment.
     ///
     /// # Errors
     /// The system's error: `NotFound` if the segment has gone.
     pub(crate) fn of(&self, segment: &Segment, fs: &Patient) -> io::Result<Arc<dyn File>> {
-        if let Some(file) = self.find(segment.number) {
+        if let Some(file) = self.open.lock().find(segment.number) {
             return Ok(file);
         }
-        let file = fs.open_or(&segment.path, || self.open.lock().pop_back().is_some())?;
+        let file = fs.open_or(&segment.path, || self.open.lock().take_last().is_some())?;
         self.keep(segment.number, &file);
         Ok(file)
-    }
-
-    fn find(&self, number: u32) -> Option<Arc<dyn File>> {
-        let mut open = self.open.lock();
-        let at = open.iter().position(|(other, _)| *other == number)?;
-        if at > 0
-            && let Some(found) = open.remove(at)
-        {
-            open.push_front(found);
-        }
-        open.front().map(|(_, file)| Arc::clone(file))
     }
 
     /// Keeps an open file as the one read last. The one read longest ago goes for it.
     pub(crate) fn keep(&self, number: u32, file: &Arc<dyn File>) {
         let mut open = self.open.lock();
-        open.retain(|(other, _)| *other != number);
-        open.push_front((number, Arc::clone(file)));
-        let last = if open.len() > KEPT { open.pop_back() } else { None };
+        let before = open.put(number, file);
+        let last = if open.files.len() > self.most {
+            open.take_last()
+        } else {
+            None
+        };
         drop(open);
         // Closing may take the file's space from the disk: not under the lock.
-        drop(last);
+        drop((before, last));
     }
 
     /// The segment has gone, or is going.
     pub(crate) fn forget(&self, number: u32) {
-        let mut open = self.open.lock();
-        let at = open.iter().position(|(other, _)| *other == number);
-        let gone = at.and_then(|at| open.remove(at));
-        drop(open);
+        let gone = self.open.lock().files.remove(&number);
         drop(gone);
     }
 
     /// Number of files that are kept open.
     pub(crate) fn len(&self) -> usize {
-        self.open.lock().len()
+        self.open.lock().files.len()
+    }
+}
+
+impl Open {
+    fn find(&mut self, number: u32) -> Option<Arc<dyn File>> {
+        let found = self.files.get_mut(&number)?;
+        self.uses += 1;
+        found.used = self.uses;
+        Some(Arc::clone(&found.file))
+    }
+
+    fn put(&mut self, number: u32, file: &Arc<dyn File>) -> Option<Kept> {
+        self.uses += 1;
+        let kept = Kept {
+            file: Arc::clone(file),
+            used: self.uses,
+        };
+        self.files.insert(number, kept)
+    }
+
+    /// Takes out the one that was read longest ago: a look at all, where a file is opened in any case.
+    fn take_last(&mut self) -> Option<Kept> {
+        let last = self.files.iter().min_by_key(|(_, kept)| kept.used)?;
+        let number = *last.0;
+        self.files.remove(&number)
     }
 }
 
@@ -79,11 +114,13 @@ mod tests {
     use crate::fs::faulty::FaultyFs;
     use std::path::Path;
 
+    const KEPT: usize = 16;
+
     #[test]
     fn few_are_open_and_those_read_last_stay() {
         let faulty = FaultyFs::new();
         let fs = Patient::new(Arc::new(faulty.clone()));
-        let handles = Handles::default();
+        let handles = Handles::new(KEPT);
         let segments: Vec<Segment> = (1..=100)
             .map(|number| Segment::new(Path::new("/data"), number, 7, 0))
             .collect();
@@ -104,5 +141,25 @@ mod tests {
             handles.forget(number);
         }
         assert_eq!(handles.len(), 0);
+    }
+
+    #[test]
+    fn segments_for_which_there_is_room_are_opened_once_in_whatever_order_they_are_read() {
+        let faulty = FaultyFs::new();
+        let fs = Patient::new(Arc::new(faulty.clone()));
+        let handles = Handles::new(100);
+        let segments: Vec<Segment> = (1..=100)
+            .map(|number| Segment::new(Path::new("/data"), number, 7, 0))
+            .collect();
+        for segment in &segments {
+            faulty.create(&segment.path).expect("a file");
+            handles.of(segment, &fs).expect("a file");
+        }
+        // The system gives no other descriptor.
+        faulty.run_out_of_descriptors(0, u64::MAX / 2, 24);
+        for number in 0..1000 {
+            handles.of(&segments[number * 37 % 100], &fs).expect("it is open");
+        }
+        assert_eq!((handles.len(), fs.waits()), (100, 0));
     }
 }

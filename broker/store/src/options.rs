@@ -21,6 +21,9 @@ pub struct Options {
     /// Time for which nothing must have been appended before the segment being written may be given up as mostly dead:
     /// 1 s.
     pub idle: Duration,
+    /// Segments whose files are kept open to read from, however many there are: 16 unless changed. Messages of more
+    /// that are read in no order cost the opening of a file each.
+    pub open_segments: usize,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             flush_interval: Duration::from_millis(50),
             checkpoint_bytes: 64 << 20,
             idle: Duration::from_secs(1),
+            open_segments: 16,
         }
     }
 }

@@ -83,9 +83,9 @@ impl Store {
         let corrupt = damage.len() as u64;
         let unread = outcome.unread;
         let shared = Arc::new(Shared {
+            handles: Handles::new(options.open_segments),
             options,
             fs,
-            handles: Handles::default(),
             directory_id: outcome.directory_id,
             log: Mutex::new(log),
             wake: Condvar::new(),

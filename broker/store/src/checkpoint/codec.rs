@@ -2,6 +2,7 @@
 //!
 //! In: values. Out: bytes, and back; bytes that are not whole give nothing. Does not know about files.
 
+use super::stream::{Stream, Write};
 use crate::backlog::Backlog;
 use crate::ids::{MessageId, QueueId};
 use crate::ledger::{Account, DeliveredMark, Entry, Ledger, Table, Uncovered};
@@ -10,6 +11,7 @@ use crate::page::{Page, Share, Summary};
 use crate::pages::{PageFile, Slot};
 use crate::record::{put, take};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"LVRTCKP\n";
@@ -59,48 +61,59 @@ pub(crate) struct Parts<'a> {
     pub(crate) next_id: MessageId,
     pub(crate) accounts: &'a BTreeMap<u32, Account>,
     pub(crate) marks: &'a HashMap<QueueId, DeliveredMark>,
-    /// As [`table`] encodes it.
-    pub(crate) table: &'a [u8],
+    pub(crate) table: &'a Table,
     pub(crate) queues: &'a [Captured],
     /// Where a page that is in memory has been written to.
     pub(crate) written: &'a HashMap<(QueueId, MessageId), Slot>,
 }
 
-/// The bytes of the file.
-pub(crate) fn encode(parts: &Parts<'_>) -> Vec<u8> {
-    let mut out = vec![0; HEAD];
-    put(&mut out, parts.position.0);
-    put(&mut out, parts.synced.0);
-    put(&mut out, parts.next_id);
-    put(&mut out, parts.accounts.len() as u64);
+/// Writes the bytes of the file, piece by piece, the head last. Gives their number.
+///
+/// # Errors
+/// That of `write`.
+pub(super) fn encode(parts: &Parts<'_>, write: Write<'_>) -> io::Result<u64> {
+    let directory = parts.directory_id.to_le_bytes();
+    let mut stream = Stream::new(HEAD as u64, &directory, write);
+    let numbers = [parts.position.0, parts.synced.0, parts.next_id];
+    put_all(&mut stream.out, numbers);
+    put(&mut stream.out, parts.accounts.len() as u64);
     for (&number, account) in parts.accounts {
-        put_account(&mut out, number, account);
+        put_account(&mut stream, number, account)?;
     }
-    put(&mut out, parts.marks.len() as u64);
+    put(&mut stream.out, parts.marks.len() as u64);
     for (&queue, &DeliveredMark { up_to, segment }) in parts.marks {
-        put_all(&mut out, [queue, up_to, u64::from(segment)]);
+        put_all(&mut stream.out, [queue, up_to, u64::from(segment)]);
+        stream.relieve()?;
     }
-    out.extend_from_slice(parts.table);
-    put(&mut out, parts.queues.len() as u64);
+    put(&mut stream.out, parts.table.len() as u64);
+    for (key, entry) in parts.table {
+        put_entry(&mut stream.out, key, entry);
+        stream.relieve()?;
+    }
+    put(&mut stream.out, parts.queues.len() as u64);
     for captured in parts.queues {
-        put(&mut out, captured.queue);
-        put(&mut out, (captured.pages.len() + captured.loose.len()) as u64);
+        put(&mut stream.out, captured.queue);
+        put(&mut stream.out, (captured.pages.len() + captured.loose.len()) as u64);
         for page in &captured.loose {
-            put_page(&mut out, page, LOOSE, None);
+            put_page(&mut stream.out, page, LOOSE, None);
+            stream.relieve()?;
         }
         for page in &captured.pages {
             let slot = page
                 .slot()
                 .or_else(|| parts.written.get(&(captured.queue, page.first())).copied());
-            put_page(&mut out, page, SMALL, slot);
+            put_page(&mut stream.out, page, SMALL, slot);
+            stream.relieve()?;
         }
     }
-    fill(&mut out, CRC_END, parts.directory_id.to_le_bytes());
-    let crc = crc32fast::hash(out.get(CRC_END..).unwrap_or_default());
-    fill(&mut out, 0, *MAGIC);
-    fill(&mut out, 8, FORMAT.to_le_bytes());
-    fill(&mut out, 12, crc.to_le_bytes());
-    out
+    stream.end(|crc| {
+        let mut head = [0; HEAD];
+        fill(&mut head, 0, *MAGIC);
+        fill(&mut head, 8, FORMAT.to_le_bytes());
+        fill(&mut head, 12, crc.to_le_bytes());
+        fill(&mut head, CRC_END, directory);
+        head
+    })
 }
 
 fn fill<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
@@ -109,25 +122,19 @@ fn fill<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
     }
 }
 
-/// The bytes of the table.
-pub(crate) fn table(table: &Table) -> Vec<u8> {
-    let mut out = Vec::new();
-    put(&mut out, table.len() as u64);
-    for (key, entry) in table {
-        put_bytes(&mut out, key);
-        put_all(&mut out, [u64::from(entry.segment), u64::from(entry.offset), entry.len]);
-        match &entry.value {
-            None => put(&mut out, 0),
-            Some(value) => {
-                put(&mut out, 1);
-                put_bytes(&mut out, value);
-            }
+fn put_entry(out: &mut Vec<u8>, key: &[u8], entry: &Entry) {
+    put_bytes(out, key);
+    put_all(out, [u64::from(entry.segment), u64::from(entry.offset), entry.len]);
+    match &entry.value {
+        None => put(out, 0),
+        Some(value) => {
+            put(out, 1);
+            put_bytes(out, value);
         }
     }
-    out
 }
 
-fn put_account(out: &mut Vec<u8>, number: u32, account: &Account) {
+fn put_account(stream: &mut Stream<'_>, number: u32, account: &Account) -> io::Result<()> {
     // Each field is named, so that none is forgotten. References are counted again at start; patience begins again.
     let Account {
         used,
@@ -145,22 +152,28 @@ fn put_account(out: &mut Vec<u8>, number: u32, account: &Account) {
         uncovered,
         failing: _,
     } = account;
+    let out = &mut stream.out;
     put(out, u64::from(number));
     put_all(out, [*used, *published, *weight, *table, *marks, *tombstones]);
     put(out, u64::from(*damaged));
     put(out, foreign.len() as u64);
     for (&target, &len) in foreign {
-        put_all(out, [u64::from(target), len]);
+        put_all(&mut stream.out, [u64::from(target), len]);
+        stream.relieve()?;
     }
-    put(out, after.len() as u64);
+    put(&mut stream.out, after.len() as u64);
     for &segment in after {
-        put(out, u64::from(segment));
+        put(&mut stream.out, u64::from(segment));
+        stream.relieve()?;
     }
-    put(out, uncovered.len() as u64);
+    put(&mut stream.out, uncovered.len() as u64);
     for &Uncovered { queue, id, location } in uncovered {
         let Location { segment, offset, len } = location;
-        put_all(out, [queue, id, u64::from(segment), u64::from(offset), u64::from(len)]);
+        let place = [queue, id, u64::from(segment), u64::from(offset), u64::from(len)];
+        put_all(&mut stream.out, place);
+        stream.relieve()?;
     }
+    stream.relieve()
 }
 
 fn put_page(out: &mut Vec<u8>, page: &Page, inline: u64, slot: Option<Slot>) {

@@ -1,10 +1,12 @@
+use super::Parts;
 use crate::checkpointer::Checkpoints;
 use crate::fs::Fs;
 use crate::fs::faulty::{FaultyFs, Random, Survival};
+use crate::ledger::{Account, DeliveredMark, Entry, Table, Uncovered};
 use crate::owner::Owner;
 use crate::*;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -301,4 +303,72 @@ fn checkpoints_are_spaced_by_their_size() {
     assert!(!checkpoints.due(shared, 8191, false));
     assert!(checkpoints.due(shared, 8192, false));
     assert!(checkpoints.due(shared, 8192, true) && !checkpoints.due(shared, 100, true));
+}
+
+#[test]
+fn a_checkpoint_of_any_size_is_written_in_pieces() {
+    const VALUE: usize = 1000;
+    let (fs, _) = logged();
+    let table: Table = (0..5000_u32)
+        .map(|number| {
+            let entry = Entry {
+                segment: number,
+                offset: 7,
+                len: 9,
+                value: (number % 10 > 0).then(|| vec![number as u8; VALUE].into()),
+            };
+            (Arc::from(&number.to_le_bytes()[..]), entry)
+        })
+        .collect();
+    let marks = (0..50_000).map(|queue| {
+        let mark = DeliveredMark {
+            up_to: queue * 3,
+            segment: 5,
+        };
+        (queue, mark)
+    });
+    let uncovered = (0..30_000).map(|id| Uncovered {
+        queue: 1,
+        id,
+        location: Location {
+            segment: 3,
+            offset: 100,
+            len: 50,
+        },
+    });
+    let account = Account {
+        uncovered: uncovered.collect(),
+        ..Account::default()
+    };
+    let parts = Parts {
+        directory_id: 77,
+        position: Lsn(5),
+        synced: Lsn(6),
+        next_id: 8,
+        accounts: &[(3, account)].into_iter().collect(),
+        marks: &marks.collect(),
+        table: &table,
+        queues: &[],
+        written: &HashMap::new(),
+    };
+    let (mut longest, mut written) = (0, 0);
+    let size = super::codec::encode(&parts, &mut |bytes, _| {
+        longest = longest.max(bytes.len());
+        written += bytes.len() as u64;
+        Ok(())
+    });
+    let size = size.expect("nothing fails");
+    assert!(size > 4 << 20 && written == size, "{size}, {written}");
+    assert!(longest < super::stream::PIECE + 2 * VALUE, "{longest} bytes at a time");
+    let directory = Path::new("/data");
+    assert_eq!(super::replace(&fs, directory, &parts).ok(), Some(size));
+    let loaded = super::load(&fs, directory, 77)
+        .expect("no error")
+        .expect("a checkpoint");
+    assert_eq!((loaded.position, loaded.synced, loaded.next_id), (Lsn(5), Lsn(6), 8));
+    assert_eq!((loaded.ledger.marks.len(), loaded.ledger.table.len()), (50_000, 5000));
+    for (key, entry) in &table {
+        assert_eq!(loaded.ledger.table[key].value, entry.value);
+    }
+    assert_eq!(loaded.ledger.accounts[&3].uncovered.len(), 30_000);
 }
