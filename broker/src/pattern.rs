@@ -54,8 +54,21 @@ impl Pattern {
 
     /// True if it is found in a name.
     pub fn matches(&self, name: &[u8]) -> bool {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         self.regex.is_match(name).unwrap_or(false)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Names that patterns were looked for in, on this thread.
+#[cfg(test)]
+pub(super) fn looks() -> usize {
+    LOOKS.get()
 }
 
 /// Groups within groups, at the deepest place. Brackets that stand for themselves in a class may count.

@@ -4,6 +4,9 @@
 //! that apply to an object, merged as RabbitMQ merges them; RabbitMQ's words for one that can't be. Pure.
 //! Does not know about queues and exchanges, nor what becomes of a value there.
 
+/// The change of one policy.
+pub mod change;
+
 /// All policies of a vhost.
 pub mod set;
 
@@ -20,6 +23,7 @@ pub mod keys;
 pub mod kind;
 
 pub use applied::Applied;
+pub use change::Change;
 pub use kind::{ApplyTo, Kind};
 pub use rule::{Class, Policy};
 pub use set::Policies;

@@ -3,7 +3,7 @@
 //! Pure. Many objects share one of these.
 
 use super::keys;
-use super::rule::Policy;
+use super::rule::{Class, Policy};
 use leveret_amqp::FieldTable;
 use std::sync::Arc;
 
@@ -31,6 +31,14 @@ impl Applied {
             operator,
             definition,
         })
+    }
+
+    /// That of a class.
+    pub fn of(&self, class: Class) -> Option<&Arc<Policy>> {
+        match class {
+            Class::User => self.policy.as_ref(),
+            Class::Operator => self.operator.as_ref(),
+        }
     }
 }
 

@@ -47,11 +47,15 @@ impl Policies {
             return false;
         }
         self.remove(class, &policy.name);
-        let list = self.list_mut(class);
-        let order = |policy: &Policy| (Reverse(policy.priority), policy.name.clone());
-        let at = list.partition_point(|other| order(other) < order(&policy));
-        list.insert(at, Arc::new(policy));
+        let at = self.place(class, &policy);
+        self.list_mut(class).insert(at, Arc::new(policy));
         true
+    }
+
+    /// The number of policies of a class that come before this one in the search.
+    pub(super) fn place(&self, class: Class, policy: &Policy) -> usize {
+        let before = |other: &Arc<Policy>| order(other) < order(policy);
+        self.list(class).partition_point(before)
     }
 
     /// Takes a policy out.
@@ -104,6 +108,11 @@ impl Policies {
     fn find(&self, kind: Kind, name: &[u8]) -> Option<Arc<Applied>> {
         let first = |list: &[Arc<Policy>]| list.iter().position(|policy| policy.matches(kind, name));
         let (policy, operator) = (first(&self.policies), first(&self.operator));
+        self.made(policy, operator)
+    }
+
+    /// The policies at these places.
+    pub(super) fn made(&self, policy: Option<usize>, operator: Option<usize>) -> Option<Arc<Applied>> {
         policy.or(operator)?;
         let places = (policy.unwrap_or(usize::MAX), operator.unwrap_or(usize::MAX));
         if let Some(made) = self.made.lock().get(&places) {
@@ -115,6 +124,11 @@ impl Policies {
         self.made.lock().insert(places, applied.clone());
         Some(applied)
     }
+}
+
+/// The order of policies of a class.
+fn order(policy: &Policy) -> (Reverse<i64>, &str) {
+    (Reverse(policy.priority), &policy.name)
 }
 
 #[cfg(test)]

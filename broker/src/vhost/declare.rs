@@ -166,10 +166,12 @@ impl Vhost {
             return Ok((queue, Change::default()));
         }
         tables::check(&declare.arguments, tables::ARGUMENTS)?;
-        if !name.is_empty() {
+        let chosen = name.is_empty().then(|| random_name("amq.gen-", |_| false));
+        if chosen.is_none() {
             self.check_queue(actor, Right::Configure, &name)?;
-            self.look_for_policies(&[Kind::Classic, Kind::Quorum], &name);
         }
+        let kinds = [Kind::Classic, Kind::Quorum];
+        self.look_for_policies(&kinds, chosen.as_ref().unwrap_or(&name));
         let arguments = self.with_usual_type(declare);
         let mut topology = self.topology_to_add_to()?;
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
@@ -184,12 +186,15 @@ impl Vhost {
             self.check_queue(actor, Right::Read, &name)?;
             self.check_exchange(actor, Right::Write, dead_letters)?;
         }
-        let name = if name.is_empty() {
-            let name = random_name("amq.gen-", |name| topology.queues.contains_key(name));
-            self.check_queue(actor, Right::Configure, &name)?;
-            name
-        } else {
-            name
+        let name = match chosen {
+            Some(chosen) => {
+                let taken = topology.queues.contains_key(&chosen);
+                let other = taken.then(|| random_name("amq.gen-", |name| topology.queues.contains_key(name)));
+                let name = other.unwrap_or(chosen);
+                self.check_queue(actor, Right::Configure, &name)?;
+                name
+            }
+            None => name,
         };
         let definition = queue::Definition {
             name,

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::events::Event;
 use crate::limits::tables;
 use crate::outbox::Work;
-use crate::policy::{Class, Kind, Policies, Policy};
+use crate::policy::{self, Applied, Class, Kind, Policies, Policy};
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
 use leveret_amqp::{RawTable, ShortString};
@@ -46,12 +46,13 @@ impl Vhost {
         let key = record::policy_key(&self.name, class, &policy.name);
         records.put(&key, &record::policy_value(&policy));
         let event = Event::policy_set(&policy);
+        let name = policy.name.clone();
         let mut created = false;
         let put = |policies: &mut Policies| {
             created = policies.get(class, &policy.name).is_none();
             policies.put(class, policy)
         };
-        let change = self.change_policies(&mut records, put, &mut Work::default())?;
+        let change = self.change_policies(&mut records, (class, &name), put, &mut Work::default())?;
         if change.changed {
             self.tell(&actor.user, &[event]);
         }
@@ -66,7 +67,7 @@ impl Vhost {
         let mut records = Batch::default();
         records.delete(&record::policy_key(&self.name, class, name));
         let remove = |policies: &mut Policies| policies.remove(class, name).is_some();
-        let change = self.change_policies(&mut records, remove, &mut Work::default())?;
+        let change = self.change_policies(&mut records, (class, name), remove, &mut Work::default())?;
         if !change.changed {
             return Ok(None);
         }
@@ -83,10 +84,11 @@ impl Vhost {
         }
     }
 
-    /// Makes a change of which `records` are the record, unless there is nothing to change.
+    /// Makes a change of one policy, of which `records` are the record, unless there is nothing to change.
     pub(super) fn change_policies(
         &self,
         records: &mut Batch,
+        (class, name): (Class, &str),
         change: impl FnOnce(&mut Policies) -> bool,
         work: &mut Work,
     ) -> Result<Change> {
@@ -96,16 +98,19 @@ impl Vhost {
         if !change(&mut policies) {
             return Ok(Change::default());
         }
+        let old = topology.policies.get(class, name).cloned();
         topology.policies = Arc::new(policies);
         let change = self.commit(records)?;
-        let (policies, queues) = (topology.policies.clone(), topology.all_queues());
-        let exchanges: Vec<ShortString> = topology.exchanges.keys().cloned().collect();
+        let of_policy = policy::Change::new(topology.policies.clone(), class, name, old);
+        let (queues, exchanges) = (topology.all_queues(), topology.all_exchanges());
         drop(topology);
-        for names in exchanges.chunks(PORTION) {
-            let applied = names.iter().map(|name| policies.of(Kind::Exchange, name.as_bytes()));
-            let applied: Vec<_> = applied.collect();
+        for exchanges in exchanges.chunks(PORTION) {
+            let applies = |(name, before): &(ShortString, Option<Arc<Applied>>)| {
+                of_policy.applies(before.as_ref(), Kind::Exchange, name.as_bytes())
+            };
+            let applied: Vec<_> = exchanges.iter().map(applies).collect();
             let mut topology = self.topology.write();
-            for (name, applied) in names.iter().zip(applied) {
+            for ((name, _), applied) in exchanges.iter().zip(applied) {
                 if let Some(exchange) = topology.exchanges.get_mut(name) {
                     exchange.apply(applied);
                 }
@@ -113,7 +118,7 @@ impl Vhost {
         }
         for queues in queues.chunks(PORTION) {
             for queue in queues {
-                let mut more = apply(&policies, queue, work);
+                let mut more = apply_change(&of_policy, queue, work);
                 while more {
                     work.finish(&self.log)?;
                     more = queue.trim(work);
@@ -130,6 +135,14 @@ impl Vhost {
 impl Topology {
     fn all_queues(&self) -> Vec<Arc<Queue>> {
         self.queues.values().cloned().collect()
+    }
+
+    /// Their names, with the policies that apply to each.
+    fn all_exchanges(&self) -> Vec<(ShortString, Option<Arc<Applied>>)> {
+        let exchanges = self.exchanges.iter();
+        exchanges
+            .map(|(name, exchange)| (name.clone(), exchange.policies.clone()))
+            .collect()
     }
 
     fn apply_to_exchanges(&mut self) {
@@ -152,14 +165,29 @@ impl Topology {
 /// Has those policies apply to a queue that match it. Queues for direct replies have none. True if there is more to
 /// drop than was dropped at once.
 pub(super) fn apply(policies: &Policies, queue: &Arc<Queue>, work: &mut Work) -> bool {
-    let kind = match queue.definition.arguments.values.queue_type() {
+    let name = queue.name();
+    if is_reply_queue(name) {
+        return false;
+    }
+    queue.apply(policies.of(kind(queue), name.as_bytes()), work)
+}
+
+/// The same after a change of one policy.
+fn apply_change(change: &policy::Change, queue: &Arc<Queue>, work: &mut Work) -> bool {
+    let name = queue.name();
+    if is_reply_queue(name) {
+        return false;
+    }
+    let before = queue.policies();
+    queue.apply(change.applies(before.as_ref(), kind(queue), name.as_bytes()), work)
+}
+
+fn kind(queue: &Queue) -> Kind {
+    match queue.definition.arguments.values.queue_type() {
         QueueType::Classic => Kind::Classic,
         QueueType::Quorum => Kind::Quorum,
         QueueType::Stream => Kind::Stream,
-    };
-    let name = queue.name();
-    let applied = policies.of(kind, name.as_bytes());
-    queue.apply(applied.filter(|_| !is_reply_queue(name)), work)
+    }
 }
 
 #[cfg(test)]

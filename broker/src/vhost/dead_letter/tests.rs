@@ -247,7 +247,7 @@ impl Bench {
             None => policies.remove(Class::User, NAMES[at]).is_some(),
         };
         let _ = vhost
-            .change_policies(&mut records, change, &mut self.work)
+            .change_policies(&mut records, (Class::User, NAMES[at]), change, &mut self.work)
             .expect("an open log");
     }
 
