@@ -132,12 +132,6 @@ pub struct ChannelInfo {
     pub published: AtomicU64,
     /// Messages confirmed.
     pub confirmed: AtomicU64,
-    /// Messages that led nowhere and were given back.
-    pub returned: AtomicU64,
-    /// Messages that led nowhere and were dropped.
-    pub dropped: AtomicU64,
-    /// Time of its opening.
-    pub opened_at: Instant,
     _counted: [Counted; 2],
 }
 
@@ -164,6 +158,10 @@ pub struct DeliveryFigures {
     pub get_empty: AtomicU64,
     /// Of all these messages, those that were delivered before.
     pub redelivered: AtomicU64,
+    /// Messages published on it that led nowhere and were given back.
+    pub returned: AtomicU64,
+    /// Messages published on it that led nowhere and were dropped.
+    pub dropped: AtomicU64,
     /// Messages settled since the channel was opened.
     pub acknowledged: AtomicU64,
 }
@@ -190,9 +188,6 @@ impl ChannelInfo {
             unconfirmed: AtomicU64::new(0),
             published: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
-            returned: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            opened_at: Instant::now(),
             _counted: counted,
         }
     }

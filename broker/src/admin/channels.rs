@@ -160,7 +160,11 @@ fn describe(admin: &Admin, row: &Row, o: &mut Object<'_>) {
 /// Messages that it has published and got. RabbitMQ leaves out what there was nothing of.
 fn figures(admin: &Admin, connection: &ConnectionInfo, channel: &ChannelInfo, o: &mut Object<'_>) {
     let sampled = admin.rates.channel(connection.id, channel.number);
-    let idle = sampled.map_or(channel.opened_at, |sampled| sampled.since).elapsed();
+    // One that was never used is as old as its connection, roughly.
+    let idle = match sampled {
+        Some(sampled) => sampled.since.elapsed(),
+        None => connection.connected_at.elapsed().unwrap_or_default(),
+    };
     if idle > 2 * INTERVAL {
         o.text("idle_since", &date(idle));
     }

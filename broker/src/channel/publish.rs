@@ -56,8 +56,8 @@ impl Channel {
         peer.node.totals.published.unroutable(returned);
         peer.vhost.published.unroutable(returned);
         let counter = match returned {
-            true => &self.info.returned,
-            false => &self.info.dropped,
+            true => &self.info.deliveries.returned,
+            false => &self.info.deliveries.dropped,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -251,12 +251,12 @@ pub(super) const CHANNEL_PUBLISHES: [Family<OfChannel>; 4] = [
     counter(
         "channel_messages_unroutable_returned_total",
         "Messages that led nowhere and were given back",
-        |of| Some(of.channel.returned.load(Ordering::Relaxed) as f64),
+        |of| Some(of.channel.deliveries.returned.load(Ordering::Relaxed) as f64),
     ),
     counter(
         "channel_messages_unroutable_dropped_total",
         "Messages that led nowhere and were dropped",
-        |of| Some(of.channel.dropped.load(Ordering::Relaxed) as f64),
+        |of| Some(of.channel.deliveries.dropped.load(Ordering::Relaxed) as f64),
     ),
 ];
 

@@ -273,8 +273,8 @@ pub fn published_on(channel: &ChannelInfo) -> [u64; 4] {
     let counters = [
         &channel.published,
         &channel.confirmed,
-        &channel.returned,
-        &channel.dropped,
+        &channel.deliveries.returned,
+        &channel.deliveries.dropped,
     ];
     counters.map(load)
 }
