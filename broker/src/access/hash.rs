@@ -6,7 +6,7 @@
 //! A hash is never shown by `Debug`.
 
 use super::password;
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ring::digest::{SHA256, SHA512};
@@ -178,8 +178,11 @@ impl Argon2id {
         let (memory, passes, lanes) = self.params;
         let params = Params::new(memory, passes, lanes, Some(self.digest.len())).ok()?;
         let mut digest = vec![0; self.digest.len()];
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(params.block_count()).ok()?;
+        blocks.resize(params.block_count(), Block::new());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(password.as_bytes(), &self.salt, &mut digest)
+            .hash_password_into_with_memory(password.as_bytes(), &self.salt, &mut digest, &mut blocks)
             .ok()?;
         Some(digest.into())
     }
