@@ -187,14 +187,14 @@ fn another_limit_counts_at_once_and_until_it_is_taken_back() {
 #[test]
 fn a_limit_far_below_the_length_lets_clients_in_between() {
     let mut bench = bench(1000);
-    bench.publish(200, true, 0);
+    bench.publish(600, true, 0);
     assert!(bench.queue.apply(policy(20, "drop-head"), &mut bench.work));
     let waiting = bench.queue.counts().0;
-    assert!(waiting > 100, "some of them were dropped, {waiting} are left");
+    assert!(waiting > 400, "some of them were dropped, {waiting} are left");
     bench.publish(1, true, 0);
     assert!(bench.queue.counts().0 > 20, "nor does a new message wait for all of it");
     while bench.queue.trim(&mut bench.work) {}
-    assert_eq!(bench.logged(), (182..=201).collect::<Vec<_>>());
+    assert_eq!(bench.logged(), (582..=601).collect::<Vec<_>>());
     bench.publish(50, true, 0);
-    assert_eq!(bench.logged(), (232..=251).collect::<Vec<_>>());
+    assert_eq!(bench.logged(), (632..=651).collect::<Vec<_>>());
 }
