@@ -167,6 +167,36 @@ impl Entries {
         }
     }
 
+    /// Drops the first one.
+    #[inline]
+    pub fn drop_first(&mut self) {
+        match &mut self.0 {
+            Form::Few(few) => drop(few.pop_front()),
+            Form::Many(_) => drop(self.pop_of_many(Blocks::pop_front)),
+        }
+    }
+
+    /// Drops holes at both ends.
+    #[inline]
+    pub fn drop_holes(&mut self) {
+        match &mut self.0 {
+            Form::Few(few) => {
+                while few.back().is_some_and(Entry::is_hole) {
+                    few.pop_back();
+                }
+                while few.front().is_some_and(Entry::is_hole) {
+                    few.pop_front();
+                }
+            }
+            Form::Many(_) => self.drop_holes_of_many(),
+        }
+    }
+
+    fn drop_holes_of_many(&mut self) {
+        while self.pop_back_if(Entry::is_hole).is_some() {}
+        while self.pop_front_if(Entry::is_hole).is_some() {}
+    }
+
     fn pop_of_many(&mut self, pop: impl FnOnce(&mut Blocks) -> Option<Entry>) -> Option<Entry> {
         let Form::Many(many) = &mut self.0 else { return None };
         let popped = pop(many);

@@ -89,9 +89,20 @@ impl Outstanding {
             Form::Tree(_) => return self.remove_from_tree(id).as_ref().map(look),
             Form::Ring(ring) => ring,
         };
-        let place = ring.find_mut(id).filter(|entry| !entry.is_hole())?;
-        let seen = look(place);
-        place.leave_hole();
+        let seen = match ring.front() {
+            // Mostly they go in their order, and then there is no hole.
+            Some(first) if first.id == id && !first.is_hole() => {
+                let seen = look(first);
+                ring.drop_first();
+                seen
+            }
+            _ => {
+                let place = ring.find_mut(id).filter(|entry| !entry.is_hole())?;
+                let seen = look(place);
+                place.leave_hole();
+                seen
+            }
+        };
         drop_holes(ring, len.saturating_sub(1));
         Some(seen)
     }
@@ -155,8 +166,7 @@ impl Outstanding {
 /// Drops the holes at both ends of a ring with `len` entries, and what a burst has left.
 #[inline]
 fn drop_holes(ring: &mut Entries, len: usize) {
-    while ring.pop_back_if(Entry::is_hole).is_some() {}
-    while ring.pop_front_if(Entry::is_hole).is_some() {}
+    ring.drop_holes();
     if ring.capacity() > KEPT {
         give_back(ring, len);
     }
