@@ -90,8 +90,7 @@ fn dispatch(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 // What a connection would have written meanwhile.
-                let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut Frames::default());
-                drop(taken);
+                let _taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut Frames::default());
                 next += MESSAGES;
                 (next..next + MESSAGES)
                     .map(|id| Entry::new(id, NOWHERE, message.clone()))

@@ -49,6 +49,9 @@ pub mod subscription;
 /// Deliveries and their tags.
 pub mod deliver;
 
+/// Consumers that wait for room under the channel's limit.
+pub mod line;
+
 use crate::error::{Error, Result};
 use crate::queue::Outcome;
 use crate::queue::consumers::cancelled;

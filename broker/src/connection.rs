@@ -40,7 +40,6 @@ use crate::config::Offer;
 use crate::error::Error;
 use crate::listener::{Client, Serve};
 use crate::node::Node;
-use crate::outbox::Stalled;
 use crate::turns::Kind;
 use bytes::{Buf, Bytes, BytesMut};
 use coalesce::Coalescing;
@@ -154,7 +153,8 @@ struct Connection<S> {
 enum Event {
     Read(usize),
     Wrote(usize),
-    Outbox(Vec<Arc<dyn Stalled>>),
+    /// So many queues have waited for room.
+    Outbox(usize),
     /// Frames that were put off may be carried out now.
     Again,
     Tick,

@@ -11,11 +11,15 @@ pub mod frames;
 /// Records on their way to the log.
 pub mod records;
 
+/// Things that wait in a line.
+pub mod line;
+
 use crate::clock::{self, Millis};
 use crate::limits::{Held, Holding, Memory, Waiter};
 use bytes::Bytes;
 use frames::Frames;
 use leveret_store::{Batch, Error, Handle, Lsn, Urgency};
+use line::Line;
 use parking_lot::Mutex;
 use records::Records;
 use std::sync::Arc;
@@ -49,6 +53,9 @@ pub struct Outbox {
 pub trait Stalled: Send + Sync {
     /// There is room again.
     fn resume(self: Arc<Self>, work: &mut Work);
+
+    /// There is room again for the consumer with this number, under a limit that it shares with others.
+    fn resume_consumer(self: Arc<Self>, consumer: u64, work: &mut Work);
 }
 
 /// Work that a batch leaves for its end, collected by the thread that goes through it: records for the log, connections
@@ -184,7 +191,7 @@ struct State {
     held: Held,
     waker: Option<Waker>,
     /// Queues that had something for this client when there was no room: asked again once the frames have been taken.
-    stalled: Vec<Arc<dyn Stalled>>,
+    stalled: Option<Box<Line<dyn Stalled>>>,
     closed: bool,
     nudged: bool,
 }
@@ -200,9 +207,8 @@ impl State {
     }
 
     fn note_stalled(&mut self, queue: &Arc<dyn Stalled>) {
-        let same = |other: &Arc<dyn Stalled>| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(queue));
-        if !self.closed && !self.stalled.iter().any(same) {
-            self.stalled.push(queue.clone());
+        if !self.closed {
+            self.stalled.get_or_insert_default().push(queue);
         }
     }
 }
@@ -215,7 +221,7 @@ impl Outbox {
             taken: 0,
             held: memory.hold(Holding::Outboxes, 0),
             waker: None,
-            stalled: Vec::new(),
+            stalled: None,
             closed: false,
             nudged: false,
         };
@@ -311,9 +317,9 @@ impl Outbox {
         true
     }
 
-    /// Swaps the frames against `written`, all of which have been written, and returns the queues that waited for room.
-    /// Pending: nothing to write; the task is woken at the next append or nudge.
-    pub fn poll_take(&self, context: &mut Context<'_>, written: &mut Frames) -> Poll<Vec<Arc<dyn Stalled>>> {
+    /// Swaps the frames against `written`, all of which have been written, and returns the number of queues that wait
+    /// for room. Pending: nothing to write; the task is woken at the next append or nudge.
+    pub fn poll_take(&self, context: &mut Context<'_>, written: &mut Frames) -> Poll<usize> {
         let mut state = self.state.lock();
         self.wake_pending.store(false, Ordering::Release);
         if state.frames.is_empty() && !state.nudged {
@@ -328,7 +334,18 @@ impl Outbox {
         state.taken = written.capacity();
         state.count();
         self.queued.store(0, Ordering::Release);
-        Poll::Ready(std::mem::take(&mut state.stalled))
+        Poll::Ready(state.stalled.as_ref().map_or(0, |stalled| stalled.len()))
+    }
+
+    /// The queue that has waited for room for the longest time, if there is room: it is to be resumed.
+    pub fn next_stalled(&self) -> Option<Arc<dyn Stalled>> {
+        let mut state = self.state.lock();
+        if state.frames.len() >= self.most(ROOM_BYTES) {
+            return None;
+        }
+        let next = state.stalled.as_mut()?.pop();
+        state.stalled.take_if(|stalled| stalled.is_empty());
+        next
     }
 
     /// Wakes the connection although there may be nothing to write (something became durable, memory is free again, it
@@ -423,6 +440,8 @@ mod tests {
         fn resume(self: Arc<Self>, _: &mut Work) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn resume_consumer(self: Arc<Self>, _: u64, _: &mut Work) {}
     }
 
     fn outbox(watermark: u64) -> (Arc<Memory>, Arc<Outbox>) {
@@ -438,7 +457,7 @@ mod tests {
         frames.advance(frames.len());
         let mut context = Context::from_waker(Waker::noop());
         match outbox.poll_take(&mut context, frames) {
-            Poll::Ready(stalled) => Some(stalled.len()),
+            Poll::Ready(stalled) => Some(stalled),
             Poll::Pending => None,
         }
     }
@@ -456,13 +475,32 @@ mod tests {
         let Poll::Ready(stalled) = outbox.poll_take(&mut context, &mut frames) else {
             panic!("there is something to write");
         };
-        assert_eq!(
-            (stalled.len(), frames.len(), outbox.room()),
-            (1, ROOM_BYTES + 1, ROOM_BYTES)
-        );
-        stalled.into_iter().for_each(|queue| queue.resume(&mut Work::default()));
+        assert_eq!((stalled, frames.len(), outbox.room()), (1, ROOM_BYTES + 1, ROOM_BYTES));
+        while let Some(queue) = outbox.next_stalled() {
+            queue.resume(&mut Work::default());
+        }
         assert_eq!(resumed.0.load(Ordering::Relaxed), 1);
         assert_eq!(take(&outbox, &mut frames), None);
+    }
+
+    #[test]
+    fn of_many_that_find_no_room_as_many_go_on_as_there_is_room_for() {
+        let ((_, outbox), mut wakes) = (outbox(u64::MAX), Wakes::default());
+        let queues: Vec<Arc<dyn Stalled>> = (0..1000).map(|_| Arc::new(Resumed::default()) as _).collect();
+        fill(&outbox, &mut wakes, ROOM_BYTES);
+        assert!(queues.iter().all(|queue| outbox.stall(queue)));
+        let mut frames = Frames::default();
+        for portion in queues.chunks(100) {
+            assert!(take(&outbox, &mut frames).is_some_and(|stalled| stalled >= portion.len()));
+            for queue in portion {
+                let next = outbox.next_stalled().expect("there is room");
+                assert!(Arc::ptr_eq(&next, queue), "each in its turn");
+            }
+            fill(&outbox, &mut wakes, ROOM_BYTES);
+            assert!(outbox.next_stalled().is_none(), "the others wait for the next time");
+        }
+        assert_eq!(take(&outbox, &mut frames), Some(0));
+        assert!(outbox.next_stalled().is_none());
     }
 
     #[test]

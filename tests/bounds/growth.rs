@@ -85,3 +85,61 @@ fn consumers_by_the_thousand_get_their_messages_and_go() {
     let seen = bystander.end();
     assert!(seen.slowest < SERVED, "{seen:?}");
 }
+
+/// A queue for each consumer, all of one channel.
+fn consume_from(client: &mut Client, queues: usize) {
+    all(client, (0..queues).map(|number| declare(&format!("q{number}"))));
+    let consume = |number| consume(&format!("q{number}"), &format!("c{number}"));
+    all(client, (0..queues).map(consume));
+}
+
+#[test]
+fn thousands_of_queues_wait_for_a_client_that_does_not_read() {
+    const QUEUES: usize = 3_000;
+    let broker = Broker::start();
+    let bystander = Bystander::start(broker.amqp());
+    let mut client = Client::with_channel(broker.amqp());
+    consume_from(&mut client, QUEUES);
+    let mut publisher = Client::with_channel(broker.amqp());
+    let body = vec![7; 4_000];
+    // More than sockets and the outbox take.
+    for number in 0..2 * QUEUES {
+        publisher.publish(1, "", &format!("q{}", number % QUEUES), &body);
+    }
+    call!(publisher, 1, declare("end") => QueueDeclareOk);
+    let begin = Instant::now();
+    let mut got = std::collections::HashMap::new();
+    for _ in 0..2 * QUEUES {
+        *got.entry(client.delivery(1).method.consumer_tag).or_insert(0) += 1;
+    }
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    assert!(got.len() == QUEUES && got.values().all(|count| *count == 2));
+    let seen = bystander.end();
+    assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+#[test]
+fn thousands_of_consumers_share_one_limit_and_each_has_its_turn() {
+    const QUEUES: usize = 3_000;
+    let broker = Broker::start();
+    let bystander = Bystander::start(broker.amqp());
+    let mut client = Client::with_channel(broker.amqp());
+    call!(client, 1, BasicQos { global: true, ..prefetch(1) } => BasicQosOk);
+    consume_from(&mut client, QUEUES);
+    let mut publisher = Client::with_channel(broker.amqp());
+    for number in 0..2 * QUEUES {
+        publisher.publish(1, "", &format!("q{}", number % QUEUES), b"x");
+    }
+    call!(publisher, 1, declare("end") => QueueDeclareOk);
+    let begin = Instant::now();
+    let mut got = std::collections::HashMap::new();
+    for _ in 0..2 * QUEUES {
+        let delivery = client.delivery(1).method;
+        *got.entry(delivery.consumer_tag).or_insert(0) += 1;
+        client.send(1, ack(delivery.delivery_tag));
+    }
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    assert!(got.len() == QUEUES && got.values().all(|count| *count == 2));
+    let seen = bystander.end();
+    assert!(seen.slowest < SERVED, "{seen:?}");
+}

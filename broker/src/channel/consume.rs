@@ -86,6 +86,8 @@ impl Channel {
         match queue.consume(consumer, &mut turn.work) {
             Ok(()) => {
                 self.consumers.insert(tag, Consuming { id, queue, source });
+                let consumers = self.consumers.values();
+                self.deliveries.tidy_line(consumers.map(|consuming| consuming.id));
                 self.update_info();
                 Ok(())
             }
@@ -186,17 +188,15 @@ impl Channel {
         self.update_info();
         self.reply(peer, turn, BasicQosOk {});
         if qos.global {
-            self.wake_consumed_queues(turn);
+            self.offer_room(turn);
         }
         Ok(())
     }
 
-    /// The channel-wide limit leaves room again: its queues may have something.
-    pub fn wake_consumed_queues(&self, turn: &mut Turn) {
-        let count = self.consumers.len();
-        let first = self.first_woken.checked_rem(count).unwrap_or_default();
-        for consuming in self.consumers.values().cycle().skip(first).take(count) {
-            consuming.queue.dispatch(&mut turn.work);
+    /// The channel-wide limit may leave room again: those that wait for it get it, one after the other.
+    pub fn offer_room(&self, turn: &mut Turn) {
+        while let Some((queue, consumer)) = self.deliveries.next_in_line() {
+            queue.resume_consumer(consumer, &mut turn.work);
         }
     }
 }

@@ -5,15 +5,16 @@
 //! connection's outbox; and, by delivery tag, which message of which queue was meant when the client settles. Does not
 //! know about exchanges, the log, or which queue a source stands for.
 
+use super::line::Line;
 use crate::clients::DeliveryFigures;
 use crate::limits::delivered::Delivered;
 use crate::outbox::{Outbox, Stalled, Wakes};
 use crate::queue::entry::Entry;
-use crate::queue::subscriber::Again;
+use crate::queue::subscriber::{Again, Overdue};
 use leveret_amqp::encode;
 use leveret_store::MessageId;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,15 +48,19 @@ struct State {
     memory: Delivered,
     /// The source of messages that were taken back, if there ever were some.
     spent: u32,
-    /// Set while consumers get nothing.
-    held_back: Option<Box<HeldBack>>,
+    /// State that few channels have.
+    rare: Option<Box<Rare>>,
 }
 
-/// Queues that have something for consumers that get nothing at the moment.
+/// State of channels with a limit, or with transactions.
 #[derive(Default)]
-struct HeldBack {
-    /// By their addresses.
-    queues: BTreeMap<usize, Arc<dyn Stalled>>,
+struct Rare {
+    /// Consumers that wait for room under the limit of the channel.
+    line: Line,
+    /// No tag below is outstanding but those that a transaction holds: what means all passes over them.
+    passed: u64,
+    /// Set while consumers get nothing: queues that have something for them, by their addresses.
+    held_back: Option<BTreeMap<usize, Arc<dyn Stalled>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -136,7 +141,7 @@ impl Deliveries {
             free: NO_SOURCE,
             memory: outbox.memory().delivered(),
             spent: NO_SOURCE,
-            held_back: None,
+            rare: None,
         };
         Self {
             outbox,
@@ -190,6 +195,39 @@ impl Deliveries {
         Some(self.channel_prefetch().saturating_sub(consumed))
     }
 
+    /// Has a consumer of `queue` resumed in its turn, when the channel-wide limit leaves room. False if it does now.
+    pub fn line_up(&self, queue: &Arc<dyn Stalled>, consumer: u64) -> bool {
+        // What makes room does so under the same lock, and looks at the line then.
+        let mut state = self.state.lock();
+        let waits = self.channel_credit() == Some(0);
+        if waits {
+            state.rare.get_or_insert_default().line.push(queue, consumer);
+        }
+        waits
+    }
+
+    /// The consumer that has waited for the longest time, if the channel-wide limit leaves room and none is held back:
+    /// it is to be resumed.
+    pub fn next_in_line(&self) -> Option<(Arc<dyn Stalled>, u64)> {
+        let mut state = self.state.lock();
+        let rare = state.rare.as_mut()?;
+        match self.channel_credit() {
+            Some(0) => None,
+            _ if rare.held_back.is_some() => None,
+            _ => rare.line.pop(),
+        }
+    }
+
+    /// Forgets consumers in line that have ended, where they have become many beside the channel's `consumers`.
+    pub fn tidy_line(&self, consumers: impl ExactSizeIterator<Item = u64>) {
+        let mut state = self.state.lock();
+        if let Some(rare) = &mut state.rare
+            && rare.line.is_long(consumers.len())
+        {
+            rare.line.retain(&consumers.collect());
+        }
+    }
+
     /// True if so much is unacknowledged here, and by all clients together, that no more is to be delivered.
     #[inline]
     pub fn has_enough(&self) -> bool {
@@ -200,7 +238,9 @@ impl Deliveries {
     /// Has consumers get nothing until [`Deliveries::let_go`]: what the client has asked for sets messages free, and
     /// the reply is to go before them.
     pub fn hold_back(&self) {
-        self.state.lock().held_back.get_or_insert_default();
+        let mut state = self.state.lock();
+        state.rare.get_or_insert_default().held_back.get_or_insert_default();
+        drop(state);
         self.held_back.store(true, Ordering::Relaxed);
     }
 
@@ -213,18 +253,21 @@ impl Deliveries {
     /// Keeps `queue` in mind, which has something for a consumer. False if that may have it now.
     pub fn keep_waiting(&self, queue: &Arc<dyn Stalled>) -> bool {
         let mut state = self.state.lock();
-        let Some(held_back) = &mut state.held_back else {
+        let held_back = state.rare.as_mut().and_then(|rare| rare.held_back.as_mut());
+        let Some(queues) = held_back else {
             return false;
         };
-        held_back.queues.insert(Arc::as_ptr(queue).addr(), queue.clone());
+        queues.insert(Arc::as_ptr(queue).addr(), queue.clone());
         true
     }
 
     /// The reply has gone. Gives the queues that have had something meanwhile, to be resumed.
     pub fn let_go(&self) -> Vec<Arc<dyn Stalled>> {
         self.held_back.store(false, Ordering::Relaxed);
-        let held_back = self.state.lock().held_back.take();
-        held_back.map_or_else(Vec::new, |held_back| held_back.queues.into_values().collect())
+        let mut state = self.state.lock();
+        let queues = state.rare.as_mut().and_then(|rare| rare.held_back.take());
+        drop(state);
+        queues.map_or_else(Vec::new, |queues| queues.into_values().collect())
     }
 
     /// Has `queue` resumed when there is less. False if there is now.
@@ -277,7 +320,8 @@ impl Deliveries {
     }
 
     /// Writes a run of messages to the client. Called under the queue's lock, so that tags follow the queue's order.
-    pub fn deliver(&self, wakes: &mut Wakes, to: Destination<'_>, entries: &[Entry], again: Again) {
+    /// Gives the tag of the first.
+    pub fn deliver(&self, wakes: &mut Wakes, to: Destination<'_>, entries: &[Entry], again: Again) -> u64 {
         let Destination { source, tag, no_ack } = to;
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -317,12 +361,12 @@ impl Deliveries {
                 );
             }
         });
+        first
     }
 
     /// Takes messages of a source back from the client, which has had them for too long. Gives those that it has not
     /// settled. It may settle their tags still: they go to a source that stands for nothing.
-    pub fn take_back(&self, source: u32, ids: &[MessageId]) -> Vec<MessageId> {
-        let wanted: HashSet<MessageId> = ids.iter().copied().collect();
+    pub fn take_back(&self, source: u32, overdue: &[Overdue]) -> Vec<MessageId> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.spent == NO_SOURCE {
@@ -331,10 +375,12 @@ impl Deliveries {
         }
         let spent = state.spent;
         let mut taken = Vec::new();
-        for unacked in &mut state.unacked {
-            if unacked.source == source && wanted.contains(&unacked.id) {
+        for Overdue { number, id } in overdue {
+            let at = number.wrapping_sub(state.first_tag) as usize;
+            let unacked = state.unacked.get_mut(at);
+            if let Some(unacked) = unacked.filter(|unacked| (unacked.source, unacked.id) == (source, *id)) {
                 unacked.source = spent;
-                taken.push(unacked.id);
+                taken.push(*id);
             }
         }
         let count = taken.len() as u32;
@@ -390,7 +436,8 @@ impl Deliveries {
 
     /// The places of all deliveries that may be outstanding.
     pub fn all(&self) -> Range<usize> {
-        0..self.state.lock().unacked.len()
+        let state = self.state.lock();
+        state.begin()..state.unacked.len()
     }
 
     /// The deliveries that a client means, as [`Deliveries::settle`] takes them, by their places.
@@ -422,9 +469,10 @@ impl Deliveries {
 
     fn take(&self, state: &mut State, places: Range<usize>, settled: &mut Vec<Settled>) {
         let mut taken = Taken::default();
-        for at in places {
+        for at in places.clone() {
             taken += state.end(at, 0, settled);
         }
+        state.pass(&places);
         self.has_taken(state, taken);
     }
 
@@ -443,48 +491,6 @@ impl Deliveries {
             self.go_on();
         }
     }
-
-    /// Puts aside for [`Deliveries::settle_held`] what a client settles within a transaction; adds the tags to `held`.
-    /// Prefetch limits count these messages as before.
-    ///
-    /// # Errors
-    /// The tag isn't outstanding; nothing is put aside then.
-    pub fn hold(&self, tag: u64, multiple: bool, held: &mut Vec<u64>) -> Result<(), UnknownDeliveryTag> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let before = held.len();
-        for at in state.meant(tag, multiple)? {
-            if let Some(unacked) = state.unacked.get_mut(at).filter(|unacked| unacked.source < HELD) {
-                unacked.source |= HELD;
-                held.push(state.first_tag + at as u64);
-            }
-        }
-        self.figures
-            .in_transaction
-            .fetch_add((held.len() - before) as u32, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Takes out what was put aside under these tags: the transaction is committed.
-    pub fn settle_held(&self, tags: &[u64], settled: &mut Vec<Settled>) {
-        let mut state = self.state.lock();
-        let mut taken = Taken::default();
-        for tag in tags {
-            let at = tag.wrapping_sub(state.first_tag) as usize;
-            taken += state.end(at, HELD, settled);
-        }
-        self.figures.in_transaction.fetch_sub(taken.all, Ordering::Relaxed);
-        self.has_taken(&mut state, taken);
-    }
-
-    /// Everything that was put aside can be settled again: the transaction is rolled back.
-    pub fn release(&self) {
-        let mut state = self.state.lock();
-        for unacked in state.unacked.iter_mut().filter(|unacked| unacked.source != SETTLED) {
-            unacked.source &= !HELD;
-        }
-        self.figures.in_transaction.store(0, Ordering::Relaxed);
-    }
 }
 
 impl State {
@@ -500,14 +506,31 @@ impl State {
     /// The places that a tag means. Those in between may be settled or held.
     fn meant(&self, tag: u64, multiple: bool) -> Result<Range<usize>, UnknownDeliveryTag> {
         let end = match tag.checked_sub(self.first_tag) {
-            _ if multiple && tag == 0 => return Ok(0..self.unacked.len()),
+            _ if multiple && tag == 0 => return Ok(self.begin()..self.unacked.len()),
             Some(offset) => match self.unacked.get(offset as usize) {
                 Some(unacked) if unacked.source < HELD => offset as usize + 1,
                 _ => return Err(UnknownDeliveryTag(tag)),
             },
             None => return Err(UnknownDeliveryTag(tag)),
         };
-        Ok(if multiple { 0 } else { end - 1 }..end)
+        Ok(if multiple { self.begin() } else { end - 1 }..end)
+    }
+
+    /// The first place that may be outstanding, for those who mean all.
+    fn begin(&self) -> usize {
+        let passed = self.rare.as_ref().map_or(0, |rare| rare.passed);
+        let passed = passed.saturating_sub(self.first_tag) as usize;
+        passed.min(self.unacked.len())
+    }
+
+    /// None of these places is outstanding any more but those that are held.
+    fn pass(&mut self, places: &Range<usize>) {
+        let (begin, end) = (self.begin(), self.first_tag + places.end as u64);
+        if let Some(rare) = &mut self.rare
+            && places.start <= begin
+        {
+            rare.passed = rare.passed.max(end);
+        }
     }
 
     /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside,
@@ -555,6 +578,9 @@ impl State {
         }
     }
 }
+
+/// Deliveries that a transaction has put aside.
+mod held;
 
 #[cfg(test)]
 mod tests;

@@ -104,6 +104,6 @@ impl Channel {
         }
         let unconfirmed = confirms.unconfirmed();
         self.info.unconfirmed.store(unconfirmed, Ordering::Relaxed);
-        confirms.waits()
+        confirms.stays()
     }
 }

@@ -98,6 +98,22 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::is_linear;
+
+    #[test]
+    fn each_reply_waits_and_leaves_in_the_same_time() {
+        let reply = |replies: &mut Replies, n: usize| {
+            let mut out = Vec::new();
+            for lsn in 1..=n as u64 {
+                let channel = (lsn % 2000) as u16;
+                replies.push(Lsn(lsn), channel, |out| out.push(b'a'));
+                assert_eq!(replies.last_of(channel), Some(Lsn(lsn)));
+            }
+            (1..=n as u64).for_each(|lsn| drop(replies.take(Lsn(lsn), &mut out)));
+            assert_eq!(out.len(), n);
+        };
+        is_linear("replies", 8_000, |_| Replies::default(), reply);
+    }
 
     #[test]
     fn replies_leave_in_order_and_not_before_their_position() {

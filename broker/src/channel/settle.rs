@@ -106,20 +106,17 @@ impl Channel {
             done = done.and(turn.work.relieve(&peer.node.log));
         }
         queues.iter().for_each(|queue| queue.end_returns(&mut turn.work));
-        if self.deliveries.channel_prefetch() > 0 {
-            self.wake_consumed_queues(turn);
-        }
+        self.offer_room(turn);
         Ok(done?)
     }
 
-    /// Hands settlements to their queues. Room under a limit of the channel is offered to each of its queues in turn,
-    /// not always to the one that has just had it; but what comes back to a queue is there before.
+    /// Hands settlements to their queues. Room under a limit of the channel is offered to each of its consumers in
+    /// turn, not always to the one that has just had it; but what comes back to a queue is there before.
     pub fn pass_on(&mut self, turn: &mut Turn, settled: &[Settled], outcome: Outcome) {
         let limited = self.deliveries.channel_prefetch() > 0;
         let comes_back = matches!(outcome, Outcome::Requeued | Outcome::Failed);
-        self.first_woken = self.first_woken.wrapping_add(usize::from(limited));
         if limited && !comes_back {
-            self.wake_consumed_queues(turn);
+            self.offer_room(turn);
         }
         for run in settled {
             if let Some(origin) = self.sources.find(run.source) {
@@ -127,7 +124,7 @@ impl Channel {
             }
         }
         if limited && comes_back {
-            self.wake_consumed_queues(turn);
+            self.offer_room(turn);
         }
     }
 }

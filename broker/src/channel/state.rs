@@ -86,8 +86,6 @@ pub struct Channel {
     pub last_queue: ShortString,
     /// Prefetch count of consumers to come; 0 is no limit.
     pub prefetch: u16,
-    /// Counts on, for the queue that room under a limit of the channel is offered to first.
-    pub first_woken: usize,
     /// The broker has closed it: everything but channel.close-ok is ignored.
     pub closing: bool,
     /// For the HTTP API.
@@ -151,7 +149,6 @@ impl Channel {
             direct_reply: None,
             last_queue: ShortString::new(),
             prefetch: 0,
-            first_woken: 0,
             closing: false,
             info,
         })

@@ -7,7 +7,7 @@ use super::deliver::{Deliveries, Destination};
 use crate::limits::Held;
 use crate::outbox::{Stalled, Wakes};
 use crate::queue::entry::Entry;
-use crate::queue::subscriber::{Again, Allowance, Subscriber};
+use crate::queue::subscriber::{Again, Allowance, Overdue, Subscriber};
 use leveret_amqp::method::BasicCancel;
 use leveret_amqp::{Method, ShortString, put_method_frame};
 use leveret_store::MessageId;
@@ -65,13 +65,13 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes) {
+    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes) -> u64 {
         let to = Destination {
             source: self.source,
             tag: self.tag.as_bytes(),
             no_ack: self.no_ack,
         };
-        self.deliveries.deliver(wakes, to, run, again);
+        self.deliveries.deliver(wakes, to, run, again)
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
@@ -85,9 +85,13 @@ impl Subscriber for Subscription {
         self.deliveries.pause(queue)
     }
 
-    fn take_back(&self, overdue: Vec<MessageId>) -> Vec<MessageId> {
+    fn line_up(&self, queue: &Arc<dyn Stalled>, consumer: u64) -> bool {
+        self.deliveries.line_up(queue, consumer)
+    }
+
+    fn take_back(&self, overdue: Vec<Overdue>) -> Vec<MessageId> {
         match overdue.is_empty() {
-            true => overdue,
+            true => Vec::new(),
             false => self.deliveries.take_back(self.source, &overdue),
         }
     }

@@ -111,6 +111,7 @@ impl Channel {
         for queue in self.deliveries.let_go() {
             queue.resume(&mut turn.work);
         }
+        self.offer_room(turn);
     }
 
     /// tx.rollback: held messages are gone, held deliveries can be settled again.
@@ -118,8 +119,8 @@ impl Channel {
     /// # Errors
     /// 406 without tx.select.
     pub fn tx_rollback(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
-        self.transaction.as_mut().ok_or_else(not_transactional)?.take();
-        self.deliveries.release();
+        let (_, settlements) = self.transaction.as_mut().ok_or_else(not_transactional)?.take();
+        self.release(&settlements);
         self.count_uncommitted();
         self.reply(peer, turn, TxRollbackOk {});
         Ok(())
@@ -127,8 +128,15 @@ impl Channel {
 
     /// The channel's end: an open transaction never was.
     pub fn drop_transaction(&mut self) {
-        if self.transaction.take().is_some() {
-            self.deliveries.release();
+        if let Some(mut transaction) = self.transaction.take() {
+            let (_, settlements) = transaction.take();
+            self.release(&settlements);
+        }
+    }
+
+    fn release(&self, settlements: &[Settlement]) {
+        for Settlement { tags, .. } in settlements {
+            self.deliveries.release(tags);
         }
     }
 

@@ -92,18 +92,24 @@ impl Uncommitted {
         outcome: Outcome,
         put: impl FnOnce(&mut Vec<u64>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let fresh = self.settlements.last().is_none_or(|last| last.outcome != outcome);
-        if fresh {
-            let tags = Vec::new();
-            self.settlements.push(Settlement { outcome, tags });
-        }
-        let Some(Settlement { tags, .. }) = self.settlements.last_mut() else {
-            return Ok(());
+        let count = match self.settlements.last_mut().filter(|last| last.outcome == outcome) {
+            Some(Settlement { tags, .. }) => {
+                let before = tags.len();
+                put(tags)?;
+                tags.len() - before
+            }
+            None => {
+                let mut tags = Vec::new();
+                put(&mut tags)?;
+                let count = tags.len();
+                if count > 0 {
+                    self.settlements.push(Settlement { outcome, tags });
+                }
+                count
+            }
         };
-        let before = tags.len();
-        put(tags)?;
         if outcome == Outcome::Acked {
-            self.acks += (tags.len() - before) as u64;
+            self.acks += count as u64;
         }
         Ok(())
     }
@@ -141,6 +147,7 @@ impl Routed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::is_linear;
     use crate::vhost::route::Logged;
 
     fn publish(body: usize) -> Routed {
@@ -192,6 +199,25 @@ mod tests {
     }
 
     #[test]
+    fn each_is_held_and_leaves_in_the_same_time() {
+        let hold = |transaction: &mut Uncommitted, n: usize| {
+            for tag in 0..n as u64 {
+                assert!(transaction.publish(publish(10)).is_ok());
+                let outcome = if tag % 2 == 0 {
+                    Outcome::Acked
+                } else {
+                    Outcome::Requeued
+                };
+                settled(transaction, outcome, tag);
+            }
+            let (publishes, settlements) = transaction.take();
+            assert_eq!((publishes.len(), settlements.len()), (n, n));
+        };
+        let make = |_| Uncommitted::new(Arc::new(Memory::new(u64::MAX)));
+        is_linear("uncommitted", 4_000, make, hold);
+    }
+
+    #[test]
     fn settlements_keep_their_order() {
         let mut transaction = Uncommitted::new(Arc::new(Memory::new(0)));
         for (outcome, tag) in [
@@ -202,6 +228,11 @@ mod tests {
         ] {
             settled(&mut transaction, outcome, tag);
         }
+        assert_eq!(
+            transaction.settle(Outcome::Rejected, |_| Ok::<_, ()>(())),
+            Ok(()),
+            "nothing was outstanding"
+        );
         assert_eq!(transaction.counts(), (0, 3));
         let settlements = transaction.take().1;
         let tags: Vec<_> = settlements.into_iter().map(|settlement| settlement.tags).collect();

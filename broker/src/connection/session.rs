@@ -8,7 +8,6 @@
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::limits::bodies::Place;
-use crate::outbox::Stalled;
 use bytes::Bytes;
 use leveret_amqp::{Method, next_frame, put_method_frame};
 use leveret_store::Lsn;
@@ -223,7 +222,7 @@ impl Session {
                 continue;
             };
             confirms.note(&handed_on);
-            if !self.confirming.contains(&number) {
+            if confirms.enlist() {
                 self.confirming.push(number);
             }
         }
@@ -316,9 +315,12 @@ impl Session {
         self.publishes && (log.pending_bytes() > LOG_BACKLOG || log.is_crowded())
     }
 
-    /// Queues that waited for room in the outbox go on.
-    pub fn resume(&mut self, queues: Vec<Arc<dyn Stalled>>) {
-        for queue in queues {
+    /// Queues that waited for room in the outbox, `most` of them at most, go on as long as there is some.
+    pub fn resume(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(queue) = self.peer.outbox.next_stalled() else {
+                break;
+            };
             queue.resume(&mut self.turn.work);
         }
         match &self.unfinished {

@@ -21,6 +21,8 @@ pub struct Confirms {
     /// Tags beyond `confirmed` of messages that were refused, ascending; and those that the client hasn't been told.
     refused: VecDeque<u64>,
     untold: Vec<u64>,
+    /// The channel is on its connection's list of those that wait.
+    enlisted: bool,
 }
 
 /// Messages up to a tag, safe once the log is durable up to a position.
@@ -88,6 +90,17 @@ impl Confirms {
         (messages > 0).then_some(Confirmed { up_to, messages })
     }
 
+    /// Puts the channel on its connection's list of those that wait. False if it is there.
+    pub fn enlist(&mut self) -> bool {
+        !std::mem::replace(&mut self.enlisted, true)
+    }
+
+    /// True if it stays on that list.
+    pub fn stays(&mut self) -> bool {
+        self.enlisted = self.waits();
+        self.enlisted
+    }
+
     /// True if a message waits for the log.
     pub fn waits(&self) -> bool {
         !self.pending.is_empty()
@@ -102,6 +115,7 @@ impl Confirms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::is_linear;
 
     fn note(confirms: &mut Confirms, tag: u64, lsn: Option<Lsn>) {
         confirms.note(&HandedOn { channel: 1, tag, lsn });
@@ -147,5 +161,38 @@ mod tests {
         confirms.refuse(7);
         note(&mut confirms, 7, None);
         assert_eq!((confirms.take(Lsn(20)), confirms.unconfirmed()), (None, 0));
+    }
+
+    #[test]
+    fn each_is_confirmed_or_refused_in_the_same_time() {
+        let confirm = |confirms: &mut Confirms, n: usize| {
+            let n = n as u64;
+            for tag in 1..=n {
+                confirms.next_tag();
+                match tag % 3 {
+                    0 => confirms.refuse(tag),
+                    _ => note(confirms, tag, Some(Lsn(tag))),
+                }
+            }
+            let safe: u64 = (1..=n)
+                .filter_map(|lsn| confirms.take(Lsn(lsn)))
+                .map(|c| c.messages)
+                .sum();
+            assert_eq!((safe, confirms.unconfirmed()), (n - n / 3, 0));
+        };
+        is_linear("confirms", 9_000, |_| Confirms::default(), confirm);
+    }
+
+    #[test]
+    fn a_channel_is_on_the_list_once_as_long_as_it_waits() {
+        let mut confirms = Confirms::default();
+        assert_eq!(
+            (confirms.next_tag(), confirms.enlist(), confirms.enlist()),
+            (1, true, false)
+        );
+        note(&mut confirms, 1, Some(Lsn(3)));
+        assert!(confirms.stays() && !confirms.enlist());
+        assert!(confirms.take(Lsn(3)).is_some());
+        assert!(!confirms.stays() && confirms.enlist());
     }
 }

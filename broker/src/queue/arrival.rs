@@ -219,7 +219,7 @@ impl Queue {
     /// The end of an arrival: consumers take what they can, and what is beyond a limit goes.
     fn hand_out(self: &Arc<Self>, mut state: Changing<'_>, count: usize, work: &mut Work) {
         self.dispatch_locked(&mut state, work);
-        self.keep_to_limit(&mut state, work);
+        self.keep_to_limit(&mut state, count, work);
         if state.deadline.is_some() {
             // A time to live of 0 is for messages that a consumer takes at once.
             self.expire(&mut state, work);

@@ -58,16 +58,15 @@ pub struct Dead {
 }
 
 impl Dead {
-    /// Takes out the first `most` messages.
-    fn first(&mut self, most: usize, log: &Handle) -> Self {
-        let rest = self.entries.split_off(most.min(self.entries.len()));
+    /// Some of these messages alone.
+    fn of(&self, entries: Vec<Entry>, log: &Handle) -> Self {
         Self {
             queue: self.queue.clone(),
             id: self.id,
             exchange: self.exchange.clone(),
             routing_key: self.routing_key.clone(),
             reason: self.reason,
-            entries: std::mem::replace(&mut self.entries, rest),
+            entries,
             under_way: log.under_way(),
         }
     }
@@ -120,12 +119,19 @@ impl Burials {
         })
     }
 
-    fn put_off(self: Arc<Self>, burial: Burial, work: &mut Work) {
+    fn put_off(self: &Arc<Self>, mut burial: Burial, work: &mut Work) {
         work.pause = work.pause.max(PAUSE);
         self.memory.add(burial.dead.resident() as i64);
+        let mut entries = std::mem::take(&mut burial.dead.entries).into_iter();
         let mut waiting = self.waiting.lock();
-        waiting.push_back(burial);
-        let first = waiting.len() == 1;
+        let first = waiting.is_empty() && entries.len() > 0;
+        while entries.len() > 0 {
+            waiting.push_back(Burial {
+                owner: burial.owner.clone(),
+                dead: burial.dead.of(entries.by_ref().take(PORTION).collect(), &self.log),
+                later: burial.later.clone(),
+            });
+        }
         drop(waiting);
         if first {
             self.call();
@@ -140,15 +146,7 @@ impl Burials {
     /// The next portion. `None` if none waits; true if others do.
     fn next(self: &Arc<Self>) -> Option<(Burial, bool)> {
         let mut waiting = self.waiting.lock();
-        let first = waiting.front_mut()?;
-        let portion = Burial {
-            owner: first.owner.clone(),
-            dead: first.dead.first(PORTION, &self.log),
-            later: first.later.clone(),
-        };
-        if first.dead.entries.is_empty() {
-            waiting.pop_front();
-        }
+        let portion = waiting.pop_front()?;
         let more = !waiting.is_empty();
         drop(waiting);
         self.memory.add(-(portion.dead.resident() as i64));

@@ -44,6 +44,8 @@ pub struct Consumer {
     standing: Standing,
     unacked: u32,
     part: Part,
+    /// It waits for its turn under a limit that it shares.
+    in_line: bool,
     /// Limits of its client that are left of a round of dispatch, and which round that is.
     allowance: Allowance,
     round: u64,
@@ -94,6 +96,7 @@ impl Consumer {
             standing: Standing::Up,
             unacked: 0,
             part: Part::Takes,
+            in_line: false,
             allowance: Allowance::default(),
             round: 0,
             time_limit: None,
@@ -145,6 +148,11 @@ impl Consumer {
         self.terms.no_ack || self.terms.prefetch == 0 || self.unacked < self.terms.prefetch
     }
 
+    /// True if a limit that it shares with others left no room in this round.
+    pub(super) fn lacks_share(&self) -> bool {
+        self.allowance.shared_credit == Some(0)
+    }
+
     /// Its part in this round.
     #[inline]
     fn look(&mut self, round: u64) -> Part {
@@ -154,8 +162,8 @@ impl Consumer {
         }
         if !self.has_credit() {
             Part::LacksCredit
-        } else if self.allowance.shared_credit == Some(0) {
-            Part::Away
+        } else if self.lacks_share() {
+            Part::LacksShare
         } else if self.allowance.room == 0 {
             Part::LacksRoom
         } else {
@@ -171,9 +179,11 @@ enum Part {
     Takes,
     /// It has as many as it may have: a settlement ends that.
     LacksCredit,
+    /// The limit that it shares leaves no room: its turn will come when there is some.
+    LacksShare,
     /// Its client has no room, and is to say when it has.
     LacksRoom,
-    /// Its client will say when it takes messages again.
+    /// Its client will say when it has room again.
     Away,
 }
 
@@ -208,7 +218,7 @@ struct All {
     turns: Turns,
     /// Those that don't until their clients say that they do.
     away: Vec<Place>,
-    /// Those whose clients have had no room in this round.
+    /// Those whose clients have had no room in this round, or whose shared limits had none.
     stalled: Vec<Place>,
     /// Those that got messages in this round.
     served: Vec<Place>,
@@ -277,10 +287,10 @@ impl Consumers {
         self.all.as_mut()?.get_mut(place)
     }
 
-    /// All of them, in no order.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
-        let all = self.all.iter_mut().flat_map(|all| &mut all.list);
-        all.flatten().map(|consumer| &mut **consumer)
+    /// The one with this number.
+    pub(super) fn find_mut(&mut self, id: u64) -> Option<&mut Consumer> {
+        let all = self.all.as_mut()?;
+        all.get_mut(all.place(id)?)
     }
 
     /// Adds one: its turn comes after those of the same priority.
@@ -392,8 +402,8 @@ impl Consumers {
         }
     }
 
-    /// The end of a round: has clients without room say when they have some. True if one has after all. `stalls`: it
-    /// will say so.
+    /// The end of a round: has those without room resumed when they have some. True if one has after all. `stalls`: it
+    /// will be resumed.
     pub(super) fn stall(&mut self, stalls: impl Fn(&Consumer) -> bool) -> bool {
         let Some(all) = self.all.as_mut().filter(|all| !all.stalled.is_empty()) else {
             return false;
@@ -401,10 +411,14 @@ impl Consumers {
         let mut has_room = false;
         for place in std::mem::take(&mut all.stalled) {
             let Some(consumer) = all.get_mut(place) else { continue };
-            if !stalls(consumer) {
+            let lacks_share = consumer.lacks_share();
+            if !(lacks_share && consumer.in_line || stalls(consumer)) {
                 has_room = true;
                 all.come_back(place);
-            } else if consumer.part == Part::LacksRoom {
+                continue;
+            }
+            consumer.in_line |= lacks_share;
+            if consumer.part == Part::LacksRoom {
                 consumer.part = Part::Away;
                 all.away.push(place);
             }
@@ -416,6 +430,17 @@ impl Consumers {
     pub(super) fn come_back(&mut self) {
         let Some(all) = &mut self.all else { return };
         for place in std::mem::take(&mut all.away) {
+            all.come_back(place);
+        }
+    }
+
+    /// The limit that a consumer shares with others has left room, and it is its turn.
+    pub(super) fn has_share(&mut self, id: u64) {
+        let Some(all) = &mut self.all else { return };
+        let Some(place) = all.place(id) else { return };
+        let Some(consumer) = all.get_mut(place) else { return };
+        consumer.in_line = false;
+        if consumer.part == Part::LacksShare {
             all.come_back(place);
         }
     }
@@ -500,7 +525,7 @@ impl All {
         let (place, round) = (self.active?, self.round);
         match self.get_mut(place)?.look(round) {
             Part::Takes => Some(place),
-            Part::LacksRoom => {
+            Part::LacksRoom | Part::LacksShare => {
                 if !self.stalled.contains(&place) {
                     self.stalled.push(place);
                 }
@@ -517,9 +542,8 @@ impl All {
         let priority = consumer.terms.priority;
         self.turns.leave(priority, place);
         match part {
-            Part::LacksRoom => self.stalled.push(place),
-            Part::Away => self.away.push(place),
-            Part::Takes | Part::LacksCredit => {}
+            Part::LacksRoom | Part::LacksShare => self.stalled.push(place),
+            Part::Takes | Part::LacksCredit | Part::Away => {}
         }
     }
 

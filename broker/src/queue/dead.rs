@@ -86,7 +86,7 @@ impl Queue {
         let more = self.end_due(state, work);
         if pauses {
             // Some may wait again: there may be more than the limit allows, and something for consumers.
-            self.keep_to_limit(state, work);
+            self.keep_to_limit(state, AT_ONCE, work);
             self.dispatch_locked(state, work);
         }
         more
@@ -155,7 +155,9 @@ impl Timed for Queue {
         // Nothing waits for these records; a failed log is noticed by whoever appends next.
         let _ = work.finish(&self.log);
         for _ in 0..TURNS {
-            if !self.time_over(at, &mut Work::default()) {
+            let trims = self.go_on_trimming(&mut work);
+            let _ = work.finish(&self.log);
+            if !self.time_over(at, &mut Work::default()) && !trims {
                 return;
             }
         }

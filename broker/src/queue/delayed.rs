@@ -182,7 +182,22 @@ impl Delayed {
 mod tests {
     use super::super::entry::NOWHERE;
     use super::*;
+    use crate::growth::is_linear;
     use crate::message::Message;
+
+    #[test]
+    fn each_waits_is_found_and_leaves_in_the_same_time() {
+        let wait = |delayed: &mut Delayed, n: usize| {
+            let n = n as MessageId;
+            for id in 0..n {
+                delayed.insert(entry(id, id * 7919 % n), Deadline::Known(None));
+            }
+            assert!((0..n).all(|id| delayed.live(id).is_some()));
+            let left: usize = (0..n).map(|now| delayed.due(now, 9).len()).sum();
+            assert_eq!((left, delayed.len()), (n as usize, 0));
+        };
+        is_linear("delayed messages", 3_000, |_| Delayed::default(), wait);
+    }
 
     fn entry(id: MessageId, ready: Millis) -> Entry {
         Entry {

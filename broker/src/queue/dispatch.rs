@@ -8,7 +8,6 @@
 use super::consumers::{Consumer, ROUND};
 use super::entry::Entry;
 use super::run::Skipped;
-use super::stamp;
 use super::state::{Queue, State};
 use super::subscriber::Again;
 use super::turns::Place;
@@ -18,6 +17,13 @@ use std::sync::Arc;
 impl Stalled for Queue {
     fn resume(self: Arc<Self>, work: &mut Work) {
         self.dispatch(work);
+    }
+
+    fn resume_consumer(self: Arc<Self>, consumer: u64, work: &mut Work) {
+        let mut state = self.change();
+        state.consumers.has_share(consumer);
+        self.expire(&mut state, work);
+        self.dispatch_locked(&mut state, work);
     }
 }
 
@@ -100,7 +106,10 @@ impl Queue {
         }
         let stalls = |consumer: &Consumer| {
             let stalled: Arc<dyn Stalled> = self.clone();
-            consumer.subscriber.stall(&stalled)
+            match consumer.lacks_share() {
+                true => consumer.subscriber.line_up(&stalled, consumer.id),
+                false => consumer.subscriber.stall(&stalled),
+            }
         };
         // Room may have come between the look and the note: then another round.
         state.consumers.stall(stalls)
@@ -112,13 +121,14 @@ impl Queue {
             state.unsettled.lend(room);
         }
         let declared = &*self.definition.arguments.values;
-        let mut timeout = None;
+        let mut timed = false;
         let State {
             consumers,
             unsettled,
             totals,
             delivered_mark,
             policies,
+            timeouts,
             ..
         } = state;
         let values = || policies.as_ref().map_or(declared, |policies| &policies.values);
@@ -131,9 +141,8 @@ impl Queue {
             let messages = batch.iter().filter(|entry| entry.redelivered).count();
             totals.redelivered += messages as u64;
             let tell = messages > 0 && values().tell_returns();
-            consumer
-                .subscriber
-                .deliver(&batch, Again { messages, tell }, &mut work.wakes);
+            let again = Again { messages, tell };
+            let first = consumer.subscriber.deliver(&batch, again, &mut work.wakes);
             if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch
@@ -147,8 +156,9 @@ impl Queue {
             } else {
                 totals.delivered += batch.len() as u64;
                 if let Some(limit) = &mut consumer.time_limit {
-                    limit.note(&batch, work.millis(), unsettled);
-                    timeout = stamp::earlier(timeout, limit.next());
+                    limit.note(&batch, first, work.millis(), unsettled);
+                    timeouts.get_or_insert_default().watch(consumer.id, limit);
+                    timed = true;
                 }
                 for entry in batch.drain(..) {
                     if entry.durable {
@@ -161,8 +171,8 @@ impl Queue {
         }
         consumers.give_back(served);
         self.log_mark(state, work);
-        if timeout.is_some() {
-            self.watch_deliveries(state, timeout);
+        if timed {
+            self.watch_deliveries(state);
         }
     }
 }

@@ -120,8 +120,10 @@ impl Levels {
     }
 
     /// As [`Run::first_of`], in the highest level.
-    pub fn first_of(&self, bytes: u64) -> usize {
-        self.runs.last_key_value().map_or(1, |(_, run)| run.first_of(bytes))
+    pub fn first_of(&self, bytes: u64, most: usize) -> usize {
+        self.runs
+            .last_key_value()
+            .map_or(1, |(_, run)| run.first_of(bytes, most))
     }
 
     /// Takes out the first messages, those of the highest level first.

@@ -11,6 +11,7 @@ use super::bounds::Bounds;
 use super::dead::AT_ONCE;
 use super::entry::Entry;
 use super::state::{Queue, State};
+use crate::clock;
 use crate::death::Reason;
 use crate::outbox::Work;
 use leveret_store::MessageId;
@@ -31,13 +32,21 @@ impl Queue {
         self.begin_to_trim(&mut state, work)
     }
 
-    /// Drops what is beyond the limit. A queue that refuses new messages drops none.
-    pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, work: &mut Work) {
-        if state.trimming {
-            self.drop_excess(state, AT_ONCE, work);
-        } else {
-            self.drop_excess(state, usize::MAX, work);
+    /// Drops what is beyond the limit, now that so many have come. A queue that refuses new messages drops none. Where
+    /// far more are to go than have come, as when a large message takes the place of very many small ones, the clock
+    /// sees to the rest.
+    pub(super) fn keep_to_limit(self: &Arc<Self>, state: &mut State, come: usize, work: &mut Work) {
+        let more = self.drop_excess(state, come.saturating_add(AT_ONCE), work);
+        if more && !state.trimming {
+            self.upkeep.call(clock::now(), self);
         }
+        state.trimming = more;
+    }
+
+    /// The clock has called, maybe to go on with that. True if there is more to drop.
+    pub(super) fn go_on_trimming(self: &Arc<Self>, work: &mut Work) -> bool {
+        let mut state = self.change();
+        state.trimming && self.begin_to_trim(&mut state, work)
     }
 
     /// Begins to drop what is beyond a limit that may be far below the queue's length. Messages whose time is over go
@@ -64,7 +73,7 @@ impl Queue {
         let mut left = most;
         while let Some(excess) = state.excess() {
             let count = match excess {
-                (0, bytes) => state.ready.first_of(bytes),
+                (0, bytes) => state.ready.first_of(bytes, left.max(1)),
                 (messages, _) => messages as usize,
             };
             if left == 0 {

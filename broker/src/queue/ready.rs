@@ -110,11 +110,12 @@ impl Ready {
         }
     }
 
-    /// Number of the first messages that have this many bytes together, or of some of them; at least one.
-    pub fn first_of(&self, bytes: u64) -> usize {
+    /// Number of the first messages that have this many bytes together, or of some of them, `most` at most; at least
+    /// one.
+    pub fn first_of(&self, bytes: u64, most: usize) -> usize {
         match &self.form {
-            Form::Run(run) => run.first_of(bytes),
-            Form::Levels(levels) => levels.first_of(bytes),
+            Form::Run(run) => run.first_of(bytes, most),
+            Form::Levels(levels) => levels.first_of(bytes, most),
         }
     }
 

@@ -212,11 +212,11 @@ impl Run {
         }
     }
 
-    /// Number of the first messages that have this many bytes together, or of those of them that are in memory; at
-    /// least one.
-    pub fn first_of(&self, bytes: u64) -> usize {
+    /// Number of the first messages that have this many bytes together, or of those of them that are in memory, `most`
+    /// at most; at least one.
+    pub fn first_of(&self, bytes: u64, most: usize) -> usize {
         let mut sum = 0;
-        let some = self.head.iter().take_while(|entry| {
+        let some = self.head.iter().take(most).take_while(|entry| {
             let before = sum;
             sum += u64::from(entry.body_len);
             before < bytes

@@ -121,7 +121,7 @@ impl Queue {
             self.log_mark(state, work);
             work.records(&self.log).returned(self.id, &returned);
         }
-        self.keep_to_limit(state, work);
+        self.keep_to_limit(state, ids.len(), work);
         worn_out.reverse();
         state.totals.worn_out += worn_out.len() as u64;
         self.end(state, worn_out, Reason::DeliveryLimit, work);

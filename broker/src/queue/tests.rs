@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::consumers::{ChannelId, Consumer, Terms, cancelled};
 use super::entry::{Entry, NOWHERE};
-use super::subscriber::{Again, Allowance, Subscriber};
+use super::subscriber::{Again, Allowance, Overdue, Subscriber};
 use super::upkeep::Upkeep;
 use super::{Definition, Outcome, Queue, Refused};
 use crate::clock::{self, Clock};
@@ -15,6 +15,7 @@ use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use parking_lot::Mutex;
 use proptest::prelude::*;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -119,15 +120,19 @@ impl Bench {
             priority,
             ..Terms::default()
         };
+        let client = Arc::new(Client::new(id));
+        self.add(id, terms, &client);
+        client
+    }
+
+    fn add(&mut self, id: u64, terms: Terms, client: &Arc<Client>) {
         let channel = ChannelId {
             connection: 1,
             number: 1,
         };
-        let client = Arc::new(Client::new(id));
         let tag = ShortString::truncated(&format!("c{id}"));
         let consumer = Consumer::new(id, tag, channel, terms, client.clone());
         assert!(self.queue.consume(consumer, &mut self.work).is_ok());
-        client
     }
 
     fn settle(&mut self, client: &Client, ids: &[u64], outcome: Outcome) {
@@ -149,11 +154,16 @@ struct Client {
     id: u64,
     unread: Mutex<Vec<Delivery>>,
     stalled: Mutex<Vec<Arc<dyn Stalled>>>,
-    shared_credit: Mutex<Option<u32>>,
+    /// A limit that it may share with others, and those that wait for it.
+    shared_credit: Arc<Mutex<Option<u32>>>,
+    in_line: Arc<Mutex<Line>>,
     cancelled: AtomicBool,
     /// Questions what it takes.
     asked: AtomicUsize,
 }
+
+/// Queues with a consumer of each.
+type Line = VecDeque<(Arc<dyn Stalled>, u64)>;
 
 /// Id, redelivered and body.
 type Delivery = (u64, bool, Vec<u8>);
@@ -167,7 +177,8 @@ impl Client {
             id,
             unread: Mutex::default(),
             stalled: Mutex::default(),
-            shared_credit: Mutex::default(),
+            shared_credit: Arc::default(),
+            in_line: Arc::default(),
             cancelled: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
         }
@@ -182,14 +193,26 @@ impl Client {
         std::mem::take(&mut *self.unread.lock())
     }
 
+    /// Its shared limit leaves so much room.
+    fn offers(&self, credit: u32, work: &mut Work) {
+        *self.shared_credit.lock() = Some(credit);
+        while *self.shared_credit.lock() != Some(0) {
+            let Some((queue, id)) = self.in_line.lock().pop_front() else {
+                return;
+            };
+            queue.resume_consumer(id, work);
+        }
+    }
+
     fn bodies(&self) -> Vec<Vec<u8>> {
         self.reads().into_iter().map(|(_, _, body)| body).collect()
     }
 }
 
 impl Subscriber for Client {
-    fn take_back(&self, overdue: Vec<u64>) -> Vec<u64> {
-        overdue
+    fn take_back(&self, overdue: Vec<Overdue>) -> Vec<u64> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        overdue.into_iter().map(|overdue| overdue.id).collect()
     }
 
     fn allowance(&self) -> Allowance {
@@ -200,7 +223,7 @@ impl Subscriber for Client {
         }
     }
 
-    fn deliver(&self, run: &[Entry], _: Again, _: &mut Wakes) {
+    fn deliver(&self, run: &[Entry], _: Again, _: &mut Wakes) -> u64 {
         if let Some(credit) = &mut *self.shared_credit.lock() {
             *credit -= run.len() as u32;
         }
@@ -209,11 +232,20 @@ impl Subscriber for Client {
             (entry.id, entry.redelivered, body)
         });
         self.unread.lock().extend(deliveries);
+        0
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {
         self.stalled.lock().push(queue.clone());
         true
+    }
+
+    fn line_up(&self, queue: &Arc<dyn Stalled>, consumer: u64) -> bool {
+        let waits = *self.shared_credit.lock() == Some(0);
+        if waits {
+            self.in_line.lock().push_back((queue.clone(), consumer));
+        }
+        waits
     }
 
     fn cancelled(&self, _: &mut Wakes) {
@@ -370,8 +402,7 @@ fn a_limit_that_consumers_share_is_counted_message_by_message() {
     }
     assert_eq!(client.bodies(), [b"1", b"2"]);
     assert_eq!(other.bodies(), [b"3"]);
-    *client.shared_credit.lock() = Some(7);
-    bench.queue.dispatch(&mut bench.work);
+    client.offers(7, &mut bench.work);
     assert_eq!(client.bodies(), [b"4"]);
 }
 

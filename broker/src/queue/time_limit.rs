@@ -6,11 +6,11 @@
 //! Does not know what becomes of a consumer that is late.
 
 use super::entry::Entry;
-use super::subscriber::Subscriber;
+use super::subscriber::{Overdue, Subscriber};
 use super::unsettled::Unsettled;
 use crate::clock::Millis;
 use leveret_store::MessageId;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Notes that are kept at least, whatever has ended.
@@ -22,11 +22,15 @@ pub struct TimeLimit {
     length: Millis,
     /// In the order of their ends, as all have the same time.
     deliveries: VecDeque<Delivery>,
+    /// The time for which it is among those of [`Timeouts`].
+    watched: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Delivery {
     until: Millis,
+    /// The delivery as its client knows it.
+    number: u64,
     id: MessageId,
     /// The message's count of returns: it tells this delivery from later ones.
     count: u32,
@@ -45,6 +49,7 @@ impl TimeLimit {
         Self {
             length,
             deliveries: VecDeque::new(),
+            watched: None,
         }
     }
 
@@ -53,19 +58,20 @@ impl TimeLimit {
         self.length
     }
 
-    /// Notes deliveries, before they are among the unsettled messages.
-    pub fn note(&mut self, run: &[Entry], now: Millis, unsettled: &Unsettled) {
+    /// Notes deliveries from number `first` on, before they are among the unsettled messages.
+    pub fn note(&mut self, run: &[Entry], first: u64, now: Millis, unsettled: &Unsettled) {
         self.forget(unsettled);
         let until = now.saturating_add(self.length);
-        self.deliveries.extend(run.iter().map(|entry| Delivery {
-            until,
-            id: entry.id,
-            count: entry.delivery_count,
-        }));
+        self.deliveries
+            .extend((first..).zip(run).map(|(number, entry)| Delivery {
+                until,
+                number,
+                id: entry.id,
+                count: entry.delivery_count,
+            }));
         if self.deliveries.len() > 2 * (unsettled.len() + run.len()) + SLACK {
-            let new: MessageId = run.first().map_or(0, |first| first.id);
             self.deliveries
-                .retain(|delivery| delivery.until == until && delivery.id >= new || delivery.is_out(unsettled));
+                .retain(|delivery| delivery.number >= first || delivery.is_out(unsettled));
         }
     }
 
@@ -81,13 +87,16 @@ impl TimeLimit {
     }
 
     /// Takes out deliveries whose time is over, `most` of them at most.
-    pub fn overdue(&mut self, now: Millis, most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
+    pub fn overdue(&mut self, now: Millis, most: usize, unsettled: &Unsettled) -> Vec<Overdue> {
         let mut overdue = Vec::new();
         while overdue.len() < most
             && let Some(first) = self.deliveries.pop_front_if(|first| first.until <= now)
         {
             if first.is_out(unsettled) {
-                overdue.push(first.id);
+                overdue.push(Overdue {
+                    number: first.number,
+                    id: first.id,
+                });
             }
         }
         self.forget(unsettled);
@@ -95,12 +104,15 @@ impl TimeLimit {
     }
 }
 
-/// The time limits of a queue's consumers that have gone and have messages still, and the call of the clock.
+/// The times of a queue's consumers, in their order, and the call of the clock. Each look is at those that are due.
 #[derive(Default)]
 pub struct Timeouts {
     /// When the clock will call.
     called_at: Option<Millis>,
-    gone: Vec<Gone>,
+    /// Consumers that have deliveries, by a time before which none of theirs ends: once each.
+    next: BTreeSet<(Millis, u64)>,
+    /// Those that have left the queue and have messages still.
+    gone: HashMap<u64, Gone>,
     /// The number of those at which they are looked through.
     look_at: usize,
 }
@@ -125,33 +137,77 @@ impl Timeouts {
         self.called_at.take_if(|called| *called <= at).is_some()
     }
 
-    /// Adds a consumer that has gone, unless it has nothing.
-    pub fn keep(&mut self, mut limit: Box<TimeLimit>, subscriber: Arc<dyn Subscriber>, unsettled: &Unsettled) {
-        if !limit.forget(unsettled) {
-            return;
+    /// Adds a consumer that has got messages, unless it is there.
+    pub fn watch(&mut self, consumer: u64, limit: &mut TimeLimit) {
+        if limit.watched.is_none() {
+            limit.watched = limit.next();
+            self.next.extend(limit.watched.map(|next| (next, consumer)));
         }
-        if self.gone.len() >= self.look_at {
-            self.gone.retain_mut(|gone| gone.limit.forget(unsettled));
-            self.look_at = 2 * self.gone.len() + 16;
-        }
-        self.gone.push(Gone { limit, subscriber });
     }
 
-    /// Takes back what consumers that have gone have had for too long, `most` of it at most.
-    pub fn take_back(&mut self, at: Millis, mut most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
-        let mut back = Vec::new();
-        for Gone { limit, subscriber } in &mut self.gone {
-            let overdue = limit.overdue(at, most, unsettled);
-            most -= overdue.len();
-            back.extend(subscriber.take_back(overdue));
+    /// Takes a consumer out that may have messages overdue at this time.
+    pub fn next_due(&mut self, at: Millis) -> Option<u64> {
+        self.next.first().filter(|(next, _)| *next <= at)?;
+        self.next.pop_first().map(|(_, consumer)| consumer)
+    }
+
+    /// Takes what a consumer has had for too long, `most` of it at most. It has been taken out, and is added again if
+    /// it has more.
+    pub fn overdue(
+        &mut self,
+        (consumer, limit): (u64, &mut TimeLimit),
+        at: Millis,
+        most: usize,
+        unsettled: &Unsettled,
+    ) -> Vec<Overdue> {
+        let overdue = limit.overdue(at, most, unsettled);
+        limit.watched = None;
+        self.watch(consumer, limit);
+        overdue
+    }
+
+    /// The same for one that has gone: takes the messages back.
+    pub fn take_back(&mut self, consumer: u64, at: Millis, most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
+        let Some(Gone { mut limit, subscriber }) = self.gone.remove(&consumer) else {
+            return Vec::new();
+        };
+        let overdue = self.overdue((consumer, &mut limit), at, most, unsettled);
+        let back = subscriber.take_back(overdue);
+        if limit.watched.is_some() {
+            self.gone.insert(consumer, Gone { limit, subscriber });
         }
-        self.gone.retain_mut(|gone| gone.limit.forget(unsettled));
         back
     }
 
-    /// The end of the first delivery's time, of consumers that have gone.
+    /// A consumer goes: it is kept as long as it has messages.
+    pub fn keep(
+        &mut self,
+        consumer: u64,
+        mut limit: Box<TimeLimit>,
+        subscriber: Arc<dyn Subscriber>,
+        unsettled: &Unsettled,
+    ) {
+        let next = &mut self.next;
+        let mut has_some = |consumer: u64, limit: &mut TimeLimit| {
+            let has_some = limit.forget(unsettled);
+            if !has_some && let Some(watched) = limit.watched {
+                next.remove(&(watched, consumer));
+            }
+            has_some
+        };
+        if !has_some(consumer, &mut limit) {
+            return;
+        }
+        if self.gone.len() >= self.look_at {
+            self.gone.retain(|consumer, gone| has_some(*consumer, &mut gone.limit));
+            self.look_at = 2 * self.gone.len() + 16;
+        }
+        self.gone.insert(consumer, Gone { limit, subscriber });
+    }
+
+    /// No delivery's time ends before.
     pub fn next(&self) -> Option<Millis> {
-        self.gone.iter().filter_map(|gone| gone.limit.next()).min()
+        self.next.first().map(|(next, _)| *next)
     }
 }
 
@@ -169,8 +225,13 @@ mod tests {
     }
 
     fn deliver(limit: &mut TimeLimit, unsettled: &mut Unsettled, id: MessageId, count: u32, now: Millis) {
-        limit.note(&[entry(id, count)], now, unsettled);
+        limit.note(&[entry(id, count)], now, now, unsettled);
         unsettled.insert(entry(id, count));
+    }
+
+    fn overdue(limit: &mut TimeLimit, now: Millis, most: usize, unsettled: &Unsettled) -> Vec<MessageId> {
+        let overdue = limit.overdue(now, most, unsettled);
+        overdue.into_iter().map(|overdue| overdue.id).collect()
     }
 
     #[test]
@@ -184,10 +245,10 @@ mod tests {
         // Came back, and is out again.
         unsettled.remove(2);
         deliver(&mut limit, &mut unsettled, 2, 1, 105);
-        assert!(limit.overdue(109, 9, &unsettled).is_empty());
-        assert_eq!(limit.overdue(112, 9, &unsettled), [3]);
+        assert!(overdue(&mut limit, 109, 9, &unsettled).is_empty());
+        assert_eq!(overdue(&mut limit, 112, 9, &unsettled), [3]);
         assert_eq!(limit.next(), Some(115));
-        assert_eq!(limit.overdue(115, 9, &unsettled), [2]);
+        assert_eq!(overdue(&mut limit, 115, 9, &unsettled), [2]);
         assert!(!limit.forget(&unsettled));
     }
 
@@ -195,9 +256,9 @@ mod tests {
     fn many_are_overdue_one_portion_after_the_other() {
         let (mut limit, mut unsettled) = (TimeLimit::new(10), Unsettled::default());
         (1..=5).for_each(|id| deliver(&mut limit, &mut unsettled, id, 0, 100));
-        assert_eq!(limit.overdue(110, 2, &unsettled), [1, 2]);
+        assert_eq!(overdue(&mut limit, 110, 2, &unsettled), [1, 2]);
         assert_eq!(
-            (limit.next(), limit.overdue(110, 9, &unsettled)),
+            (limit.next(), overdue(&mut limit, 110, 9, &unsettled)),
             (Some(110), vec![3, 4, 5])
         );
     }

@@ -7,7 +7,6 @@
 
 use super::consumers::{Consumer, cancelled};
 use super::dead::AT_ONCE;
-use super::stamp;
 use super::state::{Queue, State};
 use crate::clock::Millis;
 use crate::outbox::Work;
@@ -15,10 +14,12 @@ use leveret_store::MessageId;
 use std::sync::{Arc, Weak};
 
 impl Queue {
-    /// Has the clock call for a delivery that must have ended by `next`.
-    pub(super) fn watch_deliveries(self: &Arc<Self>, state: &mut State, next: Option<Millis>) {
-        let Some(next) = next else { return };
-        if state.timeouts.get_or_insert_default().to_call(next) {
+    /// Has the clock call when the first delivery must have ended.
+    pub(super) fn watch_deliveries(self: &Arc<Self>, state: &mut State) {
+        let Some(timeouts) = &mut state.timeouts else { return };
+        if let Some(next) = timeouts.next()
+            && timeouts.to_call(next)
+        {
             self.upkeep.call(next, self);
         }
     }
@@ -31,8 +32,7 @@ impl Queue {
             return;
         }
         let late = self.take_overdue(state, at, work);
-        let next = state.next_timeout();
-        self.watch_deliveries(state, next);
+        self.watch_deliveries(state);
         let mut ended = Vec::new();
         for id in late {
             ended.extend(state.consumers.remove(id));
@@ -57,30 +57,40 @@ impl Queue {
     /// Puts overdue messages back, some of them where they are many: the clock calls at once for the rest. Gives the
     /// consumers that had some.
     fn take_overdue(self: &Arc<Self>, state: &mut State, at: Millis, work: &mut Work) -> Vec<u64> {
-        let mut late = Vec::new();
-        let mut back: Vec<MessageId> = Vec::new();
+        let (mut late, mut back): (Vec<u64>, Vec<MessageId>) = Default::default();
         let mut left = AT_ONCE;
         let State {
             consumers,
             unsettled,
-            timeouts,
+            timeouts: Some(timeouts),
             ..
-        } = state;
-        for consumer in consumers.iter_mut() {
-            let Some(limit) = &mut consumer.time_limit else {
+        } = state
+        else {
+            return late;
+        };
+        while left > 0
+            && let Some(id) = timeouts.next_due(at)
+        {
+            // A look that finds none counts, too.
+            left -= 1;
+            let Some(Consumer {
+                subscriber, time_limit, ..
+            }) = consumers.find_mut(id)
+            else {
+                let taken = timeouts.take_back(id, at, left, unsettled);
+                left = left.saturating_sub(taken.len());
+                back.extend(taken);
                 continue;
             };
+            let Some(limit) = time_limit else { continue };
+            let overdue = timeouts.overdue((id, limit), at, left, unsettled);
+            left = left.saturating_sub(overdue.len());
             // A message that the client settles at this moment stays with it.
-            let overdue = limit.overdue(at, left, unsettled);
-            left -= overdue.len();
-            let taken = consumer.subscriber.take_back(overdue);
+            let taken = subscriber.take_back(overdue);
             if !taken.is_empty() {
-                late.push(consumer.id);
+                late.push(id);
             }
             back.extend(taken);
-        }
-        if let Some(timeouts) = timeouts {
-            back.extend(timeouts.take_back(at, left, unsettled));
         }
         if !back.is_empty() {
             back.sort_unstable();
@@ -91,20 +101,11 @@ impl Queue {
 }
 
 impl State {
-    fn next_timeout(&self) -> Option<Millis> {
-        let limits = self
-            .consumers
-            .iter()
-            .filter_map(|consumer| consumer.time_limit.as_ref());
-        let next = limits.filter_map(|limit| limit.next()).min();
-        stamp::earlier(next, self.timeouts.as_ref().and_then(|timeouts| timeouts.next()))
-    }
-
     /// A consumer has left the queue: what it has still must come back in time, too.
     pub(super) fn consumer_has_gone(&mut self, consumer: &mut Consumer) {
         if let Some(limit) = consumer.time_limit.take() {
             let timeouts = self.timeouts.get_or_insert_default();
-            timeouts.keep(limit, consumer.subscriber.clone(), &self.unsettled);
+            timeouts.keep(consumer.id, limit, consumer.subscriber.clone(), &self.unsettled);
         }
     }
 }

@@ -25,6 +25,9 @@ mod many;
 /// A message on its way, and others.
 mod beside;
 
+/// Many objects that come and go.
+mod objects;
+
 struct Bench {
     vhost: Arc<Vhost>,
     _store: Store,

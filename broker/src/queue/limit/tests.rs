@@ -4,6 +4,8 @@ use super::super::arguments::Arguments;
 use super::super::entry::{Entry, NOWHERE};
 use super::super::upkeep::Upkeep;
 use super::super::{Definition, Outcome, Queue};
+use crate::clock::Clock;
+use crate::growth::is_linear;
 use crate::limits::Memory;
 use crate::message::Message;
 use crate::outbox::Work;
@@ -12,6 +14,7 @@ use leveret_amqp::{FieldValue, ShortString};
 use leveret_store::fs::RealFs;
 use leveret_store::{Batch, Destination, Options, Store, Urgency};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 struct Bench {
@@ -197,4 +200,47 @@ fn a_limit_far_below_the_length_lets_clients_in_between() {
     assert_eq!(bench.logged(), (582..=601).collect::<Vec<_>>());
     bench.publish(50, true, 0);
     assert_eq!(bench.logged(), (632..=651).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_large_message_takes_the_place_of_very_many_small_ones_portion_by_portion() {
+    let mut bench = bench(1_000_000);
+    let upkeep = Upkeep {
+        clock: Some(Arc::new(Clock::start().expect("a thread"))),
+        ..Upkeep::default()
+    };
+    let limit = (ShortString::from_static("x-max-length-bytes"), 10_000.into());
+    let definition = Definition {
+        arguments: Arguments::parse([limit].into_iter().collect()).expect("a right limit"),
+        durable: false,
+        ..bench.queue.definition.clone()
+    };
+    let memory = Arc::new(Memory::new(u64::MAX));
+    bench.queue = Arc::new(Queue::new(definition, 7, bench.store.handle(), memory, upkeep));
+    bench.publish(10_000, false, 1);
+    assert_eq!(bench.queue.counts().0, 10_000);
+    bench.publish(1, false, 9_000);
+    let end = Instant::now() + Duration::from_secs(20);
+    while bench.queue.counts().0 > 1_001 {
+        assert!(Instant::now() < end, "the clock goes on with it");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(bench.queue.snapshot().ready_bytes, 10_000);
+    assert_eq!(bench.get(), Some(9_001));
+    bench.publish(500, false, 1);
+    assert_eq!(bench.queue.counts().0, 1_001, "as many go as come");
+}
+
+#[test]
+fn messages_take_the_places_of_others_in_the_same_time_each() {
+    let make = |n: usize| {
+        let mut bench = bench(n as i32);
+        bench.publish(n as u64, false, 1);
+        bench
+    };
+    let replace = |bench: &mut Bench, n: usize| {
+        (0..n).for_each(|_| bench.publish(1, false, 1));
+        assert_eq!(bench.queue.counts().0 as usize, n);
+    };
+    is_linear("replaced messages", 4_000, make, replace);
 }

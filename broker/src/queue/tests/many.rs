@@ -3,6 +3,7 @@
 use super::{Bench, Client, ROOM};
 use crate::growth::is_linear;
 use crate::queue::Outcome;
+use crate::queue::consumers::Terms;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -59,11 +60,59 @@ fn those_that_can_take_nothing_are_not_asked_for_each_message() {
         "each is to say when it has room"
     );
     for client in &limited {
-        *client.shared_credit.lock() = Some(1);
+        assert_eq!(client.in_line.lock().len(), 1, "each is in line once");
+        client.offers(1, &mut bench.work);
     }
-    bench.queue.dispatch(&mut bench.work);
     (0..20).for_each(|_| _ = bench.publish(b"z", false));
     assert!(limited.iter().all(|client| client.reads().len() == 1));
+}
+
+/// So many consumers of one channel, which has a limit of one message for all, reached by the first of them.
+fn under_one_limit(n: usize, one_queue: bool) -> (Vec<Bench>, Vec<Arc<Client>>) {
+    let mut benches = vec![Bench::of(false)];
+    benches.extend((0..if one_queue { 0 } else { 9 }).map(|_| Bench::of(false)));
+    let mut clients: Vec<Arc<Client>> = Vec::new();
+    let first = Client::new(0);
+    *first.shared_credit.lock() = Some(1);
+    for id in 1..=n as u64 {
+        let mut client = Client::new(id);
+        client.shared_credit = first.shared_credit.clone();
+        client.in_line = first.in_line.clone();
+        let client = Arc::new(client);
+        let number = id as usize % benches.len();
+        let bench = &mut benches[number];
+        bench.add(id, Terms::default(), &client);
+        bench.publish(b"x", false);
+        clients.push(client);
+    }
+    (benches, clients)
+}
+
+#[test]
+fn an_acknowledgement_under_a_shared_limit_asks_as_many_consumers_as_it_makes_room_for() {
+    for one_queue in [true, false] {
+        let (mut benches, clients) = under_one_limit(500, one_queue);
+        let asked = || -> usize {
+            let asked = clients.iter().map(|client| client.asked.load(Ordering::Relaxed));
+            asked.sum()
+        };
+        let mut got = 0;
+        for _ in 0..500 {
+            let (client, (id, ..)) = clients
+                .iter()
+                .find_map(|client| Some((client, client.reads().pop()?)))
+                .expect("there is room for one");
+            got += 1;
+            let before = asked();
+            let number = client.id as usize % benches.len();
+            let bench = &mut benches[number];
+            client.offers(1, &mut bench.work);
+            bench.settle(client, &[id], Outcome::Acked);
+            assert!(asked() - before <= 3, "{}", asked() - before);
+        }
+        assert_eq!(got, 500, "and nobody is forgotten");
+        assert!(benches.iter().all(|bench| bench.queue.counts().0 == 0));
+    }
 }
 
 #[test]
@@ -87,7 +136,7 @@ fn a_client_that_has_room_again_gets_its_share() {
 
 #[test]
 fn the_one_active_consumer_among_many_is_the_oldest_of_the_highest_priority() {
-    use crate::queue::consumers::{ChannelId, Consumer, Consumers, Standing, Terms};
+    use crate::queue::consumers::{ChannelId, Consumer, Consumers, Standing};
     use leveret_amqp::ShortString;
     let mut consumers = Consumers::new(true);
     for id in 1..=100 {
@@ -126,4 +175,58 @@ fn the_one_active_consumer_among_many_is_the_oldest_of_the_highest_priority() {
         (consumers.len(), consumers.drain().first().map(|first| first.id)),
         (97, Some(29))
     );
+}
+
+/// So many consumers, each of which has a message for a second, from a different time on.
+fn timed(n: usize) -> (Bench, Vec<Arc<Client>>) {
+    let mut bench = Bench::of(false);
+    let clients = (0..n as u64).map(|id| {
+        let terms = Terms {
+            prefetch: 1,
+            timeout: Some(1000),
+            ..Terms::default()
+        };
+        let client = Arc::new(Client::new(id));
+        bench.add(id, terms, &client);
+        bench.work.set_time = Some(10_000 + id);
+        bench.publish(b"x", false);
+        client
+    });
+    let clients = clients.collect();
+    (bench, clients)
+}
+
+#[test]
+fn only_consumers_that_are_due_are_looked_at_when_time_is_over() {
+    for leave_first in [false, true] {
+        let (mut bench, clients) = timed(300);
+        if leave_first {
+            clients.iter().for_each(|client| _ = bench.queue.cancel(client.id));
+        }
+        let asked = || -> usize {
+            let asked = clients.iter().map(|client| client.asked.load(Ordering::Relaxed));
+            asked.sum()
+        };
+        for (at, client) in (11_000..).zip(&clients) {
+            assert!(!client.cancelled.load(Ordering::Relaxed));
+            let before = asked();
+            bench.queue.end_overdue(at, &mut bench.work);
+            assert!(
+                asked() - before <= 2,
+                "this one, and the one that would get the message"
+            );
+            assert_eq!(client.cancelled.load(Ordering::Relaxed), !leave_first);
+        }
+        assert_eq!(bench.queue.counts().0, 300);
+    }
+    let end = |(bench, clients): &mut (Bench, Vec<Arc<Client>>), n: usize| {
+        for (at, client) in (11_000..).zip(clients.iter()) {
+            if client.id % 2 == 0 {
+                bench.queue.cancel(client.id);
+            }
+            bench.queue.end_overdue(at, &mut bench.work);
+        }
+        assert_eq!(bench.queue.counts().0 as usize, n);
+    };
+    is_linear("time limits", 1_500, timed, end);
 }
