@@ -5,10 +5,11 @@
 
 use crate::bystander::Bystander;
 use crate::many::all;
+use harness::http::Http;
 use harness::requests::*;
 use harness::scripted_client::table;
 use harness::wait::until;
-use harness::{Broker, Client, call};
+use harness::{Broker, Client, call, expect};
 use leveret_amqp::FieldValue;
 use leveret_amqp::method::*;
 use std::time::{Duration, Instant};
@@ -142,4 +143,20 @@ fn thousands_of_consumers_share_one_limit_and_each_has_its_turn() {
     assert!(got.len() == QUEUES && got.values().all(|count| *count == 2));
     let seen = bystander.end();
     assert!(seen.slowest < SERVED, "{seen:?}");
+}
+
+#[test]
+fn consumers_whose_queues_go_are_not_kept() {
+    let broker = Broker::start();
+    let [mut client, mut other] = [(); 2].map(|()| Client::with_channel(broker.amqp()));
+    for number in 0..500 {
+        call!(other, 1, declare("q") => QueueDeclareOk);
+        call!(client, 1, consume("q", &format!("c{number}")) => BasicConsumeOk);
+        call!(other, 1, delete("q") => QueueDeleteOk);
+        expect!(client, 1, BasicCancel);
+    }
+    let channels = Http::new(broker.http()).get("/api/channels");
+    let counts = channels.as_array().expect("a list").iter();
+    let count: u64 = counts.filter_map(|channel| channel["consumer_count"].as_u64()).sum();
+    assert!((1..=20).contains(&count), "{count} consumers of queues that have gone");
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Bytes of a consumer without its arguments, roughly.
 const CONSUMER: u64 = 600;
+/// Consumers of a channel that are not looked at for having ended.
+const FEW: usize = 16;
 
 impl Channel {
     /// basic.consume.
@@ -98,25 +100,33 @@ impl Channel {
         }
     }
 
-    /// Room for one more consumer. Those whose queues have gone count no more.
+    /// Room for one more consumer. Those whose queues have gone count no more, and most of them are not kept.
     fn check_consumers(&mut self, peer: &Peer, tag: &ShortString) -> Result<()> {
+        if self.consumers.len() >= self.look_at {
+            self.forget_ended();
+            self.look_at = 2 * self.consumers.len() + FEW;
+        }
         let Some(most) = peer.node.quotas.most(Quota::ConsumersPerChannel) else {
             return Ok(());
         };
         let reached = |consumers: &HashMap<_, _>| consumers.len() as u64 >= most && !consumers.contains_key(tag);
         if reached(&self.consumers) {
-            let ended = self
-                .consumers
-                .extract_if(|_, consuming| !consuming.queue.has_consumer(consuming.id));
-            for (_, consuming) in ended {
-                self.deliveries.retire_source(consuming.source);
-            }
+            self.forget_ended();
         }
         if reached(&self.consumers) {
             let text = format!("reached maximum ({most}) of consumers per channel");
             return Err(Error::NotAllowed(text.into()));
         }
         Ok(())
+    }
+
+    fn forget_ended(&mut self) {
+        let ended = self
+            .consumers
+            .extract_if(|_, consuming| !consuming.queue.has_consumer(consuming.id));
+        for (_, consuming) in ended {
+            self.deliveries.retire_source(consuming.source);
+        }
     }
 
     fn consume_refused(&self, peer: &Peer, name: &ShortString, refused: &Refused) -> Error {

@@ -76,8 +76,10 @@ pub struct Channel {
     pub confirms: Option<Box<Confirms>>,
     /// Messages and settlements held until tx.commit, after tx.select. Never beside confirms.
     pub transaction: Option<Box<Uncommitted>>,
-    /// Consumers by tag.
+    /// Consumers by tag, and some that have ended with their queues.
     pub consumers: HashMap<ShortString, Consuming>,
+    /// The number of those at which the ones that have ended are looked for.
+    pub look_at: usize,
     /// Origins of deliveries.
     pub sources: Sources,
     /// The queue of direct replies, if a consumer waits for them.
@@ -145,6 +147,7 @@ impl Channel {
             confirms: None,
             transaction: None,
             consumers: HashMap::new(),
+            look_at: 0,
             sources: Sources::default(),
             direct_reply: None,
             last_queue: ShortString::new(),

@@ -1,5 +1,6 @@
 //! Against a map by level and id.
 
+use crate::growth::is_linear;
 use crate::message::Message;
 use crate::queue::entry::{Entry, NOWHERE};
 use crate::queue::ready::Ready;
@@ -310,4 +311,26 @@ fn a_turn_is_shared_by_all_levels() {
         most <= loose + 8 && turns >= (over - loose) / 4 / 2,
         "{most} at most in {turns} turns"
     );
+}
+
+#[test]
+fn messages_of_many_priorities_come_and_go_in_the_same_time_each() {
+    let come_and_go = |bench: &mut Bench, n: usize| {
+        let reader = Reader {
+            log: &bench.log,
+            queue: 7,
+            budget: u64::MAX,
+        };
+        let entry = |id: u64| Entry {
+            stamp: stamp::new(Some((id * 31 % 256) as u8), None),
+            ..Entry::new(id, NOWHERE, Message::new(b"", b"q", b"\0\0", b"x"))
+        };
+        bench.ready.extend((1..=n as u64).map(entry), reader);
+        let mut skipped = Skipped::default();
+        let taken = (0..n)
+            .filter_map(|_| bench.ready.pop(None, reader, &mut skipped))
+            .count();
+        assert!(taken == n && bench.ready.is_empty());
+    };
+    is_linear("priorities", 8_000, |_| Bench::new(), come_and_go);
 }
