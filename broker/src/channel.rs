@@ -46,6 +46,9 @@ pub mod sources;
 /// Consumers, as their queues see them.
 pub mod subscription;
 
+/// Deliveries that a transaction has put aside.
+pub mod held;
+
 /// Deliveries and their tags.
 pub mod deliver;
 

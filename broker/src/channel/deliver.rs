@@ -31,16 +31,16 @@ pub struct Deliveries {
     /// Set when a consumer has got no more for what is unacknowledged.
     paused: AtomicBool,
     /// Limit, unacknowledged messages and totals of the channel.
-    figures: Arc<DeliveryFigures>,
-    state: Mutex<State>,
+    pub(super) figures: Arc<DeliveryFigures>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     /// Tag of the next delivery, from 1 (AMQP 0-9-1 basic.deliver).
     next_tag: u64,
     /// One entry per tag from `first_tag` on.
-    unacked: VecDeque<Unacked>,
-    first_tag: u64,
+    pub(super) unacked: VecDeque<Unacked>,
+    pub(super) first_tag: u64,
     sources: Vec<Source>,
     /// The first of the sources that can be given out again; each knows the next.
     free: u32,
@@ -49,23 +49,23 @@ struct State {
     /// The source of messages that were taken back, if there ever were some.
     spent: u32,
     /// State that few channels have.
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// State of channels with a limit, or with transactions.
 #[derive(Default)]
-struct Rare {
+pub(super) struct Rare {
     /// Consumers that wait for room under the limit of the channel.
     line: Line,
     /// No tag below is outstanding but those that a transaction holds: what means all passes over them.
-    passed: u64,
+    pub(super) passed: u64,
     /// Set while consumers get nothing: queues that have something for them, by their addresses.
     held_back: Option<BTreeMap<usize, Arc<dyn Stalled>>>,
 }
 
 #[derive(Clone, Copy)]
-struct Unacked {
-    source: u32,
+pub(super) struct Unacked {
+    pub(super) source: u32,
     id: MessageId,
 }
 
@@ -75,9 +75,9 @@ const PORTION: usize = 8192;
 const KEPT: usize = 4096;
 
 /// Marks a tag that is settled already, or was delivered without acknowledgement.
-const SETTLED: u32 = u32::MAX;
+pub(super) const SETTLED: u32 = u32::MAX;
 /// Added to the source of a delivery that the open transaction will settle: nothing else can. All sources are below.
-const HELD: u32 = 1 << 31;
+pub(super) const HELD: u32 = 1 << 31;
 
 /// No source's number.
 const NO_SOURCE: u32 = u32::MAX;
@@ -112,8 +112,8 @@ pub struct Settled {
 
 /// Deliveries that were taken out.
 #[derive(Clone, Copy, Default)]
-struct Taken {
-    all: u32,
+pub(super) struct Taken {
+    pub(super) all: u32,
     /// Of those, messages that were fetched one by one.
     fetched: u32,
 }
@@ -477,7 +477,7 @@ impl Deliveries {
     }
 
     #[inline]
-    fn has_taken(&self, state: &mut State, taken: Taken) {
+    pub(super) fn has_taken(&self, state: &mut State, taken: Taken) {
         // In one order with the look of a queue that pauses.
         self.figures.outstanding.fetch_sub(taken.all, Ordering::SeqCst);
         if taken.fetched > 0 {
@@ -504,7 +504,7 @@ impl State {
     }
 
     /// The places that a tag means. Those in between may be settled or held.
-    fn meant(&self, tag: u64, multiple: bool) -> Result<Range<usize>, UnknownDeliveryTag> {
+    pub(super) fn meant(&self, tag: u64, multiple: bool) -> Result<Range<usize>, UnknownDeliveryTag> {
         let end = match tag.checked_sub(self.first_tag) {
             _ if multiple && tag == 0 => return Ok(self.begin()..self.unacked.len()),
             Some(offset) => match self.unacked.get(offset as usize) {
@@ -524,7 +524,7 @@ impl State {
     }
 
     /// None of these places is outstanding any more but those that are held.
-    fn pass(&mut self, places: &Range<usize>) {
+    pub(super) fn pass(&mut self, places: &Range<usize>) {
         let (begin, end) = (self.begin(), self.first_tag + places.end as u64);
         if let Some(rare) = &mut self.rare
             && places.start <= begin
@@ -535,7 +535,7 @@ impl State {
 
     /// Ends the delivery at a place, if it is outstanding; `held` is [`HELD`] if a transaction must have put it aside,
     /// else 0.
-    fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> Taken {
+    pub(super) fn end(&mut self, at: usize, held: u32, settled: &mut Vec<Settled>) -> Taken {
         let mut taken = Taken::default();
         let Some(unacked) = self.unacked.get_mut(at) else {
             return taken;
@@ -578,9 +578,6 @@ impl State {
         }
     }
 }
-
-/// Deliveries that a transaction has put aside.
-mod held;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! once. Each is looked at once.
 //! Does not know about transactions' other contents.
 
-use super::{Deliveries, HELD, SETTLED, Settled, Taken, UnknownDeliveryTag};
+use super::deliver::{Deliveries, HELD, SETTLED, Settled, Taken, UnknownDeliveryTag};
 use std::sync::atomic::Ordering;
 
 impl Deliveries {
