@@ -11,7 +11,7 @@ use super::user::{Limits, Tags, User};
 use crate::error::Result;
 use leveret_store::{Batch, Handle, Lsn, Urgency};
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// All users.
@@ -164,8 +164,8 @@ impl Directory {
         let mut entries = self.0.write();
         let mut records = Batch::default();
         let mut what = Vec::new();
-        for name in names {
-            let Some(account) = entries.accounts.get(name).filter(|_| !what.contains(name)) else {
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let Some(account) = entries.accounts.get(name) else {
                 continue;
             };
             records.delete(&record::user_key(name));
@@ -197,7 +197,7 @@ impl Directory {
         let Some(account) = entries.accounts.get(user) else {
             return Ok(None);
         };
-        let old = account.rights.in_vhost(vhost).permission;
+        let old = account.rights.permission(vhost);
         let what = old.is_none();
         if old.is_some_and(|old| old.patterns == patterns) {
             return Ok(Some(Made { lsn: None, what }));
@@ -246,9 +246,9 @@ impl Directory {
         let Some(account) = entries.accounts.get(user) else {
             return Ok(None);
         };
-        let topics = account.rights.in_vhost(vhost).topics;
-        let what = topics.is_empty();
-        if topics.get(exchange).is_some_and(|old| old.patterns == patterns) {
+        let what = !account.rights.has_topics(vhost);
+        let old = account.rights.topic(vhost, exchange);
+        if old.is_some_and(|old| old.patterns == patterns) {
             return Ok(Some(Made { lsn: None, what }));
         }
         let key = record::topic_permission_key(user, vhost, exchange);
@@ -269,13 +269,14 @@ impl Directory {
         let Some(account) = entries.accounts.get(user) else {
             return Ok(Made { lsn: None, what: false });
         };
-        let rights = account.rights.in_vhost(vhost);
-        let gone: Vec<&String> = rights
-            .topics
-            .keys()
-            .filter(|name| exchange.is_none_or(|exchange| exchange == *name))
-            .collect();
-        let what = !rights.topics.is_empty();
+        let what = account.rights.has_topics(vhost);
+        let gone: Vec<String> = match exchange {
+            Some(exchange) => {
+                let found = account.rights.topic(vhost, exchange);
+                found.map(|_| exchange.to_owned()).into_iter().collect()
+            }
+            None => account.rights.in_vhost(vhost).topics.into_keys().collect(),
+        };
         if gone.is_empty() {
             return Ok(Made { lsn: None, what });
         }
@@ -284,9 +285,9 @@ impl Directory {
                 records.delete(&record::topic_permission_key(user, vhost, exchange));
             }
         })?;
-        account
-            .rights
-            .change(vhost, |rights| rights.topics.retain(|name, _| !gone.contains(&name)));
+        account.rights.change(vhost, |rights| {
+            gone.iter().for_each(|name| _ = rights.topics.remove(name))
+        });
         Ok(Made { lsn: Some(lsn), what })
     }
 
@@ -346,5 +347,63 @@ impl Entries {
         self.accounts
             .insert(user.name.clone(), Arc::new(Account::new(user, rights)));
         Ok(lsn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::is_linear;
+    use leveret_store::fs::RealFs;
+    use leveret_store::{Options, Store};
+    use tempfile::TempDir;
+
+    fn user(name: &str) -> User {
+        User {
+            name: name.to_owned(),
+            hash: Hash::salted("secret"),
+            tags: Tags::administrator(),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn users_and_permissions_come_and_go_in_the_same_time_however_many_there_are() {
+        let folder = TempDir::new().expect("a folder");
+        let opened = Store::open(
+            Options::new(folder.path()),
+            Arc::new(RealFs),
+            Box::new(|_| {}),
+            Box::new(|_| {}),
+        );
+        let store = opened.expect("a log").0;
+        let log = store.handle();
+        let names = |n: usize| (0..n).map(|number| format!("{number:05}")).collect::<Vec<_>>();
+        let users = |directory: &mut Directory, n| {
+            let names = names(n);
+            for name in &names {
+                assert!(directory.put(&log, user(name), None).expect("a log").what.created);
+            }
+            let twice: Vec<String> = names.iter().chain(&names).cloned().collect();
+            assert_eq!(directory.delete(&log, &twice).expect("a log").what, names);
+        };
+        is_linear("users", 1_000, |_| Directory::default(), users);
+        let permissions = |directory: &mut Directory, n| {
+            directory.put(&log, user("u"), None).expect("a log");
+            for name in &names(n) {
+                let all = || ".*".to_owned();
+                let made = directory.permit(&log, "u", name, [all(), all(), all()]);
+                assert!(made.expect("a log").is_some_and(|made| made.what));
+                let made = directory.permit_topic(&log, "u", ("/", name), [all(), all()]);
+                assert_eq!(made.expect("a log").map(|made| made.what), Some(name == "00000"));
+            }
+            for name in &names(n) {
+                assert!(directory.forbid(&log, "u", name).expect("a log").what);
+                let gone = directory.forbid_topics(&log, "u", "/", Some(name));
+                assert!(gone.expect("a log").what);
+            }
+            assert!(!directory.forbid_topics(&log, "u", "/", None).expect("a log").what);
+        };
+        is_linear("permissions", 1_000, |_| Directory::default(), permissions);
     }
 }

@@ -7,7 +7,7 @@
 use super::permissions::{Kind, Names, Permissions, Resource, Right};
 use super::rights::{Permission, Rights, TopicPermission, Topics};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ struct Known {
     vhost: String,
     version: u64,
     permission: Option<(Arc<Permission>, Arc<Permissions>)>,
-    /// By exchange.
-    topics: BTreeMap<String, (Arc<TopicPermission>, Arc<Topics>)>,
+    /// By exchange, of those that were asked for.
+    topics: HashMap<String, Option<(Arc<TopicPermission>, Arc<Topics>)>>,
     answers: HashMap<Question, bool>,
 }
 
@@ -88,10 +88,24 @@ impl Live {
     /// True if a right extends to a routing key of a topic exchange: to all of them where nothing was said.
     pub fn allow_topic(&self, right: Right, vhost: &str, exchange: &str, key: &[u8]) -> bool {
         let mut kept = self.known.lock();
-        let topics = &self.known(&mut kept, vhost).topics;
-        topics
-            .get(exchange)
-            .is_none_or(|(_, topics)| topics.names(right).contains(key))
+        let topics = &mut self.known(&mut kept, vhost).topics;
+        if topics.len() >= MOST {
+            topics.clear();
+        }
+        let allows = |found: &Option<(_, Arc<Topics>)>| {
+            let topics = found.as_ref().map(|(_, topics)| topics);
+            topics.is_none_or(|topics| topics.names(right).contains(key))
+        };
+        if let Some(found) = topics.get(exchange) {
+            return allows(found);
+        }
+        let found = self.rights.topic(vhost, exchange).map(|topic| {
+            let compiled = topic.compiled(&self.user, vhost);
+            (topic, compiled)
+        });
+        let allowed = allows(&found);
+        topics.insert(exchange.to_owned(), found);
+        allowed
     }
 
     fn known<'a>(&self, kept: &'a mut Option<Known>, vhost: &str) -> &'a mut Known {
@@ -106,19 +120,14 @@ impl Live {
     }
 
     fn look(&self, vhost: &str, version: u64) -> Known {
-        let rights = self.rights.in_vhost(vhost);
-        let topics = rights.topics.into_iter().map(|(exchange, topic)| {
-            let compiled = topic.compiled(&self.user, vhost);
-            (exchange, (topic, compiled))
-        });
         Known {
             vhost: vhost.to_owned(),
             version,
-            permission: rights.permission.map(|permission| {
+            permission: self.rights.permission(vhost).map(|permission| {
                 let compiled = permission.compiled();
                 (permission, compiled)
             }),
-            topics: topics.collect(),
+            topics: HashMap::new(),
             answers: HashMap::new(),
         }
     }

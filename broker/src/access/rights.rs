@@ -155,6 +155,22 @@ impl Rights {
         self.vhosts.read().get(vhost).cloned().unwrap_or_default()
     }
 
+    /// The permission in a vhost.
+    pub fn permission(&self, vhost: &str) -> Option<Arc<Permission>> {
+        self.vhosts.read().get(vhost)?.permission.clone()
+    }
+
+    /// The topic permission for an exchange of a vhost.
+    pub fn topic(&self, vhost: &str, exchange: &str) -> Option<Arc<TopicPermission>> {
+        self.vhosts.read().get(vhost)?.topics.get(exchange).cloned()
+    }
+
+    /// True if there are topic permissions in a vhost.
+    pub fn has_topics(&self, vhost: &str) -> bool {
+        let vhosts = self.vhosts.read();
+        vhosts.get(vhost).is_some_and(|rights| !rights.topics.is_empty())
+    }
+
     /// True if the vhost may be entered.
     pub fn may_enter(&self, vhost: &str) -> bool {
         let vhosts = self.vhosts.read();
