@@ -145,9 +145,9 @@ fn an_export_has_shorthands_and_makes_the_same_broker() {
     assert_eq!(export(&other), exported);
 }
 
-/// A policy changes nothing of what was declared.
+/// A policy changes nothing of what was declared: it is exported for itself.
 #[test]
-fn policies_are_no_drift_and_are_not_exported() {
+fn policies_are_no_drift_and_are_exported_for_themselves() {
     let folder = folder(&[("all.yaml", SHORTHANDS)]);
     let dev = Dev::start(folder.path(), &[]);
     dev.says("are Ready");
@@ -173,7 +173,15 @@ fn policies_are_no_drift_and_are_not_exported() {
     assert_eq!(governed["arguments"], work["arguments"]);
     assert_eq!(dev.http().get("/api/exchanges/%2F/dead")["policy"], "all");
     plans_no_change(&dev, folder.path());
-    assert_eq!(export(&dev), exported);
+    let with_policies = export(&dev);
+    assert!(with_policies.ends_with(&exported), "{with_policies}");
+    let policies = &with_policies[..with_policies.len() - exported.len()];
+    let kinds = policies.lines().filter(|line| line.starts_with("kind: "));
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["kind: OperatorPolicy", "kind: Policy"],
+        "{policies}"
+    );
 }
 
 #[test]

@@ -27,9 +27,12 @@ struct Known {
     version: u64,
     permission: Option<(Arc<Permission>, Arc<Permissions>)>,
     /// By exchange, of those that were asked for.
-    topics: HashMap<String, Option<(Arc<TopicPermission>, Arc<Topics>)>>,
+    topics: HashMap<String, Option<FoundTopic>>,
     answers: HashMap<Question, bool>,
 }
+
+/// A topic permission; its patterns live as long as somebody has them.
+type FoundTopic = (Arc<TopicPermission>, Arc<Topics>);
 
 /// A right to an object.
 type Question = (Right, Kind, Box<[u8]>);
@@ -92,7 +95,7 @@ impl Live {
         if topics.len() >= MOST {
             topics.clear();
         }
-        let allows = |found: &Option<(_, Arc<Topics>)>| {
+        let allows = |found: &Option<FoundTopic>| {
             let topics = found.as_ref().map(|(_, topics)| topics);
             topics.is_none_or(|topics| topics.names(right).contains(key))
         };
