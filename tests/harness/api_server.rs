@@ -5,6 +5,7 @@
 //! The cluster is left running for the next test program; `tests/cluster/down.sh cp` ends it.
 //! Does not know about the operator.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,10 +134,11 @@ impl ApiServer {
         name
     }
 
-    /// Applies `crds/*.yaml` once and waits until the API server serves them.
+    /// Applies `crds/*.yaml` once to each API server and waits until it serves them.
     pub async fn install_crds(&self, client: &Client) {
-        static INSTALLED: Mutex<bool> = Mutex::new(false);
-        if *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) {
+        static INSTALLED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let installed = || INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if installed().contains(&self.kubeconfig) {
             return;
         }
         let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
@@ -167,7 +169,7 @@ impl ApiServer {
             };
             eventually_async(&name, Duration::from_secs(20), established).await;
         }
-        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        installed().insert(self.kubeconfig.clone());
     }
 }
 

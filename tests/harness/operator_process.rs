@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::api_server::ApiServer;
@@ -12,13 +13,17 @@ use crate::control_group::ControlGroup;
 use crate::http::Http;
 use crate::place;
 use crate::process::Process;
-use crate::wait::until;
+use crate::wait::eventually;
+
+/// The time that a start may take: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An operator that watches one namespace.
 #[derive(Debug)]
 pub struct Operator {
     process: Process,
-    listen: SocketAddr,
+    /// The address that it has said, once it was asked for.
+    listen: OnceLock<SocketAddr>,
 }
 
 impl Operator {
@@ -30,12 +35,25 @@ impl Operator {
     }
 
     fn until_ready(&self) {
-        let ready = || {
-            self.serve()
-                .try_request("GET", "/readyz", None)
-                .is_ok_and(|answer| answer.status == 200)
+        let serve = self.serve();
+        let ready = || match serve.try_request("GET", "/readyz", None) {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            answer => Err(format!("{answer:?}: {}", self.log())),
         };
-        until("the operator is ready", Duration::from_secs(30), ready);
+        eventually("the operator is ready", PATIENCE, ready);
+    }
+
+    /// Its address: it takes a port that is free.
+    fn listen(&self) -> SocketAddr {
+        let said = || {
+            let log = self.log();
+            let (_, rest) = log.split_once("listen=").ok_or_else(|| log.clone())?;
+            let address = rest.split_whitespace().next().unwrap_or_default();
+            address.parse().map_err(|_| log)
+        };
+        *self
+            .listen
+            .get_or_init(|| eventually("the operator says where it listens", PATIENCE, said).0)
     }
 
     /// Starts it in a control group, as in a container, and waits until it is ready.
@@ -52,7 +70,6 @@ impl Operator {
 
     /// `wrapper`: the words of a command that becomes the operator.
     fn spawn_through(wrapper: &[String], cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
-        let listen = free_address();
         let program = place::program("leveret-operator", "LEVERET_OPERATOR_BIN");
         let process = Process::start("operator", |_| {
             let mut command = match wrapper.split_first() {
@@ -66,13 +83,14 @@ impl Operator {
             command
                 .arg("run")
                 .args(["--watch-namespace", namespace])
-                .args(["--listen", &listen.to_string()])
+                .args(["--listen", "127.0.0.1:0"])
                 .args(extra)
                 // Brokers of tests are on this machine. By the environment, so that a test's arguments count instead.
                 .env("LEVERET_ALLOW_BROKER_HOSTS", "127.0.0.0/8,0.0.0.0/0")
                 .env("KUBECONFIG", &cluster.kubeconfig);
             command
         });
+        let listen = OnceLock::new();
         Operator { process, listen }
     }
 
@@ -83,7 +101,7 @@ impl Operator {
 
     /// Its `/metrics`, `/healthz`, `/readyz`.
     pub fn serve(&self) -> Http {
-        Http::anonymous(self.listen)
+        Http::anonymous(self.listen())
     }
 
     /// All it has logged.

@@ -143,12 +143,13 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let url = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| Error::NoCluster(error.to_string()))?;
     let listener = serve::bind(args.listen).await?;
+    let listen = listener.local_addr().unwrap_or(args.listen);
     let metrics = Metrics::new();
     let identity = identity();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = url,
-        listen = %args.listen,
+        %listen,
         identity,
         "leveret-operator starts"
     );
