@@ -108,6 +108,9 @@ pub mod product;
 /// Small files beside the log.
 pub mod files;
 
+/// Parts of keys and values in the log's table.
+pub mod parts;
+
 /// Values in Erlang's notation.
 pub mod erlang;
 

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::{Held, Holding, Memory, tables};
+use crate::parts::{put, take, text};
 use leveret_store::{Batch, Handle, Lsn, Urgency};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -56,8 +57,7 @@ impl Key {
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![TAG, u8::from(self.vhost.is_some())];
         for part in [self.vhost.as_deref().unwrap_or_default(), &self.component, &self.name] {
-            out.push(part.len() as u8);
-            out.extend_from_slice(part.as_bytes());
+            put(&mut out, part.as_bytes());
         }
         out
     }
@@ -65,10 +65,7 @@ impl Key {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(&[TAG])?;
         let of_vhost = rest.split_off_first()? == &1;
-        let mut part = || {
-            let len = usize::from(*rest.split_off_first()?);
-            String::from_utf8(rest.split_off(..len)?.to_vec()).ok()
-        };
+        let mut part = || text(take(&mut rest)?);
         let (vhost, component, name) = (part()?, part()?, part()?);
         Some(Self {
             vhost: of_vhost.then_some(vhost),

@@ -6,6 +6,7 @@
 
 use super::hash::Hash;
 use super::user::{Limits, Tags, User};
+use crate::parts::{put, put_long, take, take_long, text};
 
 const USER: u8 = b'u';
 const PERMISSION: u8 = b'm';
@@ -136,38 +137,6 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
         }
         _ => None,
     }
-}
-
-/// At most 255 bytes.
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    let bytes = bytes.get(..255).unwrap_or(bytes);
-    out.push(bytes.len() as u8);
-    out.extend_from_slice(bytes);
-}
-
-/// At most 65,535 bytes.
-fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
-    let bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
-    out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (&len, rest) = from.split_first()?;
-    let (part, rest) = rest.split_at_checked(usize::from(len))?;
-    *from = rest;
-    Some(part)
-}
-
-fn take_long<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, rest) = from.split_first_chunk()?;
-    let (part, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    *from = rest;
-    Some(part)
-}
-
-fn text(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use super::settings::Settings;
 use crate::exchange::binding::{Binding, DestinationKind, Sorted};
 use crate::exchange::{self, Type};
+use crate::parts::{put, put_long, take, take_long, text};
 use crate::pattern::Pattern;
 use crate::policy::{ApplyTo, Class, Policy};
 use crate::queue;
@@ -185,10 +186,8 @@ pub fn policy_value(policy: &Policy) -> Vec<u8> {
     let mut out = vec![FORMAT];
     out.extend_from_slice(&policy.priority.to_be_bytes());
     put(&mut out, policy.apply_to.name().as_bytes());
-    // A pattern has 1,024 bytes at most.
-    let pattern = policy.pattern.text().as_bytes();
-    out.extend_from_slice(&(pattern.len() as u16).to_be_bytes());
-    out.extend_from_slice(pattern);
+    // It has 1,024 bytes at most.
+    put_long(&mut out, policy.pattern.text().as_bytes());
     policy.definition.encode(&mut out);
     out
 }
@@ -265,14 +264,13 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
 fn policy(mut key: &[u8], value: &[u8]) -> Option<Policy> {
     let (priority, mut rest) = value.split_first_chunk()?;
     let apply_to = ApplyTo::parse(std::str::from_utf8(take(&mut rest)?).ok()?)?;
-    let (len, rest) = rest.split_first_chunk()?;
-    let (pattern, definition) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let pattern = take_long(&mut rest)?;
     Some(Policy {
-        name: std::str::from_utf8(take(&mut key)?).ok()?.to_owned(),
+        name: text(take(&mut key)?)?,
         pattern: Pattern::parse(std::str::from_utf8(pattern).ok()?).ok()?,
         apply_to,
         priority: i64::from_be_bytes(*priority),
-        definition: FieldTable::parse(definition).ok()?,
+        definition: FieldTable::parse(rest).ok()?,
     })
 }
 
@@ -283,20 +281,6 @@ fn key(tag: u8, vhost: &str, parts: &[&[u8]]) -> Vec<u8> {
         put(&mut out, part);
     }
     out
-}
-
-/// A short string: names of vhosts, queues and the like have at most 255 bytes.
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    let bytes = bytes.get(..255).unwrap_or(bytes);
-    out.push(bytes.len() as u8);
-    out.extend_from_slice(bytes);
-}
-
-fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (&len, rest) = from.split_first()?;
-    let (part, rest) = rest.split_at_checked(usize::from(len))?;
-    *from = rest;
-    Some(part)
 }
 
 fn short(from: &mut &[u8]) -> Option<ShortString> {
