@@ -7,17 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::sleep;
 use tracing::info;
 
 use super::api_server::{self, client, request};
+use super::installed::InstalledArgs;
 use super::task::{Run, once};
 use super::values::{namespace, up_to_an_hour};
-use crate::source::kubernetes::Operator;
 use release::Release;
 
 /// Finalizers, claims and the Lease.
@@ -34,22 +33,8 @@ pub struct RetireArgs {
     #[arg(long, value_name = "NAME")]
     pub deployment: Option<String>,
 
-    /// Namespace of that Deployment; default: the namespace of the pod or of the kubeconfig's context
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
-    pub namespace: Option<String>,
-
-    /// Name of the operator's Lease: what another operator keeps is left alone
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "LEVERET_LEASE_NAME",
-        default_value = "leveret-operator"
-    )]
-    pub lease_name: String,
-
-    /// Namespace of that Lease; default: as --namespace
-    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
-    pub lease_namespace: Option<String>,
+    #[command(flatten)]
+    pub installed: InstalledArgs,
 
     /// Release also what another operator keeps, for one that is gone
     #[arg(long)]
@@ -98,7 +83,7 @@ async fn retire(args: &RetireArgs) -> Result<(), Error> {
     let mut release = Release::new(
         &client,
         args.watch_namespaces.clone(),
-        operator(&client, args),
+        args.installed.operator(&client),
         args.everyone,
     );
     let mut quiet = 0;
@@ -128,10 +113,7 @@ async fn stop(client: &Client, args: &RetireArgs) -> Result<(), Error> {
     let Some(name) = &args.deployment else {
         return Ok(());
     };
-    let api: Api<Deployment> = match &args.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::default_namespaced(client.clone()),
-    };
+    let api = args.installed.deployments(client);
     let what = format!("deployment {name}");
     let none = json!({"spec": {"replicas": 0}});
     match api
@@ -152,15 +134,5 @@ async fn stop(client: &Client, args: &RetireArgs) -> Result<(), Error> {
             return Ok(());
         }
         sleep(PAUSE).await;
-    }
-}
-
-/// The operator that retires.
-fn operator(client: &Client, args: &RetireArgs) -> Operator {
-    let given = args.lease_namespace.as_ref().or(args.namespace.as_ref());
-    Operator {
-        namespace: given.cloned().unwrap_or_else(|| client.default_namespace().to_owned()),
-        lease: args.lease_name.clone(),
-        instance: String::new(),
     }
 }

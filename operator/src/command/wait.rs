@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::api_server::{self, client, request};
+use super::installed::InstalledArgs;
 use super::task::{Run, once};
 use super::values::{namespace, up_to_an_hour};
 use crate::engine::names::VERSION_ANNOTATION;
@@ -40,22 +41,8 @@ pub struct WaitArgs {
     #[arg(long, value_name = "NAME")]
     pub deployment: Option<String>,
 
-    /// Namespace of that Deployment; default: the namespace of the pod or of the kubeconfig's context
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
-    pub namespace: Option<String>,
-
-    /// Name of the operator's Lease: Brokers that another operator keeps are not waited for
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "LEVERET_LEASE_NAME",
-        default_value = "leveret-operator"
-    )]
-    pub lease_name: String,
-
-    /// Namespace of that Lease; default: as --namespace
-    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
-    pub lease_namespace: Option<String>,
+    #[command(flatten)]
+    pub installed: InstalledArgs,
 
     /// Image of the brokers that name none
     #[arg(long, value_name = "IMAGE", env = "LEVERET_BROKER_IMAGE")]
@@ -176,10 +163,7 @@ enum State {
 
 async fn operator(client: &Client, args: &WaitArgs, name: &str) -> Result<State, Error> {
     let what = format!("deployment {name}");
-    let api: Api<Deployment> = match &args.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::default_namespaced(client.clone()),
-    };
+    let api = args.installed.deployments(client);
     let deployment = api.get(name).await.map_err(request(&what))?;
     let wanted = deployment.spec.replicas.unwrap_or(1);
     let status = deployment.status.unwrap_or_default();
@@ -204,9 +188,7 @@ async fn brokers(client: &Client, args: &WaitArgs) -> Result<Vec<DynamicObject>,
             .map(|namespace| Api::namespaced_with(client.clone(), namespace, &resource))
             .collect(),
     };
-    let lease_namespace = args.lease_namespace.as_ref().or(args.namespace.as_ref());
-    let lease_namespace = lease_namespace.map_or(client.default_namespace(), String::as_str);
-    let me = format!("{lease_namespace}/{}", args.lease_name);
+    let me = args.installed.operator(client).to_string();
     let mut found = Vec::new();
     for api in apis {
         match api.list(&ListParams::default()).await {
