@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{BrokerRef, Rule, Specifies, default_vhost};
+use super::common::{BrokerRef, Rule, Specifies};
 use super::condition::ObjectStatus;
 use super::policy_rule::PolicyRule;
 use super::schema::{self, rules};
@@ -41,14 +41,6 @@ pub struct PolicySpec {
     /// The Broker that has this policy. Cannot be changed.
     #[schemars(extend("x-kubernetes-validations" = rules(&[schema::FIXED_BROKER])))]
     pub broker_ref: BrokerRef,
-    /// Name on the broker; default: metadata.name. Cannot be changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[schema::SHORT_STRING])))]
-    pub name: Option<String>,
-    /// Virtual host. Cannot be changed.
-    #[serde(default = "default_vhost")]
-    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = schema::vhost_rules()))]
-    pub vhost: String,
     #[serde(flatten)]
     pub rule: PolicyRule,
 }

@@ -1,4 +1,4 @@
-//! The part of a spec that policies and operator policies share: which objects, and what they get.
+//! The part of a spec that policies and operator policies share: their names, which objects, and what they get.
 //!
 //! In: the manifest. Out: `PolicyRule`. Does not know about which keys a broker takes: those are its own.
 
@@ -8,13 +8,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::common::AdoptionPolicy;
-use super::schema;
+use super::common::{AdoptionPolicy, default_vhost};
+use super::schema::{self, rules};
 
 /// The objects of a policy, and what they get.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRule {
+    /// Name on the broker; default: metadata.name. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[schema::SHORT_STRING])))]
+    pub name: Option<String>,
+    /// Virtual host. Cannot be changed.
+    #[serde(default = "default_vhost")]
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = schema::vhost_rules()))]
+    pub vhost: String,
     /// Regular expression that the names of the objects match, anywhere unless it is anchored (^orders\.).
     #[schemars(length(max = 4096))]
     pub pattern: String,

@@ -1,11 +1,11 @@
 //! Operator policies: policies of another class.
 //!
-//! In: the spec of an OperatorPolicy. Out: its parts, and what tells it from a policy. Does not know about the rest.
+//! In: the spec of an OperatorPolicy. Out: its rule, and what tells it from a policy. Does not know about the rest.
 
 use super::declaration::Labels;
 use super::named::Named;
-use super::policy::{Class, Parts, PolicyDefinition};
-use crate::resource::{BrokerRef, Kind, OperatorPolicySpec};
+use super::policy::{Class, PolicyDefinition};
+use crate::resource::{Kind, OperatorPolicySpec, PolicyRule};
 
 /// An operator policy by its name.
 pub type Declaration = Named<PolicyDefinition<Operator>>;
@@ -24,17 +24,8 @@ impl Class for Operator {
 
     type Spec = OperatorPolicySpec;
 
-    fn parts(spec: &OperatorPolicySpec) -> Parts<'_> {
-        let OperatorPolicySpec {
-            broker_ref: BrokerRef { .. },
-            name,
-            vhost,
-            rule,
-        } = spec;
-        Parts {
-            name: name.as_deref(),
-            vhost,
-            rule,
-        }
+    fn rule(spec: &OperatorPolicySpec) -> &PolicyRule {
+        let OperatorPolicySpec { broker_ref: _, rule } = spec;
+        rule
     }
 }

@@ -14,7 +14,7 @@ use super::declaration::{
 };
 use super::name::Name;
 use super::named::{Definition, Named, Removal};
-use crate::resource::{BrokerRef, Kind, PolicyDeletionPolicy, PolicyRule, PolicySpec};
+use crate::resource::{Kind, PolicyDeletionPolicy, PolicyRule, PolicySpec};
 
 /// A policy by its name.
 pub type Declaration = Named<PolicyDefinition<User>>;
@@ -28,15 +28,8 @@ pub trait Class: Clone + std::fmt::Debug + PartialEq + Eq + Send {
 
     type Spec;
 
-    /// The parts of a spec.
-    fn parts(spec: &Self::Spec) -> Parts<'_>;
-}
-
-/// The parts of a spec: without `..`, so that no field may be forgotten.
-pub struct Parts<'a> {
-    pub name: Option<&'a str>,
-    pub vhost: &'a str,
-    pub rule: &'a PolicyRule,
+    /// All of a spec but its Broker.
+    fn rule(spec: &Self::Spec) -> &PolicyRule;
 }
 
 /// Policies of users.
@@ -53,18 +46,9 @@ impl Class for User {
 
     type Spec = PolicySpec;
 
-    fn parts(spec: &PolicySpec) -> Parts<'_> {
-        let PolicySpec {
-            broker_ref: BrokerRef { .. },
-            name,
-            vhost,
-            rule,
-        } = spec;
-        Parts {
-            name: name.as_deref(),
-            vhost,
-            rule,
-        }
+    fn rule(spec: &PolicySpec) -> &PolicyRule {
+        let PolicySpec { broker_ref: _, rule } = spec;
+        rule
     }
 }
 
@@ -107,19 +91,22 @@ impl<C: Class> Definition for PolicyDefinition<C> {
     type Row = Row;
 
     fn name(spec: &C::Spec, metadata_name: &str) -> Name {
-        let Parts { name, vhost, .. } = C::parts(spec);
-        Name::new(vhost, name.unwrap_or(metadata_name))
+        let rule = C::rule(spec);
+        Name::new(&rule.vhost, rule.name.as_deref().unwrap_or(metadata_name))
     }
 
     fn wanted(spec: &C::Spec) -> Result<Self, String> {
+        // Without `..`: no field may be forgotten.
         let PolicyRule {
+            name: _,
+            vhost: _,
             pattern,
             apply_to,
             priority,
             definition,
             deletion_policy: _,
             adoption_policy: _,
-        } = C::parts(spec).rule;
+        } = C::rule(spec);
         Ok(Self {
             pattern: pattern.clone(),
             apply_to: apply_to.clone(),
@@ -130,7 +117,7 @@ impl<C: Class> Definition for PolicyDefinition<C> {
     }
 
     fn policies(spec: &C::Spec) -> Policies {
-        let rule = C::parts(spec).rule;
+        let rule = C::rule(spec);
         Policies {
             deletion: match rule.deletion_policy {
                 PolicyDeletionPolicy::Delete => Deletion::Delete,
