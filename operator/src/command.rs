@@ -41,6 +41,9 @@ pub mod lint;
 /// A live broker by its address, looked at once.
 pub mod live;
 
+/// An operator that is installed, for commands beside it.
+mod installed;
+
 /// The cluster, asked once.
 mod api_server;
 

@@ -95,14 +95,7 @@ fn amqplain_logs_in() {
     table::<_, RawTable>([("LOGIN", "guest".into()), ("PASSWORD", "guest".into())]).encode(&mut response);
     client.send(0, start_ok("AMQPLAIN", &response[4..])); // the table without its length
     let tune = expect!(client, 0, ConnectionTune);
-    client.send(
-        0,
-        ConnectionTuneOk {
-            channel_max: tune.channel_max,
-            frame_max: tune.frame_max,
-            heartbeat: 0,
-        },
-    );
+    client.accept(&tune);
     client.open("/");
     client.close();
 }

@@ -46,14 +46,7 @@ impl Tenant {
         client.start();
         client.send(0, start_ok("PLAIN", format!("\0{}\0geheim", self.0).as_bytes()));
         let tune = expect!(client, 0, ConnectionTune);
-        client.send(
-            0,
-            ConnectionTuneOk {
-                channel_max: tune.channel_max,
-                frame_max: tune.frame_max,
-                heartbeat: 0,
-            },
-        );
+        client.accept(&tune);
         client
     }
 

@@ -36,6 +36,9 @@ pub mod api_server;
 /// helm and kubectl, as a user types them.
 pub mod kubectl;
 
+/// Keys and certificates.
+pub mod certificates;
+
 /// Any other program as a process.
 pub mod process;
 

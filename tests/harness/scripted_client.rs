@@ -130,6 +130,16 @@ impl Client {
         expect!(self, 0, ConnectionStart)
     }
 
+    /// Takes the broker's limits as it offers them, without heartbeats.
+    pub fn accept(&mut self, tune: &ConnectionTune) {
+        let accepted = ConnectionTuneOk {
+            channel_max: tune.channel_max,
+            frame_max: tune.frame_max,
+            heartbeat: 0,
+        };
+        self.send(0, accepted);
+    }
+
     /// Opens a vhost; the last step of the handshake.
     pub fn open(&mut self, vhost: &str) {
         self.send(0, requests::open(vhost));

@@ -2,23 +2,14 @@
 //! do about it.
 
 use std::path::Path;
-use std::process::Command;
 
 use harness::Broker;
+use harness::certificates::openssl;
 use harness::operator_process::free_address;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{SOON, manifest, stage};
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .output()
-        .expect("openssl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 

@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use harness::Broker;
+use harness::certificates::openssl;
 use harness::http::Http;
 use harness::operator_process::free_address;
 use harness::requests::{open, start_ok};
@@ -56,15 +57,6 @@ fn issue(folder: &Path, name: &str) {
         )
         .expect("renamed");
     }
-}
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .output();
-    let output = output.expect("openssl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A broker with TLS on free ports: the broker, its AMQPS and its HTTPS address.

@@ -1,23 +1,14 @@
 //! A broker that lets nobody in without a certificate, the operator included.
 
 use std::path::Path;
-use std::process::Command;
 
 use harness::Broker;
+use harness::certificates::openssl;
 use harness::operator_process::free_address;
 use serde_json::{Value, json};
 
 use super::{Companion, bare, main_broker};
 use crate::{SOON, manifest};
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .output()
-        .expect("openssl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// An authority, and certificates of it for the broker and for the operator.
 fn certificates(folder: &Path) {

@@ -1,7 +1,5 @@
 //! What users are told, and what is remembered in a status.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::object::Kind;
 use crate::resource::AdoptionPolicy;
@@ -123,15 +121,9 @@ fn what_is_remembered_is_recalled() {
         (Kind::Binding, BTreeSet::new()),
     ] {
         let meta = Meta {
-            key: ObjectKey::new(kind, "shop", "r"),
-            uid: String::new(),
-            generation: 1,
-            created: 0,
-            deleting: None,
-            annotations: BTreeMap::new(),
-            touched: 0,
             finalized: true,
             status: remember(&owned),
+            ..Meta::fresh(ObjectKey::new(kind, "shop", "r"))
         };
         assert_eq!(recall(&meta), owned);
     }
