@@ -47,9 +47,7 @@ impl Operator {
     fn listen(&self) -> SocketAddr {
         let said = || {
             let log = self.log();
-            let (_, rest) = log.split_once("listen=").ok_or_else(|| log.clone())?;
-            let address = rest.split_whitespace().next().unwrap_or_default();
-            address.parse().map_err(|_| log)
+            log.lines().find_map(said_address).ok_or(log)
         };
         *self
             .listen
@@ -124,4 +122,13 @@ impl Operator {
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it is bound")
+}
+
+/// The address in a line of its log, which is text or, with `--log-format json`, an object.
+fn said_address(line: &str) -> Option<SocketAddr> {
+    let address = match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(entry) => entry.get("listen")?.as_str()?.to_owned(),
+        Err(_) => line.split_once("listen=")?.1.split_whitespace().next()?.to_owned(),
+    };
+    address.parse().ok()
 }
