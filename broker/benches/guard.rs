@@ -15,7 +15,7 @@ use leveret_amqp::{
     put_method_frame,
 };
 use leveret_broker::channel::deliver::Deliveries;
-use leveret_broker::channel::subscription::Subscription;
+use leveret_broker::channel::subscription::{Subscription, ToClient};
 use leveret_broker::clock::Clock;
 use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
@@ -227,7 +227,12 @@ fn through_a_queue(arguments: Arguments, consumers: &[bool]) {
             ChannelId { connection: 1, number },
         );
         let held = memory.hold(Holding::Tables, 0);
-        let subscription = Subscription::new(deliveries.clone(), source, tag.clone(), no_ack, true, held);
+        let to_client = ToClient {
+            tag: tag.clone(),
+            no_ack,
+            cancel_notify: true,
+        };
+        let subscription = Subscription::new(deliveries.clone(), source, to_client, None, held);
         let consumer = Consumer::new(number.into(), tag, channel, terms, Arc::new(subscription));
         assert!(queue.consume(consumer, &mut work).is_ok());
         channels.push(deliveries);

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp::ShortString;
 use leveret_broker::channel::deliver::Deliveries;
-use leveret_broker::channel::subscription::Subscription;
+use leveret_broker::channel::subscription::{Subscription, ToClient};
 use leveret_broker::limits::{Holding, Memory};
 use leveret_broker::message::Message;
 use leveret_broker::outbox::frames::Frames;
@@ -78,7 +78,12 @@ fn dispatch(criterion: &mut Criterion) {
         ..Terms::default()
     };
     let held = memory.hold(Holding::Tables, 0);
-    let subscription = Subscription::new(deliveries, source, tag.clone(), true, true, held);
+    let to_client = ToClient {
+        tag: tag.clone(),
+        no_ack: true,
+        cancel_notify: true,
+    };
+    let subscription = Subscription::new(deliveries, source, to_client, None, held);
     let consumer = Consumer::new(1, tag, channel, terms, Arc::new(subscription));
     let mut work = Work::default();
     assert!(queue.consume(consumer, &mut work).is_ok());

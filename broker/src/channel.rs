@@ -46,6 +46,9 @@ pub mod sources;
 /// Consumers, as their queues see them.
 pub mod subscription;
 
+/// Word of messages, where tracing is on.
+pub mod tap;
+
 /// Deliveries that a transaction has put aside.
 pub mod held;
 

@@ -17,6 +17,9 @@ pub mod stage;
 /// Messages that several queues share.
 pub mod batch;
 
+/// Copies of messages, where tracing is on.
+pub mod trace;
+
 use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::message::Message;

@@ -20,6 +20,9 @@ mod connection;
 /// Virtual hosts: opened, apart from each other, limited, deleted.
 mod vhost;
 
+/// Tracing: copies of messages, for whoever looks.
+mod trace;
+
 /// Channels: opened, closed by either side, used when they are not open.
 mod channel;
 

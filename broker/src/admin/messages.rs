@@ -11,17 +11,20 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{self, from_url};
 use super::room::LARGEST;
+use crate::access::Actor;
 use crate::error::Error;
 use crate::limits::held::{Held, Holding};
 use crate::message::Message;
+use crate::node::Node;
 use crate::outbox::Work;
 use crate::pieces::Pieces;
 use crate::publish::check::check;
 use crate::publish::stage::Stage;
+use crate::publish::trace::{self, Party};
 use crate::queue::{Outcome, Queue};
 use crate::sizes::Untold;
 use crate::vhost::Vhost;
-use crate::vhost::route::NoRoute;
+use crate::vhost::route::{NoRoute, Route};
 use crate::vhost::routes::RouteCache;
 use axum::Router;
 use axum::extract::Path;
@@ -30,6 +33,7 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_amqp::{BasicProperties, ReplyCode, ShortString};
+use leveret_store::Lsn;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -82,19 +86,38 @@ async fn publish(
     let mut size = Untold::default();
     size.note(len.into());
     size.tell(&admin.node.totals.sizes);
-    let mut lsn = None;
-    if routed {
-        let (mut work, mut stage) = (Work::default(), Stage::default());
-        stage.push(0, route, message, Some(1));
-        lsn = stage.flush(vhost.log(), &mut work)?;
-        work.finish(vhost.log())?;
-        if stage.refused_any(0) {
-            let text = "rejected Unable to publish message. Check queue limits.";
-            return Err(Failure::BadRequest(text.into()));
-        }
+    let mut work = Work::default();
+    if vhost.is_traced() {
+        trace::published(&vhost, party(&admin.node, &actor), &message, &route, &mut work);
     }
+    let lsn = send(&vhost, route, message, work)?;
     admin.node.wait_durable(lsn).await;
     Ok(ok(json::object(None, |o| o.bool("routed", routed))))
+}
+
+/// Hands a message to its queues. Gives the position of the log that it waits for.
+fn send(vhost: &Vhost, route: Route, message: Message, mut work: Work) -> Result<Option<Lsn>> {
+    let mut stage = Stage::default();
+    if !route.queues.is_empty() {
+        stage.push(0, route, message, Some(1));
+    }
+    let flushed = stage.flush(vhost.log(), &mut work);
+    work.finish(vhost.log())?;
+    if stage.refused_any(0) {
+        let text = "rejected Unable to publish message. Check queue limits.";
+        return Err(Failure::BadRequest(text.into()));
+    }
+    Ok(flushed?)
+}
+
+/// The client of a message that came by HTTP: it has neither connection nor channel.
+fn party<'a>(node: &'a Node, actor: &'a Actor) -> Party<'a> {
+    Party {
+        node: &node.name,
+        connection: "HTTP",
+        channel: 0,
+        user: &actor.user,
+    }
 }
 
 fn message(exchange: &ShortString, fields: &Fields) -> Result<Message> {
@@ -213,10 +236,18 @@ async fn take(
     };
     let truncate = fields.number("truncate")?.map_or(usize::MAX, |bytes| bytes as usize);
     let count = fields.number("count")?.unwrap_or_default();
-    let memory = admin.node.memory.clone();
+    let node = admin.node.clone();
     let (fetched, held) = blocking(move || {
-        let mut held = memory.hold(Holding::Replies, 0);
-        let fetched = fetch(&vhost, &queue, count, after, &mut held)?;
+        let mut held = node.memory.hold(Holding::Replies, 0);
+        let mut work = Work::default();
+        let fetched = fetch(&queue, count, after, &mut held, &mut work);
+        if vhost.is_traced() {
+            for one in &fetched {
+                let delivery = (&one.message, one.redelivered);
+                trace::delivered(&vhost, party(&node, &actor), queue.name(), delivery, &mut work);
+            }
+        }
+        work.finish(vhost.log())?;
         Ok((fetched, held))
     })
     .await?;
@@ -233,11 +264,10 @@ async fn take(
 }
 
 /// Messages of a queue, at most `count` and about as many as fit a body.
-fn fetch(vhost: &Vhost, queue: &Arc<Queue>, count: u64, after: After, held: &mut Held) -> Result<Vec<Fetched>> {
-    let mut work = Work::default();
+fn fetch(queue: &Arc<Queue>, count: u64, after: After, held: &mut Held, work: &mut Work) -> Vec<Fetched> {
     let (mut fetched, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..count {
-        let found = queue.get(false, &mut work, |entry, remaining| {
+        let found = queue.get(false, work, |entry, remaining| {
             ids.push(entry.id);
             if let Some(message) = &entry.message {
                 bytes += message.body_len() as usize + message.properties().len() + FETCHED;
@@ -253,9 +283,8 @@ fn fetch(vhost: &Vhost, queue: &Arc<Queue>, count: u64, after: After, held: &mut
             break;
         }
     }
-    queue.settle(0, &ids, after.0, &mut work);
-    work.finish(vhost.log())?;
-    Ok(fetched)
+    queue.settle(0, &ids, after.0, work);
+    fetched
 }
 
 fn describe(one: &Fetched, base64: bool, truncate: usize, o: &mut Object<'_>) {

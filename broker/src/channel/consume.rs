@@ -3,7 +3,7 @@
 //! Comes in: these methods. Goes out: consumers, handed to their queues; their end.
 
 use super::state::{Channel, Consuming, Peer, Turn};
-use super::subscription::Subscription;
+use super::subscription::{Subscription, ToClient};
 use crate::error::{Error, Result};
 use crate::limits::{Holding, Quota, tables};
 use crate::queue::Refused;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes of a consumer without its arguments, roughly.
-const CONSUMER: u64 = 600;
+const CONSUMER: u64 = 660;
 /// Consumers of a channel that are not looked at for having ended.
 const FEW: usize = 16;
 
@@ -61,14 +61,16 @@ impl Channel {
             timeout,
             arguments: consume.arguments.clone(),
         };
-        let subscription = Subscription::new(
-            self.deliveries.clone(),
-            source,
-            tag.clone(),
-            consume.no_ack,
-            peer.cancel_notify,
+        let to_client = ToClient {
+            tag: tag.clone(),
+            no_ack: consume.no_ack,
+            cancel_notify: peer.cancel_notify,
+        };
+        let (tap, held) = (
+            Some(self.tap(peer, &queue)),
             peer.node.memory.hold(Holding::Tables, takes),
         );
+        let subscription = Subscription::new(self.deliveries.clone(), source, to_client, tap, held);
         let consumer = Consumer::new(id, tag.clone(), self.id(peer), terms, Arc::new(subscription));
         // The reply must stand before the first delivery, and the queue may deliver as soon as it knows the consumer:
         // so the reply goes first and the consumer is added only if the queue will take it.

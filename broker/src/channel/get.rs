@@ -19,11 +19,13 @@ impl Channel {
         let source = self.sources.get(&deliveries, &queue);
         let mut frames = Frames::default();
         let outbox = &peer.outbox;
+        let (traced, mut got) = (peer.vhost.is_traced(), None);
         let found = queue.get(get.no_ack, &mut turn.work, |entry, remaining| {
             let delivery_tag = deliveries.note_get(source, get.no_ack, entry.id);
             let again = u64::from(entry.redelivered);
             deliveries.figures().redelivered.fetch_add(again, Ordering::Relaxed);
             let Some(message) = &entry.message else { return };
+            got = traced.then(|| (message.clone(), entry.redelivered));
             let method = Method::BasicGetOk(BasicGetOk {
                 delivery_tag,
                 redelivered: entry.redelivered,
@@ -40,6 +42,9 @@ impl Channel {
                 || outbox.refer_to(message.shared_body(), message.is_counted()),
             );
         });
+        if let Some((message, redelivered)) = got {
+            self.tap(peer, &queue).tell_one(&message, redelivered, &mut turn.work);
+        }
         if found {
             outbox.append(&mut turn.work.wakes, |out| out.put_all(frames));
         } else {

@@ -33,6 +33,7 @@ impl Channel {
             .publisher
             .get()
             .route(&peer.vhost, &peer.actor, &message, tag.is_some())?;
+        self.trace(peer, changed.as_ref().unwrap_or(&message), &route, &mut turn.work);
         if route.queues.is_empty() {
             self.lead_nowhere(peer, mandatory);
             if mandatory {

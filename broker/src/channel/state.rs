@@ -6,11 +6,13 @@ use super::content::Content;
 use super::deliver::Deliveries;
 use super::replies::Replies;
 use super::sources::Sources;
+use super::tap::{self, Tap};
 use super::uncommitted::Uncommitted;
 use crate::access::Actor;
 use crate::clients::{ChannelInfo, ConnectionInfo};
 use crate::error::{Error, Result};
 use crate::limits::{Quota, Reached};
+use crate::message::Message;
 use crate::node::Node;
 use crate::outbox::{Outbox, Work};
 use crate::publish::Publishing;
@@ -18,6 +20,7 @@ use crate::publish::confirm::Confirms;
 use crate::queue::Queue;
 use crate::queue::consumers::ChannelId;
 use crate::vhost::Vhost;
+use crate::vhost::route::Route;
 use leveret_amqp::{Method, ShortString, put_method_frame};
 use leveret_store::Lsn;
 use std::collections::HashMap;
@@ -113,6 +116,25 @@ pub struct Consuming {
 }
 
 impl Channel {
+    /// The things to tell of deliveries from a queue, while tracing is on.
+    pub fn tap(&self, peer: &Peer, queue: &Queue) -> Tap {
+        Tap {
+            vhost: peer.vhost.clone(),
+            node: peer.node.clone(),
+            client: peer.info.clone(),
+            channel: self.number,
+            queue: queue.name().clone(),
+        }
+    }
+
+    /// Tells of a message that goes along `route`, if tracing is on.
+    #[inline]
+    pub fn trace(&self, peer: &Peer, message: &Message, route: &Route, work: &mut Work) {
+        if peer.vhost.is_traced() {
+            tap::published(&peer.vhost, (&peer.node, &peer.info, self.number), message, route, work);
+        }
+    }
+
     /// An open channel.
     ///
     /// # Errors

@@ -4,8 +4,9 @@
 //! channel's delivering side, with the consumer's tag; basic.cancel when the queue has gone.
 
 use super::deliver::{Deliveries, Destination};
+use super::tap::Tap;
 use crate::limits::Held;
-use crate::outbox::{Stalled, Wakes};
+use crate::outbox::{Stalled, Wakes, Work};
 use crate::queue::entry::Entry;
 use crate::queue::subscriber::{Again, Allowance, Overdue, Subscriber};
 use leveret_amqp::method::BasicCancel;
@@ -20,26 +21,36 @@ pub struct Subscription {
     tag: ShortString,
     no_ack: bool,
     cancel_notify: bool,
+    tap: Option<Tap>,
     _held: Held,
 }
 
+/// The consumer as its client knows it.
+pub struct ToClient {
+    /// Its tag.
+    pub tag: ShortString,
+    /// True if it acknowledges nothing.
+    pub no_ack: bool,
+    /// True if the client understands basic.cancel from the broker.
+    pub cancel_notify: bool,
+}
+
 impl Subscription {
-    /// A consumer whose messages are noted under `source`. `cancel_notify`: the client understands basic.cancel from
-    /// the broker. `held` is the memory that it counts for.
-    pub fn new(
-        deliveries: Arc<Deliveries>,
-        source: u32,
-        tag: ShortString,
-        no_ack: bool,
-        cancel_notify: bool,
-        held: Held,
-    ) -> Self {
+    /// A consumer whose messages are noted under `source`, and told to `tap`, where a vhost can be
+    /// traced. `held` is the memory that it counts for.
+    pub fn new(deliveries: Arc<Deliveries>, source: u32, terms: ToClient, tap: Option<Tap>, held: Held) -> Self {
+        let ToClient {
+            tag,
+            no_ack,
+            cancel_notify,
+        } = terms;
         Self {
             deliveries,
             source,
             tag,
             no_ack,
             cancel_notify,
+            tap,
             _held: held,
         }
     }
@@ -65,13 +76,16 @@ impl Subscriber for Subscription {
         }
     }
 
-    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes) -> u64 {
+    fn deliver(&self, run: &[Entry], again: Again, work: &mut Work) -> u64 {
         let to = Destination {
             source: self.source,
             tag: self.tag.as_bytes(),
             no_ack: self.no_ack,
         };
-        self.deliveries.deliver(wakes, to, run, again)
+        if let Some(tap) = &self.tap {
+            tap.delivered(run, work);
+        }
+        self.deliveries.deliver(&mut work.wakes, to, run, again)
     }
 
     fn stall(&self, queue: &Arc<dyn Stalled>) -> bool {

@@ -50,6 +50,8 @@ impl Channel {
     ) -> Result<()> {
         // RabbitMQ counts them with those that are confirmed: the commit is their confirm.
         let route = turn.publisher.get().route(&peer.vhost, &peer.actor, &message, true)?;
+        // Before the commit, and whatever becomes of it (RabbitMQ).
+        self.trace(peer, changed.as_ref().unwrap_or(&message), &route, &mut turn.work);
         // A message is returned as it came.
         let message = changed.filter(|_| !route.queues.is_empty()).unwrap_or(message);
         let message = if message.body_len() <= COPIED {

@@ -176,7 +176,7 @@ impl Queue {
         let count = entries.iter().take(most.min(ROUND)).take_while(fits).count();
         let (straight, _) = entries.split_at(count);
         if !straight.is_empty() {
-            consumer.subscriber.deliver(straight, Again::default(), &mut work.wakes);
+            consumer.subscriber.deliver(straight, Again::default(), work);
             consumer.got(count);
         }
         count

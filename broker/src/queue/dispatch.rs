@@ -142,7 +142,7 @@ impl Queue {
             totals.redelivered += messages as u64;
             let tell = messages > 0 && values().tell_returns();
             let again = Again { messages, tell };
-            let first = consumer.subscriber.deliver(&batch, again, &mut work.wakes);
+            let first = consumer.subscriber.deliver(&batch, again, work);
             if consumer.terms.no_ack {
                 totals.delivered_no_ack += batch.len() as u64;
                 let settled: Vec<_> = batch

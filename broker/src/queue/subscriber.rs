@@ -4,7 +4,7 @@
 //! know about channels, protocols or how a delivery looks on the wire: each protocol implements it for its consumers.
 
 use super::entry::Entry;
-use crate::outbox::{Stalled, Wakes};
+use crate::outbox::{Stalled, Wakes, Work};
 use leveret_store::MessageId;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub trait Subscriber: Send + Sync {
 
     /// Writes a run of messages for the client, in the queue's order. Gives the number of the first of these
     /// deliveries; the others' follow it.
-    fn deliver(&self, run: &[Entry], again: Again, wakes: &mut Wakes) -> u64;
+    fn deliver(&self, run: &[Entry], again: Again, work: &mut Work) -> u64;
 
     /// Has `queue` resumed as soon as the client has room again. False if it has room after all (the caller tries
     /// again).

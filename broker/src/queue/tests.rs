@@ -223,7 +223,7 @@ impl Subscriber for Client {
         }
     }
 
-    fn deliver(&self, run: &[Entry], _: Again, _: &mut Wakes) -> u64 {
+    fn deliver(&self, run: &[Entry], _: Again, _: &mut Work) -> u64 {
         if let Some(credit) = &mut *self.shared_credit.lock() {
             *credit -= run.len() as u32;
         }

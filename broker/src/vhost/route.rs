@@ -313,6 +313,19 @@ pub fn has_extra_keys(message: &Message) -> bool {
     raw::headers(message.properties()).is_some_and(|raw| memchr::memmem::find(raw, b"CC").is_some())
 }
 
+/// All keys that a message goes by.
+pub fn keys_of(message: &Message) -> Vec<Vec<u8>> {
+    let own = message.routing_key();
+    match has_extra_keys(message) && !message.goes_by_key_alone() {
+        false => vec![own.to_vec()],
+        true => {
+            let properties = Properties::new(message.properties());
+            let keys = all_keys(own, &properties).into_iter();
+            keys.map(<[u8]>::to_vec).collect()
+        }
+    }
+}
+
 /// A message's key, and those of RabbitMQ's CC and BCC headers: it goes by all of them at once. Each is taken once.
 fn all_keys<'a>(own: &'a [u8], properties: &'a Properties<'_>) -> Vec<&'a [u8]> {
     let lists = ["CC", "BCC"].into_iter();

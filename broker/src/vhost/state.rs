@@ -36,9 +36,12 @@ static PREDECLARED: [(&str, &Type, bool); 8] = [
     ("amq.headers", &headers::TYPE, false),
     ("amq.match", &headers::TYPE, false),
     ("amq.topic", &topic::TYPE, false),
-    ("amq.rabbitmq.trace", &topic::TYPE, true),
+    (TRACE, &topic::TYPE, true),
     (crate::events::EXCHANGE, &topic::TYPE, true),
 ];
+
+/// The exchange that copies of messages are published to, while tracing is on.
+pub const TRACE: &str = "amq.rabbitmq.trace";
 
 /// A virtual host.
 pub struct Vhost {
@@ -60,6 +63,8 @@ pub struct Vhost {
     entered: AtomicU64,
     /// Set, with the topology locked, once it is being deleted.
     ended: AtomicBool,
+    /// Its setting `tracing`, for a look at each message.
+    traced: AtomicBool,
     /// Queues declared, created, deleted.
     pub churn: Churn,
     /// Messages published to it.
@@ -179,6 +184,7 @@ impl Vhost {
                 burials: shared.burials.clone(),
             },
             shared: shared.clone(),
+            traced: AtomicBool::new(settings.tracing),
             settings: RwLock::new(Kept {
                 held: shared.memory.hold(Holding::Tables, Self::bytes(&settings)),
                 settings: Arc::new(settings),
@@ -200,7 +206,14 @@ impl Vhost {
     pub fn set_settings(&self, settings: Settings) {
         let mut kept = self.settings.write();
         kept.held.set(Self::bytes(&settings));
+        self.traced.store(settings.tracing, Ordering::Relaxed);
         kept.settings = Arc::new(settings);
+    }
+
+    /// True if copies of all messages go to [`TRACE`].
+    #[inline]
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Ordering::Relaxed)
     }
 
     /// Memory of a vhost with these settings, beside that of its exchanges, roughly.

@@ -1,12 +1,14 @@
 //! Events, for the queues that are bound to the event exchange of a vhost, and to that of `/`, where those of all
 //! vhosts are told (RabbitMQ).
 //!
-//! Comes in: the objects created and deleted, and the user who did it. Goes out: transient messages in the queues that
-//! are bound there. Events are not logged: a client that has missed some lists the topology again.
+//! Comes in: the objects created and deleted, and the user who did it; other messages of the broker's own. Goes out:
+//! transient messages in the queues that are bound there. They are not logged: a client that has missed events lists
+//! the topology again.
 
 use super::shared::{Audience, MAIN};
 use super::state::Vhost;
 use crate::events::{EXCHANGE, Event};
+use crate::message::Message;
 use crate::outbox::Work;
 use crate::queue::entry::{Entry, NOWHERE};
 use std::sync::{Arc, Weak};
@@ -29,6 +31,20 @@ impl Vhost {
         }
         self.hear(Some(&self.name), user, events);
     }
+
+    /// Enqueues messages of the broker's own, which are not logged. Call it without any lock held.
+    pub fn put(&self, messages: impl ExactSizeIterator<Item = Message>, work: &mut Work) {
+        let first = self.log().next_ids(messages.len() as u64);
+        for (id, message) in (first..).zip(messages) {
+            let Ok(route) = self.route(&message, None) else {
+                continue;
+            };
+            for queue in route.queues.iter() {
+                let entry = Entry::new(id, NOWHERE, message.clone());
+                queue.enqueue(&mut vec![entry], work);
+            }
+        }
+    }
 }
 
 impl Audience for Vhost {
@@ -43,17 +59,7 @@ impl Audience for Vhost {
             return;
         }
         let mut work = Work::default();
-        let first = self.log().next_ids(events.len() as u64);
-        for (id, event) in (first..).zip(events) {
-            let message = event.message(vhost, user);
-            let Ok(route) = self.route(&message, None) else {
-                continue;
-            };
-            for queue in route.queues.iter() {
-                let entry = Entry::new(id, NOWHERE, message.clone());
-                queue.enqueue(&mut vec![entry], &mut work);
-            }
-        }
+        self.put(events.iter().map(|event| event.message(vhost, user)), &mut work);
         // Nothing waits for these records; a failed log is noticed by whoever appends next.
         let _ = work.finish(self.log());
     }
