@@ -255,7 +255,7 @@ fn stamps(queue: &Queue, now: Millis) -> impl Fn(&Message) -> u64 {
     let priorities = queue.definition.arguments.values.priorities();
     move |message| {
         let left = stamp::earlier(ttl, message.expiration());
-        let deadline = left.map(|left| now.saturating_add(left));
+        let deadline = left.map(|left| stamp::end(now, left));
         stamp::new(priorities.map(|priorities| priorities.level(message)), deadline)
     }
 }

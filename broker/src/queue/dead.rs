@@ -65,7 +65,7 @@ impl Queue {
     /// and the message's expiration.
     pub fn deadline(&self, expiration: Option<Millis>, now: Millis) -> Option<Millis> {
         let left = stamp::earlier(self.ttl.get(), expiration)?;
-        Some(now.saturating_add(left))
+        Some(stamp::end(now, left))
     }
 
     /// True if the log keeps a number with each message: its time is limited, or it has a level.

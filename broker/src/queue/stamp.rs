@@ -67,6 +67,12 @@ pub fn level(stamp: u64) -> u8 {
     (stamp >> LEVEL) as u8
 }
 
+/// The end of a time of `left` milliseconds that begins now. The clock shows whole ones, of which the first has begun:
+/// none is cut short. No time at all ends at once.
+pub fn end(now: Millis, left: Millis) -> Millis {
+    now.saturating_add(left).saturating_add(Millis::from(left > 0))
+}
+
 /// The end of a message's time.
 pub fn deadline(stamp: u64) -> Option<Millis> {
     let time = stamp & NEVER;
@@ -89,6 +95,14 @@ pub fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_not_cut_short_by_the_millisecond_that_has_begun() {
+        assert_eq!(
+            (end(1000, 150), end(1000, 0), end(1000, u64::MAX)),
+            (1151, 1000, u64::MAX)
+        );
+    }
 
     #[test]
     fn what_is_put_in_comes_out() {

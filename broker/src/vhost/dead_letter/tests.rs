@@ -368,7 +368,7 @@ proptest! {
                         number,
                         len: if large { LARGE } else { 4 },
                         priority: Some((number % 5) as u8 * apart).filter(|priority| *priority > 0),
-                        deadline: left.map(|left| model.now + left),
+                        deadline: left.map(|left| stamp::end(model.now, left)),
                         expiration,
                         durable,
                         redelivered: false,
@@ -488,9 +488,9 @@ fn a_message_whose_time_is_over_is_not_delivered_however_many_there_are() {
         Settings::default(),
     ];
     let mut bench = Bench::new(&settings);
-    let messages: Vec<Known> = (0..200).map(|number| known(number, LARGE, Some(BEGIN + 10))).collect();
+    let messages: Vec<Known> = (0..200).map(|number| known(number, LARGE, Some(BEGIN + 11))).collect();
     bench.publish(0, &messages, None);
-    bench.work.set_time = Some(BEGIN + 10);
+    bench.work.set_time = Some(BEGIN + 11);
     assert_eq!(bench.get(0, true), None);
     bench.finish();
     assert_eq!(bench.queue(0).snapshot().totals.expired, 200);

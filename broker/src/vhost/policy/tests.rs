@@ -208,7 +208,7 @@ fn a_limit_counts_at_once_and_a_time_to_live_from_the_next_message_on() {
         0,
         &[("max-length", 2.into()), ("message-ttl", 500.into())],
     );
-    assert_eq!((queue.counts().0, queue.deadline(None, 1000)), (2, Some(1500)));
+    assert_eq!((queue.counts().0, queue.deadline(None, 1000)), (2, Some(1501)));
     assert!(timed(), "routes are looked up again");
     assert!(bench.vhost.delete_policy(Class::User, "p", &actor()).is_ok());
     assert_eq!(queue.deadline(None, 1000), None);

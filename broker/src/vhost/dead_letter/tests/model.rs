@@ -1,6 +1,7 @@
 //! The queues as they should be: a list of messages for each, and what becomes of them by a few lines for each rule.
 
 use crate::queue::arguments::{Retry, RetryType};
+use crate::queue::stamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -115,7 +116,7 @@ impl Model {
         for (place, Delayed { ready, lost, mut known }) in due {
             if lost {
                 let left = queue.settings.ttl.into_iter().chain(known.expiration).min();
-                known.deadline = left.map(|left| ready + left);
+                known.deadline = left.map(|left| stamp::end(ready, left));
             }
             match over(&known) {
                 true => expired.push(known),
@@ -207,7 +208,7 @@ impl Model {
                     continue;
                 }
                 (known.redelivered, known.counts) = (false, (0, 0));
-                known.deadline = self.queues[to].settings.ttl.map(|ttl| self.now + ttl);
+                known.deadline = self.queues[to].settings.ttl.map(|ttl| stamp::end(self.now, ttl));
                 known.expiration = None;
                 self.add(to, vec![known]);
             }
