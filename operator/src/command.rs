@@ -35,11 +35,17 @@ pub mod plan;
 /// `leveret export`: what stands on a broker as YAML.
 pub mod export;
 
+/// `leveret import`: what other tools have written down, as YAML.
+pub mod import;
+
 /// `leveret lint`: what is wrong with a folder, without a broker.
 pub mod lint;
 
 /// A live broker by its address, looked at once.
 pub mod live;
+
+/// Manifests for objects on a broker.
+mod manifest;
 
 /// An operator that is installed, for commands beside it.
 mod installed;

@@ -39,6 +39,9 @@ pub mod metrics;
 /// Resources as plain values, and the statuses that go back to them.
 pub mod object;
 
+/// Objects as RabbitMQ's own tools write them.
+pub mod rabbitmq;
+
 /// The custom resources a user writes: types, CRDs, rules.
 pub mod resource;
 

@@ -36,6 +36,9 @@ mod once;
 /// `leveret perf` against the built broker: what it counts is what happened.
 mod perf;
 
+/// `leveret import`: what other tools have written down.
+mod import;
+
 /// `leveret lint`, `plan` and `export`: between folders and a broker that runs already.
 mod plan;
 

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Every command line of the documents, and what covers it.
-const COMMANDS: [(&str, &str); 13] = [
+const COMMANDS: [(&str, &str); 16] = [
     ("make demo", "the_demo_ends_by_itself_with_a_summary"),
     ("make test", "this very run"),
     (
@@ -54,6 +54,18 @@ const COMMANDS: [(&str, &str); 13] = [
     (
         "leveret dev examples/orders --once",
         "leveret_dev_once_answers_with_its_exit_code",
+    ),
+    (
+        "leveret import examples/moving/topology.yaml | leveret lint -",
+        "what_other_tools_have_written_is_imported",
+    ),
+    (
+        "leveret import examples/moving/definitions.json | leveret lint -",
+        "what_other_tools_have_written_is_imported",
+    ),
+    (
+        "leveret import examples/moving/terraform.tfstate | leveret lint -",
+        "what_other_tools_have_written_is_imported",
     ),
 ];
 
@@ -227,6 +239,16 @@ fn leveret_dev_once_answers_with_its_exit_code() {
     let programs = programs();
     let once = alone(programs.path(), "leveret dev examples/orders --once").output();
     succeeded(once.expect("it runs"));
+}
+
+#[test]
+fn what_other_tools_have_written_is_imported() {
+    let programs = programs();
+    for file in ["topology.yaml", "definitions.json", "terraform.tfstate"] {
+        let line = format!("leveret import examples/moving/{file} | leveret lint -");
+        let said = succeeded(shell(programs.path(), &line).output().expect("bash runs"));
+        assert!(said.contains("2 queues") && said.ends_with(": fine\n"), "{said}");
+    }
 }
 
 #[test]

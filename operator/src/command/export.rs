@@ -2,19 +2,19 @@
 //!
 //! In: the topology of a live broker. Out: manifests, and what cannot be one. Does not know about sources or sync.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::live::{FileError, LiveArgs, look};
+use super::manifest::{self, Names, manifest};
 use super::task::{Run, on_a_runtime, print};
 use crate::broker;
 use crate::object::Kind;
 use crate::resource::admission::admit;
-use crate::resource::{GROUP, VERSION, yaml};
-use crate::topology::{Declared, Identity, Target, Topology};
+use crate::resource::yaml;
+use crate::topology::{Declared, Target, Topology};
 
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
@@ -83,7 +83,7 @@ pub async fn run(args: &ExportArgs) -> Result<Export, Error> {
 pub fn export(topology: &Topology, args: &ExportArgs) -> Export {
     let mut writer = Writer {
         args,
-        names: BTreeSet::new(),
+        names: Names::default(),
         export: Export::default(),
     };
     let wanted = |vhost: &str| args.vhost.is_empty() || args.vhost.iter().any(|name| name == vhost);
@@ -116,81 +116,30 @@ fn is_fleeting(topology: &Topology, end: &Target) -> bool {
 
 struct Writer<'a> {
     args: &'a ExportArgs,
-    names: BTreeSet<(Kind, String)>,
+    names: Names,
     export: Export,
 }
 
 impl Writer<'_> {
     fn put(&mut self, object: &Declared) {
-        let (kind, vhost, what) = (object.kind(), object.vhost(), object.identity());
-        let target = what.target();
-        let name = match (object, &target) {
-            (_, Some(target)) => target.name.name.clone(),
-            (Declared::Binding(binding), None) => format!("{}-to-{}", binding.source, binding.destination),
-            (_, None) => String::new(),
-        };
-        let metadata_name = self.metadata_name(&what, &name);
-        let mut spec = object.spec();
-        if target.is_some() && metadata_name != name {
-            spec.insert("name".to_owned(), json!(name));
-        }
-        if !matches!(vhost, "" | "/") {
-            spec.insert("vhost".to_owned(), json!(vhost));
-        }
-        spec.insert("brokerRef".to_owned(), json!({ "name": self.args.broker }));
-        let mut metadata = json!({ "name": metadata_name });
-        if let (Some(namespace), Some(map)) = (&self.args.namespace, metadata.as_object_mut()) {
+        let namespace = self.args.namespace.as_deref();
+        let name = self.names.give(namespace.unwrap_or_default(), object);
+        let spec = manifest::spec(object, &name, &json!({ "name": self.args.broker }));
+        let mut metadata = json!({ "name": name });
+        if let (Some(namespace), Some(map)) = (namespace, metadata.as_object_mut()) {
             map.insert("namespace".to_owned(), json!(namespace));
         }
-        let manifest = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": kind.as_str(),
-            "metadata": metadata,
-            "spec": spec,
-        });
+        let manifest = manifest(object.kind(), metadata, spec);
         match admit(&manifest) {
             Ok(_) => self.export.manifests.push(manifest),
             Err(refusals) => {
                 let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-                self.export.left_out.push(format!("{what}: {}", reasons.join("; ")));
+                self.export
+                    .left_out
+                    .push(format!("{}: {}", object.identity(), reasons.join("; ")));
             }
         }
     }
-
-    /// The name on the broker where Kubernetes allows it; otherwise something like it that stays the same every time.
-    fn metadata_name(&mut self, what: &Identity, name: &str) -> String {
-        /// Kubernetes allows 253; a name must also fit on a line.
-        const MOST: usize = 100;
-        let slug: String = name
-            .to_lowercase()
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-            .take(MOST)
-            .collect();
-        let slug = slug
-            .split('.')
-            .map(|label| label.trim_matches('-'))
-            .filter(|label| !label.is_empty())
-            .collect::<Vec<_>>()
-            .join(".");
-        let exact = slug == name && matches!(what.vhost(), "" | "/") && what.target().is_some();
-        let mut candidate = match (exact, slug.is_empty()) {
-            (true, _) => slug.clone(),
-            (false, true) => format!("{:08x}", hash(&format!("{what:?}"))),
-            (false, false) => format!("{slug}-{:08x}", hash(&format!("{what:?}"))),
-        };
-        while !self.names.insert((what.kind(), candidate.clone())) {
-            candidate = format!("{slug}-{:08x}", hash(&format!("{what:?}{candidate}")));
-        }
-        candidate
-    }
-}
-
-/// FNV-1a, 32 bits: the same on every machine and in every version.
-fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
 }
 
 #[cfg(test)]

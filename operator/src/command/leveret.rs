@@ -1,5 +1,5 @@
-//! `leveret`: its commands. `dev` runs a broker for a folder of manifests, `plan`, `lint` and `export` stand between
-//! folders and brokers that run already, `perf` measures a broker.
+//! `leveret`: its commands. `dev` runs a broker for a folder of manifests, `plan`, `lint`, `export` and
+//! `import` stand between folders and brokers that run already, `perf` measures a broker.
 //!
 //! In: the command line. Out: an exit code. Does not know about how any command works.
 
@@ -10,6 +10,7 @@ use leveret_perf::args::PerfArgs;
 
 use super::dev::DevArgs;
 use super::export::ExportArgs;
+use super::import::ImportArgs;
 use super::lint::LintArgs;
 use super::plan::PlanArgs;
 use super::task::{Run, commands, exit, on_a_runtime};
@@ -34,6 +35,9 @@ commands! {
     Lint(LintArgs),
     /// Write what is declared on a live broker (Leveret or RabbitMQ) as YAML that applies without a change
     Export(ExportArgs),
+    /// Turn what other tools have written into YAML: manifests of RabbitMQ's topology operator, definitions.json,
+    /// Terraform's state; exit code 2 when something is left out, which is named
+    Import(ImportArgs),
     /// Put load on any AMQP 0-9-1 broker and measure rates, latencies, CPU and memory
     Perf(Box<PerfArgs>),
     /// Not in this version

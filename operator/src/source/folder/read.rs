@@ -4,7 +4,7 @@
 //! what was read before, or what happens to the resources.
 
 /// The documents of a text.
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,6 +22,10 @@ use yaml::{Document, Fault, split};
 
 /// Biggest manifest that is read.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+const TOO_LARGE: &str = "larger than 64 MiB";
+const NOT_TEXT: &str = "not UTF-8 text";
+/// In place of a path: standard input.
+const STDIN: &str = "-";
 /// Most faults of one document that are told.
 const MOST_FAULTS: usize = 50;
 /// The namespace of an object that names none; the same as kubectl's default.
@@ -78,15 +82,23 @@ impl Place {
 /// Files with what shows that they have changed.
 pub type Fingerprint = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
+/// Endings of manifest files.
+const ENDINGS: [&str; 2] = ["yaml", "yml"];
+
 /// The manifest files at `path`, in the order of their names.
 ///
 /// # Errors
 /// The folder, or one below it, cannot be read.
 pub fn files(path: &Path) -> Result<Fingerprint, Problem> {
+    files_ending(path, &ENDINGS)
+}
+
+/// The file at `path`, or the files with these endings in the folder, in the order of their names.
+fn files_ending(path: &Path, endings: &[&str]) -> Result<Fingerprint, Problem> {
     let mut found = Vec::new();
     let meta = fs::metadata(path).map_err(|error| problem(path, reading(&error)))?;
     if meta.is_dir() {
-        walk(path, &mut found)?;
+        walk(path, endings, &mut found)?;
     } else {
         found.push((path.to_owned(), meta.modified().ok(), meta.len()));
     }
@@ -94,7 +106,7 @@ pub fn files(path: &Path) -> Result<Fingerprint, Problem> {
     Ok(found)
 }
 
-fn walk(folder: &Path, found: &mut Fingerprint) -> Result<(), Problem> {
+fn walk(folder: &Path, endings: &[&str], found: &mut Fingerprint) -> Result<(), Problem> {
     let entries = fs::read_dir(folder).map_err(|error| problem(folder, reading(&error)))?;
     for entry in entries {
         let entry = entry.map_err(|error| problem(folder, reading(&error)))?;
@@ -105,17 +117,63 @@ fn walk(folder: &Path, found: &mut Fingerprint) -> Result<(), Problem> {
         // A file may vanish between the listing and here.
         let Ok(meta) = fs::metadata(&path) else { continue };
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let ends = |ending: &std::ffi::OsStr| endings.iter().any(|known| ending == *known);
         if meta.is_dir() && !is_link {
-            walk(&path, found)?;
-        } else if meta.is_file()
-            && path
-                .extension()
-                .is_some_and(|ending| ending == "yaml" || ending == "yml")
-        {
+            walk(&path, endings, found)?;
+        } else if meta.is_file() && path.extension().is_some_and(ends) {
             found.push((path, meta.modified().ok(), meta.len()));
         }
     }
     Ok(())
+}
+
+/// Reads the text at `path`, or those with these endings in the folder, or stdin for `-`, one after the other; what
+/// cannot be read is answered.
+pub fn each_text(path: &Path, endings: &[&str], mut each: impl FnMut(&Path, &str)) -> Vec<Problem> {
+    if path == Path::new(STDIN) {
+        let root = Path::new("stdin");
+        return match stdin() {
+            Ok(text) => {
+                each(root, &text);
+                Vec::new()
+            }
+            Err(message) => vec![problem(root, message)],
+        };
+    }
+    let files = match files_ending(path, endings) {
+        Ok(files) => files,
+        Err(problem) => return vec![problem],
+    };
+    let mut problems = Vec::new();
+    for (path, _, length) in files {
+        match text(&path, length) {
+            Ok(text) => each(&path, &text),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    problems
+}
+
+/// The text of standard input.
+fn stdin() -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_BYTES) {
+        return Err(TOO_LARGE.to_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| NOT_TEXT.to_owned())
+}
+
+/// The text of a file.
+fn text(path: &Path, length: u64) -> Result<String, Problem> {
+    if length > MOST_BYTES {
+        return Err(problem(path, TOO_LARGE));
+    }
+    fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => problem(path, NOT_TEXT),
+        _ => problem(path, reading(&error)),
+    })
 }
 
 fn reading(error: &std::io::Error) -> String {
@@ -163,23 +221,13 @@ pub fn read_once(path: &Path, namespace: Option<&str>) -> Result<Manifests, Vec<
 /// As [`read_once`], but gives what could be read beside what is wrong.
 pub fn read_all(path: &Path, namespace: Option<&str>) -> (Manifests, Vec<Problem>) {
     let mut reader = Reader::new(namespace.unwrap_or(DEFAULT_NAMESPACE));
-    let root = if path == Path::new("-") {
+    let root = if path == Path::new(STDIN) {
         Path::new("stdin")
     } else {
         path
     };
-    if path == Path::new("-") {
-        let mut text = String::new();
-        match std::io::stdin().take(MOST_BYTES).read_to_string(&mut text) {
-            Ok(_) => reader.file(root, &text),
-            Err(error) => reader.problems.push(problem(root, error.to_string())),
-        }
-    } else {
-        match files(path) {
-            Ok(files) => reader.files(&files),
-            Err(problem) => reader.problems.push(problem),
-        }
-    }
+    let unread = each_text(path, &ENDINGS, |path, text| reader.file(path, text));
+    reader.problems.extend(unread);
     reader.finish(root)
 }
 
@@ -201,16 +249,9 @@ impl<'a> Reader<'a> {
 
     fn files(&mut self, files: &Fingerprint) {
         for (path, _, length) in files {
-            if *length > MOST_BYTES {
-                self.problems.push(problem(path, "larger than 64 MiB"));
-                continue;
-            }
-            match fs::read_to_string(path) {
+            match text(path, *length) {
                 Ok(text) => self.file(path, &text),
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    self.problems.push(problem(path, "not UTF-8 text"));
-                }
-                Err(error) => self.problems.push(problem(path, reading(&error))),
+                Err(problem) => self.problems.push(problem),
             }
         }
     }

@@ -18,23 +18,23 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Something that is wrong with a text.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// In the file, from 1.
-    pub(super) line: usize,
-    pub(super) column: Option<usize>,
-    pub(super) message: String,
+    pub(crate) line: usize,
+    pub(crate) column: Option<usize>,
+    pub(crate) message: String,
 }
 
 /// One document of a stream, and where it begins.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     text: String,
     /// Line in the file of the document's first line, from 1.
     first_line: usize,
 }
 
 /// Documents end where a line begins with `---`: at the beginning of a line that means nothing else in YAML.
-pub(super) fn split(text: &str) -> Vec<Document> {
+pub(crate) fn split(text: &str) -> Vec<Document> {
     let mut documents = vec![Document {
         text: String::new(),
         first_line: 1,
@@ -66,7 +66,7 @@ pub(super) fn split(text: &str) -> Vec<Document> {
 
 impl Document {
     /// Its value; `None` for one in which nothing stands.
-    pub(super) fn parse(&self) -> Result<Option<Value>, Fault> {
+    pub(crate) fn parse(&self) -> Result<Option<Value>, Fault> {
         self.check_depth()?;
         let parsed: Result<serde_yaml::Value, _> = serde_yaml::from_str(&self.text);
         match parsed {
@@ -104,7 +104,7 @@ impl Document {
     }
 
     /// Words without quotes that not everybody reads the same, each with its place.
-    pub(super) fn ambiguous(&self) -> Vec<Fault> {
+    pub(crate) fn ambiguous(&self) -> Vec<Fault> {
         let words = Parser::new_from_str(&self.text).map_while(Result::ok);
         let mut faults = Vec::new();
         for (event, span) in words {
@@ -139,7 +139,7 @@ impl Document {
     }
 
     /// The entries of its list `items`, each with its own lines; none where the text is not understood.
-    pub(super) fn items(&self) -> Vec<Document> {
+    pub(crate) fn items(&self) -> Vec<Document> {
         let mut starts = Vec::new();
         let (mut levels, mut key) = (0_usize, false);
         let mut inside = false;
@@ -169,7 +169,7 @@ impl Document {
     }
 
     /// The line of the last of `keys`, looked for from key to key; for no keys, the first line with content.
-    pub(super) fn line_of(&self, keys: &[String]) -> usize {
+    pub(crate) fn line_of(&self, keys: &[String]) -> usize {
         let mut lines = self.text.lines().enumerate();
         let first = self.text.lines().position(is_content).unwrap_or_default();
         let mut found = first;

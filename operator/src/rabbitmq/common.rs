@@ -1,0 +1,86 @@
+//! The parts of objects that all of RabbitMQ's tools write in nearly the same way.
+//!
+//! In: fields. Out: the fields of a spec. Does not know about which tool wrote them.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{Fields, shown};
+
+/// The virtual host that every broker has.
+pub(super) const DEFAULT_VHOST: &str = "/";
+
+/// The word for a default queue type that nobody has set.
+const UNDEFINED: &str = "undefined";
+
+/// The type of a queue, which is a field of its spec, and elsewhere a field, an argument, or both; and its arguments.
+pub(super) fn queue_arguments(
+    fields: &mut Fields,
+    spec: &mut Map<String, Value>,
+    queue_type: Option<Value>,
+    mut arguments: Map<String, Value>,
+) {
+    let queue_type = queue_type.filter(|value| value != "");
+    let argument = arguments.remove("x-queue-type").filter(|value| !value.is_null());
+    if let (Some(queue_type), Some(argument)) = (&queue_type, &argument)
+        && queue_type != argument
+    {
+        let why = format!(
+            "is {} where type is {}, which counts",
+            shown(argument),
+            shown(queue_type)
+        );
+        fields.remark("arguments.x-queue-type", why);
+    }
+    if let Some(queue_type) = queue_type.or(argument) {
+        spec.insert("type".to_owned(), queue_type);
+    }
+    put_table(spec, "arguments", arguments);
+}
+
+/// Puts a table into a spec unless nothing is in it.
+pub(super) fn put_table(spec: &mut Map<String, Value>, name: &str, table: Map<String, Value>) {
+    if !table.is_empty() {
+        spec.insert(name.to_owned(), Value::Object(table));
+    }
+}
+
+/// The end of a binding, from its name and kind.
+pub(super) fn destination(fields: &mut Fields, spec: &mut Map<String, Value>, name_field: &str, kind_field: &str) {
+    let name = fields.take(name_field).unwrap_or_else(|| json!(""));
+    match fields.text(kind_field).as_deref() {
+        Some(kind @ ("queue" | "exchange")) => {
+            spec.insert("destination".to_owned(), json!({ kind: name }));
+        }
+        Some(other) => fields.remark(kind_field, format!("is '{other}' and not queue or exchange")),
+        None => fields.remark(kind_field, "is missing: queue or exchange"),
+    }
+}
+
+/// The default queue type of a virtual host.
+pub(super) fn default_queue_type(fields: &mut Fields, spec: &mut Map<String, Value>, name: &str) {
+    if let Some(queue_type) = fields.take(name).filter(|value| value != "" && value != UNDEFINED) {
+        spec.insert("defaultQueueType".to_owned(), queue_type);
+    }
+}
+
+/// Limits of a virtual host, for which its resource has no field.
+pub(super) fn vhost_limits(fields: &mut Fields, name: &str, is_none: impl FnOnce(&Value) -> bool) {
+    let why = "a Vhost has no limits: set them on the broker, PUT /api/vhost-limits/VHOST/LIMIT";
+    fields.leave_out(name, is_none, why);
+}
+
+/// Tracing of a virtual host, for which its resource has no field.
+pub(super) fn tracing(fields: &mut Fields, name: &str) {
+    let why = "a Vhost has no tracing: switch it on where it is needed, on the broker";
+    fields.leave_out(name, |value| *value == json!(false), why);
+}
+
+/// A table or list without anything in it.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,450 @@
+//! Definitions: the document that RabbitMQ exports by `rabbitmqctl export_definitions` and `GET /api/definitions`.
+//!
+//! In: the document, of a whole broker or of one virtual host. Out: a `Part` for each object in it. Does not know about
+//! files, or what stands on any broker.
+
+use serde_json::{Map, Value, json};
+
+use super::common::{
+    DEFAULT_VHOST, default_queue_type, destination, is_empty, put_table, queue_arguments, tracing, vhost_limits,
+};
+use super::fields::{Fields, Read, shown};
+use super::translation::{Part, Remark, Translation};
+use crate::resource::Kind;
+
+/// Lists of a document; one that has none of them is no document of definitions.
+const LISTS: [&str; 10] = [
+    "vhosts",
+    "users",
+    "permissions",
+    "topic_permissions",
+    "parameters",
+    "global_parameters",
+    "policies",
+    "exchanges",
+    "queues",
+    "bindings",
+];
+
+/// The origin of a document, which is no object.
+const ORIGIN: [&str; 7] = [
+    "rabbit_version",
+    "rabbitmq_version",
+    "product_name",
+    "product_version",
+    "rabbitmq_definition_format",
+    "original_cluster_name",
+    "explanation",
+];
+
+/// Properties of the virtual host in the document of one.
+const OF_THE_VHOST: [&str; 3] = ["metadata", "description", "limits"];
+
+/// The description that RabbitMQ gives to `/`.
+const USUAL_DESCRIPTION: &str = "Default virtual host";
+
+const USERS: &str = "users and permissions are not imported in this version: load them with POST /api/definitions";
+
+/// True for a document of definitions.
+pub fn is_one(document: &Map<String, Value>) -> bool {
+    LISTS
+        .iter()
+        .any(|list| document.get(*list).is_some_and(Value::is_array))
+}
+
+/// The objects of a document. `vhost`: where objects stand that name none, unless the document says it.
+pub fn parts(mut document: Map<String, Value>, vhost: Option<&str>) -> Vec<Part> {
+    let said = document.remove("original_vhost_name");
+    let only = said.as_ref().and_then(Value::as_str).or(vhost).map(str::to_owned);
+    let mut parts = Vec::new();
+    let properties = OF_THE_VHOST.iter().filter_map(|field| document.remove_entry(*field));
+    let mut properties: Map<String, Value> = properties.collect();
+    if !properties.is_empty() || said.is_some() {
+        if let Some(name) = &only {
+            properties.insert("name".to_owned(), json!(name));
+        }
+        parts.push(one("vhosts", String::new(), Value::Object(properties), None));
+    }
+    for list in LISTS {
+        match document.remove(list) {
+            None => {}
+            Some(Value::Array(items)) => {
+                let each = items.into_iter().enumerate();
+                parts.extend(each.map(|(index, item)| one(list, format!("{list}[{index}]"), item, only.as_deref())));
+            }
+            Some(other) => parts.push(strange(list, &format!("is no list but {}", shown(&other)))),
+        }
+    }
+    for field in ORIGIN {
+        document.remove(field);
+    }
+    parts.extend(
+        document
+            .keys()
+            .map(|field| strange(field, "is not known here, and left out")),
+    );
+    parts
+}
+
+/// A field of the document that is none of its lists.
+fn strange(field: &str, why: &str) -> Part {
+    Part {
+        place: field.to_owned(),
+        what: String::new(),
+        translated: Some(Err(Remark::whole(why))),
+    }
+}
+
+/// One entry of a list.
+fn one(list: &str, place: String, mut item: Value, vhost: Option<&str>) -> Part {
+    let in_vhost = !matches!(list, "vhosts" | "users" | "global_parameters");
+    if let (Some(entry), Some(vhost), true) = (item.as_object_mut(), vhost, in_vhost) {
+        entry.entry("vhost").or_insert_with(|| json!(vhost));
+    }
+    let what = called(list, &item);
+    let lacks_vhost = in_vhost && item.is_object() && item.get("vhost").is_none();
+    let translated = match list {
+        _ if lacks_vhost => Some(Err(Remark::whole("names no virtual host: give it by --vhost NAME"))),
+        "vhosts" if item.is_object() && item.get("name").is_none() => Some(Err(nameless())),
+        "vhosts" => vhost_entry(item).transpose(),
+        // RabbitMQ exports the one to which it logs.
+        "exchanges" if text(&item, "name").starts_with("amq.") => None,
+        "exchanges" => Some(read(Kind::Exchange, item, exchange)),
+        "queues" => Some(read(Kind::Queue, item, queue)),
+        "bindings" => Some(read(Kind::Binding, item, binding)),
+        "policies" => Some(read(Kind::Policy, item, policy)),
+        "parameters" => Some(parameter(item)),
+        "global_parameters" => global_parameter(&item).map(Err),
+        _ => Some(Err(Remark::whole(USERS))),
+    };
+    Part {
+        place,
+        what,
+        translated,
+    }
+}
+
+fn nameless() -> Remark {
+    Remark::whole("names no virtual host: give it by --vhost NAME")
+}
+
+fn text<'a>(item: &'a Value, field: &str) -> &'a str {
+    item.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// An entry as a person calls it.
+fn called(list: &str, item: &Value) -> String {
+    let text = |field: &str| text(item, field);
+    let place = match text("vhost") {
+        "" | DEFAULT_VHOST => String::new(),
+        vhost => format!(" in vhost '{vhost}'"),
+    };
+    match list {
+        "vhosts" => format!("vhost '{}'", text("name")),
+        "users" => format!("user '{}'", text("name")),
+        "permissions" => format!("permissions of user '{}'{place}", text("user")),
+        "topic_permissions" => format!("topic permissions of user '{}'{place}", text("user")),
+        "parameters" => format!("{} '{}'{place}", text("component"), text("name")),
+        "global_parameters" => format!("global parameter '{}'", text("name")),
+        "policies" => format!("policy '{}'{place}", text("name")),
+        "exchanges" => format!("exchange '{}'{place}", text("name")),
+        "queues" => format!("queue '{}'{place}", text("name")),
+        _ => format!("binding of '{}' to '{}'{place}", text("source"), text("destination")),
+    }
+}
+
+fn read(kind: Kind, item: Value, entry: Read) -> Result<Translation, Remark> {
+    let mut fields = Fields::of(item)?;
+    let spec = entry(&mut fields);
+    let remarks = fields.finish();
+    Ok(Translation { kind, spec, remarks })
+}
+
+/// `None` for the virtual host that every broker has, as it is on every broker.
+fn vhost_entry(item: Value) -> Result<Option<Translation>, Remark> {
+    let translated = read(Kind::Vhost, item, vhost)?;
+    if translated.spec.get("name").is_none_or(|name| name != DEFAULT_VHOST) {
+        return Ok(Some(translated));
+    }
+    let mut rest = translated.spec;
+    rest.remove("name");
+    if rest.get("description").is_some_and(|text| text == USUAL_DESCRIPTION) {
+        rest.remove("description");
+    }
+    if rest.get("defaultQueueType").is_some_and(|name| name == "classic") {
+        rest.remove("defaultQueueType");
+    }
+    let remarks = translated.remarks.into_iter().map(|remark| remark.field.join("."));
+    let own: Vec<String> = rest.keys().cloned().chain(remarks).collect();
+    match own.is_empty() {
+        true => Ok(None),
+        false => Err(Remark::whole(format!(
+            "is on every broker and has no manifest: set {} there",
+            own.join(", ")
+        ))),
+    }
+}
+
+fn vhost(fields: &mut Fields) -> Map<String, Value> {
+    fn properties(fields: &mut Fields, spec: &mut Map<String, Value>) {
+        if let Some(description) = fields.text("description") {
+            spec.insert("description".to_owned(), json!(description));
+        }
+        if let Some(tags) = fields.take("tags").filter(|tags| !is_empty(tags)) {
+            spec.insert("tags".to_owned(), tags);
+        }
+        default_queue_type(fields, spec, "default_queue_type");
+        let why = "a Vhost has no protection of its own: deletionPolicy is DeleteIfEmpty, Retain would keep it always";
+        fields.leave_out("protected_from_deletion", |value| *value == json!(false), why);
+    }
+    let mut spec = Map::new();
+    fields.carry(&mut spec, &[("name", "name")]);
+    properties(fields, &mut spec);
+    fields.inside("metadata", |fields| properties(fields, &mut spec));
+    vhost_limits(fields, "limits", is_empty);
+    tracing(fields, "tracing");
+    spec
+}
+
+fn exchange(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    let names = [
+        ("name", "name"),
+        ("vhost", "vhost"),
+        ("type", "type"),
+        ("durable", "durable"),
+        ("auto_delete", "autoDelete"),
+        ("internal", "internal"),
+    ];
+    fields.carry(&mut spec, &names);
+    put_table(&mut spec, "arguments", fields.table("arguments"));
+    spec
+}
+
+fn queue(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    let names = [
+        ("name", "name"),
+        ("vhost", "vhost"),
+        ("durable", "durable"),
+        ("auto_delete", "autoDelete"),
+    ];
+    fields.carry(&mut spec, &names);
+    let (queue_type, arguments) = (fields.take("type"), fields.table("arguments"));
+    queue_arguments(fields, &mut spec, queue_type, arguments);
+    spec
+}
+
+fn binding(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    let names = [("vhost", "vhost"), ("source", "source"), ("routing_key", "routingKey")];
+    fields.carry(&mut spec, &names);
+    destination(fields, &mut spec, "destination", "destination_type");
+    put_table(&mut spec, "arguments", fields.table("arguments"));
+    spec
+}
+
+fn policy(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    let names = [
+        ("name", "name"),
+        ("vhost", "vhost"),
+        ("pattern", "pattern"),
+        ("apply-to", "applyTo"),
+        ("priority", "priority"),
+        ("definition", "definition"),
+    ];
+    fields.carry(&mut spec, &names);
+    spec
+}
+
+/// A parameter: operator policies are kept as such.
+fn parameter(item: Value) -> Result<Translation, Remark> {
+    let why = match text(&item, "component") {
+        "operator_policy" => return operator_policy(item),
+        "vhost-limits" => "a Vhost has no limits: set them on the broker, PUT /api/vhost-limits/VHOST/LIMIT",
+        "shovel" => "Leveret runs no shovels: move the messages with a client, or keep RabbitMQ for it",
+        "federation-upstream" | "federation-upstream-set" => {
+            "Leveret has no federation: publish to both brokers, or keep RabbitMQ for this upstream"
+        }
+        _ => "parameters are no resources: set it on the broker, PUT /api/parameters/COMPONENT/VHOST/NAME",
+    };
+    Err(Remark::whole(why))
+}
+
+fn operator_policy(item: Value) -> Result<Translation, Remark> {
+    read(Kind::OperatorPolicy, item, |fields| {
+        fields.pass_over(&["component"]);
+        let value = fields.inside("value", policy);
+        let mut spec = value.unwrap_or_default();
+        fields.carry(&mut spec, &[("name", "name"), ("vhost", "vhost")]);
+        spec
+    })
+}
+
+/// `None` for what every cluster has of its own: its name, and tags that nobody has given.
+fn global_parameter(item: &Value) -> Option<Remark> {
+    let is_usual = match text(item, "name") {
+        "cluster_name" => true,
+        "cluster_tags" => item.get("value").is_none_or(is_empty),
+        _ => false,
+    };
+    let why = "global parameters are no resources: set it on the broker, PUT /api/global-parameters/NAME";
+    (!is_usual).then(|| Remark::whole(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts_of(document: Value, vhost: Option<&str>) -> Vec<Part> {
+        match document {
+            Value::Object(document) => parts(document, vhost),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Place, and the spec or the reason.
+    fn told(document: Value) -> Vec<(String, Value)> {
+        let parts = parts_of(document, None).into_iter();
+        let each = parts.map(|part| {
+            let told = match part.translated {
+                None => Value::Null,
+                Some(Ok(translation)) => {
+                    assert_eq!(translation.remarks, [], "{}", part.place);
+                    Value::Object(translation.spec)
+                }
+                Some(Err(remark)) => json!(remark.why),
+            };
+            (part.place, told)
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn a_document_as_rabbitmq_writes_it() {
+        let told = told(json!({
+            "rabbit_version": "4.3.6", "rabbitmq_version": "4.3.6", "product_name": "RabbitMQ",
+            "rabbitmq_definition_format": "cluster", "explanation": "x", "original_cluster_name": "rabbit@a",
+            "vhosts": [
+                {"name": "/", "limits": {}, "metadata": {
+                    "description": "Default virtual host", "tags": [], "default_queue_type": "classic"}},
+                {"name": "shop", "limits": [], "metadata": {
+                    "description": "", "tags": ["eu"], "default_queue_type": "quorum"}}],
+            "policies": [{"vhost": "shop", "name": "p", "pattern": "^a", "apply-to": "queues", "priority": 3,
+                "definition": {"max-length": 5}}],
+            "parameters": [{"vhost": "/", "component": "operator_policy", "name": "o", "value": {
+                "pattern": "^b", "apply-to": "queues", "priority": 0, "definition": {"max-length": 6}}}],
+            "global_parameters": [
+                {"name": "cluster_name", "value": "rabbit@a"}, {"name": "cluster_tags", "value": []}],
+            "exchanges": [{"vhost": "/", "name": "amq.rabbitmq.log", "type": "topic", "durable": true,
+                "auto_delete": false, "arguments": {}}, {"vhost": "/", "name": "x", "type": "fanout", "durable": true, "auto_delete": false,
+                "arguments": {}}],
+            "queues": [{"vhost": "/", "name": "q", "type": "quorum", "durable": true, "auto_delete": false,
+                "arguments": {"x-queue-type": "quorum", "x-max-length": 9}}],
+            "bindings": [{"vhost": "/", "source": "x", "destination": "q", "destination_type": "queue",
+                "routing_key": "k", "arguments": {"n": 1}}]
+        }));
+        let expected = [
+            ("vhosts[0]", Value::Null),
+            (
+                "vhosts[1]",
+                json!({"name": "shop", "tags": ["eu"], "defaultQueueType": "quorum"}),
+            ),
+            (
+                "parameters[0]",
+                json!({"name": "o", "vhost": "/", "pattern": "^b", "applyTo": "queues", "priority": 0,
+                "definition": {"max-length": 6}}),
+            ),
+            ("global_parameters[0]", Value::Null),
+            ("global_parameters[1]", Value::Null),
+            (
+                "policies[0]",
+                json!({"name": "p", "vhost": "shop", "pattern": "^a", "applyTo": "queues", "priority": 3,
+                "definition": {"max-length": 5}}),
+            ),
+            ("exchanges[0]", Value::Null),
+            (
+                "exchanges[1]",
+                json!({"name": "x", "vhost": "/", "type": "fanout", "durable": true, "autoDelete": false}),
+            ),
+            (
+                "queues[0]",
+                json!({"name": "q", "vhost": "/", "type": "quorum", "durable": true, "autoDelete": false,
+                "arguments": {"x-max-length": 9}}),
+            ),
+            (
+                "bindings[0]",
+                json!({"vhost": "/", "source": "x", "destination": {"queue": "q"}, "routingKey": "k",
+                "arguments": {"n": 1}}),
+            ),
+        ];
+        assert_eq!(told, expected.map(|(place, value)| (place.to_owned(), value)));
+    }
+
+    #[test]
+    fn everything_else_is_named() {
+        let told = told(json!({
+            "vhosts": [{"name": "/", "limits": {"max-queues": 5}, "metadata": {"tags": ["a"]}}],
+            "users": [{"name": "u"}], "permissions": [{"user": "u", "vhost": "/"}],
+            "parameters": [
+                {"vhost": "/", "component": "shovel", "name": "s", "value": {}},
+                {"vhost": "/", "component": "unheard", "name": "s", "value": {}}],
+            "global_parameters": [{"name": "mine", "value": 1}],
+            "queues": [{"name": "q"}],
+            "policies": {}, "colours": []
+        }));
+        let places: Vec<&str> = told.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(
+            places,
+            [
+                "vhosts[0]",
+                "users[0]",
+                "permissions[0]",
+                "parameters[0]",
+                "parameters[1]",
+                "global_parameters[0]",
+                "policies",
+                "queues[0]",
+                "colours"
+            ]
+        );
+        assert_eq!(
+            told[0].1,
+            "is on every broker and has no manifest: set tags, limits there"
+        );
+        assert!(told.iter().all(|(_, why)| why.is_string()), "{told:?}");
+    }
+
+    #[test]
+    fn objects_of_one_vhost_name_none() {
+        let document = json!({"queues": [{"name": "q", "durable": true, "auto_delete": false, "arguments": []}]});
+        let spec = |parts: Vec<Part>| match parts.into_iter().next_back().and_then(|part| part.translated) {
+            Some(Ok(translation)) => translation.spec,
+            other => panic!("{other:?}"),
+        };
+        let given = spec(parts_of(document.clone(), Some("shop")));
+        assert_eq!(given["vhost"], "shop");
+        let mut own = document;
+        own["original_vhost_name"] = json!("depot");
+        own["metadata"] = json!({"description": "", "tags": [], "default_queue_type": "undefined"});
+        own["description"] = json!("of the depot");
+        own["limits"] = json!({});
+        let parts = parts_of(own, Some("shop"));
+        let Some(Ok(vhost)) = &parts[0].translated else {
+            panic!("{parts:?}")
+        };
+        assert_eq!(
+            json!(vhost.spec),
+            json!({"name": "depot", "description": "of the depot"})
+        );
+        assert_eq!(spec(parts)["vhost"], "depot");
+    }
+
+    #[test]
+    fn a_document_is_known_by_its_lists() {
+        let is_one = |value: Value| is_one(value.as_object().expect("an object"));
+        assert!(is_one(json!({"queues": []})));
+        assert!(!is_one(json!({"apiVersion": "v1", "kind": "List", "items": []})));
+    }
+}
