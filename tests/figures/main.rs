@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 /// The operator's writes while queues are busy.
 mod busy;
 
+/// Logins, and clients that come back.
+mod logins;
+
 /// The time to Ready after trouble.
 mod troubles;
 
