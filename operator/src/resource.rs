@@ -1,12 +1,12 @@
 //! The custom resources as a user writes them: Rust types, their CRDs, and the rules the API server enforces.
 //!
 //! In: YAML or JSON of the group `leveret.dev`. Out: typed specs for the pipeline, and the CRDs themselves.
-//! Does not know about brokers, the pipeline, or a Kubernetes client. Each kind stands once, in the list of `kind`.
+//! Does not know about brokers, the pipeline, or a Kubernetes client. Each kind stands once, in `list`.
 
 /// Manifests checked as the API server checks them.
 pub mod admission;
 
-/// The list of kinds.
+/// All kinds together.
 mod kind;
 
 /// `Broker`.
@@ -45,6 +45,9 @@ pub mod yaml;
 /// The settings of a broker.
 pub mod settings;
 
+/// A part of `Broker`: the namespaces that may use it, and what each may ask for.
+pub mod tenancy;
+
 /// CEL rules and schemas that several kinds share.
 pub mod schema;
 
@@ -54,17 +57,25 @@ pub mod secret;
 /// Parts of a spec that several kinds share.
 pub mod common;
 
+/// Labels that are asked for.
+mod selector;
+
+/// Names with `*` in them.
+pub mod pattern;
+
+/// The list of kinds.
+mod list;
+
 pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
-pub use broker::{
-    AllowedNamespaces, Broker, BrokerDeletionPolicy, BrokerSpec, BrokerStatus, Engine, External, LabelSelector,
-    NamespacesFrom,
-};
+pub use broker::{Broker, BrokerDeletionPolicy, BrokerSpec, BrokerStatus, Engine, External};
 pub use common::{AdoptionPolicy, Belongs, BrokerRef, GROUP, UpdatePolicy, VERSION};
 pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
-pub(crate) use kind::each_kind;
-pub use kind::{Kind, Spec, crd_yaml, crds};
+pub use kind::{Spec, crd_yaml, crds};
+pub use list::Kind;
+pub(crate) use list::each_kind;
 pub use operator_policy::OperatorPolicySpec;
+pub use pattern::NamePattern;
 pub use policy::PolicySpec;
 pub use policy_rule::{PolicyDeletionPolicy, PolicyRule};
 pub use queue::{
@@ -72,6 +83,8 @@ pub use queue::{
     QueueSpec, QueueType, RetryType,
 };
 pub use secret::SecretRef;
+pub use selector::LabelSelector;
+pub use tenancy::{AllowedNamespaces, NamespacesFrom, TenantRule, usual_kinds};
 pub use vhost::{VhostDeletionPolicy, VhostSpec};
 
 #[cfg(test)]

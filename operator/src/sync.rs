@@ -71,6 +71,9 @@ pub mod observe;
 /// Step 2: what should stand there.
 pub mod desired;
 
+/// A part of it: what a Broker lets a namespace ask for.
+mod tenancy;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

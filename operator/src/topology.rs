@@ -31,6 +31,9 @@ pub mod named;
 /// Questions that every kind answers.
 pub mod declaration;
 
+/// Everything that an object reaches for.
+pub mod touch;
+
 /// Messages that wait in a queue, and their rates.
 pub mod backlog;
 
@@ -53,6 +56,7 @@ pub use exchange::ExchangeDefinition;
 pub use name::{Name, Target};
 pub use named::Named;
 pub use queue::QueueDefinition;
+pub use touch::Touch;
 
 use crate::object::{AnyObject, LastStatus};
 use crate::resource::{Kind, each_kind};
@@ -130,6 +134,13 @@ macro_rules! assemble {
                 }
             }
 
+            /// See [`Declare::reaches`].
+            pub fn reaches(&self) -> Vec<Touch> {
+                match self {
+                    $(Declared::$Kind(object) => object.reaches(),)*
+                }
+            }
+
             /// See [`Declare::differences`].
             pub fn differences(&self, topology: &Topology) -> Option<Vec<String>> {
                 match self {
@@ -195,6 +206,13 @@ macro_rules! assemble {
             pub fn needs(&self) -> Vec<Need> {
                 match self {
                     $(Identity::$Kind(identity) => $kind::Declaration::needs(identity),)*
+                }
+            }
+
+            /// See [`Declare::touches`].
+            pub fn touches(&self) -> Vec<Touch> {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::touches(identity),)*
                 }
             }
 

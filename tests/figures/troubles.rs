@@ -39,9 +39,9 @@ struct Scene {
     more: usize,
 }
 
-/// The operator as the chart runs it: with a Lease.
+/// The operator as the chart runs it: with a Lease, and in a pod, whose container is started again.
 fn operator(cluster: &ApiServer, namespace: &str) -> Operator {
-    Operator::start(cluster, namespace, &["--lease-namespace", "default"])
+    Operator::start_in_pod("its-pod", cluster, namespace, &["--lease-namespace", "default"])
 }
 
 impl Scene {

@@ -61,6 +61,14 @@ impl Operator {
         operator
     }
 
+    /// Starts it as the container of a pod with this uid, and waits until it is ready.
+    pub fn start_in_pod(uid: &str, cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
+        let environment = ["env".to_owned(), format!("POD_UID={uid}")];
+        let operator = Operator::spawn_through(&environment, cluster, namespace, extra);
+        operator.until_ready();
+        operator
+    }
+
     /// Starts it and doesn't wait: where the definitions are going it never becomes ready.
     pub fn spawn(cluster: &ApiServer, namespace: &str, extra: &[&str]) -> Operator {
         Operator::spawn_through(&[], cluster, namespace, extra)

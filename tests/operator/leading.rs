@@ -1,4 +1,7 @@
-//! The Lease is lost to somebody else: the operator stops its work and stands for election again, in the same process.
+//! The Lease: lost to somebody else, the operator stops its work and stands for election again, in the same process;
+//! left by a container that was killed, the next one of the same pod takes it up at once, and no other.
+
+use std::time::Instant;
 
 use harness::Broker;
 use harness::api_server::{Resources, api_server};
@@ -10,6 +13,46 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{SOON, broker_manifests, manifest};
+
+/// Longer than the test may take: nobody waits for it to run out.
+const LONG: &str = "120s";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_started_again_goes_on_with_the_lease_of_its_pod() {
+    let Some(cluster) = api_server() else { return };
+    let client = cluster.client().await;
+    let namespace = cluster.namespace(&client, "leading-again").await;
+    let resources = Resources::new(&client, &namespace);
+    let broker = Broker::start_with(&["--segment-size", "4MiB"]);
+    for manifest in broker_manifests("main", &broker) {
+        resources.apply(&manifest).await.expect("a Broker");
+    }
+    let flags = [
+        "--lease-name",
+        "op",
+        "--lease-namespace",
+        &namespace,
+        "--lease-duration",
+        LONG,
+    ];
+    let queue = |name: &str| {
+        let on_broker = format!("{namespace}-{name}");
+        manifest("Queue", name, json!({"brokerRef": {"name": "main"}, "name": on_broker}))
+    };
+    let mut first = Operator::start_in_pod("one", &cluster, &namespace, &flags);
+    resources.apply(&queue("before")).await.expect("a Queue");
+    resources.becomes("Queue", "before", "True", "Synced", SOON).await;
+    first.kill();
+    resources.apply(&queue("after")).await.expect("a Queue");
+    let another = Operator::start_in_pod("two", &cluster, &namespace, &flags);
+    until("it stands by", SOON, || another.log().contains("standing by"));
+    let again = Operator::start_in_pod("one", &cluster, &namespace, &flags);
+    let took = Instant::now();
+    resources.becomes("Queue", "after", "True", "Synced", SOON).await;
+    println!("at work again after {:?}", took.elapsed());
+    assert!(again.log().contains("leading"), "{}", again.log());
+    assert!(!another.log().contains("leading"), "{}", another.log());
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lease_is_stood_for_again_without_a_restart() {

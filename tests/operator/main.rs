@@ -74,6 +74,12 @@ mod leading;
 /// kubectl's tables.
 mod columns;
 
+/// Two tenants of one Broker.
+mod tenancy;
+
+/// Virtual hosts: put right, and not deleted with messages in them.
+mod vhosts;
+
 /// A thousand queues and bindings at once, and then nothing to do.
 mod scale;
 

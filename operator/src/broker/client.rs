@@ -60,6 +60,10 @@ impl Error {
 /// A change on the broker, by anyone, perhaps by the operator itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    VhostCreated(Name),
+    /// Its description, tags or default queue type were changed.
+    VhostUpdated(Name),
+    VhostDeleted(Name),
     QueueCreated(Name),
     QueueDeleted(Name),
     ExchangeCreated(Name),

@@ -18,7 +18,10 @@ use super::client::{BindingEvent, Error, Event};
 
 /// The exchange in which brokers tell of their changes.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
+    "vhost.created",
+    "vhost.updated",
+    "vhost.deleted",
     "queue.created",
     "queue.deleted",
     "exchange.created",
@@ -157,7 +160,12 @@ fn read(key: &str, headers: &FieldTable) -> Option<Event> {
             has_arguments: has_entries(headers, "arguments"),
         })
     };
+    // It stands in no virtual host itself.
+    let vhost = || Some(crate::topology::Name::new("", text(headers, "name")?));
     Some(match key {
+        "vhost.created" => Event::VhostCreated(vhost()?),
+        "vhost.updated" => Event::VhostUpdated(vhost()?),
+        "vhost.deleted" => Event::VhostDeleted(vhost()?),
         "queue.created" => Event::QueueCreated(name()?),
         "queue.deleted" => Event::QueueDeleted(name()?),
         "exchange.created" => Event::ExchangeCreated(name()?),
@@ -212,6 +220,12 @@ mod tests {
         );
         assert_eq!(read("queue.purged", &queue), None);
         assert_eq!(read("queue.created", &headers(&[("vhost", "/")])), None, "no name");
+
+        let vhost = headers(&[("name", "shop"), ("description", "of the shop"), ("tracing", "false")]);
+        assert_eq!(
+            read("vhost.deleted", &vhost),
+            Some(Event::VhostDeleted(Name::new("", "shop")))
+        );
 
         let mut binding = headers(&[
             ("vhost", "/"),

@@ -195,6 +195,20 @@ fn changes(before: &Topology, after: &Topology) -> Vec<Event> {
             .difference(&after.bindings)
             .map(|gone| Event::BindingDeleted(binding(gone))),
     );
+    for (name, vhost) in &after.vhosts {
+        match before.vhosts.get(name) {
+            None => events.push(Event::VhostCreated(name.clone())),
+            Some(known) if known != vhost => events.push(Event::VhostUpdated(name.clone())),
+            Some(_) => {}
+        }
+    }
+    events.extend(
+        before
+            .vhosts
+            .keys()
+            .filter_map(|name| gone(name, !after.vhosts.contains_key(name)))
+            .map(Event::VhostDeleted),
+    );
     events.extend(
         before
             .queues

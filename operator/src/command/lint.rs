@@ -11,8 +11,8 @@ use clap::Args;
 
 use super::task::{Run, print};
 use crate::object::{AnyObject, Kind, Meta, ObjectKey, Reason, Snapshot};
+use crate::resource::BrokerSpec;
 use crate::resource::settings::refusals;
-use crate::resource::{BrokerSpec, NamespacesFrom};
 use crate::source::folder::read::{Manifest, Manifests, Problem, read_all};
 use crate::sync::desired::{Desired, Standing, broker_key, broker_keys, desired};
 use crate::topology::{Identity, Name, Reference, Target};
@@ -82,7 +82,7 @@ pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
         let wanted = desired(&snapshot, &broker);
         let by_labels = snapshot
             .get::<BrokerSpec>(&broker)
-            .is_some_and(|broker| broker.spec.allowed_namespaces.from == NamespacesFrom::Selector);
+            .is_some_and(|broker| broker.spec.allowed_namespaces.asks_for_labels());
         linter.standings(&wanted, by_labels);
         if !partial {
             linter.broker(&snapshot, &wanted, &broker);

@@ -21,6 +21,7 @@ use super::live::look;
 use super::task::{Run, on_a_runtime, print};
 use crate::command::lint;
 use crate::object::{Kind, ObjectKey};
+use crate::resource::BrokerSpec;
 use crate::source::folder::read::read_once;
 use after::lead_to;
 pub use args::{Error, PlanArgs};
@@ -50,8 +51,13 @@ pub async fn run(args: &PlanArgs) -> Result<Changes, Error> {
         return cluster::run(args, context).await;
     }
     let manifests = read_once(&args.folder, args.namespace.as_deref()).map_err(Error::Manifests)?;
-    let broker = ObjectKey::new(Kind::Broker, "default", "main");
-    let snapshot = lead_to(&broker, lint::snapshot(&manifests));
+    let snapshot = lint::snapshot(&manifests);
+    let named = snapshot
+        .iter::<BrokerSpec>()
+        .next()
+        .map(|broker| broker.meta.key.clone());
+    let broker = named.unwrap_or_else(|| ObjectKey::new(Kind::Broker, "default", "main"));
+    let snapshot = lead_to(&broker, snapshot);
     let live = look(&args.live.connection()?).await?;
     let everything = manifests.objects.keys().cloned().collect();
     Ok(changes(&snapshot, &broker, &live, &everything))

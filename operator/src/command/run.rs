@@ -145,7 +145,8 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let listener = serve::bind(args.listen).await?;
     let listen = listener.local_addr().unwrap_or(args.listen);
     let metrics = Metrics::new();
-    let identity = identity();
+    let instance = instance();
+    let identity = holder(std::env::var("POD_UID").ok().as_deref(), &instance);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = url,
@@ -164,7 +165,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
                 .clone()
                 .unwrap_or_else(|| default_namespace.clone()),
             lease: args.lease_name.clone(),
-            instance: identity.clone(),
+            instance,
         },
         metrics.clone(),
     ));
@@ -265,11 +266,44 @@ async fn configuration(path: Option<&Path>) -> Result<Config, Error> {
 }
 
 /// Name of this process among all operators: the pod's (or machine's) name and something that no restart repeats.
-fn identity() -> String {
+fn instance() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}_{}_{:x}", host(), std::process::id(), now.as_millis())
+}
+
+fn host() -> String {
     let host = std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))
         .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
         .unwrap_or_default();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}_{}_{:x}", host.trim(), std::process::id(), now.as_millis())
+    host.trim().to_owned()
+}
+
+/// The holder of the Lease: in a pod the pod, so that a container which was killed goes on at once with the Lease that
+/// its successor finds, where it would have to wait until that expires.
+///
+/// There are never two leaders by that. A kubelet starts a container of a pod again only when the one before has ended,
+/// and the pod has one container that runs this program. Another pod of the same name, also one that replaces a pod on
+/// a machine which is cut off and may still run, has another uid. Outside of a pod the process is the holder, and
+/// nothing follows it.
+fn holder(pod_uid: Option<&str>, instance: &str) -> String {
+    match pod_uid.filter(|uid| !uid.is_empty()) {
+        Some(uid) => format!("{}_{uid}", host()),
+        None => instance.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_the_lease_is_the_pod_or_else_the_process() {
+        let in_pod = |uid: &str, instance: &str| holder(Some(uid), instance);
+        assert_eq!(in_pod("u1", "a_1"), in_pod("u1", "a_2"));
+        assert_ne!(in_pod("u1", "a_1"), in_pod("u2", "a_1"));
+        for none in [None, Some("")] {
+            assert_eq!(holder(none, "a_1"), "a_1");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use super::condition::Condition;
 use super::schema::rules;
 use super::secret::{SecretKeyRef, SecretRef};
 use super::settings;
+use super::tenancy::AllowedNamespaces;
 use super::workload::{ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, spec_rules};
 
 /// A message broker.
@@ -104,7 +105,7 @@ pub struct BrokerSpec {
     /// whether it is deleted while it holds some. Default: DeleteIfEmpty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<BrokerDeletionPolicy>,
-    /// From which namespaces objects may refer to this Broker.
+    /// The namespaces from which objects may refer to this Broker, and what each may ask for.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 }
@@ -178,110 +179,6 @@ const MANAGEMENT_URI: Rule = (
     "managementUri must be http://HOST[:PORT][/PREFIX] or https://...: no user or password in it (credentials come from credentialsSecretRef)",
 );
 
-/// From which namespaces objects may refer to a Broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[SELECTOR])))]
-pub struct AllowedNamespaces {
-    /// Same (the Broker's own), All, or Selector.
-    #[serde(default)]
-    pub from: NamespacesFrom,
-    /// With from Selector: labels of the namespaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<LabelSelector>,
-}
-
-const SELECTOR: Rule = (
-    "(self.from == 'Selector') == has(self.selector)",
-    "allowedNamespaces: from Selector and selector go together",
-);
-
-/// Which namespaces are meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NamespacesFrom {
-    #[default]
-    Same,
-    All,
-    Selector,
-}
-
-impl AllowedNamespaces {
-    /// True if an object in `namespace`, which has `labels` (`None`: no such namespace), may refer to a Broker in
-    /// `broker_namespace`.
-    pub fn allows(&self, broker_namespace: &str, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-        if namespace == broker_namespace {
-            return true;
-        }
-        match (self.from, &self.selector, labels) {
-            (NamespacesFrom::Same, ..) => false,
-            (NamespacesFrom::All, ..) => true,
-            (NamespacesFrom::Selector, Some(selector), Some(labels)) => selector.matches(labels),
-            (NamespacesFrom::Selector, ..) => false,
-        }
-    }
-}
-
-/// `metav1.LabelSelector`: all parts must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LabelSelector {
-    /// Labels that must have exactly these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub match_labels: BTreeMap<String, String>,
-    /// Further requirements.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub match_expressions: Vec<LabelRequirement>,
-}
-
-/// `metav1.LabelSelectorRequirement`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LabelRequirement {
-    /// Label.
-    pub key: String,
-    /// In, NotIn, Exists or DoesNotExist.
-    pub operator: LabelOperator,
-    /// Values for In and NotIn.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<String>,
-}
-
-/// `metav1.LabelSelectorOperator`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum LabelOperator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
-
-impl LabelSelector {
-    /// True if `labels` fulfil every part. An empty selector matches everything (Kubernetes convention).
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let equal = self
-            .match_labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value));
-        equal
-            && self
-                .match_expressions
-                .iter()
-                .all(|requirement| requirement.matches(labels))
-    }
-}
-
-impl LabelRequirement {
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
-        match self.operator {
-            LabelOperator::In => value.is_some_and(|value| self.values.contains(value)),
-            LabelOperator::NotIn => !value.is_some_and(|value| self.values.contains(value)),
-            LabelOperator::Exists => value.is_some(),
-            LabelOperator::DoesNotExist => value.is_none(),
-        }
-    }
-}
-
 /// The operator that keeps a Broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -338,51 +235,4 @@ pub struct BrokerStatus {
     /// Number of those that are not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<i64>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allowed_namespaces() {
-        let labels: BTreeMap<String, String> = [("team".to_owned(), "shop".to_owned())].into();
-        let same = AllowedNamespaces::default();
-        assert!(same.allows("a", "a", None));
-        assert!(!same.allows("a", "b", Some(&labels)));
-        let all = AllowedNamespaces {
-            from: NamespacesFrom::All,
-            selector: None,
-        };
-        assert!(all.allows("a", "b", None));
-        let expression = |operator, values: &[&str]| AllowedNamespaces {
-            from: NamespacesFrom::Selector,
-            selector: Some(LabelSelector {
-                match_labels: BTreeMap::new(),
-                match_expressions: vec![LabelRequirement {
-                    key: "team".to_owned(),
-                    operator,
-                    values: values.iter().map(|value| (*value).to_owned()).collect(),
-                }],
-            }),
-        };
-        for (operator, values, labelled, unlabelled) in [
-            (LabelOperator::In, &["shop", "x"][..], true, false),
-            (LabelOperator::NotIn, &["shop"][..], false, true),
-            (LabelOperator::Exists, &[][..], true, false),
-            (LabelOperator::DoesNotExist, &[][..], false, true),
-        ] {
-            let allowed = expression(operator, values);
-            assert_eq!(allowed.allows("a", "b", Some(&labels)), labelled, "{operator:?}");
-            assert_eq!(
-                allowed.allows("a", "b", Some(&BTreeMap::new())),
-                unlabelled,
-                "{operator:?}"
-            );
-            assert!(
-                !allowed.allows("a", "b", None),
-                "a namespace that does not exist matches nothing"
-            );
-        }
-    }
 }

@@ -1,7 +1,6 @@
-//! The list of kinds: what has one part for each of them is made from it.
+//! All kinds together: what is made of them for the API server, and a spec of any of them.
 //!
-//! In: the specs. Out: `Kind`, `Spec` and the CRDs; elsewhere whatever `each_kind` is given to.
-//! Does not know about what the kinds mean.
+//! In: the specs. Out: `Spec` and the CRDs. Does not know about what the kinds mean.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -9,59 +8,12 @@ use kube::api::ApiResource;
 use serde_json::Value;
 
 use super::common::{Belongs, BrokerRef, Specifies};
+use super::list::{Kind, each_kind};
 use super::{binding, broker, exchange, operator_policy, policy, queue, schema, vhost};
-
-/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its
-/// plural. They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is
-/// first.
-macro_rules! each_kind {
-    ($then:ident) => {
-        $then! {
-            Broker(BrokerSpec) broker brokers;
-            Vhost(VhostSpec) vhost vhosts;
-            OperatorPolicy(OperatorPolicySpec) operator_policy operatorpolicies;
-            Policy(PolicySpec) policy policies;
-            Exchange(ExchangeSpec) exchange exchanges;
-            Queue(QueueSpec) queue queues;
-            Binding(BindingSpec) binding bindings;
-        }
-    };
-}
-
-pub(crate) use each_kind;
 
 macro_rules! assemble {
     ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
-        /// The kinds of the group `leveret.dev`, in the order in which they are created.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Kind {
-            $($Kind,)*
-        }
-
         impl Kind {
-            pub const ALL: [Kind; [$(stringify!($Kind)),*].len()] = [$(Kind::$Kind),*];
-
-            /// The name as it stands in a manifest.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => stringify!($Kind),)*
-                }
-            }
-
-            /// The word of messages for such an object on a broker.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => spoken(stringify!($word)),)*
-                }
-            }
-
-            /// The name in paths of the API server.
-            pub fn plural(self) -> &'static str {
-                match self {
-                    $(Kind::$Kind => stringify!($plural),)*
-                }
-            }
-
             /// Group, version and plural, as a Kubernetes client wants them.
             pub fn api_resource(self) -> ApiResource {
                 match self {
@@ -138,20 +90,6 @@ macro_rules! belong {
     };
 }
 each_kind!(belong);
-
-/// The name of a module as messages say it.
-fn spoken(word: &'static str) -> &'static str {
-    match word {
-        "operator_policy" => "operator policy",
-        word => word,
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The CRDs of all kinds, in the order in which objects are created.
 pub fn crds() -> Vec<CustomResourceDefinition> {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::seam::{Source, SourceError};
 use crate::object::{AnyObject, Connection, ConnectionError, Kind, Meta, Object, ObjectKey, Snapshot, StatusReport};
-use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
+use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, Spec};
 use read::{Fingerprint, Manifest, Manifests, Problem, files, read};
 
 /// Time between two looks at the files.
@@ -167,6 +167,7 @@ impl State {
         let mut snapshot = Snapshot::default();
         let broker = broker_key(&manifests);
         let reference = reference(&broker);
+        let companion = companion(manifests.objects.get(&broker));
         for (key, Manifest { annotations, spec }) in manifests.objects {
             if key.kind == Kind::Broker {
                 continue;
@@ -189,7 +190,7 @@ impl State {
             }
         }
         let meta = self.meta(&old, &broker, BTreeMap::new());
-        snapshot.put(meta, companion());
+        snapshot.put(meta, companion);
         self.statuses.retain(|key, _| snapshot.meta(key).is_some());
         self.snapshot = Arc::new(snapshot);
         self.skipped = manifests.skipped;
@@ -234,12 +235,14 @@ fn reference(broker: &ObjectKey) -> BrokerRef {
     }
 }
 
-fn companion() -> BrokerSpec {
+/// The companion broker in place of one of the folder, whose rules hold.
+fn companion(manifest: Option<&Manifest>) -> BrokerSpec {
+    let allowed = match manifest.map(|manifest| &manifest.spec) {
+        Some(Spec::Broker(broker)) => broker.allowed_namespaces.opened(),
+        _ => AllowedNamespaces::default().opened(),
+    };
     BrokerSpec {
-        allowed_namespaces: AllowedNamespaces {
-            from: NamespacesFrom::All,
-            selector: None,
-        },
+        allowed_namespaces: allowed,
         ..BrokerSpec::default()
     }
 }

@@ -2,19 +2,22 @@
 //!
 //! In: `Plan`. Out: `Applied`, and `Observed` moved on. Does not know about sources, back-off, or statuses.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{Either, join_all};
 
 use super::difference::{Plan, Step};
 use super::observe::Observed;
-use crate::broker::{Client, Dialect, Error, Operation};
+use crate::broker::{Backlogs, Client, Dialect, Error, Operation};
 use crate::metrics::BrokerMetrics;
 use crate::object::{ObjectKey, Reason};
 use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
 
 /// Queues whose messages are counted at the same time.
 const COUNTS: usize = 16;
+/// Most queues that a message names.
+const MOST_NAMED: usize = 5;
 
 /// The outcome of a plan.
 #[derive(Debug, Default)]
@@ -65,9 +68,10 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
             applied.lost = Some(error.to_string());
             break;
         }
+        let backlogs = client.backlogs();
         let ready: Vec<&Step> = steps
             .iter()
-            .filter(|step| is_ready(step, observed, &mut applied))
+            .filter(|step| is_ready(step, observed, &backlogs, &mut applied))
             .collect();
         let ready = count_first(client, ready, &mut applied).await;
         if ready.is_empty() {
@@ -110,12 +114,15 @@ fn must_be_empty(operation: &Operation) -> Option<&Name> {
 }
 
 /// True when a step still makes sense after the phases before it.
-fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
+fn is_ready(step: &Step, observed: &Observed, backlogs: &Backlogs, applied: &mut Applied) -> bool {
     if applied.failed.contains_key(&step.key) {
         return false;
     }
     let topology = &observed.topology;
-    let inside = must_be_empty(&step.operation).and_then(|name| topology.inside(name));
+    let inside = must_be_empty(&step.operation).and_then(|name| {
+        let messages = messages_in(name, backlogs);
+        messages.or_else(|| topology.inside(name).map(|inside| format!("there is {inside}")))
+    });
     let failure = match (step.operation.missing(topology), inside) {
         (None, None) => return true,
         (Some(need), _) => Failure {
@@ -126,7 +133,7 @@ fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
         (None, Some(inside)) => Failure {
             reason: Reason::DeletionBlocked,
             message: format!(
-                "{} is not empty, there is {inside}; set deletionPolicy to Delete or Retain, or empty it",
+                "{} is not empty, {inside}; set deletionPolicy to Delete or Retain, or empty it",
                 step.operation.identity()
             ),
             retry: Retry::Soon,
@@ -134,6 +141,28 @@ fn is_ready(step: &Step, observed: &Observed, applied: &mut Applied) -> bool {
     };
     applied.failed.insert(step.key.clone(), failure);
     false
+}
+
+/// The words for the messages in a virtual host, those queues first that hold most; `None` where there are none.
+fn messages_in(vhost: &Name, backlogs: &Backlogs) -> Option<String> {
+    let held = backlogs.iter().filter(|(name, _)| name.vhost == vhost.name);
+    let mut queues: Vec<(u64, &str)> = held
+        .map(|(name, backlog)| (backlog.messages(), name.name.as_str()))
+        .collect();
+    queues.retain(|(count, _)| *count > 0);
+    queues.sort_by_key(|(count, name)| (Reverse(*count), *name));
+    let all: u64 = queues.iter().map(|(count, _)| count).sum();
+    let named = queues
+        .iter()
+        .take(MOST_NAMED)
+        .map(|(count, name)| format!("{count} in queue '{name}'"));
+    let named: Vec<String> = named.collect();
+    let more = match queues.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and others in {more} more"),
+    };
+    let messages = if all == 1 { "message" } else { "messages" };
+    (all > 0).then(|| format!("it holds {all} {messages}: {}{more}", named.join(", ")))
 }
 
 /// The queue whose messages must be counted before it is deleted, since the broker would not spare all of them.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::tenancy::{Room, Tenant};
 use crate::object::{
     FORCE_DELETE, Kind, Meta, OBSERVE, Object, ObjectKey, PAUSED, Reason, Snapshot, is_confirmed, is_set,
 };
@@ -40,6 +41,8 @@ pub struct Item {
     pub deletion: Deletion,
     pub adoption: AdoptionPolicy,
     pub standing: Standing,
+    /// Objects that it owned and may not touch any more, as its Broker says by now, and why.
+    pub barred: BTreeMap<Identity, String>,
 }
 
 /// Named objects that resources want, or that their bindings need.
@@ -110,12 +113,31 @@ pub fn desired_among(snapshot: &Snapshot, key: &ObjectKey, twins: &BTreeSet<Obje
         snapshot,
     };
     let gates: BTreeMap<&ObjectKey, Gate<'_>> = twins.iter().chain([key]).map(|key| (key, gate(key))).collect();
-    let candidates = snapshot.objects().filter_map(|object| {
+    let mut tenants: BTreeMap<(&ObjectKey, &str), Tenant<'_>> = BTreeMap::new();
+    let mut candidates = Vec::new();
+    for object in snapshot.objects() {
         let meta = object.meta();
-        let gate = gates.get(&broker_key(object.broker_ref()?, &meta.key.namespace))?;
-        wish(object).map(|wish| gate.candidate(meta, wish, owned.get(&meta.key)))
-    });
-    resolve(candidates.collect(), key)
+        let Some(reference) = object.broker_ref() else { continue };
+        let broker = broker_key(reference, &meta.key.namespace);
+        let (Some(gate), Some(wish)) = (gates.get(&broker), wish(object)) else {
+            continue;
+        };
+        let namespace = meta.key.namespace.as_str();
+        let tenant = tenants
+            .entry((gate.key, namespace))
+            .or_insert_with(|| gate.tenant(namespace));
+        let mut candidate = gate.candidate(meta, wish, owned.get(&meta.key), tenant);
+        if let (Some(here), true) = (gates.get(key), broker != *key)
+            && here.has_rules()
+        {
+            let tenant = tenants
+                .entry((key, namespace))
+                .or_insert_with(|| here.tenant(namespace));
+            candidate.is_held_against(tenant);
+        }
+        candidates.push(candidate);
+    }
+    resolve(candidates, key)
 }
 
 /// A resource with what it would own, and how old it is.
@@ -126,6 +148,41 @@ struct Candidate {
     broker: ObjectKey,
     /// It owns that already.
     owns: bool,
+    /// Limits for the number of such objects, of which one must have room; none: without limit.
+    rooms: Vec<Room>,
+    /// It takes up room, whether it owns anything or not.
+    counts: bool,
+}
+
+impl Candidate {
+    /// Comes by another Broker that leads to the same broker: it takes nothing from those who come by this one, unless
+    /// this one would let it in.
+    fn is_held_against(&mut self, tenant: &Tenant<'_>) {
+        let refused = |claim: &Identity| tenant.admits(claim.kind(), || claim.touches()).is_err();
+        if self.claim.as_ref().is_some_and(refused) {
+            self.claim = None;
+        }
+    }
+}
+
+/// Objects of a kind that a namespace has by a rule.
+#[derive(Default)]
+struct Taken<'a>(BTreeMap<(usize, &'a str, Kind), u32>);
+
+impl<'a> Taken<'a> {
+    /// Takes room for one more; false when there is none.
+    fn one_more(&mut self, key: &'a ObjectKey, rooms: &[Room]) -> bool {
+        let free = rooms.iter().find_map(|room| {
+            let place = (room.rule, key.namespace.as_str(), key.kind);
+            let taken = self.0.get(&place).copied().unwrap_or_default();
+            (taken < room.most).then_some((place, taken))
+        });
+        let Some((place, taken)) = free else {
+            return rooms.is_empty();
+        };
+        self.0.insert(place, taken + 1);
+        true
+    }
 }
 
 /// Gives everything to the oldest that wants it. Ages count in seconds: of one age, the one that owns it keeps it, and
@@ -142,27 +199,35 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
     });
     let mut claims: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
     let mut ways: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
+    let mut taken = Taken::default();
+    let keys: Vec<ObjectKey> = candidates.iter().map(|candidate| candidate.item.key.clone()).collect();
     for index in order {
-        let Some(candidate) = candidates.get_mut(index) else {
+        let (Some(candidate), Some(key)) = (candidates.get_mut(index), keys.get(index)) else {
             continue;
         };
-        let Some(identity) = &candidate.claim else { continue };
-        match claims.get(identity) {
-            None => {
-                claims.insert(identity.clone(), candidate.item.key.clone());
-                if candidate.broker != *broker {
-                    ways.insert(identity.clone(), candidate.broker.clone());
-                }
+        let here = candidate.broker == *broker;
+        let Some(identity) = &candidate.claim else {
+            if candidate.counts && here {
+                taken.one_more(key, &candidate.rooms);
             }
-            Some(winner) => {
-                let way = ways
-                    .get(identity)
-                    .map(|way| format!("; {way} leads to the same broker"));
-                let message = format!(
-                    "{identity} belongs to {winner}, which is older{}",
-                    way.unwrap_or_default()
-                );
-                candidate.item.standing = Standing::Refused(Reason::Conflict, message);
+            continue;
+        };
+        if let Some(winner) = claims.get(identity) {
+            let way = ways
+                .get(identity)
+                .map(|way| format!("; {way} leads to the same broker"));
+            let message = format!(
+                "{identity} belongs to {winner}, which is older{}",
+                way.unwrap_or_default()
+            );
+            candidate.item.standing = Standing::Refused(Reason::Conflict, message);
+        } else if here && !taken.one_more(key, &candidate.rooms) {
+            let message = Tenant::too_many(broker, key, &candidate.rooms);
+            candidate.item.standing = Standing::Refused(Reason::NotAllowed, message);
+        } else {
+            claims.insert(identity.clone(), key.clone());
+            if !here {
+                ways.insert(identity.clone(), candidate.broker.clone());
             }
         }
     }
@@ -183,12 +248,31 @@ struct Gate<'a> {
     snapshot: &'a Snapshot,
 }
 
-impl Gate<'_> {
-    fn candidate(&self, meta: &Meta, wish: Wish, owned: Option<&BTreeSet<Identity>>) -> Candidate {
+impl<'a> Gate<'a> {
+    /// The rights of a namespace here.
+    fn tenant<'n>(&self, namespace: &'n str) -> Tenant<'n>
+    where
+        'a: 'n,
+    {
+        Tenant::new(self.key, self.broker, namespace, self.snapshot)
+    }
+
+    fn has_rules(&self) -> bool {
+        self.broker
+            .is_some_and(|broker| !broker.spec.allowed_namespaces.rules.is_empty())
+    }
+
+    fn candidate(&self, meta: &Meta, wish: Wish, owned: Option<&BTreeSet<Identity>>, tenant: &Tenant<'_>) -> Candidate {
         let Wish { declared, policies } = wish;
         let Policies { deletion, adoption } = policies;
         let claim = declared.as_ref().ok().map(Declared::identity);
-        let standing = match (meta.deleting, self.refusal(meta), declared) {
+        let reaches = || declared.as_ref().map(Declared::reaches).unwrap_or_default();
+        let (rooms, refusal) = match tenant.admits(meta.key.kind, reaches) {
+            Ok(rooms) => (rooms, None),
+            Err(message) => (Vec::new(), Some(message)),
+        };
+        let counts = refusal.is_none() && meta.deleting.is_some();
+        let standing = match (meta.deleting, refusal, declared) {
             (Some(since), _, _) => Standing::Leaving {
                 since,
                 forced: is_confirmed(&meta.annotations, FORCE_DELETE) || self.is_hands_off(meta),
@@ -200,6 +284,8 @@ impl Gate<'_> {
             (None, None, Ok(declared)) => Standing::Wanted(declared),
         };
         let claims = matches!(standing, Standing::Wanted(_) | Standing::Paused);
+        let remembered = Identity::recall(meta.key.kind, &meta.status);
+        let barred = barred(tenant, owned.into_iter().flatten().chain(&remembered));
         Candidate {
             item: Item {
                 key: meta.key.clone(),
@@ -215,32 +301,18 @@ impl Gate<'_> {
                 },
                 adoption,
                 standing,
+                barred,
             },
             owns: claim.as_ref().is_some_and(|claim| {
                 let known = owned.is_some_and(|owned| owned.contains(claim));
-                known || Identity::recall(meta.key.kind, &meta.status).contains(claim)
+                known || remembered.contains(claim)
             }),
             claim: claim.filter(|_| claims),
             created: meta.created,
             broker: self.key.clone(),
+            rooms,
+            counts,
         }
-    }
-
-    /// The reason why a resource may not use this broker; a broker that does not exist refuses none.
-    fn refusal(&self, meta: &Meta) -> Option<String> {
-        let broker = self.broker?;
-        let namespace = &meta.key.namespace;
-        let labels = self.snapshot.namespaces.get(namespace);
-        let allowed = broker
-            .spec
-            .allowed_namespaces
-            .allows(&self.key.namespace, namespace, labels);
-        (!allowed).then(|| {
-            format!(
-                "{} does not allow objects from namespace {namespace} (its allowedNamespaces)",
-                self.key
-            )
-        })
     }
 
     fn is_paused(&self, meta: &Meta) -> bool {
@@ -259,6 +331,19 @@ impl Gate<'_> {
             .is_some_and(|broker| is_set(&broker.meta.annotations, annotation));
         broker || is_set(&meta.annotations, annotation)
     }
+}
+
+/// The part of what a resource owns, or says that it owns, that it may not touch. While the labels of its namespace are
+/// not known that is nothing: what is being deleted just then is not left behind for it.
+fn barred<'a>(tenant: &Tenant<'_>, owned: impl Iterator<Item = &'a Identity>) -> BTreeMap<Identity, String> {
+    if tenant.is_doubtful {
+        return BTreeMap::new();
+    }
+    let refused = |identity: &'a Identity| {
+        let refusal = tenant.admits(identity.kind(), || identity.touches()).err()?;
+        Some((identity.clone(), refusal))
+    };
+    owned.filter_map(refused).collect()
 }
 
 #[cfg(test)]

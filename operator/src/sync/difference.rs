@@ -69,7 +69,7 @@ pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan
             Standing::Observed(declared) => context.observed(declared),
             Standing::Paused => Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
             Standing::Refused(Reason::Conflict, message) => Verdict::Disowned(Reason::Conflict, message.clone()),
-            Standing::Refused(reason, message) => Verdict::Not(*reason, message.clone()),
+            Standing::Refused(reason, message) => Verdict::Not(*reason, unkept(*reason, message, mine)),
         };
         plan.verdicts.insert(item.key.clone(), verdict);
     }
@@ -157,16 +157,18 @@ impl Context<'_> {
         if item.paused {
             return Verdict::Released(left_while_paused(mine));
         }
-        if item.deletion != Deletion::Retain {
-            steps.extend(mine.iter().filter_map(|owned| self.removal(item, owned)));
+        if item.deletion == Deletion::Retain {
+            return Verdict::Released(None);
         }
-        Verdict::Released(None)
+        steps.extend(mine.iter().filter_map(|owned| self.removal(item, owned)));
+        Verdict::Released(left_barred(item, mine))
     }
 
     /// The step that takes something owned away; `None` when it is gone already, when another resource has claimed it
-    /// meanwhile (and takes it over), or when it is the broker's own.
+    /// meanwhile (and takes it over), when the Broker lets it touch it no more, or when it is the broker's own.
     fn removal(&self, item: &Item, owned: &Identity) -> Option<Step> {
-        if self.desired.claims.get(owned).is_some_and(|owner| *owner != item.key) {
+        let is_others = self.desired.claims.get(owned).is_some_and(|owner| *owner != item.key);
+        if is_others || item.barred.contains_key(owned) {
             return None;
         }
         (self.observed.contains(owned) && !owned.is_reserved()).then(|| Step {
@@ -188,6 +190,28 @@ pub fn left_while_paused(owned: &BTreeSet<Identity>) -> Option<String> {
             stays.join(", ")
         )
     })
+}
+
+/// The words for what a resource owns and may not touch any more, where there is any.
+pub fn left_barred(item: &Item, owned: &BTreeSet<Identity>) -> Option<String> {
+    let stays = |identity: &Identity| {
+        let why = item.barred.get(identity)?;
+        Some(format!("{identity} stays on the broker: {why}"))
+    };
+    let all: Vec<String> = owned.iter().filter_map(stays).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// A refusal, with what stands on the broker nevertheless because it came in before.
+pub fn unkept(reason: Reason, message: &str, owned: &BTreeSet<Identity>) -> String {
+    if reason != Reason::NotAllowed || owned.is_empty() {
+        return message.to_owned();
+    }
+    let stays: Vec<String> = owned.iter().map(Identity::to_string).collect();
+    format!(
+        "{message}; {} stays on the broker and is not kept as declared",
+        stays.join(", ")
+    )
 }
 
 /// The verdict on an object that stands: whose is it, and is it as wanted?

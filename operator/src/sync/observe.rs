@@ -16,6 +16,9 @@ const MOST_UNLISTED: usize = 10_000;
 pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
     let has = |kind, name: Name| relevant.contains(&Target::new(kind, name));
     match event {
+        Event::VhostCreated(name) | Event::VhostUpdated(name) | Event::VhostDeleted(name) => {
+            has(Kind::Vhost, name.clone())
+        }
         Event::QueueCreated(name) | Event::QueueDeleted(name) => has(Kind::Queue, name.clone()),
         Event::ExchangeCreated(name) | Event::ExchangeDeleted(name) => has(Kind::Exchange, name.clone()),
         Event::BindingCreated(binding) | Event::BindingDeleted(binding) => {
@@ -73,6 +76,15 @@ impl Observed {
     /// changes are known already, so their echo changes nothing.
     pub fn hear(&mut self, event: &Event) -> bool {
         match event {
+            Event::VhostCreated(name) => self.appeared(Kind::Vhost, name),
+            Event::VhostUpdated(name) => {
+                self.unlisted.insert(Target::new(Kind::Vhost, name.clone()));
+                true
+            }
+            Event::VhostDeleted(name) => {
+                self.unlisted.remove(&Target::new(Kind::Vhost, name.clone()));
+                self.topology.remove(&Identity::Vhost(name.clone()))
+            }
             Event::QueueCreated(name) => self.appeared(Kind::Queue, name),
             Event::ExchangeCreated(name) => self.appeared(Kind::Exchange, name),
             Event::QueueDeleted(name) => {

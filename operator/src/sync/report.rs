@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::apply::Failure;
 use super::away::{Away, Endpoint};
 use super::desired::{Item, Standing};
-use super::difference::{Verdict, left_while_paused};
+use super::difference::{Verdict, left_barred, left_while_paused, unkept};
 use crate::object::{
     BrokerFacts, ConditionStatus, EngineState, LastStatus, Meta, Object, ObjectKey, PAUSED, Reason, StatusReport,
     Usage, is_set,
@@ -224,10 +224,13 @@ pub fn offline(
             None,
         ),
         Standing::Refused(Reason::Conflict, message) => (Verdict::Disowned(Reason::Conflict, message.clone()), None),
-        Standing::Refused(reason, message) => (Verdict::Not(*reason, message.clone()), None),
+        Standing::Refused(reason, message) => (Verdict::Not(*reason, unkept(*reason, message, owned)), None),
         Standing::Leaving { .. } if item.paused => (Verdict::Released(left_while_paused(owned)), None),
         Standing::Leaving { .. } if item.deletion == Deletion::Retain || owned.is_empty() => {
             (Verdict::Released(None), None)
+        }
+        Standing::Leaving { .. } if owned.iter().all(|identity| item.barred.contains_key(identity)) => {
+            (Verdict::Released(left_barred(item, owned)), None)
         }
         Standing::Leaving { since, forced } => {
             let deadline = since.saturating_add(patience_seconds);

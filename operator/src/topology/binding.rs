@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::arguments::{Arguments, Table};
 use super::declaration::{Declare, Deletion, Labels, Need, Policies, Reference, rest};
 use super::name::{InVhost, Name, Target};
+use super::touch::Touch;
 use crate::object::{LastStatus, Reason};
 use crate::resource::{AdoptionPolicy, BindingDeletionPolicy, BindingSpec, Kind};
 
@@ -234,6 +235,11 @@ impl Declare for BindingDefinition {
                 reason: Reason::WaitingForDestination,
             },
         ]
+    }
+
+    fn touches(identity: &Self) -> Vec<Touch> {
+        let (from, to) = (Touch::Source(identity.from()), Touch::Name(identity.to()));
+        vec![Touch::Vhost(identity.vhost.clone()), from, to]
     }
 
     fn references(&self) -> Vec<Reference> {

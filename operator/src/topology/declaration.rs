@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::arguments::Arguments;
 use super::backlog::Backlog;
 use super::name::{Name, Target};
+use super::touch::Touch;
 use crate::object::{LastStatus, Reason};
 use crate::resource::{AdoptionPolicy, Kind};
 
@@ -86,6 +87,29 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// Objects that the spec names; `lint` looks for them.
     fn references(&self) -> Vec<Reference> {
         Vec::new()
+    }
+
+    /// Everything that is reached for by the object's identity alone: its virtual host, its name, what it needs.
+    fn touches(identity: &Self::Identity) -> Vec<Touch> {
+        let needed = Self::needs(identity).into_iter().map(|need| need.target);
+        let names = Self::target(identity)
+            .into_iter()
+            .chain(needed)
+            .map(|target| match target.kind {
+                Kind::Vhost => Touch::Vhost(target.name.name),
+                _ => Touch::Name(target),
+            });
+        let vhost = Some(Self::vhost(identity)).filter(|vhost| !vhost.is_empty());
+        vhost
+            .map(|vhost| Touch::Vhost(vhost.to_owned()))
+            .into_iter()
+            .chain(names)
+            .collect()
+    }
+
+    /// Everything that is reached for. A kind that gives rights, tags, or properties to others says so here.
+    fn reaches(&self) -> Vec<Touch> {
+        Self::touches(self.identity())
     }
 
     fn contains(all: &Self::All, identity: &Self::Identity) -> bool;
@@ -221,6 +245,17 @@ pub(super) fn exchange_named(
         }],
         _ => Vec::new(),
     }
+}
+
+/// The place where the dead letters of an object go that is declared with arguments: an exchange, or by the default
+/// exchange a queue. Without a key the default exchange leads to any queue.
+pub(super) fn dead_letters(arguments: &Arguments, exchange: &str, key: &str, vhost: &str) -> Option<Touch> {
+    let target = match (arguments.get(exchange)?, arguments.get(key)) {
+        (Value::String(exchange), Some(Value::String(key))) if exchange.is_empty() => (Kind::Queue, key),
+        (Value::String(exchange), _) => (Kind::Exchange, exchange),
+        _ => return None,
+    };
+    Some(Touch::Name(Target::new(target.0, Name::new(vhost, target.1))))
 }
 
 /// Adds the arguments that no field of a spec stands for.

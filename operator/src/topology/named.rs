@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::backlog::Backlog;
 use super::declaration::{Declare, Labels, Policies, Reference, Request};
 use super::name::{Name, Target};
+use super::touch::Touch;
 use crate::object::LastStatus;
 use crate::resource::Kind;
 
@@ -58,6 +59,12 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     /// Objects that the spec names, by name in the same virtual host.
     fn references(&self, _vhost: &str) -> Vec<Reference> {
         Vec::new()
+    }
+
+    /// All that it reaches for in that virtual host, and elsewhere, beside its own name.
+    fn reaches(&self, vhost: &str) -> Vec<Touch> {
+        let references = self.references(vhost).into_iter();
+        references.map(|reference| Touch::Name(reference.target)).collect()
     }
 
     fn is_reserved(name: &Name) -> bool {
@@ -170,6 +177,12 @@ impl<D: Definition> Declare for Named<D> {
 
     fn references(&self) -> Vec<Reference> {
         self.definition.references(&self.name.vhost)
+    }
+
+    fn reaches(&self) -> Vec<Touch> {
+        let mut all = Self::touches(&self.name);
+        all.extend(self.definition.reaches(&self.name.vhost));
+        all
     }
 
     fn contains(all: &Self::All, identity: &Name) -> bool {

@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Table};
 use super::declaration::{
-    Deletion, Labels, Policies, Reference, Request, Verb, compare, compare_arguments, escaped, exchange_named,
+    Deletion, Labels, Policies, Reference, Request, Verb, compare, compare_arguments, dead_letters, escaped,
+    exchange_named,
 };
 use super::name::Name;
 use super::named::{Definition, Named, Removal};
+use super::touch::Touch;
 use crate::resource::{Kind, PolicyDeletionPolicy, PolicyRule, PolicySpec};
 
 /// A policy by its name.
@@ -177,6 +179,24 @@ impl<C: Class> Definition for PolicyDefinition<C> {
             vhost,
         ));
         references
+    }
+
+    fn reaches(&self, vhost: &str) -> Vec<Touch> {
+        let kinds: &[Kind] = match self.apply_to.as_str() {
+            "all" => &[Kind::Exchange, Kind::Queue],
+            "exchanges" => &[Kind::Exchange],
+            _ => &[Kind::Queue],
+        };
+        let matching = Touch::Matching {
+            regex: self.pattern.clone(),
+            kinds,
+        };
+        let (exchange, key) = ("dead-letter-exchange", "dead-letter-routing-key");
+        let alternate = exchange_named(&self.definition, "alternate-exchange", "", vhost);
+        std::iter::once(matching)
+            .chain(dead_letters(&self.definition, exchange, key, vhost))
+            .chain(alternate.into_iter().map(|reference| Touch::Name(reference.target)))
+            .collect()
     }
 
     /// All names are users'.

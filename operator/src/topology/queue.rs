@@ -8,10 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Table};
 use super::backlog::{Backlog, COLUMNS, Counters};
-use super::declaration::{Deletion, Labels, Policies, Reference, compare, compare_arguments, exchange_named, rest};
+use super::declaration::{
+    Deletion, Labels, Policies, Reference, compare, compare_arguments, dead_letters, exchange_named, rest,
+};
 use super::name::Name;
 use super::named::{Definition, Named, Removal};
 use super::shorthand;
+use super::touch::Touch;
 use crate::resource::{Kind, QueueDeletionPolicy, QueueSpec};
 
 /// A queue by its name.
@@ -146,6 +149,13 @@ impl Definition for QueueDefinition {
 
     fn references(&self, vhost: &str) -> Vec<Reference> {
         exchange_named(&self.arguments, "x-dead-letter-exchange", "deadLetter", vhost)
+    }
+
+    fn reaches(&self, vhost: &str) -> Vec<Touch> {
+        let (exchange, key) = ("x-dead-letter-exchange", "x-dead-letter-routing-key");
+        dead_letters(&self.arguments, exchange, key, vhost)
+            .into_iter()
+            .collect()
     }
 }
 

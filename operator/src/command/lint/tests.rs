@@ -164,3 +164,44 @@ fn words_that_are_read_differently_are_refused_with_their_place() {
         "{said:#?}"
     );
 }
+
+const RULED: &str = "---
+apiVersion: leveret.dev/v1alpha1
+kind: Broker
+metadata: { name: main, namespace: messaging }
+spec:
+  allowedNamespaces:
+    from: All
+    rules: [{ WHOSE, vhosts: [web], kinds: [Queue, Policy], maxObjects: { Queue: 1 } }]
+---
+apiVersion: leveret.dev/v1alpha1
+kind: Queue
+metadata: { name: a, namespace: web }
+spec: { brokerRef: { name: main, namespace: messaging }, vhost: web }
+---
+apiVersion: leveret.dev/v1alpha1
+kind: Queue
+metadata: { name: b, namespace: web }
+spec: { brokerRef: { name: main, namespace: messaging }, vhost: shop }
+---
+apiVersion: leveret.dev/v1alpha1
+kind: Vhost
+metadata: { name: web, namespace: web }
+spec: { brokerRef: { name: main, namespace: messaging } }
+";
+
+#[test]
+fn rules_of_a_broker_are_held() {
+    let place = "Broker messaging/main does not allow this from namespace web";
+    assert_eq!(
+        problems(&RULED.replace("WHOSE", "namespaces: [web]"), false),
+        [
+            format!("a.yaml:15: Queue b: {place}: vhost 'shop' is not one of web (its allowedNamespaces.rules[0])"),
+            format!(
+                "a.yaml:20: Vhost web: {place}: kind Vhost is not one of Queue, Policy (its allowedNamespaces.rules[0])"
+            ),
+        ]
+    );
+    let by_labels = RULED.replace("WHOSE", "selector: { matchLabels: { team: web } }");
+    assert_eq!(problems(&by_labels, false), [""; 0], "labels show only in a cluster");
+}

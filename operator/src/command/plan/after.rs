@@ -4,21 +4,21 @@
 
 use crate::command::lint;
 use crate::object::{Kind, Meta, ObjectKey, Snapshot};
-use crate::resource::{AllowedNamespaces, BrokerRef, BrokerSpec, NamespacesFrom};
+use crate::resource::{BrokerRef, BrokerSpec};
 use crate::source::folder::read::Manifests;
 
-/// All resources are for one broker, whatever they name.
+/// All resources are for one broker, whatever they name; if there is a Broker of that name, by its rules.
 pub(super) fn lead_to(broker: &ObjectKey, mut snapshot: Snapshot) -> Snapshot {
     let reference = BrokerRef {
         name: broker.name.clone(),
         namespace: Some(broker.namespace.clone()),
     };
     snapshot.objects_mut().for_each(|object| object.lead(&reference));
+    let allowed = snapshot
+        .get::<BrokerSpec>(broker)
+        .map(|broker| broker.spec.allowed_namespaces.clone());
     let spec = BrokerSpec {
-        allowed_namespaces: AllowedNamespaces {
-            from: NamespacesFrom::All,
-            selector: None,
-        },
+        allowed_namespaces: allowed.unwrap_or_default().opened(),
         ..BrokerSpec::default()
     };
     snapshot.clear(Kind::Broker);

@@ -6,6 +6,11 @@ fn manifest(kind: &str, spec: Value) -> Value {
     json!({"apiVersion": "leveret.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
 }
 
+/// A Broker with one rule for other namespaces.
+fn ruled(rule: Value) -> Value {
+    json!({"allowedNamespaces": {"from": "All", "rules": [rule]}})
+}
+
 fn said(manifest: &Value) -> String {
     match admit(manifest) {
         Ok(_) => "ok".to_owned(),
@@ -150,6 +155,36 @@ fn bad_manifests_are_refused_with_words() {
             "Broker",
             json!({"allowedNamespaces": {"from": "Selector"}}),
             "spec.allowedNamespaces: Invalid value: allowedNamespaces: from Selector and selector go together",
+        ),
+        (
+            "Broker",
+            json!({"allowedNamespaces": {"rules": [{"namespaces": ["web"], "vhosts": ["web"]}]}}),
+            "spec.allowedNamespaces: Invalid value: allowedNamespaces.rules are for other namespaces than the Broker's own: they need from All or Selector",
+        ),
+        (
+            "Broker",
+            ruled(json!({"vhosts": ["web"]})),
+            "spec.allowedNamespaces.rules[0]: Invalid value: a rule is for namespaces, or for those that a selector selects: give one of the two",
+        ),
+        (
+            "Broker",
+            ruled(json!({"namespaces": ["web"]})),
+            "spec.allowedNamespaces.rules[0].vhosts: Required value",
+        ),
+        (
+            "Broker",
+            ruled(json!({"namespaces": ["web"], "vhosts": []})),
+            "spec.allowedNamespaces.rules[0].vhosts: Invalid value: 0: spec.allowedNamespaces.rules[0].vhosts in body should have at least 1 items",
+        ),
+        (
+            "Broker",
+            ruled(json!({"namespaces": ["web"], "vhosts": ["web"], "kinds": ["Queue", "Broker"]})),
+            "spec.allowedNamespaces.rules[0].kinds[1]: Unsupported value: \"Broker\": supported values: \"Vhost\", \"OperatorPolicy\", \"Policy\", \"Exchange\", \"Queue\", \"Binding\"",
+        ),
+        (
+            "Broker",
+            ruled(json!({"namespaces": ["web"], "vhosts": ["web"], "maxObjects": {"Queues": 5}})),
+            "unknown field \"spec.allowedNamespaces.rules[0].maxObjects.Queues\"; did you mean Queue?",
         ),
         (
             "Brocker",

@@ -72,6 +72,10 @@ impl Walk {
         if let Some(most) = most.filter(|most| count > *most) {
             self.block(format!("Too many: {count}: must have at most {most} items"));
         }
+        let least = schema.get("minItems").and_then(Value::as_u64);
+        if let Some(least) = least.filter(|least| count < *least) {
+            self.refuse(&Value::from(count), &format!("should have at least {least} items"));
+        }
         let Some(schema) = schema.get("items") else {
             return Value::Array(items.to_vec());
         };

@@ -126,3 +126,28 @@ async fn statuses_of_what_is_there() {
     let keys: Vec<ObjectKey> = edited.folder.shown().statuses.into_keys().collect();
     assert_eq!(keys, [queue("a")]);
 }
+
+#[test]
+fn rules_of_a_broker_in_the_folder_hold() {
+    let broker = "---\napiVersion: leveret.dev/v1alpha1\nkind: Broker\nmetadata: { name: main }\nspec: SPEC\n";
+    let queue = QUEUE.replace("NAME", "a, namespace: web");
+    let refusal = |spec: &str| {
+        let edited = Edited::new(&(broker.replace("SPEC", spec) + &queue));
+        let key = ObjectKey::new(Kind::Broker, "default", "main");
+        let desired = crate::sync::desired::desired(&edited.folder.snapshot(), &key);
+        let item = desired.items.into_iter().next().expect("the queue");
+        match item.standing {
+            crate::sync::desired::Standing::Refused(Reason::NotAllowed, message) => Some(message),
+            _ => None,
+        }
+    };
+    assert_eq!(refusal("{}"), None, "every object leads to the companion");
+    let rule = "{ allowedNamespaces: { from: All, rules: [{ WHOSE, vhosts: [web] }] } }";
+    let message = refusal(&rule.replace("WHOSE", "namespaces: [web]")).expect("a refusal");
+    assert!(message.contains("vhost '/' is not one of web"), "{message}");
+    assert_eq!(
+        refusal(&rule.replace("WHOSE", "selector: {}")),
+        None,
+        "there are no labels here"
+    );
+}

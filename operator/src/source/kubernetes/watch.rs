@@ -21,7 +21,7 @@ use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
 use super::write;
 use crate::object::{ConditionStatus, Kind, Object, ObjectKey, Reason, StatusReport};
-use crate::resource::{BrokerSpec, NamespacesFrom};
+use crate::resource::BrokerSpec;
 use crate::source::dereference::referenced;
 
 /// The progress of reading a kind.
@@ -200,10 +200,9 @@ fn follow_what_brokers_need(shared: &Arc<Shared>) {
         let needs = |broker: &Arc<Object<BrokerSpec>>| referenced(&broker.meta.key, &broker.spec);
         snapshot().iter::<BrokerSpec>().flat_map(needs).collect()
     });
-    let selects = |broker: &NamespacesFrom| *broker == NamespacesFrom::Selector;
     let needs_namespaces = snapshot()
         .iter::<BrokerSpec>()
-        .any(|broker| selects(&broker.spec.allowed_namespaces.from));
+        .any(|broker| broker.spec.allowed_namespaces.asks_for_labels());
     if needs_namespaces {
         shared.namespaces.call_once(|| {
             tokio::spawn(follow_namespaces(Arc::clone(shared)));
@@ -248,7 +247,7 @@ async fn follow_namespaces(shared: Arc<Shared>) {
             }
             Ok(Event::Delete(namespace)) => shared.cache.lock().namespace(&namespace.name_any(), None),
             Err(error) => {
-                warn!(%error, "namespaces cannot be watched; a Broker with allowedNamespaces Selector needs that");
+                warn!(%error, "namespaces cannot be watched; a Broker whose allowedNamespaces has a selector needs that");
                 Change::None
             }
         };

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// Rules for other namespaces.
+mod tenancy;
+
 use super::*;
 use crate::object::{AnyObject, LastStatus};
 use crate::resource::Spec;

@@ -28,6 +28,7 @@ fn item(kind: Kind, name: &str, standing: Standing) -> Item {
         },
         adoption: AdoptionPolicy::IfEqual,
         standing,
+        barred: Default::default(),
     }
 }
 

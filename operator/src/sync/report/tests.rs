@@ -15,6 +15,7 @@ fn item(standing: Standing) -> Item {
         deletion: Deletion::DeleteIfFree,
         adoption: AdoptionPolicy::IfEqual,
         standing,
+        barred: Default::default(),
     }
 }
 

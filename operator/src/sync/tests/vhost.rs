@@ -7,7 +7,8 @@ use super::{URI, key, orders, snapshot, to_main};
 use crate::object::{Kind, ObjectKey, Reason, Snapshot};
 use crate::resource::VhostSpec;
 use crate::source::Source;
-use crate::topology::Name;
+use crate::topology::vhost::VhostDefinition;
+use crate::topology::{Declared, Identity, Name, Named, Operation};
 
 fn shop() -> Snapshot {
     let mut all = orders();
@@ -80,6 +81,56 @@ async fn a_virtual_host_stays_until_nothing_is_in_it() {
         .until("gone", |stage| stage.shelf.snapshot().of(Kind::Vhost).next().is_none())
         .await;
     assert_eq!(description(&stage), None);
+}
+
+#[tokio::test]
+async fn a_virtual_host_with_messages_says_where_they_are() {
+    let stage = Stage::start(shop());
+    stage.until_synced(&[vhost(), till()]).await;
+    stage.fake.with(URI, |broker| {
+        broker.messages.insert(Name::new("shop", "till"), 3);
+        broker.messages.insert(Name::new("/", "invoices"), 5);
+    });
+    stage.delete(&vhost(), super::now(), None);
+    stage
+        .until("blocked", |stage| {
+            stage.reason(&vhost()) == Some(Reason::DeletionBlocked)
+        })
+        .await;
+    assert_eq!(
+        stage.message(&vhost()),
+        "vhost 'shop' is not empty, it holds 3 messages: 3 in queue 'till'; set deletionPolicy to Delete or Retain, or \
+         empty it"
+    );
+}
+
+#[tokio::test]
+async fn a_virtual_host_that_is_changed_or_deleted_by_hand_is_put_right() {
+    let stage = Stage::start(shop());
+    stage.until_synced(&[vhost(), till()]).await;
+    let name = Name::new("", "shop");
+    let other = Named::new(name.clone(), VhostDefinition::default());
+    let gone = Operation::Remove {
+        identity: Identity::Vhost(name),
+        if_free: false,
+    };
+    for change in [Operation::Declare(Declared::Vhost(other)), gone] {
+        stage
+            .fake
+            .with(URI, |broker| broker.by_hand(&change))
+            .expect("it can be done");
+        let there = |stage: &Stage| {
+            let till = Name::new("shop", "till");
+            stage
+                .fake
+                .with(URI, |broker| broker.topology.queues.contains_key(&till))
+        };
+        stage
+            .until("put right", |stage| {
+                description(stage).as_deref() == Some("of the shop") && there(stage)
+            })
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,76 @@
+//! The list of kinds: what has one part for each of them is made from it.
+//!
+//! In: nothing. Out: `Kind`; elsewhere whatever `each_kind` is given to. Does not know about the specs of the kinds.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds, each on one line: its name, its spec, its word in messages (which is the name of its modules), its
+/// plural. They stand in the order in which they are made on a broker, and are removed in the opposite one. `Broker` is
+/// first.
+macro_rules! each_kind {
+    ($then:ident) => {
+        $then! {
+            Broker(BrokerSpec) broker brokers;
+            Vhost(VhostSpec) vhost vhosts;
+            OperatorPolicy(OperatorPolicySpec) operator_policy operatorpolicies;
+            Policy(PolicySpec) policy policies;
+            Exchange(ExchangeSpec) exchange exchanges;
+            Queue(QueueSpec) queue queues;
+            Binding(BindingSpec) binding bindings;
+        }
+    };
+}
+
+pub(crate) use each_kind;
+
+macro_rules! assemble {
+    ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
+        /// The kinds of the group `leveret.dev`, in the order in which they are created.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $($Kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: [Kind; [$(stringify!($Kind)),*].len()] = [$(Kind::$Kind),*];
+
+            /// The name as it stands in a manifest.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => stringify!($Kind),)*
+                }
+            }
+
+            /// The word of messages for such an object on a broker.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => spoken(stringify!($word)),)*
+                }
+            }
+
+            /// The name in paths of the API server.
+            pub fn plural(self) -> &'static str {
+                match self {
+                    $(Kind::$Kind => stringify!($plural),)*
+                }
+            }
+        }
+    };
+}
+each_kind!(assemble);
+
+/// The name of a module as messages say it.
+fn spoken(word: &'static str) -> &'static str {
+    match word {
+        "operator_policy" => "operator policy",
+        word => word,
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
