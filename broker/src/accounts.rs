@@ -8,14 +8,17 @@
 mod told;
 
 use crate::access::Actor;
-use crate::access::directory::Made;
+use crate::access::directory::{Made, Put};
 use crate::access::hash::Hash;
 use crate::access::rights::{Permission, TopicPermission};
 use crate::access::user::{LONGEST_NAME, Limits, MOST_TAGS, Tags, User};
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::vhost::Vhost;
 use leveret_store::Lsn;
 use told::Told;
+
+pub use crate::access::directory::Many;
 
 /// Bytes of a user without its texts, roughly, here and in the log's table.
 const USER: usize = 600;
@@ -45,41 +48,76 @@ pub enum Password {
 ///
 /// # Errors
 /// 406 for a name or tags that are too long, the administrator of the files, or full memory; the log has failed.
-pub async fn put(node: &Node, asked: Asked, actor: &Actor) -> Result<(Option<Lsn>, bool)> {
+pub async fn put(node: &Node, mut asked: Asked, actor: &Actor) -> Result<(Option<Lsn>, bool)> {
     check(node, &asked)?;
-    let Asked {
-        name,
-        password,
-        tags,
-        limits,
-    } = asked;
-    let hash = match password {
-        Password::Clear(password) => hash(node, &name, password).await?,
-        Password::Hashed(hash) => hash,
+    if let Password::Clear(password) = &mut asked.password {
+        let hash = hash(node, &asked.name, std::mem::take(password)).await?;
+        asked.password = Password::Hashed(hash);
+    }
+    let (user, limits) = (user(&asked)?, asked.limits);
+    let Made { lsn, what } = node.access.directory.put(&node.log, user.clone(), limits)?;
+    obey(node, &user, limits, (lsn.is_some(), what), actor);
+    Ok((lsn, what.created))
+}
+
+/// The user that is asked for, checked. Its password must have been hashed.
+///
+/// # Errors
+/// As of [`put`].
+pub fn checked(node: &Node, asked: &Asked) -> Result<User> {
+    check(node, asked)?;
+    user(asked)
+}
+
+fn user(asked: &Asked) -> Result<User> {
+    let Password::Hashed(hash) = &asked.password else {
+        return Err(Error::Internal("the password has not been hashed".into()));
     };
-    let cleared = hash == Hash::None;
-    let user = User {
-        name: name.clone(),
-        hash,
-        tags: tags.clone(),
+    Ok(User {
+        name: asked.name.clone(),
+        hash: hash.clone(),
+        tags: asked.tags.clone(),
         limits: Limits::default(),
-    };
-    let Made { lsn, what } = node.access.directory.put(&node.log, user, limits)?;
+    })
+}
+
+/// Has a user who was put obey its limits, and tells of it.
+fn obey(node: &Node, user: &User, limits: Option<Limits>, (changed, put): (bool, Put), actor: &Actor) {
     let mut events = Vec::new();
-    events.extend(what.created.then_some(Told::Created));
-    events.extend((what.password && !what.created).then_some(match cleared {
-        true => Told::PasswordCleared,
-        false => Told::PasswordChanged,
+    events.extend(put.created.then_some(Told::Created));
+    events.extend((put.password && !put.created).then_some(match user.hash {
+        Hash::None => Told::PasswordCleared,
+        _ => Told::PasswordChanged,
     }));
-    if lsn.is_some() && !(what.created && tags.0.is_empty()) {
-        events.push(Told::TagsSet(tags.0));
+    if changed && !(put.created && user.tags.0.is_empty()) {
+        events.push(Told::TagsSet(user.tags.0.clone()));
     }
     if let Some(limits) = limits {
-        node.connections.limit_user(&name, limits.most());
+        node.connections.limit_user(&user.name, limits.most());
     }
     events.extend(limits.map(|limits| Told::LimitsSet(limits.set().collect())));
-    tell(node, &name, events, actor);
-    Ok((lsn, what.created))
+    tell(node, &user.name, events, actor);
+}
+
+/// Puts many checked users and permissions: all of them or none, also when the broker is killed meanwhile. Gives the
+/// position in the log that an answer waits for.
+///
+/// # Errors
+/// 406 for full memory; the log has failed.
+pub fn put_many(node: &Node, mut many: Many, actor: &Actor) -> Result<Option<Lsn>> {
+    node.memory.admit((many.len() * USER) as u64)?;
+    let Made { lsn, what } = node.access.directory.put_many(&node.log, &mut many)?;
+    for ((user, limits), put) in many.users.into_values().zip(what) {
+        obey(node, &user, limits, (true, put), actor);
+    }
+    for ((user, vhost), patterns) in many.permissions {
+        tell(node, &user, vec![Told::Permitted(vhost, patterns)], actor);
+    }
+    for ((user, vhost, exchange), patterns) in many.topics {
+        let event = Told::TopicPermitted(vhost, exchange, patterns);
+        tell(node, &user, vec![event], actor);
+    }
+    Ok(lsn)
 }
 
 /// Deletes users and closes their connections. Gives the names of those that there were.
@@ -179,9 +217,7 @@ pub fn permit_topic(
         return Ok(None);
     };
     TopicPermission::check(&patterns).map_err(wrong_pattern)?;
-    if !found.topology().exchanges.contains_key(exchange.as_bytes()) {
-        return Err(Error::Precondition(format!("no_such_exchange: {exchange}").into()));
-    }
+    check_exchange(&found, exchange)?;
     node.memory.admit((USER + patterns.concat().len()) as u64)?;
     let directory = &node.access.directory;
     let made = directory.permit_topic(&node.log, user, (vhost, exchange), patterns.clone())?;
@@ -236,12 +272,27 @@ pub fn permit_all(node: &Node, vhost: &str, actor: &Actor) -> Result<Option<Lsn>
     Ok(made.and_then(|made| made.lsn))
 }
 
-fn wrong_pattern(fault: String) -> Error {
+/// Refuses a topic permission for an exchange that isn't there.
+///
+/// # Errors
+/// 406 with RabbitMQ's words.
+pub fn check_exchange(vhost: &Vhost, exchange: &str) -> Result<()> {
+    if vhost.topology().exchanges.contains_key(exchange.as_bytes()) {
+        return Ok(());
+    }
+    Err(Error::Precondition(format!("no_such_exchange: {exchange}").into()))
+}
+
+/// The error for a pattern with this fault.
+pub fn wrong_pattern(fault: String) -> Error {
     Error::Precondition(format!("invalid_regexp: {fault}").into())
 }
 
 /// The hash of a password that is set. One that the user has already keeps its hash, unless that is an imported one.
-async fn hash(node: &Node, name: &str, password: String) -> Result<Hash> {
+///
+/// # Errors
+/// There is no memory for it.
+pub async fn hash(node: &Node, name: &str, password: String) -> Result<Hash> {
     let proofs = &node.access.proofs;
     let known = node
         .access

@@ -34,10 +34,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::{
-    ADMIN_PASSWORD_FILE, ADMIN_USER_FILE, CHANNEL_MAX, DATA_DIR, DISK_FREE_LIMIT, FLUSH_INTERVAL, FRAME_MAX,
-    GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT, HEARTBEAT, INITIAL_FRAME_MAX, LOCK_TIMEOUT, LOG, LOG_FORMAT,
-    MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK, SEGMENT_SIZE, SHUTDOWN_TIMEOUT, THREADS, TLS_CA, TLS_CERT,
-    TLS_KEY,
+    ADMIN_PASSWORD_FILE, ADMIN_USER_FILE, CHANNEL_MAX, DATA_DIR, DEFINITIONS_SKIP_IF_UNCHANGED, DISK_FREE_LIMIT,
+    FLUSH_INTERVAL, FRAME_MAX, GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT, HEARTBEAT, INITIAL_FRAME_MAX, LOAD_DEFINITIONS,
+    LOCK_TIMEOUT, LOG, LOG_FORMAT, MANAGEMENT_HTTP_MAX_BODY_SIZE, MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK,
+    SEGMENT_SIZE, SHUTDOWN_TIMEOUT, THREADS, TLS_CA, TLS_CERT, TLS_KEY,
 };
 use values::{DiskLimit, Kind, addresses, default_addresses};
 
@@ -55,6 +55,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Users who may log in.
     pub users: Users,
+    /// Definitions that a start loads.
+    pub definitions: Option<Definitions>,
+    /// Largest body of a request over HTTP, bytes.
+    pub max_body_bytes: u64,
     /// Terms for clients that connect.
     pub offer: Offer,
     /// Most connections, channels, queues and so on.
@@ -82,6 +86,17 @@ pub struct Config {
     pub log: String,
     /// True if log lines are JSON.
     pub log_json: bool,
+}
+
+/// Definitions that a start loads.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    /// A file, or a folder of files.
+    pub path: PathBuf,
+    /// True if they are passed over where they are as at the last time.
+    pub skip_if_unchanged: bool,
+    /// Largest file, bytes.
+    pub max_bytes: u64,
 }
 
 /// The addresses of a service.
@@ -159,6 +174,8 @@ impl Flags {
                 .collect::<Result<_, _>>()?,
             tls: self.tls_files()?,
             users: self.users()?,
+            definitions: self.definitions()?,
+            max_body_bytes: self.read(&MANAGEMENT_HTTP_MAX_BODY_SIZE)?,
             offer: Offer {
                 limits,
                 initial_frame_max: self.read(&INITIAL_FRAME_MAX)? as u32,
@@ -232,8 +249,21 @@ impl Flags {
             }
             return Ok(Users::Files { user, password });
         }
-        let loopback_only = self.read(&GUEST_LOOPBACK_ONLY)?;
-        Ok(Users::Guest { loopback_only })
+        Ok(Users::Guest {
+            loopback_only: self.read(&GUEST_LOOPBACK_ONLY)?,
+            made: self.text(&LOAD_DEFINITIONS).is_none(),
+        })
+    }
+
+    fn definitions(&self) -> Result<Option<Definitions>, Error> {
+        let Some(path) = self.optional(&LOAD_DEFINITIONS)? else {
+            return Ok(None);
+        };
+        Ok(Some(Definitions {
+            path,
+            skip_if_unchanged: self.read(&DEFINITIONS_SKIP_IF_UNCHANGED)?,
+            max_bytes: self.read(&MANAGEMENT_HTTP_MAX_BODY_SIZE)?,
+        }))
     }
 
     fn disk_free_limit(&self, segment_bytes: u64) -> Result<Option<u64>, Error> {

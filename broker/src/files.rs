@@ -9,32 +9,50 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Most that a file may hold which a setting names, bytes.
+/// Most that a text may hold which a setting names, bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A file that a setting names. It is read whenever a client logs in: a pipe, where that would wait for somebody to
+/// A text that a setting names. It is read whenever a client logs in: a pipe, where that would wait for somebody to
 /// write, is refused, and so is what no secret or certificate is as large as.
 ///
 /// # Errors
 /// It isn't there, is no file, can't be read, is larger than 1 MiB, or isn't UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = read(path, MOST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
+}
+
+/// A file that a setting names, of so many bytes at most. One that is larger is not read, nor is a pipe.
+///
+/// # Errors
+/// It isn't there, is no file, can't be read, or is larger.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let too_large = || match most {
+        MOST_BYTES => wrong("larger than 1 MiB"),
+        most => wrong(&format!("larger than {most} bytes")),
+    };
     let mut options = fs::OpenOptions::new();
     // Opening a pipe would wait already.
     let file = options
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
-    let kind = file.metadata()?.file_type();
+    let found = file.metadata()?;
+    let kind = found.file_type();
     if !kind.is_file() && !kind.is_char_device() {
         return Err(wrong("not a regular file"));
     }
-    let mut text = String::new();
-    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MOST_BYTES {
-        return Err(wrong("larger than 1 MiB"));
+    if found.len() > most {
+        return Err(too_large());
     }
-    Ok(text)
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(too_large());
+    }
+    Ok(bytes)
 }
 
 /// The time of the last change of a file, if that can be told.

@@ -64,6 +64,8 @@ pub struct Node {
     pub quotas: Arc<Quotas>,
     /// Values that are kept by their names.
     pub parameters: Parameters,
+    /// Held by whoever loads definitions: one after the other.
+    pub importing: tokio::sync::Mutex<()>,
 }
 
 /// Counters that belong to no queue.
@@ -124,6 +126,7 @@ impl Node {
             next_consumer: AtomicU64::new(1),
             quotas,
             parameters,
+            importing: tokio::sync::Mutex::default(),
         }
     }
 

@@ -22,6 +22,8 @@ const BESIDE: usize = 256;
 const CLUSTER_NAME: &str = "cluster_name";
 /// Name of the global parameter with what the cluster is known by, whatever it is called.
 pub const CLUSTER_ID: &str = "internal_cluster_id";
+/// Name of the global parameter with the mark of the definitions that the last start has loaded.
+pub const IMPORTED: &str = "imported_definition_hash_value";
 
 /// The names of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

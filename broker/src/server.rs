@@ -52,10 +52,9 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     } = Sockets::bind(&config, &descriptors)?;
     // Probes are answered while the log is read.
     let watch = Watch::start(Handle::current()).context("cannot start a thread that watches the others")?;
-    let gate = Gate::new(&config.users, watch);
+    let gate = Gate::new(&config.users, config.max_body_bytes, watch);
     let http = admin::serve(&gate, web, &Handle::current())?;
-    let recovering =
-        tokio::task::spawn_blocking(move || recover(&config, descriptors).map(|recovered| (config, recovered)));
+    let recovering = tokio::spawn(begin(config, descriptors));
     let recovered = tokio::select! {
         recovered = recovering => recovered.context("recovering the log")?,
         // Like a crash at this moment, which recovery survives: no client has been served yet.
@@ -70,6 +69,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         certificates,
         config.data_dir.clone(),
         live.clone(),
+        gate.largest_body(),
     ));
     for Listener { service, address } in listeners {
         say(&format!("listening {} {address}", service.name))?;
@@ -175,6 +175,23 @@ fn open(
             opened => return opened,
         }
     }
+}
+
+/// Brings back what the log holds, and loads the definitions of the settings.
+async fn begin(config: Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Config, (Store, Arc<Node>))> {
+    let recovering =
+        tokio::task::spawn_blocking(move || recover(&config, descriptors).map(|recovered| (config, recovered)));
+    let (config, (store, node)) = recovering.await.context("recovering the log")??;
+    let Some(definitions) = &config.definitions else {
+        return Ok((config, (store, node)));
+    };
+    if let Err(fault) = admin::definitions::start::load(&node, definitions).await {
+        tokio::task::spawn_blocking(|| store.close())
+            .await
+            .context("closing the log")??;
+        return Err(fault);
+    }
+    Ok((config, (store, node)))
 }
 
 /// Opens the log and brings back what it holds.

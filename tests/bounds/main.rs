@@ -53,6 +53,9 @@ mod idle;
 
 /// Files of the log, and what others put beside them.
 mod data_directory;
+/// Definitions.
+mod definitions;
+
 /// Clients of HTTP.
 mod http;
 

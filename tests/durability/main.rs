@@ -64,6 +64,9 @@ mod dead_letter;
 /// Policies across `kill -9`.
 mod policy;
 
+/// Definitions that are loaded.
+mod definitions;
+
 /// A queue's length limit across `kill -9`: it still holds, and what it dropped doesn't come back.
 mod queue_limit;
 

@@ -13,7 +13,7 @@ use crate::{copy, segments, small};
 const ANYWHERE: [&str; 4] = ["--amqp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
 
 /// Starts on `data` with further arguments; gives the one line it says.
-fn line(data: &Path, extra: &[&str]) -> String {
+pub(crate) fn line(data: &Path, extra: &[&str]) -> String {
     let data = data.to_str().expect("a path in UTF-8");
     let arguments: Vec<&str> = ["--data-dir", data]
         .into_iter()

@@ -22,6 +22,9 @@ mod definitions;
 /// Exchanges over HTTP.
 mod exchanges;
 
+/// Definitions, exported and loaded again.
+mod exported;
+
 /// Logins, health checks, probes and metrics.
 mod health;
 

@@ -35,12 +35,50 @@ pub struct Made<T> {
 }
 
 /// The parts of a user that a change sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Put {
     /// There was none of its name.
     pub created: bool,
     /// It has another password, or another hash of it.
     pub password: bool,
+}
+
+/// Users and permissions that are put together.
+#[derive(Default)]
+pub struct Many {
+    /// Users by name; without limits, each keeps those that it has.
+    pub users: BTreeMap<String, (User, Option<Limits>)>,
+    /// Patterns of what is configured, written and read, by user and vhost.
+    pub permissions: BTreeMap<(String, String), [String; 3]>,
+    /// Patterns of keys that are written and read, by user, vhost and exchange.
+    pub topics: BTreeMap<(String, String, String), [String; 2]>,
+}
+
+impl Many {
+    /// The number of them.
+    pub fn len(&self) -> usize {
+        self.users.len() + self.permissions.len() + self.topics.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn records(&self) -> Batch {
+        let mut records = Batch::default();
+        for (user, _) in self.users.values() {
+            records.put(&record::user_key(&user.name), &record::user_value(user));
+        }
+        for ((user, vhost), patterns) in &self.permissions {
+            records.put(&record::permission_key(user, vhost), &record::patterns_value(patterns));
+        }
+        for ((user, vhost, exchange), patterns) in &self.topics {
+            let key = record::topic_permission_key(user, vhost, exchange);
+            records.put(&key, &record::patterns_value(patterns));
+        }
+        records
+    }
 }
 
 impl Directory {
@@ -72,14 +110,15 @@ impl Directory {
         Self(RwLock::new(entries))
     }
 
-    /// Makes the first user, with all rights in a vhost, unless there has ever been one. It stays away once it was
-    /// deleted.
-    pub fn first(&mut self, name: &str, password: &str, vhost: &str, records: &mut Batch) {
+    /// Makes the first user, of this name and password and with all rights in a vhost, unless there has ever been one.
+    /// It stays away once it was deleted, or where the first start wanted none.
+    pub fn first(&mut self, user: Option<(&str, &str)>, vhost: &str, records: &mut Batch) {
         let entries = self.0.get_mut();
         if std::mem::replace(&mut entries.first, true) {
             return;
         }
         records.put(record::FIRST_USER, &record::first_user_value());
+        let Some((name, password)) = user else { return };
         if entries.accounts.contains_key(name) {
             return;
         }
@@ -120,20 +159,55 @@ impl Directory {
     /// The log has failed.
     pub fn put(&self, log: &Handle, user: User, limits: Option<Limits>) -> Result<Made<Put>> {
         let mut entries = self.0.write();
-        let old = entries.accounts.get(&user.name);
-        let kept = old.map_or(Limits::default(), |old| old.user.limits);
-        let user = User {
-            limits: limits.unwrap_or(kept),
-            ..user
+        let (user, put) = entries.change(user, limits);
+        let Some(what) = put else {
+            return Ok(Made {
+                lsn: None,
+                what: Put::default(),
+            });
         };
-        let what = Put {
-            created: old.is_none(),
-            password: old.is_none_or(|old| old.user.hash != user.hash),
-        };
-        if old.is_some_and(|old| old.user == user) {
+        let lsn = entries.put(log, user)?;
+        Ok(Made { lsn: Some(lsn), what })
+    }
+
+    /// Puts users and permissions in place of those of their names: all of them reach the log, or none. Those that
+    /// change nothing are taken out of `many`. Gives the parts of each user that are set.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn put_many(&self, log: &Handle, many: &mut Many) -> Result<Made<Vec<Put>>> {
+        let mut entries = self.0.write();
+        let mut what = Vec::new();
+        many.users.retain(|_, (user, limits)| {
+            let (changed, put) = entries.change(user.clone(), *limits);
+            *user = changed;
+            what.extend(put);
+            put.is_some()
+        });
+        let rights = |user: &str| entries.accounts.get(user).map(|account| &account.rights);
+        many.permissions.retain(|(user, vhost), patterns| {
+            let old = rights(user).and_then(|rights| rights.permission(vhost));
+            old.is_none_or(|old| old.patterns != *patterns)
+        });
+        many.topics.retain(|(user, vhost, exchange), patterns| {
+            let old = rights(user).and_then(|rights| rights.topic(vhost, exchange));
+            old.is_none_or(|old| old.patterns != *patterns)
+        });
+        if many.is_empty() {
             return Ok(Made { lsn: None, what });
         }
-        let lsn = entries.put(log, user)?;
+        let lsn = log.append(&mut many.records(), Urgency::Now)?.lsn;
+        for (user, _) in many.users.values() {
+            entries.insert(user.clone());
+        }
+        for ((user, vhost), patterns) in &many.permissions {
+            let permission = Arc::new(Permission::new(patterns.clone()));
+            entries.grant(user, vhost, |rights| rights.permission = Some(permission));
+        }
+        for ((user, vhost, exchange), patterns) in &many.topics {
+            let topic = Arc::new(TopicPermission::new(patterns.clone()));
+            entries.grant(user, vhost, |rights| _ = rights.topics.insert(exchange.clone(), topic));
+        }
         Ok(Made { lsn: Some(lsn), what })
     }
 
@@ -342,11 +416,37 @@ impl Entries {
     fn put(&mut self, log: &Handle, user: User) -> Result<Lsn> {
         let key = record::user_key(&user.name);
         let lsn = append(log, |records| records.put(&key, &record::user_value(&user)))?;
+        self.insert(user);
+        Ok(lsn)
+    }
+
+    /// A user as it will be, without limits with those that it has; and the parts of it that change, if any do.
+    fn change(&self, user: User, limits: Option<Limits>) -> (User, Option<Put>) {
+        let old = self.accounts.get(&user.name).map(|old| &old.user);
+        let kept = old.map_or(Limits::default(), |old| old.limits);
+        let user = User {
+            limits: limits.unwrap_or(kept),
+            ..user
+        };
+        let put = Put {
+            created: old.is_none(),
+            password: old.is_none_or(|old| old.hash != user.hash),
+        };
+        let changed = old != Some(&user);
+        (user, changed.then_some(put))
+    }
+
+    fn insert(&mut self, user: User) {
         let old = self.accounts.get(&user.name);
         let rights = old.map(|old| old.rights.clone()).unwrap_or_default();
         self.accounts
             .insert(user.name.clone(), Arc::new(Account::new(user, rights)));
-        Ok(lsn)
+    }
+
+    fn grant(&self, user: &str, vhost: &str, change: impl FnOnce(&mut InVhost)) {
+        if let Some(account) = self.accounts.get(user) {
+            account.rights.change(vhost, change);
+        }
     }
 }
 

@@ -141,6 +141,11 @@ impl Hash {
         }
     }
 
+    /// True if RabbitMQ can tell whose hash it is.
+    pub fn is_known_to_rabbitmq(&self) -> bool {
+        !matches!(self, Self::Argon2id(_))
+    }
+
     /// True if it takes as long to look at as a hash has to: tens of milliseconds.
     pub fn is_slow(&self) -> bool {
         matches!(self, Self::Argon2id(_))

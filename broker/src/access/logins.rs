@@ -58,8 +58,8 @@ impl Access {
     ) -> io::Result<Self> {
         let mut directory = Directory::restored(table);
         let administrator = match &users {
-            Users::Guest { .. } => {
-                directory.first(GUEST, GUEST, FIRST_VHOST, records);
+            Users::Guest { made, .. } => {
+                directory.first(made.then_some((GUEST, GUEST)), FIRST_VHOST, records);
                 None
             }
             Users::Files { user, password } => Some(SecretFiles::open(user.clone(), password.clone())?),
@@ -203,7 +203,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_fails_often_waits_and_nobody_else_does() {
-        let users = Users::Guest { loopback_only: true };
+        let users = Users::Guest {
+            loopback_only: true,
+            made: true,
+        };
         let logins = Access::new(users, std::iter::empty(), &mut Batch::default());
         let logins = std::sync::Arc::new(logins.expect("no files"));
         let log_in = async |from, password| {

@@ -19,6 +19,8 @@ pub enum Users {
     Guest {
         /// Only from this machine.
         loopback_only: bool,
+        /// False if the first start has definitions to load instead, which have users of their own (RabbitMQ).
+        made: bool,
     },
     /// The one that two files name, one line each, as a mounted Secret has them. They are looked at with every login,
     /// so that a changed password holds from then on. The API can't change or delete it.
@@ -54,7 +56,13 @@ impl Users {
     /// True if a user may not log in from an address: `guest`, whose password may be the one that everybody knows, from
     /// another machine.
     pub fn are_shut_out(&self, user: &str, from: IpAddr) -> bool {
-        let anywhere = matches!(self, Self::Guest { loopback_only: false });
+        let anywhere = matches!(
+            self,
+            Self::Guest {
+                loopback_only: false,
+                ..
+            }
+        );
         user == GUEST && !anywhere && !from.to_canonical().is_loopback()
     }
 }
@@ -69,10 +77,14 @@ mod tests {
 
     #[test]
     fn guest_logs_in_from_this_machine_only() {
-        let users = Users::Guest { loopback_only: true };
+        let guest = |loopback_only| Users::Guest {
+            loopback_only,
+            made: true,
+        };
+        let users = guest(true);
         assert!(!users.are_shut_out("guest", HERE) && users.are_shut_out("guest", ELSEWHERE));
         assert!(!users.are_shut_out("other", ELSEWHERE));
-        let from_anywhere = Users::Guest { loopback_only: false };
+        let from_anywhere = guest(false);
         assert!(!from_anywhere.are_shut_out("guest", ELSEWHERE));
         let (user, password) = (PathBuf::new(), PathBuf::new());
         let files = Users::Files { user, password };

@@ -143,8 +143,14 @@ impl Fields {
 /// Values of a body, at most. Each takes many times its octets once it is parsed.
 pub const VALUES: usize = 16_384;
 
-/// Values of a document of definitions, at most: those of some 20,000 queues with their bindings.
-pub const DEFINITIONS: usize = 400_000;
+/// Octets of a document of definitions for each value that it may have: an entry of RabbitMQ's has some 15 for each.
+const OCTETS: u64 = 50;
+
+/// Values of a document of definitions, at most, where bodies may have so many bytes: with the usual 20 MB, those of
+/// some 20,000 queues with their bindings.
+pub fn definitions(largest: u64) -> usize {
+    (largest / OCTETS) as usize
+}
 
 /// The values of a JSON text, roughly: counted where they begin, outside of texts.
 pub fn values(body: &[u8]) -> usize {

@@ -56,7 +56,7 @@ pub enum Failure {
     NotJson,
     /// The body is larger than so many bytes.
     #[error("the body is larger than {0} bytes")]
-    TooLarge(usize),
+    TooLarge(u64),
     /// The body doesn't come.
     #[error("the body has not come in time")]
     Slow,

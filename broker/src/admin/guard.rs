@@ -4,7 +4,6 @@
 //! Does not know about resources.
 
 use super::error::{Failure, Result};
-use super::room::LARGEST;
 use crate::listener::Client;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERRER_POLICY,
@@ -42,11 +41,11 @@ pub fn mark(headers: &mut HeaderMap) {
 ///
 /// # Errors
 /// 403 for pages from elsewhere, 413 for a body that is announced as too large, 415 for a browser's form.
-pub fn check(parts: &Parts, client: &Client, names: bool) -> Result<()> {
+pub fn check(parts: &Parts, client: &Client, names: bool, largest: u64) -> Result<()> {
     let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let length = text(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if length.is_some_and(|length| length > LARGEST as u64) {
-        return Err(Failure::TooLarge(LARGEST));
+    if length.is_some_and(|length| length > largest) {
+        return Err(Failure::TooLarge(largest));
     }
     let host = text(HOST).or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
     if names
@@ -113,7 +112,7 @@ mod tests {
             local: at,
             tls: None,
         };
-        check(&parts, &client, names).map_or_else(|failure| failure.status().as_u16(), |()| 200)
+        check(&parts, &client, names, 20_000_000).map_or_else(|failure| failure.status().as_u16(), |()| 200)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::body::{self, values};
 use super::error::{Failure, Result};
 use super::login::{Gate, Open};
 use super::patience::Times;
-use super::room::LARGEST;
+use super::room::COPIES;
 use super::state::Admin;
 use crate::limits::held::{Held, Holding};
 use axum::body::{Body, HttpBody};
@@ -19,8 +19,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// A body that needs no room, bytes.
 const SMALL: usize = 16 << 10;
-/// Copies of a body that there may be at a time: as it came, parsed, and as a message.
-const COPIES: usize = 3;
 /// Memory of a value once it is parsed, bytes; and of one whose place is known.
 const VALUE: usize = 128;
 const TYPED: usize = 64;
@@ -59,7 +57,8 @@ impl FromRequest<Gate> for Definitions {
     async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
-        read(&admin, body, body::DEFINITIONS * TYPED).await.map(Self)
+        let values = admin.room.values();
+        read(&admin, body, values * TYPED).await.map(Self)
     }
 }
 
@@ -67,9 +66,10 @@ impl FromRequest<Gate> for Definitions {
 /// `parsed`: memory that it takes at most once it is parsed, bytes.
 async fn read(admin: &Admin, mut body: Body, parsed: usize) -> Result<Input> {
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let most = announced.unwrap_or(LARGEST);
-    if most > LARGEST {
-        return Err(Failure::TooLarge(LARGEST));
+    let largest = admin.room.largest;
+    let most = announced.unwrap_or(largest);
+    if most > largest {
+        return Err(Failure::TooLarge(largest as u64));
     }
     let mut room = match most {
         0..=SMALL => None,
@@ -89,7 +89,7 @@ async fn read(admin: &Admin, mut body: Body, parsed: usize) -> Result<Input> {
         };
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > most {
-            return Err(Failure::TooLarge(LARGEST));
+            return Err(Failure::TooLarge(largest as u64));
         }
         bytes.extend_from_slice(&data);
         held.set(bytes.capacity() as u64);

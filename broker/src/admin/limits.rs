@@ -30,6 +30,9 @@ pub fn router() -> Router<Gate> {
         .route("/api/vhost-limits/{vhost}/{name}", put(set).delete(clear))
 }
 
+/// The component under which RabbitMQ keeps limits of vhosts as parameters, and the name of each.
+pub const PARAMETER: (&str, &str) = ("vhost-limits", "limits");
+
 /// A vhost and the name of a limit.
 type Place = Path<(String, String)>;
 

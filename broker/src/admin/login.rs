@@ -32,16 +32,19 @@ struct State {
     admin: OnceLock<Arc<Admin>>,
     watch: Arc<Watch>,
     guest: bool,
+    largest_body: u64,
     seats: Mutex<Vec<Arc<Seats>>>,
 }
 
 impl Gate {
-    /// A door that is shut, for these users; `watch` is over the threads that serve clients.
-    pub fn new(users: &Users, watch: Arc<Watch>) -> Self {
+    /// A door that is shut, for these users and for bodies of so many bytes; `watch` is over the threads that serve
+    /// clients.
+    pub fn new(users: &Users, largest_body: u64, watch: Arc<Watch>) -> Self {
         Self(Arc::new(State {
             admin: OnceLock::new(),
             watch,
             guest: matches!(users, Users::Guest { .. }),
+            largest_body,
             seats: Mutex::default(),
         }))
     }
@@ -49,6 +52,11 @@ impl Gate {
     /// True if the password is the one that everybody knows.
     pub fn is_guest(&self) -> bool {
         self.0.guest
+    }
+
+    /// Largest body of a request, bytes.
+    pub fn largest_body(&self) -> u64 {
+        self.0.largest_body
     }
 
     /// The watch over the threads that serve clients.

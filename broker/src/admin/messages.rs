@@ -10,7 +10,6 @@ use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::names::{self, from_url};
-use super::room::LARGEST;
 use crate::access::Actor;
 use crate::error::Error;
 use crate::limits::held::{Held, Holding};
@@ -187,6 +186,8 @@ fn with_code(error: Error) -> Failure {
 
 /// Memory of a message that was fetched, beside its body and properties, bytes.
 const FETCHED: usize = 256;
+/// Bytes of messages that are fetched at a time, until there are no more: that of the last comes on top.
+const MOST_FETCHED: usize = 20_000_000;
 
 /// The end of a message that was looked at.
 #[derive(Clone, Copy)]
@@ -279,7 +280,7 @@ fn fetch(queue: &Arc<Queue>, count: u64, after: After, held: &mut Held, work: &m
             }
         });
         held.set(bytes as u64);
-        if !found || bytes >= LARGEST {
+        if !found || bytes >= MOST_FETCHED {
             break;
         }
     }

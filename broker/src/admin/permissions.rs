@@ -10,6 +10,7 @@ use super::json::{self, Array, Object};
 use super::login::{Gate, Login};
 use super::state::Admin;
 use super::users;
+use crate::access::proof::Account;
 use crate::access::rights::InVhost;
 use crate::accounts;
 use axum::Router;
@@ -17,6 +18,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{delete, get};
+use std::sync::Arc;
 
 /// The patterns of a permission, in RabbitMQ's order, and of a topic permission.
 const RIGHTS: [&str; 3] = ["configure", "write", "read"];
@@ -43,7 +45,7 @@ pub fn router() -> Router<Gate> {
 }
 
 /// A user's rights in a vhost.
-struct Row {
+pub struct Row {
     user: String,
     vhost: String,
     rights: Given,
@@ -123,15 +125,36 @@ fn rows(admin: &Admin, user: Option<&str>, vhost: Option<&str>) -> Vec<Row> {
     rows
 }
 
+/// The rights of users, by user and vhost.
+pub fn of_accounts(accounts: &[Arc<Account>]) -> Vec<Row> {
+    let rows = accounts.iter().flat_map(|account| {
+        let rights = account.rights.list().into_iter();
+        rights.map(|(vhost, rights)| Row {
+            user: account.user.name.clone(),
+            vhost,
+            rights: Given::Some(rights),
+        })
+    });
+    rows.collect()
+}
+
+/// Permissions as RabbitMQ shows them.
+pub fn list(rows: &[Row], list: &mut Array<'_>) {
+    let permitted = rows.iter().filter(|row| row.is_permitted());
+    permitted.for_each(|row| list.object(|o| row.describe(o)));
+}
+
+/// Topic permissions as RabbitMQ shows them.
+pub fn list_topics(rows: &[Row], list: &mut Array<'_>) {
+    rows.iter().for_each(|row| row.topics(list));
+}
+
 fn permissions(rows: &[Row]) -> Response {
-    ok(json::array(None, |list| {
-        let permitted = rows.iter().filter(|row| row.is_permitted());
-        permitted.for_each(|row| list.object(|o| row.describe(o)));
-    }))
+    ok(json::array(None, |out| list(rows, out)))
 }
 
 fn topic_permissions(rows: &[Row]) -> Response {
-    ok(json::array(None, |list| rows.iter().for_each(|row| row.topics(list))))
+    ok(json::array(None, |out| list_topics(rows, out)))
 }
 
 async fn all(Login { admin, .. }: Login) -> Response {

@@ -97,7 +97,7 @@ impl Web {
         stages.set(Stage::Busy);
         let (mut parts, body) = request.into_parts();
         let asks = parts.method == Method::OPTIONS;
-        let answered = match guard::check(&parts, &client, self.gate.is_guest()) {
+        let answered = match guard::check(&parts, &client, self.gate.is_guest(), self.gate.largest_body()) {
             Err(failure) => failure.into_response(),
             Ok(()) => {
                 if let Some(uri) = without_slash(&parts.uri) {
@@ -240,7 +240,14 @@ mod tests {
         let sockets = listener::bind(&listen, None, &Descriptors::new(1024)).expect("a free port");
         let address = sockets.first().expect("one").listener.address;
         let watch = Watch::start(two.handle().clone()).expect("a thread");
-        let gate = Gate::new(&Users::Guest { loopback_only: true }, watch);
+        let gate = Gate::new(
+            &Users::Guest {
+                loopback_only: true,
+                made: true,
+            },
+            1000,
+            watch,
+        );
         (
             address,
             super::super::serve(&gate, sockets, two.handle()).expect("threads"),

@@ -61,13 +61,14 @@ const WRITTEN: usize = 8;
 const SCRAPES: usize = 2;
 
 impl Admin {
-    /// The API of a node that listens on these addresses.
+    /// The API of a node that listens on these addresses, and takes bodies of so many bytes.
     pub fn new(
         node: Arc<Node>,
         listeners: Vec<Listener>,
         certificates: Option<Arc<Certificates>>,
         data_dir: PathBuf,
         live: Arc<Live>,
+        largest_body: u64,
     ) -> Self {
         let places = |at_a_time| Answers::new(node.memory.clone(), at_a_time);
         let shared = Shared {
@@ -79,7 +80,7 @@ impl Admin {
             data_dir,
             live,
             rates: Arc::default(),
-            room: Room::default(),
+            room: Room::new(largest_body),
         };
         Self {
             shared: Arc::new(shared),

@@ -204,12 +204,7 @@ fn describe(admin: &Admin, vhost: &Vhost, traffics: &Traffics, query: &Query, o:
     let settings = vhost.settings();
     o.text("name", &vhost.name);
     about(&settings, o);
-    o.object("metadata", |o| {
-        about(&settings, o);
-        if let Some(protected) = settings.protected {
-            o.bool("protected_from_deletion", protected);
-        }
-    });
+    o.object("metadata", |o| metadata(&settings, o));
     o.bool("protected_from_deletion", settings.is_protected());
     o.bool("tracing", settings.tracing);
     o.object("cluster_state", |o| o.text(&admin.node.name, "running"));
@@ -236,7 +231,15 @@ fn figures(admin: &Admin, vhost: &Vhost, traffics: &Traffics, o: &mut Object<'_>
 }
 
 /// The settings that RabbitMQ calls metadata.
-pub fn about(settings: &Settings, o: &mut Object<'_>) {
+pub fn metadata(settings: &Settings, o: &mut Object<'_>) {
+    about(settings, o);
+    if let Some(protected) = settings.protected {
+        o.bool("protected_from_deletion", protected);
+    }
+}
+
+/// The settings that stand beside the metadata, too.
+fn about(settings: &Settings, o: &mut Object<'_>) {
     o.text("description", &settings.description);
     o.array("tags", |list| settings.tags.iter().for_each(|tag| list.text(tag)));
     o.text("default_queue_type", settings.queue_type_name());

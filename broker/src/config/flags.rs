@@ -103,7 +103,7 @@ impl Flags {
     /// Takes from the file what neither flags nor environment say.
     pub(super) fn fill(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         let table: toml::Table = text.parse().map_err(|error| Error::file(path, &error))?;
-        for (key, value) in table {
+        for (key, value) in flat(table) {
             let wrong = |allowed: String| Error::Value {
                 key: key.clone(),
                 value: value.to_string(),
@@ -192,6 +192,21 @@ fn arg(setting: &'static dyn Described) -> Arg {
     } else {
         arg
     }
+}
+
+/// Keys with their values. A dot in a key, as RabbitMQ has it in some of its settings, is an underscore here.
+fn flat(table: toml::Table) -> BTreeMap<String, toml::Value> {
+    let mut found = BTreeMap::new();
+    let mut left: Vec<(String, toml::Value)> = table.into_iter().collect();
+    while let Some((key, value)) = left.pop() {
+        match value {
+            toml::Value::Table(inner) if !inner.is_empty() => {
+                left.extend(inner.into_iter().map(|(name, value)| (format!("{key}_{name}"), value)));
+            }
+            value => _ = found.insert(key, value),
+        }
+    }
+    found
 }
 
 /// A value of the file as texts; `None` for what no setting is.

@@ -7,7 +7,8 @@
 use super::error::Error;
 use super::setting::Setting;
 use super::values::{
-    Count, DiskLimit, Filter, Folder, Kind, LineFile, Most, OneOf, PemFile, SIZES, Size, Switch, TIMES, Time, Watermark,
+    Count, DiskLimit, Document, Filter, Folder, Kind, LineFile, Most, OneOf, PemFile, SIZES, Size, Switch, TIMES, Time,
+    Watermark,
 };
 use serde_json::{Value, json};
 
@@ -130,6 +131,12 @@ impl Formed for Filter {
 }
 
 impl Formed for Folder {
+    fn forms(&self) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+impl Formed for Document {
     fn forms(&self) -> Vec<Value> {
         Vec::new()
     }

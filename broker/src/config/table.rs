@@ -4,7 +4,9 @@
 //! addresses that are listened on stand in `protocol`, with the services that they are for.
 
 use super::setting::{Described, Setting};
-use super::values::{Count, DiskLimit, Filter, Folder, LineFile, Most, OneOf, PemFile, Size, Switch, Time, Watermark};
+use super::values::{
+    Count, DiskLimit, Document, Filter, Folder, LineFile, Most, OneOf, PemFile, Size, Switch, Time, Watermark,
+};
 use crate::limits::Quota;
 use crate::protocol::SERVICES;
 
@@ -33,6 +35,12 @@ settings! {
         "File with the name of the administrator, who replaces guest");
     ADMIN_PASSWORD_FILE: LineFile = Setting::optional("admin_password_file", "none, guest logs in", LineFile,
         "File with the administrator's password, read again when it has changed");
+    LOAD_DEFINITIONS: Document = Setting::optional("load_definitions", "none", Document,
+        "Definitions that every start loads before it serves anybody, users included; then no guest is made");
+    DEFINITIONS_SKIP_IF_UNCHANGED: Switch = Setting::new("definitions_skip_if_unchanged", "false", Switch,
+        "Definitions that are as at the last start are passed over");
+    MANAGEMENT_HTTP_MAX_BODY_SIZE: Size = Setting::new("management_http_max_body_size", "20MB", Size(64 << 10, 1 << 30),
+        "Largest body of a request over HTTP, and file of definitions");
     FRAME_MAX: Size = Setting::new("frame_max", "128KiB", Size(4 << 10, 64 << 20), "Largest frame").live();
     INITIAL_FRAME_MAX: Size = Setting::new("initial_frame_max", "8KiB", Size(4 << 10, 1 << 20),
         "Largest frame before a client has logged in").live();

@@ -77,7 +77,32 @@ fn the_file_fills_what_flags_leave_open() {
         (&listen.addresses, listen.defaults),
         (&vec!["0.0.0.0:1".parse().expect("address")], false)
     );
-    assert!(matches!(config.users, Users::Guest { loopback_only: false }));
+    assert!(matches!(
+        config.users,
+        Users::Guest {
+            loopback_only: false,
+            made: true
+        }
+    ));
+}
+
+#[test]
+fn definitions_are_loaded_in_place_of_guest() {
+    let mut given = flags();
+    let file = "load_definitions = \"/etc/definitions.json\"\n\
+                definitions.skip_if_unchanged = true\n\
+                [management.http]\n\
+                max_body_size = 1000000\n";
+    given
+        .fill(Path::new("x.toml"), file)
+        .expect("a right file, by RabbitMQ's names");
+    let config = given.check().expect("right values");
+    let definitions = config.definitions.expect("definitions");
+    assert_eq!(definitions.path, Path::new("/etc/definitions.json"));
+    assert!(definitions.skip_if_unchanged);
+    assert_eq!((definitions.max_bytes, config.max_body_bytes), (1_000_000, 1_000_000));
+    assert!(matches!(config.users, Users::Guest { made: false, .. }));
+    assert!(flags().check().is_ok_and(|config| config.definitions.is_none()));
 }
 
 #[test]

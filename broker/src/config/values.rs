@@ -248,6 +248,23 @@ impl Kind for Folder {
     }
 }
 
+/// A document, or a folder of documents.
+#[derive(Clone, Copy)]
+pub(super) struct Document;
+
+impl Kind for Document {
+    type Value = PathBuf;
+    const VALUE_NAME: &'static str = "PATH";
+
+    fn range(&self) -> String {
+        "a file in JSON, or a folder of such files".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<PathBuf, Error> {
+        Ok(text.into())
+    }
+}
+
 /// A file of certificates or keys.
 #[derive(Clone, Copy)]
 pub(super) struct PemFile;
