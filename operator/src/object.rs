@@ -22,7 +22,7 @@ pub mod connection;
 pub mod key;
 
 pub use connection::{Connection, ConnectionError, Identity, Via};
-pub use key::{Kind, ObjectKey};
+pub use key::{Group, GroupKind, Kind, ObjectKey};
 pub use meta::{
     AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, OBSERVE, Object, PAUSED, is_confirmed, is_set,
 };

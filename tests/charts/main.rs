@@ -18,6 +18,9 @@ use harness::place;
 use harness::wait::eventually;
 use serde_json::{Value, json};
 
+/// Rights to the resources of RabbitMQ's topology operator.
+mod theirs;
+
 /// From an older chart to this one, and away again in every order.
 mod upgrade;
 
@@ -104,6 +107,7 @@ fn wrong_values_are_refused_by_name() {
         ("crds.keep=true", "keep"),
         ("upgrade.timeout=long", "timeout"),
         ("operator.podTemplate=some", "podTemplate"),
+        ("operator.rabbitmqResources=some", "rabbitmqResources"),
         ("operator.listLimit=16", "listLimit"),
         ("operator.allowBrokerHosts={a b}", "allowBrokerHosts"),
         ("networkPolicy.brokerPorts={0}", "brokerPorts"),
@@ -364,14 +368,8 @@ fn bounded(tools: &Tools, what: &str, extra: &[&str]) -> Bounded {
 }
 
 impl Bounded {
-    /// The work of users, until its effects are there.
-    fn work(&self, tools: &Tools, allowed: &Value) {
-        let spec = |rest: Value| {
-            let mut spec = rest;
-            spec["brokerRef"] = json!({"name": "main"});
-            spec
-        };
-        let object = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "leveret.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    /// The Broker `main`, and the Secret that it needs.
+    fn external(&self, tools: &Tools, allowed: &Value) {
         let external = json!({
             "uri": format!("amqp://{}", self.broker.amqp()),
             "managementUri": format!("http://{}", self.broker.http()),
@@ -380,10 +378,22 @@ impl Bounded {
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "admin", "annotations": {"leveret.dev/broker": "main"}},
             "stringData": {"username": "guest", "password": "guest"}});
-        let broker = json!({"engine": "External", "external": external, "allowedNamespaces": allowed});
+        let spec = json!({"engine": "External", "external": external, "allowedNamespaces": allowed});
+        let broker = json!({"apiVersion": "leveret.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "main"},
+            "spec": spec});
+        tools.apply(&self.namespace, &[secret, broker], &[]);
+    }
+
+    /// The work of users, until its effects are there.
+    fn work(&self, tools: &Tools, allowed: &Value) {
+        let spec = |rest: Value| {
+            let mut spec = rest;
+            spec["brokerRef"] = json!({"name": "main"});
+            spec
+        };
+        let object = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "leveret.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+        self.external(tools, allowed);
         let documents = [
-            secret,
-            object("Broker", "main", broker),
             object("Exchange", "x", spec(json!({}))),
             object("Queue", "q", spec(json!({}))),
             object("Queue", "gone", spec(json!({}))),

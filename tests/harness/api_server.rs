@@ -141,16 +141,23 @@ impl ApiServer {
         if installed().contains(&self.kubeconfig) {
             return;
         }
+        self.install(client, &manifests(&place::repository().join("crds")))
+            .await;
+        installed().insert(self.kubeconfig.clone());
+    }
+
+    /// Applies definitions and waits until they are served.
+    pub async fn install(&self, client: &Client, definitions: &[Value]) {
         let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
         let crds: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
-        for file in manifests(&place::repository().join("crds")) {
+        for file in definitions {
             let name = file
                 .pointer("/metadata/name")
                 .and_then(Value::as_str)
                 .expect("a named manifest")
                 .to_string();
             let apply = PatchParams::apply(MANAGER).force();
-            crds.patch(&name, &apply, &Patch::Apply(&file))
+            crds.patch(&name, &apply, &Patch::Apply(file))
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let established = || async {
@@ -169,7 +176,6 @@ impl ApiServer {
             };
             eventually_async(&name, Duration::from_secs(20), established).await;
         }
-        installed().insert(self.kubeconfig.clone());
     }
 }
 

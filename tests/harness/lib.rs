@@ -33,6 +33,9 @@ pub mod history;
 /// A real Kubernetes control plane.
 pub mod api_server;
 
+/// Resources of RabbitMQ's topology operator.
+pub mod rabbitmq_resources;
+
 /// helm and kubectl, as a user types them.
 pub mod kubectl;
 

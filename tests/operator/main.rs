@@ -92,6 +92,9 @@ mod several;
 /// A day's life in an hour: everything changes and fails at random, and agrees at last.
 mod soak;
 
+/// Resources of RabbitMQ's topology operator, in its place.
+mod theirs;
+
 /// Secrets that appear after the Brokers that refer to them: each is noticed when it appears, not at the minute's
 /// retry.
 mod secrets;

@@ -7,6 +7,15 @@
 {{- join ", " $all }}
 {{- end }}
 
+{{/* The kinds of rabbitmq.com that are reconciled (operator.rabbitmqResources), with a suffix after each. */}}
+{{- define "leveret.theirKinds" -}}
+{{- $all := list }}
+{{- range list "vhosts" "operatorpolicies" "policies" "exchanges" "queues" "bindings" }}
+{{- $all = append $all (printf "%s%s" . $) }}
+{{- end }}
+{{- join ", " $all }}
+{{- end }}
+
 {{/* What the operator may do in a namespace that it watches. Each verb says what for. */}}
 {{- define "leveret.rules" -}}
 # The resources themselves. list and watch: to know them all and each change; get: to read one again after a conflict;
@@ -23,6 +32,15 @@
 - apiGroups: [leveret.dev]
   resources: [brokers/finalizers]
   verbs: [update]
+{{- if .Values.operator.rabbitmqResources }}
+# Those of RabbitMQ's topology operator, by the same rights: patch is for its finalizers, and its statuses.
+- apiGroups: [rabbitmq.com]
+  resources: [{{ include "leveret.theirKinds" "" }}]
+  verbs: [get, list, watch, patch]
+- apiGroups: [rabbitmq.com]
+  resources: [{{ include "leveret.theirKinds" "/status" }}]
+  verbs: [patch]
+{{- end }}
 # Credentials. get, list, watch: those that Brokers name, each by its name, and the operator's own, by their label;
 # never all of them. create, patch: the generated administrator of a Broker that runs here; delete: when it no longer
 # does.

@@ -22,6 +22,7 @@ use super::values::{deletion_timeout, lease_duration, namespace, none_or_up_to_a
 use crate::keep;
 use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
+use crate::object::Group;
 use crate::serve::{self, Ready};
 use crate::source::kubernetes::{Kubernetes, Operator};
 use crate::telemetry::{self, LogFormat};
@@ -48,6 +49,11 @@ pub struct RunArgs {
         value_parser = namespace
     )]
     pub watch_namespaces: Vec<String>,
+
+    /// Also reconcile the resources of RabbitMQ's topology operator (rabbitmq.com/v1beta1), in its place; it must not
+    /// run at the same time. Where their definitions are not installed, they are waited for
+    #[arg(long, env = "LEVERET_RABBITMQ_RESOURCES")]
+    pub rabbitmq_resources: bool,
 
     /// Address on which /metrics, /healthz and /readyz are served
     #[arg(
@@ -158,6 +164,11 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let source = Arc::new(Kubernetes::start(
         client.clone(),
         &args.watch_namespaces,
+        if args.rabbitmq_resources {
+            &[Group::Leveret, Group::RabbitMq]
+        } else {
+            &[Group::Leveret]
+        },
         args.bounds.trust(),
         Operator {
             namespace: args

@@ -27,6 +27,9 @@ mod secrets;
 /// The objects as they stand in the cluster.
 mod cache;
 
+/// Resources of RabbitMQ's topology operator, as that operator reads and writes them.
+mod theirs;
+
 /// The status to write, and what is worth an event.
 mod status;
 
@@ -39,7 +42,7 @@ mod pauses;
 /// The operator among others.
 mod operator;
 
-/// The name of the operator as a writer.
+/// Names by which the API server knows things.
 mod api;
 
 use std::sync::Arc;
@@ -53,11 +56,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::object::{Connection, ConnectionError, EngineState, Kind, Object, ObjectKey, Snapshot, StatusReport};
+use crate::object::{
+    Connection, ConnectionError, EngineState, Group, GroupKind, Kind, Object, ObjectKey, Snapshot, StatusReport,
+};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::{self, SecretData, Trust, dereference};
 use crate::source::seam::{Source, SourceError};
 pub use api::MANAGER;
+use api::THEIRS;
 use cache::Change;
 use events::{Told, When};
 pub use operator::Operator;
@@ -70,7 +76,7 @@ pub struct Kubernetes {
     shared: Arc<Shared>,
     trust: Trust,
     tasks: Vec<JoinHandle<()>>,
-    progress: Vec<channel::Receiver<Progress>>,
+    progress: Vec<(GroupKind, channel::Receiver<Progress>)>,
 }
 
 impl Drop for Kubernetes {
@@ -80,20 +86,29 @@ impl Drop for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts watching `namespaces`, or all when there are none, for `operator`.
-    pub fn start(client: Client, namespaces: &[String], trust: Trust, operator: Operator, metrics: Metrics) -> Self {
+    /// Starts watching `namespaces`, or all when there are none, for `operator`: its own kinds, and those of `groups`.
+    pub fn start(
+        client: Client,
+        namespaces: &[String],
+        groups: &[Group],
+        trust: Trust,
+        operator: Operator,
+        metrics: Metrics,
+    ) -> Self {
         let shared = Arc::new(Shared::start(client, namespaces, operator, metrics));
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
         let (mut tasks, mut progress) = (Vec::new(), Vec::new());
-        for kind in Kind::ALL {
+        let theirs = groups.iter().filter(|group| **group != Group::Leveret);
+        let theirs = theirs.flat_map(|group| THEIRS.map(|kind| GroupKind { group: *group, kind }));
+        for kind in Kind::ALL.into_iter().map(GroupKind::from).chain(theirs) {
             for scope in &scopes {
                 let (done, is_done) = channel::channel(Progress::Unread);
                 let follow = watch::follow_kind(Arc::clone(&shared), kind, scope.clone(), done);
                 tasks.push(tokio::spawn(follow));
-                progress.push(is_done);
+                progress.push((kind, is_done));
             }
         }
         Self {
@@ -106,15 +121,20 @@ impl Kubernetes {
 
     /// True once every kind has been read completely, wherever that is allowed.
     pub fn is_complete(&self) -> bool {
-        let is = |progress: Progress| {
-            self.progress
-                .iter()
-                .filter(move |kind| *kind.borrow() == progress)
+        let count = |is: fn(Group, Progress) -> bool| {
+            let all = self.progress.iter();
+            all.filter(|(kind, progress)| is(kind.group, *progress.borrow()))
                 .count()
         };
-        // A namespace that is gone, or not given to this operator, is no reason for not being ready for the others.
-        let read = is(Progress::Read);
-        read > 0 && read + is(Progress::Forbidden) == self.progress.len()
+        // A namespace that is gone, or not given to this operator, is no reason for not being ready for the others; nor
+        // are kinds of another operator's that are not there.
+        let fine = count(|group, progress| match progress {
+            Progress::Read | Progress::Forbidden => true,
+            Progress::NotInstalled => group != Group::Leveret,
+            Progress::Unread => false,
+        });
+        count(|group, progress| group == Group::Leveret && progress == Progress::Read) > 0
+            && fine == self.progress.len()
     }
 
     /// Waits until what no condition tells has been told.
@@ -132,9 +152,12 @@ impl Kubernetes {
     /// be read. Not waiting for
     /// a kind that does not exist lets the last objects go when the CRDs are being deleted.
     pub async fn completed(&self) {
-        for kind in &self.progress {
+        for (_, progress) in &self.progress {
             // The sender lives as long as its task, which only ends with this source.
-            let _ = kind.clone().wait_for(|kind| *kind != Progress::Unread).await;
+            let _ = progress
+                .clone()
+                .wait_for(|progress| *progress != Progress::Unread)
+                .await;
         }
     }
 }

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
-use crate::object::{AnyObject, EngineState, FINALIZER, Kind, Meta, ObjectKey, Outlook, Snapshot};
+use crate::object::{AnyObject, EngineState, Group, GroupKind, Kind, Meta, ObjectKey, Outlook, Snapshot};
 use crate::resource::Spec;
+use crate::source::kubernetes::api::finalizer;
 use crate::source::kubernetes::claim::Claim;
 use crate::source::kubernetes::status::Status;
+use crate::source::kubernetes::theirs;
 
 /// The part of an object that a write needs besides what the pipeline sees.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +27,8 @@ pub(super) struct Written {
     pub(super) status: Status,
     /// Of a Broker: the operator that keeps it.
     pub(super) claim: Option<Claim>,
+    /// Of a resource of another operator's: everything in it that has no counterpart.
+    pub(super) remarks: Vec<String>,
 }
 
 /// The change that an object has made by arriving.
@@ -128,16 +132,30 @@ impl Cache {
     ///
     /// # Errors
     /// The spec cannot be read. The last readable spec stays.
-    pub(super) fn observe(&mut self, kind: Kind, mut object: DynamicObject) -> Result<Change, Box<Unreadable>> {
-        let key = key_of(kind, &object);
+    pub(super) fn observe(
+        &mut self,
+        kind: impl Into<GroupKind>,
+        mut object: DynamicObject,
+    ) -> Result<Change, Box<Unreadable>> {
+        let key = key_of(kind.into(), &object);
         let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
         let claim = status.get("operator").cloned();
+        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
+        let mut remarks = Vec::new();
+        let spec = match key.group {
+            Group::Leveret => Spec::parse(key.kind, spec).map_err(|error| error.to_string()),
+            Group::RabbitMq => theirs::spec(&key, &object.metadata, spec).map(|read| {
+                remarks = read.remarks;
+                read.spec
+            }),
+        };
         let written = Written {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             status: serde_json::from_value(status).unwrap_or_default(),
             claim: claim.and_then(|claim| serde_json::from_value(claim).ok()),
+            remarks,
         };
         if self.written.get(&key).is_some_and(|known| is_older(&written, known)) {
             return Ok(Change::None);
@@ -147,17 +165,19 @@ impl Cache {
         let mut is_moved = self.claimed(&key, written.claim.as_ref());
         is_moved |= before.is_some_and(|before| before.claim != written.claim);
         let is_ready = written.status.is_ready();
-        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
-        let spec = Spec::parse(kind, spec).map_err(|error| {
+        let spec = spec.map_err(|why| {
             Box::new(Unreadable {
                 key: key.clone(),
                 generation: meta.generation,
                 deleting: meta.deleting.is_some(),
-                written,
-                why: error.to_string(),
+                written: written.clone(),
+                why,
             })
         })?;
-        let object = AnyObject::new(meta, spec);
+        let mut object = AnyObject::new(meta, spec);
+        if key.group == Group::RabbitMq {
+            theirs::remember(&mut object, &written.status);
+        }
         let change = change(self.snapshot.any(&key), &object, is_ready);
         if change != Change::None {
             Arc::make_mut(&mut self.snapshot).insert(object);
@@ -166,7 +186,8 @@ impl Cache {
     }
 
     /// Takes in an object that a write answered with, unless a watch has already said that it is gone.
-    pub(super) fn answered(&mut self, kind: Kind, object: DynamicObject) -> Change {
+    pub(super) fn answered(&mut self, kind: impl Into<GroupKind>, object: DynamicObject) -> Change {
+        let kind = kind.into();
         let key = key_of(kind, &object);
         let uid = object.metadata.uid.clone().unwrap_or_default();
         if self.written.get(&key).is_none_or(|written| written.uid != uid) {
@@ -187,11 +208,17 @@ impl Cache {
     }
 
     /// Forgets the objects of a kind that a complete list (of one namespace, or all) did not have.
-    pub(super) fn retain(&mut self, kind: Kind, namespace: Option<&str>, seen: &HashSet<ObjectKey>) -> Change {
+    pub(super) fn retain(
+        &mut self,
+        kind: impl Into<GroupKind>,
+        namespace: Option<&str>,
+        seen: &HashSet<ObjectKey>,
+    ) -> Change {
+        let kind = kind.into();
         let gone: Vec<ObjectKey> = self
             .written
             .keys()
-            .filter(|key| key.kind == kind && namespace.is_none_or(|namespace| namespace == key.namespace))
+            .filter(|key| key.group_kind() == kind && namespace.is_none_or(|namespace| namespace == key.namespace))
             .filter(|key| !seen.contains(key))
             .cloned()
             .collect();
@@ -264,17 +291,16 @@ fn is_older(new: &Written, known: &Written) -> bool {
     }
 }
 
-pub(super) fn key_of(kind: Kind, object: &DynamicObject) -> ObjectKey {
-    ObjectKey {
-        kind,
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone().unwrap_or_default(),
-    }
+pub(super) fn key_of(kind: GroupKind, object: &DynamicObject) -> ObjectKey {
+    let metadata = &object.metadata;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    ObjectKey::of(kind, text(&metadata.namespace), text(&metadata.name))
 }
 
 fn meta_of(key: ObjectKey, object: &DynamicObject, written: &Written) -> Meta {
     let metadata = &object.metadata;
     let annotations = metadata.annotations.iter().flatten();
+    let finalizer = finalizer(key.group_kind());
     Meta {
         key,
         uid: written.uid.clone(),
@@ -290,7 +316,7 @@ fn meta_of(key: ObjectKey, object: &DynamicObject, written: &Written) -> Meta {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         touched: fingerprint(metadata),
-        finalized: written.finalizers.iter().any(|name| name == FINALIZER),
+        finalized: written.finalizers.iter().any(|name| *name == finalizer),
         status: written.status.last(),
     }
 }
@@ -307,6 +333,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::object::FINALIZER;
     use crate::resource::QueueSpec;
 
     fn queue(version: u64, spec: Value) -> DynamicObject {

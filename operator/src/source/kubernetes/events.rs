@@ -20,10 +20,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
-use super::api::MANAGER;
+use super::api::{MANAGER, version};
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::ObjectKey;
-use crate::resource::{GROUP, VERSION};
 
 /// Events that wait; further ones are dropped: the conditions say the same.
 const WAITING: usize = 1024;
@@ -75,7 +74,7 @@ pub(super) enum When {
 /// The resource as events name it.
 pub(super) fn resource(key: &ObjectKey, uid: String) -> ObjectReference {
     ObjectReference {
-        api_version: Some(format!("{GROUP}/{VERSION}")),
+        api_version: Some(version(key.group)),
         kind: Some(key.kind.as_str().to_owned()),
         name: Some(key.name.clone()),
         namespace: Some(key.namespace.clone()),

@@ -7,6 +7,7 @@ use std::sync::Once;
 
 use kube::Client;
 use parking_lot::Mutex;
+use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::cache::Cache;
@@ -31,6 +32,10 @@ pub(super) struct Shared {
     pub(super) secrets: Secrets,
     pub(super) events: Events,
     pub(super) namespaces: Once,
+    /// Told once that another operator is at work on the same resources.
+    pub(super) contested: Once,
+    /// Unix seconds since which this process runs.
+    pub(super) start: i64,
     pub(super) writers: Semaphore,
     pub(super) turns: Vec<tokio::sync::Mutex<()>>,
     /// The newest report of each object that is being written; older ones give up.
@@ -49,6 +54,8 @@ impl Shared {
             operator,
             changed,
             namespaces: Once::new(),
+            contested: Once::new(),
+            start: OffsetDateTime::now_utc().unix_timestamp(),
             writers: Semaphore::new(WRITERS),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             tickets: Mutex::default(),

@@ -16,7 +16,7 @@ use crate::resource::{Condition, SecretRef};
 /// Longest message that is written, in bytes; a broker's reply text is at most 255.
 const MESSAGE_MAX: usize = 4096;
 /// Before the time of the next attempt.
-const NEXT: &str = "; tried again at ";
+pub(super) const NEXT: &str = "; tried again at ";
 /// A wait that ends within this time after a beginning is nothing to tell of.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,7 +61,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    fn condition(&self, type_: &str) -> Option<&Condition> {
+    pub(super) fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.type_ == type_)
     }
 
@@ -159,7 +159,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
 }
 
 /// The message of a report, with the time of the next attempt where that is known.
-fn said(report: &StatusReport) -> String {
+pub(super) fn said(report: &StatusReport) -> String {
     let message = shortened(&report.message);
     let next = report
         .next_try

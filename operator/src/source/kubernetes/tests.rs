@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Kubernetes, Operator};
 use crate::metrics::Metrics;
-use crate::object::{ConditionStatus, FINALIZER, Kind, ObjectKey, Reason, StatusReport};
+use crate::object::{ConditionStatus, FINALIZER, Group, Kind, ObjectKey, Reason, StatusReport};
 use crate::resource::QueueSpec;
 use crate::source::Source;
 use crate::source::dereference::Trust;
@@ -194,7 +194,7 @@ async fn start_with(prepare: impl FnOnce(&mut Server)) -> (Shared, Kubernetes) {
     let url = format!("http://{}", listener.local_addr().expect("address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::try_from(Config::new(url.parse().expect("url"))).expect("client");
-    let source = Kubernetes::start(client, &[], Trust::User, operator(), Metrics::new());
+    let source = Kubernetes::start(client, &[], &[Group::Leveret], Trust::User, operator(), Metrics::new());
     tokio::time::timeout(Duration::from_secs(10), source.completed())
         .await
         .expect("complete");

@@ -16,11 +16,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::api::resource;
 use super::cache::{Change, Unreadable, key_of};
+use super::events::{Told, When};
 use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
-use super::write;
-use crate::object::{ConditionStatus, Kind, Object, ObjectKey, Reason, StatusReport};
+use super::{theirs, write};
+use crate::object::{ConditionStatus, Group, GroupKind, Kind, Object, ObjectKey, Reason, StatusReport};
 use crate::resource::BrokerSpec;
 use crate::source::dereference::referenced;
 
@@ -40,14 +42,17 @@ pub(super) enum Progress {
 /// start.
 const DENIAL: Duration = Duration::from_secs(10);
 
+/// Seconds by which the API server's clock may be ahead: what was written before the start is no news.
+const SKEW: i64 = 30;
+
 /// Follows one kind for ever.
 pub(super) async fn follow_kind(
     shared: Arc<Shared>,
-    kind: Kind,
+    kind: GroupKind,
     namespace: Option<String>,
     progress: watch::Sender<Progress>,
 ) {
-    let resource = kind.api_resource();
+    let resource = resource(kind);
     let client = shared.client.clone();
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -103,10 +108,17 @@ struct Trouble {
 
 impl Trouble {
     /// Notes an error; the API server's code when it has denied the kind by it for so long that it means it.
-    fn lasting(&mut self, kind: Kind, namespace: Option<&str>, error: &watcher::Error) -> Option<u16> {
-        let (kind, why) = (kind.as_str(), said(error));
+    fn lasting(&mut self, kind: GroupKind, namespace: Option<&str>, error: &watcher::Error) -> Option<u16> {
+        let is_theirs = kind.group == Group::RabbitMq;
+        let (kind, why) = (kind.to_string(), said(error));
+        let is_unknown = refusal(error).is_some_and(|status| status.code == 404);
         if self.said {
             debug!(kind, namespace, why, "the API server cannot be watched");
+        } else if is_theirs && is_unknown {
+            warn!(
+                kind,
+                namespace, "the kind is not installed, and waited for (--rabbitmq-resources)"
+            );
         } else {
             warn!(kind, namespace, why, "the API server cannot be watched");
         }
@@ -126,19 +138,43 @@ impl Trouble {
         (since.elapsed() >= DENIAL).then_some(code)
     }
 
-    fn over(&mut self, kind: Kind, namespace: Option<&str>) {
+    fn over(&mut self, kind: GroupKind, namespace: Option<&str>) {
         if std::mem::take(self).said {
-            info!(kind = kind.as_str(), namespace, "the API server answers again");
+            info!(kind = kind.to_string(), namespace, "the API server answers again");
         }
     }
 }
 
-fn observe(shared: &Arc<Shared>, kind: Kind, object: DynamicObject) {
+fn observe(shared: &Arc<Shared>, kind: GroupKind, object: DynamicObject) {
+    if kind.group != Group::Leveret
+        && let Some(rival) = theirs::rival(&object.metadata, shared.start + SKEW)
+    {
+        shared
+            .contested
+            .call_once(|| say_contested(shared, &key_of(kind, &object), rival));
+    }
     let outcome = shared.cache.lock().observe(kind, object);
     match outcome {
         Ok(change) => after(shared, kind, change),
         Err(unreadable) => say_unreadable(shared, unreadable),
     }
+}
+
+/// Two operators on one object would each undo the other's deletions.
+fn say_contested(shared: &Shared, key: &ObjectKey, rival: &str) {
+    let message = format!(
+        "{rival} writes the status of {key}, too: the operator that these resources are of must not run beside \
+         --rabbitmq-resources; scale it to 0"
+    );
+    warn!("{message}");
+    shared.events.tell(Told {
+        about: shared.operator.lease(),
+        warning: true,
+        reason: "Contested",
+        message,
+        when: When::Aside,
+        by_the_dozen: false,
+    });
 }
 
 /// An object that cannot be read cannot be reconciled; the user sees it in its status, and may always delete it.
@@ -184,11 +220,11 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
     }
 }
 
-fn after(shared: &Arc<Shared>, kind: Kind, change: Change) {
+fn after(shared: &Arc<Shared>, kind: GroupKind, change: Change) {
     if change != Change::Relevant {
         return;
     }
-    if kind == Kind::Broker {
+    if kind.kind == Kind::Broker {
         follow_what_brokers_need(shared);
     }
     shared.bump();

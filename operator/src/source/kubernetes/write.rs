@@ -16,14 +16,14 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
-use super::api::MANAGER;
+use super::api::{MANAGER, finalizer, resource as api_resource, version};
 use super::cache::{Change, Written};
 use super::events::{Told, When, resource};
 use super::shared::Shared;
 use super::status::{self, Status};
+use super::theirs;
 use crate::metrics::ApiWrite;
-use crate::object::{FINALIZER, ObjectKey, StatusReport};
-use crate::resource::{GROUP, VERSION};
+use crate::object::{Group, ObjectKey, StatusReport};
 use crate::source::seam::SourceError;
 
 /// Longest time for one request.
@@ -34,7 +34,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const CONFLICTS: usize = 5;
 
 pub(super) fn api(shared: &Shared, key: &ObjectKey) -> Api<DynamicObject> {
-    Api::namespaced_with(shared.client.clone(), &key.namespace, &key.kind.api_resource())
+    Api::namespaced_with(shared.client.clone(), &key.namespace, &api_resource(key.group_kind()))
 }
 
 /// The outcome of a request.
@@ -58,7 +58,7 @@ pub(super) async fn patch(
     shared.metrics.api_write(what, matches!(answer, Ok(Ok(_))));
     match answer {
         Ok(Ok(object)) => {
-            let change = shared.cache.lock().answered(key.kind, object);
+            let change = shared.cache.lock().answered(key.group_kind(), object);
             if change == Change::Relevant {
                 shared.bump();
             }
@@ -80,7 +80,7 @@ pub(super) async fn refresh(shared: &Shared, key: &ObjectKey) {
     let answer = tokio::time::timeout(REQUEST, api(shared, key).get_opt(&key.name)).await;
     match answer {
         Ok(Ok(Some(object))) => {
-            if shared.cache.lock().answered(key.kind, object) == Change::Relevant {
+            if shared.cache.lock().answered(key.group_kind(), object) == Change::Relevant {
                 shared.bump();
             }
         }
@@ -93,11 +93,12 @@ pub(super) async fn refresh(shared: &Shared, key: &ObjectKey) {
 
 /// Adds the finalizer, if it is missing.
 pub(super) async fn ensure_finalizer(shared: &Shared, key: &ObjectKey) -> Result<(), SourceError> {
+    let finalizer = finalizer(key.group_kind());
     set_finalizers(shared, key, |names| {
-        if names.iter().any(|name| name == FINALIZER) {
+        if names.iter().any(|name| *name == finalizer) {
             return None;
         }
-        let ours = std::iter::once(FINALIZER.to_owned());
+        let ours = std::iter::once(finalizer.to_string());
         Some(names.iter().cloned().chain(ours).collect())
     })
     .await
@@ -105,11 +106,12 @@ pub(super) async fn ensure_finalizer(shared: &Shared, key: &ObjectKey) -> Result
 
 /// Removes the finalizer, if it is there.
 pub(super) async fn remove_finalizer(shared: &Shared, key: &ObjectKey) -> Result<(), SourceError> {
+    let finalizer = finalizer(key.group_kind());
     set_finalizers(shared, key, |names| {
-        if !names.iter().any(|name| name == FINALIZER) {
+        if !names.iter().any(|name| *name == finalizer) {
             return None;
         }
-        Some(names.iter().filter(|name| *name != FINALIZER).cloned().collect())
+        Some(names.iter().filter(|name| **name != finalizer).cloned().collect())
     })
     .await
 }
@@ -223,13 +225,16 @@ async fn turn<'a>(shared: &'a Shared, key: &ObjectKey) -> Option<MutexGuard<'a, 
 async fn attempt(shared: &Shared, report: &StatusReport, known: &Written) -> Answer {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).ok();
     let now = now.and_then(|now| now.format(&Rfc3339).ok()).unwrap_or_default();
-    let next: Status = status::next(report, &known.status, &now);
+    let next: Status = match report.key.group {
+        Group::Leveret => status::next(report, &known.status, &now),
+        Group::RabbitMq => theirs::next(report, &known.status, &known.remarks, &now),
+    };
     if next == known.status {
         return Answer::Done;
     }
     let key = &report.key;
     let body = json!({
-        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "apiVersion": version(key.group),
         "kind": key.kind.as_str(),
         // With the uid the API server refuses to write into, or create, another object of that name.
         "metadata": { "name": key.name, "namespace": key.namespace, "uid": report.uid },
@@ -248,7 +253,11 @@ async fn attempt(shared: &Shared, report: &StatusReport, known: &Written) -> Ans
 }
 
 fn tell(shared: &Shared, report: &StatusReport, before: &Status) {
-    if let Some(transition) = status::transition(report, before) {
+    let transition = match report.key.group {
+        Group::Leveret => status::transition(report, before),
+        Group::RabbitMq => theirs::transition(report, before),
+    };
+    if let Some(transition) = transition {
         shared.events.tell(Told {
             about: resource(&report.key, report.uid.clone()),
             warning: transition.warning,
