@@ -164,6 +164,7 @@ fn users_that_cannot_be_are_named_and_nobody_is_changed() {
             {"name": "both", "password_hash": SHA256.1, "password": "secret-text", "tags": []},
             {"name": "odd", "password_hash": "secret text", "tags": []}],
         "vhosts": [{"name": vhost}],
+        "exchanges": [{"name": format!("amq.{there}"), "vhost": "/", "type": "topic"}],
         "permissions": [permission(&new, &vhost, ".*"), permission("nobody", "/", ""), permission(&there, "/", "("),
             permission(&there, "nowhere", ""), {"user": there, "vhost": "/", "configure": "", "write": ""}],
         "topic_permissions": [{"user": new, "vhost": vhost, "exchange": "no-such", "write": "", "read": ""}],
@@ -192,6 +193,7 @@ fn users_that_cannot_be_are_named_and_nobody_is_changed() {
     assert!(logs_in_is_unchanged(&there));
     assert_eq!(status("GET", &format!("/api/users/{new}")), 404);
     assert_eq!(status("GET", &format!("/api/vhosts/{vhost}")), 404);
+    assert_eq!(status("GET", &format!("/api/exchanges/%2F/amq.{there}")), 404);
     assert_eq!(status("DELETE", &path), 204);
 
     // What RabbitMQ made before 3.6, and doesn't say so.

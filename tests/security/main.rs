@@ -337,6 +337,59 @@ fn an_administrator_from_files_replaces_guest_and_changes_at_once() {
 }
 
 #[test]
+fn definitions_neither_change_nor_show_the_administrator_of_files() {
+    let folder = TempDir::new().expect("a folder");
+    let (user, password) = (folder.path().join("username"), folder.path().join("password"));
+    fs::write(&user, "admin\n").expect("written");
+    fs::write(&password, "first\n").expect("written");
+    let (user, file) = (user.display().to_string(), password.display().to_string());
+    let definitions = folder.path().join("definitions.json");
+    let hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
+    let document = json!({
+        "users": [{"name": "admin", "password_hash": hash, "tags": [], "limits": {"max-connections": 0}},
+            {"name": "other", "password_hash": hash, "tags": ["management"]}],
+        "permissions": [{"user": "admin", "vhost": "/", "configure": "", "write": "", "read": ""},
+            {"user": "other", "vhost": "/", "configure": "", "write": "", "read": ""}],
+        "topic_permissions": [{"user": "admin", "vhost": "/", "exchange": "amq.topic", "write": "", "read": ""}],
+        "queues": [{"name": "q", "vhost": "/"}],
+    });
+    fs::write(&definitions, document.to_string()).expect("written");
+    let definitions = definitions.display().to_string();
+    let flags = [
+        "--admin-user-file",
+        &user,
+        "--admin-password-file",
+        &file,
+        "--load-definitions",
+        &definitions,
+    ];
+    let broker = Broker::start_with(&flags);
+    let admin = Http::with_credentials(broker.http(), "admin", "first");
+    let log_in = |user| {
+        Http::with_credentials(broker.http(), user, "test12")
+            .request("GET", "/api/whoami", None)
+            .status
+    };
+    for _ in 0..2 {
+        assert_eq!(admin.get("/api/whoami")["tags"], json!(["administrator"]));
+        assert_eq!((log_in("admin"), log_in("other")), (401, 200));
+        assert_eq!(admin.get("/api/permissions/%2F/admin")["configure"], ".*");
+        let exported = admin.get("/api/definitions");
+        assert_eq!(exported["users"].as_array().map(Vec::len), Some(1), "{exported}");
+        assert!(!exported.to_string().contains("admin\""), "{exported}");
+        let mut others = document.clone();
+        others["leveret"] = json!({"users": document["users"]});
+        assert_eq!(admin.request("POST", "/api/definitions", Some(&others)).status, 204);
+    }
+    assert!(
+        broker
+            .stderr()
+            .contains("the administrator that files name stays as it is")
+    );
+    assert!(!broker.stderr().contains(hash));
+}
+
+#[test]
 fn files_that_are_missing_are_named_before_anything_starts() {
     let refused = Broker::refused(&[
         "--data-dir",

@@ -7,6 +7,7 @@ use super::live::Live;
 use super::permissions::{Permissions, Resource, Right};
 use super::user::Tags;
 use crate::error::{Error, Result};
+use leveret_store::Urgency;
 use std::sync::Arc;
 
 /// The name in events of what the broker does by itself (RabbitMQ's).
@@ -22,6 +23,8 @@ pub struct Actor {
     rights: Rights,
     /// Tags of the user.
     pub tags: Tags,
+    /// The urgency of its declarations and bindings.
+    pub urgency: Urgency,
 }
 
 /// The rights of a user at work.
@@ -41,7 +44,14 @@ impl Actor {
             connection: None,
             rights: Rights::Fixed(permissions),
             tags: Tags::default(),
+            urgency: Urgency::Now,
         }
+    }
+
+    /// The same for many declarations and bindings, of which only the last is waited for.
+    pub fn unhurried(self) -> Self {
+        let urgency = Urgency::Soon;
+        Self { urgency, ..self }
     }
 
     /// The same with the rights that the user has at the time.

@@ -51,7 +51,7 @@ impl Vhost {
             records.put(&record::binding_key(&self.name, &binding), &record::binding_value());
         }
         topology.note_incoming(binding.clone());
-        let change = self.commit(&mut records)?;
+        let change = self.commit(&mut records, actor.urgency)?;
         drop(topology);
         self.tell(&actor.user, &[Event::binding_created(&binding)]);
         Ok(change)
@@ -85,7 +85,7 @@ impl Vhost {
         ending.events.push(Event::binding_deleted(binding));
         ending.unbound.push(binding.source.clone());
         self.end_unbound(&mut topology, &mut ending);
-        let change = self.commit(&mut ending.records)?;
+        let change = self.commit(&mut ending.records, actor.urgency)?;
         drop(topology);
         self.tell(&actor.user, &ending.events);
         Ok(change)

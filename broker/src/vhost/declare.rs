@@ -116,7 +116,7 @@ impl Vhost {
         })?;
         exchange.apply(topology.policies.of(Kind::Exchange, name.as_bytes()));
         topology.exchanges.insert(name, exchange);
-        let change = self.commit(&mut records)?;
+        let change = self.commit(&mut records, actor.urgency)?;
         drop(topology);
         self.tell(&actor.user, &[event]);
         Ok(change)
@@ -209,7 +209,7 @@ impl Vhost {
             format!("cannot declare queue '{name}': queue limit in cluster ({most}) is reached")
         })?;
         let (queue, mut records) = self.create_queue(&mut topology, definition);
-        let change = self.commit(&mut records)?;
+        let change = self.commit(&mut records, actor.urgency)?;
         drop(topology);
         self.tell(&actor.user, &[Event::queue_created(&queue.definition)]);
         Ok((queue, change))
@@ -230,7 +230,7 @@ impl Vhost {
         };
         self.declared.add(&definition);
         let (queue, mut records) = self.create_queue(&mut topology, definition);
-        let _ = self.commit(&mut records)?;
+        let _ = self.commit(&mut records, actor.urgency)?;
         Ok(queue)
     }
 

@@ -15,7 +15,7 @@ use crate::exchange::binding::DestinationKind;
 use crate::queue::consumers::Consumer;
 use crate::queue::{Deleted, Queue, Refused};
 use leveret_amqp::ShortString;
-use leveret_store::Batch;
+use leveret_store::{Batch, Urgency};
 use std::sync::Arc;
 
 /// Remains of a queue.
@@ -136,7 +136,7 @@ impl Vhost {
             ending.events.push(Event::queue_deleted(&queue.definition));
         }
         self.end_unbound(topology, ending);
-        self.commit(&mut ending.records)
+        self.commit(&mut ending.records, Urgency::Now)
     }
 
     /// exchange.delete. Deleting one that isn't there succeeds.
@@ -156,6 +156,18 @@ impl Vhost {
                 format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed").into(),
             ));
         }
+        self.remove_exchange(name, if_unused, actor)
+    }
+
+    /// The same of an exchange that was imported: its name may be one that clients can't give.
+    ///
+    /// # Errors
+    /// 403 without the right.
+    pub fn delete_imported_exchange(&self, name: &ShortString, actor: &Actor) -> Result<Change> {
+        self.remove_exchange(name, false, actor)
+    }
+
+    fn remove_exchange(&self, name: &ShortString, if_unused: bool, actor: &Actor) -> Result<Change> {
         self.check_exchange(actor, Right::Configure, name)?;
         let mut topology = self.topology.write();
         let Some(exchange) = topology.exchanges.get(name) else {
@@ -172,7 +184,7 @@ impl Vhost {
         let mut ending = Ending::default();
         self.forget_exchange(&mut topology, name, &mut ending);
         self.end_unbound(&mut topology, &mut ending);
-        let change = self.commit(&mut ending.records)?;
+        let change = self.commit(&mut ending.records, actor.urgency)?;
         drop(topology);
         self.tell(&actor.user, &ending.events);
         Ok(change)

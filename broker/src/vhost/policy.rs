@@ -16,7 +16,7 @@ use crate::policy::{self, Applied, Class, Kind, Policies, Policy};
 use crate::queue::Queue;
 use crate::queue::arguments::QueueType;
 use leveret_amqp::{RawTable, ShortString};
-use leveret_store::Batch;
+use leveret_store::{Batch, Urgency};
 use std::sync::Arc;
 
 /// Queues after which dead letters and records are passed on.
@@ -100,7 +100,7 @@ impl Vhost {
         }
         let old = topology.policies.get(class, name).cloned();
         topology.policies = Arc::new(policies);
-        let change = self.commit(records)?;
+        let change = self.commit(records, Urgency::Now)?;
         let of_policy = policy::Change::new(topology.policies.clone(), class, name, old);
         let (queues, exchanges) = (topology.all_queues(), topology.all_exchanges());
         drop(topology);

@@ -400,7 +400,7 @@ impl Vhost {
     }
 
     /// Appends topology records. Call it with the topology locked for writing, so that the log's order is the real one.
-    pub(super) fn commit(&self, records: &mut Batch) -> Result<Change> {
+    pub(super) fn commit(&self, records: &mut Batch, urgency: Urgency) -> Result<Change> {
         self.changed();
         if records.is_empty() {
             return Ok(Change {
@@ -408,7 +408,7 @@ impl Vhost {
                 changed: true,
             });
         }
-        let appended = self.log.append(records, Urgency::Now)?;
+        let appended = self.log.append(records, urgency)?;
         Ok(Change {
             lsn: Some(appended.lsn),
             changed: true,

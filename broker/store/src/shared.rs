@@ -289,15 +289,21 @@ impl Shared {
         before && !crowded
     }
 
+    /// Has what is queued up to the position written at once.
+    pub(crate) fn hurry(&self, lsn: Lsn) {
+        let mut log = self.log.lock();
+        if self.durable() < lsn && log.has_chunks() && !std::mem::replace(&mut log.urgent, true) {
+            self.wake.notify_one();
+        }
+    }
+
     /// Waits until the position is durable, and has what is queued written at once.
     ///
     /// # Errors
     /// [`Error::Failed`] when the store fails meanwhile, [`Error::Closed`] when it is closed.
     pub(crate) fn wait_durable(&self, lsn: Lsn) -> Result<(), Error> {
+        self.hurry(lsn);
         let mut log = self.log.lock();
-        if self.durable() < lsn && log.has_chunks() && !std::mem::replace(&mut log.urgent, true) {
-            self.wake.notify_one();
-        }
         while self.durable() < lsn {
             if let Some(reason) = &log.failed {
                 return Err(Error::Failed(Arc::clone(reason)));

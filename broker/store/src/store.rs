@@ -246,6 +246,12 @@ impl Handle {
         self.shared.append(batch, urgency)
     }
 
+    /// Has everything up to here written and synced at once: a caller waits now for what nobody has waited for so far.
+    /// Never waits for the disk.
+    pub fn hurry(&self, lsn: Lsn) {
+        self.shared.hurry(lsn);
+    }
+
     /// Everything up to here is on the device.
     pub fn durable(&self) -> Lsn {
         self.shared.durable()

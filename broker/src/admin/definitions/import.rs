@@ -30,10 +30,13 @@ pub async fn import(node: &Arc<Node>, mut documents: Documents, actor: Actor, vh
     let _one_after_the_other = node.importing.lock().await;
     let importing = node.clone();
     let ended = blocking(move || {
-        let actor = Actor::new(&actor.user, Permissions::ALL).with_tags(actor.tags);
+        let actor = Actor::new(&actor.user, Permissions::ALL)
+            .with_tags(actor.tags)
+            .unhurried();
         Ok(make(&importing, &documents, &actor, vhost.as_ref()))
     });
     let Ended { lsn, result } = ended.await?;
+    lsn.inspect(|lsn| node.log.hurry(*lsn));
     node.wait_durable(lsn).await;
     result
 }

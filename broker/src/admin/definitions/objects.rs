@@ -171,7 +171,7 @@ pub fn exchange(steps: &mut Steps<'_>, entry: &Exchange) -> Result<()> {
     };
     let change = vhost.import_exchange(&declare, actor)?;
     steps.wait_for(change.lsn);
-    steps.or_back(move || Ok(vhost.delete_exchange(&name, false, actor)?.lsn));
+    steps.or_back(move || Ok(vhost.delete_imported_exchange(&name, actor)?.lsn));
     Ok(())
 }
 
