@@ -6,6 +6,9 @@
 /// Sockets, and the threads that serve them.
 pub mod serve;
 
+/// Pages for browsers.
+pub mod pages;
+
 /// `/api/definitions`: the topology as one document.
 pub mod definitions;
 
@@ -39,8 +42,14 @@ pub mod consumers;
 /// `/api/permissions`, `/api/topic-permissions`.
 pub mod permissions;
 
+/// `/api/login`.
+pub mod session;
+
 /// `/api/users`, `/api/whoami`.
 pub mod users;
+
+/// `/api/shovels`, `/api/federation-links`.
+pub mod shovels;
 
 /// `/api/parameters`, `/api/global-parameters`.
 pub mod parameters;
@@ -84,11 +93,11 @@ pub mod login;
 /// Parameters and answers that all resources share.
 pub mod http;
 
-/// Rights to endpoints.
-pub mod rights;
-
 /// The broker as the API sees it.
 pub mod state;
+
+/// Rights to endpoints.
+pub mod rights;
 
 /// Requests of pages from elsewhere.
 pub mod guard;
@@ -178,9 +187,11 @@ fn router() -> Router<Gate> {
         .merge(channels::router())
         .merge(consumers::router())
         .merge(users::router())
+        .merge(session::router())
         .merge(permissions::router())
         .merge(policies::router())
         .merge(parameters::router())
+        .merge(shovels::router())
         .merge(limits::router())
         .merge(features::router())
         .merge(definitions::router())
@@ -188,6 +199,35 @@ fn router() -> Router<Gate> {
     Router::new()
         .merge(health::probes())
         .merge(scrape::router())
+        .merge(pages::router())
         .merge(api)
         .fallback(|| async { Failure::NotFound })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The routes of a router, which axum tells nowhere but here.
+    fn routes(router: &Router<Gate>) -> BTreeSet<String> {
+        let text = format!("{router:?}");
+        let texts = text
+            .split('"')
+            .filter(|text| text.starts_with('/') && !text.contains("__private__"));
+        texts.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_rights_to_each_route_are_in_the_table() {
+        let served = routes(&router());
+        assert!(served.len() > 120, "{served:?}");
+        let listed: BTreeSet<String> = rights::routes().map(str::to_owned).collect();
+        let (without, gone): (Vec<_>, Vec<_>) = (
+            served.difference(&listed).collect(),
+            listed.difference(&served).collect(),
+        );
+        assert!(without.is_empty(), "routes without rights: {without:?}");
+        assert!(gone.is_empty(), "rights to what is no route: {gone:?}");
+    }
 }

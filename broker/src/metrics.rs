@@ -4,6 +4,9 @@
 //! Comes in: the node's counters, rates, and what the kernel says of this process. Goes out: Prometheus' text format,
 //! piece by piece. All names, units and labels stand here. Does not know about HTTP.
 
+/// Families about the node and the machine that it is on.
+pub mod machine;
+
 /// Families about logins, limits, and the threads and connections that serve.
 mod service;
 
@@ -16,8 +19,14 @@ mod objects;
 /// Rates: how fast counters grow, from samples every five seconds.
 pub mod rates;
 
+/// Figures as they were.
+pub mod history;
+
 /// Prometheus' text format, version 0.0.4.
 pub mod text;
+
+/// Memory by use.
+pub mod memory;
 
 /// Resources of the machine that this process takes.
 pub mod usage;
@@ -28,6 +37,7 @@ use crate::product::{ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::queue::totals::{ByType, Deaths, Snapshot, Totals};
 use crate::sizes::BOUNDS;
 use backlog::Backlog;
+use machine::Machine;
 use objects::{Labelled, OfQueue};
 use rates::Rates;
 use service::{limits, logins, logins_by_source, serving};
@@ -50,38 +60,60 @@ pub fn aggregated(node: &Node, data_dir: &Path, service: &Service, out: &mut Pie
     identity(node, "aggregated", text);
     let sums = rates::sums(node);
     let sum = sums.all();
-    counts(node, &sum, text);
-    churn(node, text);
-    process(node, &Usage::now(data_dir), text);
-    received(node, &sum, text);
-    delivered(&sums, text);
-    deaths(&sums, text);
+    of_broker(node, data_dir, &sums, text);
+    objects::sum(&objects::QUEUE_DEPTH, &[sum], text);
+    objects::sum(&objects::QUEUE_CONSUMERS, &[sum], text);
+    objects::sum(&objects::QUEUE, &[sum], text);
+    objects::sum(&objects::QUEUE_DELIVERIES, &[sum], text);
+    into_exchanges(node, text);
+    clients(node, text);
+    machine::own(node, text);
     lost_letters(node, text);
     flow(node, text);
     limits(node, text);
     log(node, text);
-    clients(node, text);
-    logins(node, "rabbitmq_", text);
     serving(node, service, text);
 }
 
-/// `/metrics/per-object`: each object for itself, with how backlogs develop.
-pub fn per_object(node: &Node, rates: &Rates, out: &mut Pieces) {
+/// `/metrics/per-object`: each object for itself, with how backlogs develop, and what is the broker's.
+pub fn per_object(node: &Node, data_dir: &Path, rates: &Rates, out: &mut Pieces) {
     const PREFIX: &str = "rabbitmq_";
     let text = &mut Text::new(out);
     identity(node, "per-object", text);
+    of_broker(node, data_dir, &rates::sums(node), text);
     let queues = objects::queues(node, rates, |_, _| true);
     groups(node, PREFIX, &queues, |_| true, text);
-    objects::each(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
+    objects::each_queue(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
     objects::queue_info(PREFIX, &queues, text);
     backlogs(&queues, rates, text);
-    logins(node, PREFIX, text);
+}
+
+/// `/metrics/memory-breakdown`: the memory of the process, by use.
+pub fn memory_breakdown(node: &Node, data_dir: &Path, out: &mut Pieces) {
+    let text = &mut Text::new(out);
+    identity(node, "memory-breakdown", text);
+    for memory::Use { metric, bytes, .. } in memory::Breakdown::now(node, &Usage::now(data_dir)).uses {
+        text.gauge(&format!("rabbitmq_memory_{metric}_bytes"), "Memory of this use", bytes);
+    }
+}
+
+/// Families that are of the broker, whether objects are shown one by one or in sums.
+fn of_broker(node: &Node, data_dir: &Path, sums: &ByType, text: &mut Text<'_>) {
+    let sum = sums.all();
+    counts(node, &sum, text);
+    machine::groups("rabbitmq_", |_| true, &Machine::now(node, data_dir), text);
+    machine::alarms(node, text);
+    received(node, &sum, text);
+    delivered(sums, text);
+    deaths(sums, text);
+    sizes(node, text);
+    logins(node, "rabbitmq_", text);
 }
 
 /// `/metrics/detailed`: families of RabbitMQ, by its names for them, of those queues that `keep` says. Names that are
 /// none are passed over, as RabbitMQ does.
 pub fn detailed(
-    node: &Node,
+    (node, data_dir): (&Node, &Path),
     rates: &Rates,
     families: &[String],
     (vhost, keep): (Option<&str>, impl Fn(&str, &str) -> bool),
@@ -96,9 +128,12 @@ pub fn detailed(
         true => objects::queues(node, rates, keep),
         false => Vec::new(),
     };
+    if machine::GROUPS.iter().any(|group| asks(group)) {
+        machine::groups(PREFIX, asks, &Machine::now(node, data_dir), text);
+    }
     groups(node, PREFIX, &queues, asks, text);
     if asks("queue_metrics") || asks("queue_consumer_count") {
-        objects::each(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
+        objects::each_queue(PREFIX, &objects::QUEUE_CONSUMERS, &queues, text);
     }
     if asks("queue_metrics") || asks("queue_consumer_count") || asks("queue_coarse_metrics") {
         objects::queue_info(PREFIX, &queues, text);
@@ -123,13 +158,14 @@ const OF_QUEUES: [&str; 4] = [
 /// The groups of families that are asked for, each object for itself.
 fn groups(node: &Node, prefix: &str, queues: &[OfQueue], asks: impl Fn(&str) -> bool, text: &mut Text<'_>) {
     if asks("queue_coarse_metrics") {
-        objects::each(prefix, &objects::QUEUE_DEPTH, queues, text);
+        objects::each_queue(prefix, &objects::QUEUE_DEPTH, queues, text);
     }
     if asks("queue_metrics") {
-        objects::each(prefix, &objects::QUEUE, queues, text);
+        objects::each_queue(prefix, &objects::QUEUE, queues, text);
+        objects::each(prefix, &objects::QUEUE_ALONE, queues, text);
     }
     if asks("queue_delivery_metrics") {
-        objects::each(prefix, &objects::QUEUE_DELIVERIES, queues, text);
+        objects::each_queue(prefix, &objects::QUEUE_DELIVERIES, queues, text);
     }
     if asks("exchange_metrics") {
         objects::each(prefix, &objects::EXCHANGE, &objects::exchanges(node, |_| true), text);
@@ -153,7 +189,7 @@ fn groups(node: &Node, prefix: &str, queues: &[OfQueue], asks: impl Fn(&str) -> 
     }
 }
 
-/// Sums over the channels and connections that there are, and the sizes of messages.
+/// Sums over the channels and connections that there are.
 fn clients(node: &Node, text: &mut Text<'_>) {
     let connections = node.connections.list();
     let channels = objects::channels(&connections);
@@ -162,15 +198,42 @@ fn clients(node: &Node, text: &mut Text<'_>) {
     objects::sum(&objects::CHANNEL_DELIVERIES, &channels, text);
     objects::sum(&objects::CONNECTION_BYTES, &connections, text);
     objects::sum(&objects::CONNECTION, &connections, text);
+}
+
+fn sizes(node: &Node, text: &mut Text<'_>) {
     let (buckets, bytes) = node.totals.sizes.counts();
     // As Prometheus writes numbers, so that old and new versions of it find what dashboards ask for.
-    let bounds = BOUNDS.iter().map(|most| format!("{most}.0"));
+    let bounds = BOUNDS.iter().map(|most| match most.ilog10() {
+        digits @ 6.. => format!("{}e+{digits:02}", most / 10_u64.pow(digits)),
+        _ => format!("{most}.0"),
+    });
     let bounds: Vec<String> = bounds.chain(["+Inf".to_owned()]).collect();
     let (name, help) = (
         "rabbitmq_message_size_bytes",
         "Sizes of messages that clients published",
     );
     text.histogram(name, help, &[PROTOCOL], (&bounds, &buckets), bytes);
+}
+
+/// The sums of what RabbitMQ counts by exchange.
+fn into_exchanges(node: &Node, text: &mut Text<'_>) {
+    let counts = node.totals.published.counts();
+    for (name, help, value) in [
+        ("published", "Messages published into exchanges", counts.messages),
+        ("confirmed", "Of those, messages confirmed", counts.confirmed),
+        (
+            "unroutable_returned",
+            "Of those, messages that led nowhere and were given back",
+            counts.returned_unroutable,
+        ),
+        (
+            "unroutable_dropped",
+            "Of those, messages that led nowhere and were dropped",
+            counts.dropped_unroutable,
+        ),
+    ] {
+        text.counter(&format!("rabbitmq_exchange_messages_{name}_total"), help, value);
+    }
 }
 
 fn identity(node: &Node, endpoint: &str, text: &mut Text<'_>) {
@@ -208,28 +271,6 @@ fn counts(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
         ("rabbitmq_channels", "Channels open", channels),
         ("rabbitmq_consumers", "Consumers", sum.consumers as u64),
         ("rabbitmq_queues", "Queues", queues as u64),
-        ("rabbitmq_queue_messages_ready", "Messages waiting", sum.ready as u64),
-        (
-            "rabbitmq_queue_messages_unacked",
-            "Messages delivered and not acknowledged",
-            sum.unacked as u64,
-        ),
-        ("rabbitmq_queue_messages", "Messages in queues", sum.messages() as u64),
-        (
-            "rabbitmq_queue_messages_ready_bytes",
-            "Bodies of waiting messages",
-            sum.ready_bytes,
-        ),
-        (
-            "rabbitmq_queue_messages_unacked_bytes",
-            "Bodies of unacknowledged messages",
-            sum.unacked_bytes,
-        ),
-        (
-            "rabbitmq_queue_messages_persistent",
-            "Waiting messages that are in the log",
-            sum.persistent as u64,
-        ),
     ] {
         text.gauge(name, help, value);
     }
@@ -239,99 +280,6 @@ fn counts(node: &Node, sum: &Snapshot, text: &mut Text<'_>) {
     ] {
         text.family(name, Kind::Gauge, help);
         text.sample(&[PROTOCOL], value);
-    }
-}
-
-fn churn(node: &Node, text: &mut Text<'_>) {
-    const NAMES: [(&str, &str); 7] = [
-        ("rabbitmq_connections_opened_total", "Connections opened"),
-        ("rabbitmq_connections_closed_total", "Connections closed"),
-        ("rabbitmq_channels_opened_total", "Channels opened"),
-        ("rabbitmq_channels_closed_total", "Channels closed"),
-        (
-            "rabbitmq_queues_declared_total",
-            "Queues declared, those that existed included",
-        ),
-        ("rabbitmq_queues_created_total", "Queues created"),
-        ("rabbitmq_queues_deleted_total", "Queues deleted"),
-    ];
-    for ((name, help), value) in NAMES.into_iter().zip(rates::churn(node)) {
-        text.counter(name, help, value);
-    }
-    text.family(
-        "leveret_connections_refused_total",
-        Kind::Counter,
-        "Connections closed as soon as they were accepted",
-    );
-    text.sample(&[("reason", "descriptors")], node.descriptors.refused());
-}
-
-fn process(node: &Node, usage: &Usage, text: &mut Text<'_>) {
-    let uptime = node.started.elapsed().as_secs_f64();
-    text.gauge(
-        "rabbitmq_erlang_uptime_seconds",
-        "Time since the broker started",
-        uptime,
-    );
-    for (name, help, value) in [
-        (
-            "rabbitmq_process_resident_memory_bytes",
-            "Memory of the process",
-            usage.resident_bytes,
-        ),
-        (
-            "rabbitmq_resident_memory_limit_bytes",
-            "Memory of messages above which publishers are stopped",
-            node.memory.watermark(),
-        ),
-        ("rabbitmq_process_open_fds", "Open files and sockets", usage.fd_used),
-        (
-            "rabbitmq_process_max_fds",
-            "Most files and sockets that may be open",
-            usage.fd_limit,
-        ),
-        (
-            "rabbitmq_disk_space_available_bytes",
-            "Room left where the data is",
-            usage.disk_free_bytes,
-        ),
-        (
-            "rabbitmq_disk_space_available_limit_bytes",
-            "Room below which publishers are stopped",
-            node.disk.limit(),
-        ),
-        (
-            "rabbitmq_alarms_memory_used_watermark",
-            "1 while publishers are stopped because memory is short",
-            node.memory.alarm().into(),
-        ),
-        (
-            "rabbitmq_alarms_free_disk_space_watermark",
-            "1 while publishers are stopped because disk space is short",
-            node.disk.alarm().into(),
-        ),
-        (
-            "rabbitmq_alarms_file_descriptor_limit",
-            "1 while connections are refused for want of file descriptors",
-            node.descriptors.alarm().into(),
-        ),
-        (
-            "leveret_connection_descriptors",
-            "Connections of all protocols, each with its file descriptor",
-            node.descriptors.taken(),
-        ),
-        (
-            "leveret_connection_descriptors_limit",
-            "Most of them",
-            node.descriptors.seats(),
-        ),
-        (
-            "leveret_messages_memory_bytes",
-            "Memory of messages",
-            node.memory.resident(),
-        ),
-    ] {
-        text.gauge(name, help, value);
     }
 }
 

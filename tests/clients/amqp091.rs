@@ -2,11 +2,13 @@
 
 use std::process::Command;
 
-use crate::{file, tools};
+use harness::programs;
+
+use crate::file;
 
 fn command() -> Option<Command> {
-    static PROGRAM: tools::Tool = tools::Tool::new();
-    tools::go_program(&PROGRAM, &file("amqp091"), "amqp091-check").map(Command::new)
+    static PROGRAM: programs::Tool = programs::Tool::new();
+    programs::go_program(&PROGRAM, &file("amqp091"), "amqp091-check").map(Command::new)
 }
 
 crate::steps! {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use harness::programs::{self, said};
 use harness::{Broker, place};
 
-use crate::{said, tools};
+use crate::tools;
 
 fn file(name: &str) -> PathBuf {
     place::repository().join("examples/clients").join(name)
@@ -43,8 +44,8 @@ fn node() {
 
 #[test]
 fn go() {
-    static PROGRAM: tools::Tool = tools::Tool::new();
-    if let Some(program) = tools::go_program(&PROGRAM, &file("go"), "amqp091-example") {
+    static PROGRAM: programs::Tool = programs::Tool::new();
+    if let Some(program) = programs::go_program(&PROGRAM, &file("go"), "amqp091-example") {
         runs(Command::new(program));
     }
 }

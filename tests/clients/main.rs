@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use harness::Broker;
+use harness::programs::said;
 
 /// Go's amqp091-go.
 mod amqp091;
@@ -77,14 +78,6 @@ fn last_line(output: &Output) -> String {
         .last()
         .unwrap_or_default()
         .to_string()
-}
-
-fn said(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// A file of this folder.

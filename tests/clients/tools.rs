@@ -4,13 +4,13 @@
 //! Does not know about brokers.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use harness::{place, skip};
+use harness::place;
+use harness::programs::{Tool, done, installed, run};
 
-use crate::{file, said};
+use crate::file;
 
 /// pika, from PyPI.
 const PIKA: &str = "pika==1.4.4";
@@ -25,18 +25,15 @@ const AMQPLIB: &str = "amqplib@2.3.1";
 /// RabbitMQ's Java client, from Maven Central.
 const JAVA_CLIENT: &str = "5.27.0";
 
-/// A tool that was looked for once, or why it is absent.
-pub(crate) type Tool = OnceLock<Result<PathBuf, String>>;
-
 /// A Python that has pika.
 pub(crate) fn python() -> Option<PathBuf> {
-    static PYTHON: Tool = OnceLock::new();
+    static PYTHON: Tool = Tool::new();
     installed(&PYTHON, || environment(PIKA, &[]))
 }
 
 /// A Python that has Celery.
 pub(crate) fn celery() -> Option<PathBuf> {
-    static PYTHON: Tool = OnceLock::new();
+    static PYTHON: Tool = Tool::new();
     installed(&PYTHON, || environment(CELERY, &CELERY_NEEDS))
 }
 
@@ -63,7 +60,7 @@ fn environment(package: &str, needs: &[&str]) -> Result<PathBuf, String> {
 
 /// The folder of node modules that has amqplib.
 pub(crate) fn node_modules() -> Option<PathBuf> {
-    static MODULES: Tool = OnceLock::new();
+    static MODULES: Tool = Tool::new();
     installed(&MODULES, || {
         run(Command::new("node").arg("--version"))?;
         let folder = place::cache().join(format!("node-{AMQPLIB}"));
@@ -79,20 +76,9 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     })
 }
 
-/// The Go program of a folder, built once under a name of the cache.
-pub(crate) fn go_program(tool: &Tool, folder: &Path, name: &str) -> Option<PathBuf> {
-    installed(tool, || {
-        let program = place::cache().join(name);
-        let mut build = Command::new("go");
-        build.args(["build", "-o"]).arg(&program).arg(".").current_dir(folder);
-        run(build.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local"))?;
-        Ok(program)
-    })
-}
-
 /// The folder of RabbitMQ's Java client and what it needs.
 pub(crate) fn java_libraries() -> Option<PathBuf> {
-    static LIBRARIES: Tool = OnceLock::new();
+    static LIBRARIES: Tool = Tool::new();
     installed(&LIBRARIES, || {
         let folder = place::cache().join(format!("java-{JAVA_CLIENT}"));
         let libraries = folder.join("lib");
@@ -115,7 +101,7 @@ pub(crate) fn java_libraries() -> Option<PathBuf> {
 
 /// The class path of the check program in Java.
 pub(crate) fn java_classes() -> Option<String> {
-    static CLASSES: Tool = OnceLock::new();
+    static CLASSES: Tool = Tool::new();
     let libraries = java_libraries()?;
     let classes = installed(&CLASSES, || {
         let classes = libraries.with_file_name("classes");
@@ -128,47 +114,4 @@ pub(crate) fn java_classes() -> Option<String> {
         Ok(classes)
     })?;
     Some(format!("{}:{}/*", classes.display(), libraries.display()))
-}
-
-/// A command that is put before others to give them a network of their own, with nothing but loopback in it.
-pub(crate) fn own_network() -> Option<Vec<&'static str>> {
-    let prefix = vec![
-        "unshare",
-        "--map-root-user",
-        "--net",
-        "bash",
-        "-c",
-        "ip link set lo up && exec \"$@\"",
-        "own-network",
-    ];
-    static TRIED: Tool = OnceLock::new();
-    installed(&TRIED, || {
-        run(Command::new(prefix[0]).args(&prefix[1..]).arg("true"))?;
-        Ok(PathBuf::new())
-    })?;
-    Some(prefix)
-}
-
-fn installed(tool: &Tool, install: impl FnOnce() -> Result<PathBuf, String>) -> Option<PathBuf> {
-    match tool.get_or_init(install) {
-        Ok(path) => Some(path.clone()),
-        Err(reason) => {
-            skip("REQUIRE_CLIENTS", reason);
-            None
-        }
-    }
-}
-
-/// Marks a folder as complete; one that was interrupted is made again.
-fn done(folder: &Path) -> Result<(), String> {
-    fs::write(folder.join("done"), "").map_err(|error| error.to_string())
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{command:?}: {}", said(&output)))
-    }
 }

@@ -5,10 +5,11 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use harness::broker_process::{binary, lines_of};
+use harness::programs::{own_network, said};
 use harness::wait::until;
 use harness::{Broker, reaper};
 
-use crate::{at_broker, file, said, tools};
+use crate::{at_broker, file, tools};
 
 /// The time that a line may take.
 const LINE: Duration = Duration::from_secs(20);
@@ -77,7 +78,7 @@ fn run(name: &str, arguments: &[&str]) -> String {
 /// The two scripts know nothing but `localhost`: they and a broker with default settings get a network of their own.
 #[test]
 fn hello_world() {
-    let (Some(python), Some(prefix)) = (tools::python(), tools::own_network()) else {
+    let (Some(python), Some(prefix)) = (tools::python(), own_network()) else {
         return;
     };
     let data = tempfile::tempdir().expect("a temporary folder");

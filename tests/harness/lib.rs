@@ -42,6 +42,9 @@ pub mod kubectl;
 /// Keys and certificates.
 pub mod certificates;
 
+/// Programs from registries.
+pub mod programs;
+
 /// Any other program as a process.
 pub mod process;
 

@@ -200,6 +200,7 @@ async fn bind(
         routing_key: fields.short("routing_key")?.unwrap_or_default(),
         arguments: Sorted::try_from(RawTable::from(fields.table("arguments")?)).map_err(Error::from)?,
     };
+    admin.check_enters(&vhost)?;
     let change = vhost.bind(binding.clone(), &actor)?;
     admin.node.wait_durable(change.lsn).await;
     // Relative to the request's URL, and quoted once more, as RabbitMQ sends it: clients take the last part as it is.
@@ -233,6 +234,7 @@ async fn unbind(
     let vhost = admin.vhost(&vhost)?;
     let scope = ends(&source, &kind, &destination)?;
     let binding = find(&vhost, &scope, &key)?;
+    admin.check_enters(&vhost)?;
     let change = vhost.unbind(&binding, &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(StatusCode::NO_CONTENT)

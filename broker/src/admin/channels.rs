@@ -12,7 +12,8 @@ use super::state::Admin;
 use super::stats::{counted, publish_stats};
 use super::time::date;
 use crate::clients::{ChannelInfo, ConnectionInfo};
-use crate::metrics::rates::{self, DELIVERED, INTERVAL};
+use crate::metrics::history::Of;
+use crate::metrics::rates::{self, DELIVERED, HANDED_OUT, INTERVAL};
 use crate::queue::consumers::ChannelId;
 use axum::Router;
 use axum::extract::{self, Path};
@@ -28,9 +29,6 @@ pub fn router() -> Router<Gate> {
         .route("/api/channels/{name}", get(one))
         .route("/api/vhosts/{vhost}/channels", get(list_vhost))
 }
-
-/// The first of [`DELIVERED`], which are messages handed out.
-const HANDED_OUT: usize = 4;
 
 /// A channel with its connection.
 type Row = (Arc<ConnectionInfo>, Arc<ChannelInfo>);
@@ -61,8 +59,16 @@ pub async fn list(
     keep: impl Fn(&ConnectionInfo) -> bool + Send + 'static,
 ) -> Result<Response> {
     aside(admin.clone(), move |out| {
-        let rows = rows(&admin, keep);
-        query.list(out, rows, |row| name(row).into(), |row, o| describe(&admin, row, o))
+        let rows = rows(admin.connections(), keep);
+        query.list(
+            out,
+            rows,
+            |row| name(row).into(),
+            |row, o| {
+                query.charts_of_row(&admin.rates, &Of::Channel(row.0.id, row.1.number), o);
+                describe(&admin, row, o);
+            },
+        )
     })
     .await
 }
@@ -74,12 +80,13 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     aside(admin.clone(), move |out| {
-        let row = rows(&admin, |connection| wanted.starts_with(&connection.name()));
-        let row = row
-            .into_iter()
-            .find(|row| name(row) == wanted)
-            .ok_or(Failure::NotFound)?;
+        let connections = admin.node.connections.list();
+        let rows = rows(connections, |connection| wanted.starts_with(&connection.name()));
+        let row = rows.into_iter().find(|row| name(row) == wanted);
+        let row = row.ok_or(Failure::NotFound)?;
+        admin.check_owner(&row.0.user, false)?;
         json::put_object(out, query.columns(), |o| {
+            query.charts(&admin.rates, &Of::Channel(row.0.id, row.1.number), o);
             describe(&admin, &row, o);
             // RabbitMQ fills these with the rates of each exchange and queue only where it is told to.
             o.array("publishes", |_| ());
@@ -93,9 +100,9 @@ async fn one(
     .await
 }
 
-fn rows(admin: &Admin, keep: impl Fn(&ConnectionInfo) -> bool) -> Vec<Row> {
+fn rows(connections: Vec<Arc<ConnectionInfo>>, keep: impl Fn(&ConnectionInfo) -> bool) -> Vec<Row> {
     let mut rows = Vec::new();
-    for connection in admin.connections() {
+    for connection in connections {
         if keep(&connection) {
             let channels: Vec<_> = connection.channels.lock().values().cloned().collect();
             rows.extend(channels.into_iter().map(|channel| (connection.clone(), channel)));

@@ -13,6 +13,7 @@ use super::stats::counted;
 use super::time::{millis, second};
 use crate::clients::ConnectionInfo;
 use crate::listener::session::Session;
+use crate::metrics::history::Of;
 use crate::metrics::rates::{self, OCTETS};
 use axum::Router;
 use axum::extract::{self, Path};
@@ -29,6 +30,7 @@ pub fn router() -> Router<Gate> {
         .route("/api/connections", get(list_all))
         .route("/api/connections/{name}", get(one).delete(close))
         .route("/api/connections/{name}/channels", get(channels_of))
+        .route("/api/connections/{name}/sessions", get(sessions_of))
         .route("/api/connections/username/{user}", get(list_user).delete(close_user))
         .route("/api/vhosts/{vhost}/connections", get(list_vhost))
 }
@@ -73,7 +75,10 @@ async fn list(
             out,
             rows,
             |connection| connection.name().into(),
-            |connection, o| describe(&admin, connection, o),
+            |connection, o| {
+                query.charts_of_row(&admin.rates, &Of::Connection(connection.id), o);
+                describe(&admin, connection, o);
+            },
         )
     })
     .await
@@ -86,7 +91,10 @@ async fn one(
 ) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     let connection = find(&admin, &name, false)?;
-    Ok(ok(json::object(query.columns(), |o| describe(&admin, &connection, o))))
+    Ok(ok(json::object(query.columns(), |o| {
+        query.charts(&admin.rates, &Of::Connection(connection.id), o);
+        describe(&admin, &connection, o);
+    })))
 }
 
 async fn channels_of(
@@ -96,6 +104,12 @@ async fn channels_of(
 ) -> Result<Response> {
     let id = find(&admin, &name, false)?.id;
     channels::list(admin, Query::parse(&parameters)?, move |connection| connection.id == id).await
+}
+
+/// AMQP 1.0 has sessions; here no connection speaks it.
+async fn sessions_of(Login { admin, .. }: Login, Path(name): Path<String>) -> Result<Response> {
+    find(&admin, &name, false)?;
+    Err(Failure::BadRequest("connection does not use AMQP 1.0".into()))
 }
 
 /// Closes with 320; the header `X-Reason` says why.

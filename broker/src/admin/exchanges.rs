@@ -18,6 +18,7 @@ use crate::access::INTERNAL_USER;
 use crate::access::users::GUEST;
 use crate::exchange::traffic::Traffic;
 use crate::exchange::{Definition, Exchange};
+use crate::metrics::history::Of;
 use crate::metrics::rates::{self, PASSED};
 use crate::policy::Applied;
 use crate::vhost::Vhost;
@@ -85,7 +86,10 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             out,
             rows,
             |(_, exchange)| exchange.definition.name.to_str_lossy(),
-            |(vhost, exchange), o| describe(&admin, vhost, exchange, (&declarer, &query), o),
+            |(vhost, exchange), o| {
+                query.charts_of_row(&admin.rates, &Of::Exchange(exchange.traffic.id), o);
+                describe(&admin, vhost, exchange, (&declarer, &query), o);
+            },
         )
     })
     .await
@@ -102,6 +106,7 @@ async fn one(
     let exchange = exchange.ok_or(Failure::NotFound)?;
     let declarer = declarer(&admin);
     Ok(ok(json::object(query.columns(), |o| {
+        query.charts(&admin.rates, &Of::Exchange(exchange.traffic.id), o);
         describe(&admin, &vhost, &exchange, (&declarer, &query), o);
         if !query.disable_stats {
             // RabbitMQ fills these with the rates of each channel and queue only where it is told to.
@@ -117,6 +122,7 @@ async fn declare(
     body: Input,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
+    admin.check_enters(&vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = ExchangeDeclare {
         exchange: short(from_url(&name))?,
@@ -143,6 +149,7 @@ async fn remove(
 ) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     let exchange = exchange_named(&vhost, from_url(&name))?;
+    admin.check_enters(&vhost)?;
     let change = vhost.delete_exchange(&exchange.name, is_true(&parameters, "if-unused"), &actor)?;
     admin.node.wait_durable(change.lsn).await;
     Ok(StatusCode::NO_CONTENT)

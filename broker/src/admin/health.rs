@@ -33,10 +33,10 @@ pub fn router() -> Router<Gate> {
         .route("/api/health/checks/local-alarms", get(alarms))
         .route("/api/health/checks/log-damage", get(damage))
         .route("/api/health/checks/virtual-hosts", get(serving))
-        .route("/api/health/checks/ready-to-serve-clients", get(serving))
-        .route("/api/health/checks/is-in-service", get(serving))
-        .route("/api/health/checks/below-node-connection-limit", get(serving))
-        .route("/api/health/checks/reached-target-cluster-size", get(serving))
+        .route("/api/health/checks/ready-to-serve-clients", get(serving_anyone))
+        .route("/api/health/checks/is-in-service", get(serving_anyone))
+        .route("/api/health/checks/below-node-connection-limit", get(serving_anyone))
+        .route("/api/health/checks/reached-target-cluster-size", get(serving_anyone))
         .route("/api/health/checks/metadata-store/initialized", get(serving))
         .route("/api/health/checks/metadata-store/initialized/with-data", get(serving))
         .route(
@@ -142,7 +142,16 @@ async fn alarms(Login { admin, .. }: Login) -> Response {
 }
 
 async fn serving(Login { admin, .. }: Login) -> Response {
-    match in_service(&admin) {
+    answer(&admin)
+}
+
+/// The same without a login, as RabbitMQ has some of them.
+async fn serving_anyone(Open(admin): Open) -> Response {
+    answer(&admin)
+}
+
+fn answer(admin: &Admin) -> Response {
+    match in_service(admin) {
         Ok(()) => fine(),
         Err(reason) => {
             let body = json::object(None, |o| {
@@ -172,7 +181,7 @@ async fn quorum(_: Login) -> Response {
 }
 
 async fn alive(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
-    admin.vhost(&vhost)?;
+    admin.check_enters(&*admin.vhost(&vhost)?)?;
     Ok(fine())
 }
 

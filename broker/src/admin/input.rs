@@ -1,7 +1,8 @@
 //! Bodies of requests, read: how large, how slowly, how many at a time.
 //!
 //! Comes in: a body that may never end. Goes out: its bytes, counted as memory until they are dropped; or a refusal. A
-//! body is only read for who has logged in: handlers name `Login` before `Input`. Does not know what is in it.
+//! body is only read for who has logged in: handlers name `Login` before `Input`; but for the short one that a login
+//! comes in. Does not know what is in it.
 
 use super::body::{self, values};
 use super::error::{Failure, Result};
@@ -26,6 +27,17 @@ const TYPED: usize = 64;
 /// A body that is a document of definitions: it may have more values.
 pub struct Definitions(pub Input);
 
+/// A short body, of somebody who hasn't logged in.
+pub struct Short(Input);
+
+impl Deref for Short {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The body of a request.
 pub struct Input {
     bytes: Vec<u8>,
@@ -47,7 +59,7 @@ impl FromRequest<Gate> for Input {
     async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
-        read(&admin, body, body::VALUES * VALUE).await
+        read(&admin, body, admin.room.largest, body::VALUES * VALUE).await
     }
 }
 
@@ -57,16 +69,25 @@ impl FromRequest<Gate> for Definitions {
     async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
-        let values = admin.room.values();
-        read(&admin, body, values * TYPED).await.map(Self)
+        let (largest, values) = (admin.room.largest, admin.room.values());
+        read(&admin, body, largest, values * TYPED).await.map(Self)
+    }
+}
+
+impl FromRequest<Gate> for Short {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, gate: &Gate) -> Result<Self> {
+        let (mut parts, body) = request.into_parts();
+        let Open(admin) = Open::from_request_parts(&mut parts, gate).await?;
+        read(&admin, body, SMALL, SMALL).await.map(Self)
     }
 }
 
 /// Reads a body. Nobody holds room while waiting for more of it, so that all get their turn.
-/// `parsed`: memory that it takes at most once it is parsed, bytes.
-async fn read(admin: &Admin, mut body: Body, parsed: usize) -> Result<Input> {
+/// It has so many bytes at most; `parsed`: memory that it takes at most once it is parsed, bytes.
+async fn read(admin: &Admin, mut body: Body, largest: usize, parsed: usize) -> Result<Input> {
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let largest = admin.room.largest;
     let most = announced.unwrap_or(largest);
     if most > largest {
         return Err(Failure::TooLarge(largest as u64));

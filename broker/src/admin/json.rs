@@ -3,6 +3,7 @@
 //! Comes in: fields, field tables; for reading, parsed JSON. Goes out: bytes, of a long array piece by piece; field
 //! tables. A `Columns` leaves out what the client didn't ask for. Pure. Does not know about queues or HTTP.
 
+use crate::metrics::history::{Charts, Samples};
 use crate::pieces::Pieces;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,7 @@ use leveret_amqp::{FieldTable, FieldValue, ShortString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
+use std::sync::Arc;
 
 /// Tables and arrays within tables, at most: as many as a client of AMQP may send.
 const MAX_DEPTH: usize = 32;
@@ -72,10 +74,20 @@ pub fn array(columns: Option<&Columns>, write: impl FnOnce(&mut Array<'_>)) -> V
 
 /// Writes an object.
 pub fn put_object(out: &mut Pieces, columns: Option<&Columns>, write: impl FnOnce(&mut Object<'_>)) {
+    put_charted(out, columns, None, write);
+}
+
+fn put_charted(
+    out: &mut Pieces,
+    columns: Option<&Columns>,
+    charts: Option<Arc<Charts>>,
+    write: impl FnOnce(&mut Object<'_>),
+) {
     out.push(b'{');
     write(&mut Object {
         out,
         columns,
+        charts,
         first: true,
     });
     out.push(b'}');
@@ -96,6 +108,7 @@ pub fn put_array(out: &mut Pieces, columns: Option<&Columns>, write: impl FnOnce
 pub struct Object<'a> {
     out: &'a mut Pieces,
     columns: Option<&'a Columns>,
+    charts: Option<Arc<Charts>>,
     first: bool,
 }
 
@@ -186,7 +199,7 @@ impl<'a> Object<'a> {
     /// An object within.
     pub fn object(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) {
         if let Some(inner) = self.start(name) {
-            put_object(self.out, inner, write);
+            put_charted(self.out, inner, self.charts.clone(), write);
         }
     }
 
@@ -197,10 +210,39 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A counter and its rate per second, as RabbitMQ has them: `publish` and `publish_details: {rate}`.
+    /// Counters from here on come with charts, those within objects too.
+    pub fn chart(&mut self, charts: Charts) {
+        self.charts = Some(Arc::new(charts));
+    }
+
+    /// A counter and its rate per second, as RabbitMQ has them: `publish` and `publish_details: {rate}`; with its
+    /// history, if that was asked for.
     pub fn counted(&mut self, name: &str, details: &str, value: u64, rate: f64) {
         self.number(name, value);
-        self.object(details, |details| details.float("rate", rate));
+        let charts = self.charts.clone();
+        self.object(details, |details| {
+            details.float("rate", rate);
+            if let Some(samples) = charts.as_ref().and_then(|charts| charts.get(name)) {
+                details.samples(samples);
+            }
+        });
+    }
+
+    fn samples(&mut self, samples: &Samples) {
+        self.array("samples", |list| {
+            for (timestamp, sample) in samples {
+                list.object(|o| {
+                    o.number("sample", *sample);
+                    o.number("timestamp", *timestamp);
+                });
+            }
+        });
+        if let [(newest, last), .., (oldest, first)] = samples.as_slice() {
+            let seconds = newest.saturating_sub(*oldest) as f64 / 1000.0;
+            let sum: f64 = samples.iter().map(|(_, sample)| *sample as f64).sum();
+            self.float("avg_rate", (*last as f64 - *first as f64) / seconds);
+            self.float("avg", sum / samples.len() as f64);
+        }
     }
 }
 

@@ -122,8 +122,8 @@ impl FromRequestParts<Gate> for Login {
             vhost: named("vhost").filter(|vhost| admin.node.vhost(vhost).is_some()),
             user: named("user"),
         };
-        rights::check(&asked, &actor)?;
-        let admin = admin.seen_by(&actor);
+        let seen = rights::check(&asked, &actor)?;
+        let admin = admin.seen_by(&actor, seen);
         Ok(Self { admin, actor })
     }
 }
@@ -136,8 +136,15 @@ pub async fn empty(_: Login) -> Response {
 async fn log_in(admin: &Admin, from: IpAddr, headers: &HeaderMap) -> Result<Actor> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
     let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
-    let access = &admin.node.access;
-    let login = access.log_in(Protocol::Http, from, &user, &password).await;
+    check_login(admin, from, &user, &password).await
+}
+
+/// Logs a user in.
+///
+/// # Errors
+/// 401 for a wrong name or password, 429 after too many.
+pub async fn check_login(admin: &Admin, from: IpAddr, user: &str, password: &str) -> Result<Actor> {
+    let login = admin.node.access.log_in(Protocol::Http, from, user, password).await;
     login.map_err(|refused| match refused {
         Refused::Wrong => Failure::NotAuthorized,
         Refused::TooMany(wait) => Failure::TooManyLogins(wait),

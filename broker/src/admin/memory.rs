@@ -1,7 +1,6 @@
 //! `/api/nodes/NAME/memory`: what the memory of the process is used for.
 //!
-//! Comes in: counted memory, and what the kernel says. Goes out: RabbitMQ's break-down, whose uses stand for those that
-//! are counted here. What isn't counted is `other_system`.
+//! Comes in: the break-down of `metrics`. Goes out: RabbitMQ's objects.
 
 use super::error::Result;
 use super::http::{Parameters, ok};
@@ -9,9 +8,8 @@ use super::json::{self, Object};
 use super::login::{Gate, Login};
 use super::nodes::is_this;
 use super::page::Query;
-use crate::limits::Holding;
+use crate::metrics::memory::{Breakdown, Use};
 use crate::metrics::usage::Usage;
-use crate::node::Node;
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -28,68 +26,6 @@ pub fn router() -> Router<Gate> {
         .route(&at("/ets/{filter}/relative"), get(ets_filtered))
 }
 
-/// RabbitMQ's uses of memory, in its order: all of them, as tools insist on them.
-const USES: [&str; 26] = [
-    "connection_readers",
-    "connection_writers",
-    "connection_channels",
-    "connection_other",
-    "queue_procs",
-    "stream_queue_procs",
-    "stream_queue_replica_reader_procs",
-    "stream_queue_coordinator_procs",
-    "quorum_queue_procs",
-    "quorum_queue_dlx_procs",
-    "plugins",
-    "metadata_store",
-    "other_proc",
-    "metrics",
-    "mgmt_db",
-    "quorum_ets",
-    "mnesia",
-    "metadata_store_ets",
-    "other_ets",
-    "binary",
-    "msg_index",
-    "code",
-    "atom",
-    "other_system",
-    "allocated_unused",
-    "reserved_unallocated",
-];
-
-/// The memory of the process, by use.
-pub struct Breakdown {
-    /// Bytes by use, in RabbitMQ's order.
-    pub uses: Vec<(&'static str, u64)>,
-    /// All of it, bytes.
-    pub total: u64,
-}
-
-impl Breakdown {
-    /// The memory now.
-    pub fn now(node: &Node, usage: &Usage) -> Self {
-        let held = |what| node.memory.held(what);
-        let counted = [
-            ("connection_readers", held(Holding::Logins) + held(Holding::Bodies)),
-            ("connection_writers", held(Holding::Outboxes)),
-            ("connection_channels", held(Holding::Routes)),
-            // Messages: of all queues together, whatever their type.
-            ("queue_procs", node.memory.resident()),
-            ("metadata_store", held(Holding::Tables)),
-            ("mgmt_db", held(Holding::Replies)),
-        ];
-        let sum: u64 = counted.iter().map(|(_, bytes)| bytes).sum();
-        let rest = ("other_system", usage.resident_bytes.saturating_sub(sum));
-        let find = |name| counted.iter().chain([&rest]).find(|(of, _)| *of == name);
-        let bytes = |name: &'static str| (name, find(name).map_or(0, |(_, bytes)| *bytes));
-        Self {
-            uses: USES.into_iter().map(bytes).collect(),
-            total: usage.resident_bytes.max(sum),
-        }
-    }
-}
-
 async fn absolute(
     Login { admin, .. }: Login,
     Path(name): Path<String>,
@@ -100,7 +36,10 @@ async fn absolute(
     let memory = Breakdown::now(&admin.node, &Usage::now(&admin.data_dir));
     Ok(ok(json::object(query.columns(), |o| {
         o.object("memory", |o| {
-            memory.uses.iter().for_each(|(name, bytes)| o.number(name, *bytes));
+            memory
+                .uses
+                .iter()
+                .for_each(|Use { name, bytes, .. }| o.number(name, *bytes));
             o.text("strategy", "rss");
             o.object("total", |o| {
                 ["erlang", "rss", "allocated"]
@@ -122,7 +61,7 @@ async fn relative(Login { admin, .. }: Login, Path(name): Path<String>) -> Resul
             memory
                 .uses
                 .iter()
-                .for_each(|(name, bytes)| o.number(name, part(*bytes)));
+                .for_each(|Use { name, bytes, .. }| o.number(name, part(*bytes)));
         });
     })))
 }

@@ -49,6 +49,7 @@ async fn publish(
     body: Input,
 ) -> Result<Response> {
     let vhost = admin.vhost_of_change(&vhost)?;
+    admin.check_enters(&vhost)?;
     let fields = Fields::parse(&body)?;
     fields.require(&["routing_key", "payload", "payload_encoding"])?;
     let message = message(&short(from_url(&exchange))?, &fields)?;
@@ -223,7 +224,13 @@ async fn take(
     let vhost = admin.vhost_of_change(&vhost)?;
     // RabbitMQ's words, which differ from those about a queue of any other URL.
     names::queue(&vhost, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
-    let queue = vhost.queue_to_get_from(&short(&name)?, &actor).map_err(with_code)?;
+    admin.check_enters(&vhost)?;
+    let queue = vhost.queue_to_get_from(&short(&name)?, &actor);
+    let queue = queue.map_err(|error| match error.reply_code() {
+        // Unlike those of a message that is published.
+        code @ ReplyCode::AccessRefused => Failure::Refused(format!("{} - {error}", code.name())),
+        _ => with_code(error),
+    })?;
     let fields = Fields::parse(&body)?;
     fields.require(&["ackmode", "count", "encoding"])?;
     let after = After::parse(fields.text("ackmode")?.unwrap_or_default())?;

@@ -1,4 +1,4 @@
-//! `/api/nodes`: the one node that there is: memory, disk, files, what it knows.
+//! `/api/nodes`: the one node that there is: memory, disk, files, what it knows; `/api/reset`.
 //!
 //! Comes in: the node and what the kernel says of this process. Goes out: RabbitMQ's node object.
 
@@ -11,19 +11,17 @@ use super::page::Query;
 use super::state::Admin;
 use super::stats::counted;
 use crate::limits::Quota;
+use crate::metrics::history::Of;
+use crate::metrics::machine::{NET_TICK_SECONDS, PROCESSES};
 use crate::metrics::rates::{self, CHURN, DISK, Name, NodeRates, USAGE};
 use crate::metrics::usage::Usage;
 use crate::node::Node;
 use crate::product::{CRYPTO_VERSION, ERLANG_VERSION, RABBITMQ_VERSION};
 use axum::Router;
 use axum::extract::{self, Path};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
-
-/// RabbitMQ's defaults where there is nothing of its own to say: the most Erlang processes, and the time after which
-/// nodes of a cluster take each other for gone.
-const PROCESSES: u64 = 1_048_576;
-const NET_TICK_SECONDS: u64 = 60;
+use axum::routing::{delete, get};
 
 /// Counters of RabbitMQ's that are always 0 in a node of it, and here.
 const UNCOUNTED: [Name; 12] = [
@@ -46,13 +44,23 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/api/nodes", get(list))
         .route("/api/nodes/{name}", get(one))
+        .route("/api/reset", delete(reset))
+        .route("/api/reset/{node}", delete(reset_node))
 }
 
 async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
     aside(admin.clone(), move |out| {
         let row = vec![admin.node.name.clone()];
-        query.list(out, row, |name| name.into(), |_, o| describe(&admin, o))
+        query.list(
+            out,
+            row,
+            |name| name.into(),
+            |_, o| {
+                query.charts(&admin.rates, &Of::Broker, o);
+                describe(&admin, o);
+            },
+        )
     })
     .await
 }
@@ -65,10 +73,24 @@ async fn one(
     let query = Query::parse(&parameters)?;
     is_this(&admin, &name)?;
     aside(admin.clone(), move |out| {
-        json::put_object(out, query.columns(), |o| describe(&admin, o));
+        json::put_object(out, query.columns(), |o| {
+            query.charts(&admin.rates, &Of::Broker, o);
+            describe(&admin, o);
+        });
         Ok(())
     })
     .await
+}
+
+/// Forgets what was sampled, as RabbitMQ's statistics database does. Counters are not its own: they stay.
+async fn reset(Login { admin, .. }: Login) -> StatusCode {
+    admin.rates.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn reset_node(login: Login, Path(node): Path<String>) -> Result<StatusCode> {
+    is_this(&login.admin, &node)?;
+    Ok(reset(login).await)
 }
 
 /// # Errors

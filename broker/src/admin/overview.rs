@@ -7,21 +7,24 @@ use super::error::Result;
 use super::http::{Parameters, aside, ok};
 use super::input::Input;
 use super::json::{self, Object};
-use super::login::{Gate, Login, empty};
+use super::login::{Gate, Login, Open, empty};
 use super::page::Query;
 use super::state::Admin;
 use super::stats::{counted, delivery_stats, depth, publish_stats};
 use crate::exchange;
-use crate::metrics::rates::{self, CHURN, INTERVAL, QueueRates};
+use crate::metrics::history::Of;
+use crate::metrics::rates::{self, CHURN, VhostRates};
 use crate::parameters::Key;
 use crate::product::{CRYPTO_VERSION, ERLANG_VERSION, PRODUCT, RABBITMQ_VERSION, VERSION};
 use crate::protocol::Listener;
-use crate::queue::totals::Totals;
+use crate::queue::totals::Snapshot;
+use crate::vhost::Vhost;
 use axum::Router;
 use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use std::sync::Arc;
 
 /// Overview and the cluster's name.
 pub fn router() -> Router<Gate> {
@@ -46,25 +49,41 @@ async fn set_cluster_name(Login { admin, .. }: Login, body: Input) -> Result<Sta
 }
 
 /// RabbitMQ's version, as everywhere else.
-async fn version(_: Login) -> Response {
+async fn version(_: Open) -> Response {
     ok(format!("\"{RABBITMQ_VERSION}\"").into_bytes())
 }
 
 async fn overview(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
     let query = Query::parse(&parameters)?;
+    let vhosts = admin.vhosts(None)?;
     aside(admin.clone(), move |out| {
         json::put_object(out, query.columns(), |o| {
-            about(&admin, o);
-            sums(&admin, o);
-            listeners(&admin, o);
+            about(&admin, &query, o);
+            match query.disable_stats {
+                true => {
+                    o.text("node", &admin.node.name);
+                    o.object("object_totals", |o| objects(&admin, &vhosts, o));
+                }
+                false => {
+                    if admin.sees_all() {
+                        query.charts(&admin.rates, &Of::Broker, o);
+                    }
+                    sums(&admin, &vhosts, o);
+                }
+            }
+            // Of nodes only who may see them is told.
+            if admin.sees_all() && !query.disable_stats {
+                o.text("node", &admin.node.name);
+                listeners(&admin, o);
+                contexts(&admin, o);
+            }
         });
         Ok(())
     })
     .await
 }
 
-fn about(admin: &Admin, o: &mut Object<'_>) {
-    let node = &admin.node.name;
+fn about(admin: &Admin, query: &Query, o: &mut Object<'_>) {
     o.text("management_version", RABBITMQ_VERSION);
     o.text("rates_mode", "basic");
     o.object("sample_retention_policies", retention);
@@ -82,20 +101,23 @@ fn about(admin: &Admin, o: &mut Object<'_>) {
     o.text("erlang_version", ERLANG_VERSION);
     o.text("erlang_full_version", ERLANG_VERSION);
     o.text("crypto_lib_version", CRYPTO_VERSION);
-    o.bool("disable_stats", false);
+    o.bool("disable_stats", query.disable_stats);
     o.text("default_queue_type", "classic");
     o.bool("is_op_policy_updating_enabled", true);
-    o.bool("enable_queue_totals", false);
+    o.bool("enable_queue_totals", query.queue_totals);
     o.bool("require_definition_json_extension", false);
-    o.number("statistics_db_event_queue", 0);
-    o.text("node", node);
-    contexts(admin, o);
 }
 
-/// The times, in seconds, for which RabbitMQ keeps samples. Here there is the last one; tools insist on the field.
+/// The times, in seconds, for which samples are kept: of the broker, of objects that somebody looks at.
 fn retention(o: &mut Object<'_>) {
-    for kind in ["global", "basic", "detailed"] {
-        o.array(kind, |list| list.number(INTERVAL.as_secs()));
+    const TEN_MINUTES: u64 = 600;
+    o.array("global", |list| {
+        for seconds in [TEN_MINUTES, 3600, 28_800, 86_400] {
+            list.number(seconds);
+        }
+    });
+    for kind in ["basic", "detailed"] {
+        o.array(kind, |list| list.number(TEN_MINUTES));
     }
 }
 
@@ -110,42 +132,89 @@ pub fn exchange_types(list: &mut json::Array<'_>) {
     }
 }
 
-fn sums(admin: &Admin, o: &mut Object<'_>) {
-    let node = &admin.node;
-    let (all, rates) = (rates::sums(node).all(), admin.rates.sum());
+/// Figures of all vhosts that somebody sees, together.
+struct Sums {
+    queues: Snapshot,
+    published: [u64; 4],
+    rates: VhostRates,
+}
+
+impl Sums {
+    /// Of the whole broker, with what vhosts that are gone had counted; of whoever doesn't see all, over their vhosts.
+    fn of(admin: &Admin, vhosts: &[Arc<Vhost>]) -> Self {
+        let node = &admin.node;
+        if admin.sees_all() {
+            let rates = VhostRates {
+                published: admin.rates.node().published,
+                queues: admin.rates.sum(),
+                ..VhostRates::default()
+            };
+            return Self {
+                queues: rates::sums(node).all(),
+                published: rates::published(&node.totals.published),
+                rates,
+            };
+        }
+        let mut sums = Self {
+            queues: Snapshot::default(),
+            published: [0; 4],
+            rates: VhostRates::default(),
+        };
+        for vhost in vhosts {
+            sums.queues.add(&vhost.sums().all());
+            let published = rates::published(&vhost.published);
+            sums.published
+                .iter_mut()
+                .zip(published)
+                .for_each(|(sum, of)| *sum += of);
+            sums.rates.add(&admin.rates.vhost(&vhost.name));
+        }
+        sums
+    }
+}
+
+fn sums(admin: &Admin, vhosts: &[Arc<Vhost>], o: &mut Object<'_>) {
+    let sums = Sums::of(admin, vhosts);
+    o.number("statistics_db_event_queue", 0);
+    o.object("queue_totals", |o| depth(&sums.queues, &sums.rates.queues, o));
+    o.object("object_totals", |o| {
+        // RabbitMQ doesn't look up those of one user.
+        if admin.sees_all() {
+            o.number("consumers", sums.queues.consumers as u64);
+        }
+        objects(admin, vhosts, o);
+    });
+    o.object("message_stats", |o| message_stats(admin, &sums, o));
+    churn(admin, o);
+}
+
+/// Numbers of what somebody sees.
+fn objects(admin: &Admin, vhosts: &[Arc<Vhost>], o: &mut Object<'_>) {
     let (mut queues, mut exchanges) = (0, 0);
-    for vhost in node.vhosts() {
+    for vhost in vhosts {
         let topology = vhost.topology();
         queues += topology.queues.len();
         exchanges += topology.exchanges.len();
     }
-    let connections = node.connections.list();
+    let connections = admin.connections();
     let channels: usize = connections
         .iter()
         .map(|connection| connection.channels.lock().len())
         .sum();
-    o.object("queue_totals", |o| depth(&all, &rates, o));
-    o.object("object_totals", |o| {
-        o.number("queues", queues as u64);
-        o.number("exchanges", exchanges as u64);
-        o.number("channels", channels as u64);
-        o.number("consumers", all.consumers as u64);
-        o.number("connections", connections.len() as u64);
-    });
-    o.object("message_stats", |o| message_stats(admin, &all.totals, &rates, o));
-    churn(admin, o);
+    o.number("queues", queues as u64);
+    o.number("exchanges", exchanges as u64);
+    o.number("channels", channels as u64);
+    o.number("connections", connections.len() as u64);
 }
 
-fn message_stats(admin: &Admin, totals: &Totals, rates: &QueueRates, o: &mut Object<'_>) {
-    let node = &admin.node;
-    publish_stats(
-        rates::published(&node.totals.published),
-        admin.rates.node().published,
-        o,
-    );
-    delivery_stats(totals, rates, o);
+fn message_stats(admin: &Admin, sums: &Sums, o: &mut Object<'_>) {
+    publish_stats(sums.published, sums.rates.published, o);
+    delivery_stats(&sums.queues.totals, &sums.rates.queues, o);
+    if !admin.sees_all() {
+        return;
+    }
     // Batches that were appended to the log, which many messages share; reads are not counted.
-    let [appends, ..] = rates::disk(node);
+    let [appends, ..] = rates::disk(&admin.node);
     let [appended, ..] = admin.rates.node().disk;
     o.counted("disk_writes", "disk_writes_details", appends, appended);
     o.counted("disk_reads", "disk_reads_details", 0, 0.0);

@@ -1,10 +1,12 @@
 //! Lists: which part of them, in which order, which columns.
 //!
 //! Comes in: the query of a URL, rows in the order of their names. Goes out: a JSON array, or RabbitMQ's page object
-//! when `page` is asked for. Pure. Does not know about what the rows are.
+//! when `page` is asked for. Does not know about what the rows are.
 
 use super::error::{Failure, Result};
 use super::json::{self, Columns, Object};
+use crate::metrics::history::{Kind, Of, Range, Ranges};
+use crate::metrics::rates::Rates;
 use crate::pattern::Pattern;
 use crate::pieces::Pieces;
 use serde_json::Value;
@@ -19,6 +21,9 @@ const PAGE_SIZE_MAX: usize = 500;
 /// Columns that a list is sorted by, at most: each is looked up in each row.
 const MOST_SORTS: usize = 8;
 
+/// Samples of a counter, at most (RabbitMQ's figure).
+const MOST_SAMPLES: u64 = 500;
+
 /// Parameters of a list.
 #[derive(Debug, Default)]
 pub struct Query {
@@ -29,6 +34,7 @@ pub struct Query {
     columns: Option<Columns>,
     /// No counters, only what was declared (`disable_stats=true`).
     pub disable_stats: bool,
+    ranges: Ranges,
     /// With `disable_stats`, the number of messages all the same (`enable_queue_totals=true`).
     pub queue_totals: bool,
 }
@@ -101,6 +107,7 @@ impl Query {
             sort,
             sort_reverse: is("sort_reverse"),
             columns: columns(get("columns").unwrap_or_default())?,
+            ranges: ranges(get)?,
             disable_stats: is("disable_stats"),
             queue_totals: is("enable_queue_totals"),
         })
@@ -114,6 +121,22 @@ impl Query {
         let mut parameters = parameters.clone();
         parameters.remove("page");
         Self::parse(&parameters)
+    }
+
+    /// Has counters of an object come with their history, if that is asked for (`msg_rates_age=60&msg_rates_incr=5`).
+    pub fn charts(&self, rates: &Rates, of: &Of, object: &mut Object<'_>) {
+        self.charts_of(rates, of, false, object);
+    }
+
+    /// The same of an object in a list.
+    pub fn charts_of_row(&self, rates: &Rates, of: &Of, object: &mut Object<'_>) {
+        self.charts_of(rates, of, true, object);
+    }
+
+    fn charts_of(&self, rates: &Rates, of: &Of, is_listed: bool, object: &mut Object<'_>) {
+        if self.ranges.iter().any(Option::is_some) && !self.disable_stats {
+            object.chart(rates.charts(of, is_listed, &self.ranges));
+        }
     }
 
     /// Which fields are wanted; all if `None`.
@@ -195,6 +218,25 @@ impl Query {
         }
         rows
     }
+}
+
+/// The stretches of time that history is asked of. Without one of the two parameters there is none, as in RabbitMQ.
+fn ranges<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Ranges> {
+    let mut ranges = Ranges::default();
+    for (range, kind) in ranges.iter_mut().zip(Kind::ALL) {
+        let seconds = |end: &str| get(&format!("{}_{end}", kind.prefix())).and_then(|text| text.parse::<i64>().ok());
+        let (Some(age), Some(step)) = (seconds("age"), seconds("incr")) else {
+            continue;
+        };
+        match (u64::try_from(age), u64::try_from(step)) {
+            (Ok(age @ 1..), Ok(step @ 1..)) if age / step <= MOST_SAMPLES => *range = Some(Range { age, step }),
+            _ => {
+                let text = format!("Invalid range parameters: age {age}, incr {step}");
+                return Err(Failure::BadRequest(text));
+            }
+        }
+    }
+    Ok(ranges)
 }
 
 fn columns(list: &str) -> Result<Option<Columns>> {

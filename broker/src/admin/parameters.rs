@@ -1,5 +1,4 @@
-//! `/api/parameters`, `/api/global-parameters`: values by name; and the lists of what would run by them, shovels and
-//! links of a federation, of which none does in this version. As in RabbitMQ, operator policies are parameters, too.
+//! `/api/parameters`, `/api/global-parameters`: values by name. As in RabbitMQ, operator policies are parameters, too.
 //!
 //! Comes in: requests. Goes out: RabbitMQ's parameter objects; changes through `parameters` and `vhost`, answered when
 //! they are durable.
@@ -9,7 +8,7 @@ use super::error::{Failure, Result};
 use super::http::{Parameters, aside, blocking, ok};
 use super::input::Input;
 use super::json::{self, Object};
-use super::login::{Gate, Login, empty};
+use super::login::{Gate, Login};
 use super::page::Query;
 use super::policies;
 use super::state::Admin;
@@ -20,6 +19,7 @@ use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -38,15 +38,13 @@ pub fn router() -> Router<Gate> {
             "/api/global-parameters/{name}",
             get(one_global).put(put_global).delete(remove_global),
         )
-        .route("/api/shovels", get(shovels))
-        .route("/api/shovels/{vhost}", get(shovels_of))
-        .route("/api/federation-links", get(empty))
-        .route("/api/federation-links/{vhost}", get(links_of))
 }
 
 /// Kinds of parameters that are kept: those of RabbitMQ's own plugins.
-const KEPT: [&str; 4] = [SHOVEL, "federation-upstream", "federation-upstream-set", "federation"];
-const SHOVEL: &str = "shovel";
+const KEPT: [&str; 4] = [SHOVEL, UPSTREAM, "federation-upstream-set", "federation"];
+const UPSTREAM: &str = "federation-upstream";
+/// The kind of shovels.
+pub const SHOVEL: &str = "shovel";
 /// Policies of users, which have a path of their own.
 const POLICY: &str = "policy";
 
@@ -150,6 +148,9 @@ async fn put(Login { admin, actor }: Login, Path((component, vhost, name)): Plac
         return Ok(status(put.created));
     }
     check_component(&component)?;
+    if component == UPSTREAM {
+        check_upstream(&name, &fields)?;
+    }
     let value = fields.json("value");
     let put = admin
         .node
@@ -173,6 +174,22 @@ pub fn check_component(component: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Refuses an upstream without an address, as the plugin that would run it does.
+///
+/// # Errors
+/// 400 with RabbitMQ's words.
+fn check_upstream(name: &str, fields: &Fields) -> Result<()> {
+    let value = fields.object("value")?;
+    let refused = |text: String| Err(Failure::BadRequest(format!("Validation failed\n\n{text}\n")));
+    match value.get("uri") {
+        Some(Value::String(_) | Value::Array(_)) => Ok(()),
+        Some(other) => refused(format!(
+            "uri should be a string or a list of strings, actually was {other}"
+        )),
+        None => refused(format!("Key \"uri\" not found in {name}")),
+    }
 }
 
 /// An operator policy that came as a parameter: then it must have a priority.
@@ -264,37 +281,4 @@ pub fn describe(vhost: Option<&str>, policy: &Policy, o: &mut Object<'_>) {
     }
     o.text("component", Class::Operator.name());
     o.text("name", &policy.name);
-}
-
-async fn shovels(Login { admin, .. }: Login) -> Result<Response> {
-    shovels_in(&admin, None)
-}
-
-async fn shovels_of(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
-    shovels_in(&admin, Some(&vhost))
-}
-
-/// The shovels that were declared, as not running.
-fn shovels_in(admin: &Admin, vhost: Option<&str>) -> Result<Response> {
-    let rows = rows(admin, Some(SHOVEL), vhost)?;
-    Ok(ok(json::array(None, |list| {
-        for row in &rows {
-            let Row::Kept(Key { vhost, name, .. }, _) = row else {
-                continue;
-            };
-            list.object(|o| {
-                o.text("node", &admin.node.name);
-                o.text("name", name);
-                o.text("vhost", vhost.as_deref().unwrap_or_default());
-                o.text("type", "dynamic");
-                o.text("state", "terminated");
-                o.text("reason", "this broker keeps shovels and runs none");
-            });
-        }
-    })))
-}
-
-async fn links_of(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<Response> {
-    admin.vhost(&vhost)?;
-    Ok(ok(b"[]".to_vec()))
 }

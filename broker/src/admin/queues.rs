@@ -5,8 +5,8 @@
 use super::bindings;
 use super::body::{Fields, short};
 use super::consumers;
-use super::error::Result;
-use super::http::{Parameters, aside, is_true};
+use super::error::{Failure, Result};
+use super::http::{Parameters, aside, is_true, with_status};
 use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
@@ -17,6 +17,7 @@ use super::state::Admin;
 use super::stats::{delivery_stats, depth};
 use super::time::date;
 use crate::metrics::backlog::Backlog;
+use crate::metrics::history::Of;
 use crate::metrics::rates::QueueRates;
 use crate::outbox::{Wakes, Work};
 use crate::queue::Queue;
@@ -28,8 +29,9 @@ use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use leveret_amqp::method::QueueDeclare;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Queues.
@@ -41,6 +43,8 @@ pub fn router() -> Router<Gate> {
         .route("/api/queues/{vhost}/{name}", get(one).put(declare).delete(remove))
         .route("/api/queues/{vhost}/{name}/contents", delete(purge))
         .route("/api/queues/{vhost}/{name}/bindings", get(bindings_of))
+        .route("/api/queues/{vhost}/{name}/actions", post(act))
+        .route("/api/users/{user}/queues", get(list_user))
 }
 
 /// The field with the time of the first message.
@@ -50,7 +54,19 @@ const HEAD: &str = "head_message_timestamp";
 type Row = (Arc<Vhost>, Arc<Queue>);
 
 async fn list_all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
-    list(admin, None, Query::parse(&parameters)?).await
+    list(admin, None, Query::parse(&parameters)?, |_| true).await
+}
+
+/// The queues of a user: of those that belong to a connection. Who declared the others isn't recorded.
+async fn list_user(
+    Login { admin, .. }: Login,
+    Path(user): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    let connections = admin.node.connections.list().into_iter();
+    let owners: HashSet<u64> = connections.filter(|of| of.user == user).map(|of| of.id).collect();
+    let belongs = move |queue: &Queue| queue.definition.owner.is_some_and(|owner| owners.contains(&owner));
+    list(admin, None, Query::parse(&parameters)?, belongs).await
 }
 
 async fn list_vhost(
@@ -58,15 +74,21 @@ async fn list_vhost(
     Path(vhost): Path<String>,
     extract::Query(parameters): Parameters,
 ) -> Result<Response> {
-    list(admin, Some(vhost), Query::parse(&parameters)?).await
+    list(admin, Some(vhost), Query::parse(&parameters)?, |_| true).await
 }
 
-async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
+async fn list(
+    admin: Arc<Admin>,
+    vhost: Option<String>,
+    query: Query,
+    keep: impl Fn(&Queue) -> bool + Send + 'static,
+) -> Result<Response> {
     let vhosts = admin.vhosts(vhost.as_deref())?;
     aside(admin.clone(), move |out| {
         let mut rows: Vec<Row> = Vec::new();
         for vhost in vhosts {
             let mut queues = vhost.queues();
+            queues.retain(|queue| keep(queue));
             queues.sort_by(|a, b| a.name().cmp(b.name()));
             rows.extend(queues.into_iter().map(|queue| (vhost.clone(), queue)));
         }
@@ -74,7 +96,10 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
             out,
             rows,
             |(_, queue)| queue.name().to_str_lossy(),
-            |(vhost, queue), o| describe(&admin, vhost, queue, &query, o),
+            |(vhost, queue), o| {
+                query.charts_of_row(&admin.rates, &Of::Queue(queue.id), o);
+                describe(&admin, vhost, queue, &query, o);
+            },
         )
     })
     .await
@@ -90,6 +115,7 @@ async fn one(
     let queue = queue_named(&vhost, &name)?;
     aside(admin.clone(), move |out| {
         json::put_object(out, query.columns(), |o| {
+            query.charts(&admin.rates, &Of::Queue(queue.id), o);
             describe(&admin, &vhost, &queue, &query, o);
             if !query.disable_stats {
                 // RabbitMQ fills these with the rates of each exchange and channel only where it is told to.
@@ -111,6 +137,7 @@ async fn declare(
     body: Input,
 ) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
+    admin.check_enters(&vhost)?;
     let fields = Fields::parse(&body)?;
     let declare = QueueDeclare {
         queue: short(&name)?,
@@ -136,6 +163,7 @@ async fn remove(
     let vhost = admin.vhost(&vhost)?;
     let (if_unused, if_empty) = (is_true(&parameters, "if-unused"), is_true(&parameters, "if-empty"));
     let queue = queue_named(&vhost, &name)?;
+    admin.check_enters(&vhost)?;
     // Leveret's own condition: nobody has a message of it either.
     let deleted = match is_true(&parameters, "if-idle") {
         true => vhost.delete_idle_queue(queue.name(), if_unused, &actor)?,
@@ -149,6 +177,7 @@ async fn remove(
 async fn purge(Login { admin, actor }: Login, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     queue_named(&vhost, &name)?;
+    admin.check_enters(&vhost)?;
     let queue = vhost.queue(&short(&name)?, &actor)?;
     let lsn = {
         let mut work = Work::default();
@@ -159,6 +188,18 @@ async fn purge(Login { admin, actor }: Login, Path((vhost, name)): Path<(String,
     };
     admin.node.wait_durable(lsn).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// RabbitMQ has none any more of the actions that mirrored queues had.
+async fn act(Login { admin, .. }: Login, Path((vhost, name)): Path<(String, String)>, body: Input) -> Result<Response> {
+    queue_named(&*admin.vhost(&vhost)?, &name).map_err(|_| Failure::Missing("queue_not_found".into()))?;
+    let fields = Fields::parse(&body)?;
+    fields.require(&["action"])?;
+    let body = json::object(None, |o| {
+        o.text("error", "bad_request");
+        o.json("reason", &format!("[\"unknown\",{}]", fields.json("action")));
+    });
+    Ok(with_status(StatusCode::BAD_REQUEST, body))
 }
 
 async fn bindings_of(

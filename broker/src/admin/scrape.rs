@@ -1,4 +1,4 @@
-//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`: for Prometheus.
+//! `/metrics`, `/metrics/per-object`, `/metrics/detailed`, `/metrics/memory-breakdown`: for Prometheus.
 //!
 //! Comes in: requests. Goes out: what `metrics` writes. On the port that is there for it, as in RabbitMQ, no password
 //! is needed; on those of the API there is.
@@ -25,6 +25,7 @@ pub fn open() -> Router<Gate> {
     Router::new()
         .route("/metrics", get(aggregated))
         .route("/metrics/per-object", get(per_object))
+        .route("/metrics/memory-breakdown", get(memory))
         .route("/metrics/detailed", get(detailed))
 }
 
@@ -33,6 +34,7 @@ pub fn router() -> Router<Gate> {
     Router::new()
         .route("/metrics", get(|_: Login, gate, open| aggregated(gate, open)))
         .route("/metrics/per-object", get(|_: Login, open| per_object(open)))
+        .route("/metrics/memory-breakdown", get(|_: Login, open| memory(open)))
         .route("/metrics/detailed", get(|_: Login, open, pairs| detailed(open, pairs)))
 }
 
@@ -55,7 +57,16 @@ async fn aggregated(State(gate): State<Gate>, Open(admin): Open) -> Result<Respo
 async fn per_object(Open(admin): Open) -> Result<Response> {
     let [objects, _] = admin.scrapes.clone();
     text(objects, move |out| {
-        metrics::per_object(&admin.node, &admin.rates, out);
+        metrics::per_object(&admin.node, &admin.data_dir, &admin.rates, out);
+        Ok(())
+    })
+    .await
+}
+
+async fn memory(Open(admin): Open) -> Result<Response> {
+    let [_, sums] = admin.scrapes.clone();
+    text(sums, move |out| {
+        metrics::memory_breakdown(&admin.node, &admin.data_dir, out);
         Ok(())
     })
     .await
@@ -78,7 +89,8 @@ async fn detailed(Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
         };
         let families = pairs.iter().filter(|(name, _)| name == "family");
         let families: Vec<String> = families.map(|(_, family)| family.clone()).collect();
-        metrics::detailed(&admin.node, &admin.rates, &families, (vhost, keep), out);
+        let node = (&*admin.node, admin.data_dir.as_path());
+        metrics::detailed(node, &admin.rates, &families, (vhost, keep), out);
         Ok(())
     })
     .await

@@ -5,6 +5,7 @@
 
 use super::answers::Answers;
 use super::error::{Failure, Result};
+use super::rights::Seen;
 use super::room::Room;
 use crate::access::Actor;
 use crate::clients::ConnectionInfo;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 /// The state that all resources work with, as somebody sees it.
 pub struct Admin {
     shared: Arc<Shared>,
-    /// Whoever has logged in; without a login, everything is seen.
-    viewer: Option<Actor>,
+    /// Whoever has logged in, and the vhosts that lists show; without a login, everything is seen.
+    viewer: Option<(Actor, Seen)>,
 }
 
 /// The state that all requests share.
@@ -89,22 +90,26 @@ impl Admin {
     }
 
     /// The same as a user sees it.
-    pub fn seen_by(&self, viewer: &Actor) -> Arc<Self> {
+    pub fn seen_by(&self, viewer: &Actor, seen: Seen) -> Arc<Self> {
         Arc::new(Self {
             shared: self.shared.clone(),
-            viewer: Some(viewer.clone()),
+            viewer: Some((viewer.clone(), seen)),
         })
+    }
+
+    fn viewer(&self) -> Option<&Actor> {
+        self.viewer.as_ref().map(|(viewer, _)| viewer)
     }
 
     /// True if everything is seen.
     pub fn sees_all(&self) -> bool {
-        self.viewer.as_ref().is_none_or(|viewer| viewer.tags.is_monitor())
+        self.viewer().is_none_or(|viewer| viewer.tags.is_monitor())
     }
 
     /// The connections that are seen, oldest first: those of the user, if not all.
     pub fn connections(&self) -> Vec<Arc<ConnectionInfo>> {
         let mut connections = self.node.connections.list();
-        if let Some(viewer) = self.viewer.as_ref().filter(|_| !self.sees_all()) {
+        if let Some(viewer) = self.viewer().filter(|_| !self.sees_all()) {
             connections.retain(|connection| connection.user == viewer.user);
         }
         connections
@@ -115,7 +120,7 @@ impl Admin {
     /// # Errors
     /// 401 with RabbitMQ's words.
     pub fn check_owner(&self, owner: &str, change: bool) -> Result<()> {
-        let allowed = self.viewer.as_ref().is_none_or(|viewer| {
+        let allowed = self.viewer().is_none_or(|viewer| {
             let tags = &viewer.tags;
             viewer.user == owner || tags.is_administrator() || (tags.is_monitor() && !change)
         });
@@ -123,6 +128,19 @@ impl Admin {
             return Ok(());
         }
         Err(Failure::Refused("User not authorised to access object".into()))
+    }
+
+    /// Refuses what RabbitMQ does on a channel of the user's: who may not enter the vhost has none there,
+    /// administrators neither.
+    ///
+    /// # Errors
+    /// 401 with RabbitMQ's words.
+    pub fn check_enters(&self, vhost: &Vhost) -> Result<()> {
+        let viewer = self.viewer();
+        match viewer.is_none_or(|viewer| viewer.may_enter(&vhost.name)) {
+            true => Ok(()),
+            false => Err(Failure::Refused("Access refused.".into())),
+        }
     }
 
     /// A vhost of a URL.
@@ -142,7 +160,7 @@ impl Admin {
             return self.vhost(name).map(|vhost| vec![vhost]);
         }
         let mut vhosts = self.node.vhosts();
-        if let Some(viewer) = self.viewer.as_ref().filter(|_| !self.sees_all()) {
+        if let Some((viewer, Seen::Entered)) = &self.viewer {
             vhosts.retain(|vhost| viewer.may_enter(&vhost.name));
         }
         Ok(vhosts)

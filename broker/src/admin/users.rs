@@ -12,6 +12,7 @@ use super::nodes;
 use super::page::Query;
 use super::state::Admin;
 use super::user_limits;
+use crate::access::Actor;
 use crate::access::attempts::{Count, Protocol};
 use crate::access::hash::Hash;
 use crate::access::user::{Limits, Tags, User};
@@ -42,11 +43,14 @@ pub fn router() -> Router<Gate> {
 }
 
 async fn whoami(Login { actor, .. }: Login) -> Response {
-    ok(json::object(None, |o| {
-        o.text("name", &actor.user);
-        tags(&actor.tags, o);
-        o.bool("is_internal_user", true);
-    }))
+    ok(json::object(None, |o| myself(&actor, o)))
+}
+
+/// Whoever has logged in.
+pub fn myself(actor: &Actor, o: &mut Object<'_>) {
+    o.text("name", &actor.user);
+    tags(&actor.tags, o);
+    o.bool("is_internal_user", true);
 }
 
 async fn users(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {

@@ -12,6 +12,7 @@ use super::page::Query;
 use super::state::Admin;
 use super::stats::{counted, delivery_stats, depth, publish_stats};
 use crate::accounts;
+use crate::metrics::history::Of;
 use crate::metrics::rates::{self, OCTETS, Traffics};
 use crate::queue::arguments::QueueType;
 use crate::vhost::Vhost;
@@ -46,7 +47,10 @@ async fn list(Login { admin, .. }: Login, extract::Query(parameters): Parameters
             out,
             vhosts,
             |vhost| vhost.name.as_str().into(),
-            |vhost, o| describe(&admin, vhost, &traffics, &query, o),
+            |vhost, o| {
+                query.charts_of_row(&admin.rates, &Of::Vhost(vhost.name.clone()), o);
+                describe(&admin, vhost, &traffics, &query, o);
+            },
         )
     })
     .await
@@ -61,7 +65,10 @@ async fn one(
     let vhost = admin.vhost(&name)?;
     aside(admin.clone(), move |out| {
         let traffics = Traffics::now(&admin.node);
-        json::put_object(out, query.columns(), |o| describe(&admin, &vhost, &traffics, &query, o));
+        json::put_object(out, query.columns(), |o| {
+            query.charts(&admin.rates, &Of::Vhost(vhost.name.clone()), o);
+            describe(&admin, &vhost, &traffics, &query, o);
+        });
         Ok(())
     })
     .await

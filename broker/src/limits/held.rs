@@ -20,17 +20,20 @@ pub enum Holding {
     Replies,
     /// Bodies that have not come whole.
     Bodies,
+    /// Figures of the past.
+    History,
 }
 
 impl Holding {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Logins,
         Self::Tables,
         Self::Outboxes,
         Self::Routes,
         Self::Replies,
         Self::Bodies,
+        Self::History,
     ];
 
     /// The name in metrics.
@@ -42,6 +45,7 @@ impl Holding {
             Self::Routes => "routes",
             Self::Replies => "replies",
             Self::Bodies => "bodies",
+            Self::History => "history",
         }
     }
 }

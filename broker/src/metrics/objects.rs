@@ -21,7 +21,7 @@ pub(super) struct Family<T> {
     value: fn(&T) -> Option<f64>,
 }
 
-const fn gauge<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<f64>) -> Family<T> {
+pub(super) const fn gauge<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<f64>) -> Family<T> {
     Family {
         name,
         kind: Kind::Gauge,
@@ -30,7 +30,7 @@ const fn gauge<T>(name: &'static str, help: &'static str, value: fn(&T) -> Optio
     }
 }
 
-const fn counter<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<f64>) -> Family<T> {
+pub(super) const fn counter<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<f64>) -> Family<T> {
     Family {
         name,
         kind: Kind::Counter,
@@ -95,57 +95,58 @@ impl Labelled for Arc<ConnectionInfo> {
 }
 
 /// Group `queue_coarse_metrics`.
-pub(super) const QUEUE_DEPTH: [Family<OfQueue>; 3] = [
-    gauge("queue_messages_ready", "Messages waiting", |of| {
-        Some(of.now.ready as f64)
-    }),
+pub(super) const QUEUE_DEPTH: [Family<Snapshot>; 3] = [
+    gauge("queue_messages_ready", "Messages waiting", |of| Some(of.ready as f64)),
     gauge(
         "queue_messages_unacked",
         "Messages delivered and not acknowledged",
-        |of| Some(of.now.unacked as f64),
+        |of| Some(of.unacked as f64),
     ),
     gauge("queue_messages", "Messages in the queue", |of| {
-        Some(of.now.messages() as f64)
+        Some(of.messages() as f64)
     }),
 ];
 
 /// Group `queue_consumer_count`.
-pub(super) const QUEUE_CONSUMERS: [Family<OfQueue>; 1] = [gauge("queue_consumers", "Consumers", |of| {
-    Some(of.now.consumers as f64)
-})];
+pub(super) const QUEUE_CONSUMERS: [Family<Snapshot>; 1] =
+    [gauge("queue_consumers", "Consumers", |of| Some(of.consumers as f64))];
 
-/// Group `queue_metrics`, with those of `queue_consumer_count`.
-pub(super) const QUEUE: [Family<OfQueue>; 9] = [
+/// Group `queue_metrics`, with those of `queue_consumer_count`: what has a sum.
+pub(super) const QUEUE: [Family<Snapshot>; 6] = [
+    gauge("queue_process_memory_bytes", "Memory of its messages", |of| {
+        Some(of.memory as f64)
+    }),
+    gauge(
+        "queue_messages_persistent",
+        "Waiting messages that are in the log",
+        |of| Some(of.persistent as f64),
+    ),
+    gauge(
+        "queue_messages_persistent_bytes",
+        "Bodies of waiting messages in the log",
+        |of| Some(of.persistent_bytes as f64),
+    ),
+    gauge("queue_messages_bytes", "Bodies of all messages", |of| {
+        Some(of.bytes() as f64)
+    }),
+    gauge("queue_messages_ready_bytes", "Bodies of waiting messages", |of| {
+        Some(of.ready_bytes as f64)
+    }),
+    gauge(
+        "queue_messages_unacked_bytes",
+        "Bodies of unacknowledged messages",
+        |of| Some(of.unacked_bytes as f64),
+    ),
+];
+
+/// Group `queue_metrics`: what is of one queue only.
+pub(super) const QUEUE_ALONE: [Family<OfQueue>; 3] = [
     gauge(
         "queue_consumer_capacity",
         "Part of the time in which consumers could take more",
         capacity,
     ),
     gauge("queue_consumer_utilisation", "Same as consumer capacity", capacity),
-    gauge("queue_process_memory_bytes", "Memory of its messages", |of| {
-        Some(of.now.memory as f64)
-    }),
-    gauge(
-        "queue_messages_persistent",
-        "Waiting messages that are in the log",
-        |of| Some(of.now.persistent as f64),
-    ),
-    gauge(
-        "queue_messages_persistent_bytes",
-        "Bodies of waiting messages in the log",
-        |of| Some(of.now.persistent_bytes as f64),
-    ),
-    gauge("queue_messages_bytes", "Bodies of all messages", |of| {
-        Some(of.now.bytes() as f64)
-    }),
-    gauge("queue_messages_ready_bytes", "Bodies of waiting messages", |of| {
-        Some(of.now.ready_bytes as f64)
-    }),
-    gauge(
-        "queue_messages_unacked_bytes",
-        "Bodies of unacknowledged messages",
-        |of| Some(of.now.unacked_bytes as f64),
-    ),
     gauge("queue_head_message_timestamp", "Timestamp of the first message", |of| {
         of.queue.head_timestamp().map(|seconds| seconds as f64)
     }),
@@ -159,36 +160,36 @@ fn capacity(of: &OfQueue) -> Option<f64> {
 }
 
 /// Group `queue_delivery_metrics`, and what came.
-pub(super) const QUEUE_DELIVERIES: [Family<OfQueue>; 8] = [
+pub(super) const QUEUE_DELIVERIES: [Family<Snapshot>; 8] = [
     counter(
         "queue_messages_published_total",
         "Messages published to a queue",
-        |of| Some(of.now.totals.published as f64),
+        |of| Some(of.totals.published as f64),
     ),
     counter("queue_get_ack_total", "Messages fetched, to be acknowledged", |of| {
-        Some(of.now.totals.got as f64)
+        Some(of.totals.got as f64)
     }),
     counter("queue_get_total", "Messages fetched without acknowledgement", |of| {
-        Some(of.now.totals.got_no_ack as f64)
+        Some(of.totals.got_no_ack as f64)
     }),
     counter(
         "queue_messages_delivered_ack_total",
         "Messages delivered, to be acknowledged",
-        |of| Some(of.now.totals.delivered as f64),
+        |of| Some(of.totals.delivered as f64),
     ),
     counter(
         "queue_messages_delivered_total",
         "Messages delivered without acknowledgement",
-        |of| Some(of.now.totals.delivered_no_ack as f64),
+        |of| Some(of.totals.delivered_no_ack as f64),
     ),
     counter("queue_messages_redelivered_total", "Messages delivered again", |of| {
-        Some(of.now.totals.redelivered as f64)
+        Some(of.totals.redelivered as f64)
     }),
     counter("queue_messages_acked_total", "Messages acknowledged", |of| {
-        Some(of.now.totals.acked as f64)
+        Some(of.totals.acked as f64)
     }),
     counter("queue_get_empty_total", "Fetches that found nothing", |of| {
-        Some(of.now.totals.get_empty as f64)
+        Some(of.totals.get_empty as f64)
     }),
 ];
 
@@ -321,13 +322,22 @@ pub(super) const CONNECTION: [Family<Arc<ConnectionInfo>>; 4] = [
 
 /// A sample of each object.
 pub(super) fn each<T: Labelled>(prefix: &str, families: &[Family<T>], objects: &[T], text: &mut Text<'_>) {
+    each_of(prefix, families, objects, |object| object, text);
+}
+
+/// A sample of each queue.
+pub(super) fn each_queue(prefix: &str, families: &[Family<Snapshot>], queues: &[OfQueue], text: &mut Text<'_>) {
+    each_of(prefix, families, queues, |queue| &queue.now, text);
+}
+
+fn each_of<O: Labelled, T>(prefix: &str, families: &[Family<T>], objects: &[O], of: fn(&O) -> &T, text: &mut Text<'_>) {
     for family in families {
         text.family(&format!("{prefix}{}", family.name), family.kind, family.help);
         for object in objects {
             if text.is_closed() {
                 return;
             }
-            if let Some(value) = (family.value)(object) {
+            if let Some(value) = (family.value)(of(object)) {
                 object.sample(text, value);
             }
         }

@@ -3,21 +3,25 @@
 //! Comes in: the counters of queues, exchanges, channels, connections, vhosts and the node. Goes out: rates per second,
 //! the same for everybody who asks. What was never used costs nothing here. Does not know about JSON or Prometheus.
 
+/// Counters as they are now.
+mod counters;
+
+use super::history::{Charts, Figures, History, Of, Ranges};
 use super::usage::Usage;
-use crate::clients::{ChannelInfo, ConnectionInfo};
 use crate::exchange::traffic::Traffic;
+use crate::limits::Holding;
 use crate::node::Node;
-use crate::queue::totals::{ByType, Snapshot, Totals};
+use crate::queue::totals::{Snapshot, Totals};
 use crate::vhost::Vhost;
-use crate::vhost::published::{Counts, Published};
 use leveret_store::QueueId;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use counters::{Traffics, churn, delivered_on, disk, octets, passed, published, published_on, sums, usage};
 
 /// Time between samples (RabbitMQ's `collect_statistics_interval`).
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -41,6 +45,8 @@ pub const DELIVERED: [Name; 7] = names![
     "redeliver",
     "ack"
 ];
+/// The first of [`DELIVERED`], which are messages handed out.
+pub const HANDED_OUT: usize = 4;
 /// Counters of what comes and goes.
 pub const CHURN: [Name; 7] = names![
     "connection_created",
@@ -91,6 +97,27 @@ impl QueueRates {
     /// Handed out in any way (RabbitMQ's `deliver_get`).
     pub fn deliver_get(&self) -> f64 {
         self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+
+    /// Adds those of other queues. What consumers could take is no sum.
+    pub fn add(&mut self, other: &Self) {
+        let fields: [fn(&mut Self) -> &mut f64; 10] = [
+            |of| &mut of.publish,
+            |of| &mut of.deliver,
+            |of| &mut of.deliver_no_ack,
+            |of| &mut of.get,
+            |of| &mut of.get_no_ack,
+            |of| &mut of.get_empty,
+            |of| &mut of.ack,
+            |of| &mut of.redeliver,
+            |of| &mut of.ready,
+            |of| &mut of.unacked,
+        ];
+        let mut other = *other;
+        for field in fields {
+            *field(self) += *field(&mut other);
+        }
+        self.capacity = None;
     }
 
     /// Messages that leave for good: acknowledged, or handed out without need of it.
@@ -150,6 +177,10 @@ impl<K: Eq + Hash, const N: usize> Group<K, N> {
         self.0.get(key).copied()
     }
 
+    fn counts(&self, key: &K) -> [u64; N] {
+        self.0.get(key).map_or([0; N], |grown| grown.counts)
+    }
+
     fn rates(&self, key: &K) -> [f64; N] {
         self.0.get(key).map_or([0.0; N], |grown| grown.rates)
     }
@@ -173,15 +204,18 @@ struct Sampled {
     seconds: f64,
 }
 
-/// The last sample.
+/// The last sample, and the history of samples.
 #[derive(Default)]
 pub struct Rates {
     sample: RwLock<Sample>,
+    history: Mutex<History>,
 }
 
 #[derive(Default)]
 struct Sample {
     at: Option<Instant>,
+    /// The same, in milliseconds since 1970.
+    time: u64,
     queues: HashMap<QueueId, (Snapshot, QueueRates)>,
     sum: (Snapshot, QueueRates),
     vhosts: HashMap<String, OfVhost>,
@@ -220,6 +254,21 @@ pub struct VhostRates {
     pub queues: QueueRates,
 }
 
+impl VhostRates {
+    /// Adds those of another vhost.
+    pub fn add(&mut self, other: &Self) {
+        self.published
+            .iter_mut()
+            .zip(other.published)
+            .for_each(|(sum, of)| *sum += of);
+        self.octets
+            .iter_mut()
+            .zip(other.octets)
+            .for_each(|(sum, of)| *sum += of);
+        self.queues.add(&other.queues);
+    }
+}
+
 /// Rates of the whole node, per second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeRates {
@@ -231,123 +280,6 @@ pub struct NodeRates {
     pub disk: [f64; 3],
     /// In the order of [`USAGE`].
     pub usage: [f64; 5],
-}
-
-/// The sums of all queues, with what deleted ones had counted.
-pub fn sums(node: &Node) -> ByType {
-    node.hosts.sums()
-}
-
-/// The counters of [`CHURN`].
-pub fn churn(node: &Node) -> [u64; 7] {
-    let totals = &node.totals;
-    let mut churn = [0; 7];
-    for (count, counter) in churn.iter_mut().zip([
-        &totals.connections.opened,
-        &totals.connections.closed,
-        &totals.channels.opened,
-        &totals.channels.closed,
-    ]) {
-        *count = counter.load(Ordering::Relaxed);
-    }
-    for (count, queues) in churn.iter_mut().skip(4).zip(node.hosts.churned().queues) {
-        *count = queues;
-    }
-    churn
-}
-
-/// The counters of [`PUBLISHED`].
-pub fn published(of: &Published) -> [u64; 4] {
-    let Counts {
-        messages,
-        confirmed,
-        returned_unroutable,
-        dropped_unroutable,
-        ..
-    } = of.counts();
-    [messages, confirmed, returned_unroutable, dropped_unroutable]
-}
-
-/// The counters of [`PUBLISHED`] of a channel.
-pub fn published_on(channel: &ChannelInfo) -> [u64; 4] {
-    let counters = [
-        &channel.published,
-        &channel.confirmed,
-        &channel.deliveries.returned,
-        &channel.deliveries.dropped,
-    ];
-    counters.map(load)
-}
-
-/// The counters of [`DELIVERED`].
-pub fn delivered_on(channel: &ChannelInfo) -> [u64; 7] {
-    let figures = &channel.deliveries;
-    let counters = [
-        &figures.delivered,
-        &figures.delivered_no_ack,
-        &figures.got,
-        &figures.got_no_ack,
-        &figures.get_empty,
-        &figures.redelivered,
-        &figures.acknowledged,
-    ];
-    counters.map(load)
-}
-
-/// The counters of [`PASSED`].
-pub fn passed(traffic: &Traffic) -> [u64; 2] {
-    [traffic.published(), traffic.routed()]
-}
-
-/// Traffic of the clients that are connected, by vhost.
-pub struct Traffics(HashMap<String, [u64; 2]>);
-
-impl Traffics {
-    /// The traffic now.
-    pub fn now(node: &Node) -> Self {
-        let mut sums: HashMap<String, [u64; 2]> = HashMap::new();
-        for connection in node.connections.list() {
-            let own = octets(&connection);
-            match sums.get_mut(&connection.vhost) {
-                Some(sum) => sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own),
-                None => _ = sums.insert(connection.vhost.clone(), own),
-            }
-        }
-        Self(sums)
-    }
-
-    /// The counters of [`OCTETS`] of a vhost: of its clients, and of those that it had.
-    pub fn of(&self, vhost: &Vhost) -> [u64; 2] {
-        let [received, sent] = [&vhost.gone.received, &vhost.gone.sent].map(load);
-        let [more_received, more_sent] = self.0.get(&vhost.name).copied().unwrap_or_default();
-        [received + more_received, sent + more_sent]
-    }
-}
-
-/// The counters of [`OCTETS`] of a connection.
-pub fn octets(connection: &ConnectionInfo) -> [u64; 2] {
-    [&connection.octets.received, &connection.octets.sent].map(load)
-}
-
-/// The counters of [`DISK`].
-pub fn disk(node: &Node) -> [u64; 3] {
-    let stats = node.log.stats();
-    [stats.appends, stats.appended_bytes, stats.syncs]
-}
-
-/// The figures of [`USAGE`].
-pub fn usage(node: &Node, usage: &Usage) -> [u64; 5] {
-    [
-        usage.resident_bytes,
-        usage.fd_used,
-        node.descriptors.taken(),
-        usage.threads,
-        usage.disk_free_bytes,
-    ]
-}
-
-fn load(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 impl Rates {
@@ -417,6 +349,20 @@ impl Rates {
         found.unwrap_or_default()
     }
 
+    /// Charts of an object's figures over some time. From now on its history is kept; that of one of a list if there is
+    /// room.
+    pub fn charts(&self, of: &Of, is_listed: bool, ranges: &Ranges) -> Charts {
+        let sample = self.sample.read();
+        let first = || sample.figures(of).map(|figures| (sample.time, figures));
+        self.history.lock().charts((of, is_listed), ranges, now(), first)
+    }
+
+    /// Forgets what was sampled.
+    pub fn reset(&self) {
+        *self.sample.write() = Sample::default();
+        self.history.lock().clear();
+    }
+
     /// Takes a sample. The first has no rates.
     fn sample(&self, node: &Node, usage: &Usage, at: Instant) {
         let old = std::mem::take(&mut *self.sample.write());
@@ -426,6 +372,7 @@ impl Rates {
         let sampled = Sampled { at, seconds };
         let mut new = Sample {
             at: Some(at),
+            time: now(),
             ..Sample::default()
         };
         let traffics = Traffics::now(node);
@@ -446,6 +393,10 @@ impl Rates {
             }
         }
         new.node = Some(OfNode::new(node, usage, old.node.as_ref(), &sampled));
+        let mut history = self.history.lock();
+        history.count_by(|| node.memory.hold(Holding::History, 0));
+        history.note(new.time, |of| new.figures(of));
+        drop(history);
         *self.sample.write() = new;
     }
 }
@@ -485,6 +436,64 @@ impl Sample {
             queues: (queues, QueueRates::between(&snapshot, &queues, sampled.seconds)),
         };
         self.vhosts.insert(vhost.name.clone(), of);
+    }
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Figures by name, of several groups of counters.
+fn named<const N: usize>(names: &[Name; N], counts: &[u64]) -> impl Iterator<Item = (&'static str, u64)> {
+    names.map(|(name, _)| name).into_iter().zip(counts.to_vec())
+}
+
+impl Sample {
+    /// The figures of an object; zeros of one that has counted nothing. `None` of the node before the first sample.
+    fn figures(&self, of: &Of) -> Option<Figures> {
+        Some(match of {
+            Of::Broker => {
+                let node = self.node.as_ref()?;
+                let (queues, published) = (counters::of_queues(&self.sum.0), &node.published.counts);
+                let disk = [("disk_writes", node.disk.counts[0]), ("disk_reads", 0)];
+                named(&PUBLISHED, published)
+                    .chain(queues)
+                    .chain(disk)
+                    .chain(named(&CHURN, &node.churn.counts))
+                    .chain(named(&DISK, &node.disk.counts))
+                    .chain(named(&USAGE, &node.usage.0))
+                    .collect()
+            }
+            Of::Vhost(name) => {
+                let vhost = self.vhosts.get(name);
+                let queues = vhost.map(|vhost| vhost.queues.0).unwrap_or_default();
+                let published = vhost.map_or([0; 4], |vhost| vhost.published.counts);
+                let octets = vhost.map_or([0; 2], |vhost| vhost.octets.counts);
+                let published = named(&PUBLISHED, &published);
+                published
+                    .chain(counters::of_queues(&queues))
+                    .chain(named(&OCTETS, &octets))
+                    .collect()
+            }
+            Of::Queue(id) => {
+                let now = self.queues.get(id).map(|(now, _)| *now).unwrap_or_default();
+                let published = [("publish", now.totals.published)];
+                published.into_iter().chain(counters::of_queues(&now)).collect()
+            }
+            Of::Exchange(id) => named(&PASSED, &self.exchanges.counts(id)).collect(),
+            Of::Connection(id) => named(&OCTETS, &self.connections.counts(id)).collect(),
+            Of::Channel(connection, number) => {
+                let counts = self.channels.counts(&(*connection, *number));
+                let (published, delivered) = counts.split_at(PUBLISHED.len());
+                let handed_out = delivered.iter().take(HANDED_OUT).sum();
+                named(&PUBLISHED, published)
+                    .chain(named(&DELIVERED, delivered))
+                    .chain([("deliver_get", handed_out)])
+                    .collect()
+            }
+        })
     }
 }
 
