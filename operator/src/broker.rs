@@ -34,7 +34,7 @@ pub(crate) mod fake;
 /// The calls of the pipeline to a broker.
 mod client;
 
-pub use crate::topology::Operation;
+pub use crate::topology::{Operation, Order};
 pub use client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event, Settled};
 pub use connect::DEFAULT_VHOST;
 pub use events::EXCHANGE as EVENTS;

@@ -18,6 +18,9 @@ pub mod patch;
 /// Services, metrics and protection of the broker.
 pub mod network;
 
+/// The Secret that is made for a User.
+pub mod user_secret;
+
 /// The administrator's credentials, in service-binding form.
 pub mod secret;
 

@@ -12,6 +12,9 @@ pub mod meta;
 /// The status of a resource, as it is reported.
 pub mod report;
 
+/// Passwords, as brokers keep them.
+pub mod password;
+
 /// The reasons in conditions and events.
 pub mod reason;
 
@@ -26,6 +29,7 @@ pub use key::{Group, GroupKind, Kind, ObjectKey};
 pub use meta::{
     AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, OBSERVE, Object, PAUSED, is_confirmed, is_set,
 };
+pub use password::{Hash, Password};
 pub use reason::{ConditionStatus, Reason};
 pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};
 pub use snapshot::{AnyObject, EngineState, Kinded, Outlook, Snapshot};

@@ -15,6 +15,9 @@ pub mod broker;
 /// `Vhost`.
 pub mod vhost;
 
+/// `User`.
+pub mod user;
+
 /// `OperatorPolicy`.
 pub mod operator_policy;
 
@@ -85,6 +88,10 @@ pub use queue::{
 pub use secret::SecretRef;
 pub use selector::LabelSelector;
 pub use tenancy::{AllowedNamespaces, NamespacesFrom, TenantRule, usual_kinds};
+pub use user::{
+    GeneratedSecret, HashingAlgorithm, PasswordHash, PasswordSecretRef, Permission, ServiceAccountRef, TopicPermission,
+    UserDeletionPolicy, UserLimits, UserSpec, Way,
+};
 pub use vhost::{VhostDeletionPolicy, VhostSpec};
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub mod folder;
 /// From a `Broker` and its Secrets to a connection.
 pub mod dereference;
 
+/// The password in a Secret that a User names.
+pub mod brought;
+
 /// Which Broker a Secret is for.
 pub mod grant;
 

@@ -7,6 +7,9 @@
 /// `Vhost`.
 pub mod vhost;
 
+/// `User`.
+pub mod user;
+
 /// `OperatorPolicy`.
 pub mod operator_policy;
 
@@ -43,6 +46,7 @@ pub mod arguments;
 /// Names, and the words for them.
 pub mod name;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -127,6 +131,20 @@ macro_rules! assemble {
                 }
             }
 
+            /// See [`Declare::parts`].
+            pub fn parts(&self, topology: &Topology) -> Vec<Need> {
+                match self {
+                    $(Declared::$Kind(object) => object.parts(&topology.$plural),)*
+                }
+            }
+
+            /// See [`Declare::without`].
+            pub fn without(&mut self, missing: &Target) {
+                match self {
+                    $(Declared::$Kind(object) => object.without(missing),)*
+                }
+            }
+
             /// See [`Declare::references`].
             pub fn references(&self) -> Vec<Reference> {
                 match self {
@@ -145,6 +163,13 @@ macro_rules! assemble {
             pub fn differences(&self, topology: &Topology) -> Option<Vec<String>> {
                 match self {
                     $(Declared::$Kind(object) => object.differences(&topology.$plural),)*
+                }
+            }
+
+            /// See [`Declare::completes`].
+            pub fn completes(&self, topology: &Topology) -> bool {
+                match self {
+                    $(Declared::$Kind(object) => object.completes(&topology.$plural),)*
                 }
             }
 
@@ -170,6 +195,12 @@ macro_rules! assemble {
             fn request(&self) -> Option<Request> {
                 match self {
                     $(Declared::$Kind(object) => object.put(),)*
+                }
+            }
+
+            fn requests(&self, topology: &Topology) -> Vec<Request> {
+                match self {
+                    $(Declared::$Kind(object) => object.puts(&topology.$plural),)*
                 }
             }
         }
@@ -301,6 +332,18 @@ macro_rules! assemble {
 }
 each_kind!(assemble);
 
+impl Declared {
+    /// The part of it that can be made where `topology` stands, and `comes`; and the first of what the rest waits for.
+    pub fn within(&self, topology: &Topology, comes: impl Fn(&Target) -> bool) -> (Cow<'_, Declared>, Option<Need>) {
+        let is_missing = |need: &Need| !topology.has(&need.target) && !comes(&need.target);
+        let mut missing = self.parts(topology).into_iter().filter(is_missing).peekable();
+        let first = missing.peek().cloned();
+        let mut part = Cow::Borrowed(self);
+        missing.for_each(|need| part.to_mut().without(&need.target));
+        (part, first)
+    }
+}
+
 impl Topology {
     /// Something that stands in a virtual host, beside the broker's own.
     pub fn inside(&self, vhost: &Name) -> Option<Identity> {
@@ -327,6 +370,25 @@ pub enum Operation {
         identity: Identity,
         if_free: bool,
     },
+}
+
+/// An operation as it goes to a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub operation: Operation,
+    /// The requests to the management API that do it, one after the other; none: it goes by AMQP.
+    pub requests: Vec<Request>,
+}
+
+impl Order {
+    /// The way to do `operation` where `topology` stands.
+    pub fn new(operation: Operation, topology: &Topology) -> Self {
+        let requests = match &operation {
+            Operation::Declare(declared) => declared.requests(topology),
+            Operation::Remove { identity, .. } => identity.request().into_iter().collect(),
+        };
+        Self { operation, requests }
+    }
 }
 
 /// The object that stands after an operation, or is gone.
@@ -406,11 +468,11 @@ impl Operation {
             .find(|need| !topology.has(&need.target))
     }
 
-    /// The request to the management API that does it; `None`: it goes by AMQP.
-    pub fn request(&self) -> Option<Request> {
+    /// It goes by the management API rather than by AMQP.
+    pub fn is_http(&self) -> bool {
         match self {
-            Operation::Declare(declared) => declared.request(),
-            Operation::Remove { identity, .. } => identity.request(),
+            Operation::Declare(declared) => declared.request().is_some(),
+            Operation::Remove { identity, .. } => identity.request().is_some(),
         }
     }
 

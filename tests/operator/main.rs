@@ -65,6 +65,9 @@ mod plan;
 /// Policies and operator policies.
 mod policies;
 
+/// Users, with Secrets and passwords.
+mod users;
+
 /// Told to users: events, attempts, drift, Brokers that share a broker.
 mod told;
 

@@ -41,9 +41,9 @@
   resources: [{{ include "leveret.theirKinds" "/status" }}]
   verbs: [patch]
 {{- end }}
-# Credentials. get, list, watch: those that Brokers name, each by its name, and the operator's own, by their label;
-# never all of them. create, patch: the generated administrator of a Broker that runs here; delete: when it no longer
-# does.
+# Credentials. get, list, watch: those that Brokers and Users name, each by its name, and the operator's own, by their
+# label; never all of them. create, patch: the generated administrator of a Broker that runs here, and generated
+# passwords of Users; delete: when the Broker no longer runs here.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]

@@ -3,14 +3,14 @@
 //! In: operations. Out: what stands there, events, and the broker's own words when it refuses.
 //! Does not know about protocols.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::object::{Connection, Usage};
-use crate::topology::Operation;
+use crate::topology::Order;
 use crate::topology::backlog::Backlog;
 use crate::topology::{Name, Topology};
 
@@ -40,15 +40,19 @@ pub enum Error {
     /// No answer: connection refused, broken, timed out. Worth another try.
     #[error("{0}")]
     Unreachable(String),
+    /// The first part of what was asked for was done, and a later one was not.
+    #[error("{0}")]
+    Partly(Box<Error>),
 }
 
 impl Error {
     /// True when the broker is away, so that nothing else needs to be tried on this connection.
     pub fn is_away(&self) -> bool {
-        matches!(
-            self,
-            Error::Unreachable(_) | Error::Credentials(_) | Error::Forbidden(_) | Error::TooMuch(_)
-        )
+        match self {
+            Error::Unreachable(_) | Error::Credentials(_) | Error::Forbidden(_) | Error::TooMuch(_) => true,
+            Error::Partly(error) => error.is_away(),
+            Error::Refused { .. } | Error::Vhost(_) | Error::Unencodable(_) => false,
+        }
     }
 
     /// For metrics: `refused` is an answer, `failed` is none.
@@ -64,6 +68,18 @@ pub enum Event {
     /// Its description, tags or default queue type were changed.
     VhostUpdated(Name),
     VhostDeleted(Name),
+    UserCreated(Name),
+    UserDeleted(Name),
+    /// A user was changed in a way that the event does not tell.
+    UserSet(Name),
+    /// A user has other tags.
+    UserTagged(Name, BTreeSet<String>),
+    /// A user has other rights in a virtual host (configure, write, read); or none any more.
+    Permitted(Name, String, Option<[String; 3]>),
+    /// A user has other rights (write, read) in a virtual host for the keys of an exchange.
+    TopicPermitted(Name, (String, String), [String; 2]),
+    /// A user has fewer topic permissions in a virtual host: the event does not say which.
+    TopicForbidden(Name, String),
     QueueCreated(Name),
     QueueDeleted(Name),
     ExchangeCreated(Name),
@@ -163,9 +179,9 @@ pub trait Client: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Carries out operations of one kind, of any virtual hosts, pipelined and in no particular order. The answer has
-    /// one result for each operation, in the order of the operations.
-    fn execute(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
+    /// Carries out orders of one kind, of any virtual hosts, pipelined and in no particular order. The answer has one
+    /// result for each, in their order.
+    fn execute(&self, orders: Vec<Order>) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
 
     /// Messages in a queue, as far as the broker tells: at least those ready for delivery, and those that consumers
     /// hold as of some seconds ago. `None` when there is no such queue.

@@ -14,7 +14,7 @@ use super::events;
 use super::hosts::Hosts;
 use super::http::{Listed, Management};
 use crate::object::{Connection, Usage};
-use crate::topology::{Identity, Name, Operation, Request, Topology, Verb, escaped};
+use crate::topology::{Identity, Name, Operation, Order, Request, Topology, Verb, escaped};
 
 /// The exchange in which brokers tell of their events, unless they are told otherwise.
 pub const DEFAULT_VHOST: &str = "/";
@@ -140,18 +140,28 @@ impl Client for Live {
         self.usage.lock().clone()
     }
 
-    async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
+    async fn execute(&self, orders: Vec<Order>) -> Vec<Result<(), Error>> {
         let dialect = self.about.dialect;
         let (mut by_http, mut requests, mut by_amqp) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, operation) in operations.into_iter().enumerate() {
-            match operation.request().or_else(|| if_idle(&operation, dialect)) {
-                Some(request) => {
-                    let home = operation.declares().then(|| operation.vhost().to_owned());
-                    by_http.push((index, home.filter(|vhost| !vhost.is_empty())));
-                    requests.push(request);
+        for (
+            index,
+            Order {
+                operation,
+                requests: known,
+            },
+        ) in orders.into_iter().enumerate()
+        {
+            let known = match if_idle(&operation, dialect) {
+                Some(deletion) => vec![deletion],
+                None if operation.is_http() => known,
+                None => {
+                    by_amqp.push((index, operation));
+                    continue;
                 }
-                None => by_amqp.push((index, operation)),
-            }
+            };
+            let home = operation.declares().then(|| operation.vhost().to_owned());
+            by_http.push((index, home.filter(|vhost| !vhost.is_empty())));
+            requests.push(known);
         }
         let (indexes, operations): (Vec<usize>, Vec<Operation>) = by_amqp.into_iter().unzip();
         let (http, amqp) = tokio::join!(self.management.execute(requests), self.amqp.execute(&operations));
@@ -199,8 +209,16 @@ fn if_idle(operation: &Operation, dialect: Dialect) -> Option<Request> {
 /// host, `home`, that is not there.
 fn as_by_amqp(result: Result<(), Error>, home: Option<&str>) -> Result<(), Error> {
     match (result, home) {
+        (Err(Error::Partly(error)), home) => match as_by_amqp(Err(*error), home) {
+            Err(error) => Err(Error::Partly(Box::new(error))),
+            Ok(()) => Ok(()),
+        },
         (Err(Error::Refused { code: 404, .. }), Some(vhost)) => {
             Err(Error::Vhost(format!("vhost '{vhost}' does not exist")))
+        }
+        // A permission.
+        (Err(Error::Refused { code: 400, text }), _) if text.contains("vhost_or_user_not_found") => {
+            Err(Error::Vhost("a vhost of its permissions does not exist".to_owned()))
         }
         (result, _) => full(result),
     }

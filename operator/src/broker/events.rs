@@ -4,6 +4,7 @@
 //! Where the broker has no such exchange (RabbitMQ without the plugin `rabbitmq_event_exchange`) only `Lost` comes.
 //! Does not know about what is wanted, or what a change means for it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -15,13 +16,25 @@ use tokio::time::timeout;
 
 use super::amqp::wire_error;
 use super::client::{BindingEvent, Error, Event};
+use crate::topology::Name;
 
 /// The exchange in which brokers tell of their changes.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 23] = [
     "vhost.created",
     "vhost.updated",
     "vhost.deleted",
+    "user.created",
+    "user.deleted",
+    "user.password.changed",
+    "user.password.cleared",
+    "user.tags.set",
+    "user.limits.set",
+    "user.limits.cleared",
+    "permission.created",
+    "permission.deleted",
+    "topic.permission.created",
+    "topic.permission.deleted",
     "queue.created",
     "queue.deleted",
     "exchange.created",
@@ -144,12 +157,10 @@ async fn broken(connection: &Connection) -> String {
 
 /// An event as RabbitMQ writes it: everything stands in the headers, the body is empty.
 fn read(key: &str, headers: &FieldTable) -> Option<Event> {
-    let name = || {
-        Some(crate::topology::Name::new(
-            text(headers, "vhost")?,
-            text(headers, "name")?,
-        ))
-    };
+    let name = || Some(Name::new(text(headers, "vhost")?, text(headers, "name")?));
+    // It stands in no virtual host itself.
+    let outside = |header: &str| Some(Name::new("", text(headers, header)?));
+    let rights = |right: &str| text(headers, right);
     let binding = || {
         Some(BindingEvent {
             vhost: text(headers, "vhost")?,
@@ -160,12 +171,28 @@ fn read(key: &str, headers: &FieldTable) -> Option<Event> {
             has_arguments: has_entries(headers, "arguments"),
         })
     };
-    // It stands in no virtual host itself.
-    let vhost = || Some(crate::topology::Name::new("", text(headers, "name")?));
     Some(match key {
-        "vhost.created" => Event::VhostCreated(vhost()?),
-        "vhost.updated" => Event::VhostUpdated(vhost()?),
-        "vhost.deleted" => Event::VhostDeleted(vhost()?),
+        "vhost.created" => Event::VhostCreated(outside("name")?),
+        "vhost.updated" => Event::VhostUpdated(outside("name")?),
+        "vhost.deleted" => Event::VhostDeleted(outside("name")?),
+        "user.created" => Event::UserCreated(outside("name")?),
+        "user.deleted" => Event::UserDeleted(outside("name")?),
+        "user.password.changed" | "user.password.cleared" => Event::UserSet(outside("name")?),
+        "user.limits.set" | "user.limits.cleared" => Event::UserSet(outside("username")?),
+        "user.tags.set" => match texts(headers, "tags") {
+            Some(tags) => Event::UserTagged(outside("name")?, tags),
+            None => Event::UserSet(outside("name")?),
+        },
+        "permission.created" => {
+            let given = [rights("configure")?, rights("write")?, rights("read")?];
+            Event::Permitted(outside("user")?, text(headers, "vhost")?, Some(given))
+        }
+        "permission.deleted" => Event::Permitted(outside("user")?, text(headers, "vhost")?, None),
+        "topic.permission.created" => {
+            let place = (text(headers, "vhost")?, text(headers, "exchange")?);
+            Event::TopicPermitted(outside("user")?, place, [rights("write")?, rights("read")?])
+        }
+        "topic.permission.deleted" => Event::TopicForbidden(outside("user")?, text(headers, "vhost")?),
         "queue.created" => Event::QueueCreated(name()?),
         "queue.deleted" => Event::QueueDeleted(name()?),
         "exchange.created" => Event::ExchangeCreated(name()?),
@@ -187,6 +214,19 @@ fn text(headers: &FieldTable, name: &str) -> Option<String> {
     }
 }
 
+/// A list of texts; `None` if it is anything else.
+fn texts(headers: &FieldTable, name: &str) -> Option<BTreeSet<String>> {
+    let AMQPValue::FieldArray(items) = headers.inner().get(name)? else {
+        return None;
+    };
+    let text = |item: &AMQPValue| match item {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.as_slice().iter().map(text).collect()
+}
+
 /// Brokers write arguments as a list of texts or as a table.
 fn has_entries(headers: &FieldTable, name: &str) -> bool {
     match headers.inner().get(name) {
@@ -201,7 +241,6 @@ mod tests {
     use lapin::types::FieldArray;
 
     use super::*;
-    use crate::topology::Name;
 
     fn headers(entries: &[(&str, &str)]) -> FieldTable {
         let mut table = FieldTable::default();
@@ -225,6 +264,28 @@ mod tests {
         assert_eq!(
             read("vhost.deleted", &vhost),
             Some(Event::VhostDeleted(Name::new("", "shop")))
+        );
+        let mut tags = headers(&[("name", "till")]);
+        assert_eq!(
+            read("user.tags.set", &tags),
+            Some(Event::UserSet(Name::new("", "till"))),
+            "tags that cannot be read"
+        );
+        let tag = AMQPValue::LongString("management".into());
+        tags.insert("tags".into(), AMQPValue::FieldArray(FieldArray::from(vec![tag])));
+        let tagged = Event::UserTagged(Name::new("", "till"), BTreeSet::from(["management".to_owned()]));
+        assert_eq!(read("user.tags.set", &tags), Some(tagged));
+        let given = [
+            ("user", "till"),
+            ("vhost", "shop"),
+            ("configure", ""),
+            ("write", "a"),
+            ("read", "b"),
+        ];
+        let rights = ["", "a", "b"].map(str::to_owned);
+        assert_eq!(
+            read("permission.created", &headers(&given)),
+            Some(Event::Permitted(Name::new("", "till"), "shop".to_owned(), Some(rights)))
         );
 
         let mut binding = headers(&[

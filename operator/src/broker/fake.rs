@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use super::client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event};
 use crate::object::Connection;
-use crate::topology::Operation;
 use crate::topology::backlog::Backlog;
 use crate::topology::{Declared, End, ExchangeDefinition, Identity, Name, Topology};
+use crate::topology::{Operation, Order};
 
 /// Brokers by AMQP URI. Cheap to clone: all clones are the same brokers.
 #[derive(Clone, Default)]
@@ -189,6 +189,19 @@ fn changes(before: &Topology, after: &Topology) -> Vec<Event> {
         has_arguments: !binding.arguments.is_empty(),
     };
     let gone = |name: &Name, map: bool| map.then(|| name.clone());
+    let users = before.users.keys();
+    events.extend(
+        users
+            .filter_map(|name| gone(name, !after.users.contains_key(name)))
+            .map(Event::UserDeleted),
+    );
+    for (name, user) in &after.users {
+        match before.users.get(name) {
+            None => events.push(Event::UserCreated(name.clone())),
+            Some(old) if old != user => events.push(Event::UserSet(name.clone())),
+            Some(_) => {}
+        }
+    }
     events.extend(
         before
             .bindings
@@ -325,9 +338,9 @@ impl Client for FakeClient {
         })
     }
 
-    async fn execute(&self, operations: Vec<Operation>) -> Vec<Result<(), Error>> {
+    async fn execute(&self, orders: Vec<Order>) -> Vec<Result<(), Error>> {
         let mut results = Vec::new();
-        for operation in &operations {
+        for Order { operation, .. } in &orders {
             let result = self.ask(|broker| broker.answer(operation)).await;
             results.push(result.and_then(|result| result));
         }

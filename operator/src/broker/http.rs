@@ -244,16 +244,16 @@ impl Management {
         }
     }
 
-    /// One list of [`Management::list`].
+    /// The lists of one kind.
     async fn each<D: Declare>(&self, all: &mut D::All, backlogs: &mut Backlogs, room: &mut Room) -> Result<(), Error> {
-        let mut list = match self.open(&D::list()).await {
-            Err(Error::Refused { .. } | Error::Credentials(_)) if D::GUARDED => return Ok(()),
-            opened => opened?,
-        };
-        while let Some(row) = list.next::<D::Row>(room).await? {
-            backlogs.extend(D::backlog(&row));
-            if let Some(object) = D::listed(row) {
-                object.insert(all);
+        for path in D::lists() {
+            let mut list = match self.open(&path).await {
+                Err(Error::Refused { .. } | Error::Credentials(_)) if D::GUARDED => return Ok(()),
+                opened => opened?,
+            };
+            while let Some(row) = list.next::<D::Row>(room).await? {
+                backlogs.extend(D::backlog(&row));
+                D::take(row, all);
             }
         }
         Ok(())
@@ -306,14 +306,25 @@ impl Management {
         }
     }
 
-    /// Carries out requests that change something, some at the same time. The answer has one result for each, in their
-    /// order.
+    /// Carries out sequences of requests that change something, some sequences at the same time; each up to its first
+    /// failure. The answer has one result for each, in their order.
     ///
     /// # Errors
     /// As [`Management::get`], but 401 is [`Error::Refused`]: RabbitMQ says so to a user who may read and not write.
-    pub async fn execute(&self, requests: Vec<Request>) -> Vec<Result<(), Error>> {
-        let answers = requests.into_iter().map(|request| self.write(request));
+    pub async fn execute(&self, sequences: Vec<Vec<Request>>) -> Vec<Result<(), Error>> {
+        let answers = sequences.into_iter().map(|requests| self.write_all(requests));
         stream::iter(answers).buffered(AT_ONCE).collect().await
+    }
+
+    async fn write_all(&self, requests: Vec<Request>) -> Result<(), Error> {
+        for (index, request) in requests.into_iter().enumerate() {
+            let done = self.write(request).await;
+            done.map_err(|error| match index {
+                0 => error,
+                _ => Error::Partly(Box::new(error)),
+            })?;
+        }
+        Ok(())
     }
 
     async fn write(&self, request: Request) -> Result<(), Error> {

@@ -14,7 +14,8 @@ use crate::broker;
 use crate::object::Kind;
 use crate::resource::admission::admit;
 use crate::resource::yaml;
-use crate::topology::{Declared, Target, Topology};
+use crate::topology::user::SERVICE_ACCOUNT;
+use crate::topology::{Declared, Named, Target, Topology};
 
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
@@ -29,6 +30,10 @@ pub struct ExportArgs {
     /// Only this virtual host; may be given several times
     #[arg(long, value_name = "NAME")]
     pub vhost: Vec<String>,
+
+    /// Write down the hashes of users' passwords, too; whoever has them can try passwords against them
+    #[arg(long)]
+    pub password_hashes: bool,
 
     #[command(flatten)]
     pub live: LiveArgs,
@@ -79,7 +84,7 @@ pub async fn run(args: &ExportArgs) -> Result<Export, Error> {
 }
 
 /// Exclusive queues go with their connection and names with `amq.` are the broker's own: neither is exported, nor are
-/// bindings to such queues.
+/// bindings to such queues, nor the user who exports.
 pub fn export(topology: &Topology, args: &ExportArgs) -> Export {
     let mut writer = Writer {
         args,
@@ -87,8 +92,13 @@ pub fn export(topology: &Topology, args: &ExportArgs) -> Export {
         export: Export::default(),
     };
     let wanted = |vhost: &str| args.vhost.is_empty() || args.vhost.iter().any(|name| name == vhost);
-    for object in topology.each().filter(|object| wanted(place(object))) {
+    for object in topology.each().filter(|object| places(object).into_iter().any(wanted)) {
         let fleeting = match &object {
+            Declared::User(user) if user.name.name == args.live.user() => {
+                let line = format!("{}: it is the one that exports", object.identity());
+                writer.export.left_out.push(line);
+                true
+            }
             Declared::Queue(queue) => queue.definition.exclusive,
             Declared::Binding(binding) => is_fleeting(topology, &binding.to()),
             _ => false,
@@ -100,11 +110,13 @@ pub fn export(topology: &Topology, args: &ExportArgs) -> Export {
     writer.export
 }
 
-/// The virtual host that an object stands in, or is.
-fn place(object: &Declared) -> &str {
+/// The virtual hosts that an object stands in, or is, or has permissions in.
+fn places(object: &Declared) -> Vec<&str> {
     match object {
-        Declared::Vhost(vhost) => &vhost.name.name,
-        other => other.vhost(),
+        Declared::Vhost(vhost) => vec![&vhost.name.name],
+        Declared::User(user) if user.definition.permissions.is_empty() => vec![""],
+        Declared::User(user) => user.definition.permissions.keys().map(String::as_str).collect(),
+        other => vec![other.vhost()],
     }
 }
 
@@ -124,7 +136,16 @@ impl Writer<'_> {
     fn put(&mut self, object: &Declared) {
         let namespace = self.args.namespace.as_deref();
         let name = self.names.give(namespace.unwrap_or_default(), object);
-        let spec = manifest::spec(object, &name, &json!({ "name": self.args.broker }));
+        let mut spec = manifest::spec(object, &name, &json!({ "name": self.args.broker }));
+        if let Declared::User(Named { name, definition }) = object
+            && let Some((field, way)) = definition.way_in(&name.name, self.args.password_hashes)
+        {
+            if field == SERVICE_ACCOUNT {
+                // It is the name.
+                spec.remove("name");
+            }
+            spec.insert(field.to_owned(), way);
+        }
         let mut metadata = json!({ "name": name });
         if let (Some(namespace), Some(map)) = (namespace, metadata.as_object_mut()) {
             map.insert("namespace".to_owned(), json!(namespace));

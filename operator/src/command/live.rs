@@ -16,6 +16,8 @@ use crate::topology::Topology;
 
 /// Address of the management API when none is given.
 const DEFAULT_MANAGEMENT: &str = "http://127.0.0.1:15672";
+/// User, and password, when none is given.
+const DEFAULT_USER: &str = "guest";
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct LiveArgs {
@@ -54,6 +56,11 @@ pub struct FileError {
 }
 
 impl LiveArgs {
+    /// The user of the management API.
+    pub fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or(DEFAULT_USER)
+    }
+
     /// Puts what the flags say in the place of what is in `connection`.
     ///
     /// # Errors
@@ -93,8 +100,8 @@ impl LiveArgs {
         let mut connection = Connection {
             amqp_uri: String::new(),
             management_uri: DEFAULT_MANAGEMENT.to_owned(),
-            user: "guest".to_owned(),
-            password: "guest".to_owned(),
+            user: DEFAULT_USER.to_owned(),
+            password: DEFAULT_USER.to_owned(),
             ca: None,
             identity: None,
             via: Via::Address,

@@ -17,7 +17,7 @@ use super::wait::WaitArgs;
 #[command(
     name = "leveret-operator",
     version,
-    about = "Keeps AMQP brokers in step with Broker, Vhost, Policy, OperatorPolicy, Exchange, Queue and Binding resources"
+    about = "Keeps AMQP brokers in step with Broker, Vhost, User, Policy, OperatorPolicy, Exchange, Queue and Binding resources"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -229,10 +229,18 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         ..sync::Settings::default()
     };
     let engines = keep::run::run(
-        client,
+        client.clone(),
         Arc::clone(&source),
         args.watch_namespaces.clone(),
         args.bounds.engine(&args.broker_image),
+        metrics.clone(),
+        stop.clone(),
+    );
+    let passwords = keep::users::run(
+        client,
+        Arc::clone(&source),
+        args.watch_namespaces.clone(),
+        sync::desired::is_let_in,
         metrics.clone(),
         stop.clone(),
     );
@@ -240,6 +248,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
     tokio::join!(
         claims,
         engines,
+        passwords,
         sync::run(Arc::clone(&source), args.bounds.network(), settings, metrics, stop)
     );
 }

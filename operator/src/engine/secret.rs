@@ -1,8 +1,10 @@
-//! (pure) The administrator's credentials, in the form of the service binding specification: what a client needs, by
-//! key.
+//! (pure) Credentials in the form of the service binding specification, what a client needs, by key: those of the
+//! administrator, and the parts of which others are made.
 //!
 //! In: a `Broker` and the Secret that is there. Out: the Secret to apply. A password that is there stays; one that has
 //! been deleted is made again, which is how credentials are rotated. Does not know about a Kubernetes client.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use rand::Rng as _;
@@ -17,6 +19,17 @@ use crate::resource::BrokerSpec;
 /// Bytes of a generated password: 190 bits in letters and digits, so that it needs no escaping anywhere.
 const PASSWORD_LENGTH: usize = 32;
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// The type of such a Secret.
+pub const TYPE: &str = "servicebinding.io/rabbitmq";
+
+/// An address at which clients reach a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub is_secure: bool,
+    pub host: String,
+    pub port: u16,
+}
 
 /// The user and the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,7 +51,8 @@ pub fn credentials(existing: Option<&Secret>) -> Credentials {
     }
 }
 
-fn password() -> String {
+/// A new password.
+pub fn password() -> String {
     let mut random = rand::rng();
     let letter = |_| {
         LETTERS
@@ -51,39 +65,15 @@ fn password() -> String {
 
 /// The Secret. Its type cannot change, so that of one that is there is kept.
 pub fn secret(broker: &Object<BrokerSpec>, credentials: &Credentials, existing: Option<&Secret>) -> Child {
-    let key = &broker.meta.key;
-    let name = names::admin(key);
-    let host = names::host(key);
-    let (scheme, port) = if is_plain(&broker.spec) {
-        ("amqp", AMQP)
-    } else {
-        ("amqps", AMQPS)
-    };
-    let Credentials { username, password } = credentials;
-    let data = [
-        ("type", "rabbitmq".to_owned()),
-        ("provider", "leveret".to_owned()),
-        ("host", host.clone()),
-        ("port", port.to_string()),
-        ("username", username.clone()),
-        ("password", password.clone()),
-        ("vhost", "/".to_owned()),
-        (
-            "uri",
-            format!(
-                "{scheme}://{}:{}@{host}:{port}/%2F",
-                escaped(username),
-                escaped(password)
-            ),
-        ),
-    ];
+    let name = names::admin(&broker.meta.key);
+    let data = binding(&own_address(broker), credentials, Some("/"));
     let encoded: serde_json::Map<_, _> = data
         .into_iter()
         .map(|(key, value)| (key.to_owned(), json!(k8s_openapi::ByteString(value.into_bytes()))))
         .collect();
     let type_ = existing
         .and_then(|secret| secret.type_.clone())
-        .unwrap_or_else(|| "servicebinding.io/rabbitmq".to_owned());
+        .unwrap_or_else(|| TYPE.to_owned());
     let metadata = names::metadata(broker, &name);
     Child::new(
         ChildKind::Secret,
@@ -91,6 +81,39 @@ pub fn secret(broker: &Object<BrokerSpec>, credentials: &Credentials, existing: 
         metadata,
         json!({ "type": type_, "data": encoded }),
     )
+}
+
+/// The address of a broker that the operator runs.
+pub fn own_address(broker: &Object<BrokerSpec>) -> Address {
+    let (is_secure, port) = match is_plain(&broker.spec) {
+        true => (false, AMQP),
+        false => (true, AMQPS),
+    };
+    Address {
+        is_secure,
+        host: names::host(&broker.meta.key),
+        port,
+    }
+}
+
+/// All that a client needs, by the specification's keys; `vhost`: the one that it is for, if it is for one.
+pub fn binding(address: &Address, credentials: &Credentials, vhost: Option<&str>) -> BTreeMap<&'static str, String> {
+    let Credentials { username, password } = credentials;
+    let Address { is_secure, host, port } = address;
+    let scheme = if *is_secure { "amqps" } else { "amqp" };
+    let (user, secret) = (escaped(username), escaped(password));
+    let path = vhost.map_or_else(String::new, |vhost| format!("/{}", escaped(vhost)));
+    let mut data = BTreeMap::from([
+        ("type", "rabbitmq".to_owned()),
+        ("provider", "leveret".to_owned()),
+        ("host", host.clone()),
+        ("port", port.to_string()),
+        ("username", username.clone()),
+        ("password", password.clone()),
+        ("uri", format!("{scheme}://{user}:{secret}@{host}:{port}{path}")),
+    ]);
+    data.extend(vhost.map(|vhost| ("vhost", vhost.to_owned())));
+    data
 }
 
 /// Percent-encoding of everything but unreserved characters (RFC 3986, 2.3).

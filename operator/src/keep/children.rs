@@ -179,7 +179,7 @@ pub fn seen(metadata: &kube::core::ObjectMeta) -> Seen {
 }
 
 /// Keeps a store up to date for ever. A watch that does not work is said once.
-async fn follow<K>(
+pub(super) async fn follow<K>(
     kind: &'static str,
     writer: Writer<K>,
     stream: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
@@ -202,7 +202,7 @@ async fn follow<K>(
             }
             Err(error) => {
                 if !std::mem::replace(&mut in_trouble, true) {
-                    warn!(kind, why = said(&error), "what was made for brokers cannot be watched");
+                    warn!(kind, why = said(&error), "what the operator has made cannot be watched");
                 }
             }
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::rabbitmq;
+use crate::resource::BrokerRef;
 pub use crate::resource::Kind;
 
 /// The API group of a resource.
@@ -73,6 +74,12 @@ impl ObjectKey {
             group: self.group,
             kind: self.kind,
         }
+    }
+
+    /// The Broker that a resource in `namespace` refers to.
+    pub fn broker(reference: &BrokerRef, namespace: &str) -> Self {
+        let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+        Self::new(Kind::Broker, namespace, &reference.name)
     }
 }
 

@@ -40,6 +40,7 @@ pub enum Reason {
     WaitingForSource,
     WaitingForDestination,
     WaitingForVhost,
+    WaitingForSecret,
     Conflict,
     Mismatch,
     Immutable,
@@ -56,12 +57,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::Synced,
         Reason::WaitingForBroker,
         Reason::WaitingForSource,
         Reason::WaitingForDestination,
         Reason::WaitingForVhost,
+        Reason::WaitingForSecret,
         Reason::Conflict,
         Reason::Mismatch,
         Reason::Immutable,
@@ -84,6 +86,7 @@ impl Reason {
             Reason::WaitingForSource => "WaitingForSource",
             Reason::WaitingForDestination => "WaitingForDestination",
             Reason::WaitingForVhost => "WaitingForVhost",
+            Reason::WaitingForSecret => "WaitingForSecret",
             Reason::Conflict => "Conflict",
             Reason::Mismatch => "Mismatch",
             Reason::Immutable => "Immutable",

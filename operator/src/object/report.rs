@@ -108,6 +108,8 @@ pub struct StatusReport {
     pub applied: Option<Value>,
     /// Something was done on the broker for this resource: `lastSyncTime` moves.
     pub did_something: bool,
+    /// Only for a `User`: the Secret that the operator has made for it.
+    pub secret: Option<String>,
     /// Only for a `Broker`.
     pub broker: Option<BrokerFacts>,
     /// Only for a `Queue`; `None`: nothing new, what was written stands.

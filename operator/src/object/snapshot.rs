@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::key::{Kind, ObjectKey};
 use super::meta::{Meta, Object};
+use super::password::Password;
 use super::reason::Reason;
 use crate::resource::{self, Belongs, BrokerRef, Spec, each_kind};
 
@@ -123,6 +124,8 @@ pub struct Snapshot {
     pub contenders: BTreeMap<ObjectKey, String>,
     /// The namespaces whose resources are here; `None`: all.
     pub outlook: Option<Arc<Outlook>>,
+    /// Passwords of Users whose spec only says where they are; `None`: this source does not look for them.
+    pub passwords: Option<Arc<BTreeMap<ObjectKey, Password>>>,
     /// Of the brokers that the operator runs itself: how far their pods are.
     pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
 }

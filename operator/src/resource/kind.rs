@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::common::{Belongs, BrokerRef, Specifies};
 use super::list::{Kind, each_kind};
-use super::{binding, broker, exchange, operator_policy, policy, queue, schema, vhost};
+use super::{binding, broker, exchange, operator_policy, policy, queue, schema, user, vhost};
 
 macro_rules! assemble {
     ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {

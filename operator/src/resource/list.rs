@@ -14,6 +14,7 @@ macro_rules! each_kind {
         $then! {
             Broker(BrokerSpec) broker brokers;
             Vhost(VhostSpec) vhost vhosts;
+            User(UserSpec) user users;
             OperatorPolicy(OperatorPolicySpec) operator_policy operatorpolicies;
             Policy(PolicySpec) policy policies;
             Exchange(ExchangeSpec) exchange exchanges;

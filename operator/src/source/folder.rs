@@ -6,6 +6,9 @@
 /// The manifests of a folder.
 pub mod read;
 
+/// Passwords of Users in a folder.
+mod passwords;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,6 +194,7 @@ impl State {
         }
         let meta = self.meta(&old, &broker, BTreeMap::new());
         snapshot.put(meta, companion);
+        snapshot.passwords = Some(Arc::new(passwords::of(&snapshot, &manifests.secrets)));
         self.statuses.retain(|key, _| snapshot.meta(key).is_some());
         self.snapshot = Arc::new(snapshot);
         self.skipped = manifests.skipped;

@@ -5,6 +5,7 @@
 //! changes it. Does not know about connections or the API server.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::broker::hosts::Pattern;
 use crate::object::{ConnectionError, Meta};
@@ -22,6 +23,13 @@ pub struct SecretData {
     /// Uid of the object that it belongs to.
     pub owner: Option<String>,
     pub annotations: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for SecretData {
+    /// Leaves the values out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.keys()).finish()
+    }
 }
 
 impl SecretData {

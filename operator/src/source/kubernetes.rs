@@ -45,6 +45,7 @@ mod operator;
 /// Names by which the API server knows things.
 mod api;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::object::{
-    Connection, ConnectionError, EngineState, Group, GroupKind, Kind, Object, ObjectKey, Snapshot, StatusReport,
+    Connection, ConnectionError, EngineState, Group, GroupKind, Kind, Object, ObjectKey, Password, Snapshot,
+    StatusReport,
 };
 use crate::resource::BrokerSpec;
 use crate::source::dereference::{self, SecretData, Trust, dereference};
@@ -166,6 +168,14 @@ impl Kubernetes {
     /// Takes in how far a broker is that the operator runs itself; `None`: it does not run it any more.
     pub fn set_engine(&self, key: &ObjectKey, state: Option<EngineState>) {
         let change = self.shared.cache.lock().engine(key, state);
+        if change == Change::Relevant {
+            self.shared.bump();
+        }
+    }
+
+    /// Takes in the passwords of all Users whose specs only say where they are.
+    pub fn set_passwords(&self, all: &BTreeMap<ObjectKey, Password>) {
+        let change = self.shared.cache.lock().passwords(all);
         if change == Change::Relevant {
             self.shared.bump();
         }

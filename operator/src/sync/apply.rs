@@ -9,7 +9,7 @@ use futures::future::{Either, join_all};
 
 use super::difference::{Plan, Step};
 use super::observe::Observed;
-use crate::broker::{Backlogs, Client, Dialect, Error, Operation};
+use crate::broker::{Backlogs, Client, Dialect, Error, Operation, Order};
 use crate::metrics::BrokerMetrics;
 use crate::object::{ObjectKey, Reason};
 use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
@@ -30,6 +30,8 @@ pub struct Applied {
     pub touched: BTreeSet<ObjectKey>,
     /// The broker is away.
     pub lost: Option<String>,
+    /// A part of something was left out, and what it waited for stands now.
+    pub again: bool,
 }
 
 /// The effect of a step for its resource: it owns what stands now, and gave up what is gone.
@@ -59,6 +61,7 @@ pub enum Retry {
 /// Carries out `plan`. Steps of a phase go together; a step whose ground is missing by then is left out.
 pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, metrics: &BrokerMetrics) -> Applied {
     let mut applied = Applied::default();
+    let mut waits = Vec::new();
     let mut rest = plan.steps.as_slice();
     while let (Some(first), None) = (rest.first(), &applied.lost) {
         let phase = first.phase();
@@ -77,21 +80,62 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
         if ready.is_empty() {
             continue;
         }
-        let operations: Vec<Operation> = ready
+        let parts: Vec<Part> = ready
             .iter()
-            .map(|step| sent(&step.operation, &observed.topology, client.about().dialect))
+            .map(|step| Part::of(&step.operation, &observed.topology))
             .collect();
-        let results = client.execute(operations).await;
-        for (step, result) in ready.into_iter().zip(results) {
+        let order = |part: &Part| {
+            let operation = sent(&part.operation, &observed.topology, client.about().dialect);
+            Order::new(operation, &observed.topology)
+        };
+        let results = client.execute(parts.iter().map(order).collect()).await;
+        for ((step, part), result) in ready.into_iter().zip(parts).zip(results) {
             let outcome = result.as_ref().map_or_else(Error::outcome, |()| "ok");
             metrics.calls(step.operation.label(), outcome, 1);
             match result {
-                Ok(()) => succeed(step, observed, &mut applied),
+                Ok(()) => succeed(step, &part.operation, observed, &mut applied),
                 Err(error) => fail(client, step, error, observed, &mut applied).await,
+            }
+            if let Some(need) = part.waits {
+                waits.push(need.target.clone());
+                applied.failed.entry(step.key.clone()).or_insert(missing(&need));
             }
         }
     }
+    applied.again = waits.iter().any(|target| observed.topology.has(target));
     applied
+}
+
+/// As much of an operation as can be done now.
+struct Part {
+    operation: Operation,
+    /// What the rest waits for.
+    waits: Option<Need>,
+}
+
+impl Part {
+    fn of(operation: &Operation, topology: &Topology) -> Self {
+        let Operation::Declare(declared) = operation else {
+            return Self {
+                operation: operation.clone(),
+                waits: None,
+            };
+        };
+        let (part, waits) = declared.within(topology, |_| false);
+        Self {
+            operation: Operation::Declare(part.into_owned()),
+            waits,
+        }
+    }
+}
+
+/// Something needed is not there.
+fn missing(need: &Need) -> Failure {
+    Failure {
+        reason: need.reason,
+        message: format!("{} does not exist", need.target),
+        retry: Retry::Soon,
+    }
 }
 
 /// Lists the broker again before virtual hosts go that must be empty: the broker would take along whatever stands in
@@ -125,11 +169,7 @@ fn is_ready(step: &Step, observed: &Observed, backlogs: &Backlogs, applied: &mut
     });
     let failure = match (step.operation.missing(topology), inside) {
         (None, None) => return true,
-        (Some(need), _) => Failure {
-            reason: need.reason,
-            message: format!("{} does not exist", need.target),
-            retry: Retry::Soon,
-        },
+        (Some(need), _) => missing(&need),
         (None, Some(inside)) => Failure {
             reason: Reason::DeletionBlocked,
             message: format!(
@@ -249,8 +289,12 @@ async fn count_first<'a, C: Client>(client: &C, steps: Vec<&'a Step>, applied: &
     empty
 }
 
-fn succeed(step: &Step, observed: &mut Observed, applied: &mut Applied) {
-    observed.done(&step.operation);
+fn succeed(step: &Step, done: &Operation, observed: &mut Observed, applied: &mut Applied) {
+    observed.done(done);
+    move_over(step, applied);
+}
+
+fn move_over(step: &Step, applied: &mut Applied) {
     applied.touched.insert(step.key.clone());
     applied.moved.push(Moved {
         key: step.key.clone(),
@@ -259,6 +303,15 @@ fn succeed(step: &Step, observed: &mut Observed, applied: &mut Applied) {
 }
 
 async fn fail<C: Client>(client: &C, step: &Step, error: Error, observed: &mut Observed, applied: &mut Applied) {
+    let error = match error {
+        Error::Partly(error) => {
+            // It stands, though not as it should: whatever comes next, it is this resource's.
+            move_over(step, applied);
+            observed.doubt();
+            *error
+        }
+        error => error,
+    };
     if error.is_away() {
         applied.lost = Some(error.to_string());
         return;
@@ -302,14 +355,14 @@ fn blocked(what: &Identity, count: u32, text: &str) -> Failure {
 /// The meaning of a broker's answer.
 pub fn judge(operation: &Operation, error: &Error) -> Failure {
     let (reason, retry) = match error {
-        Error::Refused { code, .. } if operation.request().is_some() => judge_http(*code),
+        Error::Refused { code, .. } if operation.is_http() => judge_http(*code),
         error => judge_amqp(operation, error),
     };
     let message = match error {
         Error::Refused {
             code: code @ (405 | 501),
             text,
-        } if operation.request().is_some() => format!("the broker cannot do this: it answered {code} {text}"),
+        } if operation.is_http() => format!("the broker cannot do this: it answered {code} {text}"),
         Error::Refused { code, text } => format!("the broker answered {code} {text}"),
         other => other.to_string(),
     };
@@ -341,9 +394,11 @@ fn judge_amqp(operation: &Operation, error: &Error) -> (Reason, Retry) {
         // RabbitMQ 4.3 answers so to a feature that is off, such as a queue that is neither durable nor exclusive.
         Error::Refused { code: 541, text } if text.contains("deprecated") => (Reason::InvalidArgument, Retry::Rarely),
         Error::Forbidden(_) => (Reason::NotAllowed, Retry::Rarely),
-        Error::Refused { .. } | Error::Credentials(_) | Error::TooMuch(_) | Error::Unreachable(_) => {
-            (Reason::BrokerError, Retry::Soon)
-        }
+        Error::Refused { .. }
+        | Error::Credentials(_)
+        | Error::TooMuch(_)
+        | Error::Unreachable(_)
+        | Error::Partly(_) => (Reason::BrokerError, Retry::Soon),
     }
 }
 

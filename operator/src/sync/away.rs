@@ -67,6 +67,7 @@ impl From<Error> for Away {
             Error::Forbidden(text) => Away::Unusable(Reason::NotAllowed, text),
             Error::TooMuch(text) => Away::TooMuch(text),
             Error::Credentials(text) => Away::Unreachable(Reason::NotAllowed, text),
+            Error::Partly(error) => Away::from(*error),
             Error::Refused { .. } => Away::Unreachable(Reason::BrokerError, error.to_string()),
             Error::Vhost(text) | Error::Unreachable(text) => Away::Unreachable(Reason::WaitingForBroker, text),
         }

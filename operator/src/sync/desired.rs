@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use super::tenancy::{Room, Tenant};
 use crate::object::{
-    FORCE_DELETE, Kind, Meta, OBSERVE, Object, ObjectKey, PAUSED, Reason, Snapshot, is_confirmed, is_set,
+    FORCE_DELETE, Meta, OBSERVE, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_confirmed, is_set,
 };
 use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec};
-use crate::topology::{Declared, Deletion, Identity, Policies, Target, Wish, wish};
+use crate::topology::{Declared, Deletion, Identity, Name, Policies, Target, Topology, Wish, wish};
 
 /// The standing of a resource before the broker has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     Wanted(Declared),
+    /// Wanted, and nothing can be done for it yet.
+    Waiting(Reason, String),
+    /// Wanted, and a part of it is still being looked for.
+    Unknown,
     /// Being deleted since a time (Unix seconds); `forced` by annotation.
     Leaving {
         since: i64,
@@ -40,6 +44,8 @@ pub struct Item {
     pub paused: bool,
     pub deletion: Deletion,
     pub adoption: AdoptionPolicy,
+    /// The Secret that the operator has made for it.
+    pub secret: Option<String>,
     pub standing: Standing,
     /// Objects that it owned and may not touch any more, as its Broker says by now, and why.
     pub barred: BTreeMap<Identity, String>,
@@ -54,16 +60,34 @@ pub struct Desired {
     pub items: Vec<Item>,
     /// Owners: of all resources that want the same the oldest.
     pub claims: BTreeMap<Identity, ObjectKey>,
+    /// The operator's own, which is never removed.
+    pub reserved: Option<Identity>,
 }
 
 impl Desired {
     /// There is no such broker: nothing can be wanted of it.
     pub fn lose_broker(&mut self, message: &str) {
         for item in &mut self.items {
-            if let Standing::Wanted(_) | Standing::Observed(_) = item.standing {
+            if let Standing::Wanted(_) | Standing::Waiting(..) | Standing::Unknown | Standing::Observed(_) =
+                item.standing
+            {
                 item.standing = Standing::Refused(Reason::WaitingForBroker, message.to_owned());
             }
         }
+    }
+
+    /// Keeps `user`, as which the operator itself is logged in, from being anybody else's.
+    pub fn reserve(&mut self, user: &str) {
+        let own = Identity::User(Name::new("", user));
+        for item in &mut self.items {
+            if let Standing::Wanted(declared) = &item.standing
+                && declared.identity() == own
+            {
+                let message = format!("{own} is the operator's own on this broker: give another name");
+                item.standing = Standing::Refused(Reason::NotAllowed, message);
+            }
+        }
+        self.reserved = Some(own);
     }
 
     /// Named objects that anything here is, or depends on.
@@ -73,18 +97,41 @@ impl Desired {
             _ => None,
         });
         let all = self.claims.keys().cloned().chain(observed);
-        all.flat_map(|identity| {
+        let all = all.flat_map(|identity| {
             let needed = identity.needs().into_iter().map(|need| need.target);
             identity.target().into_iter().chain(needed)
-        })
-        .collect()
+        });
+        let nothing = Topology::default();
+        let parts = self.items.iter().flat_map(|item| match &item.standing {
+            Standing::Wanted(declared) => declared.parts(&nothing),
+            _ => Vec::new(),
+        });
+        all.chain(parts.map(|need| need.target)).collect()
     }
 }
 
 /// The broker that a resource in `namespace` refers to.
 pub fn broker_key(reference: &BrokerRef, namespace: &str) -> ObjectKey {
-    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-    ObjectKey::new(Kind::Broker, namespace, &reference.name)
+    ObjectKey::broker(reference, namespace)
+}
+
+/// True if its Broker lets a resource in, with all that it reaches for.
+pub fn is_let_in(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    let Some((object, reference)) = snapshot
+        .any(key)
+        .and_then(|object| Some((object, object.broker_ref()?)))
+    else {
+        return false;
+    };
+    let broker = broker_key(reference, &key.namespace);
+    let tenant = Tenant::new(
+        &broker,
+        snapshot.get(&broker).map(Arc::as_ref),
+        &key.namespace,
+        snapshot,
+    );
+    let declared = wish(object).and_then(|wish| wish.declared.ok());
+    declared.is_some_and(|declared| tenant.admits(key.kind, || declared.reaches()).is_ok())
 }
 
 /// Every broker that exists or is referred to.
@@ -238,6 +285,7 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             .map(|candidate| candidate.item)
             .collect(),
         claims,
+        reserved: None,
     }
 }
 
@@ -281,9 +329,12 @@ impl<'a> Gate<'a> {
             (None, None, Err(message)) => Standing::Refused(Reason::InvalidArgument, message),
             (None, None, Ok(_)) if self.is_paused(meta) => Standing::Paused,
             (None, None, Ok(declared)) if self.is_marked(meta, OBSERVE) => Standing::Observed(declared),
-            (None, None, Ok(declared)) => Standing::Wanted(declared),
+            (None, None, Ok(declared)) => self.with_password(meta, declared),
         };
-        let claims = matches!(standing, Standing::Wanted(_) | Standing::Paused);
+        let claims = matches!(
+            standing,
+            Standing::Wanted(_) | Standing::Waiting(..) | Standing::Unknown | Standing::Paused
+        );
         let remembered = Identity::recall(meta.key.kind, &meta.status);
         let barred = barred(tenant, owned.into_iter().flatten().chain(&remembered));
         Candidate {
@@ -300,6 +351,7 @@ impl<'a> Gate<'a> {
                     deletion
                 },
                 adoption,
+                secret: self.secret(meta),
                 standing,
                 barred,
             },
@@ -312,6 +364,31 @@ impl<'a> Gate<'a> {
             broker: self.key.clone(),
             rooms,
             counts,
+        }
+    }
+
+    /// What a resource wants, with the password that is meant where its spec only says where that is.
+    fn with_password(&self, meta: &Meta, mut declared: Declared) -> Standing {
+        let (Some(passwords), Declared::User(user)) = (&self.snapshot.passwords, &mut declared) else {
+            return Standing::Wanted(declared);
+        };
+        if user.definition.password.is_some() {
+            return Standing::Wanted(declared);
+        }
+        match passwords.get(&meta.key) {
+            Some(Password::Known { hash, .. }) => {
+                user.definition.password = Some(hash.clone());
+                Standing::Wanted(declared)
+            }
+            Some(Password::Missing(reason, message)) => Standing::Waiting(*reason, message.clone()),
+            None => Standing::Unknown,
+        }
+    }
+
+    fn secret(&self, meta: &Meta) -> Option<String> {
+        match self.snapshot.passwords.as_ref()?.get(&meta.key)? {
+            Password::Known { secret, .. } => secret.clone(),
+            Password::Missing(..) => None,
         }
     }
 

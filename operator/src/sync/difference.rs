@@ -33,12 +33,15 @@ impl Step {
 pub enum Verdict {
     /// The broker has (after the steps) what the resource wants, and the resource owns it.
     Synced(Identity),
-    /// The resource owns what stands, which is not as it wants it and cannot be changed.
+    /// The resource owns what stands (after the steps), which is not as it wants it: it cannot be changed, or a part
+    /// waits for something.
     Kept(Identity, Reason, String),
     /// Nothing can be done now, or ever; what it owned stays owned.
     Not(Reason, String),
     /// The resource owns nothing (any more), because another does or must decide.
     Disowned(Reason, String),
+    /// Nothing is said yet: a part of what it wants is still being looked for.
+    Later,
     /// The resource may go; with a text when something stays on the broker that a user may not expect there.
     Released(Option<String>),
 }
@@ -64,7 +67,9 @@ pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan
     for item in &desired.items {
         let mine = owned.get(&item.key).unwrap_or(&nothing);
         let verdict = match &item.standing {
-            Standing::Wanted(declared) => context.wanted(item, declared, mine, &mut plan.steps),
+            Standing::Wanted(declared) => context.part(item, declared, mine, &mut plan.steps),
+            Standing::Waiting(reason, message) => Verdict::Not(*reason, message.clone()),
+            Standing::Unknown => Verdict::Later,
             Standing::Leaving { .. } => context.leaving(item, mine, &mut plan.steps),
             Standing::Observed(declared) => context.observed(declared),
             Standing::Paused => Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
@@ -93,6 +98,18 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// As much of an object as can be made.
+    fn part(&self, item: &Item, declared: &Declared, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
+        let (part, missing) = declared.within(self.observed, |target| self.coming.contains(target));
+        match (self.wanted(item, &part, mine, steps), missing) {
+            (Verdict::Synced(identity), Some(need)) => {
+                let message = format!("{} does not exist: what {identity} has there waits for it", need.target);
+                Verdict::Kept(identity, need.reason, message)
+            }
+            (verdict, _) => verdict,
+        }
+    }
+
     fn wanted(&self, item: &Item, declared: &Declared, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {
         let identity = declared.identity();
         let owns = mine.contains(&identity);
@@ -112,6 +129,8 @@ impl Context<'_> {
                 Some(need) => Verdict::Not(need.reason, format!("{} does not exist", need.target)),
                 None => Verdict::Synced(identity.clone()),
             },
+            // What is only completed is not changed.
+            Some(_) if !owns && declared.completes(self.observed) => settle(item.adoption, owns, &[], declared),
             Some(differences) => settle(item.adoption, owns, &differences, declared),
         };
         if !matches!(verdict, Verdict::Synced(_)) {
@@ -171,7 +190,8 @@ impl Context<'_> {
         if is_others || item.barred.contains_key(owned) {
             return None;
         }
-        (self.observed.contains(owned) && !owned.is_reserved()).then(|| Step {
+        let reserved = owned.is_reserved() || self.desired.reserved.as_ref() == Some(owned);
+        (self.observed.contains(owned) && !reserved).then(|| Step {
             key: item.key.clone(),
             operation: Operation::Remove {
                 identity: owned.clone(),

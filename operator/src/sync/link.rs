@@ -72,6 +72,8 @@ enum State<C> {
 /// A connection that is up. What is known of the broker goes with it.
 pub(super) struct Up<C> {
     pub(super) client: C,
+    /// As whom the operator is logged in.
+    pub(super) user: String,
     events: mpsc::Receiver<Event>,
     pub(super) endpoint: Endpoint,
     /// `None` until it has been listed once.
@@ -140,6 +142,7 @@ impl<C: Client> Up<C> {
         } = made;
         Self {
             client,
+            user: with.user.clone(),
             events,
             endpoint,
             observed: None,

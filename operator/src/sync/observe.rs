@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::desired::Relevant;
 use crate::broker::{BindingEvent, DEFAULT_VHOST, EVENTS, Event, Operation};
 use crate::object::Kind;
+use crate::topology::user::UserDefinition;
 use crate::topology::{Arguments, BindingDefinition, End, Identity, Name, Target, Topology};
 
 /// Most names that are remembered as created since the last list; beyond that the next pass lists again.
@@ -19,6 +20,13 @@ pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
         Event::VhostCreated(name) | Event::VhostUpdated(name) | Event::VhostDeleted(name) => {
             has(Kind::Vhost, name.clone())
         }
+        Event::UserCreated(name)
+        | Event::UserDeleted(name)
+        | Event::UserSet(name)
+        | Event::UserTagged(name, _)
+        | Event::Permitted(name, ..)
+        | Event::TopicPermitted(name, ..)
+        | Event::TopicForbidden(name, _) => has(Kind::User, name.clone()),
         Event::QueueCreated(name) | Event::QueueDeleted(name) => has(Kind::Queue, name.clone()),
         Event::ExchangeCreated(name) | Event::ExchangeDeleted(name) => has(Kind::Exchange, name.clone()),
         Event::BindingCreated(binding) | Event::BindingDeleted(binding) => {
@@ -77,13 +85,32 @@ impl Observed {
     pub fn hear(&mut self, event: &Event) -> bool {
         match event {
             Event::VhostCreated(name) => self.appeared(Kind::Vhost, name),
-            Event::VhostUpdated(name) => {
-                self.unlisted.insert(Target::new(Kind::Vhost, name.clone()));
-                true
-            }
+            Event::VhostUpdated(name) => self.changed(Kind::Vhost, name),
             Event::VhostDeleted(name) => {
                 self.unlisted.remove(&Target::new(Kind::Vhost, name.clone()));
                 self.topology.remove(&Identity::Vhost(name.clone()))
+            }
+            Event::UserCreated(name) => self.appeared(Kind::User, name),
+            Event::UserDeleted(name) => {
+                self.unlisted.remove(&Target::new(Kind::User, name.clone()));
+                self.topology.remove(&Identity::User(name.clone()))
+            }
+            Event::UserSet(name) => self.changed(Kind::User, name),
+            Event::UserTagged(name, tags) => {
+                let change = |user: &mut UserDefinition| std::mem::replace(&mut user.tags, tags.clone()) != *tags;
+                self.of_user(name, change)
+            }
+            Event::Permitted(name, vhost, rights) => self.of_user(name, |user| match rights {
+                Some(rights) => user.permissions.insert(vhost.clone(), rights.clone()).as_ref() != Some(rights),
+                None => user.permissions.remove(vhost).is_some(),
+            }),
+            Event::TopicPermitted(name, place, rights) => self.of_user(name, |user| {
+                user.topics.insert(place.clone(), rights.clone()).as_ref() != Some(rights)
+            }),
+            Event::TopicForbidden(name, vhost) => {
+                let user = self.topology.users.get(name);
+                let has = user.is_some_and(|user| user.topics.keys().any(|(of, _)| of == vhost));
+                has && self.changed(Kind::User, name)
             }
             Event::QueueCreated(name) => self.appeared(Kind::Queue, name),
             Event::ExchangeCreated(name) => self.appeared(Kind::Exchange, name),
@@ -101,14 +128,26 @@ impl Observed {
             },
             Event::BindingDeleted(event) => self.unbound(event),
             Event::PolicySet(name) => {
-                for kind in [Kind::Policy, Kind::OperatorPolicy] {
-                    self.unlisted.insert(Target::new(kind, name.clone()));
-                }
-                true
+                self.changed(Kind::Policy, name);
+                self.changed(Kind::OperatorPolicy, name)
             }
             Event::PolicyCleared(name) => self.topology.remove(&Identity::Policy(name.clone())),
             Event::OperatorPolicyCleared(name) => self.topology.remove(&Identity::OperatorPolicy(name.clone())),
             Event::Lost(_) => false,
+        }
+    }
+
+    /// Something is no longer as it is known.
+    fn changed(&mut self, kind: Kind, name: &Name) -> bool {
+        self.unlisted.insert(Target::new(kind, name.clone()));
+        true
+    }
+
+    /// Changes what is known of a user, and says whether that was news; one that is not known has come.
+    fn of_user(&mut self, name: &Name, change: impl FnOnce(&mut UserDefinition) -> bool) -> bool {
+        match self.topology.users.get_mut(name) {
+            Some(user) => change(user),
+            None => self.appeared(Kind::User, name),
         }
     }
 

@@ -106,6 +106,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 self.wake_by(due);
                 if let Some(up) = link.up() {
                     self.shared.twins.meet(&self.key, up.marks());
+                    desired.reserve(&up.user);
                 }
                 self.note_pending(engine);
                 let due = link.follow_credentials(&self.shared, broker, changed).await;
@@ -223,9 +224,9 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let repairs = Repairs::of(&plan, &observed.topology, &self.owned, first);
         let applied = apply(&up.client, &plan, observed, &self.metrics).await;
         self.tell_repairs(repairs, &applied).await;
-        let doubtful = observed.is_doubted();
+        let again = observed.is_doubted() || applied.again;
         self.absorb(link, desired, &plan, applied, failed).await;
-        if doubtful {
+        if again {
             self.wake_at(Instant::now());
         }
     }

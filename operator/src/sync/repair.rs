@@ -115,7 +115,11 @@ impl Declared {
                 queue.definition.auto_delete || queue.definition.arguments().get("x-expires").is_some()
             }
             Declared::Exchange(exchange) => exchange.definition.auto_delete,
-            Declared::Vhost(_) | Declared::OperatorPolicy(_) | Declared::Policy(_) | Declared::Binding(_) => false,
+            Declared::Vhost(_)
+            | Declared::User(_)
+            | Declared::OperatorPolicy(_)
+            | Declared::Policy(_)
+            | Declared::Binding(_) => false,
         }
     }
 }

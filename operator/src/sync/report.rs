@@ -31,7 +31,8 @@ pub fn conditions(reason: Reason) -> Conditions {
         Reason::WaitingForBroker
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
-        | Reason::WaitingForVhost => (ConditionStatus::Unknown, ConditionStatus::True, ConditionStatus::False),
+        | Reason::WaitingForVhost
+        | Reason::WaitingForSecret => (ConditionStatus::Unknown, ConditionStatus::True, ConditionStatus::False),
         Reason::BrokerError
         | Reason::DeletionBlocked
         | Reason::Starting
@@ -67,7 +68,7 @@ pub fn report(
             None,
             Verdict::Not(reason, message) | Verdict::Disowned(reason, message) | Verdict::Kept(_, reason, message),
         ) => (*reason, message.clone()),
-        (None, Verdict::Released(_)) => return None,
+        (None, Verdict::Released(_) | Verdict::Later) => return None,
     };
     let Conditions {
         ready,
@@ -89,6 +90,7 @@ pub fn report(
         vhost: last.vhost,
         applied: last.applied,
         did_something,
+        secret: item.secret.clone(),
         broker: None,
         queue: None,
     })
@@ -191,6 +193,7 @@ pub fn broker_report(
         vhost: None,
         applied: None,
         did_something: false,
+        secret: None,
         broker: Some(facts),
         queue: None,
     }
@@ -218,7 +221,7 @@ pub fn offline(
 ) -> (Verdict, Option<i64>) {
     let waiting = Verdict::Not(Reason::WaitingForBroker, away.brief(broker));
     match &item.standing {
-        Standing::Wanted(_) | Standing::Observed(_) => (waiting, None),
+        Standing::Wanted(_) | Standing::Waiting(..) | Standing::Unknown | Standing::Observed(_) => (waiting, None),
         Standing::Paused => (
             Verdict::Not(Reason::Paused, "paused: nothing is done for it".to_owned()),
             None,

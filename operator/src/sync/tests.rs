@@ -18,6 +18,8 @@ mod told;
 
 mod vhost;
 
+mod user;
+
 mod stage;
 
 use super::desired::tests::{add, snapshot};

@@ -158,8 +158,8 @@ impl Declare for BindingDefinition {
         }
     }
 
-    fn list() -> String {
-        "/api/bindings?columns=vhost,source,destination,destination_type,routing_key,arguments".to_owned()
+    fn lists() -> Vec<String> {
+        vec!["/api/bindings?columns=vhost,source,destination,destination_type,routing_key,arguments".to_owned()]
     }
 
     /// `None` for the bindings of the default exchange, which come and go with their queues.

@@ -45,11 +45,18 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
 
     fn policies(spec: &Self::Spec) -> Policies;
 
-    /// Path of the list of all such objects in the management API.
-    fn list() -> String;
+    /// Paths in the management API of the list of all such objects, and of the lists of their parts.
+    fn lists() -> Vec<String>;
 
     /// The object in a row of the list; `None` for one that is not made by declaring it.
     fn listed(row: Self::Row) -> Option<Self>;
+
+    /// Takes a row in.
+    fn take(row: Self::Row, all: &mut Self::All) {
+        if let Some(object) = Self::listed(row) {
+            object.insert(all);
+        }
+    }
 
     /// The backlog in a row, for queues.
     fn backlog(_row: &Self::Row) -> Option<(Name, Backlog)> {
@@ -83,6 +90,15 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     fn needs(_identity: &Self::Identity) -> Vec<Need> {
         Vec::new()
     }
+
+    /// Objects that parts of it stand in, but for the parts that `all` has already: it is made without the parts for
+    /// which one is missing, which wait.
+    fn parts(&self, _all: &Self::All) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// Leaves out the parts that stand in `missing`.
+    fn without(&mut self, _missing: &Target) {}
 
     /// Objects that the spec names; `lint` looks for them.
     fn references(&self) -> Vec<Reference> {
@@ -120,6 +136,11 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// Properties of the object that stands which are not as in this one; `None` when it does not stand.
     fn differences(&self, all: &Self::All) -> Option<Vec<String>>;
 
+    /// What stands only lacks parts of this one, and has nothing that is otherwise.
+    fn completes(&self, _all: &Self::All) -> bool {
+        false
+    }
+
     fn insert(self, all: &mut Self::All);
 
     /// Takes it away; whether it was there.
@@ -139,6 +160,11 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// The request that declares it; `None`: it goes by AMQP.
     fn put(&self) -> Option<Request> {
         None
+    }
+
+    /// The requests that declare it where `all` stand, one after the other; none: it goes by AMQP.
+    fn puts(&self, _all: &Self::All) -> Vec<Request> {
+        self.put().into_iter().collect()
     }
 
     /// The request that removes it; `None`: it goes by AMQP.

@@ -100,8 +100,11 @@ impl Definition for ExchangeDefinition {
         }
     }
 
-    fn list() -> String {
-        "/api/exchanges?columns=vhost,name,type,durable,auto_delete,internal,arguments&disable_stats=true".to_owned()
+    fn lists() -> Vec<String> {
+        vec![
+            "/api/exchanges?columns=vhost,name,type,durable,auto_delete,internal,arguments&disable_stats=true"
+                .to_owned(),
+        ]
     }
 
     fn listed(row: Row) -> Named<Self> {

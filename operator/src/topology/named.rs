@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::backlog::Backlog;
-use super::declaration::{Declare, Labels, Policies, Reference, Request};
+use super::declaration::{Declare, Labels, Need, Policies, Reference, Request};
 use super::name::{Name, Target};
 use super::touch::Touch;
 use crate::object::LastStatus;
@@ -42,9 +42,16 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
 
     fn policies(spec: &Self::Spec) -> Policies;
 
-    fn list() -> String;
+    /// See [`Declare::lists`].
+    fn lists() -> Vec<String>;
 
     fn listed(row: Self::Row) -> Named<Self>;
+
+    /// Takes a row of any of the lists in.
+    fn take(row: Self::Row, all: &mut BTreeMap<Name, Self>) {
+        let Named { name, definition } = Self::listed(row);
+        all.insert(name, definition);
+    }
 
     /// See [`Declare::backlog`].
     fn backlog(_row: &Self::Row) -> Option<(Name, Backlog)> {
@@ -56,6 +63,11 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     /// Properties of `found` that are not as in this one.
     fn differences(&self, found: &Self) -> Vec<String>;
 
+    /// See [`Declare::completes`].
+    fn completes(&self, _found: &Self) -> bool {
+        false
+    }
+
     /// Objects that the spec names, by name in the same virtual host.
     fn references(&self, _vhost: &str) -> Vec<Reference> {
         Vec::new()
@@ -66,6 +78,17 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
         let references = self.references(vhost).into_iter();
         references.map(|reference| Touch::Name(reference.target)).collect()
     }
+
+    /// See [`Declare::parts`].
+    fn parts(&self, _found: Option<&Self>) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// See [`Declare::without`].
+    fn without(&mut self, _missing: &Target) {}
+
+    /// Takes away the parts that go with `gone`.
+    fn lose(&mut self, _gone: &Target) {}
 
     fn is_reserved(name: &Name) -> bool {
         name.is_reserved()
@@ -79,6 +102,11 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     /// See [`Declare::put`].
     fn put(&self, _name: &Name) -> Option<Request> {
         None
+    }
+
+    /// See [`Declare::puts`]; `found`: what stands of that name.
+    fn puts(&self, name: &Name, _found: Option<&Self>) -> Vec<Request> {
+        self.put(name).into_iter().collect()
     }
 
     /// See [`Declare::delete`].
@@ -125,12 +153,16 @@ impl<D: Definition> Declare for Named<D> {
         D::policies(spec)
     }
 
-    fn list() -> String {
-        D::list()
+    fn lists() -> Vec<String> {
+        D::lists()
     }
 
     fn listed(row: D::Row) -> Option<Self> {
         Some(D::listed(row))
+    }
+
+    fn take(row: D::Row, all: &mut Self::All) {
+        D::take(row, all);
     }
 
     fn backlog(row: &D::Row) -> Option<(Name, Backlog)> {
@@ -185,6 +217,14 @@ impl<D: Definition> Declare for Named<D> {
         all
     }
 
+    fn parts(&self, all: &Self::All) -> Vec<Need> {
+        self.definition.parts(all.get(&self.name))
+    }
+
+    fn without(&mut self, missing: &Target) {
+        self.definition.without(missing);
+    }
+
     fn contains(all: &Self::All, identity: &Name) -> bool {
         all.contains_key(identity)
     }
@@ -195,6 +235,11 @@ impl<D: Definition> Declare for Named<D> {
 
     fn differences(&self, all: &Self::All) -> Option<Vec<String>> {
         all.get(&self.name).map(|found| self.definition.differences(found))
+    }
+
+    fn completes(&self, all: &Self::All) -> bool {
+        all.get(&self.name)
+            .is_some_and(|found| self.definition.completes(found))
     }
 
     fn insert(self, all: &mut Self::All) {
@@ -209,6 +254,7 @@ impl<D: Definition> Declare for Named<D> {
         if gone.kind == Kind::Vhost {
             all.retain(|name, _| name.vhost != gone.name.name);
         }
+        all.values_mut().for_each(|definition| definition.lose(gone));
     }
 
     fn each(all: &Self::All) -> impl Iterator<Item = Self> {
@@ -228,6 +274,10 @@ impl<D: Definition> Declare for Named<D> {
 
     fn put(&self) -> Option<Request> {
         self.definition.put(&self.name)
+    }
+
+    fn puts(&self, all: &Self::All) -> Vec<Request> {
+        self.definition.puts(&self.name, all.get(&self.name))
     }
 
     fn delete(identity: &Name) -> Option<Request> {

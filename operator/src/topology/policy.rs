@@ -129,8 +129,8 @@ impl<C: Class> Definition for PolicyDefinition<C> {
         }
     }
 
-    fn list() -> String {
-        C::PATH.to_owned()
+    fn lists() -> Vec<String> {
+        vec![C::PATH.to_owned()]
     }
 
     fn listed(row: Row) -> Named<Self> {

@@ -109,8 +109,10 @@ impl Definition for QueueDefinition {
         }
     }
 
-    fn list() -> String {
-        format!("/api/queues?columns=vhost,name,durable,auto_delete,exclusive,arguments,{COLUMNS}")
+    fn lists() -> Vec<String> {
+        vec![format!(
+            "/api/queues?columns=vhost,name,durable,auto_delete,exclusive,arguments,{COLUMNS}"
+        )]
     }
 
     fn listed(row: Row) -> Named<Self> {

@@ -91,8 +91,8 @@ impl Definition for VhostDefinition {
         }
     }
 
-    fn list() -> String {
-        "/api/vhosts?columns=name,description,tags,default_queue_type&disable_stats=true".to_owned()
+    fn lists() -> Vec<String> {
+        vec!["/api/vhosts?columns=name,description,tags,default_queue_type&disable_stats=true".to_owned()]
     }
 
     fn listed(row: Row) -> Named<Self> {

@@ -49,6 +49,11 @@ fn queue(name: &str, arguments: serde_json::Value) -> Operation {
     )))
 }
 
+fn orders(operations: impl IntoIterator<Item = Operation>) -> Vec<Order> {
+    let order = |operation| Order::new(operation, &Topology::default());
+    operations.into_iter().map(order).collect()
+}
+
 fn delete(name: &str) -> Operation {
     Operation::Remove {
         identity: Identity::Queue(Name::new("/", name)),
@@ -75,7 +80,7 @@ async fn refusals_are_told_of_the_right_operation() {
             )
         })
         .collect();
-    let results = client.execute(operations).await;
+    let results = client.execute(orders(operations)).await;
     for (index, result) in results.iter().enumerate() {
         match result {
             Ok(()) => assert!(!is_bad(index), "{index}"),
@@ -91,9 +96,7 @@ async fn refusals_are_told_of_the_right_operation() {
             "{index}"
         );
     }
-    let results = client
-        .execute((0..200).map(|index| delete(&name(index))).collect())
-        .await;
+    let results = client.execute(orders((0..200).map(|index| delete(&name(index))))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     client.close().await;
 }
@@ -122,7 +125,7 @@ async fn what_is_declared_is_listed_and_told() {
         queue("leveret-test-q", json!({})),
         Operation::Declare(Declared::Binding(binding.clone())),
     ] {
-        assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
+        assert_eq!(client.execute(orders([operation])).await, [Ok(())]);
     }
     let listed = client.list().await.expect("a list");
     assert_eq!(listed.exchanges.get(&exchange), Some(&definition));
@@ -147,7 +150,7 @@ async fn what_is_declared_is_listed_and_told() {
             if_free: true,
         },
     ] {
-        assert_eq!(client.execute(vec![operation]).await, [Ok(())]);
+        assert_eq!(client.execute(orders([operation])).await, [Ok(())]);
     }
     if client.about().has_events {
         let gone = async {
@@ -183,7 +186,7 @@ async fn what_is_wrong_with_a_connection_is_told_apart() {
         Name::new("leveret-test-nowhere", "q"),
         QueueDefinition::default(),
     )));
-    let results = client.execute(vec![elsewhere]).await;
+    let results = client.execute(orders([elsewhere])).await;
     assert!(matches!(results.as_slice(), [Err(Error::Vhost(_))]), "{results:?}");
     client.close().await;
 }
@@ -199,7 +202,7 @@ async fn messages_are_counted_in_queues_of_every_type() {
     for type_ in ["classic", "quorum", "stream"] {
         let name = name(type_);
         let results = client
-            .execute(vec![queue(&name.name, json!({"x-queue-type": type_}))])
+            .execute(orders([queue(&name.name, json!({"x-queue-type": type_}))]))
             .await;
         // A broker without such queues says so.
         if results.iter().any(Result::is_err) && type_ != "classic" {
@@ -219,7 +222,7 @@ async fn messages_are_counted_in_queues_of_every_type() {
             identity: Identity::Queue(name.clone()),
             if_free: false,
         };
-        assert_eq!(client.execute(vec![all]).await, [Ok(())]);
+        assert_eq!(client.execute(orders([all])).await, [Ok(())]);
         assert_eq!(client.message_count(&name).await, Ok(None), "{type_}");
     }
 }

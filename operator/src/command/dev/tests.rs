@@ -34,6 +34,7 @@ fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
             vhost: None,
             applied: None,
             did_something: false,
+            secret: None,
             broker: None,
             queue: None,
         };

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::command::plan::changes::changes;
 use crate::command::{lint, live::Live};
-use crate::object::{Kind, ObjectKey};
+use crate::object::{Hash, Kind, ObjectKey};
 use crate::source::folder::read::read_once;
+use crate::topology::user::UserDefinition;
 use crate::topology::{Arguments, BindingDefinition, End, ExchangeDefinition, Name, QueueDefinition};
 
 fn args() -> ExportArgs {
@@ -14,6 +15,7 @@ fn args() -> ExportArgs {
         broker: "main".to_owned(),
         namespace: None,
         vhost: Vec::new(),
+        password_hashes: false,
         live: LiveArgs::default(),
     }
 }
@@ -177,4 +179,41 @@ proptest! {
             prop_assert!(plan.len() == 1, "{:?}", plan);
         }
     }
+}
+
+#[test]
+fn users_come_without_passwords_unless_hashes_are_asked_for() {
+    let user = |password: &str| UserDefinition {
+        tags: ["management".to_owned()].into(),
+        permissions: [("/".to_owned(), ["", "", ".*"].map(str::to_owned))].into(),
+        password: Some(Hash::new("rabbit_password_hashing_sha256", password)),
+        ..UserDefinition::default()
+    };
+    let mut topology = Topology::default();
+    for (name, password) in [
+        ("Till 1", "aGFzaA=="),
+        ("guest", "Z3Vlc3Q="),
+        ("system:serviceaccount:shop:till", ""),
+        ("certificate", ""),
+    ] {
+        topology.users.insert(Name::new("", name), user(password));
+    }
+    let (export, lines) = plan(&topology);
+    assert_eq!(export.left_out, ["user 'guest': it is the one that exports"]);
+    let text = export.yaml();
+    assert!(!text.contains("aGFzaA==") && text.contains("name: Till 1"), "{text}");
+    assert!(
+        text.contains("serviceAccount:") && text.contains("namespace: shop"),
+        "{text}"
+    );
+    assert_eq!(lines.len(), 1, "what is there is what is wanted: {lines:?}");
+    let mut args = args();
+    args.password_hashes = true;
+    let with_hashes = super::export(&topology, &args).yaml();
+    assert!(
+        with_hashes.contains("aGFzaA==") && !with_hashes.contains("Z3Vlc3Q="),
+        "{with_hashes}"
+    );
+    args.vhost = vec!["other".to_owned()];
+    assert_eq!(super::export(&topology, &args).manifests.len(), 0);
 }

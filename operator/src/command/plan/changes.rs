@@ -137,7 +137,7 @@ impl Ground<'_> {
 /// `None`: nothing.
 fn change(item: &Item, verdict: &Verdict, steps: &[&Step], ground: &Ground<'_>) -> Option<(Change, String)> {
     match verdict {
-        Verdict::Not(Reason::Paused | Reason::Observed, _) => return None,
+        Verdict::Not(Reason::Paused | Reason::Observed, _) | Verdict::Later => return None,
         Verdict::Not(reason, message) | Verdict::Disowned(reason, message) | Verdict::Kept(_, reason, message) => {
             return Some((Change::Refuse(*reason), message.clone()));
         }

@@ -189,7 +189,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Brocker",
             json!({}),
-            "kind: Brocker is not known, only Broker, Vhost, OperatorPolicy, Policy, Exchange, Queue, Binding",
+            "kind: Brocker is not known, only Broker, Vhost, User, OperatorPolicy, Policy, Exchange, Queue, Binding",
         ),
     ];
     for (kind, spec, words) in cases {

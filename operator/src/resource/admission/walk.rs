@@ -3,6 +3,8 @@
 //! In: a schema and a value. Out: the value as the API server would store it, and refusals.
 //! Does not know about CEL rules.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 use serde_json::{Map, Number, Value};
 
@@ -76,14 +78,32 @@ impl Walk {
         if let Some(least) = least.filter(|least| count < *least) {
             self.refuse(&Value::from(count), &format!("should have at least {least} items"));
         }
-        let Some(schema) = schema.get("items") else {
+        let Some(each) = schema.get("items") else {
             return Value::Array(items.to_vec());
         };
         let admitted = items
             .iter()
             .enumerate()
-            .map(|(index, item)| self.below(format!("[{index}]"), |walk| walk.value(schema, item)));
-        Value::Array(admitted.collect())
+            .map(|(index, item)| self.below(format!("[{index}]"), |walk| walk.value(each, item)));
+        let admitted: Vec<Value> = admitted.collect();
+        self.check_keys(schema, &admitted);
+        Value::Array(admitted)
+    }
+
+    /// Items of a list that is a map have other keys than those before them.
+    fn check_keys(&mut self, schema: &Value, items: &[Value]) {
+        let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+        let Some(keys) = keys else { return };
+        let mut known = BTreeSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let key = |key: &Value| Some((key.as_str()?.to_owned(), item.get(key.as_str()?)?.clone()));
+            let shown = Value::Object(keys.iter().filter_map(key).collect()).to_string();
+            if !known.insert(shown.clone()) {
+                self.below(format!("[{index}]"), |walk| {
+                    walk.block(format!("Duplicate value: {shown}"))
+                });
+            }
+        }
     }
 
     fn object(&mut self, schema: &Value, fields: &Map<String, Value>) -> Value {

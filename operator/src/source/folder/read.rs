@@ -13,11 +13,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::object::{Kind, ObjectKey};
 use crate::resource::admission::admit;
 use crate::resource::{GROUP, Spec, VERSION};
+use crate::source::grant::SecretData;
 use yaml::{Document, Fault, split};
 
 /// Biggest manifest that is read.
@@ -54,6 +57,8 @@ pub struct Manifests {
     /// Documents of other groups, which are left alone: a line for each.
     pub skipped: Vec<String>,
     pub places: BTreeMap<ObjectKey, Place>,
+    /// Secrets by namespace and name: they are read for the Users who name them.
+    pub secrets: BTreeMap<(String, String), SecretData>,
     /// Names on a broker, in their virtual hosts, of what cannot be read: it is there all the same, and others may
     /// refer to it.
     pub refused: BTreeSet<(Kind, String, String)>,
@@ -70,7 +75,14 @@ pub struct Place {
 }
 
 /// Fields of `spec` that refer to something.
-const REFERENCES: [&str; 5] = ["brokerRef", "source", "destination", "deadLetter", "alternateExchange"];
+const REFERENCES: [&str; 6] = [
+    "brokerRef",
+    "source",
+    "destination",
+    "deadLetter",
+    "alternateExchange",
+    "topicPermissions",
+];
 
 impl Place {
     /// `FILE:LINE` of a field of `spec`, or of the resource.
@@ -308,6 +320,9 @@ impl<'a> Reader<'a> {
         if let Some(items) = items(kind, group, value) {
             return self.list(path, document, items);
         }
+        if (version, kind) == ("v1", "Secret") {
+            self.secret(value);
+        }
         if group != GROUP {
             let line = document.line_of(&[]);
             let skipped = format!("{}:{line}: {kind} of {version} is left alone", path.display());
@@ -341,6 +356,23 @@ impl<'a> Reader<'a> {
         if left_out > 0 {
             self.fault(path, document, &[], &format!("{kind} {name}: {left_out} more faults"));
         }
+    }
+
+    /// Takes in what a Secret holds; what is not as Kubernetes takes it is as good as not there.
+    fn secret(&mut self, value: &Value) {
+        let text = |name: &str| value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str);
+        let fields = |name: &str| value.get(name).and_then(Value::as_object).into_iter().flatten();
+        let decoded = |(key, value): (&String, &Value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?));
+        let plain = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.as_bytes().to_vec()));
+        let Some(name) = text("name") else { return };
+        let place = (text("namespace").unwrap_or(self.namespace).to_owned(), name.to_owned());
+        let values = fields("data").filter_map(decoded);
+        let values = values.chain(fields("stringData").filter_map(plain)).collect();
+        let data = SecretData {
+            values,
+            ..SecretData::default()
+        };
+        self.manifests.secrets.insert(place, data);
     }
 
     /// The objects of a list, each as if it were a document of its own.

@@ -115,6 +115,7 @@ async fn statuses_of_what_is_there() {
         vhost: None,
         applied: None,
         did_something: false,
+        secret: None,
         broker: None,
         queue: None,
     };

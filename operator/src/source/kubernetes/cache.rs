@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
-use crate::object::{AnyObject, EngineState, Group, GroupKind, Kind, Meta, ObjectKey, Outlook, Snapshot};
+use crate::object::{AnyObject, EngineState, Group, GroupKind, Kind, Meta, ObjectKey, Outlook, Password, Snapshot};
 use crate::resource::Spec;
 use crate::source::kubernetes::api::finalizer;
 use crate::source::kubernetes::claim::Claim;
@@ -71,9 +71,11 @@ impl Cache {
                 namespaces: namespaces.iter().cloned().collect(),
             })
         });
+        let mut snapshot = Snapshot::within(outlook);
+        snapshot.passwords = Some(Arc::default());
         Self {
             me: Some(me),
-            snapshot: Arc::new(Snapshot::within(outlook)),
+            snapshot: Arc::new(snapshot),
             ..Self::default()
         }
     }
@@ -238,6 +240,15 @@ impl Cache {
             Some(labels) => namespaces.insert(name.to_owned(), labels),
             None => namespaces.remove(name),
         };
+        Change::Relevant
+    }
+
+    /// All passwords that are known, and why others are not.
+    pub(super) fn passwords(&mut self, all: &BTreeMap<ObjectKey, Password>) -> Change {
+        if self.snapshot.passwords.as_deref() == Some(all) {
+            return Change::None;
+        }
+        Arc::make_mut(&mut self.snapshot).passwords = Some(Arc::new(all.clone()));
         Change::Relevant
     }
 

@@ -1,7 +1,7 @@
-//! The Secrets that Brokers refer to, each watched by its name: never all Secrets of a namespace or cluster.
+//! The Secrets that Brokers and Users refer to, each watched by its name: never all Secrets of a namespace or cluster.
 //!
 //! In: which Secrets are wanted. Out: their data, and a word when one changes.
-//! Does not know about Brokers or what the data means.
+//! Does not know about who refers to them, or what the data means.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Secrets {
         }
     }
 
-    /// Ends the watches of Secrets that no Broker refers to any more. `wanted` is asked while no watch can begin: an
+    /// Ends the watches of Secrets that nobody refers to any more. `wanted` is asked while no watch can begin: an
     /// answer from before would end the watch of a Broker that has come since.
     pub(super) fn keep_only(&self, wanted: impl FnOnce() -> BTreeSet<Name>) {
         let mut watched = self.watched.lock();

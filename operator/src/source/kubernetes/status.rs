@@ -147,6 +147,7 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
         management_endpoint: facts.and_then(|facts| facts.management.clone()),
         binding: facts
             .and_then(|facts| facts.credentials.clone())
+            .or_else(|| report.secret.clone())
             .map(|name| SecretRef { name }),
         messages: facts.and_then(|facts| facts.usage.messages).or(messages),
         ready: queue.as_ref().map(|queue| queue.ready),
@@ -275,6 +276,7 @@ fn is_waiting(reason: Reason) -> bool {
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
         | Reason::WaitingForVhost
+        | Reason::WaitingForSecret
         | Reason::Starting => true,
         Reason::Synced
         | Reason::Conflict
@@ -320,6 +322,7 @@ mod tests {
             vhost: Some("/".to_owned()),
             applied: None,
             did_something: false,
+            secret: None,
             broker: None,
             queue: None,
         }

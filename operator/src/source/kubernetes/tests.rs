@@ -164,6 +164,7 @@ fn report(reason: Reason) -> StatusReport {
         vhost: Some("/".to_owned()),
         applied: None,
         did_something: false,
+        secret: None,
         broker: None,
         queue: None,
     }

@@ -23,7 +23,7 @@ use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
 use super::{theirs, write};
 use crate::object::{ConditionStatus, Group, GroupKind, Kind, Object, ObjectKey, Reason, StatusReport};
-use crate::resource::BrokerSpec;
+use crate::resource::{BrokerSpec, UserSpec, Way};
 use crate::source::dereference::referenced;
 
 /// The progress of reading a kind.
@@ -215,6 +215,7 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
         vhost: last.vhost,
         applied: last.applied,
         did_something: false,
+        secret: None,
         broker: None,
         queue: None,
     }
@@ -224,17 +225,23 @@ fn after(shared: &Arc<Shared>, kind: GroupKind, change: Change) {
     if change != Change::Relevant {
         return;
     }
-    if kind.kind == Kind::Broker {
-        follow_what_brokers_need(shared);
+    if matches!(kind.kind, Kind::Broker | Kind::User) {
+        follow_what_is_needed(shared);
     }
     shared.bump();
 }
 
-fn follow_what_brokers_need(shared: &Arc<Shared>) {
+fn follow_what_is_needed(shared: &Arc<Shared>) {
     let snapshot = || shared.cache.lock().snapshot();
     shared.secrets.keep_only(|| {
+        let snapshot = snapshot();
         let needs = |broker: &Arc<Object<BrokerSpec>>| referenced(&broker.meta.key, &broker.spec);
-        snapshot().iter::<BrokerSpec>().flat_map(needs).collect()
+        let brought = |user: &Arc<Object<UserSpec>>| match user.spec.way() {
+            Way::Secret(secret) => Some((user.meta.key.namespace.clone(), secret.name.clone())),
+            Way::Hash(_) | Way::Token | Way::Generated(_) => None,
+        };
+        let brokers = snapshot.iter::<BrokerSpec>().flat_map(needs);
+        brokers.chain(snapshot.iter::<UserSpec>().filter_map(brought)).collect()
     });
     let needs_namespaces = snapshot()
         .iter::<BrokerSpec>()

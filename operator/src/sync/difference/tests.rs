@@ -27,6 +27,7 @@ fn item(kind: Kind, name: &str, standing: Standing) -> Item {
             Deletion::Delete
         },
         adoption: AdoptionPolicy::IfEqual,
+        secret: None,
         standing,
         barred: Default::default(),
     }
@@ -63,6 +64,7 @@ fn wanted(items: Vec<Item>) -> Desired {
     Desired {
         claims: claims.collect(),
         items,
+        reserved: None,
     }
 }
 
@@ -148,7 +150,7 @@ fn what_stands_already() {
         let said = match &verdict {
             Verdict::Synced(_) => None,
             Verdict::Not(reason, _) | Verdict::Disowned(reason, _) | Verdict::Kept(_, reason, _) => Some(*reason),
-            Verdict::Released(_) => panic!("released"),
+            Verdict::Released(_) | Verdict::Later => panic!("{verdict:?}"),
         };
         assert_eq!(said, reason, "{adoption:?} {found:?}");
         if (adoption, found) == (Always, Some(5)) {
@@ -438,6 +440,7 @@ proptest! {
             &Desired {
                 items: desired.items.iter().filter(|item| !matches!(item.standing, Standing::Leaving { .. })).cloned().collect(),
                 claims: desired.claims.clone(),
+                reserved: None,
             },
             &after.topology,
             &owned,

@@ -14,6 +14,7 @@ fn item(standing: Standing) -> Item {
         paused: false,
         deletion: Deletion::DeleteIfFree,
         adoption: AdoptionPolicy::IfEqual,
+        secret: None,
         standing,
         barred: Default::default(),
     }

@@ -17,6 +17,9 @@ use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
 use crate::sync::{Settings, run};
 
+/// The user as whom the operator is logged in.
+pub(super) const OWN: &str = "operator";
+
 /// Resources in memory.
 pub(super) struct Shelf {
     pub(super) snapshot: Mutex<Snapshot>,
@@ -47,7 +50,7 @@ impl Source for Shelf {
             return Ok(Connection {
                 amqp_uri: uri.clone(),
                 management_uri: uri.clone(),
-                user: String::new(),
+                user: OWN.to_owned(),
                 password: String::new(),
                 ca: None,
                 identity: None,
@@ -65,7 +68,7 @@ impl Source for Shelf {
         Ok(Connection {
             amqp_uri: external.uri.clone(),
             management_uri: external.management_uri.clone(),
-            user: String::new(),
+            user: OWN.to_owned(),
             password: self.password.lock().clone(),
             ca: None,
             identity: None,
