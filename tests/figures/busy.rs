@@ -28,7 +28,7 @@ async fn what_busy_queues_cost() {
         resources.apply(&manifest).await.expect("it can be applied");
     }
     create(&resources, "Queue", (0..QUEUES).map(queue)).await;
-    all_ready(&resources, QUEUES).await;
+    all_ready(&resources, "Queue", QUEUES).await;
     let mut client = Client::with_channel(broker.amqp());
     let mut publish_for = async |span: Duration| {
         let start = Instant::now();

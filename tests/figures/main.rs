@@ -24,6 +24,9 @@ mod busy;
 /// Logins, and clients that come back.
 mod logins;
 
+/// A thousand virtual hosts, users and policies.
+mod tenants;
+
 /// The time to Ready after trouble.
 mod troubles;
 
@@ -66,9 +69,9 @@ async fn create(resources: &Resources, kind: &str, objects: impl Iterator<Item =
     assert!(failed.is_empty(), "{:?}", failed.first());
 }
 
-/// Waits until so many queues are Ready, by lists: `kubectl wait --all` opens a watch for each.
-async fn all_ready(resources: &Resources, count: usize) {
-    let api = resources.api("Queue");
+/// Waits until so many objects are Ready, by lists: `kubectl wait --all` opens a watch for each.
+async fn all_ready(resources: &Resources, kind: &str, count: usize) {
+    let api = resources.api(kind);
     let ask = || async {
         let objects = api
             .list(&ListParams::default())
@@ -80,7 +83,7 @@ async fn all_ready(resources: &Resources, count: usize) {
             some => Err(format!("{some} of {count}")),
         }
     };
-    eventually_async("all queues are Ready", Duration::from_secs(1800), ask).await;
+    eventually_async(&format!("all {kind} objects are Ready"), Duration::from_secs(1800), ask).await;
 }
 
 /// The sum of a metric's samples whose labels have these words.
@@ -149,7 +152,7 @@ async fn what_many_objects_cost() {
     let start = Instant::now();
     tools.apply(&namespace, &(0..APPLIED).map(queue).collect::<Vec<_>>(), &[]);
     let applied = start.elapsed();
-    all_ready(&resources, APPLIED).await;
+    all_ready(&resources, "Queue", APPLIED).await;
     let took = start.elapsed();
     println!(
         "kubectl apply of {APPLIED} queues: all Ready after {took:.1?}, of which kubectl itself took {applied:.1?}"
@@ -158,7 +161,7 @@ async fn what_many_objects_cost() {
     let start = Instant::now();
     create(&resources, "Queue", (APPLIED..OBJECTS).map(queue)).await;
     let posted = start.elapsed();
-    all_ready(&resources, OBJECTS).await;
+    all_ready(&resources, "Queue", OBJECTS).await;
     let took = start.elapsed();
     println!(
         "{OBJECTS} objects Ready, the last {} in {took:.1?}, {:.1?} after the last was made",

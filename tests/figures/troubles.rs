@@ -55,7 +55,7 @@ impl Scene {
         }
         create(&resources, "Queue", (0..QUEUES).map(queue)).await;
         let operator = operator(&cluster, &namespace);
-        all_ready(&resources, QUEUES).await;
+        all_ready(&resources, "Queue", QUEUES).await;
         Scene {
             server: Server::of(&cluster),
             cluster,
@@ -76,7 +76,7 @@ impl Scene {
         self.resources
             .becomes("Broker", "main", "True", "Synced", PATIENCE)
             .await;
-        all_ready(&self.resources, self.more).await;
+        all_ready(&self.resources, "Queue", self.more).await;
         let there = || {
             let queues = self.http().get("/api/queues?columns=name");
             let queues = queues.as_array().cloned().unwrap_or_default();
