@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use harness::broker_process::wait_for_exit;
+use harness::http::Http;
 use harness::requests::delete;
 use harness::wait::until;
 use harness::{call, reaper};
@@ -105,4 +106,35 @@ fn messages_flow_through_the_declared_topology() {
     }
     assert_eq!(client.get(1, "shipments", true).expect("routed").body, "paid");
     assert!(client.get(1, "shipments", true).is_none());
+}
+
+/// A password is that of the Secret in the folder; where there is none, the user's name.
+#[test]
+fn users_log_in_with_what_the_folder_says_or_with_their_names() {
+    let user = |name: &str, way: &str| {
+        format!(
+            "---\napiVersion: leveret.dev/v1alpha1\nkind: User\nmetadata: {{ name: {name} }}\n\
+             spec: {{ brokerRef: {{ name: main }}, tags: [management], permissions: [{{ read: .* }}]{way} }}\n"
+        )
+    };
+    let users = [
+        user("till", ""),
+        user("office", ", passwordSecretRef: { name: of-office }"),
+        user("store", ", passwordSecretRef: { name: elsewhere }"),
+    ];
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: { name: of-office }\nstringData: { password: PASSWORD }\n";
+    let folder = folder(&[
+        ("users.yaml", &users.concat()),
+        ("secret.yaml", &secret.replace("PASSWORD", "geheim")),
+    ]);
+    let dev = Dev::start(folder.path(), &[]);
+    dev.says("are Ready");
+    let lets_in = |user: &str, password: &str| {
+        let http = Http::with_credentials(dev.http, user, password);
+        http.request("GET", "/api/whoami", None).status == 200
+    };
+    assert!(lets_in("till", "till") && lets_in("office", "geheim") && lets_in("store", "store"));
+    assert!(!lets_in("office", "office"));
+    write(folder.path(), "secret.yaml", &secret.replace("PASSWORD", "neu"));
+    until("the new password lets in", SOON, || lets_in("office", "neu"));
 }

@@ -16,6 +16,7 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
         stage.exchange("y", "fanout"),
         stage.queue("q"),
         stage.binding("b", "x", "q", "k.#"),
+        stage.manifest("User", "u", json!({"name": stage.name("u")})),
     ] {
         stage.synced(&manifest).await;
     }
@@ -25,6 +26,7 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
     let get = |arguments: &[&str]| tools.kubectl_well(&[&["-n", &stage.namespace, "get"], arguments].concat());
     for (short, name, columns) in [
         ("lvb", "main", "NAME ENGINE VERSION OBJECTS READY REASON AGE"),
+        ("lvu", "u", "NAME BROKER READY REASON AGE"),
         ("lvx", "x", "NAME BROKER VHOST TYPE READY REASON AGE"),
         ("lvq", "q", "NAME BROKER VHOST TYPE READY REASON AGE"),
         (
@@ -55,7 +57,7 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
     let row = get(&["lvbind", "between", "--no-headers"]);
     assert!(row.contains(&stage.name("y")), "the destination is shown: {row}");
     let all = get(&["leveret", "-o", "name"]);
-    assert_eq!(all.lines().count(), 6, "the category has all kinds: {all}");
+    assert_eq!(all.lines().count(), 7, "the category has all kinds: {all}");
 
     // The name on the broker is that of the resource unless it says otherwise, and durable unless it says otherwise.
     let plain = manifest("Queue", "columns-plain", json!({"brokerRef": {"name": "main"}}));
