@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::tenancy::{Room, Tenant};
 use crate::object::{
-    FORCE_DELETE, Meta, OBSERVE, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_confirmed, is_set,
+    FORCE_DELETE, Kind, Meta, OBSERVE, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_confirmed, is_set,
 };
 use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec};
 use crate::topology::{Declared, Deletion, Identity, Name, Policies, Target, Topology, Wish, wish};

@@ -201,7 +201,10 @@ fn users_come_without_passwords_unless_hashes_are_asked_for() {
     let (export, lines) = plan(&topology);
     assert_eq!(export.left_out, ["user 'guest': it is the one that exports"]);
     let text = export.yaml();
-    assert!(!text.contains("aGFzaA==") && text.contains("name: \"Till 1\""), "{text}");
+    assert!(
+        !text.contains("aGFzaA==") && text.contains("name: \"Till 1\""),
+        "{text}"
+    );
     assert!(
         text.contains("serviceAccount:") && text.contains("namespace: shop"),
         "{text}"

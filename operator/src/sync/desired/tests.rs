@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 mod tenancy;
 
 use super::*;
-use crate::object::Kind;
 use crate::object::{AnyObject, LastStatus};
 use crate::resource::Spec;
 use crate::topology::{Arguments, Name, Named, QueueDefinition};
