@@ -170,6 +170,7 @@ mod tests {
             vhost: Some("/".to_owned()),
             applied: None,
             did_something: true,
+            secret: None,
             broker: None,
             queue: None,
         }
