@@ -39,8 +39,8 @@ impl Hash {
         Self::default()
     }
 
-    /// The salted hash of a password, in RabbitMQ's usual form. The salt follows from `place` (whose password it is) and
-    /// the password: so a hash that a broker lists can be compared, by an operator that has just started, too.
+    /// The salted hash of a password, in RabbitMQ's usual form. The salt follows from `place` (whose password it is)
+    /// and the password: so a hash that a broker lists can be compared, by an operator that has just started, too.
     pub fn salted(password: &[u8], place: &[&str]) -> Self {
         let mut context = Context::new(&SHA256);
         let parts = place.iter().map(|part| part.as_bytes());

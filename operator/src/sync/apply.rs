@@ -109,7 +109,7 @@ pub async fn apply<C: Client>(client: &C, plan: &Plan, observed: &mut Observed, 
 /// As much of an operation as can be done now.
 struct Part {
     operation: Operation,
-    /// What the rest waits for.
+    /// Awaited by the rest.
     waits: Option<Need>,
 }
 

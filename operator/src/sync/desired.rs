@@ -367,7 +367,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// What a resource wants, with the password that is meant where its spec only says where that is.
+    /// The object that a resource wants, with the password that is meant where its spec only says where that is.
     fn with_password(&self, meta: &Meta, mut declared: Declared) -> Standing {
         let (Some(passwords), Declared::User(user)) = (&self.snapshot.passwords, &mut declared) else {
             return Standing::Wanted(declared);

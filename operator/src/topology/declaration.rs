@@ -136,7 +136,7 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// Properties of the object that stands which are not as in this one; `None` when it does not stand.
     fn differences(&self, all: &Self::All) -> Option<Vec<String>>;
 
-    /// What stands only lacks parts of this one, and has nothing that is otherwise.
+    /// True if the object that stands only lacks parts of this one, and has nothing that is otherwise.
     fn completes(&self, _all: &Self::All) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! (pure) Passwords of Users in a folder, for the broker on the developer's own machine.
 //!
-//! In: the Users, and the Secrets that stand in the folder beside them. Out: a password for each User as a hash: that of
-//! the Secret it names, or its own name where the Secret is elsewhere, or would be made in a cluster.
+//! In: the Users, and the Secrets that stand in the folder beside them. Out: a password for each User as a hash: that
+//! of the Secret it names, or its own name where the Secret is elsewhere, or would be made in a cluster.
 //! Does not know about files.
 
 use std::collections::BTreeMap;
