@@ -23,4 +23,4 @@ mod fields;
 /// Objects as resources ask for them, and what is not carried over.
 mod translation;
 
-pub use translation::{Part, Remark, Translation};
+pub use translation::{Owner, Part, Remark, Translation};

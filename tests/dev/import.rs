@@ -58,6 +58,35 @@ fn definitions_that_a_broker_has_loaded_change_nothing_on_it() {
 }
 
 #[test]
+fn users_that_a_broker_has_loaded_change_nothing_on_it() {
+    let broker = Broker::start();
+    let api = Http::new(broker.http());
+    let mut document = definitions();
+    document["users"] = json!([
+        {"name": "Till", "password_hash": "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g=",
+            "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ["management"],
+            "limits": {"max-connections": 5, "max-channels": -1}},
+        {"name": "locked", "password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": [],
+            "limits": {}}]);
+    document["permissions"] = json!([
+        {"user": "Till", "vhost": "/", "configure": "^a", "write": "", "read": ".*"},
+        {"user": "Till", "vhost": "Shop EU", "configure": "", "write": "", "read": ".*"}]);
+    document["topic_permissions"] = json!([
+        {"user": "Till", "vhost": "Shop EU", "exchange": "Orders", "write": "^{username}\\.", "read": ".*"}]);
+    let loaded = api.request("POST", "/api/definitions", Some(&document));
+    assert_eq!(loaded.status, 204, "{}", loaded.body);
+    let files = [("d.json", &*document.to_string())];
+    comes_back(&broker, &files, &["--password-hashes"], 11);
+    let from = folder(&files);
+    let careful = leveret(&["import", utf8(from.path())]);
+    assert_eq!(careful.status.code(), Some(2), "{}", text(&careful.stderr));
+    assert!(
+        !text(&careful.stdout).contains("aGFzaGhh"),
+        "no hash that was not asked for"
+    );
+}
+
+#[test]
 fn manifests_and_state_of_the_same_broker_change_nothing_on_it() {
     let broker = Broker::start();
     let loaded = Http::new(broker.http()).request("POST", "/api/definitions", Some(&definitions()));

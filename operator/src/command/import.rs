@@ -6,8 +6,14 @@
 /// Manifests, put together.
 mod write;
 
+/// Users with their permissions.
+mod users;
+
 /// Files, taken apart.
 mod read;
+
+/// Objects that were found.
+mod found;
 
 /// JSON in which nothing stands twice.
 mod json;

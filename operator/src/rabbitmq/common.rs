@@ -69,6 +69,33 @@ pub(super) fn vhost_limits(fields: &mut Fields, name: &str, is_none: impl FnOnce
     fields.leave_out(name, is_none, why);
 }
 
+/// Limits of a user: those that are not set are none.
+pub(super) fn user_limits(fields: &mut Fields, spec: &mut Map<String, Value>, connections: &str, channels: &str) {
+    let limits = fields.inside("limits", |fields| {
+        let mut limits = Map::new();
+        fields.carry(
+            &mut limits,
+            &[(connections, "maxConnections"), (channels, "maxChannels")],
+        );
+        limits.retain(|_, value| value.as_i64().is_none_or(|number| number >= 0));
+        limits
+    });
+    put_table(spec, "limits", limits.unwrap_or_default());
+}
+
+/// Permissions as an entry of a User's list.
+pub(super) fn permission(fields: &mut Fields) -> Map<String, Value> {
+    let mut entry = Map::new();
+    let names = ["vhost", "exchange", "configure", "write", "read"].map(|name| (name, name));
+    fields.carry(&mut entry, &names);
+    entry
+}
+
+/// The spec of a User with one entry in one of its lists.
+pub(super) fn entry_of_user(list: &str, entry: Map<String, Value>) -> Map<String, Value> {
+    Map::from_iter([(list.to_owned(), json!([entry]))])
+}
+
 /// Tracing of a virtual host, for which its resource has no field.
 pub(super) fn tracing(fields: &mut Fields, name: &str) {
     let why = "a Vhost has no tracing: switch it on where it is needed, on the broker";

@@ -6,10 +6,11 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    DEFAULT_VHOST, default_queue_type, destination, is_empty, put_table, queue_arguments, tracing, vhost_limits,
+    self, DEFAULT_VHOST, default_queue_type, destination, entry_of_user, is_empty, put_table, queue_arguments, tracing,
+    user_limits, vhost_limits,
 };
 use super::fields::{Fields, Read, shown};
-use super::translation::{Part, Remark, Translation};
+use super::translation::{Owner, Part, Remark, Translation};
 use crate::resource::Kind;
 
 /// Lists of a document; one that has none of them is no document of definitions.
@@ -42,8 +43,6 @@ const OF_THE_VHOST: [&str; 3] = ["metadata", "description", "limits"];
 
 /// The description that RabbitMQ gives to `/`.
 const USUAL_DESCRIPTION: &str = "Default virtual host";
-
-const USERS: &str = "users and permissions are not imported in this version: load them with POST /api/definitions";
 
 /// True for a document of definitions.
 pub fn is_one(document: &Map<String, Value>) -> bool {
@@ -115,7 +114,8 @@ fn one(list: &str, place: String, mut item: Value, vhost: Option<&str>) -> Part 
         "policies" => Some(read(Kind::Policy, item, policy)),
         "parameters" => Some(parameter(item)),
         "global_parameters" => global_parameter(&item).map(Err),
-        _ => Some(Err(Remark::whole(USERS))),
+        "users" => Some(read(Kind::User, item, user)),
+        list => Some(permission(list, item)),
     };
     Part {
         place,
@@ -156,8 +156,7 @@ fn called(list: &str, item: &Value) -> String {
 fn read(kind: Kind, item: Value, entry: Read) -> Result<Translation, Remark> {
     let mut fields = Fields::of(item)?;
     let spec = entry(&mut fields);
-    let remarks = fields.finish();
-    Ok(Translation { kind, spec, remarks })
+    Ok(Translation::new(kind, spec, fields.finish()))
 }
 
 /// `None` for the virtual host that every broker has, as it is on every broker.
@@ -204,6 +203,49 @@ fn vhost(fields: &mut Fields) -> Map<String, Value> {
     vhost_limits(fields, "limits", is_empty);
     tracing(fields, "tracing");
     spec
+}
+
+fn user(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    fields.carry(&mut spec, &[("name", "name")]);
+    // A list; a text in old versions.
+    let tags = match fields.take("tags") {
+        Some(Value::String(text)) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(|tag| json!(tag))
+            .collect(),
+        Some(Value::Array(tags)) => tags,
+        Some(other) => vec![other],
+        None => Vec::new(),
+    };
+    if !tags.is_empty() {
+        spec.insert("tags".to_owned(), Value::Array(tags));
+    }
+    user_limits(fields, &mut spec, "max-connections", "max-channels");
+    let mut hash = Map::new();
+    fields.carry(
+        &mut hash,
+        &[("password_hash", "value"), ("hashing_algorithm", "algorithm")],
+    );
+    put_table(&mut spec, "passwordHash", hash);
+    spec
+}
+
+fn permission(list: &str, item: Value) -> Result<Translation, Remark> {
+    let mut fields = Fields::of(item)?;
+    let user = fields.text("user").ok_or_else(|| Remark::whole("names no user"))?;
+    let entry = common::permission(&mut fields);
+    let list = if list == "permissions" {
+        "permissions"
+    } else {
+        "topicPermissions"
+    };
+    Ok(Translation {
+        of: Some(Owner::User(user)),
+        ..Translation::new(Kind::User, entry_of_user(list, entry), fields.finish())
+    })
 }
 
 fn exchange(fields: &mut Fields) -> Map<String, Value> {
@@ -386,7 +428,7 @@ mod tests {
     fn everything_else_is_named() {
         let told = told(json!({
             "vhosts": [{"name": "/", "limits": {"max-queues": 5}, "metadata": {"tags": ["a"]}}],
-            "users": [{"name": "u"}], "permissions": [{"user": "u", "vhost": "/"}],
+            "users": ["u"], "permissions": [{"vhost": "/"}],
             "parameters": [
                 {"vhost": "/", "component": "shovel", "name": "s", "value": {}},
                 {"vhost": "/", "component": "unheard", "name": "s", "value": {}}],
@@ -414,6 +456,51 @@ mod tests {
             "is on every broker and has no manifest: set tags, limits there"
         );
         assert!(told.iter().all(|(_, why)| why.is_string()), "{told:?}");
+    }
+
+    #[test]
+    fn users_and_permissions_as_rabbitmq_writes_them() {
+        let parts = parts_of(
+            json!({
+                "users": [
+                    {"name": "till", "password_hash": "aGFzaA==", "hashing_algorithm": "rabbit_password_hashing_sha512",
+                        "tags": ["management"], "limits": {"max-connections": 5, "max-channels": -1}},
+                    {"name": "old", "password_hash": "aGFzaA==", "tags": "management,monitoring", "limits": []}],
+                "permissions": [{"user": "till", "vhost": "/", "configure": "^a", "write": "", "read": ".*"}],
+                "topic_permissions": [{"user": "till", "vhost": "/", "exchange": "x", "write": "^a", "read": ".*"}]
+            }),
+            None,
+        );
+        let told: Vec<(Option<Owner>, Value)> = parts
+            .into_iter()
+            .map(|part| match part.translated {
+                Some(Ok(translation)) if translation.remarks.is_empty() => (translation.of, json!(translation.spec)),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let till = Some(Owner::User("till".to_owned()));
+        let expected = [
+            (
+                None,
+                json!({"name": "till", "tags": ["management"], "limits": {"maxConnections": 5}, "passwordHash": {
+                "value": "aGFzaA==", "algorithm": "rabbit_password_hashing_sha512"}}),
+            ),
+            (
+                None,
+                json!({"name": "old", "tags": ["management", "monitoring"],
+                "passwordHash": {"value": "aGFzaA=="}}),
+            ),
+            (
+                till.clone(),
+                json!({"permissions": [
+                {"vhost": "/", "configure": "^a", "write": "", "read": ".*"}]}),
+            ),
+            (
+                till,
+                json!({"topicPermissions": [{"vhost": "/", "exchange": "x", "write": "^a", "read": ".*"}]}),
+            ),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

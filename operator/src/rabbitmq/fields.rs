@@ -88,6 +88,19 @@ impl Fields {
         self.inside(name, read)
     }
 
+    /// As [`Fields::block`], where there may be several.
+    pub(super) fn blocks(&mut self, name: &str, mut read: impl FnMut(&mut Fields)) {
+        let items = match self.take(name) {
+            Some(Value::Array(items)) => items,
+            Some(other) => vec![other],
+            None => Vec::new(),
+        };
+        for item in items {
+            self.left.insert(name.to_owned(), item);
+            self.inside(name, &mut read);
+        }
+    }
+
     /// Takes a table whose fields are the user's own.
     pub(super) fn table(&mut self, name: &str) -> Map<String, Value> {
         let all = self.inside(name, |fields| std::mem::take(&mut fields.left));

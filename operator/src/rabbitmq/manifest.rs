@@ -8,10 +8,11 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    DEFAULT_VHOST, default_queue_type, destination, is_empty, put_table, queue_arguments, tracing, vhost_limits,
+    self, DEFAULT_VHOST, default_queue_type, destination, entry_of_user, is_empty, put_table, queue_arguments, tracing,
+    user_limits, vhost_limits,
 };
 use super::fields::{Fields, Read};
-use super::translation::{Remark, Translation};
+use super::translation::{Owner, Remark, Translation};
 use crate::resource::Kind;
 
 /// API group of the manifests.
@@ -20,7 +21,7 @@ pub const GROUP: &str = "rabbitmq.com";
 pub const VERSION: &str = "v1beta1";
 
 /// Kinds of the group that have no counterpart, and what to do instead.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 5] = [
     (
         "Federation",
         "Leveret has no federation: publish to both brokers, or keep RabbitMQ for this upstream",
@@ -41,18 +42,30 @@ const OTHERS: [(&str, &str); 8] = [
         "RabbitmqCluster",
         "write a Broker of that name in its place: engine Leveret, or External with the address of the cluster",
     ),
-    ("User", USERS),
-    ("Permission", USERS),
-    ("TopicPermission", USERS),
 ];
 
-const USERS: &str = "users and permissions are not imported in this version: make them with the management API";
+/// A manifest, or an object in a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    /// `metadata.name`.
+    pub name: String,
+    pub spec: Value,
+    /// The words of that operator on it, if there are any.
+    pub status: Value,
+}
 
-/// Translates the spec of a manifest.
+/// Translates a manifest.
 ///
 /// # Errors
 /// There is no such resource, and what to do instead.
-pub fn translate(kind: &str, spec: Value) -> Result<Translation, Remark> {
+pub fn translate(kind: &str, manifest: Manifest) -> Result<Translation, Remark> {
+    let Manifest { name, spec, status } = manifest;
+    match kind {
+        "User" => return user(&name, spec, &status),
+        "Permission" => return permission("permissions", spec),
+        "TopicPermission" => return permission("topicPermissions", spec),
+        _ => {}
+    }
     let (kind, read): (Kind, Read) = match kind {
         "Queue" => (Kind::Queue, queue),
         "Exchange" => (Kind::Exchange, exchange),
@@ -77,8 +90,62 @@ pub fn translate(kind: &str, spec: Value) -> Result<Translation, Remark> {
     if let Some(broker) = broker(&mut fields) {
         spec.insert("brokerRef".to_owned(), broker);
     }
-    let remarks = fields.finish();
-    Ok(Translation { kind, spec, remarks })
+    Ok(Translation::new(kind, spec, fields.finish()))
+}
+
+/// A user. Its name on the broker stands in a Secret, and in the status once that operator has read it; it makes one up
+/// where there is no Secret.
+fn user(name: &str, spec: Value, status: &Value) -> Result<Translation, Remark> {
+    let mut fields = Fields::of(spec)?;
+    let mut spec = Map::new();
+    fields.carry(&mut spec, &[("tags", "tags")]);
+    user_limits(&mut fields, &mut spec, "connections", "channels");
+    let brought = fields
+        .inside("importCredentialsSecret", |fields| fields.take("name"))
+        .flatten();
+    let made = status.pointer("/credentials/name").cloned();
+    let (way, secret) = match brought.or(made) {
+        Some(secret) => ("passwordSecretRef", secret),
+        None => ("generatedSecret", json!(format!("{name}-user-credentials"))),
+    };
+    spec.insert(way.to_owned(), json!({ "name": secret }));
+    // The password on the broker has another salt than here: whether it is the same cannot be seen.
+    spec.insert("adoptionPolicy".to_owned(), json!("Always"));
+    match status.get("username").and_then(Value::as_str) {
+        Some(user) => {
+            spec.insert("name".to_owned(), json!(user));
+        }
+        None if way == "generatedSecret" => {
+            spec.insert("name".to_owned(), json!(name));
+        }
+        None => {}
+    }
+    if let Some(broker) = broker(&mut fields) {
+        spec.insert("brokerRef".to_owned(), broker);
+    }
+    Ok(Translation::new(Kind::User, spec, fields.finish()))
+}
+
+/// Permissions, which are parts of a User.
+fn permission(list: &str, spec: Value) -> Result<Translation, Remark> {
+    let mut fields = Fields::of(spec)?;
+    let resource = fields.inside("userReference", |fields| fields.text("name")).flatten();
+    let owner = match (fields.text("user"), resource) {
+        (Some(_), Some(_)) => return Err(Remark::whole("names a user and a userReference")),
+        (Some(user), None) => Owner::User(user),
+        (None, Some(name)) => Owner::Resource(name),
+        (None, None) => return Err(Remark::whole("names no user")),
+    };
+    let mut entry = fields.inside("permissions", common::permission).unwrap_or_default();
+    fields.carry(&mut entry, &[("vhost", "vhost")]);
+    let mut spec = entry_of_user(list, entry);
+    if let Some(broker) = broker(&mut fields) {
+        spec.insert("brokerRef".to_owned(), broker);
+    }
+    Ok(Translation {
+        of: Some(owner),
+        ..Translation::new(Kind::User, spec, fields.finish())
+    })
 }
 
 /// The Broker: it has the name of the cluster, or of the Secret with the way to it.
@@ -175,8 +242,14 @@ fn policy(fields: &mut Fields, apply_to: &str) -> Map<String, Value> {
 mod tests {
     use super::*;
 
+    fn translated_of(kind: &str, spec: Value) -> Result<Translation, Remark> {
+        let name = "it".to_owned();
+        let status = Value::Null;
+        translate(kind, Manifest { name, spec, status })
+    }
+
     fn translated(kind: &str, spec: Value) -> (Value, Vec<String>) {
-        let Translation { spec, remarks, .. } = translate(kind, spec).expect("it has a counterpart");
+        let Translation { spec, remarks, .. } = translated_of(kind, spec).expect("it has a counterpart");
         let lines = remarks.into_iter();
         let said = lines.map(|remark| remark.field.join(".")).collect();
         (Value::Object(spec), said)
@@ -302,9 +375,61 @@ mod tests {
         let limits = json!({"name": "shop", "limits": {"queues": 5}, "tracing": true, "colour": "red"});
         assert_eq!(translated("Vhost", limits).1, ["tracing", "limits", "colour"]);
         for kind in ["Shovel", "RabbitmqCluster", "Unheard"] {
-            assert!(translate(kind, json!({})).is_err(), "{kind}");
+            assert!(translated_of(kind, json!({})).is_err(), "{kind}");
         }
-        assert!(translate("Vhost", json!({"name": "/"})).is_err());
-        assert!(translate("Queue", json!([])).is_err());
+        assert!(translated_of("Vhost", json!({"name": "/"})).is_err());
+        assert!(translated_of("Queue", json!([])).is_err());
+        assert!(translated_of("Permission", json!({"vhost": "/"})).is_err());
+    }
+
+    #[test]
+    fn a_user_has_the_name_and_the_secret_that_it_has_there() {
+        let of = |spec: Value, status: Value| {
+            let name = "till".to_owned();
+            let translation = translate("User", Manifest { name, spec, status }).expect("a User");
+            assert_eq!(translation.remarks, []);
+            Value::Object(translation.spec)
+        };
+        let brought = json!({"tags": ["management"], "limits": {"connections": 5},
+            "importCredentialsSecret": {"name": "till-secret"}});
+        assert_eq!(
+            of(brought.clone(), Value::Null),
+            json!({"tags": ["management"], "limits": {"maxConnections": 5},
+                "passwordSecretRef": {"name": "till-secret"}, "adoptionPolicy": "Always"})
+        );
+        let status = json!({"username": "Till", "credentials": {"name": "till-secret"}});
+        assert_eq!(of(brought, status)["name"], "Till");
+        let made = json!({"username": "x1y2", "credentials": {"name": "till-user-credentials"}});
+        assert_eq!(
+            of(json!({}), made),
+            json!({"name": "x1y2", "passwordSecretRef": {"name": "till-user-credentials"}, "adoptionPolicy": "Always"})
+        );
+        assert_eq!(
+            of(json!({}), Value::Null),
+            json!({"name": "till", "generatedSecret": {"name": "till-user-credentials"}, "adoptionPolicy": "Always"})
+        );
+    }
+
+    #[test]
+    fn permissions_are_parts_of_a_user() {
+        for (kind, mut spec, of, expected) in [
+            (
+                "Permission",
+                json!({"user": "till", "permissions": {"configure": "^a", "read": ".*"}}),
+                Owner::User("till".to_owned()),
+                json!({"permissions": [{"vhost": "shop", "configure": "^a", "read": ".*"}]}),
+            ),
+            (
+                "TopicPermission",
+                json!({"userReference": {"name": "till"}, "permissions": {"exchange": "x", "write": "^a"}}),
+                Owner::Resource("till".to_owned()),
+                json!({"topicPermissions": [{"vhost": "shop", "exchange": "x", "write": "^a"}]}),
+            ),
+        ] {
+            spec["vhost"] = json!("shop");
+            let translation = translated_of(kind, spec).expect("a part of a User");
+            assert_eq!((translation.kind, translation.of), (Kind::User, Some(of)));
+            assert_eq!((json!(translation.spec), translation.remarks), (expected, Vec::new()));
+        }
     }
 }

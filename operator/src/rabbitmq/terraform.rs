@@ -5,9 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::common::{default_queue_type, destination, put_table, queue_arguments, tracing, vhost_limits};
+use super::common::{self, default_queue_type, destination, put_table, queue_arguments, tracing, vhost_limits};
 use super::fields::{Fields, Read};
-use super::translation::{Part, Remark, Translation};
+use super::translation::{Owner, Part, Remark, Translation};
 use crate::resource::Kind;
 
 /// Version of the format; Terraform writes it since 0.12 (2019).
@@ -15,8 +15,6 @@ const VERSION: u64 = 4;
 
 /// Prefix of the types of the provider's resources.
 const PREFIX: &str = "rabbitmq_";
-
-const USERS: &str = "users and permissions are not imported in this version: keep Terraform for them";
 
 /// True for a state of any version.
 pub fn is_one(document: &Map<String, Value>) -> bool {
@@ -89,7 +87,9 @@ fn translate(kind: &str, attributes: Value) -> Result<Translation, Remark> {
         "vhost" => (Kind::Vhost, vhost),
         "policy" => (Kind::Policy, policy),
         "operator_policy" => (Kind::OperatorPolicy, policy),
-        "user" | "permissions" | "topic_permissions" => return Err(Remark::whole(USERS)),
+        "user" => (Kind::User, user),
+        "permissions" => return permissions("permissions", attributes),
+        "topic_permissions" => return permissions("topicPermissions", attributes),
         "shovel" => {
             return Err(Remark::whole(
                 "Leveret runs no shovels: move the messages with a client, or keep RabbitMQ for it",
@@ -108,8 +108,34 @@ fn translate(kind: &str, attributes: Value) -> Result<Translation, Remark> {
     if kind == Kind::Vhost && spec.get("name").is_some_and(|name| name == "/") {
         return Err(Remark::whole("is on every broker and has no manifest"));
     }
-    let remarks = fields.finish();
-    Ok(Translation { kind, spec, remarks })
+    Ok(Translation::new(kind, spec, fields.finish()))
+}
+
+/// The password is not taken along: it stands in the state as it is.
+fn user(fields: &mut Fields) -> Map<String, Value> {
+    let mut spec = Map::new();
+    fields.carry(&mut spec, &[("name", "name"), ("tags", "tags")]);
+    fields.pass_over(&["password"]);
+    spec
+}
+
+/// Permissions in one virtual host: one block, or one for each exchange.
+fn permissions(list: &str, attributes: Value) -> Result<Translation, Remark> {
+    let mut fields = Fields::of(attributes)?;
+    fields.pass_over(&["id", "timeouts"]);
+    let user = fields.text("user").ok_or_else(|| Remark::whole("names no user"))?;
+    let vhost = fields.take("vhost");
+    let mut entries = Vec::new();
+    fields.blocks("permissions", |block| {
+        let mut entry = common::permission(block);
+        entry.extend(vhost.clone().map(|vhost| ("vhost".to_owned(), vhost)));
+        entries.push(Value::Object(entry));
+    });
+    let spec = Map::from_iter([(list.to_owned(), Value::Array(entries))]);
+    Ok(Translation {
+        of: Some(Owner::User(user)),
+        ..Translation::new(Kind::User, spec, fields.finish())
+    })
 }
 
 /// Arguments are a table of texts, or JSON in a text where some are no texts.
@@ -250,6 +276,25 @@ mod tests {
                 json!({"name": "shop", "defaultQueueType": "quorum"}),
             ),
             (
+                "user",
+                json!({"id": "u", "name": "u", "password": "secret", "tags": ["management"]}),
+                json!({"name": "u", "tags": ["management"]}),
+            ),
+            (
+                "permissions",
+                json!({"id": "u@/", "user": "u", "vhost": "/", "permissions": [
+                    {"configure": "^a", "write": "", "read": ".*"}]}),
+                json!({"permissions": [{"vhost": "/", "configure": "^a", "write": "", "read": ".*"}]}),
+            ),
+            (
+                "topic_permissions",
+                json!({"id": "u@/", "user": "u", "vhost": "/", "permissions": [
+                    {"exchange": "x", "write": "^a", "read": ".*"}, {"exchange": "y", "write": "", "read": ""}]}),
+                json!({"topicPermissions": [
+                    {"vhost": "/", "exchange": "x", "write": "^a", "read": ".*"},
+                    {"vhost": "/", "exchange": "y", "write": "", "read": ""}]}),
+            ),
+            (
                 "operator_policy",
                 json!({"id": "p@/", "name": "p", "vhost": "/", "policy": [{"pattern": "^a", "priority": 2,
                     "apply_to": "queues", "definition": {"max-length": "5", "overflow": "drop-head"}}]}),
@@ -269,7 +314,7 @@ mod tests {
     #[test]
     fn everything_else_is_named() {
         for (kind, attributes) in [
-            ("user", json!({"name": "u", "password": "secret"})),
+            ("permissions", json!({"vhost": "/"})),
             ("shovel", json!({})),
             ("federation_upstream", json!({})),
             ("unheard", json!({})),
@@ -277,8 +322,12 @@ mod tests {
         ] {
             let parts = parts_of(state(kind, attributes));
             assert!(matches!(&parts[0].translated, Some(Err(_))), "{kind}: {parts:?}");
-            assert!(!format!("{parts:?}").contains("secret"), "{parts:?}");
         }
+        let user = parts_of(state(
+            "user",
+            json!({"id": "u", "name": "u", "password": "secret", "tags": ["management"]}),
+        ));
+        assert!(!format!("{user:?}").contains("secret"), "{user:?}");
         let limits = json!({"name": "a", "max_queues": "5", "tracing": true, "colour": "red"});
         let parts = parts_of(state("vhost", limits));
         let Some(Ok(Translation { remarks, .. })) = &parts[0].translated else {

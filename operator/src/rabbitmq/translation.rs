@@ -13,6 +13,29 @@ pub struct Translation {
     pub spec: Map<String, Value>,
     /// Everything that the spec does not say.
     pub remarks: Vec<Remark>,
+    /// The user whose resource this is a part of; `None` for a resource of its own.
+    pub of: Option<Owner>,
+}
+
+impl Translation {
+    /// A resource of its own.
+    pub(super) fn new(kind: Kind, spec: Map<String, Value>, remarks: Vec<Remark>) -> Self {
+        Self {
+            kind,
+            spec,
+            remarks,
+            of: None,
+        }
+    }
+}
+
+/// The user that permissions are for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// By its name on the broker.
+    User(String),
+    /// By the name of its resource, in the same namespace.
+    Resource(String),
 }
 
 /// Something that is not carried over, and what to do about it.

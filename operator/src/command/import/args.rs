@@ -27,4 +27,8 @@ pub struct ImportArgs {
     /// Virtual host of definitions that name none
     #[arg(long, value_name = "NAME")]
     pub vhost: Option<String>,
+
+    /// Write down the hashes of users' passwords, too; whoever has them can try passwords against them
+    #[arg(long)]
+    pub password_hashes: bool,
 }

@@ -2,13 +2,17 @@
 //!
 //! In: paths. Out: a `Reading`. Does not know about names or the form of the manifests that come of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::found::{Found, text as text_of};
 use super::json;
-use crate::rabbitmq::manifest::{self, GROUP, VERSION, translate};
-use crate::rabbitmq::{Part, Remark, Translation, definitions, terraform};
+use crate::rabbitmq::manifest::{self, GROUP, Manifest, VERSION, translate};
+use crate::rabbitmq::{Part, Remark, definitions, terraform};
 use crate::resource::GROUP as OURS;
 use crate::source::folder::read::yaml::{Document, Fault, split};
 use crate::source::folder::read::{Problem, each_text};
@@ -31,24 +35,14 @@ const KEPT_BY_THE_SERVER: [&str; 8] = [
 /// Annotation in which kubectl keeps the manifest itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// An object that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
-    /// `FILE:LINE`, or a file and the place in it.
-    pub(super) place: String,
-    /// The object as a person calls it.
-    pub(super) what: String,
-    /// Name, namespace, labels and annotations of a manifest; empty for what is none.
-    pub(super) metadata: Map<String, Value>,
-    pub(super) translation: Translation,
-}
-
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Reading {
     pub(super) found: Vec<Found>,
     pub(super) left_out: Vec<String>,
     pub(super) alone: Vec<String>,
+    /// Names of users that stand in Secrets, by namespace and name of these.
+    pub(super) users: BTreeMap<(String, String), String>,
 }
 
 /// Reads a file, the files of a folder, or stdin. `vhost`: of definitions that name none.
@@ -209,6 +203,9 @@ impl Reader<'_> {
         }
         let what = format!("{kind} {name}");
         let (group, version) = version.split_once('/').unwrap_or(("", version));
+        if group.is_empty() && kind == "Secret" {
+            self.secret(&value);
+        }
         if group != GROUP {
             let why = if group == OURS {
                 "is Leveret's already"
@@ -225,8 +222,9 @@ impl Reader<'_> {
         let is_known = version == VERSION;
         let Some(fields) = value.as_object_mut() else { return };
         let spec = fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new()));
+        let status = fields.remove("status").unwrap_or_default();
         let metadata = fields.remove("metadata").unwrap_or_default();
-        for field in ["apiVersion", "kind", "status"] {
+        for field in ["apiVersion", "kind"] {
             fields.remove(field);
         }
         for field in std::mem::take(fields).into_iter().map(|(field, _)| field) {
@@ -234,7 +232,8 @@ impl Reader<'_> {
             self.leave(format!("{line}: {what}: {field}: is not known here"));
         }
         let metadata = self.metadata(metadata, &what, spot);
-        let translation = match translate(&kind, spec) {
+        let name = text_of(&metadata, "name").to_owned();
+        let translation = match translate(&kind, Manifest { name, spec, status }) {
             Ok(_) if !is_known => return self.leave(format!("{place}: {what}: is not of {GROUP}/{VERSION}")),
             Ok(translation) => translation,
             Err(remark) => return self.remark(&place, &what, &remark),
@@ -250,6 +249,21 @@ impl Reader<'_> {
             metadata,
             translation,
         });
+    }
+
+    /// Notes whose password a Secret has: nothing else of it is looked at.
+    fn secret(&mut self, value: &Value) {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let decoded = || {
+            let bytes = STANDARD.decode(text("/data/username")?).ok()?;
+            String::from_utf8(bytes).ok()
+        };
+        let user = text("/stringData/username").map(str::to_owned).or_else(decoded);
+        if let (Some(name), Some(user)) = (text("/metadata/name"), user) {
+            let namespace = text("/metadata/namespace").unwrap_or_default();
+            let secret = (namespace.to_owned(), name.to_owned());
+            self.reading.users.insert(secret, user);
+        }
     }
 
     /// The metadata that a manifest keeps.

@@ -17,6 +17,7 @@ fn args(from: &Path) -> ImportArgs {
         broker: None,
         namespace: None,
         vhost: None,
+        password_hashes: false,
     }
 }
 
@@ -183,6 +184,101 @@ fn what_cannot_be_asked_for_is_named_with_its_place() {
             import.left_out
         );
         assert_eq!(import.left_out.len(), 1, "{:?}", import.left_out);
+    }
+}
+
+const USERS: &str = r#"
+apiVersion: rabbitmq.com/v1beta1
+kind: Permission
+metadata: { name: till, namespace: shop }
+spec:
+  userReference: { name: till }
+  vhost: shop
+  permissions: { configure: "^a", read: ".*" }
+  rabbitmqClusterReference: { name: main }
+---
+apiVersion: rabbitmq.com/v1beta1
+kind: User
+metadata: { name: till, namespace: shop }
+spec:
+  tags: [management]
+  limits: { connections: 5 }
+  importCredentialsSecret: { name: till-secret }
+  rabbitmqClusterReference: { name: main }
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: till-secret, namespace: shop }
+stringData: { username: Till, password: geheim }
+---
+apiVersion: rabbitmq.com/v1beta1
+kind: TopicPermission
+metadata: { name: till, namespace: shop }
+spec:
+  user: Till
+  vhost: shop
+  permissions: { exchange: x, write: "^a" }
+  rabbitmqClusterReference: { name: main }
+---
+apiVersion: rabbitmq.com/v1beta1
+kind: Permission
+metadata: { name: guest, namespace: shop }
+spec: { user: guest, vhost: shop, permissions: {}, rabbitmqClusterReference: { name: main } }
+"#;
+
+#[test]
+fn users_are_put_together_with_their_permissions() {
+    let import = import(&[("all.yaml", USERS)]);
+    let shown: Vec<&Value> = import.manifests.iter().map(|(_, manifest)| &manifest["spec"]).collect();
+    let till = json!({"name": "Till", "brokerRef": {"name": "main"}, "tags": ["management"],
+        "limits": {"maxConnections": 5}, "passwordSecretRef": {"name": "till-secret"},
+        "adoptionPolicy": "Always",
+        "permissions": [{"vhost": "shop", "configure": "^a", "write": "", "read": ".*"}],
+        "topicPermissions": [{"vhost": "shop", "exchange": "x", "write": "^a", "read": ""}]});
+    assert_eq!(shown, [&till]);
+    let [told] = import.left_out.as_slice() else {
+        panic!("{:?}", import.left_out)
+    };
+    assert!(
+        told.starts_with("all.yaml:34: Permission guest: its user is not here"),
+        "{told}"
+    );
+    assert_fine(&import);
+    assert!(!import.yaml().contains("geheim"));
+}
+
+#[test]
+fn passwords_come_as_hashes_on_demand_and_by_a_secret_otherwise() {
+    let document = json!({
+        "users": [
+            {"name": "Till", "password_hash": "aGFzaA==", "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [], "limits": {}},
+            {"name": "system:serviceaccount:shop:till", "password_hash": "", "tags": [], "limits": {}}],
+        "permissions": [
+            {"user": "Till", "vhost": "/", "configure": "", "write": ".*", "read": ""},
+            {"user": "Till", "vhost": "/", "configure": ".*", "write": "", "read": ""}],
+    });
+    let folder = folder(&[("d.json", &document.to_string())]);
+    for hashes in [true, false] {
+        let args = ImportArgs {
+            password_hashes: hashes,
+            ..args(folder.path())
+        };
+        let import = run(&args).expect("it can be read");
+        let (told, way) = match hashes {
+            true => (
+                1,
+                json!({"value": "aGFzaA==", "algorithm": "rabbit_password_hashing_sha256"}),
+            ),
+            false => (2, json!({"name": "till-password"})),
+        };
+        assert_eq!(import.left_out.len(), told, "{:?}", import.left_out);
+        let field = if hashes { "passwordHash" } else { "passwordSecretRef" };
+        assert_eq!(import.manifests[0].1["spec"][field], way);
+        assert_eq!(import.yaml().contains("aGFzaA=="), hashes);
+        let account = &import.manifests[1].1["spec"];
+        assert_eq!(account["serviceAccount"], json!({"namespace": "shop", "name": "till"}));
+        assert_fine(&import);
     }
 }
 

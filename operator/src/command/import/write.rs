@@ -7,27 +7,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::args::ImportArgs;
+use super::found::{Found, address, text};
 use super::output::Import;
-use super::read::{Found, Reading};
+use super::read::Reading;
+use super::users::whole;
 use crate::command::manifest::{self, Names, manifest};
 use crate::object::{AnyObject, Kind, Meta, ObjectKey};
+use crate::resource::Spec;
 use crate::resource::admission::admit;
-use crate::resource::{QueueType, Spec};
 use crate::topology::{Declared, Identity, wish};
 
 /// The Broker of manifests that name none.
 const USUAL_BROKER: &str = "main";
 
 /// Fields of a spec that say nothing of the object on the broker, and are kept as they are.
-const ABOUT_THE_RESOURCE: [&str; 2] = ["deletionPolicy", "adoptionPolicy"];
+const ABOUT_THE_RESOURCE: [&str; 6] = [
+    "deletionPolicy",
+    "adoptionPolicy",
+    "passwordSecretRef",
+    "passwordHash",
+    "generatedSecret",
+    "serviceAccount",
+];
 
 /// Puts the manifests together, in the order in which they are made on a broker.
 pub(super) fn write(reading: Reading, args: &ImportArgs) -> Import {
     let Reading {
-        mut found,
-        left_out,
+        found,
+        mut left_out,
         alone,
+        users,
     } = reading;
+    let mut found = whole(found, &users, args.password_hashes, &mut left_out);
     give_types(&mut found);
     let mut writer = Writer {
         args,
@@ -43,13 +54,7 @@ pub(super) fn write(reading: Reading, args: &ImportArgs) -> Import {
     found.sort_by_key(|one| (one.metadata.is_empty(), one.translation.kind));
     for one in found {
         if let Err(why) = writer.put(&one) {
-            let words = [&one.place, &one.what, &why];
-            let words: Vec<&str> = words
-                .into_iter()
-                .map(String::as_str)
-                .filter(|word| !word.is_empty())
-                .collect();
-            writer.import.left_out.push(words.join(": "));
+            writer.import.left_out.push(one.line(&why));
         }
     }
     writer.import.manifests.sort_by_key(|(kind, _)| *kind);
@@ -60,35 +65,19 @@ pub(super) fn write(reading: Reading, args: &ImportArgs) -> Import {
 fn give_types(found: &mut [Found]) {
     let mut types = BTreeMap::new();
     for one in found.iter().filter(|one| one.translation.kind == Kind::Vhost) {
-        if let (Some(name), Some(queue_type)) = (text(one, "name"), text(one, "defaultQueueType"))
-            && queue_type != QueueType::default().as_str()
-        {
-            types.insert((home(one), name), queue_type);
+        let field = |name: &str| text(&one.translation.spec, name).to_owned();
+        let (name, queue_type) = (field("name"), field("defaultQueueType"));
+        if !matches!(queue_type.as_str(), "" | "classic") {
+            types.insert((one.home(), name), queue_type);
         }
     }
     for one in found.iter_mut().filter(|one| one.translation.kind == Kind::Queue) {
-        let place = (home(one), text(one, "vhost").unwrap_or_default());
+        let place = (one.home(), text(&one.translation.spec, "vhost").to_owned());
         let spec = &mut one.translation.spec;
         if let (Some(queue_type), None) = (types.get(&place), spec.get("type")) {
             spec.insert("type".to_owned(), json!(queue_type));
         }
     }
-}
-
-/// A field of a spec.
-fn text(one: &Found, field: &str) -> Option<String> {
-    one.translation
-        .spec
-        .get(field)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-}
-
-/// The Broker of an object by its own words.
-fn home(one: &Found) -> String {
-    let namespace = one.metadata.get("namespace").and_then(Value::as_str);
-    let broker = one.translation.spec.get("brokerRef").unwrap_or(&Value::Null);
-    address(broker, namespace.unwrap_or_default())
 }
 
 struct Writer<'a> {
@@ -138,6 +127,10 @@ impl Writer<'_> {
                 written.insert(field.to_owned(), value.clone());
             }
         }
+        if written.contains_key("serviceAccount") {
+            // It is the name.
+            written.remove("name");
+        }
         self.wanted.insert(place, one.place.clone());
         let manifest = manifest(kind, Value::Object(metadata), written);
         self.import.manifests.push((kind, manifest));
@@ -159,13 +152,6 @@ impl Writer<'_> {
     }
 }
 
-/// A Broker as it is called from `namespace`.
-fn address(broker: &Value, namespace: &str) -> String {
-    let text = |field: &str| broker.get(field).and_then(Value::as_str);
-    let namespace = text("namespace").unwrap_or(namespace);
-    format!("{namespace}/{}", text("name").unwrap_or_default())
-}
-
 /// The object that a spec asks for, once it has passed the checks of the API server.
 fn declared(
     kind: Kind,
@@ -177,7 +163,11 @@ fn declared(
     if !given {
         metadata.insert("name".to_owned(), json!("unnamed"));
     }
-    let admitted = admit(&manifest(kind, Value::Object(metadata), spec.clone())).map_err(|refusals| {
+    let mut asked = spec.clone();
+    if asked.contains_key("serviceAccount") {
+        asked.remove("name");
+    }
+    let admitted = admit(&manifest(kind, Value::Object(metadata), asked)).map_err(|refusals| {
         let reasons: BTreeSet<String> = refusals.iter().map(ToString::to_string).collect();
         reasons.into_iter().collect::<Vec<_>>().join("; ")
     })?;

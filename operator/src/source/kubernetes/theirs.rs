@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::api::MANAGER;
 use super::status::{self, NEXT, Status, Transition};
 use crate::object::{AnyObject, ConditionStatus, Kind, ObjectKey, StatusReport};
-use crate::rabbitmq::manifest::translate;
+use crate::rabbitmq::manifest::{Manifest, translate};
 use crate::resource::admission::admit;
 use crate::resource::{Condition, GROUP, Spec, VERSION};
 use crate::topology::wish;
@@ -49,7 +49,12 @@ pub(super) struct Read {
 /// # Errors
 /// There can be no such object here, and why.
 pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value) -> Result<Read, String> {
-    let translation = translate(key.kind.as_str(), spec).map_err(|remark| remark.why)?;
+    let manifest = Manifest {
+        name: key.name.clone(),
+        spec,
+        status: Value::Null,
+    };
+    let translation = translate(key.kind.as_str(), manifest).map_err(|remark| remark.why)?;
     let mut spec = translation.spec;
     if let Some(broker) = metadata.annotations.as_ref().and_then(|all| all.get(BROKER)) {
         spec.insert("brokerRef".to_owned(), broker_ref(broker));
