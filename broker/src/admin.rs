@@ -108,6 +108,9 @@ pub mod room;
 /// Long answers, so many at a time.
 pub mod answers;
 
+/// Answers, compressed.
+pub mod zip;
+
 /// Seats for connections.
 pub mod seats;
 

@@ -55,6 +55,9 @@ mod queues;
 /// Virtual hosts over HTTP.
 mod vhosts;
 
+/// Small endpoints.
+mod small;
+
 /// Tags of users.
 mod tags;
 

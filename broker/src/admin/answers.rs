@@ -5,11 +5,13 @@
 //! has been written and not yet sent counts as memory. Does not know what is written.
 
 use super::error::{Failure, Result};
+use super::zip::{self, Zip};
 use crate::limits::Memory;
 use crate::limits::held::{Held, Holding};
 use crate::pieces::{Outlet, Pieces};
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Frame;
@@ -59,14 +61,16 @@ impl Answers {
     /// broken off.
     pub async fn of(
         &self,
-        content_type: &'static str,
+        (content_type, zip): (&'static str, Zip),
         write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static,
     ) -> Result<Response> {
         let turn = timeout(self.patience, self.begun.clone().acquire_owned()).await;
         let turn = turn.ok().and_then(std::result::Result::ok).ok_or(Failure::Busy)?;
         let (tell, told) = oneshot::channel();
+        let held = zip.is_on().then(|| self.memory.hold(Holding::Replies, zip::MEMORY));
         let way = Arc::new(Mutex::new(Way {
             answers: self.clone(),
+            zip,
             runtime: Handle::current(),
             tell: Some(tell),
             early: Vec::new(),
@@ -74,18 +78,24 @@ impl Answers {
             open: None,
         }));
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let (_turn, _held) = (turn, held);
             let mut pieces = Pieces::to(Box::new(Out(way.clone())));
             let written = write(&mut pieces);
             way.lock().end(written.map(|()| pieces.into_rest()));
             leveret_alloc::give_back();
         });
         let broken = |_| Failure::Internal("the request was broken off".into());
-        let body = match told.await.map_err(broken)?? {
+        let (begin, is_zipped) = told.await.map_err(broken)??;
+        let body = match begin {
             Begin::Whole(whole) => Body::from(Bytes::from_owner(whole)),
             Begin::Part(pieces) => Body::new(pieces),
         };
-        Ok(([(CONTENT_TYPE, content_type)], body).into_response())
+        let mut answer = ([(CONTENT_TYPE, content_type)], body).into_response();
+        if is_zipped {
+            let coding = HeaderValue::from_static("gzip");
+            answer.headers_mut().insert(CONTENT_ENCODING, coding);
+        }
+        Ok(answer)
     }
 }
 
@@ -111,7 +121,8 @@ enum Begin {
 struct Way {
     answers: Answers,
     runtime: Handle,
-    tell: Option<oneshot::Sender<Result<Begin>>>,
+    zip: Zip,
+    tell: Option<oneshot::Sender<Result<(Begin, bool)>>>,
     early: Vec<Counted>,
     bytes: usize,
     open: Option<(mpsc::Sender<Option<Bytes>>, OwnedSemaphorePermit)>,
@@ -121,7 +132,8 @@ struct Out(Arc<Mutex<Way>>);
 
 impl Outlet for Out {
     fn take(&mut self, piece: Vec<u8>) -> bool {
-        self.0.lock().take(piece)
+        let mut way = self.0.lock();
+        way.zip.piece(piece).is_none_or(|piece| way.take(piece))
     }
 }
 
@@ -153,15 +165,17 @@ impl Way {
         let early = std::mem::take(&mut self.early).into_iter();
         let early = early.map(Bytes::from_owner).collect::<Vec<_>>().into_iter();
         self.open = Some((reader, place));
-        tell.send(Ok(Begin::Part(Coming {
+        let begin = Begin::Part(Coming {
             early,
             rest,
             ended: false,
-        })))
-        .is_ok()
+        });
+        tell.send(Ok((begin, self.zip.is_on()))).is_ok()
     }
 
     fn end(&mut self, written: Result<Vec<u8>>) {
+        let is_all = self.bytes == 0 && self.open.is_none();
+        let written = written.map(|rest| self.zip.end(rest, is_all));
         // The client may have gone: then nobody is told.
         match (self.open.take(), self.tell.take(), written) {
             (Some((reader, _place)), _, Ok(rest)) => {
@@ -175,7 +189,7 @@ impl Way {
                 let mut whole = Vec::with_capacity(self.bytes + rest.len());
                 early.iter().for_each(|piece| whole.extend_from_slice(&piece.bytes));
                 whole.extend_from_slice(&rest);
-                let _ = tell.send(Ok(Begin::Whole(self.count(whole))));
+                let _ = tell.send(Ok((Begin::Whole(self.count(whole)), self.zip.is_on())));
             }
             (None, Some(tell), Err(failure)) => drop(tell.send(Err(failure))),
             _ => {}
@@ -239,7 +253,7 @@ mod tests {
             }
             Ok(())
         };
-        answers.of("text/plain", write).await
+        answers.of(("text/plain", Zip::new(false)), write).await
     }
 
     #[tokio::test]
@@ -286,14 +300,16 @@ mod tests {
     async fn what_is_broken_off_is_not_taken_for_whole() {
         let memory = Arc::new(Memory::new(u64::MAX));
         let places = answers(&memory);
-        let broken = places.of("text/plain", |out| {
+        let broken = places.of(("text/plain", Zip::new(false)), |out| {
             out.put(&[0; 2 * SHORT]);
             out.pause();
             Err(Failure::NotFound)
         });
         let body = broken.await.expect("it begins").into_body();
         assert!(body.collect().await.is_err());
-        let refused = answers(&memory).of("text/plain", |_| Err(Failure::NotFound)).await;
+        let refused = answers(&memory)
+            .of(("text/plain", Zip::new(false)), |_| Err(Failure::NotFound))
+            .await;
         assert!(matches!(refused, Err(Failure::NotFound)));
     }
 }

@@ -4,6 +4,7 @@
 
 use super::error::{Failure, Result};
 use super::state::Admin;
+use super::zip::Zip;
 use crate::pieces::Pieces;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -40,7 +41,7 @@ pub async fn aside(
     admin: Arc<Admin>,
     write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static,
 ) -> Result<Response> {
-    admin.answers.of(JSON, write).await
+    admin.answers.of((JSON, Zip::new(admin.zips)), write).await
 }
 
 /// Work that takes milliseconds or more, away from the threads that serve clients.

@@ -8,6 +8,7 @@ use super::http::ok;
 use super::rights::{self, Asked};
 use super::seats::Seats;
 use super::state::Admin;
+use super::zip;
 use crate::access::Actor;
 use crate::access::attempts::Protocol;
 use crate::access::logins::Refused;
@@ -123,7 +124,7 @@ impl FromRequestParts<Gate> for Login {
             user: named("user"),
         };
         let seen = rights::check(&asked, &actor)?;
-        let admin = admin.seen_by(&actor, seen);
+        let admin = admin.seen_by(&actor, seen, zip::is_accepted(&parts.headers));
         Ok(Self { admin, actor })
     }
 }

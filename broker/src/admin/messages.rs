@@ -5,7 +5,7 @@
 
 use super::body::{Fields, short};
 use super::error::{Failure, Result};
-use super::http::{JSON, blocking, ok};
+use super::http::{aside, blocking, ok};
 use super::input::Input;
 use super::json::{self, Object};
 use super::login::{Gate, Login};
@@ -268,7 +268,7 @@ async fn take(
         });
         Ok(())
     };
-    admin.answers.of(JSON, write).await
+    aside(admin, write).await
 }
 
 /// Messages of a queue, at most `count` and about as many as fit a body.

@@ -7,10 +7,12 @@ use super::answers::Answers;
 use super::error::{Failure, Result};
 use super::login::{Gate, Login, Open};
 use super::page;
+use super::zip::{self, Zip};
 use crate::metrics::{self, Service};
 use crate::pieces::Pieces;
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 
@@ -32,13 +34,25 @@ pub fn open() -> Router<Gate> {
 /// Metrics with login.
 pub fn router() -> Router<Gate> {
     Router::new()
-        .route("/metrics", get(|_: Login, gate, open| aggregated(gate, open)))
-        .route("/metrics/per-object", get(|_: Login, open| per_object(open)))
-        .route("/metrics/memory-breakdown", get(|_: Login, open| memory(open)))
-        .route("/metrics/detailed", get(|_: Login, open, pairs| detailed(open, pairs)))
+        .route(
+            "/metrics",
+            get(|_: Login, headers, gate, open| aggregated(headers, gate, open)),
+        )
+        .route(
+            "/metrics/per-object",
+            get(|_: Login, headers, open| per_object(headers, open)),
+        )
+        .route(
+            "/metrics/memory-breakdown",
+            get(|_: Login, headers, open| memory(headers, open)),
+        )
+        .route(
+            "/metrics/detailed",
+            get(|_: Login, headers, open, pairs| detailed(headers, open, pairs)),
+        )
 }
 
-async fn aggregated(State(gate): State<Gate>, Open(admin): Open) -> Result<Response> {
+async fn aggregated(headers: HeaderMap, State(gate): State<Gate>, Open(admin): Open) -> Result<Response> {
     let [_, sums] = admin.scrapes.clone();
     let (http_connections, http_ousted) = gate.connections();
     let service = Service {
@@ -47,34 +61,34 @@ async fn aggregated(State(gate): State<Gate>, Open(admin): Open) -> Result<Respo
         held: gate.watch().held(),
         longest: gate.watch().longest(),
     };
-    text(sums, move |out| {
+    text(sums, &headers, move |out| {
         metrics::aggregated(&admin.node, &admin.data_dir, &service, out);
         Ok(())
     })
     .await
 }
 
-async fn per_object(Open(admin): Open) -> Result<Response> {
+async fn per_object(headers: HeaderMap, Open(admin): Open) -> Result<Response> {
     let [objects, _] = admin.scrapes.clone();
-    text(objects, move |out| {
+    text(objects, &headers, move |out| {
         metrics::per_object(&admin.node, &admin.data_dir, &admin.rates, out);
         Ok(())
     })
     .await
 }
 
-async fn memory(Open(admin): Open) -> Result<Response> {
+async fn memory(headers: HeaderMap, Open(admin): Open) -> Result<Response> {
     let [_, sums] = admin.scrapes.clone();
-    text(sums, move |out| {
+    text(sums, &headers, move |out| {
         metrics::memory_breakdown(&admin.node, &admin.data_dir, out);
         Ok(())
     })
     .await
 }
 
-async fn detailed(Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
+async fn detailed(headers: HeaderMap, Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
     let [objects, _] = admin.scrapes.clone();
-    text(objects, move |out| {
+    text(objects, &headers, move |out| {
         let last = |wanted: &str| {
             pairs
                 .iter()
@@ -96,6 +110,11 @@ async fn detailed(Open(admin): Open, Query(pairs): Pairs) -> Result<Response> {
     .await
 }
 
-async fn text(answers: Answers, write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static) -> Result<Response> {
-    answers.of(TEXT, write).await
+async fn text(
+    answers: Answers,
+    headers: &HeaderMap,
+    write: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static,
+) -> Result<Response> {
+    let zip = Zip::new(zip::is_accepted(headers));
+    answers.of((TEXT, zip), write).await
 }

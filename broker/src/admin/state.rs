@@ -24,6 +24,8 @@ pub struct Admin {
     shared: Arc<Shared>,
     /// Whoever has logged in, and the vhosts that lists show; without a login, everything is seen.
     viewer: Option<(Actor, Seen)>,
+    /// True if answers may be compressed.
+    pub zips: bool,
 }
 
 /// The state that all requests share.
@@ -86,14 +88,16 @@ impl Admin {
         Self {
             shared: Arc::new(shared),
             viewer: None,
+            zips: false,
         }
     }
 
-    /// The same as a user sees it.
-    pub fn seen_by(&self, viewer: &Actor, seen: Seen) -> Arc<Self> {
+    /// The same as a user sees it, whose client may accept compressed answers.
+    pub fn seen_by(&self, viewer: &Actor, seen: Seen, zips: bool) -> Arc<Self> {
         Arc::new(Self {
             shared: self.shared.clone(),
             viewer: Some((viewer.clone(), seen)),
+            zips,
         })
     }
 

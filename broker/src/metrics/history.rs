@@ -295,6 +295,9 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Holding;
+    use crate::limits::held::Counts;
+    use std::sync::Arc;
 
     fn history(samples: u64) -> History {
         let mut history = History::default();
@@ -371,5 +374,20 @@ mod tests {
         assert_eq!(again.get("publish"), Some(&vec![(10_000, 2), (5_000, 1)]));
         history.note(6_000 + FORGOTTEN + 300, |_| Some(vec![("publish", 3)]));
         assert_eq!(history.watched.len(), 1, "only what was asked for since");
+    }
+
+    #[test]
+    fn what_is_remembered_counts_as_memory() {
+        let counts = Arc::new(Counts::default());
+        let mut history = history(200);
+        history.count_by(|| counts.hold(Holding::History, 0));
+        history.note(2_000_000, |_| Some(vec![("publish", 1), ("messages", 7)]));
+        let broker = counts.held(Holding::History);
+        assert!(broker > 121 * 5 * 8, "{broker}");
+        let first = || Some((2_000_000, vec![("publish", 1)]));
+        history.charts((&Of::Connection(1), false), &asks(60, 5), 2_000_000, first);
+        assert!(counts.held(Holding::History) > broker);
+        history.clear();
+        assert_eq!(counts.held(Holding::History), 0);
     }
 }
