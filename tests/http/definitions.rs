@@ -73,11 +73,75 @@ fn a_document_of_one_vhost_names_none() {
     }
     let mut definitions = definitions;
     definitions["bindings"][0]["arguments"] = json!({});
+    // Users are nothing of a vhost's: they are passed over.
+    definitions["users"] = json!([{"name": queue, "password_hash": "", "tags": []}]);
     assert_eq!(send("POST", "/api/definitions/%2F", definitions).status, 204);
+    assert_eq!(status("GET", &format!("/api/users/{queue}")), 404);
     assert_eq!(
         http().get(&format!("/api/bindings/%2F/e/amq.topic/q/{queue}"))[0]["routing_key"],
         "x"
     );
+    assert_eq!(status("DELETE", &format!("/api/queues/%2F/{queue}")), 204);
+}
+
+/// Parameters and policies of RabbitMQ's plugin.
+#[test]
+fn federation_is_kept_as_it_was() {
+    if is_rabbitmq() {
+        return;
+    }
+    let vhost = unique("http-load");
+    let parameter = |component: &str, name: &str, value: Value| json!({"vhost": vhost, "component": component, "name": name, "value": value});
+    let policy = |name: &str, key: &str| {
+        json!({"vhost": vhost, "name": name, "pattern": "^a", "apply-to": "exchanges", "definition": {key: "all"},
+        "priority": 0})
+    };
+    let document = json!({
+        "vhosts": [{"name": vhost}],
+        "parameters": [
+            parameter("federation-upstream", "u", json!({"uri": "amqp://other.example", "expires": 3600000})),
+            parameter("federation-upstream-set", "s", json!([{"upstream": "u"}])),
+            parameter("shovel", "m", json!({"src-uri": "amqp://", "src-queue": "a", "dest-uri": "amqp://", "dest-queue": "b"})),
+        ],
+        "policies": [policy("a", "federation-upstream-set"), policy("b", "federation-upstream"),
+            policy("c", "federation-upstream-pattern")],
+    });
+    assert_eq!(send("POST", "/api/definitions", document.clone()).status, 204);
+    let there = http().get("/api/definitions");
+    for list in ["parameters", "policies"] {
+        let rows = there[list].as_array().expect("rows").iter();
+        let rows: Vec<&Value> = rows.filter(|row| row["vhost"] == json!(vhost)).collect();
+        let expected: Vec<&Value> = document[list].as_array().expect("rows").iter().collect();
+        assert_eq!(rows, expected);
+    }
+    assert_eq!(status("DELETE", &format!("/api/vhosts/{vhost}")), 204);
+}
+
+/// RabbitMQ exports them without the queues, and refuses them.
+#[test]
+fn bindings_of_exclusive_queues_are_passed_over() {
+    let (exchange, queue) = (unique("http-load"), format!("amq.gen-{}", unique("http-load")));
+    let mut document = json!({
+        "exchanges": [{"name": exchange, "vhost": "/", "type": "fanout", "durable": true, "auto_delete": false,
+            "internal": false, "arguments": {}}],
+        "bindings": [{"source": exchange, "vhost": "/", "destination": queue, "destination_type": "queue",
+            "routing_key": "", "arguments": {}}],
+    });
+    let answer = send("POST", "/api/definitions", document.clone());
+    if is_rabbitmq() {
+        let resource = format!("{{resource,<<\"/\">>,queue,<<\"{queue}\">>}}");
+        let text = format!("{{resources_missing,[{{not_found,{resource}}}]}}");
+        assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!(text)));
+        assert_eq!(status("DELETE", &format!("/api/exchanges/%2F/{exchange}")), 204);
+        return;
+    }
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let bindings = format!("/api/exchanges/%2F/{exchange}/bindings/source");
+    assert_eq!(http().get(&bindings), json!([]));
+    document["queues"] = json!([{"name": queue, "vhost": "/", "durable": true}]);
+    assert_eq!(send("POST", "/api/definitions", document).status, 204);
+    assert_eq!(http().get(&bindings)[0]["destination"], json!(queue));
+    assert_eq!(status("DELETE", &format!("/api/exchanges/%2F/{exchange}")), 204);
     assert_eq!(status("DELETE", &format!("/api/queues/%2F/{queue}")), 204);
 }
 

@@ -203,6 +203,32 @@ fn users_that_cannot_be_are_named_and_nobody_is_changed() {
     assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!(text)));
 }
 
+/// An object that one document has made and takes back isn't there for another.
+#[test]
+fn documents_that_come_at_the_same_time_are_loaded_one_after_the_other() {
+    if is_rabbitmq() {
+        return;
+    }
+    let name = unique("http-exported");
+    let queue = json!({"name": name, "vhost": "/", "durable": true});
+    let good = json!({"queues": [queue]});
+    let bad = json!({"queues": [queue, {"name": name, "vhost": "no-such"}]});
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            for document in [&bad, &good, &bad, &good, &bad] {
+                scope.spawn(move || {
+                    let answer = send("POST", "/api/definitions", document.clone());
+                    assert_eq!(
+                        answer.status == 204,
+                        document["queues"].as_array().map(Vec::len) == Some(1)
+                    );
+                });
+            }
+        });
+        assert_eq!(status("DELETE", &format!("/api/queues/%2F/{name}")), 204);
+    }
+}
+
 /// Its hash is that of SHA-256 still.
 fn logs_in_is_unchanged(name: &str) -> bool {
     http().get(&format!("/api/users/{name}"))["hashing_algorithm"] == SHA256.0

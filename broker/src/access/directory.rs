@@ -505,5 +505,38 @@ mod tests {
             assert!(!directory.forbid_topics(&log, "u", "/", None).expect("a log").what);
         };
         is_linear("permissions", 1_000, |_| Directory::default(), permissions);
+        let many = |directory: &mut Directory, n| {
+            for changed in [n, 0] {
+                let mut many = Many::default();
+                for name in names(n) {
+                    let all = || ".*".to_owned();
+                    many.permissions
+                        .insert((name.clone(), "/".into()), [all(), all(), all()]);
+                    many.topics
+                        .insert((name.clone(), "/".into(), "x".into()), [all(), all()]);
+                    let user = User {
+                        hash: Hash::None,
+                        ..user(&name)
+                    };
+                    many.users.insert(name, (user, None));
+                }
+                let appended = store.handle().stats().appends;
+                let made = directory.put_many(&log, &mut many).expect("a log");
+                let appended = store.handle().stats().appends - appended;
+                assert_eq!(
+                    (made.what.len(), many.len()),
+                    (changed, 3 * changed),
+                    "the second time nothing changes"
+                );
+                assert_eq!(
+                    (made.lsn.is_some(), appended),
+                    (changed > 0, u64::from(changed > 0)),
+                    "one batch"
+                );
+            }
+            let user = directory.get("00000").expect("a user");
+            assert!(user.rights.may_enter("/") && user.rights.has_topics("/"));
+        };
+        is_linear("many", 1_000, |_| Directory::default(), many);
     }
 }

@@ -63,6 +63,10 @@ static TABLE: &[Key] = &[
     row("delayed-retry-type", retry_type, "delayed retry type. Must be one of: all, failed, returned, disabled", Some(Merge::Operator), NONE),
     row("delivery-limit", integer, "delivery limit", Some(Merge::SmallerLimit), NOT_QUORUM).unless_named(Kind::Classic),
     row("expires", positive, "queue expiry", Some(Merge::Smaller), STREAM),
+    // Kept for whatever will run them, as the parameters that they name are.
+    row("federation-upstream", text, "federation upstream name", None, NONE),
+    row("federation-upstream-pattern", text, "federation upstream pattern name", None, NONE),
+    row("federation-upstream-set", text, "federation upstream set name", None, NONE),
     row("initial-cluster-size", count, "cluster size", None, QUEUES),
     row("max-age", age, "max age", None, QUEUES),
     row("max-in-memory-bytes", count, "maximum memory in bytes", Some(Merge::Smaller), NOT_QUORUM),

@@ -209,7 +209,11 @@ pub fn queue(steps: &mut Steps<'_>, entry: &Queue) -> Result<()> {
     Ok(())
 }
 
-/// A binding.
+/// The begin of names that a broker gives to queues of its clients. Nobody else can give one.
+const SERVER_NAMED: &[u8] = b"amq.gen-";
+
+/// A binding. One to a queue that the broker had named, and that isn't there, is passed over: RabbitMQ exports those of
+/// exclusive queues, without the queues, and then can't load its own file.
 pub fn binding(steps: &mut Steps<'_>, entry: &Binding) -> Result<()> {
     let (vhost, actor) = (steps.of(entry.vhost.as_deref())?, steps.actor);
     let destination_kind = match entry.destination_type.as_str() {
@@ -225,6 +229,12 @@ pub fn binding(steps: &mut Steps<'_>, entry: &Binding) -> Result<()> {
         routing_key: short(&entry.routing_key)?,
         arguments: Sorted::try_from(arguments).map_err(crate::error::Error::from)?,
     };
+    let queue = &binding.destination;
+    let to_queue = destination_kind == DestinationKind::Queue && queue.as_bytes().starts_with(SERVER_NAMED);
+    if to_queue && !vhost.topology().queues.contains_key(queue) {
+        steps.passed_over += 1;
+        return Ok(());
+    }
     let change = vhost.bind(binding.clone(), actor)?;
     if !change.changed {
         return Ok(());

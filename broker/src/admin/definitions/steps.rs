@@ -34,6 +34,8 @@ pub struct Steps<'a> {
     problems: Vec<String>,
     /// Vhosts that there aren't.
     missing: BTreeSet<String>,
+    /// Bindings of exclusive queues that are gone.
+    pub passed_over: usize,
 }
 
 /// The end of an import.
@@ -56,6 +58,7 @@ impl<'a> Steps<'a> {
             undo: Vec::new(),
             problems: Vec::new(),
             missing: BTreeSet::new(),
+            passed_over: 0,
         }
     }
 
@@ -123,6 +126,13 @@ impl<'a> Steps<'a> {
 
     /// The end: if there is something that can't be, all steps are taken back.
     pub fn end(mut self) -> Ended {
+        if self.passed_over > 0 {
+            let bindings = self.passed_over;
+            tracing::info!(
+                bindings,
+                "bindings of exclusive queues that are not in the definitions are passed over"
+            );
+        }
         if self.are_good() {
             return Ended {
                 lsn: self.lsn,
