@@ -422,6 +422,29 @@ mod tests {
     }
 
     #[test]
+    fn monitors_are_shown_what_is_there_and_not_what_is_in_it() {
+        let seen = |route: &str, tag: &str| {
+            let actor = Actor::new("u", Permissions::NONE).with_tags(Tags(vec![tag.to_owned()]));
+            let asked = Asked {
+                method: &Method::GET,
+                route,
+                vhost: None,
+                user: None,
+            };
+            check(&asked, &actor).ok()
+        };
+        for (route, monitoring, management) in [
+            ("/api/queues", Seen::Entered, Seen::Entered),
+            ("/api/policies", Seen::Entered, Seen::Entered),
+            ("/api/vhosts", Seen::All, Seen::Entered),
+            ("/api/overview", Seen::All, Seen::Entered),
+        ] {
+            let all = ["monitoring", "management", "administrator"].map(|tag| seen(route, tag));
+            assert_eq!(all, [Some(monitoring), Some(management), Some(Seen::All)], "{route}");
+        }
+    }
+
+    #[test]
     fn a_route_has_one_line() {
         let mut seen = std::collections::HashSet::new();
         for route in routes() {
