@@ -179,7 +179,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Broker",
             ruled(json!({"namespaces": ["web"], "vhosts": ["web"], "kinds": ["Queue", "Broker"]})),
-            "spec.allowedNamespaces.rules[0].kinds[1]: Unsupported value: \"Broker\": supported values: \"Vhost\", \"OperatorPolicy\", \"Policy\", \"Exchange\", \"Queue\", \"Binding\"",
+            "spec.allowedNamespaces.rules[0].kinds[1]: Unsupported value: \"Broker\": supported values: \"Vhost\", \"User\", \"OperatorPolicy\", \"Policy\", \"Exchange\", \"Queue\", \"Binding\"",
         ),
         (
             "Broker",

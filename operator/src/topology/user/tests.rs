@@ -176,3 +176,25 @@ fn a_user_is_written_down_without_its_password() {
     );
     assert_eq!(token.way_in("till", false).unwrap().1["value"], json!(""));
 }
+
+#[test]
+fn a_user_reaches_for_all_that_it_gives() {
+    let tag = |tag: &str| Touch::Tag(tag.to_owned());
+    let matching = |regex: &str| Touch::Matching {
+        regex: regex.to_owned(),
+        kinds: &[Kind::Exchange, Kind::Queue],
+    };
+    let exchange = Target::new(Kind::Exchange, Name::new("shop", "orders"));
+    assert_eq!(
+        wanted(full()).reaches(""),
+        [
+            Touch::Vhost("shop".to_owned()),
+            Touch::Vhost("shop".to_owned()),
+            matching("^till"),
+            matching(".*"),
+            Touch::Name(exchange),
+            tag("management"),
+            tag("policymaker"),
+        ]
+    );
+}
