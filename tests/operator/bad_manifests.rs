@@ -204,7 +204,15 @@ fn refused_by_lint(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
     for line in String::from_utf8_lossy(&output.stderr).lines() {
         let (place, rest) = line.split_once(": Queue ").map_or_else(
             || {
-                let kinds = ["Exchange", "Binding", "Broker", "Vhost", "OperatorPolicy", "Policy"];
+                let kinds = [
+                    "Exchange",
+                    "Binding",
+                    "Broker",
+                    "Vhost",
+                    "User",
+                    "OperatorPolicy",
+                    "Policy",
+                ];
                 let found = kinds.iter().find_map(|kind| {
                     let (place, rest) = line.split_once(&format!(": {kind} "))?;
                     Some((place, format!("{kind} {rest}")))
