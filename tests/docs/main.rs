@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Every command line of the documents, and what covers it.
-const COMMANDS: [(&str, &str); 16] = [
+const COMMANDS: [(&str, &str); 18] = [
     ("make demo", "the_demo_ends_by_itself_with_a_summary"),
     ("make test", "this very run"),
     (
@@ -50,6 +50,14 @@ const COMMANDS: [(&str, &str); 16] = [
     (
         "leveret-broker check ./data",
         "check::a_whole_directory_is_intact_and_its_contents_are_told (durability)",
+    ),
+    (
+        "curl -fsSu guest:guest http://127.0.0.1:15672/api/definitions > definitions.json",
+        "definitions_go_out_and_come_back",
+    ),
+    (
+        "curl -fsSu guest:guest -H content-type:application/json --data-binary @definitions.json http://127.0.0.1:15672/api/definitions",
+        "definitions_go_out_and_come_back",
     ),
     (
         "leveret dev examples/orders --once",
@@ -263,6 +271,25 @@ fn the_broker_alone() {
     broker.says("ready");
     assert!(home.path().join("data").is_dir());
     broker.ends(Signal::TERM);
+}
+
+#[test]
+fn definitions_go_out_and_come_back() {
+    let programs = programs();
+    let home = TempDir::new().expect("a folder");
+    let lines = COMMANDS
+        .map(|(line, _)| line)
+        .into_iter()
+        .filter(|line| line.contains("/api/definitions"));
+    let lines = lines.collect::<Vec<_>>().join("; ");
+    let script = format!(
+        "cd {}; leveret-broker --data-dir data >log & until grep -qx ready log; do sleep 0.05; done; {lines}; \
+         cat definitions.json; kill -TERM %1; wait %1",
+        home.path().display()
+    );
+    let output = alone(programs.path(), &format!("bash -emc '{script}'")).output();
+    let said = succeeded(output.expect("bash runs"));
+    assert!(said.starts_with('{') && said.contains("\"name\":\"guest\""), "{said}");
 }
 
 #[test]
