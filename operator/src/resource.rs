@@ -92,7 +92,7 @@ pub use user::{
     GeneratedSecret, HashingAlgorithm, PasswordHash, PasswordSecretRef, Permission, ServiceAccountRef, TopicPermission,
     UserDeletionPolicy, UserLimits, UserSpec, Way,
 };
-pub use vhost::{VhostDeletionPolicy, VhostSpec};
+pub use vhost::{VhostDeletionPolicy, VhostLimits, VhostSpec};
 
 #[cfg(test)]
 mod tests {

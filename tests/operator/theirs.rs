@@ -204,6 +204,12 @@ async fn what_the_other_operator_has_made_is_taken_over_untouched() {
     let after = stage.theirs_become("Queue", "kept", DONE).await;
     let time = |object: &DynamicObject| object.data["status"]["conditions"][0]["lastTransitionTime"].clone();
     assert_eq!(time(&after), time(&before), "it was Ready, and is");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let later = stage.theirs("Queue").get("kept").await.expect("it is there");
+    assert_eq!(
+        later.metadata.resource_version, before.metadata.resource_version,
+        "nothing is written that stands there already"
+    );
     stage.theirs_go("Queue", "gone").await;
     stage.answers("/api/queues/%2F/unheard", 404).await;
     stage.theirs_go("Queue", "kept").await;
@@ -232,15 +238,49 @@ async fn what_cannot_be_is_said_in_that_operators_form() {
         assert_eq!(object.data["status"].get("observedGeneration"), None);
         stage.theirs_go("Queue", name).await;
     }
-    let limited = json!({"name": stage.name("vhost"), "limits": {"queues": 5}});
+    let limited = json!({"name": stage.name("vhost"), "limits": {"queues": 5}, "tracing": true});
     stage.apply_theirs("Vhost", "limited", limited).await;
     let object = stage.theirs_become("Vhost", "limited", DONE).await;
     let message = &object.data["status"]["conditions"][0]["message"];
     assert!(
-        message.as_str().is_some_and(|text| text.contains("left out: limits: ")),
+        message
+            .as_str()
+            .is_some_and(|text| text.contains("left out: tracing: ")),
         "{message}"
     );
+    let limits = stage.http().get(&format!("/api/vhost-limits/{}", stage.name("vhost")));
+    assert_eq!(limits[0]["value"], json!({"max-queues": 5}));
     stage.theirs_go("Vhost", "limited").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_decides_whose_objects_it_takes() {
+    let Some(cluster) = api_server() else { return };
+    let client = cluster.client().await;
+    cluster.install(&client, &definitions()).await;
+    let tenant = cluster.namespace(&client, "theirs-tenant").await;
+    let Some(stage) = stage_with("theirs-owner", &[FLAG, "--watch-namespace", &tenant]).await else {
+        return;
+    };
+    let name = stage.name("q");
+    let mut queue = manifest("Queue", "q", json!({"name": name, "durable": true}));
+    queue["spec"]["rabbitmqClusterReference"] = json!({"name": "main", "namespace": stage.namespace});
+    let queues = api(&client, &tenant, "Queue");
+    let parameters = PatchParams::apply("kubectl").force();
+    queues
+        .patch("q", &parameters, &Patch::Apply(queue))
+        .await
+        .expect("it is applied");
+    let ask = || async {
+        let object = queues.get("q").await.map_err(|error| error.to_string())?;
+        let ready = object.data.pointer("/status/conditions/0").cloned().unwrap_or_default();
+        let is_refused = ready["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("NotAllowed: "));
+        if is_refused { Ok(()) } else { Err(ready.to_string()) }
+    };
+    eventually_async("it is refused", SOON, ask).await;
+    assert!(!stage.has_queue("q"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

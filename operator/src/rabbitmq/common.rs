@@ -63,20 +63,24 @@ pub(super) fn default_queue_type(fields: &mut Fields, spec: &mut Map<String, Val
     }
 }
 
-/// Limits of a virtual host, for which its resource has no field.
-pub(super) fn vhost_limits(fields: &mut Fields, name: &str, is_none: impl FnOnce(&Value) -> bool) {
-    let why = "a Vhost has no limits: set them on the broker, PUT /api/vhost-limits/VHOST/LIMIT";
-    fields.leave_out(name, is_none, why);
+/// Limits of a virtual host: those that are not set are none.
+pub(super) fn vhost_limits(fields: &mut Fields, spec: &mut Map<String, Value>, connections: &str, queues: &str) {
+    limits(fields, spec, &[(connections, "maxConnections"), (queues, "maxQueues")]);
 }
 
 /// Limits of a user: those that are not set are none.
 pub(super) fn user_limits(fields: &mut Fields, spec: &mut Map<String, Value>, connections: &str, channels: &str) {
+    limits(
+        fields,
+        spec,
+        &[(connections, "maxConnections"), (channels, "maxChannels")],
+    );
+}
+
+fn limits(fields: &mut Fields, spec: &mut Map<String, Value>, names: &[(&str, &str)]) {
     let limits = fields.inside("limits", |fields| {
         let mut limits = Map::new();
-        fields.carry(
-            &mut limits,
-            &[(connections, "maxConnections"), (channels, "maxChannels")],
-        );
+        fields.carry(&mut limits, names);
         limits.retain(|_, value| value.as_i64().is_none_or(|number| number >= 0));
         limits
     });

@@ -3,6 +3,8 @@
 //! In: the document, of a whole broker or of one virtual host. Out: a `Part` for each object in it. Does not know about
 //! files, or what stands on any broker.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::common::{
@@ -41,6 +43,9 @@ const ORIGIN: [&str; 7] = [
 /// Properties of the virtual host in the document of one.
 const OF_THE_VHOST: [&str; 3] = ["metadata", "description", "limits"];
 
+/// Component of the parameters that are limits of virtual hosts.
+const LIMITS: &str = "vhost-limits";
+
 /// The description that RabbitMQ gives to `/`.
 const USUAL_DESCRIPTION: &str = "Default virtual host";
 
@@ -56,14 +61,14 @@ pub fn parts(mut document: Map<String, Value>, vhost: Option<&str>) -> Vec<Part>
     let said = document.remove("original_vhost_name");
     let only = said.as_ref().and_then(Value::as_str).or(vhost).map(str::to_owned);
     let mut parts = Vec::new();
-    let properties = OF_THE_VHOST.iter().filter_map(|field| document.remove_entry(*field));
-    let mut properties: Map<String, Value> = properties.collect();
-    if !properties.is_empty() || said.is_some() {
-        if let Some(name) = &only {
-            properties.insert("name".to_owned(), json!(name));
-        }
-        parts.push(one("vhosts", String::new(), Value::Object(properties), None));
+    let is_of_one = said.is_some() || OF_THE_VHOST.iter().any(|field| document.contains_key(*field));
+    if is_of_one && !document.contains_key("vhosts") {
+        let properties = OF_THE_VHOST.iter().filter_map(|field| document.remove_entry(*field));
+        let mut properties: Map<String, Value> = properties.collect();
+        properties.extend(only.as_ref().map(|name| ("name".to_owned(), json!(name))));
+        document.insert("vhosts".to_owned(), json!([properties]));
     }
+    share_limits(&mut document, only.as_deref().unwrap_or_default());
     for list in LISTS {
         match document.remove(list) {
             None => {}
@@ -83,6 +88,45 @@ pub fn parts(mut document: Map<String, Value>, vhost: Option<&str>) -> Vec<Part>
             .map(|field| strange(field, "is not known here, and left out")),
     );
     parts
+}
+
+/// Limits of virtual hosts stand among the parameters, and in newer versions with the virtual host, too: they are taken
+/// from the parameters where they stand there alone.
+fn share_limits(document: &mut Map<String, Value>, only: &str) {
+    let Some(Value::Array(parameters)) = document.get("parameters") else {
+        return;
+    };
+    let vhost_of = |item: &Value| match text(item, "vhost") {
+        "" => only.to_owned(),
+        vhost => vhost.to_owned(),
+    };
+    let of_vhosts = parameters.iter().filter(|item| text(item, "component") == LIMITS);
+    let limits: Vec<(String, Value)> = of_vhosts
+        .map(|item| (vhost_of(item), item.get("value").cloned().unwrap_or_default()))
+        .collect();
+    let Some(Value::Array(vhosts)) = document.get_mut("vhosts") else {
+        return;
+    };
+    let mut known = BTreeSet::new();
+    for vhost in vhosts {
+        let name = text(vhost, "name").to_owned();
+        let Some((_, value)) = limits.iter().find(|(of, _)| *of == name) else {
+            continue;
+        };
+        if let Some(vhost) = vhost.as_object_mut() {
+            let own = vhost.entry("limits").or_insert(Value::Null);
+            if own.is_null() || is_empty(own) {
+                own.clone_from(value);
+            }
+            known.insert(name);
+        }
+    }
+    if let Some(Value::Array(parameters)) = document.get_mut("parameters") {
+        let is_known = |item: &Value| text(item, "component") == LIMITS && known.contains(&vhost_of(item));
+        for item in parameters.iter_mut().filter(|item| is_known(item)) {
+            *item = Value::Null;
+        }
+    }
 }
 
 /// A field of the document that is none of its lists.
@@ -112,6 +156,8 @@ fn one(list: &str, place: String, mut item: Value, vhost: Option<&str>) -> Part 
         "queues" => Some(read(Kind::Queue, item, queue)),
         "bindings" => Some(read(Kind::Binding, item, binding)),
         "policies" => Some(read(Kind::Policy, item, policy)),
+        // Taken from here already.
+        "parameters" if item.is_null() => None,
         "parameters" => Some(parameter(item)),
         "global_parameters" => global_parameter(&item).map(Err),
         "users" => Some(read(Kind::User, item, user)),
@@ -200,7 +246,7 @@ fn vhost(fields: &mut Fields) -> Map<String, Value> {
     fields.carry(&mut spec, &[("name", "name")]);
     properties(fields, &mut spec);
     fields.inside("metadata", |fields| properties(fields, &mut spec));
-    vhost_limits(fields, "limits", is_empty);
+    vhost_limits(fields, &mut spec, "max-connections", "max-queues");
     tracing(fields, "tracing");
     spec
 }
@@ -304,7 +350,7 @@ fn policy(fields: &mut Fields) -> Map<String, Value> {
 fn parameter(item: Value) -> Result<Translation, Remark> {
     let why = match text(&item, "component") {
         "operator_policy" => return operator_policy(item),
-        "vhost-limits" => "a Vhost has no limits: set them on the broker, PUT /api/vhost-limits/VHOST/LIMIT",
+        LIMITS => "its virtual host is not here: write limits into its Vhost",
         "shovel" => "Leveret runs no shovels: move the messages with a client, or keep RabbitMQ for it",
         "federation-upstream" | "federation-upstream-set" => {
             "Leveret has no federation: publish to both brokers, or keep RabbitMQ for this upstream"
@@ -375,7 +421,8 @@ mod tests {
                     "description": "", "tags": ["eu"], "default_queue_type": "quorum"}}],
             "policies": [{"vhost": "shop", "name": "p", "pattern": "^a", "apply-to": "queues", "priority": 3,
                 "definition": {"max-length": 5}}],
-            "parameters": [{"vhost": "/", "component": "operator_policy", "name": "o", "value": {
+            "parameters": [{"vhost": "shop", "component": "vhost-limits", "name": "limits", "value": {
+                "max-queues": 5, "max-connections": -1}}, {"vhost": "/", "component": "operator_policy", "name": "o", "value": {
                 "pattern": "^b", "apply-to": "queues", "priority": 0, "definition": {"max-length": 6}}}],
             "global_parameters": [
                 {"name": "cluster_name", "value": "rabbit@a"}, {"name": "cluster_tags", "value": []}],
@@ -391,10 +438,11 @@ mod tests {
             ("vhosts[0]", Value::Null),
             (
                 "vhosts[1]",
-                json!({"name": "shop", "tags": ["eu"], "defaultQueueType": "quorum"}),
+                json!({"name": "shop", "tags": ["eu"], "defaultQueueType": "quorum", "limits": {"maxQueues": 5}}),
             ),
+            ("parameters[0]", Value::Null),
             (
-                "parameters[0]",
+                "parameters[1]",
                 json!({"name": "o", "vhost": "/", "pattern": "^b", "applyTo": "queues", "priority": 0,
                 "definition": {"max-length": 6}}),
             ),
@@ -453,7 +501,7 @@ mod tests {
         );
         assert_eq!(
             told[0].1,
-            "is on every broker and has no manifest: set tags, limits there"
+            "is on every broker and has no manifest: set limits, tags there"
         );
         assert!(told.iter().all(|(_, why)| why.is_string()), "{told:?}");
     }
@@ -517,13 +565,14 @@ mod tests {
         own["metadata"] = json!({"description": "", "tags": [], "default_queue_type": "undefined"});
         own["description"] = json!("of the depot");
         own["limits"] = json!({});
+        own["parameters"] = json!([{"component": "vhost-limits", "name": "limits", "value": {"max-queues": 5}}]);
         let parts = parts_of(own, Some("shop"));
         let Some(Ok(vhost)) = &parts[0].translated else {
             panic!("{parts:?}")
         };
         assert_eq!(
             json!(vhost.spec),
-            json!({"name": "depot", "description": "of the depot"})
+            json!({"name": "depot", "description": "of the depot", "limits": {"maxQueues": 5}})
         );
         assert_eq!(spec(parts)["vhost"], "depot");
     }

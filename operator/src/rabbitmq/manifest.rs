@@ -8,7 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{
-    self, DEFAULT_VHOST, default_queue_type, destination, entry_of_user, is_empty, put_table, queue_arguments, tracing,
+    self, DEFAULT_VHOST, default_queue_type, destination, entry_of_user, put_table, queue_arguments, tracing,
     user_limits, vhost_limits,
 };
 use super::fields::{Fields, Read};
@@ -225,7 +225,7 @@ fn vhost(fields: &mut Fields) -> Map<String, Value> {
     fields.carry(&mut spec, &["name", "tags"].map(|name| (name, name)));
     default_queue_type(fields, &mut spec, "defaultQueueType");
     tracing(fields, "tracing");
-    vhost_limits(fields, "limits", is_empty);
+    vhost_limits(fields, &mut spec, "connections", "queues");
     deletion(fields, &mut spec, "Delete");
     spec
 }
@@ -373,7 +373,11 @@ mod tests {
     #[test]
     fn what_has_no_counterpart_is_named() {
         let limits = json!({"name": "shop", "limits": {"queues": 5}, "tracing": true, "colour": "red"});
-        assert_eq!(translated("Vhost", limits).1, ["tracing", "limits", "colour"]);
+        let (spec, said) = translated("Vhost", limits);
+        assert_eq!(
+            (&spec["limits"], said.join(" ")),
+            (&json!({"maxQueues": 5}), "tracing colour".to_owned())
+        );
         for kind in ["Shovel", "RabbitmqCluster", "Unheard"] {
             assert!(translated_of(kind, json!({})).is_err(), "{kind}");
         }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::common::{self, default_queue_type, destination, put_table, queue_arguments, tracing, vhost_limits};
+use super::common::{self, default_queue_type, destination, put_table, queue_arguments, tracing};
 use super::fields::{Fields, Read};
 use super::translation::{Owner, Part, Remark, Translation};
 use crate::resource::Kind;
@@ -195,9 +195,18 @@ fn vhost(fields: &mut Fields) -> Map<String, Value> {
     }
     default_queue_type(fields, &mut spec, "default_queue_type");
     tracing(fields, "tracing");
-    for limit in ["max_connections", "max_queues"] {
-        vhost_limits(fields, limit, |value| *value == "");
+    let mut limits = Map::new();
+    for (theirs, ours) in [("max_connections", "maxConnections"), ("max_queues", "maxQueues")] {
+        // A text there.
+        if let Some(text) = fields.text(theirs) {
+            match text.parse::<i64>() {
+                Ok(most) if most < 0 => {}
+                Ok(most) => drop(limits.insert(ours.to_owned(), json!(most))),
+                Err(_) => fields.remark(theirs, "is no number"),
+            }
+        }
     }
+    put_table(&mut spec, "limits", limits);
     spec
 }
 
@@ -330,11 +339,12 @@ mod tests {
         assert!(!format!("{user:?}").contains("secret"), "{user:?}");
         let limits = json!({"name": "a", "max_queues": "5", "tracing": true, "colour": "red"});
         let parts = parts_of(state("vhost", limits));
-        let Some(Ok(Translation { remarks, .. })) = &parts[0].translated else {
+        let Some(Ok(Translation { spec, remarks, .. })) = &parts[0].translated else {
             panic!("{parts:?}")
         };
+        assert_eq!(spec["limits"], json!({"maxQueues": 5}));
         let fields: Vec<&str> = remarks.iter().map(|remark| remark.field[0].as_str()).collect();
-        assert_eq!(fields, ["tracing", "max_queues", "colour"]);
+        assert_eq!(fields, ["tracing", "colour"]);
     }
 
     #[test]

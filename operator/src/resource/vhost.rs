@@ -52,6 +52,9 @@ pub struct VhostSpec {
     /// Type of the queues that are declared without one; default: as the broker is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_queue_type: Option<QueueType>,
+    /// The most that there may be in it; one that is not given is no limit. Default: as the broker is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<VhostLimits>,
     /// Effect of deleting this object on the broker: DeleteIfEmpty (refused while anything stands in the virtual host),
     /// Delete (with everything in it), Retain (it stays).
     #[serde(default)]
@@ -70,6 +73,20 @@ impl VhostSpec {
 
 impl Specifies for VhostSpec {
     const RULES: &'static [Rule] = &[schema::FIXED_NAME];
+}
+
+/// The most that there may be in a virtual host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VhostLimits {
+    /// Most connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_connections: Option<i64>,
+    /// Most queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_queues: Option<i64>,
 }
 
 /// Effect on the broker of deleting the Vhost.

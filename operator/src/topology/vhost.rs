@@ -1,9 +1,9 @@
 //! Virtual hosts: what they are declared with, and what there is to say of them.
 //!
-//! In: the spec of a Vhost, rows of `GET /api/vhosts`. Out: `VhostDefinition`, and requests to the management API:
-//! AMQP has no method for it. Does not know about what stands in a virtual host.
+//! In: the spec of a Vhost, rows of `GET /api/vhosts` and `/api/vhost-limits`. Out: `VhostDefinition`, and requests to
+//! the management API: AMQP has no method for it. Does not know about what stands in a virtual host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::declaration::{Deletion, Labels, Policies, Request, Verb, compare, escaped};
 use super::name::Name;
 use super::named::{Definition, Named, Removal};
-use crate::resource::{Kind, VhostDeletionPolicy, VhostSpec};
+use crate::resource::{Kind, VhostDeletionPolicy, VhostLimits, VhostSpec};
 
 /// A virtual host by its name.
 pub type Declaration = Named<VhostDefinition>;
@@ -23,12 +23,29 @@ pub struct VhostDefinition {
     pub tags: BTreeSet<String>,
     /// `None`: as the broker is set.
     pub default_queue_type: Option<String>,
+    /// `None`: as the broker is set, or not known.
+    pub limits: Option<VhostLimits>,
+}
+
+/// A row of one of the two lists.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Row {
+    Limits(LimitsRow),
+    Vhost(VhostRow),
+}
+
+/// The limits of a virtual host; those without any have no row.
+#[derive(Deserialize)]
+pub struct LimitsRow {
+    vhost: String,
+    value: Value,
 }
 
 /// A virtual host as the management API lists it. Metadata is read as it comes: a virtual host of an old version may
 /// have none, and that must not spoil the list.
 #[derive(Deserialize)]
-pub struct Row {
+pub struct VhostRow {
     name: String,
     #[serde(default)]
     description: Value,
@@ -67,6 +84,7 @@ impl Definition for VhostDefinition {
             description,
             tags,
             default_queue_type,
+            limits,
             deletion_policy: _,
             adoption_policy: _,
         } = spec;
@@ -77,6 +95,7 @@ impl Definition for VhostDefinition {
             description: description.clone(),
             tags: tags.iter().cloned().collect(),
             default_queue_type: default_queue_type.map(|queue_type| queue_type.as_str().to_owned()),
+            limits: *limits,
         })
     }
 
@@ -92,19 +111,34 @@ impl Definition for VhostDefinition {
     }
 
     fn lists() -> Vec<String> {
-        vec!["/api/vhosts?columns=name,description,tags,default_queue_type&disable_stats=true".to_owned()]
+        // The rows of the first make the virtual hosts that the others are parts of.
+        vec![
+            "/api/vhosts?columns=name,description,tags,default_queue_type&disable_stats=true".to_owned(),
+            LIMITS.to_owned(),
+        ]
     }
 
     fn listed(row: Row) -> Named<Self> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let tags = row.tags.as_array().into_iter().flatten();
-        let queue_type = text(&row.default_queue_type);
-        let definition = Self {
-            description: text(&row.description),
-            tags: tags.map(text).collect(),
-            default_queue_type: (!matches!(queue_type.as_str(), "" | UNDEFINED)).then_some(queue_type),
-        };
-        Named::new(Name::new("", row.name), definition)
+        match row {
+            Row::Vhost(row) => row.read(),
+            Row::Limits(row) => {
+                let definition = Self {
+                    limits: Some(row.read()),
+                    ..Self::default()
+                };
+                Named::new(Name::new("", row.vhost), definition)
+            }
+        }
+    }
+
+    fn take(row: Row, all: &mut BTreeMap<Name, Self>) {
+        let is_whole = matches!(row, Row::Vhost(_));
+        let Named { name, definition } = Self::listed(row);
+        if is_whole {
+            all.insert(name, definition);
+        } else if let Some(vhost) = all.get_mut(&name) {
+            vhost.limits = definition.limits;
+        }
     }
 
     fn spec(&self) -> Map<String, Value> {
@@ -118,23 +152,17 @@ impl Definition for VhostDefinition {
         if let Some(queue_type) = &self.default_queue_type {
             spec.insert("defaultQueueType".to_owned(), json!(queue_type));
         }
+        if let Some(limits) = self.limits {
+            spec.insert("limits".to_owned(), json!(limits));
+        }
         spec
     }
 
     fn differences(&self, found: &Self) -> Vec<String> {
-        let mut list = Vec::new();
-        let quoted = |text: &str| format!("\"{text}\"");
-        let tags = |tags: &BTreeSet<String>| json!(tags).to_string();
-        compare(
-            &mut list,
-            "description",
-            &quoted(&self.description),
-            &quoted(&found.description),
-        );
-        compare(&mut list, "tags", &tags(&self.tags), &tags(&found.tags));
-        if let Some(wanted) = &self.default_queue_type {
-            let found = found.default_queue_type.as_deref().unwrap_or("not set");
-            compare(&mut list, "defaultQueueType", &wanted.as_str(), &found);
+        let mut list = self.other_metadata(found);
+        let shown = |limit: Option<i64>| limit.map_or_else(|| "not set".to_owned(), |most| most.to_string());
+        for (field, _, wanted, found) in self.limits_beside(found) {
+            compare(&mut list, field, &shown(wanted), &shown(found));
         }
         list
     }
@@ -156,6 +184,20 @@ impl Definition for VhostDefinition {
         })
     }
 
+    fn puts(&self, name: &Name, found: Option<&Self>) -> Vec<Request> {
+        let is_other = found.is_none_or(|found| !self.other_metadata(found).is_empty());
+        let vhost = is_other.then(|| self.put(name)).flatten();
+        let nothing = Self::default();
+        let limits = self.limits_beside(found.unwrap_or(&nothing));
+        let limits = limits.into_iter().filter(|(_, _, wanted, found)| wanted != found);
+        let limits = limits.map(|(_, limit, wanted, _)| Request {
+            verb: if wanted.is_some() { Verb::Put } else { Verb::Delete },
+            path: format!("{LIMITS}/{}/{limit}", escaped(&name.name)),
+            body: wanted.map(|most| json!({ "value": most })),
+        });
+        vhost.into_iter().chain(limits).collect()
+    }
+
     fn delete(name: &Name) -> Option<Request> {
         Some(Request {
             verb: Verb::Delete,
@@ -164,6 +206,75 @@ impl Definition for VhostDefinition {
         })
     }
 }
+
+impl VhostDefinition {
+    /// The differences in what is put with the virtual host itself.
+    fn other_metadata(&self, found: &Self) -> Vec<String> {
+        let mut list = Vec::new();
+        let quoted = |text: &str| format!("\"{text}\"");
+        let tags = |tags: &BTreeSet<String>| json!(tags).to_string();
+        compare(
+            &mut list,
+            "description",
+            &quoted(&self.description),
+            &quoted(&found.description),
+        );
+        compare(&mut list, "tags", &tags(&self.tags), &tags(&found.tags));
+        if let Some(wanted) = &self.default_queue_type {
+            let found = found.default_queue_type.as_deref().unwrap_or("not set");
+            compare(&mut list, "defaultQueueType", &wanted.as_str(), &found);
+        }
+        list
+    }
+
+    /// Each limit beside the one that stands: field, name on the broker, both values. None where they are left as they
+    /// are.
+    fn limits_beside(&self, found: &Self) -> Vec<(&'static str, &'static str, Option<i64>, Option<i64>)> {
+        let Some(wanted) = self.limits else { return Vec::new() };
+        let found = found.limits.unwrap_or_default();
+        vec![
+            (
+                "limits.maxConnections",
+                MAX_CONNECTIONS,
+                wanted.max_connections,
+                found.max_connections,
+            ),
+            ("limits.maxQueues", MAX_QUEUES, wanted.max_queues, found.max_queues),
+        ]
+    }
+}
+
+impl VhostRow {
+    fn read(self) -> Named<VhostDefinition> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let tags = self.tags.as_array().into_iter().flatten();
+        let queue_type = text(&self.default_queue_type);
+        let definition = VhostDefinition {
+            description: text(&self.description),
+            tags: tags.map(text).collect(),
+            default_queue_type: (!matches!(queue_type.as_str(), "" | UNDEFINED)).then_some(queue_type),
+            limits: None,
+        };
+        Named::new(Name::new("", self.name), definition)
+    }
+}
+
+impl LimitsRow {
+    fn read(&self) -> VhostLimits {
+        // Below 0 is no limit.
+        let limit = |name: &str| self.value.get(name).and_then(Value::as_i64).filter(|most| *most >= 0);
+        VhostLimits {
+            max_connections: limit(MAX_CONNECTIONS),
+            max_queues: limit(MAX_QUEUES),
+        }
+    }
+}
+
+/// Path of the limits in the management API.
+const LIMITS: &str = "/api/vhost-limits";
+/// Their names there.
+const MAX_CONNECTIONS: &str = "max-connections";
+const MAX_QUEUES: &str = "max-queues";
 
 /// The virtual host that every broker has.
 const DEFAULT: &str = "/";
@@ -191,6 +302,59 @@ mod tests {
             put.body,
             Some(json!({"description": "of the shop", "tags": "a,b", "default_queue_type": "quorum"}))
         );
+    }
+
+    #[test]
+    fn limits_are_put_one_by_one_and_left_alone_where_nothing_is_said() {
+        let wanted = |limits: Value| {
+            let mut spec = json!({"brokerRef": {"name": "main"}});
+            spec["limits"] = limits;
+            VhostDefinition::wanted(&serde_json::from_value(spec).unwrap()).unwrap()
+        };
+        let mut all = BTreeMap::new();
+        for row in [
+            json!({"name": "shop"}),
+            json!({"vhost": "shop", "value": {"max-queues": 5, "max-connections": -1}}),
+            json!({"vhost": "hidden", "value": {"max-queues": 5}}),
+        ] {
+            VhostDefinition::take(serde_json::from_value(row).unwrap(), &mut all);
+        }
+        let name = Name::new("", "shop");
+        let found = &all[&name];
+        assert_eq!(all.len(), 1, "a row of limits makes no virtual host");
+        let lines = |definition: &VhostDefinition| -> Vec<String> {
+            let requests = definition.puts(&name, Some(found)).into_iter();
+            requests
+                .map(|request| {
+                    format!(
+                        "{:?} {} {}",
+                        request.verb,
+                        request.path,
+                        request.body.unwrap_or_default()
+                    )
+                })
+                .collect()
+        };
+        let other = wanted(json!({"maxConnections": 7}));
+        assert_eq!(
+            other.differences(found),
+            [
+                "limits.maxConnections is not set on the broker, wanted 7",
+                "limits.maxQueues is 5 on the broker, wanted not set"
+            ]
+        );
+        assert_eq!(
+            lines(&other),
+            [
+                "Put /api/vhost-limits/shop/max-connections {\"value\":7}",
+                "Delete /api/vhost-limits/shop/max-queues null"
+            ]
+        );
+        for same in [wanted(json!({"maxQueues": 5})), wanted(Value::Null)] {
+            assert_eq!((same.differences(found), lines(&same)), (Vec::new(), Vec::new()));
+        }
+        assert_eq!(found.spec(), wanted(json!({"maxQueues": 5})).spec());
+        assert_eq!(other.puts(&name, None).len(), 2, "the virtual host, and its limit");
     }
 
     #[test]
