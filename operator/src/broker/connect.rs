@@ -3,6 +3,7 @@
 //! In: `Connection`. Out: `Live`, a `Client`. Does not know about resources or what is wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -75,9 +76,11 @@ impl Connector for Network {
         let amqp = Amqp::new(name, &connection, &self.hosts)?;
         let management = self.management(&connection)?;
         management.check_host().await?;
-        let (about, heard) = tokio::join!(management.about(), listen(&amqp));
+        let cleans_up_later = Arc::new(AtomicBool::new(true));
+        let (about, heard) = tokio::join!(management.about(), listen(&amqp, Arc::clone(&cleans_up_later)));
         let mut about = about?;
         let (has_events, events) = heard?;
+        cleans_up_later.store(about.dialect != Dialect::Leveret, Ordering::Relaxed);
         about.has_events = has_events;
         let live = Live {
             amqp,
@@ -92,9 +95,9 @@ impl Connector for Network {
 }
 
 /// Listens for events where the user may; otherwise the connection is only watched by its lists.
-async fn listen(amqp: &Amqp) -> Result<(bool, mpsc::Receiver<Event>), Error> {
+async fn listen(amqp: &Amqp, cleans_up_later: Arc<AtomicBool>) -> Result<(bool, mpsc::Receiver<Event>), Error> {
     match amqp.connect(DEFAULT_VHOST).await {
-        Ok(connection) => events::listen(connection).await,
+        Ok(connection) => events::listen(connection, cleans_up_later).await,
         Err(Error::Vhost(text)) => {
             tracing::info!("no events from this broker ({text}): changes made by others are found by the next list");
             let (sender, receiver) = mpsc::channel(1);

@@ -5,6 +5,8 @@
 //! Does not know about what is wanted, or what a change means for it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,7 +14,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Queu
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::amqp::wire_error;
 use super::client::{BindingEvent, Error, Event};
@@ -49,15 +51,22 @@ const KEYS: [&str; 23] = [
 const AHEAD: u16 = 1_000;
 /// Longest time for a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Time that RabbitMQ is given to remove the files of a virtual host of which it has told already that it is gone: it
+/// would remove those of a new one of the same name, too.
+const AFTERMATH: Duration = Duration::from_secs(3);
 /// Most events that wait for the pipeline in this process.
 pub const WAITING: usize = 4_096;
 
 /// Starts to listen. Whether there are events to come is the first part of the answer; the task ends with the
-/// connection or when the receiver is dropped.
+/// connection or when the receiver is dropped. `cleans_up_later`: the broker tells of a virtual host that it is gone
+/// while it is still being removed; it may be found out meanwhile.
 ///
 /// # Errors
 /// [`Error::Unreachable`] when the connection breaks meanwhile, [`Error::Refused`] when the user may not listen.
-pub async fn listen(connection: Connection) -> Result<(bool, mpsc::Receiver<Event>), Error> {
+pub async fn listen(
+    connection: Connection,
+    cleans_up_later: Arc<AtomicBool>,
+) -> Result<(bool, mpsc::Receiver<Event>), Error> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let consumer = match subscribe(&connection).await {
         Ok(consumer) => Some(consumer),
@@ -70,7 +79,7 @@ pub async fn listen(connection: Connection) -> Result<(bool, mpsc::Receiver<Even
     let has_events = consumer.is_some();
     tokio::spawn(async move {
         let end = tokio::select! {
-            why = pump(consumer, &sender) => why,
+            why = pump(consumer, &sender, &cleans_up_later) => why,
             why = broken(&connection) => why,
             () = sender.closed() => {
                 // Best effort: the broker notices a broken connection too.
@@ -118,7 +127,7 @@ async fn subscribe_on(connection: &Connection) -> Result<Consumer, lapin::Error>
 }
 
 /// Ends with the reason why no more events come; never when there is no consumer.
-async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>) -> String {
+async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>, cleans_up_later: &AtomicBool) -> String {
     let Some(mut consumer) = consumer else {
         return std::future::pending().await;
     };
@@ -130,15 +139,30 @@ async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>) -> Strin
         };
         let headers = delivery.properties.headers().as_ref();
         let event = headers.and_then(|headers| read(delivery.routing_key.as_str(), headers));
-        if let Some(event) = event
-            && sender.send(event).await.is_err()
-        {
+        let told = match event {
+            Some(event @ Event::VhostDeleted(_)) if cleans_up_later.load(Ordering::Relaxed) => {
+                tokio::spawn(tell_later(event, sender.clone()));
+                Ok(())
+            }
+            Some(event) => sender.send(event).await,
+            None => Ok(()),
+        };
+        if told.is_err() {
             return "the receiver is gone".to_owned();
         }
         if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
             return error.to_string();
         }
     }
+}
+
+async fn tell_later(event: Event, sender: mpsc::Sender<Event>) {
+    tokio::select! {
+        () = sleep(AFTERMATH) => {}
+        () = sender.closed() => return,
+    }
+    // The receiver is gone if this fails.
+    let _ = sender.send(event).await;
 }
 
 /// Ends with the reason why the connection broke.
