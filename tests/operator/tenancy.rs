@@ -18,9 +18,14 @@ use serde_json::{Value, json};
 use crate::{SOON, broker_manifests, manifest, text};
 
 /// The objects of the first tenant: kind, name, spec. Its vhost is called `shop`.
-fn of_shop() -> [(&'static str, &'static str, Value); 5] {
+fn of_shop() -> [(&'static str, &'static str, Value); 6] {
     [
         ("Vhost", "shop", json!({"name": "shop"})),
+        (
+            "User",
+            "shop-app",
+            json!({"permissions": [{"vhost": "shop", "write": "^orders$", "read": "^till$"}]}),
+        ),
         ("Exchange", "orders", json!({"vhost": "shop", "type": "topic"})),
         ("Queue", "till", json!({"vhost": "shop"})),
         (
@@ -88,12 +93,23 @@ impl Estate {
 
     /// Each tenant has a vhost of its name; the second may ask for all kinds there.
     fn rules(&self) -> Value {
-        let kinds = ["Vhost", "Policy", "OperatorPolicy", "Exchange", "Queue", "Binding"];
+        let kinds = [
+            "Vhost",
+            "User",
+            "Policy",
+            "OperatorPolicy",
+            "Exchange",
+            "Queue",
+            "Binding",
+        ];
         let mut of_shop = kinds.to_vec();
         of_shop.retain(|kind| *kind != "OperatorPolicy");
+        let names = |prefix: &str| json!({"User": [prefix]});
         json!([
-            {"namespaces": [self.names[1]], "vhosts": ["shop"], "kinds": of_shop, "maxObjects": {"Queue": 10}},
-            {"namespaces": [self.names[2]], "vhosts": ["web", "web-*"], "kinds": kinds, "maxObjects": {"Queue": 3}},
+            {"namespaces": [self.names[1]], "vhosts": ["shop"], "kinds": of_shop, "namesOf": names("shop-*"),
+             "maxObjects": {"Queue": 10}},
+            {"namespaces": [self.names[2]], "vhosts": ["web", "web-*"], "kinds": kinds, "namesOf": names("web-*"),
+             "userTags": ["management"], "maxObjects": {"Queue": 3}},
         ])
     }
 
@@ -158,6 +174,12 @@ impl Estate {
         all
     }
 
+    /// The users who may do something in the first tenant's vhost, and its own user.
+    fn users_of_shop(&self) -> Value {
+        let permissions = self.http().get("/api/vhosts/shop/permissions");
+        json!([permissions, self.http().get("/api/users/shop-app")])
+    }
+
     /// The versions of the first tenant's objects: every write to one of them makes a new one.
     async fn versions(&self) -> Vec<String> {
         let mut versions = Vec::new();
@@ -213,7 +235,7 @@ async fn a_second_tenant_reaches_nothing_of_the_first() {
     };
     estate.synced(&estate.web, "Vhost", "web", json!({})).await;
     let application = Application::start(&estate);
-    let (inside, versions) = (estate.inside("shop"), estate.versions().await);
+    let (inside, users, versions) = (estate.inside("shop"), estate.users_of_shop(), estate.versions().await);
     let elsewhere = "vhost 'shop' is not one of web, web-* (its allowedNamespaces.rules[1])";
 
     // A queue, a binding and a policy in its vhost; a ceiling for its queues.
@@ -227,6 +249,30 @@ async fn a_second_tenant_reaches_nothing_of_the_first() {
     let mut ceiling = policy;
     ceiling["applyTo"] = json!("queues");
     estate.refused("OperatorPolicy", "zero", ceiling, elsewhere).await;
+
+    // A user who may read there, one that is called as the other's or logs in as its pods do, one with all rights.
+    let read = json!({"permissions": [{"vhost": "shop", "read": ".*"}]});
+    estate.refused("User", "web-spy", read, elsewhere).await;
+    let topics = json!({"topicPermissions": [{"vhost": "shop", "exchange": "orders", "read": ".*"}]});
+    estate.refused("User", "web-topics", topics, elsewhere).await;
+    let theirs = json!({"name": "shop-app", "adoptionPolicy": "Always"});
+    estate
+        .refused("User", "theirs", theirs, "user 'shop-app' is not one of web-*")
+        .await;
+    let account = json!({"serviceAccount": {"name": "app", "namespace": estate.names[1]}});
+    let name = format!(
+        "user 'system:serviceaccount:{}:app' is not one of web-*",
+        estate.names[1]
+    );
+    estate.refused("User", "account", account, &name).await;
+    let all = json!({"tags": ["administrator"]});
+    estate
+        .refused("User", "web-admin", all, "tag 'administrator' is not one of management")
+        .await;
+    estate.web.delete("User", "theirs").await;
+    estate.web.goes("User", "theirs", SOON).await;
+    let own = json!({"tags": ["management"], "permissions": [{"vhost": "web", "read": ".*"}]});
+    estate.synced(&estate.web, "User", "web-app", own).await;
 
     // Its vhost itself, to be deleted with all that is in it; and the queue as its own, whatever it is.
     let vhost = json!({"name": "shop", "adoptionPolicy": "Always", "deletionPolicy": "Delete"});
@@ -256,6 +302,7 @@ async fn a_second_tenant_reaches_nothing_of_the_first() {
     estate.own_broker().await;
 
     assert_eq!(estate.inside("shop"), inside);
+    assert_eq!(estate.users_of_shop(), users);
     assert_eq!(
         estate.versions().await,
         versions,
@@ -436,14 +483,21 @@ async fn tenants_who_share_a_vhost_have_their_names() {
     estate.refused("Binding", "tap", tap, exchange).await;
     let all = json!({"vhost": "shop", "name": "web.p", "pattern": ".*", "applyTo": "queues", "definition": {"max-length": 0}});
     estate
+        .refused("Policy", "p", all, "the pattern '.*' may match other queues than web.*")
+        .await;
+
+    let reads_all = json!({"name": "web-spy", "permissions": [{"vhost": "shop", "read": ".*"}]});
+    estate
         .refused(
-            "Policy",
-            "p",
-            all,
-            "the pattern '.*' may match a queue that is not one of web.*",
+            "User",
+            "spy",
+            reads_all,
+            "the pattern '.*' may match other exchanges than web.*",
         )
         .await;
 
+    let reads_own = json!({"name": "web-app", "permissions": [{"vhost": "shop", "read": "^web\\."}]});
+    estate.synced(&estate.web, "User", "app", reads_own).await;
     let own = json!({"vhost": "shop", "name": "web.p", "pattern": "^web\\.", "definition": {"max-length": 9}});
     estate.synced(&estate.web, "Policy", "p", own).await;
     estate

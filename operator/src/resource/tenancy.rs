@@ -54,7 +54,7 @@ pub enum NamespacesFrom {
 /// Rights of some namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[WHOSE])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[WHOSE, USER_NAMES])))]
 pub struct TenantRule {
     /// Names of the namespaces; `*` stands for any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,6 +98,11 @@ const WHOSE: Rule = (
     "has(self.namespaces) != has(self.selector)",
     "a rule is for namespaces, or for those that a selector selects: give one of the two",
 );
+const USER_NAMES: Rule = (
+    "!has(self.kinds) || !self.kinds.exists(kind, kind == 'User') || has(self.names) || (has(self.namesOf) && has(self.namesOf.User))",
+    "users are the same in all virtual hosts: a rule for kind User says what they may be called, by names or namesOf.User",
+);
+
 /// Kinds that stand in a virtual host and reach no further than their own name says.
 const USUAL: [Kind; 3] = [Kind::Exchange, Kind::Queue, Kind::Binding];
 

@@ -179,9 +179,9 @@ fn beyond(names: &[NamePattern], kind: Kind, regex: &str) -> Option<String> {
     let within = names.is_empty() || hold(names, regex);
     (!within).then(|| {
         format!(
-            "the pattern '{regex}' may match a {} that is not one of {}: begin it with ^ and one of these, and use no | \
-             but as in ^(a|b)$",
-            kind.word(),
+            "the pattern '{regex}' may match other {} than {}: begin it with ^ and one of these, and use no | but as in \
+             ^(a|b)$",
+            kind.plural(),
             shown(names)
         )
     })

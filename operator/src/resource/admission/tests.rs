@@ -168,6 +168,11 @@ fn bad_manifests_are_refused_with_words() {
         ),
         (
             "Broker",
+            ruled(json!({"namespaces": ["web"], "vhosts": ["web"], "kinds": ["User"]})),
+            "spec.allowedNamespaces.rules[0]: Invalid value: users are the same in all virtual hosts: a rule for kind User says what they may be called, by names or namesOf.User",
+        ),
+        (
+            "Broker",
             ruled(json!({"namespaces": ["web"]})),
             "spec.allowedNamespaces.rules[0].vhosts: Required value",
         ),

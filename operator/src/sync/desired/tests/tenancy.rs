@@ -63,6 +63,7 @@ fn without_rules_others_have_what_reaches_no_further_than_its_name() {
         (Kind::Vhost, json!({})),
         (Kind::Policy, policy("/", ".*")),
         (Kind::OperatorPolicy, policy("/", ".*")),
+        (Kind::User, json!({})),
     ] {
         let expected = format!(
             "Broker shop/main allows no {kind} from namespace web without a rule that says so (its \
@@ -197,8 +198,8 @@ fn what_reaches_beyond_is_refused_with_rule_value_and_what_is_allowed() {
             Kind::Policy,
             "jobs",
             policy("/", ".*"),
-            "the pattern '.*' may match a queue that is not one of jobs.*, amq.topic: begin it with ^ and one of these, \
-             and use no | but as in ^(a|b)$",
+            "the pattern '.*' may match other queues than jobs.*, amq.topic: begin it with ^ and one of these, and use no \
+             | but as in ^(a|b)$",
         ),
     ] {
         let expected = format!(
@@ -225,6 +226,70 @@ fn what_reaches_beyond_is_refused_with_rule_value_and_what_is_allowed() {
              allowedNamespaces.rules[0]); kind Vhost is not one of Queue, Exchange, Binding, Policy (its \
              allowedNamespaces.rules[1])"
         )
+    );
+}
+
+#[test]
+fn a_user_has_the_names_the_tags_and_the_permissions_that_a_rule_gives() {
+    let rules = |more: Value| {
+        let mut rule = json!({
+            "namespaces": ["web"], "vhosts": ["web"], "kinds": ["User"], "namesOf": {"User": ["web-*"]},
+            "userTags": ["management"]
+        });
+        rule.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().cloned().expect("an object"));
+        json!({"from": "All", "rules": [rule]})
+    };
+    let user = |more: Value| {
+        let mut user = json!({"name": "web-app", "passwordHash": {"value": ""}});
+        user.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().cloned().expect("an object"));
+        user
+    };
+    let in_vhost = |vhost: &str, read: &str| json!({"permissions": [{"vhost": vhost, "read": read}]});
+    for good in [json!({}), in_vhost("web", ".*"), json!({"tags": ["management"]})] {
+        assert_eq!(
+            refusal(rules(json!({})), Kind::User, "web", user(good.clone())),
+            None,
+            "{good}"
+        );
+    }
+    let account = json!({"brokerRef": {}, "serviceAccount": {"name": "app", "namespace": "shop"}});
+    for (spec, what) in [
+        (user(in_vhost("shop", "")), "vhost 'shop' is not one of web"),
+        (
+            user(json!({"topicPermissions": [{"vhost": "shop", "exchange": "x"}]})),
+            "vhost 'shop' is not one of web",
+        ),
+        (user(json!({"name": "shop-app"})), "user 'shop-app' is not one of web-*"),
+        (account, "user 'system:serviceaccount:shop:app' is not one of web-*"),
+        (
+            user(json!({"tags": ["management", "administrator"]})),
+            "tag 'administrator' is not one of management",
+        ),
+    ] {
+        let message = refusal(rules(json!({})), Kind::User, "web", spec).expect("a refusal");
+        assert!(message.contains(what), "{message}");
+    }
+    let named = || rules(json!({"names": ["web.*", "amq.default"], "userTags": []}));
+    for good in ["", "^web\\.", "^(web\\.a|amq\\.default)$"] {
+        assert_eq!(
+            refusal(named(), Kind::User, "web", user(in_vhost("web", good))),
+            None,
+            "{good}"
+        );
+    }
+    let message = refusal(named(), Kind::User, "web", user(in_vhost("web", ".*"))).expect("a refusal");
+    assert!(
+        message.contains("the pattern '.*' may match other exchanges than web.*, amq.default"),
+        "{message}"
+    );
+    let message = refusal(named(), Kind::User, "web", user(json!({"tags": ["management"]}))).expect("a refusal");
+    assert!(
+        message.contains("tag 'management' is given, and there are no userTags"),
+        "{message}"
     );
 }
 
