@@ -3,7 +3,7 @@
 //! In: the document, of a whole broker or of one virtual host. Out: a `Part` for each object in it. Does not know about
 //! files, or what stands on any broker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -101,7 +101,7 @@ fn share_limits(document: &mut Map<String, Value>, only: &str) {
         vhost => vhost.to_owned(),
     };
     let of_vhosts = parameters.iter().filter(|item| text(item, "component") == LIMITS);
-    let limits: Vec<(String, Value)> = of_vhosts
+    let limits: BTreeMap<String, Value> = of_vhosts
         .map(|item| (vhost_of(item), item.get("value").cloned().unwrap_or_default()))
         .collect();
     let Some(Value::Array(vhosts)) = document.get_mut("vhosts") else {
@@ -110,9 +110,7 @@ fn share_limits(document: &mut Map<String, Value>, only: &str) {
     let mut known = BTreeSet::new();
     for vhost in vhosts {
         let name = text(vhost, "name").to_owned();
-        let Some((_, value)) = limits.iter().find(|(of, _)| *of == name) else {
-            continue;
-        };
+        let Some(value) = limits.get(&name) else { continue };
         if let Some(vhost) = vhost.as_object_mut() {
             let own = vhost.entry("limits").or_insert(Value::Null);
             if own.is_null() || is_empty(own) {

@@ -32,6 +32,9 @@ const KEPT_BY_THE_SERVER: [&str; 8] = [
     "uid",
 ];
 
+/// Fields of one object whose lines are looked for.
+const MOST_LOOKED_FOR: usize = 50;
+
 /// Annotation in which kubectl keeps the manifest itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -227,8 +230,8 @@ impl Reader<'_> {
         for field in ["apiVersion", "kind"] {
             fields.remove(field);
         }
-        for field in std::mem::take(fields).into_iter().map(|(field, _)| field) {
-            let line = spot.of(std::slice::from_ref(&field));
+        for (index, (field, _)) in std::mem::take(fields).into_iter().enumerate() {
+            let line = spot.of_many(index, std::slice::from_ref(&field), &place);
             self.leave(format!("{line}: {what}: {field}: is not known here"));
         }
         let metadata = self.metadata(metadata, &what, spot);
@@ -238,10 +241,11 @@ impl Reader<'_> {
             Ok(translation) => translation,
             Err(remark) => return self.remark(&place, &what, &remark),
         };
-        for remark in &translation.remarks {
+        for (index, remark) in translation.remarks.iter().enumerate() {
             let field = [&["spec".to_owned()], remark.field.as_slice()].concat();
+            let place = spot.of_many(index, &field, &place);
             let why = remark.why.clone();
-            self.remark(&spot.of(&field), &what, &Remark { field, why });
+            self.remark(&place, &what, &Remark { field, why });
         }
         self.reading.found.push(Found {
             place,
@@ -317,6 +321,15 @@ impl Spot<'_> {
         match self {
             Spot::Lines(file, document) => format!("{file}:{}", document.line_of(field)),
             Spot::Path(path) => path.clone(),
+        }
+    }
+
+    /// As [`Spot::of`] for one of many fields: to look for a line is to go through the text, so the later ones get the
+    /// place of the whole.
+    fn of_many(&self, index: usize, field: &[String], whole: &str) -> String {
+        match index < MOST_LOOKED_FOR {
+            true => self.of(field),
+            false => whole.to_owned(),
         }
     }
 }

@@ -283,6 +283,23 @@ fn passwords_come_as_hashes_on_demand_and_by_a_secret_otherwise() {
 }
 
 #[test]
+fn many_fields_that_are_not_known_are_all_named() {
+    let fields: String = (0..2000).map(|number| format!("  unknown{number}: 1\n")).collect();
+    let text = format!(
+        "apiVersion: rabbitmq.com/v1beta1\nkind: Queue\nmetadata: {{ name: q }}\nspec:\n  name: q\n  \
+         rabbitmqClusterReference: {{ name: main }}\n{fields}"
+    );
+    let import = import(&[("all.yaml", &text)]);
+    let told = |number: usize| {
+        import
+            .left_out
+            .iter()
+            .any(|line| line.contains(&format!("unknown{number}: ")))
+    };
+    assert!((0..2000).all(told) && import.left_out.len() == 2000);
+}
+
+#[test]
 fn nothing_to_import_is_a_failure() {
     let other = "apiVersion: v1\nkind: Secret\nmetadata: { name: s }\n";
     for files in [&[("notes.txt", "")][..], &[("a.yaml", other)], &[("a.yaml", "")]] {

@@ -3,7 +3,7 @@
 //! In: everything that was found. Out: the same with whole Users, and a line for each part that has none. Does not know
 //! about other kinds, or names of manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -27,19 +27,38 @@ pub(super) type Secrets = BTreeMap<(String, String), String>;
 /// Puts Users together. `hashes`: passwords' hashes are written down.
 pub(super) fn whole(found: Vec<Found>, secrets: &Secrets, hashes: bool, left_out: &mut Vec<String>) -> Vec<Found> {
     let (parts, mut others): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|one| one.translation.of.is_some());
-    for user in others.iter_mut().filter(|one| one.translation.kind == Kind::User) {
+    let mut owners = BTreeMap::new();
+    for (at, user) in others.iter_mut().enumerate() {
+        if user.translation.kind != Kind::User {
+            continue;
+        }
         name(user, secrets, left_out);
         give_way(user, hashes, left_out);
+        let by_name = Owner::User(text(&user.translation.spec, "name").to_owned());
+        owners.entry((by_name, user.home())).or_insert(at);
+        if !user.metadata.is_empty() {
+            let by_resource = Owner::Resource(text(&user.metadata, "name").to_owned());
+            owners.entry((by_resource, namespace(user))).or_insert(at);
+        }
     }
+    let mut given = BTreeSet::new();
     for part in parts {
-        let owner = others.iter_mut().find(|one| is_of(one, &part));
-        let why = match owner {
-            Some(user) => add(&mut user.translation.spec, &part.translation.spec),
+        let owner = part.translation.of.clone().map(|owner| match owner {
+            Owner::User(_) => (owner, part.home()),
+            Owner::Resource(_) => (owner, namespace(&part)),
+        });
+        let at = owner.and_then(|owner| owners.get(&owner)).copied();
+        let why = match at.and_then(|at| Some((at, others.get_mut(at)?))) {
+            Some((at, user)) => add(&mut user.translation.spec, &part.translation.spec, at, &mut given),
             None => Some("its user is not here: add it to the User that has it"),
         };
         left_out.extend(why.map(|why| part.line(why)));
     }
     others
+}
+
+fn namespace(one: &Found) -> String {
+    text(&one.metadata, "namespace").to_owned()
 }
 
 /// A User without a name is called as its Secret says.
@@ -94,23 +113,11 @@ fn give_way(user: &mut Found, hashes: bool, left_out: &mut Vec<String>) {
     )));
 }
 
-/// True if a part is of this User.
-fn is_of(user: &Found, part: &Found) -> bool {
-    if user.translation.kind != Kind::User {
-        return false;
-    }
-    match &part.translation.of {
-        Some(Owner::User(name)) => text(&user.translation.spec, "name") == name && user.home() == part.home(),
-        Some(Owner::Resource(name)) => {
-            let namespace = |one: &Found| text(&one.metadata, "namespace").to_owned();
-            text(&user.metadata, "name") == name && namespace(user) == namespace(part)
-        }
-        None => false,
-    }
-}
+/// Entries that a user has: which user, which list, and what tells the entry from others.
+type Given = BTreeSet<(usize, &'static str, String)>;
 
-/// Adds the entries of a part; the reason why one is not added.
-fn add(spec: &mut Map<String, Value>, part: &Map<String, Value>) -> Option<&'static str> {
+/// Adds the entries of a part to the user at `at`; the reason why one is not added.
+fn add(spec: &mut Map<String, Value>, part: &Map<String, Value>, at: usize, given: &mut Given) -> Option<&'static str> {
     let mut why = None;
     for (list, keys) in LISTS {
         let Some(entries) = part.get(list).and_then(Value::as_array) else {
@@ -119,10 +126,10 @@ fn add(spec: &mut Map<String, Value>, part: &Map<String, Value>) -> Option<&'sta
         let known = spec.entry(list).or_insert_with(|| json!([]));
         let Some(known) = known.as_array_mut() else { continue };
         for entry in entries {
-            let is_there = |other: &Value| keys.iter().all(|key| other.get(*key) == entry.get(*key));
-            match known.iter().any(is_there) {
-                true => why = Some("the user has other permissions for the same already"),
-                false => known.push(entry.clone()),
+            let place: Vec<&Value> = keys.iter().filter_map(|key| entry.get(*key)).collect();
+            match given.insert((at, list, json!(place).to_string())) {
+                true => known.push(entry.clone()),
+                false => why = Some("the user has other permissions for the same already"),
             }
         }
     }
