@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kube::Client;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::Metrics;
-use crate::object::{ConnectionError, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_set};
+use crate::object::{ConnectionError, Hash, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_set};
 use crate::resource::{BrokerSpec, UserSpec, Way};
 use crate::source::dereference::Secrets;
 use crate::source::kubernetes::Kubernetes;
@@ -30,6 +32,8 @@ use made::Made;
 const FIRST_READ: Duration = Duration::from_secs(10);
 /// Users that are worked on at the same time.
 const AT_ONCE: usize = 32;
+/// Slow hashes at the same time.
+const SLOW_AT_ONCE: usize = 2;
 /// Pause after a change, in which others come.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// First and longest pause after a problem.
@@ -66,6 +70,8 @@ pub async fn run(
         made,
         may,
         known: BTreeMap::new(),
+        slow: Mutex::default(),
+        turns: Semaphore::new(SLOW_AT_ONCE),
         problems: BTreeMap::new(),
     };
     loop {
@@ -95,6 +101,10 @@ struct Users {
     made: Made,
     may: May,
     known: BTreeMap<ObjectKey, Password>,
+    /// Usual and slow hashes of passwords that were brought.
+    slow: Mutex<BTreeMap<ObjectKey, (Hash, Hash)>>,
+    /// Slow hashes that are made at the same time: each takes memory.
+    turns: Semaphore,
     problems: BTreeMap<ObjectKey, Problem>,
 }
 
@@ -128,6 +138,7 @@ impl Users {
         let here: BTreeSet<&ObjectKey> = users.iter().map(|user| &user.meta.key).collect();
         self.known.retain(|key, _| here.contains(key));
         self.problems.retain(|key, _| here.contains(key));
+        self.slow.lock().retain(|key, _| here.contains(key));
         for (user, found) in found {
             self.take(user, found);
         }
@@ -168,11 +179,38 @@ impl Users {
         }
     }
 
+    /// Adds the slow hash of a password that was brought: it may be one that can be guessed.
+    async fn slowed(&self, user: &Object<UserSpec>, known: Password, clear: Option<&[u8]>) -> Password {
+        let (Password::Known { hash, secret, .. }, Some(clear)) = (&known, clear) else {
+            return known;
+        };
+        let (hash, secret) = (hash.clone(), secret.clone());
+        let before = self.slow.lock().get(&user.meta.key).cloned();
+        let slow = match before {
+            Some((of, slow)) if of == hash => Some(slow),
+            _ => {
+                // The semaphore is never closed.
+                let _turn = self.turns.acquire().await;
+                let (clear, place) = (clear.to_vec(), brought::place(user));
+                let work = move || Hash::slow(&clear, &place.each_ref().map(String::as_str));
+                tokio::task::spawn_blocking(work).await.ok().flatten()
+            }
+        };
+        if let Some(slow) = &slow {
+            let entry = (hash.clone(), slow.clone());
+            self.slow.lock().insert(user.meta.key.clone(), entry);
+        }
+        Password::Known { hash, slow, secret }
+    }
+
     async fn look(&self, user: &Object<UserSpec>, snapshot: &Snapshot) -> Found {
         let namespace = &user.meta.key.namespace;
         match user.spec.way() {
             Way::Secret(reference) => match self.source.secret(namespace, &reference.name).await {
-                Ok(data) => Found::Password(brought::password(user, reference, &data)),
+                Ok(data) => {
+                    let known = brought::password(user, reference, &data);
+                    Found::Password(self.slowed(user, known, brought::clear(reference, &data)).await)
+                }
                 Err(ConnectionError::Missing(text)) => {
                     Found::Password(Password::Missing(Reason::WaitingForSecret, text))
                 }

@@ -24,7 +24,7 @@ pub fn password(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &S
     }
     let hash = match (value(&reference.key), value(PASSWORD_HASH)) {
         (Some([]), _) => return invalid(format!("{secret}: the password is empty")),
-        (Some(password), _) => Hash::salted(password, &[&key.namespace, &key.name, &name]),
+        (Some(password), _) => Hash::salted(password, &place(user).each_ref().map(String::as_str)),
         (None, Some(hash)) if reference.key == PASSWORD => match std::str::from_utf8(hash) {
             Ok(hash) => Hash::new(HashingAlgorithm::default().as_str(), hash.trim()),
             Err(_) => return invalid(format!("{secret}: {PASSWORD_HASH} is no text")),
@@ -34,7 +34,23 @@ pub fn password(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &S
             return Password::Missing(Reason::WaitingForSecret, text);
         }
     };
-    Password::Known { hash, secret: None }
+    Password::Known {
+        hash,
+        slow: None,
+        secret: None,
+    }
+}
+
+/// The password in clear text, where the Secret has it so: for its slow hash.
+pub fn clear<'a>(reference: &PasswordSecretRef, data: &'a SecretData) -> Option<&'a [u8]> {
+    data.values.get(&reference.key).map(Vec::as_slice)
+}
+
+/// Whose password it is, for its salt.
+pub fn place(user: &Object<UserSpec>) -> [String; 3] {
+    let key = &user.meta.key;
+    let name = user.spec.broker_name(&key.name);
+    [key.namespace.clone(), key.name.clone(), name]
 }
 
 #[cfg(test)]
@@ -73,10 +89,24 @@ mod tests {
             &[("username", "till"), ("password", "geheim"), ("passwordHash", "x")],
         );
         let hash = Hash::salted(b"geheim", &["shop", "till", "till"]);
-        assert_eq!(known, Password::Known { hash, secret: None });
+        assert_eq!(
+            known,
+            Password::Known {
+                hash,
+                slow: None,
+                secret: None,
+            }
+        );
         let given = found(usual, &[("passwordHash", "aGFzaA==\n")]);
         let hash = Hash::new("rabbit_password_hashing_sha256", "aGFzaA==");
-        assert_eq!(given, Password::Known { hash, secret: None });
+        assert_eq!(
+            given,
+            Password::Known {
+                hash,
+                slow: None,
+                secret: None,
+            }
+        );
         // One Secret for many.
         let many = found(
             json!({"name": "all", "key": "till"}),

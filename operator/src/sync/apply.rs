@@ -220,9 +220,13 @@ fn counted(operation: &Operation, dialect: Dialect) -> Option<&Name> {
     }
 }
 
-/// The operation as it goes to the broker: without a condition where it knows none, and with the queue's type where
-/// queues without one have another.
+/// The operation as it goes to the broker: without a condition where it knows none, with the queue's type where queues
+/// without one have another, and with the password in the best form that it knows.
 fn sent(operation: &Operation, topology: &Topology, dialect: Dialect) -> Operation {
+    if let (Operation::Declare(Declared::User(user)), Dialect::Leveret) = (operation, dialect) {
+        let definition = user.definition.clone().for_leveret();
+        return Operation::Declare(Declared::User(Named::new(user.name.clone(), definition)));
+    }
     if let Operation::Declare(Declared::Queue(queue)) = operation
         && may_prefer_another_type(&queue.name.vhost, topology, dialect)
     {

@@ -376,8 +376,9 @@ impl<'a> Gate<'a> {
             return Standing::Wanted(declared);
         }
         match passwords.get(&meta.key) {
-            Some(Password::Known { hash, .. }) => {
+            Some(Password::Known { hash, slow, .. }) => {
                 user.definition.password = Some(hash.clone());
+                user.definition.slow.clone_from(slow);
                 Standing::Wanted(declared)
             }
             Some(Password::Missing(reason, message)) => Standing::Waiting(*reason, message.clone()),

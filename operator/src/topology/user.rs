@@ -34,6 +34,8 @@ pub struct UserDefinition {
     pub topics: BTreeMap<(String, String), [String; 2]>,
     /// `None`: not known, so nothing is said about it.
     pub password: Option<Hash>,
+    /// The same password in a form that is better kept and only Leveret knows.
+    pub slow: Option<Hash>,
 }
 
 /// A row of one of the three lists.
@@ -418,7 +420,13 @@ impl UserDefinition {
     /// The password is known, and the broker has another.
     fn has_other_password(&self, found: &Self) -> bool {
         let known = self.password.as_ref().zip(found.password.as_ref());
-        known.is_some_and(|(wanted, found)| wanted != found)
+        known.is_some_and(|(wanted, found)| wanted != found && self.slow.as_ref() != Some(found))
+    }
+
+    /// With the password in the form that Leveret keeps, where there is one.
+    pub fn for_leveret(mut self) -> Self {
+        self.password = self.slow.take().or(self.password);
+        self
     }
 
     fn permission_requests(&self, name: &Name, found: &Self) -> Vec<Request> {

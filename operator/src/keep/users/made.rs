@@ -26,6 +26,7 @@ use crate::engine::{secret, user_secret};
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::{Hash, Object, ObjectKey, Password, Reason};
 use crate::resource::{BrokerSpec, UserSpec};
+use crate::source::brought;
 use crate::source::kubernetes::MANAGER;
 
 /// Longest time for one request.
@@ -104,10 +105,10 @@ impl Made {
         broker: &Object<BrokerSpec>,
     ) -> Result<Password, (Reason, String)> {
         let password = self.keep(user, broker, self.known(user)).await?;
-        let key = &user.meta.key;
-        let place = [key.namespace.as_str(), &key.name, &user.spec.broker_name(&key.name)];
+        let place = brought::place(user);
         Ok(Password::Known {
-            hash: Hash::salted(password.as_bytes(), &place),
+            hash: Hash::salted(password.as_bytes(), &place.each_ref().map(String::as_str)),
+            slow: None,
             secret: Some(user_secret::name(user)),
         })
     }

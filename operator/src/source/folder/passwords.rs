@@ -37,10 +37,10 @@ fn password(user: &Object<UserSpec>, secrets: &Secrets) -> Option<Password> {
 
 /// As with RabbitMQ's `guest`, name and password are the same.
 fn own_name(user: &Object<UserSpec>) -> Password {
-    let key = &user.meta.key;
-    let name = user.spec.broker_name(&key.name);
+    let name = user.spec.broker_name(&user.meta.key.name);
     Password::Known {
-        hash: Hash::salted(name.as_bytes(), &[&key.namespace, &key.name, &name]),
+        hash: Hash::salted(name.as_bytes(), &brought::place(user).each_ref().map(String::as_str)),
+        slow: None,
         secret: None,
     }
 }

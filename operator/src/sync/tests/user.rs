@@ -35,6 +35,7 @@ fn passwords(of_user: Password) -> Option<Arc<BTreeMap<ObjectKey, Password>>> {
 fn known(password: &str) -> Password {
     Password::Known {
         hash: Hash::salted(password.as_bytes(), &["shop"]),
+        slow: None,
         secret: Some("till-user".to_owned()),
     }
 }

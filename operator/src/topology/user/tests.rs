@@ -105,6 +105,26 @@ fn what_was_made_in_part_is_completed() {
 }
 
 #[test]
+fn either_form_of_a_password_is_right_and_leveret_gets_the_better_one() {
+    let slow = Hash::new("argon2id", "c2xvdw==");
+    let both = UserDefinition {
+        slow: Some(slow.clone()),
+        ..with_password(full(), "aGFzaA==")
+    };
+    let kept = |hash: &Hash| UserDefinition {
+        password: Some(hash.clone()),
+        ..with_password(full(), "")
+    };
+    for found in [kept(&slow), with_password(full(), "aGFzaA==")] {
+        assert_eq!(both.differences(&found), Vec::<String>::new());
+    }
+    assert_eq!(both.differences(&kept(&Hash::none())).len(), 1);
+    assert_eq!(both.clone().for_leveret().password, Some(slow));
+    let usual = with_password(full(), "aGFzaA==");
+    assert_eq!(usual.clone().for_leveret(), usual);
+}
+
+#[test]
 fn a_password_that_is_not_known_is_not_compared() {
     let found = with_password(full(), "aGFzaA==");
     let planned = wanted(full());
