@@ -1,8 +1,8 @@
 //! Users, and what they may do.
 //!
-//! Comes in: a name and a password; later a right and the object that it is needed for; users as they are made and
-//! changed. Goes out: an `Actor`, in whose name every operation of a vhost is carried out, and the answer whether it
-//! may; records of users in the log.
+//! Comes in: a name and a password, a token, or the name in a certificate; later a right and the object that it is
+//! needed for; users as they are made and changed. Goes out: an `Actor`, in whose name every operation of a vhost is
+//! carried out, and the answer whether it may; records of users in the log.
 //! Does not know which operation needs which right: `vhost` asks, at every place where RabbitMQ does.
 
 /// Logins over all protocols: who gets in, and how often that is tried.
@@ -14,6 +14,9 @@ pub mod actor;
 /// Rights of a user, looked up.
 pub mod live;
 
+/// Rights of a token.
+pub mod granted;
+
 /// All users, kept in the log.
 pub mod directory;
 
@@ -22,6 +25,12 @@ pub mod proof;
 
 /// The users of the settings.
 pub mod users;
+
+/// Tokens of identity providers.
+pub mod oauth;
+
+/// Scopes of a token.
+pub mod scope;
 
 /// Failed logins by address, and how long the next one waits.
 pub mod delay;

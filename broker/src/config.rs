@@ -3,6 +3,9 @@
 //! Comes in: a TOML file, the environment (`LEVERET_...`), flags; each overrides the one before. Goes out: `Config`, or
 //! one line that names the key, the value and what is allowed. What there is to set stands in `config/table.rs`, once.
 
+/// Settings of tokens.
+mod oauth2;
+
 /// Settings as they were written: flags, environment, file.
 mod flags;
 
@@ -25,6 +28,7 @@ mod error;
 pub use error::Error;
 pub use flags::Flags;
 
+use crate::access::logins::Backends;
 use crate::access::secret;
 use crate::access::users::Users;
 use crate::limits::Most;
@@ -34,10 +38,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::{
-    ADMIN_PASSWORD_FILE, ADMIN_USER_FILE, CHANNEL_MAX, DATA_DIR, DEFINITIONS_SKIP_IF_UNCHANGED, DISK_FREE_LIMIT,
-    FLUSH_INTERVAL, FRAME_MAX, GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT, HEARTBEAT, INITIAL_FRAME_MAX, LOAD_DEFINITIONS,
-    LOCK_TIMEOUT, LOG, LOG_FORMAT, MANAGEMENT_HTTP_MAX_BODY_SIZE, MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK,
-    SEGMENT_SIZE, SHUTDOWN_TIMEOUT, THREADS, TLS_CA, TLS_CERT, TLS_KEY,
+    ADMIN_PASSWORD_FILE, ADMIN_USER_FILE, AUTH_BACKENDS, AUTH_MECHANISMS, AUTH_OAUTH2, CHANNEL_MAX, DATA_DIR,
+    DEFINITIONS_SKIP_IF_UNCHANGED, DISK_FREE_LIMIT, FLUSH_INTERVAL, FRAME_MAX, GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT,
+    HEARTBEAT, INITIAL_FRAME_MAX, LOAD_DEFINITIONS, LOCK_TIMEOUT, LOG, LOG_FORMAT, MANAGEMENT_HTTP_MAX_BODY_SIZE,
+    MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK, SEGMENT_SIZE, SHUTDOWN_TIMEOUT, SSL_CERT_LOGIN_FROM,
+    SSL_CERT_LOGIN_SAN_INDEX, SSL_CERT_LOGIN_SAN_TYPE, THREADS, TLS_CA, TLS_CERT, TLS_KEY,
 };
 use values::{DiskLimit, Kind, addresses, default_addresses};
 
@@ -59,6 +64,8 @@ pub struct Config {
     pub definitions: Option<Definitions>,
     /// Largest body of a request over HTTP, bytes.
     pub max_body_bytes: u64,
+    /// Those whom a login is asked of.
+    pub backends: Backends,
     /// Terms for clients that connect.
     pub offer: Offer,
     /// Most connections, channels, queues and so on.
@@ -119,6 +126,45 @@ pub struct Offer {
     pub initial_frame_max: u32,
     /// Longest time until connection.open.
     pub handshake_timeout: Duration,
+    /// Ways to log in.
+    pub mechanisms: Mechanisms,
+    /// The name in a certificate that its user has.
+    pub certificate_name: CertificateName,
+}
+
+/// Ways to log in that are offered (SASL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// User and password.
+    pub plain: bool,
+    /// The same in a table of AMQP.
+    pub amqplain: bool,
+    /// The certificate of a client over TLS.
+    pub external: bool,
+}
+
+/// The name in a certificate that a user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The whole name of the owner.
+    Distinguished,
+    /// The common name of the owner.
+    Common,
+    /// A further name: the one at this place among those of its kind, from 0 on.
+    Alternative(Alternative, usize),
+}
+
+/// Kinds of further names in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alternative {
+    /// A host.
+    Dns,
+    /// An address.
+    Ip,
+    /// An address of mail.
+    Email,
+    /// A URI.
+    Uri,
 }
 
 /// Limits of a connection, as offered or agreed at connection.tune.
@@ -176,10 +222,13 @@ impl Flags {
             users: self.users()?,
             definitions: self.definitions()?,
             max_body_bytes: self.read(&MANAGEMENT_HTTP_MAX_BODY_SIZE)?,
+            backends: self.backends()?,
             offer: Offer {
                 limits,
                 initial_frame_max: self.read(&INITIAL_FRAME_MAX)? as u32,
                 handshake_timeout: self.read(&HANDSHAKE_TIMEOUT)?,
+                mechanisms: self.mechanisms()?,
+                certificate_name: self.certificate_name()?,
             },
             most: Most::each(|quota| self.read(table::of_quota(quota)))?,
             max_message_bytes: self.read(&MAX_MESSAGE_SIZE)?,
@@ -264,6 +313,56 @@ impl Flags {
             skip_if_unchanged: self.read(&DEFINITIONS_SKIP_IF_UNCHANGED)?,
             max_bytes: self.read(&MANAGEMENT_HTTP_MAX_BODY_SIZE)?,
         }))
+    }
+
+    fn backends(&self) -> Result<Backends, Error> {
+        let texts = self.texts(AUTH_BACKENDS.key).iter();
+        let named: Vec<&str> = texts.map(|text| AUTH_BACKENDS.parse(text)).collect::<Result<_, _>>()?;
+        let has = |name: &str| named.iter().any(|named| named.ends_with(name));
+        let tokens = oauth2::terms(self.texts(AUTH_OAUTH2.key))?;
+        if has("oauth2") != tokens.is_some() {
+            let (key, allowed) = match tokens {
+                None => (AUTH_BACKENDS.key, "oauth2 only together with auth_oauth2"),
+                Some(_) => (AUTH_OAUTH2.key, "anything only together with oauth2 in auth_backends"),
+            };
+            return Err(Error::value(key, &named.join(","), allowed));
+        }
+        Ok(Backends {
+            internal: named.is_empty() || has("internal"),
+            tokens,
+        })
+    }
+
+    fn mechanisms(&self) -> Result<Mechanisms, Error> {
+        let texts = self.texts(AUTH_MECHANISMS.key).iter();
+        let named: Vec<&str> = texts
+            .map(|text| AUTH_MECHANISMS.parse(text))
+            .collect::<Result<_, _>>()?;
+        let has = |name: &str| named.contains(&name);
+        if has("EXTERNAL") && self.text(&TLS_CA).is_none() {
+            let allowed = "EXTERNAL only together with tls_ca";
+            return Err(Error::value(AUTH_MECHANISMS.key, &named.join(","), allowed));
+        }
+        Ok(Mechanisms {
+            plain: named.is_empty() || has("PLAIN"),
+            amqplain: named.is_empty() || has("AMQPLAIN"),
+            external: has("EXTERNAL"),
+        })
+    }
+
+    fn certificate_name(&self) -> Result<CertificateName, Error> {
+        let kind = match self.read(&SSL_CERT_LOGIN_SAN_TYPE)? {
+            "ip" => Alternative::Ip,
+            "email" => Alternative::Email,
+            "uri" => Alternative::Uri,
+            _ => Alternative::Dns,
+        };
+        let index = self.read(&SSL_CERT_LOGIN_SAN_INDEX)? as usize;
+        Ok(match self.read(&SSL_CERT_LOGIN_FROM)? {
+            "common_name" => CertificateName::Common,
+            "distinguished_name" => CertificateName::Distinguished,
+            _ => CertificateName::Alternative(kind, index),
+        })
     }
 
     fn disk_free_limit(&self, segment_bytes: u64) -> Result<Option<u64>, Error> {

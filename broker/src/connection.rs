@@ -14,6 +14,9 @@ pub mod sasl;
 /// Frames to channels.
 pub mod dispatch;
 
+/// Newer tokens.
+pub mod renewal;
+
 /// Ends of channels and connections.
 pub mod closing;
 
@@ -164,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, read: BytesMut, opened: handshake::Opened) -> Self {
         let heartbeat = Heartbeat::new(opened.heartbeat_seconds);
         let period = heartbeat.period();
-        let mut tick = tokio::time::interval_at(Instant::now() + period, period);
+        let first = opened.peer.actor.left().map_or(period, |left| left.min(period));
+        let mut tick = tokio::time::interval_at(Instant::now() + first, period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             stream,
@@ -311,6 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Works through the bytes read, as far as nothing stops it.
     fn work(&mut self) {
         self.close = self.session.peer.info.take_close().or(self.close.take());
+        if self.session.take_renewed() {
+            self.look_at_token();
+        }
         self.check_alarms();
         loop {
             self.session.advance();
@@ -424,6 +431,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Looks after the connection: its end, heartbeats, memory to give back.
     fn tick(&mut self) -> io::Result<()> {
         let timed_out = |what| Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        if self.deadline.is_none() && self.look_at_token() {
+            return Ok(());
+        }
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => return timed_out("connection.close-ok didn't come"),
             Some(_) => {}
@@ -443,6 +453,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         outbox.shrink(KEEP_BUFFER, &mut self.output.frames);
         self.session.turn.rest();
         Ok(())
+    }
+
+    /// Closes a connection whose token has expired, and has the next tick come in time for one that will. True if it
+    /// has.
+    fn look_at_token(&mut self) -> bool {
+        let Some(left) = self.session.peer.actor.left() else {
+            return false;
+        };
+        if left.is_zero() {
+            let Peer { info, actor, .. } = &self.session.peer;
+            tracing::warn!(connection = %info.name(), user = actor.user, "closed: its credential has expired");
+            self.close.get_or_insert_with(|| "credential expired".to_owned());
+            return true;
+        }
+        if left < self.tick.period() {
+            self.tick.reset_after(left);
+        }
+        false
     }
 
     /// Writes the rest and says goodbye.

@@ -111,6 +111,9 @@ pub mod files;
 /// Parts of keys and values in the log's table.
 pub mod parts;
 
+/// Values in DER.
+pub mod der;
+
 /// Values in Erlang's notation.
 pub mod erlang;
 

@@ -4,6 +4,7 @@
 //! fails for them hasn't touched the data; clients are accepted last, when everything is recovered.
 
 use crate::access::Access;
+use crate::access::oauth::Tokens;
 use crate::admin::{self, Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -63,6 +64,11 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     };
     let (config, (store, node)) = recovered?;
     live.attach(node.clone());
+    for issuer in node.access.tokens().map_or(&[][..], Tokens::issuers) {
+        let issuer = issuer.clone();
+        // While keys can't be had, the issuer says so, and logins by password go on.
+        tokio::spawn(async move { issuer.follow().await });
+    }
     gate.open(Admin::new(
         node.clone(),
         listeners.clone(),
@@ -211,7 +217,8 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     let mut first_user = Batch::default();
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let access = Access::new(config.users.clone(), table, &mut first_user)
-        .context("cannot start a thread that reads the password's file")?;
+        .context("cannot start a thread that reads the password's file")?
+        .with_backends(config.backends.clone());
     if !first_user.is_empty() {
         store.handle().append(&mut first_user, Urgency::Soon)?;
     }

@@ -62,6 +62,14 @@ impl Http {
         }
     }
 
+    /// With a token.
+    pub fn with_token(address: SocketAddr, token: &str) -> Http {
+        Http {
+            address,
+            authorization: Some(format!("Bearer {token}")),
+        }
+    }
+
     /// Without credentials.
     pub fn anonymous(address: SocketAddr) -> Http {
         Http {

@@ -45,6 +45,9 @@ pub mod certificates;
 /// Programs from registries.
 pub mod programs;
 
+/// An identity provider.
+pub mod issuer;
+
 /// Any other program as a process.
 pub mod process;
 

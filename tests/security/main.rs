@@ -3,6 +3,15 @@
 //! In: certificates that openssl makes, clients that the world uses (curl, `openssl s_client`). Out: who gets in and
 //! who doesn't, also after the files have changed, without a restart.
 
+/// Logins by token.
+mod tokens;
+
+/// Logins of pods.
+mod pods;
+
+/// Logins by certificate.
+mod certificate_logins;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;

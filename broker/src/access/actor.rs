@@ -3,12 +3,15 @@
 //! Comes in: a right and the object that it is needed for. Goes out: the answer, or a refusal in RabbitMQ's words.
 //! Does not know which operation needs which right: `vhost` asks, at every place where RabbitMQ does.
 
+use super::granted::Granted;
 use super::live::Live;
+use super::oauth::{Fault, Verified};
 use super::permissions::{Permissions, Resource, Right};
 use super::user::Tags;
 use crate::error::{Error, Result};
 use leveret_store::Urgency;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name in events of what the broker does by itself (RabbitMQ's).
 pub const INTERNAL_USER: &str = "rmq-internal";
@@ -25,6 +28,8 @@ pub struct Actor {
     pub tags: Tags,
     /// The urgency of its declarations and bindings.
     pub urgency: Urgency,
+    /// The token that the user has logged in with.
+    token: Option<Arc<Granted>>,
 }
 
 /// The rights of a user at work.
@@ -34,6 +39,8 @@ enum Rights {
     Fixed(Permissions),
     /// Those that it has at the time.
     Live(Arc<Live>),
+    /// Those that its token grants.
+    Granted(Arc<Granted>),
 }
 
 impl Actor {
@@ -45,6 +52,7 @@ impl Actor {
             rights: Rights::Fixed(permissions),
             tags: Tags::default(),
             urgency: Urgency::Now,
+            token: None,
         }
     }
 
@@ -52,6 +60,22 @@ impl Actor {
     pub fn unhurried(self) -> Self {
         let urgency = Urgency::Soon;
         Self { urgency, ..self }
+    }
+
+    /// The user of a token, with the rights that it grants.
+    pub fn of_token(verified: Arc<Verified>) -> Self {
+        let token = Arc::new(Granted::new(verified.clone()));
+        Self {
+            rights: Rights::Granted(token.clone()),
+            token: Some(token),
+            ..Self::new(&verified.user, Permissions::NONE).with_tags(verified.tags.clone())
+        }
+    }
+
+    /// The same for as long as a token works.
+    pub fn for_token(self, verified: Arc<Verified>) -> Self {
+        let token = Some(Arc::new(Granted::new(verified)));
+        Self { token, ..self }
     }
 
     /// The same with the rights that the user has at the time.
@@ -79,6 +103,7 @@ impl Actor {
         let allowed = match &self.rights {
             Rights::Fixed(permissions) => permissions.allow(right, resource),
             Rights::Live(live) => live.allow(right, resource),
+            Rights::Granted(token) => token.allow(right, resource),
         };
         if allowed {
             return Ok(());
@@ -94,11 +119,13 @@ impl Actor {
     /// # Errors
     /// 403 with RabbitMQ's words.
     pub fn check_topic(&self, right: Right, exchange: &Resource<'_>, key: &[u8]) -> Result<()> {
-        let Rights::Live(live) = &self.rights else {
-            return Ok(());
+        let name = || String::from_utf8_lossy(exchange.name);
+        let allowed = match &self.rights {
+            Rights::Fixed(_) => true,
+            Rights::Live(live) => live.allow_topic(right, exchange.vhost, &name(), key),
+            Rights::Granted(token) => token.allow_topic(right, exchange.vhost, exchange.name, key),
         };
-        let name = String::from_utf8_lossy(exchange.name);
-        if live.allow_topic(right, exchange.vhost, &name, key) {
+        if allowed {
             return Ok(());
         }
         let (right, user, key) = (right.name(), &self.user, String::from_utf8_lossy(key));
@@ -113,7 +140,36 @@ impl Actor {
         match &self.rights {
             Rights::Fixed(_) => 0,
             Rights::Live(live) => live.version(),
+            Rights::Granted(token) => token.version(),
         }
+    }
+
+    /// True if the user is one of the broker's own.
+    pub fn is_internal(&self) -> bool {
+        !matches!(self.rights, Rights::Granted(_))
+    }
+
+    /// True if a token is what the user has logged in with.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The time until its token doesn't work any more; `None` if there is no such end.
+    pub fn left(&self) -> Option<Duration> {
+        self.token.as_ref()?.left()
+    }
+
+    /// Goes on with a newer token.
+    ///
+    /// # Errors
+    /// It is of another user, or for another purpose.
+    pub fn renew(&mut self, newer: Arc<Verified>) -> std::result::Result<(), Fault> {
+        let Some(token) = &self.token else { return Ok(()) };
+        token.renew(newer.clone())?;
+        if !self.is_internal() {
+            self.tags = newer.tags.clone();
+        }
+        Ok(())
     }
 
     /// True if the actor may work in a vhost.
@@ -121,6 +177,7 @@ impl Actor {
         match &self.rights {
             Rights::Fixed(permissions) => permissions.any(),
             Rights::Live(live) => live.may_enter(vhost),
+            Rights::Granted(token) => token.may_enter(vhost),
         }
     }
 

@@ -1,22 +1,25 @@
 //! Logins over all protocols: who gets in, how often that is tried, and who has to wait.
 //!
-//! Comes in: user, password, protocol, and the address they come from. Goes out: the actor, or a refusal. Nothing of
-//! what was given goes into the log: it may be a password, in the wrong field or of somebody else.
+//! Comes in: user and password, a token, or the name in a certificate; the protocol, and the address that they come
+//! from. Goes out: the actor, or a refusal. Nothing of what was given goes into the log, unless it is proved: it may be a
+//! password, in the wrong field or of somebody else.
 
 use super::actor::Actor;
 use super::attempts::{Attempts, Protocol, Source};
 use super::delay::{Delays, LONGEST, Turn};
 use super::directory::Directory;
 use super::live::Live;
+use super::oauth::{self, Authz, Fault, Tokens, Verified, is_token};
 use super::password;
 use super::permissions::Permissions;
-use super::proof::Proofs;
+use super::proof::{Account, Proofs};
 use super::secret::SecretFiles;
 use super::user::Tags;
 use super::users::{FIRST_VHOST, GUEST, Refusal, Users};
 use leveret_store::Batch;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -30,9 +33,39 @@ pub enum Refused {
     TooMany(Duration),
 }
 
+/// Those whom a login is asked of.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// The broker's own users, with their passwords. (The administrator of files gets in without.)
+    pub internal: bool,
+    /// Tokens.
+    pub tokens: Option<oauth::terms::Terms>,
+}
+
+impl Default for Backends {
+    fn default() -> Self {
+        Self {
+            internal: true,
+            tokens: None,
+        }
+    }
+}
+
+/// Proof of a name.
+enum Claim<'a> {
+    /// A name and a password; or any name, and a token in the place of a password.
+    Password(&'a str, &'a str),
+    /// A token.
+    Token(&'a str),
+    /// A certificate that TLS has verified, with the name that it stands for.
+    Certificate(Option<&'a str>),
+}
+
 /// The way into a broker.
 pub struct Access {
     users: Users,
+    internal: bool,
+    tokens: Option<Tokens>,
     /// The administrator of two files.
     administrator: Option<SecretFiles>,
     /// All other users.
@@ -66,6 +99,8 @@ impl Access {
         };
         Ok(Self {
             users,
+            internal: true,
+            tokens: None,
             administrator,
             directory,
             proofs: Proofs::default(),
@@ -73,6 +108,20 @@ impl Access {
             delayed: AtomicU64::new(0),
             attempts: Attempts::default(),
         })
+    }
+
+    /// The same with others whom logins are asked of.
+    pub fn with_backends(self, backends: Backends) -> Self {
+        Self {
+            internal: backends.internal,
+            tokens: backends.tokens.map(Tokens::new),
+            ..self
+        }
+    }
+
+    /// The way in for tokens, if there is one.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// The most connections and channels that a user may have open.
@@ -103,12 +152,48 @@ impl Access {
         self.delayed.load(Ordering::Relaxed)
     }
 
-    /// Checks a login. Gives the actor, without a connection. Waits first, if logins from that address failed too
-    /// often.
+    /// Checks a login by name and password, or by a token in the place of a password. Gives the actor, without a
+    /// connection. Waits first, if logins from that address failed too often.
     ///
     /// # Errors
     /// [`Refused`]
     pub async fn log_in(&self, protocol: Protocol, from: IpAddr, user: &str, password: &str) -> Result<Actor, Refused> {
+        self.admit(protocol, from, Claim::Password(user, password)).await
+    }
+
+    /// The same by a token.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn log_in_by_token(&self, protocol: Protocol, from: IpAddr, token: &str) -> Result<Actor, Refused> {
+        self.admit(protocol, from, Claim::Token(token)).await
+    }
+
+    /// The same by the name in a certificate that is verified; `None` if there is none in it.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn log_in_by_certificate(
+        &self,
+        protocol: Protocol,
+        from: IpAddr,
+        name: Option<&str>,
+    ) -> Result<Actor, Refused> {
+        self.admit(protocol, from, Claim::Certificate(name)).await
+    }
+
+    /// What a newer token says, for a connection whose token ends.
+    ///
+    /// # Errors
+    /// It is not accepted.
+    pub async fn renewed(&self, token: &str) -> Result<Arc<Verified>, Fault> {
+        match &self.tokens {
+            Some(tokens) => tokens.verify(token).await,
+            None => Err(Fault::Invalid),
+        }
+    }
+
+    async fn admit(&self, protocol: Protocol, from: IpAddr, claim: Claim<'_>) -> Result<Actor, Refused> {
         let from = from.to_canonical();
         let source = |user: Option<String>| Source {
             address: from,
@@ -119,9 +204,14 @@ impl Access {
             self.attempts.add(source(None), false);
             return Err(Refused::TooMany(wait));
         }
-        let checked = self.check(user, password, from).await;
+        let checked = match claim {
+            Claim::Password(user, password) => self.check(user, password, from).await,
+            Claim::Token(token) => self.check_token(token, from).await,
+            Claim::Certificate(name) => self.check_certificate(name, from).await,
+        };
         let named = match &checked {
-            Ok(_) | Err(Refusal::Password(_) | Refusal::NotFromThere(_)) => Some(user.to_owned()),
+            Ok(actor) => Some(actor.user.clone()),
+            Err(Refusal::Password(user) | Refusal::NotFromThere(user)) => Some(user.clone()),
             Err(_) => None,
         };
         self.attempts.add(source(named), checked.is_ok());
@@ -137,7 +227,48 @@ impl Access {
         })
     }
 
-    /// Checks name and password. One that is refused takes the time of a slow hash, whoever it is for.
+    /// Checks a token. One that is refused is cheap: whoever sends it may know that it is one.
+    async fn check_token(&self, token: &str, from: IpAddr) -> Result<Actor, Refusal> {
+        let Some(tokens) = &self.tokens else {
+            return Err(Refusal::Unknown);
+        };
+        let verified = tokens.verify(token).await.map_err(Refusal::Token)?;
+        let user = &verified.user;
+        if self.users.are_shut_out(user, from) {
+            return Err(Refusal::NotFromThere(user.clone()));
+        }
+        match verified.authz {
+            Authz::Scopes => Ok(Actor::of_token(verified)),
+            Authz::Users => {
+                // The administrator of files has a password, and a user of its name counts for nothing.
+                let account = self
+                    .directory
+                    .get(user)
+                    .filter(|_| self.administrator().as_ref() != Some(user));
+                let account = account.ok_or_else(|| Refusal::NoUser(user.clone()))?;
+                Ok(actor_of(&account).for_token(verified))
+            }
+        }
+    }
+
+    /// Checks the name in a certificate: a user of this name must exist, whatever its password.
+    async fn check_certificate(&self, name: Option<&str>, from: IpAddr) -> Result<Actor, Refusal> {
+        let name = name.ok_or(Refusal::Nameless)?;
+        if let Some(files) = &self.administrator
+            && files.now().await.is_ok_and(|known| known.user == name)
+        {
+            return Ok(Actor::new(name, Permissions::ALL).with_tags(Tags::administrator()));
+        }
+        let account = self.directory.get(name).filter(|_| self.internal);
+        let account = account.ok_or_else(|| Refusal::NotKnown(name.to_owned()))?;
+        match self.users.are_shut_out(name, from) {
+            true => Err(Refusal::NotFromThere(name.to_owned())),
+            false => Ok(actor_of(&account)),
+        }
+    }
+
+    /// Checks name and password. One that is refused takes the time of a slow hash, whoever it is for; but for a token,
+    /// for which the name doesn't matter.
     async fn check(&self, user: &str, password: &str, from: IpAddr) -> Result<Actor, Refusal> {
         let known = match &self.administrator {
             Some(files) => Some(files.now().await),
@@ -153,7 +284,10 @@ impl Access {
             let proved = self.proofs.is_password(None, password, turn).await;
             return Err(proved.map_or(Refusal::Late, |_| Refusal::Password(user.to_owned())));
         }
-        let account = self.directory.get(user);
+        if self.tokens.is_some() && is_token(password) {
+            return self.check_token(password, from).await;
+        }
+        let account = self.directory.get(user).filter(|_| self.internal);
         let proved = self.proofs.is_password(account.as_ref(), password, turn).await;
         let proved = proved.ok_or(Refusal::Late)?;
         let Some(account) = account else {
@@ -168,9 +302,7 @@ impl Access {
         if self.users.are_shut_out(user, from) {
             return Err(Refusal::NotFromThere(user.to_owned()));
         }
-        let live = Live::new(user, account.rights.clone());
-        let actor = Actor::new(user, Permissions::NONE).with_rights(live);
-        Ok(actor.with_tags(account.user.tags.clone()))
+        Ok(actor_of(&account))
     }
 
     async fn turn(&self, from: IpAddr) -> Result<(), Duration> {
@@ -191,6 +323,14 @@ impl Access {
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// A user of the log's table at work.
+fn actor_of(account: &Account) -> Actor {
+    let user = &account.user;
+    let live = Live::new(&user.name, account.rights.clone());
+    let actor = Actor::new(&user.name, Permissions::NONE).with_rights(live);
+    actor.with_tags(user.tags.clone())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Comes in: a name, and the address that it comes from. Goes out: whether it may log in from there; why not (for the
 //! log, not for the client). Does not know about the users that the log has.
 
+use super::oauth::Fault;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -47,6 +48,18 @@ pub enum Refusal {
     /// Others from the same address have failed while it waited.
     #[error("too many logins from this address have failed meanwhile")]
     Late,
+    /// The token is not accepted.
+    #[error("Authentication using an OAuth 2/JWT token failed: {0}")]
+    Token(Fault),
+    /// The token is good, and of nobody who is known.
+    #[error("the token is of '{0}', and there is no user of this name")]
+    NoUser(String),
+    /// The client's certificate has no name that a user may have.
+    #[error("no name found")]
+    Nameless,
+    /// The name in the certificate is no user's.
+    #[error("the certificate is of '{0}', and there is no user of this name")]
+    NotKnown(String),
     /// The users can't be told.
     #[error("{0}")]
     Unreadable(String),

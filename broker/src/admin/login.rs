@@ -99,7 +99,8 @@ impl FromRequestParts<Gate> for Open {
     }
 }
 
-/// A request that knows user and password (HTTP basic, RFC 7617), and may be made: what all other handlers work with.
+/// A request that knows user and password (HTTP basic, RFC 7617) or a token (RFC 6750), and may be made: what all other
+/// handlers work with.
 pub struct Login {
     /// The API as the user sees it.
     pub admin: Arc<Admin>,
@@ -136,8 +137,14 @@ pub async fn empty(_: Login) -> Response {
 
 async fn log_in(admin: &Admin, from: IpAddr, headers: &HeaderMap) -> Result<Actor> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoCredentials)?;
-    let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
-    check_login(admin, from, &user, &password).await
+    let from_token = match bearer(header.as_bytes()) {
+        Some(token) => admin.node.access.log_in_by_token(Protocol::Http, from, token).await,
+        None => {
+            let (user, password) = credentials(header.as_bytes()).ok_or(Failure::NotAuthorized)?;
+            return check_login(admin, from, &user, &password).await;
+        }
+    };
+    from_token.map_err(refused)
 }
 
 /// Logs a user in.
@@ -146,10 +153,20 @@ async fn log_in(admin: &Admin, from: IpAddr, headers: &HeaderMap) -> Result<Acto
 /// 401 for a wrong name or password, 429 after too many.
 pub async fn check_login(admin: &Admin, from: IpAddr, user: &str, password: &str) -> Result<Actor> {
     let login = admin.node.access.log_in(Protocol::Http, from, user, password).await;
-    login.map_err(|refused| match refused {
+    login.map_err(refused)
+}
+
+fn refused(refused: Refused) -> Failure {
+    match refused {
         Refused::Wrong => Failure::NotAuthorized,
         Refused::TooMany(wait) => Failure::TooManyLogins(wait),
-    })
+    }
+}
+
+/// The token of `Bearer TOKEN`.
+fn bearer(header: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// User and password of `Basic BASE64(user:password)`.
@@ -176,5 +193,8 @@ mod tests {
         for wrong in ["", "Basic", "Basic !", "Bearer Z3Vlc3Q6Z3Vlc3Q=", "Basic Z3Vlc3Q="] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+        assert_eq!(bearer(b"Bearer a.b.c "), Some("a.b.c"));
+        assert_eq!(bearer(b"bearer a"), Some("a"));
+        assert!(bearer(b"Basic a").is_none() && bearer(b"Bearer").is_none());
     }
 }

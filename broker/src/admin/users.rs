@@ -50,7 +50,7 @@ async fn whoami(Login { actor, .. }: Login) -> Response {
 pub fn myself(actor: &Actor, o: &mut Object<'_>) {
     o.text("name", &actor.user);
     tags(&actor.tags, o);
-    o.bool("is_internal_user", true);
+    o.bool("is_internal_user", actor.is_internal());
 }
 
 async fn users(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {

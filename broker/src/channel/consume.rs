@@ -3,7 +3,8 @@
 //! Comes in: these methods. Goes out: consumers, handed to their queues; their end.
 
 use super::state::{Channel, Consuming, Peer, Turn};
-use super::subscription::{Subscription, ToClient};
+use super::subscription::{Subscription, ToClient, cancellation};
+use crate::access::permissions::{Kind, Resource, Right};
 use crate::error::{Error, Result};
 use crate::limits::{Holding, Quota, tables};
 use crate::queue::Refused;
@@ -166,6 +167,27 @@ impl Channel {
         }
         if let Some(queue) = goes_on {
             queue.dispatch(&mut turn.work);
+        }
+        Ok(())
+    }
+
+    /// Cancels the consumers whose queues the user may not read any more, and tells the client.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn cancel_forbidden(&mut self, peer: &Peer, turn: &mut Turn) -> Result<()> {
+        let vhost = peer.vhost.name.as_str();
+        let forbidden = self.consumers.iter().filter(|(_, consuming)| {
+            let (kind, name) = (Kind::Queue, consuming.queue.name().as_bytes());
+            peer.actor.check(Right::Read, &Resource { vhost, kind, name }).is_err()
+        });
+        let forbidden: Vec<ShortString> = forbidden.map(|(tag, _)| tag.clone()).collect();
+        for consumer_tag in forbidden {
+            if peer.cancel_notify {
+                self.reply(peer, turn, cancellation(consumer_tag.clone()));
+            }
+            let no_wait = true;
+            self.basic_cancel(peer, turn, &BasicCancel { consumer_tag, no_wait })?;
         }
         Ok(())
     }

@@ -109,13 +109,13 @@ impl Flags {
                 value: value.to_string(),
                 allowed,
             };
-            let texts = texts(&value).ok_or_else(|| {
-                wrong("a text, number or true/false, or a list of texts where the setting is a list".to_owned())
-            })?;
             let setting = table::find(&key).ok_or_else(|| {
                 let keys: Vec<&str> = table::all().map(Described::key).collect();
                 let (path, keys) = (path.display(), keys.join(", "));
                 wrong(format!("there is no such setting in {path}; there are {keys}"))
+            })?;
+            let texts = setting.texts(&value).ok_or_else(|| {
+                wrong("a text, number or true/false, or a list of texts where the setting is a list".to_owned())
             })?;
             if !setting.repeatable() && texts.len() != 1 {
                 return Err(wrong("one value, not a list".to_owned()));
@@ -194,33 +194,20 @@ fn arg(setting: &'static dyn Described) -> Arg {
     }
 }
 
-/// Keys with their values. A dot in a key, as RabbitMQ has it in some of its settings, is an underscore here.
+/// Keys with their values. A dot in a key, as RabbitMQ has it in some of its settings, is an underscore here; what is
+/// below a setting is its value.
 fn flat(table: toml::Table) -> BTreeMap<String, toml::Value> {
     let mut found = BTreeMap::new();
     let mut left: Vec<(String, toml::Value)> = table.into_iter().collect();
     while let Some((key, value)) = left.pop() {
         match value {
-            toml::Value::Table(inner) if !inner.is_empty() => {
+            toml::Value::Table(inner) if !inner.is_empty() && table::find(&key).is_none() => {
                 left.extend(inner.into_iter().map(|(name, value)| (format!("{key}_{name}"), value)));
             }
             value => _ = found.insert(key, value),
         }
     }
     found
-}
-
-/// A value of the file as texts; `None` for what no setting is.
-fn texts(value: &toml::Value) -> Option<Vec<String>> {
-    Some(match value {
-        toml::Value::String(text) => vec![text.clone()],
-        toml::Value::Integer(number) => vec![number.to_string()],
-        toml::Value::Boolean(on) => vec![on.to_string()],
-        toml::Value::Array(values) => values
-            .iter()
-            .map(|value| value.as_str().map(str::to_owned))
-            .collect::<Option<_>>()?,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

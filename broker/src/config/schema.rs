@@ -7,8 +7,8 @@
 use super::error::Error;
 use super::setting::Setting;
 use super::values::{
-    Count, DiskLimit, Document, Filter, Folder, Kind, LineFile, Most, OneOf, PemFile, SIZES, Size, Switch, TIMES, Time,
-    Watermark,
+    AnyOf, Count, DiskLimit, Document, Filter, Folder, Kind, LineFile, Most, OneOf, PemFile, SIZES, Size, Switch,
+    TIMES, Time, Tree, Watermark,
 };
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(super) trait Formed: Kind {
     /// The forms that a value may have; none where only the broker knows.
     fn forms(&self) -> Vec<Value>;
 
-    /// The type in a document: `text`, `number or text`, `true or false`.
+    /// The type in a document: `text`, `number or text`, `true or false`, `list of texts`, `table`.
     fn written(&self) -> &'static str {
         "text"
     }
@@ -121,6 +121,26 @@ impl Formed for DiskLimit {
 impl Formed for OneOf {
     fn forms(&self) -> Vec<Value> {
         vec![one_of(self.0)]
+    }
+}
+
+impl Formed for AnyOf {
+    fn forms(&self) -> Vec<Value> {
+        vec![one_of(self.0)]
+    }
+
+    fn written(&self) -> &'static str {
+        "list of texts"
+    }
+}
+
+impl Formed for Tree {
+    fn forms(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn written(&self) -> &'static str {
+        "table"
     }
 }
 

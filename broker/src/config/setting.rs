@@ -80,9 +80,9 @@ pub(super) trait Described: Sync {
     /// The placeholder of a value.
     fn value_name(&self) -> &'static str;
     /// True if there may be several values.
-    fn repeatable(&self) -> bool {
-        false
-    }
+    fn repeatable(&self) -> bool;
+    /// A value of the file as texts; `None` for what no such setting is.
+    fn texts(&self, value: &toml::Value) -> Option<Vec<String>>;
     /// True if a change takes effect while the broker runs.
     fn live(&self) -> bool {
         false
@@ -127,6 +127,14 @@ impl<K: Kind> Described for Setting<K> {
         K::VALUE_NAME
     }
 
+    fn repeatable(&self) -> bool {
+        K::REPEATABLE
+    }
+
+    fn texts(&self, value: &toml::Value) -> Option<Vec<String>> {
+        K::texts(value)
+    }
+
     fn live(&self) -> bool {
         self.live
     }
@@ -160,5 +168,9 @@ impl Described for Service {
 
     fn repeatable(&self) -> bool {
         true
+    }
+
+    fn texts(&self, value: &toml::Value) -> Option<Vec<String>> {
+        super::values::texts(value)
     }
 }

@@ -5,7 +5,8 @@
 
 use super::setting::{Described, Setting};
 use super::values::{
-    Count, DiskLimit, Document, Filter, Folder, LineFile, Most, OneOf, PemFile, Size, Switch, Time, Watermark,
+    AnyOf, Count, DiskLimit, Document, Filter, Folder, LineFile, Most, OneOf, PemFile, Size, Switch, Time, Tree,
+    Watermark,
 };
 use crate::limits::Quota;
 use crate::protocol::SERVICES;
@@ -41,6 +42,20 @@ settings! {
         "Definitions that are as at the last start are passed over");
     MANAGEMENT_HTTP_MAX_BODY_SIZE: Size = Setting::new("management_http_max_body_size", "20MB", Size(64 << 10, 1 << 30),
         "Largest body of a request over HTTP, and file of definitions");
+    AUTH_BACKENDS: AnyOf = Setting::optional("auth_backends", "internal",
+        AnyOf(&["internal", "oauth2", "rabbit_auth_backend_internal", "rabbit_auth_backend_oauth2"]),
+        "Those whom a login is asked of: the broker's own users, tokens");
+    AUTH_OAUTH2: Tree = Setting::optional("auth_oauth2", "none", Tree, "Tokens that are accepted");
+    AUTH_MECHANISMS: AnyOf = Setting::optional("auth_mechanisms", "PLAIN and AMQPLAIN",
+        AnyOf(&["PLAIN", "AMQPLAIN", "EXTERNAL"]),
+        "Ways to log in that AMQP clients are offered; EXTERNAL, by certificate, over TLS with tls_ca").live();
+    SSL_CERT_LOGIN_FROM: OneOf = Setting::new("ssl_cert_login_from", "distinguished_name",
+        OneOf(&["distinguished_name", "common_name", "subject_alternative_name", "subject_alt_name"]),
+        "Name in a client's certificate that its user has").live();
+    SSL_CERT_LOGIN_SAN_TYPE: OneOf = Setting::new("ssl_cert_login_san_type", "dns",
+        OneOf(&["dns", "ip", "email", "uri"]), "Kind of a subject's alternative name that its user has").live();
+    SSL_CERT_LOGIN_SAN_INDEX: Count = Setting::new("ssl_cert_login_san_index", "0", Count(0, 65_535),
+        "Place of that name among those of its kind").live();
     FRAME_MAX: Size = Setting::new("frame_max", "128KiB", Size(4 << 10, 64 << 20), "Largest frame").live();
     INITIAL_FRAME_MAX: Size = Setting::new("initial_frame_max", "8KiB", Size(4 << 10, 1 << 20),
         "Largest frame before a client has logged in").live();

@@ -137,6 +137,62 @@ fn an_unknown_key_and_a_broken_file_are_refused() {
 }
 
 #[test]
+fn names_below_names_are_taken_as_rabbitmq_writes_them() {
+    let file = r#"
+        auth_backends.2 = "internal"
+        auth_backends.1 = "oauth2"
+        auth_mechanisms = ["PLAIN"]
+        auth_oauth2.resource_server_id = "rabbitmq"
+        auth_oauth2.verify_aud = false
+        auth_oauth2.preferred_username_claims.1 = "email"
+        auth_oauth2.preferred_username_claims.2 = "sub"
+        [auth_oauth2.oauth_providers."a.b"]
+        jwks_uri = "https://idp/keys"
+        https.cacertfile = "/ca"
+    "#;
+    let mut given = flags();
+    given.fill(Path::new("x.toml"), file).expect("a right file");
+    let config = given.check().expect("right values");
+    assert!(config.backends.internal && config.offer.mechanisms.plain && !config.offer.mechanisms.amqplain);
+    let terms = config.backends.tokens.expect("tokens");
+    assert_eq!(
+        (terms.servers[0].verify_aud, terms.issuers[0].name.as_str()),
+        (false, "a.b")
+    );
+    assert_eq!(terms.servers[0].user_claims, ["email", "sub"]);
+    let refused = |text: &str| {
+        let mut given = flags();
+        let filled = given.fill(Path::new("x.toml"), text);
+        let checked = filled.and_then(|()| given.check().map(drop));
+        checked.expect_err("refused").to_string()
+    };
+    for (text, words) in [
+        (
+            "auth_backends.1 = \"ldap\"",
+            "setting auth_backends: 'ldap' is not allowed; allowed is internal, oauth2",
+        ),
+        ("auth_backends.1.authn = \"internal\"", "setting auth_backends"),
+        ("auth_backends.1 = \"oauth2\"", "oauth2 only together with auth_oauth2"),
+        ("auth_mechanisms.1 = \"EXTERNAL\"", "EXTERNAL only together with tls_ca"),
+        (
+            "auth_oauth2.jwks_file = \"x\"\nauth_oauth2.resource_server_id = \"x\"",
+            "only together with oauth2 in auth_backends",
+        ),
+        (
+            "auth_oauth2.nothing = 1",
+            "setting auth_oauth2.nothing: '1' is not allowed; there is no such setting here",
+        ),
+        (
+            "ssl_cert_login_san_type = \"other_name\"",
+            "allowed is dns or ip or email or uri",
+        ),
+    ] {
+        let refused = refused(text);
+        assert!(refused.contains(words), "{text}: {refused}");
+    }
+}
+
+#[test]
 fn files_that_belong_together_are_asked_for_together() {
     assert!(refused("tls_cert", "a.pem").contains("tls_key"));
     assert!(refused("tls_ca", "ca.pem").contains("tls_cert"));
@@ -165,7 +221,9 @@ fn row(setting: &dyn Described) -> String {
 #[test]
 fn the_document_has_the_table() {
     let document = include_str!("../../../docs/settings.md");
-    let written: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    let rows = document.lines().filter(|line| line.starts_with("| `"));
+    // These have a table of their own.
+    let written: Vec<&str> = rows.filter(|line| !line.starts_with("| `auth_oauth2.")).collect();
     let stated: Vec<String> = table::all().map(row).collect();
     assert_eq!(written, stated, "docs/settings.md should have:\n{}", stated.join("\n"));
 }

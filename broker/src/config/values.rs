@@ -24,6 +24,34 @@ pub(super) trait Kind: Copy + Sync {
     /// # Errors
     /// The values that are allowed.
     fn parse(&self, key: &str, text: &str) -> Result<Self::Value, Error>;
+
+    /// True if there may be several values.
+    const REPEATABLE: bool = false;
+
+    /// A value of the file as texts; `None` for what no such setting is.
+    fn texts(value: &toml::Value) -> Option<Vec<String>> {
+        texts(value)
+    }
+}
+
+/// A value of the file as texts; `None` for what no setting is.
+pub(super) fn texts(value: &toml::Value) -> Option<Vec<String>> {
+    Some(match value {
+        toml::Value::Array(values) => values
+            .iter()
+            .map(|value| value.as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
+        value => vec![text(value)?],
+    })
+}
+
+fn text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(on) => Some(on.to_string()),
+        _ => None,
+    }
 }
 
 /// A whole number from the one to the other.
@@ -322,7 +350,7 @@ pub(super) struct OneOf(pub &'static [&'static str]);
 
 impl Kind for OneOf {
     type Value = &'static str;
-    const VALUE_NAME: &'static str = "FORMAT";
+    const VALUE_NAME: &'static str = "WORD";
 
     fn range(&self) -> String {
         self.0.join(" or ")
@@ -331,6 +359,94 @@ impl Kind for OneOf {
     fn parse(&self, key: &str, text: &str) -> Result<&'static str, Error> {
         let word = self.0.iter().copied().find(|word| *word == text);
         word.ok_or_else(|| Error::value(key, text, &self.range()))
+    }
+}
+
+/// Some of some words. In the file they are a list, or have numbers, as RabbitMQ writes them.
+#[derive(Clone, Copy)]
+pub(super) struct AnyOf(pub &'static [&'static str]);
+
+impl Kind for AnyOf {
+    type Value = &'static str;
+    const VALUE_NAME: &'static str = "WORD";
+    const REPEATABLE: bool = true;
+
+    fn range(&self) -> String {
+        self.0.join(", ")
+    }
+
+    fn parse(&self, key: &str, text: &str) -> Result<&'static str, Error> {
+        let word = self.0.iter().copied().find(|word| *word == text.trim());
+        word.ok_or_else(|| Error::value(key, text, &self.range()))
+    }
+
+    fn texts(value: &toml::Value) -> Option<Vec<String>> {
+        let Some(table) = value.as_table() else {
+            return texts(value);
+        };
+        let numbered = table
+            .iter()
+            .map(|(number, value)| Some((number.parse::<u32>().ok()?, value.as_str()?.to_owned())));
+        let mut numbered: Vec<_> = numbered.collect::<Option<_>>()?;
+        numbered.sort_unstable();
+        Some(numbered.into_iter().map(|(_, word)| word).collect())
+    }
+}
+
+/// Settings below a setting: in the file a table, elsewhere `NAME=VALUE`.
+#[derive(Clone, Copy)]
+pub(super) struct Tree;
+
+impl Tree {
+    fn flatten(path: &mut Vec<String>, value: &toml::Value, lines: &mut Vec<String>) -> Option<()> {
+        let below: Vec<(String, &toml::Value)> = match value {
+            toml::Value::Table(table) => table.iter().map(|(name, value)| (name.clone(), value)).collect(),
+            // As if they had numbers.
+            toml::Value::Array(values) => (1..).map(|number: usize| number.to_string()).zip(values).collect(),
+            value => {
+                lines.push(format!("{}={}", joined(path), text(value)?));
+                return Some(());
+            }
+        };
+        for (name, value) in below {
+            path.push(name);
+            Self::flatten(path, value, lines)?;
+            path.pop();
+        }
+        Some(())
+    }
+}
+
+/// A name with these parts, in quotes where there is a dot in one.
+pub(super) fn joined(parts: &[String]) -> String {
+    let plain = |part: &String| part.chars().all(|c| c.is_ascii_alphanumeric() || "_-*".contains(c));
+    let part = |part: &String| match plain(part) {
+        true => part.clone(),
+        false => format!("\"{part}\""),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(".")
+}
+
+impl Kind for Tree {
+    type Value = String;
+    const VALUE_NAME: &'static str = "NAME=VALUE";
+    const REPEATABLE: bool = true;
+
+    fn range(&self) -> String {
+        "settings below it, see below".to_owned()
+    }
+
+    fn parse(&self, _key: &str, text: &str) -> Result<String, Error> {
+        Ok(text.to_owned())
+    }
+
+    fn texts(value: &toml::Value) -> Option<Vec<String>> {
+        let mut lines = Vec::new();
+        match value {
+            toml::Value::Table(_) => Self::flatten(&mut Vec::new(), value, &mut lines)?,
+            value => lines = texts(value)?,
+        }
+        Some(lines)
     }
 }
 

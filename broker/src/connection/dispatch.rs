@@ -14,7 +14,7 @@ use crate::limits::bodies::{Place, SMALL};
 use crate::queue::Outcome;
 use bytes::Bytes;
 use leveret_amqp::error::unexpected_frame;
-use leveret_amqp::method::{ChannelCloseOk, ChannelOpenOk, ConnectionCloseOk, ConnectionUpdateSecretOk};
+use leveret_amqp::method::{ChannelCloseOk, ChannelOpenOk, ConnectionCloseOk};
 use leveret_amqp::{FrameKind, FrameView, Method, PublishView, next_frame, parse_ack, parse_publish};
 use leveret_store::Lsn;
 use std::sync::Arc;
@@ -259,12 +259,9 @@ impl Session {
                 self.closing = Closing::Done;
                 Ok(())
             }
-            Method::ConnectionUpdateSecret(_) => {
-                self.send(0, ConnectionUpdateSecretOk {});
-                Ok(())
-            }
+            Method::ConnectionUpdateSecret(update) => self.update_secret(&update),
             Method::ConnectionCloseOk(_) => Ok(()),
-            _ => Err(Error::Channel("unexpected method in connection state running".into())),
+            _ => Err(unexpected()),
         }
     }
 
@@ -303,6 +300,11 @@ fn must_wait(turn: &Turn, channel: u16, payload: &[u8]) -> Option<Lsn> {
 
 fn parse_method(payload: &[u8]) -> Result<Method> {
     Method::parse(payload).map_err(|error| Error::Frame(error.explanation(payload).into()))
+}
+
+/// A method that can't come now.
+pub(super) fn unexpected() -> Error {
+    Error::Channel("unexpected method in connection state running".into())
 }
 
 fn not_open() -> Error {

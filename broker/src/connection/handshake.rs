@@ -3,9 +3,9 @@
 //! Comes in: a new socket. Goes out: who it is, where it works and what was agreed; or nothing, after the client has
 //! been told why. Rules and texts are RabbitMQ's (`rabbit_reader`).
 
-use super::sasl;
+use super::sasl::{self, Credentials};
+use crate::access::Actor;
 use crate::access::attempts::Protocol;
-use crate::access::{Access, Actor};
 use crate::channel::state::Peer;
 use crate::clients::{self, TooMany};
 use crate::config::{Limits, Offer};
@@ -28,7 +28,6 @@ use leveret_amqp::{
     next_frame, put_method_frame,
 };
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -137,11 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         if !self.protocol_header().await? {
             return Ok(None);
         }
+        // TLS has verified it.
+        let certificate = self.client.tls.clone();
+        let certificate = certificate.as_ref().and_then(|tls| tls.peer.as_ref());
+        let mechanisms = sasl::offered(self.offer.mechanisms, certificate.is_some());
         self.send(ConnectionStart {
             version_major: 0,
             version_minor: 9,
             server_properties: server_properties(),
-            mechanisms: sasl::MECHANISMS.into(),
+            mechanisms: mechanisms.clone().into(),
             locales: "en_US".into(),
         })
         .await?;
@@ -149,7 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             Method::ConnectionStartOk(start) => start,
             other => return Err(unexpected(&other)),
         };
-        let actor = Self::login(&self.node.access, self.client.peer.ip(), &start).await?;
+        let credentials = sasl::credentials(&mechanisms, start.mechanism.as_bytes(), &start.response);
+        let credentials = credentials.map_err(|error| Stop::Close(error, ConnectionStartOk::ID))?;
+        let name = certificate.and_then(|certificate| certificate.user(self.offer.certificate_name));
+        let (access, from) = (&self.node.access, self.client.peer.ip());
+        let login = match &credentials {
+            Credentials::Password(user, password) => access.log_in(Protocol::Amqp, from, user, password).await,
+            Credentials::Certificate => access.log_in_by_certificate(Protocol::Amqp, from, name).await,
+        };
+        let actor = login.map_err(|_| login_refused(&start))?;
         let properties = tables::check(&start.client_properties, tables::PROPERTIES);
         properties.map_err(|wrong| {
             let error = Error::NotAllowed(format!("client properties {wrong}").into());
@@ -255,23 +266,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         Ok(false)
     }
 
-    async fn login(access: &Access, from: IpAddr, start: &ConnectionStartOk) -> std::result::Result<Actor, Stop> {
-        let id = ConnectionStartOk::ID;
-        let mechanism = start.mechanism.to_str_lossy();
-        let (user, password) =
-            sasl::credentials(start.mechanism.as_bytes(), &start.response).map_err(|error| Stop::Close(error, id))?;
-        if let Ok(actor) = access.log_in(Protocol::Amqp, from, &user, &password).await {
-            return Ok(actor);
-        }
-        if capability(&start.client_properties, "authentication_failure_close") {
-            let why = format!(
-                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
-            );
-            return Err(Stop::Close(Error::AccessRefused(why.into()), (0, 0)));
-        }
-        Err(Stop::Silent("login refused".to_owned()))
-    }
-
     async fn method(&mut self) -> std::result::Result<Method, Stop> {
         loop {
             let found = match next_frame(&self.read, self.offer.initial_frame_max) {
@@ -357,6 +351,17 @@ fn received(frame: &FrameView<'_>) -> Result<Option<Method>> {
             unexpected_frame(frame.kind as u8, frame.payload).into(),
         )),
     }
+}
+
+/// The end of a login that was refused: those who don't understand a word wait for a while.
+fn login_refused(start: &ConnectionStartOk) -> Stop {
+    if !capability(&start.client_properties, "authentication_failure_close") {
+        return Stop::Silent("login refused".to_owned());
+    }
+    let mechanism = start.mechanism.to_str_lossy();
+    let why =
+        format!("Login was refused using authentication mechanism {mechanism}. For details see the broker logfile.");
+    Stop::Close(Error::AccessRefused(why.into()), (0, 0))
 }
 
 fn unexpected(method: &Method) -> Stop {

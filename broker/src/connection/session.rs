@@ -5,6 +5,7 @@
 //! other connections woken once. The frames themselves are `dispatch`'s, the ends of channels and of the connection
 //! `closing`'s. Does not know about sockets or timers.
 
+use super::renewal::Renewal;
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::limits::bodies::Place;
@@ -119,6 +120,8 @@ pub struct Session {
     pub(super) place: Option<Place>,
     /// Shared by the bodies that have not come whole, once there was one.
     pub(super) unfinished: Option<Arc<()>>,
+    /// A newer token that is being proved.
+    pub(super) renewal: Option<Renewal>,
     /// Channels whose confirms wait for the log.
     confirming: Vec<u16>,
 }
@@ -137,6 +140,7 @@ impl Session {
             channel_max,
             place: None,
             unfinished: None,
+            renewal: None,
             confirming: Vec::new(),
         }
     }

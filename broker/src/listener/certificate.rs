@@ -1,9 +1,12 @@
-//! Certificates: whose, by whom, from when to when (X.509 in DER; RFC 5280).
+//! Certificates: whose, by whom, from when to when, and the users that they may stand for (X.509 in DER; RFC 5280).
 //!
-//! Comes in: octets. Goes out: names as RFC 4514 writes them, and times. Nothing is trusted here: whether a certificate
-//! is good is for `rustls` to say. Pure.
+//! Comes in: octets. Goes out: names as RabbitMQ writes them, which is RFC 4514's way, and times. Nothing is trusted
+//! here: whether a certificate is good is for `rustls` to say. Pure.
 
+use crate::config::{Alternative, CertificateName};
+use crate::der::{Der, INTEGER, OBJECT_ID, OCTET_STRING, SEQUENCE, SET};
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The fields of a certificate that people look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,23 +19,28 @@ pub struct Certificate {
     pub not_before: i64,
     /// End of its validity, seconds since 1970.
     pub not_after: i64,
+    /// The owner's common names, with commas between.
+    common_name: Option<String>,
+    /// Further names of the owner.
+    alternatives: Vec<(Alternative, String)>,
 }
 
-/// Tags of DER.
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT_ID: u8 = 0x06;
-const INTEGER: u8 = 0x02;
+/// Tags of DER that certificates alone have here.
+const BOOLEAN: u8 = 0x01;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+
+/// Numbers of an attribute and an extension.
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 17];
 
 impl Certificate {
     /// Reads a certificate; `None` if it isn't one.
     pub fn parse(der: &[u8]) -> Option<Self> {
-        let mut outer = Der(der);
-        let mut whole = Der(outer.read(SEQUENCE)?);
+        let mut whole = Der(Der(der).read(SEQUENCE)?);
         let mut fields = Der(whole.read(SEQUENCE)?);
         if fields.is_next(VERSION) {
             fields.read(VERSION)?;
@@ -41,72 +49,101 @@ impl Certificate {
         fields.read(SEQUENCE)?;
         let issuer = name(fields.read(SEQUENCE)?)?;
         let mut validity = Der(fields.read(SEQUENCE)?);
-        let (not_before, not_after) = (validity.time()?, validity.time()?);
-        let subject = name(fields.read(SEQUENCE)?)?;
+        let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
+        let subject = fields.read(SEQUENCE)?;
+        let extensions = fields.find(|(tag, _)| *tag == EXTENSIONS);
         Some(Self {
-            subject,
+            subject: name(subject)?,
             issuer,
             not_before,
             not_after,
+            common_name: common_name(subject),
+            alternatives: extensions
+                .and_then(|(_, extensions)| alternatives(extensions))
+                .unwrap_or_default(),
         })
+    }
+
+    /// The name of the user that it stands for; `None` if it has no such name.
+    pub fn user(&self, from: CertificateName) -> Option<&str> {
+        let named = match from {
+            CertificateName::Distinguished => Some(self.subject.as_str()),
+            CertificateName::Common => self.common_name.as_deref(),
+            CertificateName::Alternative(kind, index) => {
+                let mut of_kind = self.alternatives.iter().filter(|(of, _)| *of == kind);
+                of_kind.nth(index).map(|(_, name)| name.as_str())
+            }
+        };
+        named.filter(|name| !name.is_empty())
     }
 }
 
-/// Octets of which one value after the other is read.
-struct Der<'a>(&'a [u8]);
+/// The common names of an owner.
+fn common_name(subject: &[u8]) -> Option<String> {
+    let pairs = Der(subject).flat_map(|(_, set)| Der(set));
+    let names = pairs.filter_map(|(_, pair)| {
+        let mut pair = Der(pair);
+        let key = pair.read(OBJECT_ID)?;
+        let (tag, value) = pair.next()?;
+        (key == COMMON_NAME).then(|| text(tag, value))
+    });
+    let names: Vec<String> = names.collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
 
-impl<'a> Der<'a> {
-    fn is_next(&self, tag: u8) -> bool {
-        self.0.first() == Some(&tag)
-    }
-
-    /// The contents of the next value, which has this tag.
-    fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next()
-            .filter(|(found, _)| *found == tag)
-            .map(|(_, contents)| contents)
-    }
-
-    /// The next value: tag and contents.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (len, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            // A length of up to three octets: 16 MiB.
-            0x81..=0x83 => {
-                let (octets, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-                (octets.iter().fold(0, |len, octet| len << 8 | usize::from(*octet)), rest)
-            }
-            _ => return None,
-        };
-        let (contents, rest) = rest.split_at_checked(len)?;
-        self.0 = rest;
-        Some((tag, contents))
-    }
-
-    fn time(&mut self) -> Option<i64> {
-        let (tag, text) = self.next()?;
-        let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
+/// The further names of an owner, in their order; of kinds that no login can be by, none.
+fn alternatives(extensions: &[u8]) -> Option<Vec<(Alternative, String)>> {
+    let found = Der(Der(extensions).read(SEQUENCE)?).find_map(|(_, extension)| {
+        let mut extension = Der(extension);
+        let number = extension.read(OBJECT_ID)?;
+        if extension.is_next(BOOLEAN) {
+            extension.read(BOOLEAN)?;
         }
-        let (years, rest) = match tag {
-            UTC_TIME => text.split_at_checked(2)?,
-            GENERALIZED_TIME => text.split_at_checked(4)?,
-            _ => return None,
-        };
-        let year: i64 = years.parse().ok()?;
-        let year = match tag {
-            UTC_TIME if year < 50 => 2000 + year,
-            UTC_TIME => 1900 + year,
-            _ => year,
-        };
-        let part = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
-        let (month, day) = (part(0).filter(|month| (1..=12).contains(month))?, part(2)?);
-        let seconds = (part(4)? * 60 + part(6)?) * 60 + part(8)?;
-        Some(days(year, month, day) * 86_400 + seconds)
+        extension.read(OCTET_STRING).filter(|_| number == ALTERNATIVE_NAMES)
+    })?;
+    let name = |(tag, value): (u8, &[u8])| {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match tag {
+            0x81 => Some((Alternative::Email, text())),
+            0x82 => Some((Alternative::Dns, text())),
+            0x86 => Some((Alternative::Uri, text())),
+            0x87 => address(value).map(|address| (Alternative::Ip, address)),
+            _ => None,
+        }
+    };
+    Some(Der(Der(found).read(SEQUENCE)?).filter_map(name).collect())
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Some(Ipv4Addr::from(octets).to_string());
     }
+    let octets = <[u8; 16]>::try_from(octets).ok()?;
+    Some(Ipv6Addr::from(octets).to_string())
+}
+
+/// The time that is read next, in seconds since 1970.
+fn time(der: &mut Der<'_>) -> Option<i64> {
+    let (tag, text) = der.next()?;
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (years, rest) = match tag {
+        UTC_TIME => text.split_at_checked(2)?,
+        GENERALIZED_TIME => text.split_at_checked(4)?,
+        _ => return None,
+    };
+    let year: i64 = years.parse().ok()?;
+    let year = match tag {
+        UTC_TIME if year < 50 => 2000 + year,
+        UTC_TIME => 1900 + year,
+        _ => year,
+    };
+    let part = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
+    let (month, day) = (part(0).filter(|month| (1..=12).contains(month))?, part(2)?);
+    let seconds = (part(4)? * 60 + part(6)?) * 60 + part(8)?;
+    Some(days(year, month, day) * 86_400 + seconds)
 }
 
 /// Days since 1970, by H. Hinnant's algorithm for the Gregorian calendar: years that start in March.
@@ -123,10 +160,10 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 fn name(der: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
     let mut sets = Der(der);
-    while !sets.0.is_empty() {
+    while !sets.is_empty() {
         let mut set = Der(sets.read(SET)?);
         let mut together = String::new();
-        while !set.0.is_empty() {
+        while !set.is_empty() {
             let mut pair = Der(set.read(SEQUENCE)?);
             let key = pair.read(OBJECT_ID)?;
             let (tag, value) = pair.next()?;
@@ -155,23 +192,25 @@ fn text(tag: u8, value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
-/// The short name of an attribute, or its number (RFC 4514, 3).
+/// The short name of an attribute as RabbitMQ has it, or its number (RFC 4514, 3).
 fn attribute(id: &[u8]) -> String {
     let known = match id {
-        [0x55, 4, 3] => "CN",
+        COMMON_NAME => "CN",
         [0x55, 4, 4] => "SN",
         [0x55, 4, 5] => "SERIALNUMBER",
         [0x55, 4, 6] => "C",
         [0x55, 4, 7] => "L",
         [0x55, 4, 8] => "ST",
-        [0x55, 4, 9] => "STREET",
         [0x55, 4, 10] => "O",
         [0x55, 4, 11] => "OU",
-        [0x55, 4, 12] => "T",
-        [0x55, 4, 42] => "GN",
+        [0x55, 4, 12] => "TITLE",
+        [0x55, 4, 42] => "GIVENNAME",
+        [0x55, 4, 43] => "INITIALS",
+        [0x55, 4, 44] => "GENERATIONQUALIFIER",
+        [0x55, 4, 65] => "PSEUDONYM",
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => "DC",
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1] => "UID",
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "EMAIL",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "EMAILADDRESS",
         _ => return number(id),
     };
     known.to_owned()
@@ -194,20 +233,19 @@ fn number(id: &[u8]) -> String {
     out
 }
 
-/// A value with `\` before what separates (RFC 4514, 2.4).
+/// A value with `\` before what separates, and octets that aren't printable as `\XX` (RFC 4514, 2.4; RabbitMQ counts
+/// `~` among them).
 fn escaped(value: &str, out: &mut String) {
-    let last = value.chars().count().saturating_sub(1);
-    for (at, character) in value.chars().enumerate() {
-        let apart = match character {
-            ',' | '+' | '"' | '\\' | '<' | '>' | ';' => true,
-            '#' => at == 0,
-            ' ' => at == 0 || at == last,
-            _ => false,
-        };
-        if apart {
-            out.push('\\');
+    let last = value.len().saturating_sub(1);
+    for (at, octet) in value.bytes().enumerate() {
+        match octet {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => out.extend(['\\', char::from(octet)]),
+            b'#' if at == 0 => out.push_str("\\#"),
+            b' ' if at == 0 || at == last => out.push_str("\\ "),
+            // Writing to a string doesn't fail.
+            ..32 | 126.. => _ = write!(out, "\\{octet:02X}"),
+            _ => out.push(char::from(octet)),
         }
-        out.push(character);
     }
 }
 
@@ -221,10 +259,15 @@ mod tests {
 
     /// A certificate that openssl makes.
     fn made(subject: &str, days: &str) -> Vec<u8> {
+        made_with(subject, days, &[])
+    }
+
+    fn made_with(subject: &str, days: &str, extra: &[&str]) -> Vec<u8> {
         let folder = tempfile::TempDir::new().expect("a folder");
         let made = Command::new("openssl")
             .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key -out crt".split(' '))
             .args(["-utf8", "-days", days, "-subj", subject])
+            .args(extra)
             .current_dir(folder.path())
             .output()
             .expect("openssl is installed");
@@ -237,7 +280,10 @@ mod tests {
     fn a_certificate_says_whose_it_is_and_until_when() {
         let found =
             Certificate::parse(&made("/C=DE/O=Häschen, Ltd/CN=shop/unstructuredName=x", "2")).expect("a certificate");
-        assert_eq!(found.subject, r"1.2.840.113549.1.9.2=x,CN=shop,O=Häschen\, Ltd,C=DE");
+        assert_eq!(
+            found.subject,
+            r"1.2.840.113549.1.9.2=x,CN=shop,O=H\C3\A4schen\, Ltd,C=DE"
+        );
         assert_eq!(found.issuer, found.subject);
         assert_eq!(found.not_after - found.not_before, 2 * 86_400);
         let now = std::time::SystemTime::now()
@@ -246,6 +292,35 @@ mod tests {
         assert!((now.as_secs() as i64 - found.not_before).abs() < 100);
         let far = Certificate::parse(&made("/CN=far", "20000")).expect("beyond 2050 times have another form");
         assert_eq!(far.not_after - far.not_before, 20_000 * 86_400);
+    }
+
+    /// What a RabbitMQ 4.3.6 says of such a certificate. (An address it gives as its octets.)
+    #[test]
+    fn a_user_is_named_in_a_certificate_as_in_rabbitmq() {
+        let subject = "/C=DE/ST=Bay/O=Häschen, Ltd/OU=#a /GN=G/SN=S/title=T/serialNumber=7/DC=dc/emailAddress=a@b.c/CN=shop~1/CN=two";
+        let names = "subjectAltName=DNS:a.b,IP:127.0.0.1,IP:::1,email:x@y.z,URI:urn:x,DNS:c.d,otherName:1.2.3;UTF8:oo";
+        let found = Certificate::parse(&made_with(subject, "2", &["-addext", names])).expect("a certificate");
+        let distinguished = r"CN=two,CN=shop\7E1,EMAILADDRESS=a@b.c,DC=dc,SERIALNUMBER=7,TITLE=T,SN=S,GIVENNAME=G,OU=\#a\ ,O=H\C3\A4schen\, Ltd,ST=Bay,C=DE";
+        assert_eq!(found.user(CertificateName::Distinguished), Some(distinguished));
+        assert_eq!(found.user(CertificateName::Common), Some("shop~1,two"));
+        for (kind, index, name) in [
+            (Alternative::Dns, 0, Some("a.b")),
+            (Alternative::Dns, 1, Some("c.d")),
+            (Alternative::Dns, 2, None),
+            (Alternative::Ip, 0, Some("127.0.0.1")),
+            (Alternative::Ip, 1, Some("::1")),
+            (Alternative::Email, 0, Some("x@y.z")),
+            (Alternative::Uri, 0, Some("urn:x")),
+        ] {
+            assert_eq!(
+                found.user(CertificateName::Alternative(kind, index)),
+                name,
+                "{kind:?} {index}"
+            );
+        }
+        let plain = Certificate::parse(&made("/O=nobody", "2")).expect("a certificate");
+        assert_eq!(plain.user(CertificateName::Common), None);
+        assert_eq!(plain.user(CertificateName::Alternative(Alternative::Dns, 0)), None);
     }
 
     #[test]

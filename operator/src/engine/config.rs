@@ -94,8 +94,18 @@ pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
 
 /// A value as TOML has it: text, numbers and truth values are written as in JSON.
 fn written(value: &Value) -> String {
-    // JSON lets this character stand as it is, TOML does not.
-    value.to_string().replace('\u{7f}', "\\u007f")
+    let all = |texts: Vec<String>| texts.join(", ");
+    match value {
+        Value::Object(below) => {
+            let pairs = below
+                .iter()
+                .map(|(key, value)| format!("{} = {}", written(&json!(key)), written(value)));
+            format!("{{ {} }}", all(pairs.collect()))
+        }
+        Value::Array(values) => format!("[{}]", all(values.iter().map(written).collect())),
+        // JSON lets this character stand as it is, TOML does not.
+        value => value.to_string().replace('\u{7f}', "\\u007f"),
+    }
 }
 
 /// The ConfigMap.

@@ -150,6 +150,14 @@ fn the_settings_file() {
          log = \"info,[s{f=\\\"v\\\"}]=debug\"\n\
          threads = 2\n"
     );
+    let tokens = text(json!({"settings": {
+        "auth_backends": ["oauth2"], "auth_oauth2": {"resource_server_id": "a\"b", "algorithms": ["RS256"], "https": {"verify": "verify_peer"}},
+    }}));
+    let tokens = tokens.expect("settings");
+    let end = "auth_backends = [\"oauth2\"]\n\
+               auth_oauth2 = { \"algorithms\" = [\"RS256\"], \"https\" = { \"verify\" = \"verify_peer\" }, \
+               \"resource_server_id\" = \"a\\\"b\" }\n";
+    assert!(tokens.ends_with(end), "{tokens}");
     let secure = text(json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}})).expect("settings");
     assert!(secure.contains("amqp_listen = [\"127.0.0.1:5672\"]\n"), "{secure}");
     assert!(secure.contains("amqps_listen = [\"0.0.0.0:5671\"]\n"), "{secure}");

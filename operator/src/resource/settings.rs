@@ -115,6 +115,19 @@ fn find(key: &str) -> Option<&'static Setting> {
     TABLE.iter().find(|setting| setting.key == key)
 }
 
+impl Setting {
+    /// The texts that are checked; `None` for a value that no such setting has. What is below a setting is for the
+    /// broker to check.
+    fn texts(&self, value: &Value) -> Option<Vec<String>> {
+        match (self.written.as_str(), value) {
+            ("table", Value::Object(_)) => Some(Vec::new()),
+            ("table", _) => None,
+            ("list of texts", Value::Array(values)) => values.iter().map(text).collect(),
+            (_, value) => text(value).map(|text| vec![text]),
+        }
+    }
+}
+
 /// A value as the broker's file has it.
 fn text(value: &Value) -> Option<String> {
     match value {
@@ -151,21 +164,29 @@ fn refusal(key: &str, value: &Value, all: &BTreeMap<String, Value>) -> Option<St
         let hint = near.map_or(String::new(), |near| format!("; is {near} meant?"));
         return Some(format!("settings.{key}: there is no such setting{hint}"));
     };
-    let Some(text) = text(value) else {
-        return Some(format!(
-            "setting {key}: '{value}' is not allowed; one value, not a list"
-        ));
+    let Some(texts) = setting.texts(value) else {
+        let allowed = match setting.written.as_str() {
+            "table" => "names and values below it",
+            "list of texts" => "a list of texts",
+            _ => "one value, not a list",
+        };
+        return Some(format!("setting {key}: '{value}' is not allowed; {allowed}"));
     };
+    texts.iter().find_map(|text| refusal_of(setting, text, all))
+}
+
+fn refusal_of(setting: &Setting, text: &str, all: &BTreeMap<String, Value>) -> Option<String> {
+    let key = setting.key.as_str();
     let wrong = |allowed: &str| Some(format!("setting {key}: '{text}' is not allowed; {allowed}"));
     // The one setting whose values have a grammar of their own.
     if key == "log" {
         let range = &setting.range;
-        return EnvFilter::try_new(&text)
+        return EnvFilter::try_new(text)
             .err()
             .and_then(|error| wrong(&format!("{error}; allowed is {range}")));
     }
-    let fits = setting.forms.is_empty() || setting.forms.iter().any(|form| form.allows(&text, all));
-    let form = setting.forms.iter().find(|form| form.read(&text).is_some());
+    let fits = setting.forms.is_empty() || setting.forms.iter().any(|form| form.allows(text, all));
+    let form = setting.forms.iter().find(|form| form.read(text).is_some());
     let allowed = form.and_then(|form| form.allowed.as_ref()).or(setting.allowed.as_ref());
     if fits {
         None
@@ -224,14 +245,19 @@ fn property(setting: &Setting) -> Value {
             "x-kubernetes-int-or-string": true,
             "anyOf": [{ "type": "integer" }, { "type": "string" }],
         }),
+        "list of texts" => json!({ "type": "array", "items": { "type": "string" } }),
+        "table" => json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
         _ => json!({ "type": "string" }),
     };
     if let Some(map) = schema.as_object_mut() {
         let about = format!("{about}. Allowed: {range}; default: {default}. Takes effect {effect}.");
         map.insert("description".to_owned(), Value::from(about));
         let patterns: Vec<&str> = setting.forms.iter().map(|form| form.pattern.as_str()).collect();
-        if !patterns.is_empty() && setting.written != "true or false" {
-            map.insert("pattern".to_owned(), Value::from(patterns.join("|")));
+        let pattern = Value::from(patterns.join("|"));
+        match map.get_mut("items") {
+            Some(items) => items["pattern"] = pattern,
+            None if patterns.is_empty() || setting.written == "true or false" => {}
+            None => _ = map.insert("pattern".to_owned(), pattern),
         }
     }
     schema
@@ -279,6 +305,14 @@ mod tests {
                 "setting threads: '[1]' is not allowed; one value, not a list",
             ),
             (json!({"data_dir": "/"}), "settings.data_dir is made by the operator"),
+            (
+                json!({"auth_mechanisms": ["PLAIN", "MD5"]}),
+                "setting auth_mechanisms: 'MD5' is not allowed; allowed is PLAIN, AMQPLAIN, EXTERNAL",
+            ),
+            (
+                json!({"auth_oauth2": "x"}),
+                "setting auth_oauth2: '\"x\"' is not allowed; names and values below it",
+            ),
         ] {
             assert_eq!(refused(settings), [words]);
         }
@@ -296,6 +330,7 @@ mod tests {
             "max_message_size": "16 MiB", "heartbeat": "0s", "channel_max": "9", "threads": 2, "connection_max": "infinity",
             "guest_loopback_only": false, "memory_watermark": "50%", "disk_free_limit": "150MiB", "segment_size": "16MiB",
             "log": "info,leveret_broker=debug", "log_format": "json", "max_header_size": 65536,
+            "auth_backends": ["oauth2", "internal"], "auth_oauth2": {"resource_servers": {"pods": {"authz": "internal"}}},
         });
         assert_eq!(refused(settings), Vec::<String>::new());
         assert!(is_live("heartbeat") && !is_live("threads") && !is_live("nothing"));
