@@ -31,7 +31,8 @@ async fn token(accounts: &Api<ServiceAccount>, name: &str, audience: Option<&str
     let made = accounts
         .create_token_request(name, &PostParams::default(), &asked)
         .await;
-    made.expect("a token").status.expect("a token").token
+    let status = made.expect("a token").status.expect("a token");
+    status.token.expect("a token")
 }
 
 fn begun(broker: &Broker, token: &str) -> Client {
