@@ -23,6 +23,8 @@ const LARGEST: usize = 1 << 20;
 /// The longest time for all of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const HTTPS: u16 = 443;
+/// Kinds of documents. The API server of Kubernetes gives its keys as the first of them only.
+const ACCEPTED: &str = "application/jwk-set+json, application/json, */*;q=0.1";
 
 /// The document at an address.
 ///
@@ -47,7 +49,7 @@ async fn fetch(url: &str, authorities: Option<&Path>, token: Option<&Path>) -> R
     let (mut sender, connection) = opened.map_err(|error| error.to_string())?;
     let asked = async move {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::get(path).header(header::ACCEPT, "application/json");
+        let mut request = Request::get(path).header(header::ACCEPT, ACCEPTED);
         if let Some(authority) = uri.authority() {
             request = request.header(header::HOST, authority.as_str());
         }
