@@ -1,7 +1,7 @@
 //! A token that a user has logged in with, as long as it works: what it grants, and to when.
 //!
-//! Comes in: a right, and the object or routing key that it is needed for; a newer token of the same user. Goes out: the
-//! answer as it is now. A newer token counts from the next question on. Does not know how tokens are verified.
+//! Comes in: a right, and the object or routing key that it is needed for; a newer token of the same user. Goes out:
+//! the answer as it is now. A newer token counts from the next question on. Does not know how tokens are verified.
 
 use super::oauth::{Fault, Verified};
 use super::permissions::{Kind, Resource, Right};

@@ -1,8 +1,8 @@
 //! Logins over all protocols: who gets in, how often that is tried, and who has to wait.
 //!
 //! Comes in: user and password, a token, or the name in a certificate; the protocol, and the address that they come
-//! from. Goes out: the actor, or a refusal. Nothing of what was given goes into the log, unless it is proved: it may be a
-//! password, in the wrong field or of somebody else.
+//! from. Goes out: the actor, or a refusal. Nothing of what was given goes into the log, unless it is proved: it may be
+//! a password, in the wrong field or of somebody else.
 
 use super::actor::Actor;
 use super::attempts::{Attempts, Protocol, Source};
@@ -182,7 +182,7 @@ impl Access {
         self.admit(protocol, from, Claim::Certificate(name)).await
     }
 
-    /// What a newer token says, for a connection whose token ends.
+    /// The contents of a newer token, for a connection whose token ends.
     ///
     /// # Errors
     /// It is not accepted.

@@ -38,7 +38,7 @@ use tokio::sync::Semaphore;
 pub use jwt::{Fault, is_token};
 pub use terms::Authz;
 
-/// What a token says that was proved.
+/// The contents of a token that was proved.
 #[derive(Debug)]
 pub struct Verified {
     /// The user.
@@ -82,7 +82,7 @@ impl Tokens {
         &self.issuers
     }
 
-    /// What a token says.
+    /// The contents of a token.
     ///
     /// # Errors
     /// It is not accepted.

@@ -6,7 +6,7 @@
 //! Does not know about batches.
 
 use super::cut::cut_out;
-use super::session::{Closing, Failure, MethodId, Session, Step};
+use super::session::{Closing, Failure, MethodId, Session, Step, unexpected};
 use crate::channel::content::{Arriving, Content};
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
@@ -300,11 +300,6 @@ fn must_wait(turn: &Turn, channel: u16, payload: &[u8]) -> Option<Lsn> {
 
 fn parse_method(payload: &[u8]) -> Result<Method> {
     Method::parse(payload).map_err(|error| Error::Frame(error.explanation(payload).into()))
-}
-
-/// A method that can't come now.
-pub(super) fn unexpected() -> Error {
-    Error::Channel("unexpected method in connection state running".into())
 }
 
 fn not_open() -> Error {

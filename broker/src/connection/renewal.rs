@@ -4,22 +4,19 @@
 //! channels; or the error that closes the connection, in RabbitMQ's words. Consumers that it has no right for any more
 //! are cancelled. Does not know when a token expires.
 
-use super::dispatch::unexpected;
-use super::session::{Closing, Failure, MethodId, Session};
+use super::session::{Closing, Failure, MethodId, Session, unexpected};
 use crate::access::oauth::{Fault, Verified};
 use crate::error::{Error, Result};
 use leveret_amqp::method::{ConnectionUpdateSecret, ConnectionUpdateSecretOk};
 use std::sync::Arc;
 use tokio::sync::oneshot::{Receiver, channel, error::TryRecvError};
 
-/// A newer token that is being proved: what it says, in the end.
-pub(super) type Renewal = Receiver<std::result::Result<Arc<Verified>, Fault>>;
-
 /// connection.update-secret
 const METHOD: MethodId = MethodId { class: 10, method: 70 };
 
 impl Session {
-    /// connection.update-secret. Whoever has logged in with a password, or a certificate, needs none: it counts as it is.
+    /// connection.update-secret. Whoever has logged in with a password, or a certificate, needs none, and is told that it
+    /// holds.
     ///
     /// # Errors
     /// 504 while the one before is being proved.

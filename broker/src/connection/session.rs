@@ -5,7 +5,7 @@
 //! other connections woken once. The frames themselves are `dispatch`'s, the ends of channels and of the connection
 //! `closing`'s. Does not know about sockets or timers.
 
-use super::renewal::Renewal;
+use crate::access::oauth::{Fault, Verified};
 use crate::channel::state::{Channel, Peer, Turn};
 use crate::error::{Error, Result};
 use crate::limits::bodies::Place;
@@ -15,6 +15,7 @@ use leveret_store::Lsn;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot::Receiver;
 
 /// Bytes that the log may have to catch up with before a publisher is not read.
 const LOG_BACKLOG: u64 = 32 * 1024 * 1024;
@@ -99,6 +100,14 @@ impl Failure {
             method: MethodId::default(),
         }
     }
+}
+
+/// A newer token that is being proved: in the end, the contents.
+pub(super) type Renewal = Receiver<std::result::Result<Arc<Verified>, Fault>>;
+
+/// The error for a method that can't come now.
+pub(super) fn unexpected() -> Error {
+    Error::Channel("unexpected method in connection state running".into())
 }
 
 /// An open connection.

@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(far.not_after - far.not_before, 20_000 * 86_400);
     }
 
-    /// What a RabbitMQ 4.3.6 says of such a certificate. (An address it gives as its octets.)
+    /// The answers of a RabbitMQ 4.3.6 for such a certificate. (An address it gives as its octets.)
     #[test]
     fn a_user_is_named_in_a_certificate_as_in_rabbitmq() {
         let subject = "/C=DE/ST=Bay/O=Häschen, Ltd/OU=#a /GN=G/SN=S/title=T/serialNumber=7/DC=dc/emailAddress=a@b.c/CN=shop~1/CN=two";

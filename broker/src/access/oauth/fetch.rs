@@ -1,7 +1,8 @@
 //! Small documents over HTTPS, where keys are had from.
 //!
 //! Comes in: an address, authorities, and a file with a token for those who ask for one, such as the API server of
-//! Kubernetes. Goes out: the document, or one line that says why not. No redirects, no proxies. The token is in no line.
+//! Kubernetes. Goes out: the document, or one line that says why not. No redirects, no proxies. The token is in no
+//! line.
 
 use crate::access::secret;
 use axum::http::{HeaderValue, Request, StatusCode, Uri, header};

@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// An issuer with its keys.
 pub struct Issuer {
-    /// What is known of it.
+    /// Everything that the settings say of it.
     pub terms: terms::Issuer,
     keys: RwLock<Arc<Keys>>,
     generation: AtomicU64,
@@ -35,7 +35,7 @@ pub struct Issuer {
 #[derive(Default)]
 struct Attempt {
     at: Option<Instant>,
-    /// What was wrong with it.
+    /// The reason for it to fail.
     fault: Option<String>,
 }
 
@@ -56,8 +56,8 @@ impl Issuer {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A key by its id, and the generation of keys that it is of. One that isn't known is looked for at the origin of the
-    /// keys.
+    /// A key by its id, and the generation of keys that it is of. One that isn't known is looked for at the origin of
+    /// the keys.
     ///
     /// # Cancel safety
     /// May be dropped at any time.
@@ -106,8 +106,8 @@ impl Issuer {
         self.refresh(Duration::ZERO).await
     }
 
-    /// Has the keys anew, unless that was tried a shorter time ago: whoever comes while it is tried waits for it. True if
-    /// the last attempt failed.
+    /// Has the keys anew, unless that was tried a shorter time ago: whoever comes while it is tried waits for it. True
+    /// if the last attempt failed.
     async fn refresh(&self, unless_within: Duration) -> bool {
         let mut attempt = self.attempt.lock().await;
         if attempt.at.is_none_or(|at| at.elapsed() >= unless_within) {

@@ -56,7 +56,7 @@ impl<T> Default for Remembered<T> {
 }
 
 impl<T> Remembered<T> {
-    /// What a token says, if it was proved of late with the keys of now.
+    /// The contents of a token, if it was proved of late with the keys of now.
     pub fn get(&self, mark: &Mark, generation: u64) -> Option<Arc<T>> {
         let entries = self.0.lock();
         let entry = entries.by_mark.get(mark)?;
