@@ -15,8 +15,8 @@ use tokio::sync::oneshot::{Receiver, channel, error::TryRecvError};
 const METHOD: MethodId = MethodId { class: 10, method: 70 };
 
 impl Session {
-    /// connection.update-secret. Whoever has logged in with a password, or a certificate, needs none, and is told that it
-    /// holds.
+    /// connection.update-secret. Whoever has logged in with a password, or a certificate, needs none, and is told that
+    /// it holds.
     ///
     /// # Errors
     /// 504 while the one before is being proved.
