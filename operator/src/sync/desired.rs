@@ -335,8 +335,7 @@ impl<'a> Gate<'a> {
             standing,
             Standing::Wanted(_) | Standing::Waiting(..) | Standing::Unknown | Standing::Paused
         );
-        let remembered = Identity::recall(meta.key.kind, &meta.status);
-        let barred = barred(tenant, owned.into_iter().flatten().chain(&remembered));
+        let barred = barred(tenant, meta, owned);
         Candidate {
             item: Item {
                 key: meta.key.clone(),
@@ -357,7 +356,7 @@ impl<'a> Gate<'a> {
             },
             owns: claim.as_ref().is_some_and(|claim| {
                 let known = owned.is_some_and(|owned| owned.contains(claim));
-                known || remembered.contains(claim)
+                known || Identity::recall(meta.key.kind, &meta.status).contains(claim)
             }),
             claim: claim.filter(|_| claims),
             created: meta.created,
@@ -413,15 +412,19 @@ impl<'a> Gate<'a> {
 
 /// The part of what a resource owns, or says that it owns, that it may not touch. While the labels of its namespace are
 /// not known that is nothing: what is being deleted just then is not left behind for it.
-fn barred<'a>(tenant: &Tenant<'_>, owned: impl Iterator<Item = &'a Identity>) -> BTreeMap<Identity, String> {
-    if tenant.is_doubtful {
+fn barred(tenant: &Tenant<'_>, meta: &Meta, owned: Option<&BTreeSet<Identity>>) -> BTreeMap<Identity, String> {
+    if tenant.is_free() || tenant.is_doubtful {
         return BTreeMap::new();
     }
-    let refused = |identity: &'a Identity| {
+    // A status costs more to read than what is known of it.
+    let owned = owned
+        .cloned()
+        .unwrap_or_else(|| Identity::recall(meta.key.kind, &meta.status));
+    let refused = |identity: Identity| {
         let refusal = tenant.admits(identity.kind(), || identity.touches()).err()?;
-        Some((identity.clone(), refusal))
+        Some((identity, refusal))
     };
-    owned.filter_map(refused).collect()
+    owned.into_iter().filter_map(refused).collect()
 }
 
 #[cfg(test)]

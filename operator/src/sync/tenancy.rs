@@ -62,6 +62,11 @@ impl<'a> Tenant<'a> {
         }
     }
 
+    /// It may ask for everything.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.right, Right::Everything)
+    }
+
     /// Lets in an object that reaches for `touches`; the rules by which it comes in, unless there is one without limit.
     ///
     /// # Errors

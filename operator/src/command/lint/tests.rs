@@ -205,3 +205,28 @@ fn rules_of_a_broker_are_held() {
     let by_labels = RULED.replace("WHOSE", "selector: { matchLabels: { team: web } }");
     assert_eq!(problems(&by_labels, false), [""; 0], "labels show only in a cluster");
 }
+
+#[test]
+fn the_example_of_tenants_is_fine_and_each_of_its_rules_is_needed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/tenants");
+    let texts = ["platform", "shop", "billing"].map(|name| {
+        let path = folder.join(format!("{name}.yaml"));
+        std::fs::read_to_string(path).expect("the example")
+    });
+    let text = texts.join("\n---\n");
+    assert_eq!(problems(&text, false), [""; 0]);
+    for rule in [
+        "vhosts: [shop]",
+        "vhosts: [billing]",
+        "sources: [\"public.*\"]",
+        "User: [\"shop-*\"",
+    ] {
+        let nothing = rule.split_once('[').map_or("", |(field, _)| field).to_owned() + "[nothing]";
+        let nothing = if rule.contains("User") {
+            "User: [nothing"
+        } else {
+            &nothing
+        };
+        assert!(!problems(&text.replace(rule, nothing), false).is_empty(), "{rule}");
+    }
+}
