@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::secret::{self, Address, Credentials};
-use crate::object::Object;
+use crate::object::{Group, Object};
+use crate::rabbitmq::manifest;
 use crate::resource::{BrokerSpec, Engine, GROUP, UserSpec, VERSION, Way};
 
 /// Selects all of them.
@@ -63,6 +64,10 @@ pub fn data(user: &Object<UserSpec>, address: &Address, password: &str) -> BTree
 /// Labels and owner: the Secret goes with its User.
 pub fn metadata(user: &Object<UserSpec>) -> Value {
     let key = &user.meta.key;
+    let api_version = match key.group {
+        Group::Leveret => format!("{GROUP}/{VERSION}"),
+        Group::RabbitMq => format!("{}/{}", manifest::GROUP, manifest::VERSION),
+    };
     json!({
         "name": name(user),
         "namespace": key.namespace,
@@ -71,7 +76,7 @@ pub fn metadata(user: &Object<UserSpec>) -> Value {
             "app.kubernetes.io/component": "user",
         },
         "ownerReferences": [{
-            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "apiVersion": api_version,
             "kind": "User",
             "name": key.name,
             "uid": user.meta.uid,
@@ -133,6 +138,16 @@ mod tests {
     fn the_secret_has_a_name() {
         assert_eq!(name(&user(json!({"brokerRef": {"name": "main"}}))), "till-user");
         let given = json!({"brokerRef": {"name": "main"}, "generatedSecret": {"name": "other"}});
-        assert_eq!(name(&user(given)), "other");
+        let mut user = user(given);
+        assert_eq!(name(&user), "other");
+        assert_eq!(
+            metadata(&user)["ownerReferences"][0]["apiVersion"],
+            "leveret.dev/v1alpha1"
+        );
+        user.meta.key.group = Group::RabbitMq;
+        assert_eq!(
+            metadata(&user)["ownerReferences"][0]["apiVersion"],
+            "rabbitmq.com/v1beta1"
+        );
     }
 }
