@@ -12,7 +12,8 @@ use crate::{SOON, Stage, stage};
 impl Stage {
     /// A Vhost with a unique name, and a queue in it.
     async fn vhost_with_queue(&self, description: &str) {
-        let vhost = json!({"name": self.name("v"), "description": description, "tags": ["a"]});
+        let vhost =
+            json!({"name": self.name("v"), "description": description, "tags": ["a"], "limits": {"maxQueues": 7}});
         self.synced(&self.manifest("Vhost", "v", vhost)).await;
         self.synced(&self.manifest("Queue", "q", json!({"vhost": self.name("v")})))
             .await;
@@ -75,6 +76,16 @@ async fn a_virtual_host_that_is_changed_by_hand_is_put_right() {
     };
     let took = until("the virtual host is as declared", SOON * 3, as_declared);
     println!("the virtual host is as declared after {took:?}");
+    assert!(took < stage.soon_put_right(), "{took:?}");
+
+    let path = format!("/api/vhost-limits/{}", stage.name("v"));
+    let fewer = json!({"value": 1});
+    let limited = stage.http().request("PUT", &format!("{path}/max-queues"), Some(&fewer));
+    assert_eq!(limited.status, 204, "{limited:?}");
+    let took = until("the limit is as declared", SOON * 3, || {
+        stage.http().get(&path).pointer("/0/value/max-queues") == Some(&json!(7))
+    });
+    println!("the limit is as declared after {took:?}");
     assert!(took < stage.soon_put_right(), "{took:?}");
 }
 

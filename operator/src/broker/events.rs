@@ -22,10 +22,13 @@ use crate::topology::Name;
 
 /// The exchange in which brokers tell of their changes.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "vhost.created",
     "vhost.updated",
     "vhost.deleted",
+    // The limits of a virtual host: what is told of them as such doesn't name it.
+    "parameter.set",
+    "parameter.cleared",
     "user.created",
     "user.deleted",
     "user.password.changed",
@@ -47,6 +50,8 @@ const KEYS: [&str; 23] = [
     "policy.cleared",
     "operator.policy.cleared",
 ];
+/// The component of parameters by which brokers keep limits.
+const VHOST_LIMITS: &str = "vhost-limits";
 /// Most events that the broker sends ahead; the others wait in the queue on the broker.
 const AHEAD: u16 = 1_000;
 /// Longest time for a goodbye.
@@ -199,6 +204,9 @@ fn read(key: &str, headers: &FieldTable) -> Option<Event> {
         "vhost.created" => Event::VhostCreated(outside("name")?),
         "vhost.updated" => Event::VhostUpdated(outside("name")?),
         "vhost.deleted" => Event::VhostDeleted(outside("name")?),
+        "parameter.set" | "parameter.cleared" if text(headers, "component")? == VHOST_LIMITS => {
+            Event::VhostUpdated(outside("vhost")?)
+        }
         "user.created" => Event::UserCreated(outside("name")?),
         "user.deleted" => Event::UserDeleted(outside("name")?),
         "user.password.changed" | "user.password.cleared" => Event::UserSet(outside("name")?),
@@ -311,6 +319,13 @@ mod tests {
             read("permission.created", &headers(&given)),
             Some(Event::Permitted(Name::new("", "till"), "shop".to_owned(), Some(rights)))
         );
+
+        let limits = headers(&[("vhost", "shop"), ("component", "vhost-limits"), ("name", "limits")]);
+        for key in ["parameter.set", "parameter.cleared"] {
+            assert_eq!(read(key, &limits), Some(Event::VhostUpdated(Name::new("", "shop"))));
+        }
+        let shovel = headers(&[("vhost", "shop"), ("component", "shovel"), ("name", "s")]);
+        assert_eq!(read("parameter.set", &shovel), None);
 
         let mut binding = headers(&[
             ("vhost", "/"),
