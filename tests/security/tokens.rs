@@ -183,21 +183,16 @@ fn a_token_that_must_not_be_taken_is_refused_as_a_wrong_password_is() {
         ("with other claims than were signed", swapped),
         ("encrypted", format!("{whole}.x.y")),
         ("none at all", "not.a.token".to_owned()),
-        ("huge", key.token(&with("more", json!("x".repeat(20_000))))),
     ];
     let body = json!({"error": "not_authorized", "reason": "Not_Authorized"});
     for (what, token) in &attacks {
-        if token.len() < 8_000 {
-            begun(broker.amqp(), token).connection_error(403, REFUSED);
-        }
-        if *what != "huge" {
-            for http in [
-                Http::with_token(broker.http(), token),
-                Http::with_credentials(broker.http(), "guest", token),
-            ] {
-                let answer = http.request("GET", "/api/whoami", None);
-                assert_eq!((answer.status, answer.json()), (401, body.clone()), "{what}");
-            }
+        begun(broker.amqp(), token).connection_error(403, REFUSED);
+        for http in [
+            Http::with_token(broker.http(), token),
+            Http::with_credentials(broker.http(), "guest", token),
+        ] {
+            let answer = http.request("GET", "/api/whoami", None);
+            assert_eq!((answer.status, answer.json()), (401, body.clone()), "{what}");
         }
     }
     // One that is larger than any: the frame is refused by its size, and the head of the request.
@@ -219,7 +214,7 @@ fn a_token_that_must_not_be_taken_is_refused_as_a_wrong_password_is() {
             assert!(!log.contains(part) && !metrics.contains(part), "{what}");
         }
     }
-    assert!(!log.contains("intruder") || !metrics.contains("intruder"));
+    assert!(!metrics.contains("intruder"));
     let attempts = Http::new(broker.http()).get("/api/auth/attempts/leveret@localhost/source");
     let failed: u64 = attempts
         .as_array()
@@ -227,7 +222,7 @@ fn a_token_that_must_not_be_taken_is_refused_as_a_wrong_password_is() {
         .iter()
         .filter_map(|row| row["auth_attempts_failed"].as_u64())
         .sum();
-    assert!(failed >= 3 * (attacks.len() as u64 - 2), "{attempts}");
+    assert!(failed >= 3 * (attacks.len() as u64), "{attempts}");
 }
 
 #[test]
@@ -237,18 +232,18 @@ fn a_connection_ends_with_its_token_unless_that_is_renewed() {
     let token = |user: &str, scope: &str, seconds| issuer.key().token(&claims(user, scope, seconds));
     let all = "rabbitmq.read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*";
     let (mut ends, mut lasts) = (
-        opened(broker.amqp(), &token("u", all, 3)),
-        opened(broker.amqp(), &token("u", all, 3)),
+        opened(broker.amqp(), &token("u", all, 5)),
+        opened(broker.amqp(), &token("u", all, 5)),
     );
     update(&mut lasts, &token("u", all, 600));
     expect!(lasts, 0, ConnectionUpdateSecretOk);
     let began = Instant::now();
     ends.connection_error(320, "CONNECTION_FORCED - credential expired");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    thread::sleep(Duration::from_secs(4).saturating_sub(began.elapsed()));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    thread::sleep(Duration::from_secs(6).saturating_sub(began.elapsed()));
     call!(lasts, 1, declare("renewed") => QueueDeclareOk);
     // A shorter one counts as well.
-    update(&mut lasts, &token("u", all, 2));
+    update(&mut lasts, &token("u", all, 4));
     expect!(lasts, 0, ConnectionUpdateSecretOk);
     lasts.connection_error(320, "CONNECTION_FORCED - credential expired");
     let refused = "NOT_ALLOWED - New secret was refused by one of the backends";
@@ -373,7 +368,7 @@ fn keys_come_and_go_with_those_who_sign() {
 fn keys_that_nobody_knows_cause_no_storm_of_requests() {
     let mut issuer = Issuer::start();
     let broker = broker(&issuer, &[]);
-    let before = issuer.asked();
+    let (before, began) = (issuer.asked(), Instant::now());
     let address = broker.amqp();
     thread::scope(|scope| {
         for attacker in 0..4 {
@@ -386,7 +381,8 @@ fn keys_that_nobody_knows_cause_no_storm_of_requests() {
         }
     });
     let asked = issuer.asked() - before;
-    assert!(asked <= 2, "48 tokens, and {asked} requests");
+    let most = 1 + began.elapsed().as_secs() as usize / 10;
+    assert!(asked <= most, "48 tokens, and {asked} requests, more than {most}");
     // A key that is new is had, a little later.
     issuer.rotate("2");
     let token = issuer.key().token(&claims("u", "rabbitmq.tag:management", 600));
