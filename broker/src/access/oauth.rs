@@ -31,6 +31,7 @@ use issuer::Issuer;
 use jwt::{Claims, Unproved};
 use remembered::Remembered;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use terms::{ResourceServer, Terms};
 use tokio::sync::Semaphore;
@@ -62,6 +63,8 @@ pub struct Tokens {
     remembered: Remembered<Verified>,
     /// Signatures that are proved at a time.
     places: Arc<Semaphore>,
+    /// Signatures that were looked at.
+    proofs: AtomicU64,
 }
 
 impl Tokens {
@@ -74,6 +77,7 @@ impl Tokens {
             issuers: issuers.collect(),
             remembered: Remembered::default(),
             places: Arc::new(Semaphore::new((processors / 2).clamp(1, 4))),
+            proofs: AtomicU64::new(0),
         }
     }
 
@@ -104,6 +108,11 @@ impl Tokens {
         let (key, generation) = issuer.key(unproved.key()).await.ok_or(Fault::Key)?;
         // Never closed.
         let place = self.places.clone().acquire_owned().await.map_err(|_| Fault::Key)?;
+        // Another client with the same token may have been here meanwhile.
+        if let Some(known) = self.remembered.get(&mark, generation) {
+            return Ok(known);
+        }
+        self.proofs.fetch_add(1, Ordering::Relaxed);
         let (text, allowed) = (token.to_owned(), issuer.terms.algorithms.clone());
         let proving = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -155,4 +164,93 @@ fn verified(server: &ResourceServer, issuer: &terms::Issuer, claims: &Claims) ->
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use keys::{Key, Keys};
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    use serde_json::{Value, json};
+    use std::collections::HashMap;
+
+    fn server(id: &str, verify_aud: bool) -> ResourceServer {
+        ResourceServer {
+            id: id.into(),
+            scope_prefix: format!("{id}."),
+            additional_scopes: Vec::new(),
+            scope_aliases: HashMap::new(),
+            verify_aud,
+            require_exp: true,
+            user_claims: vec!["sub".into()],
+            authz: Authz::Scopes,
+            issuer: 0,
+        }
+    }
+
+    fn tokens(servers: Vec<ResourceServer>) -> (Tokens, Ed25519KeyPair) {
+        let private = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).expect("a key");
+        let pair = Ed25519KeyPair::from_pkcs8(private.as_ref()).expect("a key");
+        let public = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let json = json!({"kty": "OKP", "crv": "Ed25519", "x": public});
+        let key = Key::of_json(json.as_object().expect("a map")).expect("a key");
+        let issuers = vec![terms::Issuer {
+            keys: Keys::from([(None, Arc::new(key))]),
+            ..terms::Issuer::default()
+        }];
+        (Tokens::new(Terms { servers, issuers }), pair)
+    }
+
+    fn token(pair: &Ed25519KeyPair, claims: &Value) -> String {
+        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&json!({"alg": "EdDSA"})), part(claims));
+        let signature = pair.sign(signed.as_bytes());
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+
+    #[tokio::test]
+    async fn five_thousand_clients_that_come_back_cost_a_signature_for_each_token() {
+        let (tokens, pair) = tokens(vec![server("a", true)]);
+        let claims = |user: &str, exp: u64| json!({"sub": user, "aud": "a", "exp": exp});
+        let own = ["u", "v"].map(|user| token(&pair, &claims(user, now() + 600)));
+        for number in 0..5_000 {
+            let verified = tokens.verify(&own[number % 2]).await;
+            assert_eq!(verified.expect("a token").user, ["u", "v"][number % 2]);
+        }
+        assert_eq!(tokens.proofs.load(Ordering::Relaxed), 2);
+        // One that expires meanwhile is none, remembered or not; and a wrong one is looked at each time.
+        let ends = token(&pair, &claims("u", now() + 2));
+        assert!(tokens.verify(&ends).await.is_ok());
+        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+        assert!(matches!(tokens.verify(&ends).await, Err(Fault::Expired(..))));
+        let forged = format!("{}AAAA", own[0]);
+        for _ in 0..2 {
+            assert_eq!(tokens.verify(&forged).await.err(), Some(Fault::Signature));
+        }
+        assert_eq!(tokens.proofs.load(Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn a_token_is_for_the_resource_server_that_it_names() {
+        let of = |servers: Vec<ResourceServer>, audience: Option<Vec<&str>>| {
+            let tokens = tokens(servers).0;
+            tokens.server(audience).map(|server| server.id.clone())
+        };
+        let both = || vec![server("a", true), server("b", true)];
+        assert_eq!(of(both(), Some(vec!["x", "b"])), Ok("b".into()));
+        assert_eq!(of(both(), Some(vec!["a", "b"])), Err(Fault::ManyAudiences));
+        assert_eq!(of(both(), Some(vec!["x"])), Err(Fault::OtherAudience));
+        assert_eq!(of(both(), None), Err(Fault::NoAudience));
+        let lenient = || vec![server("a", true), server("b", false)];
+        assert_eq!(of(lenient(), Some(vec!["x"])), Ok("b".into()));
+        assert_eq!(of(lenient(), None), Ok("b".into()));
+        let lenient = || vec![server("a", false), server("b", false)];
+        assert_eq!(
+            of(lenient(), Some(vec!["x"])),
+            Err(Fault::OtherAudience),
+            "it could be either"
+        );
+    }
 }
