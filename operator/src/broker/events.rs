@@ -144,8 +144,10 @@ async fn pump(consumer: Option<Consumer>, sender: &mpsc::Sender<Event>, cleans_u
         };
         let headers = delivery.properties.headers().as_ref();
         let event = headers.and_then(|headers| read(delivery.routing_key.as_str(), headers));
+        // The limits of a virtual host go before it does.
+        let parting = matches!(delivery.routing_key.as_str(), "vhost.deleted" | "parameter.cleared");
         let told = match event {
-            Some(event @ Event::VhostDeleted(_)) if cleans_up_later.load(Ordering::Relaxed) => {
+            Some(event) if parting && cleans_up_later.load(Ordering::Relaxed) => {
                 tokio::spawn(tell_later(event, sender.clone()));
                 Ok(())
             }

@@ -52,6 +52,8 @@ const MOST_WORDS: usize = 300;
 /// The first question to a broker.
 const OVERVIEW: &str = "/api/overview?columns=product_name,product_version,rabbitmq_version";
 const JSON: &str = "application/json";
+/// RabbitMQ answers 406 to who asks for JSON alone and sets a limit: there is none in the answer.
+const RATHER_JSON: HeaderValue = HeaderValue::from_static("application/json, */*;q=0.1");
 /// Most characters of a broker's name or version.
 const MOST_NAME: usize = 64;
 /// Most octets of an answer that is no list.
@@ -356,7 +358,7 @@ impl Management {
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, self.authorization.clone())
-            .header(ACCEPT, JSON);
+            .header(ACCEPT, RATHER_JSON);
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, JSON);
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method as AskedBy, StatusCode as Status, Uri as Asked};
+use axum::http::{HeaderMap, Method as AskedBy, StatusCode as Status, Uri as Asked};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -60,6 +60,27 @@ async fn api() -> (Management, Arc<Mutex<Vec<String>>>) {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     (manage(&at(address)), asked)
+}
+
+/// RabbitMQ 4.3 sets limits for those who take an answer that is no JSON.
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_taken() {
+    let answer = |headers: HeaderMap| async move {
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        match accept {
+            Some(accept) if accept.contains("*/*") => Status::NO_CONTENT,
+            _ => Status::NOT_ACCEPTABLE,
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let limit = Request {
+        verb: Verb::Put,
+        path: "/api/vhost-limits/shop/max-queues".to_owned(),
+        body: Some(json!({"value": 5})),
+    };
+    assert_eq!(manage(&at(address)).write(limit).await, Ok(()));
 }
 
 #[tokio::test]
