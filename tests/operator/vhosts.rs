@@ -90,6 +90,39 @@ async fn a_virtual_host_that_is_changed_by_hand_is_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_virtual_host_are_kept() {
+    let Some(stage) = stage("vhost-limits").await else {
+        return;
+    };
+    let vhost = |limits: Value| json!({"name": stage.name("v"), "limits": limits});
+    let declared = vhost(json!({"maxQueues": 1, "maxConnections": 50}));
+    stage.synced(&stage.manifest("Vhost", "v", declared)).await;
+    let limits = || {
+        let path = format!("/api/vhost-limits/{}", stage.name("v"));
+        let rows = stage.http().request("GET", &path, None).json();
+        rows[0]["value"].clone()
+    };
+    assert_eq!(limits(), json!({"max-queues": 1, "max-connections": 50}));
+
+    let path = format!("/api/vhost-limits/{}/max-queues", stage.name("v"));
+    let changed = stage.http().request("PUT", &path, Some(&json!({"value": 1_000})));
+    assert_eq!(changed.status, 204, "{changed:?}");
+    let took = until("the limit is as declared", SOON * 3, || limits()["max-queues"] == 1);
+    assert!(took < stage.soon_put_right(), "{took:?}");
+
+    let fewer = vhost(json!({"maxQueues": 2}));
+    stage.synced(&stage.manifest("Vhost", "v", fewer)).await;
+    until("one has gone and one is another", SOON, || {
+        limits() == json!({"max-queues": 2})
+    });
+    let without = json!({"name": stage.name("v")});
+    stage.synced(&stage.manifest("Vhost", "v", without)).await;
+    until("there is none", SOON, || {
+        limits().as_object().is_none_or(|limits| limits.is_empty())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_virtual_host_that_holds_messages_is_not_deleted() {
     let Some(stage) = stage("vhost-messages").await else {
         return;

@@ -52,9 +52,9 @@ pub struct VhostSpec {
     /// Type of the queues that are declared without one; default: as the broker is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_queue_type: Option<QueueType>,
-    /// The most that there may be in it; one that is not given is no limit. Default: as the broker is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<VhostLimits>,
+    /// The most that there may be in it. What is not here has no limit.
+    #[serde(default, skip_serializing_if = "VhostLimits::is_none")]
+    pub limits: VhostLimits,
     /// Effect of deleting this object on the broker: DeleteIfEmpty (refused while anything stands in the virtual host),
     /// Delete (with everything in it), Retain (it stays).
     #[serde(default)]
@@ -87,6 +87,12 @@ pub struct VhostLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_queues: Option<i64>,
+}
+
+impl VhostLimits {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Effect on the broker of deleting the Vhost.

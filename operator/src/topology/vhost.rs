@@ -23,8 +23,7 @@ pub struct VhostDefinition {
     pub tags: BTreeSet<String>,
     /// `None`: as the broker is set.
     pub default_queue_type: Option<String>,
-    /// `None`: as the broker is set, or not known.
-    pub limits: Option<VhostLimits>,
+    pub limits: VhostLimits,
 }
 
 /// A row of one of the two lists.
@@ -123,7 +122,7 @@ impl Definition for VhostDefinition {
             Row::Vhost(row) => row.read(),
             Row::Limits(row) => {
                 let definition = Self {
-                    limits: Some(row.read()),
+                    limits: row.read(),
                     ..Self::default()
                 };
                 Named::new(Name::new("", row.vhost), definition)
@@ -152,8 +151,8 @@ impl Definition for VhostDefinition {
         if let Some(queue_type) = &self.default_queue_type {
             spec.insert("defaultQueueType".to_owned(), json!(queue_type));
         }
-        if let Some(limits) = self.limits {
-            spec.insert("limits".to_owned(), json!(limits));
+        if self.limits != VhostLimits::default() {
+            spec.insert("limits".to_owned(), json!(self.limits));
         }
         spec
     }
@@ -227,11 +226,9 @@ impl VhostDefinition {
         list
     }
 
-    /// Each limit beside the one that stands: field, name on the broker, both values. None where they are left as they
-    /// are.
+    /// Each limit beside the one that stands: field, name on the broker, both values.
     fn limits_beside(&self, found: &Self) -> Vec<(&'static str, &'static str, Option<i64>, Option<i64>)> {
-        let Some(wanted) = self.limits else { return Vec::new() };
-        let found = found.limits.unwrap_or_default();
+        let (wanted, found) = (self.limits, found.limits);
         vec![
             (
                 "limits.maxConnections",
@@ -253,7 +250,7 @@ impl VhostRow {
             description: text(&self.description),
             tags: tags.map(text).collect(),
             default_queue_type: (!matches!(queue_type.as_str(), "" | UNDEFINED)).then_some(queue_type),
-            limits: None,
+            limits: VhostLimits::default(),
         };
         Named::new(Name::new("", self.name), definition)
     }
@@ -305,10 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_put_one_by_one_and_left_alone_where_nothing_is_said() {
+    fn limits_are_put_one_by_one() {
         let wanted = |limits: Value| {
-            let mut spec = json!({"brokerRef": {"name": "main"}});
-            spec["limits"] = limits;
+            let spec = json!({"brokerRef": {"name": "main"}, "limits": limits});
             VhostDefinition::wanted(&serde_json::from_value(spec).unwrap()).unwrap()
         };
         let mut all = BTreeMap::new();
@@ -350,10 +346,11 @@ mod tests {
                 "Delete /api/vhost-limits/shop/max-queues null"
             ]
         );
-        for same in [wanted(json!({"maxQueues": 5})), wanted(Value::Null)] {
-            assert_eq!((same.differences(found), lines(&same)), (Vec::new(), Vec::new()));
-        }
-        assert_eq!(found.spec(), wanted(json!({"maxQueues": 5})).spec());
+        let same = wanted(json!({"maxQueues": 5}));
+        assert_eq!((same.differences(found), lines(&same)), (Vec::new(), Vec::new()));
+        assert_eq!(found.spec(), same.spec());
+        let none = lines(&wanted(json!({})));
+        assert_eq!(none, ["Delete /api/vhost-limits/shop/max-queues null"]);
         assert_eq!(other.puts(&name, None).len(), 2, "the virtual host, and its limit");
     }
 
