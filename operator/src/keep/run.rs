@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream;
 use kube::Client;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -21,6 +21,7 @@ use crate::engine::{ChildKind, config, fingerprint, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
+use crate::runtime::until;
 use crate::source::Source;
 use crate::source::dereference::tls_problem;
 use crate::source::kubernetes::Kubernetes;
@@ -109,13 +110,6 @@ pub async fn run(
             () = until(due) => {}
         }
         sleep(DEBOUNCE).await;
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

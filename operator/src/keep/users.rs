@@ -16,13 +16,14 @@ use futures::{StreamExt, stream};
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::object::{ConnectionError, Hash, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_set};
 use crate::resource::{BrokerSpec, UserSpec, Way};
+use crate::runtime::until;
 use crate::source::dereference::Secrets;
 use crate::source::kubernetes::Kubernetes;
 use crate::source::{Source, brought};
@@ -85,13 +86,6 @@ pub async fn run(
             () = until(due) => {}
         }
         sleep(DEBOUNCE).await;
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
@@ -13,6 +13,7 @@ use super::shared::Shared;
 use crate::broker::{Client, Connector};
 use crate::metrics::BrokerMetrics;
 use crate::object::ObjectKey;
+use crate::runtime::until;
 use crate::source::Source;
 
 /// Keeps one broker in step.
@@ -89,13 +90,5 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
         }
         self.shared.twins.forget(&self.key);
         self.metrics.forget();
-    }
-}
-
-/// Waits until a time, forever for none.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
