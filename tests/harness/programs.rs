@@ -48,10 +48,12 @@ pub fn cargo_program(tool: &Tool, name: &str, version: &str) -> Option<PathBuf> 
                 .args(["--version", version, "--root"])
                 .arg(&folder)
                 .arg(name);
-            // What is built on the way isn't kept.
+            // What is built on the way isn't kept. Nothing is, where it had been installed and not marked.
             let built = folder.join("target");
             run(install.env("CARGO_TARGET_DIR", &built))?;
-            fs::remove_dir_all(&built).map_err(|error| error.to_string())?;
+            if built.exists() {
+                fs::remove_dir_all(&built).map_err(|error| error.to_string())?;
+            }
             done(&folder)?;
         }
         Ok(folder.join("bin").join(name))

@@ -232,7 +232,8 @@ impl Access {
         let Some(tokens) = &self.tokens else {
             return Err(Refusal::Unknown);
         };
-        let verified = tokens.verify(token).await.map_err(Refusal::Token)?;
+        // A box of its own: other logins take no memory for what may fetch keys from elsewhere.
+        let verified = Box::pin(tokens.verify(token)).await.map_err(Refusal::Token)?;
         let user = &verified.user;
         if self.users.are_shut_out(user, from) {
             return Err(Refusal::NotFromThere(user.clone()));

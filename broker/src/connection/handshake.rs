@@ -156,10 +156,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let credentials = credentials.map_err(|error| Stop::Close(error, ConnectionStartOk::ID))?;
         let name = certificate.and_then(|certificate| certificate.user(self.offer.certificate_name));
         let (access, from) = (&self.node.access, self.client.peer.ip());
-        let login = match &credentials {
-            Credentials::Password(user, password) => access.log_in(Protocol::Amqp, from, user, password).await,
-            Credentials::Certificate => access.log_in_by_certificate(Protocol::Amqp, from, name).await,
-        };
+        // A box of its own: who hasn't come so far takes no memory for it.
+        let login = Box::pin(async {
+            match &credentials {
+                Credentials::Password(user, password) => access.log_in(Protocol::Amqp, from, user, password).await,
+                Credentials::Certificate => access.log_in_by_certificate(Protocol::Amqp, from, name).await,
+            }
+        });
+        let login = login.await;
         let actor = login.map_err(|_| login_refused(&start))?;
         let properties = tables::check(&start.client_properties, tables::PROPERTIES);
         properties.map_err(|wrong| {
