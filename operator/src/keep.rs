@@ -16,3 +16,6 @@ pub mod keeper;
 
 /// The objects that stand in the cluster.
 pub mod children;
+
+/// The wait between two passes.
+mod turn;

@@ -17,11 +17,11 @@ use tracing::warn;
 
 use super::children::{Children, Seen};
 use super::keeper::{self, Keeper, Problem, Settings, Tools};
+use super::turn::turn;
 use crate::engine::{ChildKind, config, fingerprint, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
-use crate::runtime::until;
 use crate::source::Source;
 use crate::source::dereference::tls_problem;
 use crate::source::kubernetes::Kubernetes;
@@ -103,13 +103,9 @@ pub async fn run(
         moved.mark_unchanged();
         pass(&tools, &source, &children, &mut kept).await;
         let due = kept.values().map(|kept| kept.due).min();
-        tokio::select! {
-            () = stop.cancelled() => break,
-            result = changed.changed() => if result.is_err() { break },
-            result = moved.changed() => if result.is_err() { break },
-            () = until(due) => {}
+        if !turn(&stop, &mut changed, &mut moved, due, DEBOUNCE).await {
+            break;
         }
-        sleep(DEBOUNCE).await;
     }
 }
 

@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::turn::turn;
 use crate::metrics::Metrics;
 use crate::object::{ConnectionError, Hash, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_set};
 use crate::resource::{BrokerSpec, UserSpec, Way};
-use crate::runtime::until;
 use crate::source::dereference::Secrets;
 use crate::source::kubernetes::Kubernetes;
 use crate::source::{Source, brought};
@@ -79,13 +79,9 @@ pub async fn run(
         changed.mark_unchanged();
         moved.mark_unchanged();
         let due = users.pass().await;
-        tokio::select! {
-            () = stop.cancelled() => break,
-            result = changed.changed() => if result.is_err() { break },
-            result = moved.changed() => if result.is_err() { break },
-            () = until(due) => {}
+        if !turn(&stop, &mut changed, &mut moved, due, DEBOUNCE).await {
+            break;
         }
-        sleep(DEBOUNCE).await;
     }
 }
 

@@ -125,3 +125,28 @@ impl StatusReport {
         }
     }
 }
+
+#[cfg(test)]
+impl StatusReport {
+    /// A report with nothing in it but this, which tests complete.
+    pub fn sample(key: ObjectKey, ready: ConditionStatus, reason: Reason) -> Self {
+        Self {
+            key,
+            uid: "u".to_owned(),
+            generation: 1,
+            ready,
+            reconciling: ConditionStatus::False,
+            stalled: ConditionStatus::False,
+            reason,
+            message: String::new(),
+            next_try: None,
+            name: None,
+            vhost: None,
+            applied: None,
+            did_something: false,
+            secret: None,
+            broker: None,
+            queue: None,
+        }
+    }
+}

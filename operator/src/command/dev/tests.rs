@@ -21,22 +21,11 @@ fn shown(statuses: &[(&str, Reason, i64)]) -> Shown {
             stalled,
         } = conditions(*reason);
         let report = StatusReport {
-            key: key.clone(),
-            uid: String::new(),
             generation: *generation,
-            ready,
             reconciling,
             stalled,
-            reason: *reason,
             message: "because".to_owned(),
-            next_try: None,
-            name: None,
-            vhost: None,
-            applied: None,
-            did_something: false,
-            secret: None,
-            broker: None,
-            queue: None,
+            ..StatusReport::sample(key.clone(), ready, *reason)
         };
         (key, report)
     };

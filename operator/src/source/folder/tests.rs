@@ -102,22 +102,8 @@ fn bad_files_change_nothing() {
 async fn statuses_of_what_is_there() {
     let edited = Edited::new(&queues(&["a"]));
     let report = |name: &str, uid: &str| StatusReport {
-        key: queue(name),
         uid: uid.to_owned(),
-        generation: 1,
-        ready: ConditionStatus::True,
-        reconciling: ConditionStatus::False,
-        stalled: ConditionStatus::False,
-        reason: Reason::Synced,
-        message: String::new(),
-        next_try: None,
-        name: None,
-        vhost: None,
-        applied: None,
-        did_something: false,
-        secret: None,
-        broker: None,
-        queue: None,
+        ..StatusReport::sample(queue(name), ConditionStatus::True, Reason::Synced)
     };
     let uid = edited.meta("a").uid;
     edited

@@ -309,22 +309,11 @@ mod tests {
 
     fn report(ready: ConditionStatus, reason: Reason) -> StatusReport {
         StatusReport {
-            key: ObjectKey::new(Kind::Queue, "shop", "invoices"),
-            uid: "u".to_owned(),
             generation: 3,
-            ready,
-            reconciling: ConditionStatus::False,
-            stalled: ConditionStatus::False,
-            reason,
             message: "text".to_owned(),
-            next_try: None,
             name: Some("invoices".to_owned()),
             vhost: Some("/".to_owned()),
-            applied: None,
-            did_something: false,
-            secret: None,
-            broker: None,
-            queue: None,
+            ..StatusReport::sample(ObjectKey::new(Kind::Queue, "shop", "invoices"), ready, reason)
         }
     }
 

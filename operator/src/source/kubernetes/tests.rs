@@ -151,22 +151,10 @@ fn key() -> ObjectKey {
 
 fn report(reason: Reason) -> StatusReport {
     StatusReport {
-        key: key(),
         uid: "u1".to_owned(),
-        generation: 1,
-        ready: ConditionStatus::from(reason == Reason::Synced),
-        reconciling: ConditionStatus::False,
-        stalled: ConditionStatus::False,
-        reason,
-        message: String::new(),
-        next_try: None,
         name: Some("invoices".to_owned()),
         vhost: Some("/".to_owned()),
-        applied: None,
-        did_something: false,
-        secret: None,
-        broker: None,
-        queue: None,
+        ..StatusReport::sample(key(), ConditionStatus::from(reason == Reason::Synced), reason)
     }
 }
 

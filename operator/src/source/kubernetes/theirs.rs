@@ -162,22 +162,12 @@ mod tests {
 
     fn report(ready: ConditionStatus, reason: Reason) -> StatusReport {
         StatusReport {
-            key: key(Kind::Queue),
-            uid: "u".to_owned(),
             generation: 3,
-            ready,
-            reconciling: ConditionStatus::False,
-            stalled: ConditionStatus::False,
-            reason,
             message: "text".to_owned(),
-            next_try: None,
             name: Some("orders".to_owned()),
             vhost: Some("/".to_owned()),
-            applied: None,
             did_something: true,
-            secret: None,
-            broker: None,
-            queue: None,
+            ..StatusReport::sample(key(Kind::Queue), ready, reason)
         }
     }
 
