@@ -24,6 +24,9 @@ pub mod random;
 /// By words of the key.
 pub mod topic;
 
+/// By the beginning of the key.
+pub mod prefix;
+
 /// Bindings as messages see them, changed and looked up at the same time.
 pub mod table;
 
@@ -62,6 +65,7 @@ pub static TYPES: &[&Type] = &[
     &fanout::TYPE,
     &headers::TYPE,
     &topic::TYPE,
+    &prefix::TYPE,
     &random::TYPE,
     &random::LOCAL,
     &modulus_hash::TYPE,

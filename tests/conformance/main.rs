@@ -44,6 +44,9 @@ mod headers;
 /// Exchanges that send each message to one of their destinations, by chance or by a hash of its key.
 mod random_exchange;
 
+/// Exchanges of type `x-prefix`, which RabbitMQ doesn't have.
+mod prefix_exchange;
+
 /// Queues: declared, compared, purged, deleted; whose they are.
 mod queue;
 
