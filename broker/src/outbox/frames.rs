@@ -69,15 +69,30 @@ impl Frames {
     #[cold]
     fn refer_to(&mut self, channel: u16, piece_len: usize, properties: &[u8], mut body: Bytes) {
         put_header(&mut self.encoded, channel, BASIC, body.len() as u64, properties);
-        let large = self.large.get_or_insert_default();
-        large.bytes += body.len();
         while !body.is_empty() {
             let bytes = body.split_to(piece_len.min(body.len()));
             put_body_frame_head(&mut self.encoded, channel, bytes.len() as u32);
-            let at = self.encoded.len();
-            large.pieces.push_back(Piece { at, bytes });
+            self.put_piece(bytes);
             put_body_frame_end(&mut self.encoded);
         }
+    }
+
+    /// Appends a body without anything around it. `refer` as with [`Frames::put_content`].
+    #[inline]
+    pub fn put_body(&mut self, body: &[u8], refer: impl FnOnce() -> Bytes) {
+        if body.len() < REFERRED {
+            self.encoded.extend_from_slice(body);
+        } else {
+            self.put_piece(refer());
+        }
+    }
+
+    #[cold]
+    fn put_piece(&mut self, bytes: Bytes) {
+        let large = self.large.get_or_insert_default();
+        large.bytes += bytes.len();
+        let at = self.encoded.len();
+        large.pieces.push_back(Piece { at, bytes });
     }
 
     /// Appends others, of which nothing is written yet.

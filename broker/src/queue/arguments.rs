@@ -107,6 +107,14 @@ impl Arguments {
         Ok(Self { declared, values })
     }
 
+    /// The arguments of a queue for one subscriber that misses what comes while `most` messages wait.
+    pub fn of_subscriber(most: u32) -> Self {
+        Self {
+            declared: table::of_subscriber(most),
+            values: Values::of_subscriber(most).into(),
+        }
+    }
+
     /// Reads the arguments of a queue that the log has: one that another version has taken and this one can't read is
     /// left out.
     pub fn restored(declared: RawTable) -> Self {

@@ -4,6 +4,7 @@
 //! consumer that takes them as they come, and to each queue copies of those that must wait or be acknowledged.
 //! Does not know about routes or confirms.
 
+use super::arguments::Overflow;
 use super::consumers::{ROUND, cost};
 use super::entry::Entry;
 use super::stamp::{self, Millis};
@@ -128,12 +129,17 @@ impl Queue {
         self.expire(&mut state, work);
         state.totals.published += count as u64;
         state.totals.touch(work.now());
-        let refused = match state.rejecting() {
-            Some(bounds) => self.refuse(bounds, &mut state, new.take(count), work),
+        let bounds = state.rejecting();
+        let mut straight = 0;
+        if bounds.is_none_or(|bounds| bounds.overflow == Overflow::DropNew) {
+            straight = self.hand_straight(&mut state, new.look(), work);
+            self.keep(&mut state, new.take(straight), work);
+        }
+        let others = new.take(count - straight);
+        let refused = match bounds {
+            Some(bounds) => self.refuse(bounds, &mut state, others, work),
             None => {
-                let straight = self.hand_straight(&mut state, new.look(), work);
-                self.keep(&mut state, new.take(straight), work);
-                self.add(&mut state, new.take(count - straight), work);
+                self.add(&mut state, others, work);
                 Vec::new()
             }
         };

@@ -88,7 +88,8 @@ impl Queue {
     }
 
     /// Adds new messages to a queue that may refuse them: as long as there is room, which consumers make who can take
-    /// some. Gives the ids of those that there is no room for. `bounds`: those of [`State::rejecting`].
+    /// some. Gives the ids of those that there is no room for, if publishers are to hear of it. `bounds`: those of
+    /// [`State::rejecting`].
     pub(super) fn refuse(
         self: &Arc<Self>,
         bounds: Bounds,
@@ -113,12 +114,14 @@ impl Queue {
         }
         let ids = refused.iter().map(|entry| entry.id).collect();
         state.totals.dropped += refused.len() as u64;
-        if bounds.overflow == Overflow::RejectToDeadLetters {
-            self.end(state, refused, Reason::MaxLen, work);
-        } else {
-            self.forget(&refused, work);
+        match bounds.overflow {
+            Overflow::RejectToDeadLetters => self.end(state, refused, Reason::MaxLen, work),
+            _ => self.forget(&refused, work),
         }
-        ids
+        match bounds.overflow {
+            Overflow::DropNew => Vec::new(),
+            _ => ids,
+        }
     }
 }
 

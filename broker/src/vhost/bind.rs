@@ -3,7 +3,7 @@
 //! Comes in: a binding as a client names it. Goes out: the change, and for an auto-delete exchange its end.
 
 use super::delete::Ending;
-use super::names::{clean_name, is_reply_queue};
+use super::names::{clean_name, is_reply_queue, is_subscriber_queue};
 use super::record;
 use super::state::{Change, Topology, Vhost};
 use crate::access::Actor;
@@ -95,6 +95,7 @@ impl Vhost {
     fn check_ends(&self, actor: &Actor, binding: &Binding) -> Result<()> {
         check_bindable(binding)?;
         match binding.destination_kind {
+            DestinationKind::Queue if is_subscriber_queue(&binding.destination) => {}
             DestinationKind::Queue => self.check_queue(actor, Right::Write, &binding.destination)?,
             DestinationKind::Exchange => self.check_exchange(actor, Right::Write, &binding.destination)?,
         }

@@ -4,7 +4,7 @@
 //! Rules and texts are RabbitMQ's (`rabbit_channel`, `rabbit_amqqueue`, `rabbit_exchange`).
 
 use super::equivalence::Existing;
-use super::names::{REPLY_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
+use super::names::{REPLY_QUEUE, SUBSCRIBER_QUEUE, check_reserved, clean_name, is_reply_queue, random_name};
 use super::settings::Limit;
 use super::state::{Change, Topology, Vhost};
 use super::{policy, record};
@@ -21,6 +21,7 @@ use crate::queue::{self, Queue};
 use leveret_amqp::method::{ExchangeDeclare, QueueDeclare};
 use leveret_amqp::{RawTable, ShortString};
 use leveret_store::Batch;
+use parking_lot::RwLockWriteGuard;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -173,7 +174,7 @@ impl Vhost {
         let kinds = [Kind::Classic, Kind::Quorum];
         self.look_for_policies(&kinds, chosen.as_ref().unwrap_or(&name));
         let arguments = self.with_usual_type(declare);
-        let mut topology = self.topology_to_add_to()?;
+        let topology = self.topology_to_add_to()?;
         if let Some(queue) = topology.queues.get(&name).filter(|_| !name.is_empty()) {
             self.same_queue(queue, declare, &arguments, actor)?;
             queue.renew_lease();
@@ -203,6 +204,35 @@ impl Vhost {
             owner: actor.connection.filter(|_| declare.exclusive),
             arguments,
         };
+        self.add_queue(topology, definition, actor)
+    }
+
+    /// A queue for one subscriber on the connection of `actor`, with which it goes; what comes while `most` messages
+    /// wait is dropped.
+    ///
+    /// # Errors
+    /// 406 there are as many queues as there may be; the log has failed.
+    pub fn declare_subscriber_queue(&self, actor: &Actor, most: u32) -> Result<Arc<Queue>> {
+        let name = random_name(SUBSCRIBER_QUEUE, |_| false);
+        self.look_for_policies(&[Kind::Classic], &name);
+        let definition = queue::Definition {
+            name,
+            durable: false,
+            auto_delete: false,
+            owner: actor.connection,
+            arguments: Arguments::of_subscriber(most),
+        };
+        let (queue, _) = self.add_queue(self.topology_to_add_to()?, definition, actor)?;
+        Ok(queue)
+    }
+
+    /// Adds a queue that a client asks for, if there may be one more.
+    fn add_queue(
+        &self,
+        mut topology: RwLockWriteGuard<'_, Topology>,
+        definition: queue::Definition,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Change)> {
         self.check_limit(&definition.name)?;
         self.declared.take(&definition, |most| {
             let name = definition.name.to_str_lossy();

@@ -10,6 +10,15 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Prefix of the names of queues that direct replies go through.
 pub(super) const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to.";
 
+/// Prefix of the names of queues that the broker makes for subscribers of ZeroMQ.
+pub(super) const SUBSCRIBER_QUEUE: &str = "amq.zmq-";
+
+/// True for a queue that the broker has made for one subscriber: no right to it is asked for, as no client has named
+/// it.
+pub(super) fn is_subscriber_queue(name: &ShortString) -> bool {
+    name.as_bytes().starts_with(SUBSCRIBER_QUEUE.as_bytes())
+}
+
 /// True for a queue of direct replies: no client has declared it, so lists leave it out.
 pub fn is_reply_queue(name: &ShortString) -> bool {
     name.as_bytes().starts_with(REPLY_QUEUE.as_bytes())

@@ -202,3 +202,23 @@ fn any_right_is_enough_to_ask_whether_something_is_there() {
     assert!(bench.vhost.declare_queue(&passive, &actor(&[])).is_err());
     assert!(bench.vhost.declare_exchange(&ask, &actor(&[])).is_err());
 }
+
+/// A subscriber has a right to its exchange, and to no queue: the one that it gets is made for it, and is its own.
+#[test]
+fn the_queue_of_a_subscriber_needs_no_right_and_belongs_to_it() {
+    let Bench { vhost, .. } = &Bench::new();
+    let (reader, other) = (actor(&[Right::Read]), actor(&Right::ALL).on(2));
+    let queue = vhost.declare_subscriber_queue(&reader, 3).expect("a queue");
+    assert_eq!(queue.definition.owner, Some(1));
+    let binding = |key| Binding {
+        source: ShortString::from_static("x"),
+        destination_kind: DestinationKind::Queue,
+        destination: queue.name().clone(),
+        routing_key: ShortString::from_static(key),
+        arguments: Sorted::default(),
+    };
+    assert!(vhost.bind(binding("a"), &reader).is_ok());
+    assert!(matches!(vhost.bind(binding("b"), &other), Err(Error::Locked { .. })));
+    assert!(vhost.unbind(&binding("a"), &reader).is_ok());
+    assert!(vhost.bind(binding("a"), &actor(&[Right::Write])).is_err());
+}

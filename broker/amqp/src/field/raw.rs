@@ -113,6 +113,14 @@ impl RawTable {
     }
 }
 
+impl<'a> RawFields<'a> {
+    /// The fields of a table that lies elsewhere, its 4 octets of length included. They end where it isn't one.
+    #[must_use]
+    pub fn of(table: &'a [u8]) -> Self {
+        Self(table.get(LENGTH..).unwrap_or_default())
+    }
+}
+
 impl<'a> RawValue<'a> {
     /// The type letter on the wire.
     #[must_use]

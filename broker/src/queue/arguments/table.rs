@@ -7,7 +7,17 @@
 use super::read::{self, Reason};
 use super::retry::RetryType;
 use super::values::{Overflow, QueueType, Values};
-use leveret_amqp::{FieldValue, ShortString};
+use leveret_amqp::{FieldValue, RawTable, ShortString};
+
+/// The arguments of a queue for one subscriber, as they are shown: nobody declares one by them.
+pub(super) fn of_subscriber(most: u32) -> RawTable {
+    let arguments = [
+        ("x-max-length", FieldValue::Long(most.into())),
+        ("x-overflow", FieldValue::from("drop-new")),
+    ];
+    let named = |(name, value)| (ShortString::from_static(name), value);
+    arguments.into_iter().map(named).collect()
+}
 
 /// An argument that a queue can't have.
 #[derive(Debug, PartialEq, Eq)]

@@ -58,6 +58,8 @@ pub enum Overflow {
     Reject,
     /// As [`Overflow::Reject`], and they become dead letters.
     RejectToDeadLetters,
+    /// It drops new ones, and no publisher hears of it. Only the broker declares such queues.
+    DropNew,
 }
 
 /// RabbitMQ's queue types.
@@ -73,6 +75,15 @@ pub enum QueueType {
 }
 
 impl Values {
+    /// Those of a queue for one subscriber that misses what comes while `most` messages wait.
+    pub fn of_subscriber(most: u32) -> Self {
+        Self {
+            max_length: Some(most.into()),
+            overflow: Some(Overflow::DropNew),
+            ..Self::default()
+        }
+    }
+
     /// The queue's type; classic if none was asked for.
     pub fn queue_type(&self) -> QueueType {
         self.queue_type.unwrap_or_default()

@@ -163,6 +163,30 @@ fn a_start_keeps_to_the_limit_too() {
     assert_eq!(after.counts().0, 2);
 }
 
+#[test]
+fn a_subscriber_misses_what_comes_while_it_has_enough_and_no_publisher_hears_of_it() {
+    let mut bench = bench(0);
+    let definition = Definition {
+        arguments: Arguments::of_subscriber(2),
+        durable: false,
+        ..bench.queue.definition.clone()
+    };
+    let memory = Arc::new(Memory::new(u64::MAX));
+    bench.queue = Arc::new(Queue::new(
+        definition,
+        7,
+        bench.store.handle(),
+        memory,
+        Upkeep::default(),
+    ));
+    let mut entries: Vec<Entry> = (1..=4)
+        .map(|id| Entry::new(id, NOWHERE, Message::new(b"", b"q", &[0, 0], b"")))
+        .collect();
+    assert!(bench.queue.enqueue(&mut entries, &mut bench.work).is_empty());
+    assert_eq!((bench.get(), bench.get(), bench.get()), (Some(1), Some(2), None));
+    assert_eq!(bench.queue.snapshot().totals.dropped, 2);
+}
+
 /// A policy with a limit.
 fn policy(most: i32, overflow: &str) -> Option<Arc<Applied>> {
     let pair = |(name, value)| (ShortString::from_static(name), value);
