@@ -48,6 +48,9 @@ pub mod session;
 /// `/api/users`, `/api/whoami`.
 pub mod users;
 
+/// `/api/zeromq`.
+pub mod zeromq;
+
 /// `/api/shovels`, `/api/federation-links`.
 pub mod shovels;
 
@@ -195,6 +198,7 @@ fn router() -> Router<Gate> {
         .merge(policies::router())
         .merge(parameters::router())
         .merge(shovels::router())
+        .merge(zeromq::router())
         .merge(limits::router())
         .merge(features::router())
         .merge(definitions::router())

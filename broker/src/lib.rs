@@ -27,6 +27,9 @@ pub mod check;
 /// Figures that are measured, and their names.
 pub mod metrics;
 
+/// ZeroMQ's sockets: declared, bound, served.
+pub mod zeromq;
+
 /// One client: socket, handshake, frames.
 pub mod connection;
 

@@ -80,7 +80,7 @@ pub fn bind(
     let service = listen.service;
     let mut bound = Vec::new();
     for address in &listen.addresses {
-        match bind_one(*address) {
+        match bind_address(*address) {
             Ok(socket) => bound.push(Socket {
                 listener: Listener {
                     service,
@@ -118,7 +118,11 @@ pub fn bind(
     Ok(bound)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
+/// Binds one address. IPv6 sockets take no clients of IPv4.
+///
+/// # Errors
+/// The system's.
+pub fn bind_address(address: SocketAddr) -> io::Result<StdListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -134,7 +138,8 @@ fn is_taken(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
 }
 
-fn no_such_address(error: &io::Error) -> bool {
+/// True if this machine doesn't have the address, or none of its kind.
+pub fn no_such_address(error: &io::Error) -> bool {
     /// EAFNOSUPPORT on Linux: IPv6 is turned off.
     const NO_FAMILY: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_FAMILY)

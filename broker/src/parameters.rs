@@ -2,7 +2,8 @@
 //! them; a shovel or an upstream of a federation is kept for whatever will run it.
 //!
 //! Comes in: names and values as JSON text, from the HTTP API or from the log's table. Goes out: the same, and the
-//! position in the log that an answer has to wait for. Does not know what a value means.
+//! position in the log that an answer has to wait for; word of a change to whoever acts on parameters. Does not know
+//! what a value means.
 
 use crate::error::{Error, Result};
 use crate::limits::{Held, Holding, Memory, tables};
@@ -11,6 +12,7 @@ use leveret_store::{Batch, Handle, Lsn, Urgency};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::watch::{Receiver, Sender};
 
 /// The tag of keys in the log's table, which no other kind of entry has.
 const TAG: u8 = b'G';
@@ -105,6 +107,8 @@ pub struct Parameters {
     log: Handle,
     memory: Arc<Memory>,
     all: RwLock<BTreeMap<Key, Kept>>,
+    /// Notified after each change.
+    changed: Sender<()>,
 }
 
 impl Parameters {
@@ -121,6 +125,7 @@ impl Parameters {
             log,
             memory,
             all: RwLock::default(),
+            changed: Sender::default(),
         };
         for (key, value) in table {
             let Some(key) = Key::decode(key) else { continue };
@@ -177,6 +182,7 @@ impl Parameters {
         records.put(&key.encode(), &[&[FORMAT], value.as_bytes()].concat());
         let lsn = self.log.append(&mut records, urgency)?.lsn;
         let before = self.insert(key, value).map(|kept| kept.value);
+        self.changed.send_replace(());
         Ok(Put { lsn, before })
     }
 
@@ -188,6 +194,7 @@ impl Parameters {
         if self.all.write().remove(key).is_none() {
             return Ok(None);
         }
+        self.changed.send_replace(());
         let mut records = Batch::default();
         records.delete(&key.encode());
         Ok(Some(self.log.append(&mut records, Urgency::Now)?.lsn))
@@ -202,6 +209,11 @@ impl Parameters {
             self.delete(&key)?;
         }
         Ok(())
+    }
+
+    /// Word of each change, for those who act on parameters.
+    pub fn changes(&self) -> Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The value of a parameter, JSON text.

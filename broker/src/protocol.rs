@@ -14,6 +14,8 @@ pub enum Protocol {
     Management,
     /// Metrics and probes, for which no password is needed and by which nothing can be changed.
     Metrics,
+    /// ZMTP, on sockets that are declared one by one.
+    Zmtp,
 }
 
 /// A protocol on a transport: what a listening socket is there for.
@@ -84,6 +86,17 @@ pub static SERVICES: [Service; 5] = [
     },
 ];
 
+/// ZMTP: its sockets have addresses of their own, each from its declaration.
+pub static ZMTP: Service = Service {
+    protocol: Protocol::Zmtp,
+    name: "zmtp",
+    setting: "zeromq",
+    known_as: &["zmtp", "zeromq"],
+    clients: "ZeroMQ sockets",
+    port: 0,
+    tls: false,
+};
+
 impl Protocol {
     /// True if its connections are served where others are refused for want of file descriptors: they are few.
     pub fn has_reserve(self) -> bool {
@@ -98,7 +111,7 @@ impl Protocol {
     /// RabbitMQ's description of it among the web contexts; `None` for what browsers don't speak.
     pub fn context(self) -> Option<&'static str> {
         match self {
-            Self::Amqp => None,
+            Self::Amqp | Self::Zmtp => None,
             Self::Management => Some("RabbitMQ Management"),
             Self::Metrics => Some("RabbitMQ Prometheus"),
         }
@@ -134,7 +147,7 @@ mod tests {
     #[test]
     fn names_and_ports_mean_one_service_each() {
         let (mut names, mut ports) = (HashSet::new(), HashSet::new());
-        for service in &SERVICES {
+        for service in SERVICES.iter().chain([&ZMTP]) {
             assert!(ports.insert(service.port), "{service:?}");
             assert!(!service.known_as.is_empty(), "{service:?}");
             for name in service.known_as {

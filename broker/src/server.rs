@@ -21,6 +21,7 @@ use crate::turns::Watch;
 use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::shared::Shared;
 use crate::vhosts::Vhosts;
+use crate::zeromq;
 use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Options, QueueId, Recovered, Store, Urgency};
@@ -69,9 +70,10 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         // While keys can't be had, the issuer says so, and logins by password go on.
         tokio::spawn(async move { issuer.follow().await });
     }
+    let sockets = Arc::new(zeromq::Sockets::new(node.clone(), live.offer.clone()));
     gate.open(Admin::new(
         node.clone(),
-        listeners.clone(),
+        (listeners.clone(), sockets.clone()),
         certificates,
         config.data_dir.clone(),
         live.clone(),
@@ -86,6 +88,9 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
     };
     let accept = |socket| tokio::spawn(listener::accept(socket, clients.clone()));
     let tasks: Vec<_> = amqp.into_iter().map(accept).collect();
+    // One that can't be bound is no reason not to start: it came by the API, and goes by it.
+    let followed = sockets.clone();
+    tokio::spawn(async move { followed.follow().await });
     say("ready")?;
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
     tokio::select! {
@@ -93,6 +98,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         _ = interrupt.recv() => info!("SIGINT: draining"),
     }
     let patience = *live.shutdown_timeout.read();
+    sockets.stop().await;
     let drained = drain(patience, store, &node, tasks).await;
     drop(http);
     drained
@@ -123,6 +129,8 @@ impl Sockets {
             match listen.service.protocol {
                 Protocol::Amqp => sockets.amqp.extend(bound),
                 Protocol::Management | Protocol::Metrics => sockets.web.extend(bound),
+                // Each is bound when it is declared.
+                Protocol::Zmtp => {}
             }
         }
         Ok(sockets)

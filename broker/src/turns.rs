@@ -29,6 +29,8 @@ pub enum Kind {
     Amqp = 1,
     /// A request of the HTTP API.
     Http = 2,
+    /// A ZeroMQ socket.
+    Zmtp = 3,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
         match number {
             1 => "an AMQP client",
             2 => "a request of the HTTP API",
+            3 => "a ZeroMQ socket",
             _ => "unknown",
         }
     }

@@ -18,17 +18,20 @@ pub enum Protocol {
     Amqp,
     /// The HTTP API.
     Http,
+    /// ZeroMQ's sockets.
+    Zmtp,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Amqp, Self::Http];
+    pub const ALL: [Self; 3] = [Self::Amqp, Self::Http, Self::Zmtp];
 
-    /// RabbitMQ's name.
+    /// RabbitMQ's name, where it has one.
     pub fn name(self) -> &'static str {
         match self {
             Self::Amqp => "amqp091",
             Self::Http => "http",
+            Self::Zmtp => "zmtp",
         }
     }
 }
@@ -86,10 +89,11 @@ trait Of {
 
 impl Of for [Count; Protocol::ALL.len()] {
     fn of(&mut self, protocol: Protocol) -> &mut Count {
-        let [amqp, http] = self;
+        let [amqp, http, zmtp] = self;
         match protocol {
             Protocol::Amqp => amqp,
             Protocol::Http => http,
+            Protocol::Zmtp => zmtp,
         }
     }
 }

@@ -59,6 +59,8 @@ enum Claim<'a> {
     Token(&'a str),
     /// A certificate that TLS has verified, with the name that it stands for.
     Certificate(Option<&'a str>),
+    /// A name that the broker's own configuration gives to whoever comes that way.
+    Given(&'a str),
 }
 
 /// The way into a broker.
@@ -182,6 +184,15 @@ impl Access {
         self.admit(protocol, from, Claim::Certificate(name)).await
     }
 
+    /// The same for a user that the broker's own configuration names: whoever comes that way is that user. It must
+    /// exist.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn log_in_as(&self, protocol: Protocol, from: IpAddr, user: &str) -> Result<Actor, Refused> {
+        self.admit(protocol, from, Claim::Given(user)).await
+    }
+
     /// The contents of a newer token, for a connection whose token ends.
     ///
     /// # Errors
@@ -208,6 +219,7 @@ impl Access {
             Claim::Password(user, password) => self.check(user, password, from).await,
             Claim::Token(token) => self.check_token(token, from).await,
             Claim::Certificate(name) => self.check_certificate(name, from).await,
+            Claim::Given(name) => self.check_given(name, from).await,
         };
         let named = match &checked {
             Ok(actor) => Some(actor.user.clone()),
@@ -255,13 +267,22 @@ impl Access {
     /// Checks the name in a certificate: a user of this name must exist, whatever its password.
     async fn check_certificate(&self, name: Option<&str>, from: IpAddr) -> Result<Actor, Refusal> {
         let name = name.ok_or(Refusal::Nameless)?;
+        let known = |refusal| match refusal {
+            Refusal::NoUser(name) => Refusal::NotKnown(name),
+            other => other,
+        };
+        self.check_given(name, from).await.map_err(known)
+    }
+
+    /// A user of this name must exist, whatever its password.
+    async fn check_given(&self, name: &str, from: IpAddr) -> Result<Actor, Refusal> {
         if let Some(files) = &self.administrator
             && files.now().await.is_ok_and(|known| known.user == name)
         {
             return Ok(Actor::new(name, Permissions::ALL).with_tags(Tags::administrator()));
         }
         let account = self.directory.get(name).filter(|_| self.internal);
-        let account = account.ok_or_else(|| Refusal::NotKnown(name.to_owned()))?;
+        let account = account.ok_or_else(|| Refusal::NoUser(name.to_owned()))?;
         match self.users.are_shut_out(name, from) {
             true => Err(Refusal::NotFromThere(name.to_owned())),
             false => Ok(actor_of(&account)),
@@ -371,7 +392,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(log_in(BESIDE, "guest").await, Ok("guest".into()));
         assert!(began.elapsed() < Duration::from_millis(50), "it waits for nobody");
-        let [(_, amqp), _] = logins.attempts.by_protocol();
+        let [(_, amqp), ..] = logins.attempts.by_protocol();
         assert_eq!((amqp.failed, amqp.succeeded), (132, 1));
         let sources = logins.attempts.by_source().len();
         assert!(

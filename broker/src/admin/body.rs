@@ -56,6 +56,16 @@ impl Fields {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
+    /// A field, `null` if it isn't there.
+    pub fn value(&self, name: &str) -> Value {
+        self.0.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The whole object.
+    pub fn into_value(self) -> Value {
+        Value::Object(self.0)
+    }
+
     /// A field as JSON text; `null` if it isn't there.
     pub fn json(&self, name: &str) -> String {
         self.0.get(name).map_or("null".to_owned(), Value::to_string)

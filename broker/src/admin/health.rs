@@ -188,7 +188,7 @@ async fn alive(Login { admin, .. }: Login, Path(vhost): Path<String>) -> Result<
 async fn port(Login { admin, .. }: Login, Path(port): Path<String>) -> Result<Response> {
     let port: u64 = port.parse().map_err(|_| Failure::BadRequest("Invalid port".into()))?;
     let mut ports: Vec<u64> = admin
-        .listeners
+        .listeners()
         .iter()
         .map(|listener| listener.address.port().into())
         .collect();
@@ -235,7 +235,7 @@ async fn certificates(Login { admin, .. }: Login, Path((within, unit)): Path<(St
         o.text("status", "failed");
         o.text("reason", "Certificates expiring");
         o.array("expired", |list| {
-            for Listener { service, address } in admin.listeners.iter().filter(|listener| listener.service.tls) {
+            for Listener { service, address } in admin.listeners().iter().filter(|listener| listener.service.tls) {
                 list.object(|o| {
                     o.text("node", &admin.node.name);
                     o.text("protocol", service.shown_as());
@@ -251,7 +251,8 @@ async fn certificates(Login { admin, .. }: Login, Path((within, unit)): Path<(St
 
 /// One protocol, or several with commas between them.
 async fn protocol(Login { admin, .. }: Login, Path(wanted): Path<String>) -> Response {
-    let services = admin.listeners.iter().map(|listener| listener.service);
+    let listeners = admin.listeners();
+    let services = listeners.iter().map(|listener| listener.service);
     let listens = |name: &str| services.clone().any(|service| service.known_as.contains(&name));
     let missing: Vec<&str> = wanted.split(',').filter(|name| !listens(name)).collect();
     let mut protocols: Vec<&str> = services.clone().map(Service::shown_as).collect();

@@ -227,7 +227,7 @@ fn churn(admin: &Admin, o: &mut Object<'_>) {
 
 fn listeners(admin: &Admin, o: &mut Object<'_>) {
     o.array("listeners", |list| {
-        for Listener { service, address } in &admin.listeners {
+        for Listener { service, address } in &admin.listeners() {
             list.object(|o| {
                 o.text("node", &admin.node.name);
                 o.text("protocol", service.shown_as());
@@ -243,7 +243,7 @@ fn listeners(admin: &Admin, o: &mut Object<'_>) {
 /// Services for browsers and HTTP clients, for overview and nodes.
 pub fn contexts(admin: &Admin, o: &mut Object<'_>) {
     o.array("contexts", |list| {
-        for Listener { service, address } in &admin.listeners {
+        for Listener { service, address } in &admin.listeners() {
             let Some(description) = service.protocol.context() else {
                 continue;
             };

@@ -12,8 +12,10 @@ use super::login::{Gate, Login};
 use super::page::Query;
 use super::policies;
 use super::state::Admin;
+use crate::access::Actor;
 use crate::parameters::Key;
 use crate::policy::{Class, Policy};
+use crate::zeromq::spec::{COMPONENT, Spec};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
@@ -40,8 +42,8 @@ pub fn router() -> Router<Gate> {
         )
 }
 
-/// Kinds of parameters that are kept: those of RabbitMQ's own plugins.
-const KEPT: [&str; 4] = [SHOVEL, UPSTREAM, "federation-upstream-set", "federation"];
+/// Kinds of parameters that are kept: those of RabbitMQ's own plugins, and ZeroMQ's sockets.
+const KEPT: [&str; 5] = [SHOVEL, UPSTREAM, "federation-upstream-set", "federation", COMPONENT];
 const UPSTREAM: &str = "federation-upstream";
 /// The kind of shovels.
 pub const SHOVEL: &str = "shovel";
@@ -147,24 +149,62 @@ async fn put(Login { admin, actor }: Login, Path((component, vhost, name)): Plac
         admin.node.wait_durable(put.change.lsn).await;
         return Ok(status(put.created));
     }
-    check_component(&component)?;
-    if component == UPSTREAM {
-        check_upstream(&name, &fields)?;
-    }
-    let value = fields.json("value");
-    let put = admin
-        .node
-        .parameters
-        .put(Key::of(&vhost.name, &component, &name), &value)?;
+    may_change(&component, &actor)?;
+    let value = fields.value("value");
+    check(&component, &name, &value)?;
+    keep(&admin, Key::of(&vhost.name, &component, &name), &value).await
+}
+
+/// Keeps a parameter that has been checked, and answers when it is durable and has taken effect.
+///
+/// # Errors
+/// 400 if a name or the value is too large, or memory is full.
+pub async fn keep(admin: &Admin, key: Key, value: &Value) -> Result<StatusCode> {
+    let acts = key.component == COMPONENT;
+    let put = admin.node.parameters.put(key, &value.to_string())?;
     admin.node.wait_durable(Some(put.lsn)).await;
+    if acts {
+        admin.sockets.look().await;
+    }
     Ok(status(put.before.is_none()))
 }
 
-/// Refuses a kind of parameter that nobody knows.
+/// Removes a parameter, and answers when that is durable and has taken effect.
+///
+/// # Errors
+/// 404 if there is none of this name.
+pub async fn forget(admin: &Admin, key: &Key) -> Result<StatusCode> {
+    let lsn = admin.node.parameters.delete(key)?.ok_or(Failure::NotFound)?;
+    admin.node.wait_durable(Some(lsn)).await;
+    if key.component == COMPONENT {
+        admin.sockets.look().await;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses to change what only administrators may: a socket is bound on the machine, and lets peers act as a user.
+fn may_change(component: &str, actor: &Actor) -> Result<()> {
+    match component == COMPONENT && !actor.tags.is_administrator() {
+        true => Err(Failure::Refused("Not administrator user".into())),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a parameter that nobody knows, or whose value can't be used.
 ///
 /// # Errors
 /// 400 with RabbitMQ's words.
-pub fn check_component(component: &str) -> Result<()> {
+pub fn check(component: &str, name: &str, value: &Value) -> Result<()> {
+    check_component(component)?;
+    let refused = |text: String| Failure::BadRequest(format!("Validation failed\n\n{text}\n"));
+    match component {
+        UPSTREAM => check_upstream(name, value),
+        COMPONENT => Spec::parse(value).map(drop).map_err(|fault| refused(fault.to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn check_component(component: &str) -> Result<()> {
     if component == POLICY {
         return Err(Failure::BadRequest("policies may not be set using this method".into()));
     }
@@ -177,11 +217,10 @@ pub fn check_component(component: &str) -> Result<()> {
 }
 
 /// Refuses an upstream without an address, as the plugin that would run it does.
-///
-/// # Errors
-/// 400 with RabbitMQ's words.
-fn check_upstream(name: &str, fields: &Fields) -> Result<()> {
-    let value = fields.object("value")?;
+fn check_upstream(name: &str, value: &Value) -> Result<()> {
+    let Value::Object(value) = value else {
+        return Err(Failure::BadRequest(format!("value: not_object: {value}")));
+    };
     let refused = |text: String| Err(Failure::BadRequest(format!("Validation failed\n\n{text}\n")));
     match value.get("uri") {
         Some(Value::String(_) | Value::Array(_)) => Ok(()),
@@ -211,15 +250,13 @@ pub fn operator_policy(name: &str, fields: &Fields) -> Result<Policy> {
 
 async fn remove(Login { admin, actor }: Login, Path((component, vhost, name)): Place) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
-    let lsn = if component == Class::Operator.name() {
+    if component == Class::Operator.name() {
         let removed = blocking(move || Ok(vhost.delete_policy(Class::Operator, &name, &actor)?)).await?;
-        removed.ok_or(Failure::NotFound)?.lsn
-    } else {
-        let key = Key::of(&vhost.name, &component, &name);
-        Some(admin.node.parameters.delete(&key)?.ok_or(Failure::NotFound)?)
-    };
-    admin.node.wait_durable(lsn).await;
-    Ok(StatusCode::NO_CONTENT)
+        admin.node.wait_durable(removed.ok_or(Failure::NotFound)?.lsn).await;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    may_change(&component, &actor)?;
+    forget(&admin, &Key::of(&vhost.name, &component, &name)).await
 }
 
 /// RabbitMQ gives no pages of these.

@@ -136,12 +136,18 @@ const TABLE: [(Needs, Needs, &[&str]); 14] = [
             "/api/consumers/{vhost}",
             "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
             "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+            "/api/zeromq/sockets",
+            "/api/zeromq/sockets/{vhost}",
         ],
     ),
     (
         Visible,
         Administrator,
-        &["/api/vhost-limits", "/api/vhost-limits/{vhost}"],
+        &[
+            "/api/vhost-limits",
+            "/api/vhost-limits/{vhost}",
+            "/api/zeromq/sockets/{vhost}/{name}",
+        ],
     ),
     (
         Policymaker,

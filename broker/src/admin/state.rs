@@ -15,6 +15,7 @@ use crate::node::Node;
 use crate::protocol::Listener;
 use crate::reload::Live;
 use crate::vhost::Vhost;
+use crate::zeromq::Sockets;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,8 +33,10 @@ pub struct Admin {
 pub struct Shared {
     /// The broker.
     pub node: Arc<Node>,
-    /// The sockets that it listens on.
-    pub listeners: Vec<Listener>,
+    /// The sockets of the settings that it listens on.
+    fixed: Vec<Listener>,
+    /// ZeroMQ's sockets.
+    pub sockets: Arc<Sockets>,
     /// The data directory.
     pub data_dir: PathBuf,
     /// The settings that are in force.
@@ -67,7 +70,7 @@ impl Admin {
     /// The API of a node that listens on these addresses, and takes bodies of so many bytes.
     pub fn new(
         node: Arc<Node>,
-        listeners: Vec<Listener>,
+        (listeners, sockets): (Vec<Listener>, Arc<Sockets>),
         certificates: Option<Arc<Certificates>>,
         data_dir: PathBuf,
         live: Arc<Live>,
@@ -78,7 +81,8 @@ impl Admin {
             answers: places(WRITTEN),
             scrapes: [places(SCRAPES), places(SCRAPES)],
             node,
-            listeners,
+            fixed: listeners,
+            sockets,
             certificates,
             data_dir,
             live,
@@ -99,6 +103,13 @@ impl Admin {
             viewer: Some((viewer.clone(), seen)),
             zips,
         })
+    }
+
+    /// All sockets that the broker listens on at the moment.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let mut all = self.fixed.clone();
+        all.extend(self.sockets.listeners());
+        all
     }
 
     fn viewer(&self) -> Option<&Actor> {

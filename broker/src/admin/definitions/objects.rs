@@ -95,7 +95,7 @@ pub fn parameter(steps: &mut Steps<'_>, entry: &Parameter) -> Result<()> {
         let policy = parameters::operator_policy(&entry.name, &Fields::new(fields))?;
         return put_policy(steps, vhost, Class::Operator, policy);
     }
-    parameters::check_component(&entry.component)?;
+    parameters::check(&entry.component, &entry.name, &entry.value)?;
     let key = Key::of(&vhost.name, &entry.component, &entry.name);
     put(steps, key, &entry.value)
 }

@@ -1,0 +1,144 @@
+//! `/api/zeromq/sockets`: ZeroMQ's sockets, as they are declared and what became of them.
+//!
+//! Comes in: requests. Goes out: the sockets with their figures; a declaration is the parameter of the kind
+//! `zeromq-socket`, and changed as that.
+
+use super::body::Fields;
+use super::error::{Failure, Result};
+use super::http::{Parameters, aside, ok};
+use super::input::Input;
+use super::json::{self, Object};
+use super::login::{Gate, Login};
+use super::page::Query;
+use super::parameters;
+use super::state::Admin;
+use crate::parameters::Key;
+use crate::zeromq::socket::{Origin, Socket, Standing};
+use crate::zeromq::spec::{COMPONENT, Mechanism, Target};
+use axum::Router;
+use axum::extract::{self, Path};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Sockets.
+pub fn router() -> Router<Gate> {
+    Router::new()
+        .route("/api/zeromq/sockets", get(all))
+        .route("/api/zeromq/sockets/{vhost}", get(of_vhost))
+        .route("/api/zeromq/sockets/{vhost}/{name}", get(one).put(put).delete(remove))
+}
+
+async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
+    list(admin, None, Query::parse(&parameters)?).await
+}
+
+async fn of_vhost(
+    Login { admin, .. }: Login,
+    Path(vhost): Path<String>,
+    extract::Query(parameters): Parameters,
+) -> Result<Response> {
+    list(admin, Some(vhost), Query::parse(&parameters)?).await
+}
+
+async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<Response> {
+    let vhosts = admin.vhosts(vhost.as_deref())?;
+    let mut sockets = admin.sockets.list();
+    sockets.retain(|socket| vhosts.iter().any(|vhost| vhost.name == socket.name.vhost));
+    aside(admin, move |out| {
+        query.list(
+            out,
+            sockets,
+            |socket| socket.name.name.as_str().into(),
+            |socket, o| describe(socket, o),
+        )
+    })
+    .await
+}
+
+/// Vhost and name.
+type Place = Path<(String, String)>;
+
+async fn one(Login { admin, .. }: Login, Path((vhost, name)): Place) -> Result<Response> {
+    admin.vhost(&vhost)?;
+    let socket = admin.sockets.get(&vhost, &name).ok_or(Failure::NotFound)?;
+    Ok(ok(json::object(None, |o| describe(&socket, o))))
+}
+
+async fn put(Login { admin, .. }: Login, Path((vhost, name)): Place, body: Input) -> Result<StatusCode> {
+    let vhost = admin.vhost_of_change(&vhost)?;
+    let value = Fields::parse(&body)?.into_value();
+    parameters::check(COMPONENT, &name, &value)?;
+    not_of_settings(&admin, &vhost.name, &name)?;
+    parameters::keep(&admin, Key::of(&vhost.name, COMPONENT, &name), &value).await
+}
+
+async fn remove(Login { admin, .. }: Login, Path((vhost, name)): Place) -> Result<StatusCode> {
+    let vhost = admin.vhost(&vhost)?;
+    not_of_settings(&admin, &vhost.name, &name)?;
+    parameters::forget(&admin, &Key::of(&vhost.name, COMPONENT, &name)).await
+}
+
+/// Refuses to change a socket of the settings.
+fn not_of_settings(admin: &Admin, vhost: &str, name: &str) -> Result<()> {
+    match admin.sockets.get(vhost, name) {
+        Some(socket) if socket.origin == Origin::Settings => Err(Failure::BadRequest(format!(
+            "socket '{name}' is declared by the settings, and changed there"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn describe(socket: &Socket, o: &mut Object<'_>) {
+    let spec = &socket.spec;
+    o.text("name", &socket.name.name);
+    o.text("vhost", &socket.name.vhost);
+    o.text("type", spec.role.name());
+    o.text("listen", &spec.listen.to_string());
+    standing(socket, o);
+    o.text("mechanism", spec.mechanism.name());
+    if let Mechanism::Null { user, .. } = &spec.mechanism {
+        o.text("user", user);
+    }
+    match &spec.target {
+        Target::Queue(queue) => o.name("queue", queue),
+        Target::Exchange(exchange, key) => {
+            o.name("exchange", exchange);
+            o.name("routing_key", key);
+        }
+    }
+    o.bool("durable", spec.durable);
+    o.number("peers", socket.peers() as u64);
+    let figures = &socket.figures;
+    for (name, figure) in [
+        ("messages_in", &figures.messages_in),
+        ("messages_out", &figures.messages_out),
+        ("messages_dropped", &figures.messages_dropped),
+        ("bytes_in", &figures.bytes_in),
+        ("bytes_out", &figures.bytes_out),
+    ] {
+        o.number(name, figure.load(Ordering::Relaxed));
+    }
+    o.text("declared_by", socket.origin.name());
+}
+
+/// The address with the port that was chosen; where it isn't bound, the reason.
+fn standing(socket: &Socket, o: &mut Object<'_>) {
+    match socket.standing() {
+        Standing::Running(addresses) => {
+            match addresses.first() {
+                Some(address) => o.text("address", &socket.spec.listen.at(address.port()).to_string()),
+                None => o.null("address"),
+            }
+            o.text("state", "running");
+            o.null("error");
+        }
+        Standing::Failed(why) => {
+            o.null("address");
+            o.text("state", "failed");
+            o.text("error", &why);
+        }
+    }
+}

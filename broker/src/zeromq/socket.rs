@@ -1,0 +1,134 @@
+//! One socket, from its declaration to its end: what it says, where it listens, its figures and its peers.
+//!
+//! Comes in: addresses once they are bound, or the reason why they can't be; peers as they come and go; the end. Goes
+//! out: the same for those who ask; to each peer, that it has to go. Does not know what peers say.
+
+use super::spec::Spec;
+use crate::clients::ConnectionInfo;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio_util::sync::CancellationToken;
+
+/// The names of a socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// Its vhost.
+    pub vhost: String,
+    /// Its name there.
+    pub name: String,
+}
+
+/// The place where a socket is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A parameter.
+    Parameter,
+    /// The settings: the API can't change it.
+    Settings,
+}
+
+impl Origin {
+    /// The name in the HTTP API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parameter => "parameter",
+            Self::Settings => "settings",
+        }
+    }
+}
+
+/// The standing of a socket.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// It listens, there.
+    Running(Vec<SocketAddr>),
+    /// It doesn't listen, for this reason; that is tried again.
+    Failed(String),
+}
+
+/// Counters of a socket since the broker started.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Messages of peers that were published.
+    pub messages_in: AtomicU64,
+    /// Messages written for peers.
+    pub messages_out: AtomicU64,
+    /// Messages of peers that no queue took, and messages for peers that had too many.
+    pub messages_dropped: AtomicU64,
+    /// Bytes read from peers.
+    pub bytes_in: AtomicU64,
+    /// Bytes written to them.
+    pub bytes_out: AtomicU64,
+}
+
+/// A socket.
+pub struct Socket {
+    /// Its names.
+    pub name: Name,
+    /// Its declaration.
+    pub spec: Spec,
+    /// The place of that.
+    pub origin: Origin,
+    /// Its counters. They outlive a change of the declaration.
+    pub figures: Arc<Figures>,
+    standing: RwLock<Standing>,
+    peers: Mutex<HashMap<u64, Arc<ConnectionInfo>>>,
+    end: CancellationToken,
+}
+
+impl Socket {
+    /// One that doesn't listen yet.
+    pub fn new(name: Name, spec: Spec, origin: Origin, figures: Arc<Figures>) -> Self {
+        Self {
+            name,
+            spec,
+            origin,
+            figures,
+            standing: RwLock::new(Standing::Failed(String::new())),
+            peers: Mutex::default(),
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// Its standing at the moment.
+    pub fn standing(&self) -> Standing {
+        self.standing.read().clone()
+    }
+
+    /// The addresses that it is bound to.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match &*self.standing.read() {
+            Standing::Running(addresses) => addresses.clone(),
+            Standing::Failed(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn set_standing(&self, standing: Standing) {
+        *self.standing.write() = standing;
+    }
+
+    /// Peers that have logged in.
+    pub fn peers(&self) -> usize {
+        self.peers.lock().len()
+    }
+
+    /// Cancelled when the socket ends, for peers that haven't logged in.
+    pub(super) fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// The end: all peers have to go.
+    pub(super) fn close(&self) {
+        self.end.cancel();
+        let peers: Vec<_> = self.peers.lock().values().cloned().collect();
+        for peer in peers {
+            peer.close(GONE);
+        }
+    }
+}
+
+/// The reason that peers go for.
+const GONE: &str = "the socket was changed or deleted";
