@@ -13,6 +13,9 @@ pub mod sockets;
 /// One client: its bytes, its handshake, its messages.
 pub mod peer;
 
+/// The frames of a message as properties and body.
+pub mod frames;
+
 /// One socket, while it is declared.
 pub mod socket;
 
