@@ -7,6 +7,15 @@
 /// `Vhost`.
 pub mod vhost;
 
+/// `TopicPermission`.
+pub mod topic_permission;
+
+/// `Permission`.
+pub mod permission;
+
+/// A right of a user, by itself.
+pub mod grant;
+
 /// `User`.
 pub mod user;
 
@@ -62,9 +71,47 @@ pub use named::Named;
 pub use queue::QueueDefinition;
 pub use touch::Touch;
 
-use crate::object::{AnyObject, LastStatus};
-use crate::resource::{Kind, each_kind};
+use crate::object::{AnyObject, Group, LastStatus, Reason};
+use crate::resource::{Kind, each_kind, each_own_kind};
 use declaration::Declare;
+
+/// The objects of a kind on a broker. Rights of users stand among the users.
+trait Among<D: Declare> {
+    fn among(&self) -> &D::All;
+
+    fn among_mut(&mut self) -> &mut D::All;
+}
+
+macro_rules! stand {
+    (Broker(BrokerSpec) broker brokers; $($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
+        /// Everything that is known to stand on a broker.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Topology {
+            $(pub $plural: <$kind::Declaration as Declare>::All,)*
+        }
+
+        $(impl Among<$kind::Declaration> for Topology {
+            fn among(&self) -> &<$kind::Declaration as Declare>::All {
+                &self.$plural
+            }
+
+            fn among_mut(&mut self) -> &mut <$kind::Declaration as Declare>::All {
+                &mut self.$plural
+            }
+        })*
+    };
+}
+each_own_kind!(stand);
+
+impl<C: grant::Class> Among<grant::Grant<C>> for Topology {
+    fn among(&self) -> &<user::Declaration as Declare>::All {
+        &self.users
+    }
+
+    fn among_mut(&mut self) -> &mut <user::Declaration as Declare>::All {
+        &mut self.users
+    }
+}
 
 macro_rules! assemble {
     (Broker(BrokerSpec) broker brokers; $($Kind:ident($Spec:ident) $kind:ident $plural:ident;)*) => {
@@ -80,18 +127,13 @@ macro_rules! assemble {
             $($Kind(<$kind::Declaration as Declare>::Identity),)*
         }
 
-        /// Everything that is known to stand on a broker.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct Topology {
-            $(pub $plural: <$kind::Declaration as Declare>::All,)*
-        }
-
-        /// The wish of a resource; `None`: nothing on a broker.
-        pub fn wish(object: &AnyObject) -> Option<Wish> {
+        /// The wish of a resource by its spec alone; `None`: nothing on a broker.
+        fn spelled_out(object: &AnyObject) -> Option<Wish> {
             match object {
                 AnyObject::Broker(_) => None,
                 $(AnyObject::$Kind(object) => Some(Wish {
                     declared: $kind::Declaration::wanted(&object.spec, &object.meta.key.name).map(Declared::$Kind),
+                    lacks: $kind::Declaration::LACKS,
                     policies: $kind::Declaration::policies(&object.spec),
                 }),)*
             }
@@ -134,7 +176,7 @@ macro_rules! assemble {
             /// See [`Declare::parts`].
             pub fn parts(&self, topology: &Topology) -> Vec<Need> {
                 match self {
-                    $(Declared::$Kind(object) => object.parts(&topology.$plural),)*
+                    $(Declared::$Kind(object) => object.parts(topology.of::<$kind::Declaration>()),)*
                 }
             }
 
@@ -162,14 +204,14 @@ macro_rules! assemble {
             /// See [`Declare::differences`].
             pub fn differences(&self, topology: &Topology) -> Option<Vec<String>> {
                 match self {
-                    $(Declared::$Kind(object) => object.differences(&topology.$plural),)*
+                    $(Declared::$Kind(object) => object.differences(topology.of::<$kind::Declaration>()),)*
                 }
             }
 
             /// See [`Declare::completes`].
             pub fn completes(&self, topology: &Topology) -> bool {
                 match self {
-                    $(Declared::$Kind(object) => object.completes(&topology.$plural),)*
+                    $(Declared::$Kind(object) => object.completes(topology.of::<$kind::Declaration>()),)*
                 }
             }
 
@@ -200,7 +242,7 @@ macro_rules! assemble {
 
             fn requests(&self, topology: &Topology) -> Vec<Request> {
                 match self {
-                    $(Declared::$Kind(object) => object.puts(&topology.$plural),)*
+                    $(Declared::$Kind(object) => object.puts(topology.of::<$kind::Declaration>()),)*
                 }
             }
         }
@@ -216,6 +258,13 @@ macro_rules! assemble {
             pub fn target(&self) -> Option<Target> {
                 match self {
                     $(Identity::$Kind(identity) => $kind::Declaration::target(identity),)*
+                }
+            }
+
+            /// See [`Declare::whole`].
+            pub fn whole(&self) -> Option<Target> {
+                match self {
+                    $(Identity::$Kind(identity) => $kind::Declaration::whole(identity),)*
                 }
             }
 
@@ -293,7 +342,7 @@ macro_rules! assemble {
         impl Topology {
             pub fn contains(&self, identity: &Identity) -> bool {
                 match identity {
-                    $(Identity::$Kind(identity) => $kind::Declaration::contains(&self.$plural, identity),)*
+                    $(Identity::$Kind(identity) => $kind::Declaration::contains(self.of::<$kind::Declaration>(), identity),)*
                 }
             }
 
@@ -301,29 +350,29 @@ macro_rules! assemble {
             pub fn has(&self, target: &Target) -> bool {
                 match target.kind {
                     Kind::Broker => false,
-                    $(Kind::$Kind => $kind::Declaration::has(&self.$plural, &target.name),)*
+                    $(Kind::$Kind => $kind::Declaration::has(self.of::<$kind::Declaration>(), &target.name),)*
                 }
             }
 
             pub fn insert(&mut self, declared: Declared) {
                 match declared {
-                    $(Declared::$Kind(object) => object.insert(&mut self.$plural),)*
+                    $(Declared::$Kind(object) => object.insert(self.of_mut::<$kind::Declaration>()),)*
                 }
             }
 
             /// Everything, kind by kind.
             pub fn each(&self) -> impl Iterator<Item = Declared> {
                 std::iter::empty()
-                    $(.chain($kind::Declaration::each(&self.$plural).map(Declared::$Kind)))*
+                    $(.chain($kind::Declaration::each(self.of::<$kind::Declaration>()).map(Declared::$Kind)))*
             }
 
             /// Takes something away, and what goes with it; whether it was there.
             pub fn remove(&mut self, identity: &Identity) -> bool {
                 let known = match identity {
-                    $(Identity::$Kind(identity) => $kind::Declaration::remove(&mut self.$plural, identity),)*
+                    $(Identity::$Kind(identity) => $kind::Declaration::remove(self.of_mut::<$kind::Declaration>(), identity),)*
                 };
                 if let Some(gone) = identity.target() {
-                    $($kind::Declaration::forsake(&mut self.$plural, &gone);)*
+                    $($kind::Declaration::forsake(self.of_mut::<$kind::Declaration>(), &gone);)*
                 }
                 known
             }
@@ -332,7 +381,51 @@ macro_rules! assemble {
 }
 each_kind!(assemble);
 
+/// The wish of a resource; `None`: nothing on a broker.
+pub fn wish(object: &AnyObject) -> Option<Wish> {
+    let wish = spelled_out(object)?;
+    let (Group::RabbitMq, AnyObject::User(user)) = (object.meta().key.group, object) else {
+        return Some(wish);
+    };
+    if user.spec.name.is_none() {
+        return Some(Wish {
+            declared: Err("the name of the user stands in its Secret, which is not known yet".to_owned()),
+            lacks: Reason::WaitingForSecret,
+            ..wish
+        });
+    }
+    let declared = wish.declared.map(|declared| match declared {
+        Declared::User(mut user) => {
+            user.definition.rights_elsewhere = true;
+            Declared::User(user)
+        }
+        other => other,
+    });
+    Some(Wish { declared, ..wish })
+}
+
+impl Topology {
+    fn of<D: Declare>(&self) -> &D::All
+    where
+        Self: Among<D>,
+    {
+        self.among()
+    }
+
+    fn of_mut<D: Declare>(&mut self) -> &mut D::All
+    where
+        Self: Among<D>,
+    {
+        self.among_mut()
+    }
+}
+
 impl Declared {
+    /// True for a user that is declared with all its rights: who else gives it any has nothing to say.
+    pub fn has_all_rights(&self) -> bool {
+        matches!(self, Declared::User(user) if !user.definition.rights_elsewhere)
+    }
+
     /// The part of it that can be made where `topology` stands, and `comes`; and the first of what the rest waits for.
     pub fn within(&self, topology: &Topology, comes: impl Fn(&Target) -> bool) -> (Cow<'_, Declared>, Option<Need>) {
         let is_missing = |need: &Need| !topology.has(&need.target) && !comes(&need.target);
@@ -357,6 +450,8 @@ impl Topology {
 pub struct Wish {
     /// The object, or why there can be none.
     pub declared: Result<Declared, String>,
+    /// The reason for that.
+    pub lacks: Reason,
     pub policies: Policies,
 }
 
@@ -486,32 +581,4 @@ impl Operation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn removing_an_end_takes_its_bindings_along() {
-        let binding = |source: &str, end, destination: &str| BindingDefinition {
-            vhost: "/".to_owned(),
-            source: source.to_owned(),
-            end,
-            destination: destination.to_owned(),
-            routing_key: String::new(),
-            arguments: Arguments::default(),
-        };
-        let mut topology = Topology::default();
-        for name in ["x", "y"] {
-            topology
-                .exchanges
-                .insert(Name::new("/", name), ExchangeDefinition::default());
-        }
-        topology.queues.insert(Name::new("/", "x"), QueueDefinition::default());
-        topology.bindings.insert(binding("y", End::Queue, "x"));
-        topology.bindings.insert(binding("y", End::Exchange, "x"));
-        assert!(topology.remove(&Identity::Queue(Name::new("/", "x"))));
-        assert_eq!(topology.bindings, BTreeSet::from([binding("y", End::Exchange, "x")]));
-        assert!(!topology.remove(&Identity::Exchange(Name::new("other", "x"))));
-        assert!(topology.remove(&Identity::Exchange(Name::new("/", "x"))));
-        assert!(topology.bindings.is_empty());
-    }
-}
+mod tests;

@@ -36,7 +36,7 @@ use super::hosts::Hosts;
 use super::rows::Rows;
 use super::trouble::{self, Edge};
 use crate::object::{Connection, Usage, Via};
-use crate::resource::each_kind;
+use crate::resource::each_own_kind;
 use crate::topology::declaration::Declare;
 use crate::topology::{self, Name, Request, Topology, Verb, escaped};
 use resolver::Resolver;
@@ -496,7 +496,7 @@ macro_rules! rows {
         }
     };
 }
-each_kind!(rows);
+each_own_kind!(rows);
 
 fn late() -> String {
     format!("no answer within {} s", ANSWER.as_secs())

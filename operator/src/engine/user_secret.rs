@@ -1,4 +1,5 @@
-//! (pure) The Secret that is made for a User, in the form of the service binding specification.
+//! (pure) The Secret that is made for a User, in the form of the service binding specification, or in that of
+//! RabbitMQ's topology operator for a User of that.
 //!
 //! In: a `User`, its `Broker`, and the Secret that is there. Out: the data and metadata of the Secret. A password that
 //! is there stays; one that has been deleted is made again. Does not know about a Kubernetes client.
@@ -12,16 +13,41 @@ use serde_json::{Value, json};
 use super::secret::{self, Address, Credentials};
 use crate::object::{Group, Object};
 use crate::rabbitmq::manifest;
-use crate::resource::{BrokerSpec, Engine, GROUP, UserSpec, VERSION, Way};
+use crate::resource::{self, BrokerSpec, Engine, GROUP, UserSpec, VERSION};
 
 /// Selects all of them.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=leveret-operator,app.kubernetes.io/component=user";
+/// Their labels.
+const LABELS: [(&str, &str); 2] = [
+    ("app.kubernetes.io/managed-by", "leveret-operator"),
+    ("app.kubernetes.io/component", "user"),
+];
+/// The label by which RabbitMQ's topology operator finds its own.
+const THEIRS: (&str, &str) = ("rabbitmq.com/topology-operator", "true");
+/// The type of a Secret that says nothing of what it is.
+const OPAQUE: &str = "Opaque";
+/// Longest name of a user.
+const MOST_NAME: usize = 255;
+
+/// A login as it stands in a Secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub username: String,
+    pub way: Way,
+}
+
+/// A password, or what is known of it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Way {
+    Password(String),
+    Hash(String),
+}
 
 /// The name of the Secret.
 pub fn name(user: &Object<UserSpec>) -> String {
     let given = match user.spec.way() {
-        Way::Generated(given) => given.and_then(|given| given.name.clone()),
-        Way::Secret(_) | Way::Hash(_) | Way::Token => None,
+        resource::Way::Generated(given) => given.and_then(|given| given.name.clone()),
+        resource::Way::Secret(_) | resource::Way::Hash(_) | resource::Way::Token => None,
     };
     given.unwrap_or_else(|| format!("{}-user", user.meta.key.name))
 }
@@ -41,19 +67,61 @@ pub fn address(broker: &Object<BrokerSpec>) -> Option<Address> {
     })
 }
 
-/// The password in a Secret.
-pub fn password(existing: &Secret) -> Option<String> {
-    let bytes = &existing.data.as_ref()?.get("password")?.0;
-    let text = std::str::from_utf8(bytes).ok()?;
-    (!text.is_empty()).then(|| text.to_owned())
+/// The login of a user: what is in the Secret stays, and what is missing is made.
+pub fn login(user: &Object<UserSpec>, existing: Option<&Secret>) -> Login {
+    let text = |key: &str| {
+        let bytes = &existing?.data.as_ref()?.get(key)?.0;
+        let text = std::str::from_utf8(bytes).ok()?;
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    let key = &user.meta.key;
+    let is_theirs = key.group == Group::RabbitMq;
+    let username = match (&user.spec.name, is_theirs) {
+        (None, true) => text("username").unwrap_or_else(|| unheard(&key.namespace, &key.name)),
+        _ => user.spec.broker_name(&key.name),
+    };
+    let hash = text("passwordHash").filter(|_| is_theirs);
+    let way = match (text("password"), hash) {
+        (None, Some(hash)) => Way::Hash(hash),
+        (password, _) => Way::Password(password.unwrap_or_else(secret::password)),
+    };
+    Login { username, way }
 }
 
-/// The content of the Secret.
-pub fn data(user: &Object<UserSpec>, address: &Address, password: &str) -> BTreeMap<&'static str, String> {
-    let credentials = Credentials {
-        username: user.spec.broker_name(&user.meta.key.name),
-        password: password.to_owned(),
+/// The name of a user that nobody has given one: no other namespace has a user of that name.
+fn unheard(namespace: &str, name: &str) -> String {
+    let long = format!("{namespace}.{name}");
+    if long.len() > MOST_NAME { name.to_owned() } else { long }
+}
+
+/// The type of the Secret of a user.
+pub fn type_of(user: &Object<UserSpec>) -> &'static str {
+    match user.meta.key.group {
+        Group::Leveret => secret::TYPE,
+        Group::RabbitMq => OPAQUE,
+    }
+}
+
+/// True if [`SELECTOR`] selects a Secret.
+pub fn is_watched(secret: &Secret) -> bool {
+    let labels = secret.metadata.labels.as_ref();
+    let has = |(name, value): (&str, &str)| labels.and_then(|labels| labels.get(name)).is_some_and(|it| it == value);
+    LABELS.into_iter().all(has)
+}
+
+/// The content of the Secret. That of a user of RabbitMQ's topology operator is what that one puts there.
+pub fn data(user: &Object<UserSpec>, address: &Address, login: &Login) -> BTreeMap<&'static str, String> {
+    let username = login.username.clone();
+    let password = match &login.way {
+        Way::Password(password) => password.clone(),
+        Way::Hash(hash) => {
+            return BTreeMap::from([("username", username), ("passwordHash", hash.clone())]);
+        }
     };
+    if user.meta.key.group == Group::RabbitMq {
+        return BTreeMap::from([("username", username), ("password", password)]);
+    }
+    let credentials = Credentials { username, password };
     let vhost = match user.spec.permissions.as_slice() {
         [only] => Some(only.vhost.as_str()),
         _ => None,
@@ -64,17 +132,15 @@ pub fn data(user: &Object<UserSpec>, address: &Address, password: &str) -> BTree
 /// Labels and owner: the Secret goes with its User.
 pub fn metadata(user: &Object<UserSpec>) -> Value {
     let key = &user.meta.key;
-    let api_version = match key.group {
-        Group::Leveret => format!("{GROUP}/{VERSION}"),
-        Group::RabbitMq => format!("{}/{}", manifest::GROUP, manifest::VERSION),
+    let (api_version, more) = match key.group {
+        Group::Leveret => (format!("{GROUP}/{VERSION}"), None),
+        Group::RabbitMq => (format!("{}/{}", manifest::GROUP, manifest::VERSION), Some(THEIRS)),
     };
+    let labels: BTreeMap<&str, &str> = LABELS.into_iter().chain(more).collect();
     json!({
         "name": name(user),
         "namespace": key.namespace,
-        "labels": {
-            "app.kubernetes.io/managed-by": "leveret-operator",
-            "app.kubernetes.io/component": "user",
-        },
+        "labels": labels,
         "ownerReferences": [{
             "apiVersion": api_version,
             "kind": "User",
@@ -108,7 +174,7 @@ mod tests {
     fn a_client_finds_all_that_it_needs() {
         let spec = json!({"brokerRef": {"name": "main"}, "name": "till 1", "permissions": [{"vhost": "of/shop"}]});
         let own = address(&broker(json!({}))).expect("an address");
-        let data = data(&user(spec), &own, "a+b");
+        let data = data(&user(spec), &own, &with("till 1", "a+b"));
         assert_eq!(data["uri"], "amqp://till%201:a%2Bb@main.shop.svc:5672/of%2Fshop");
         assert_eq!(
             (data["vhost"].as_str(), data["username"].as_str()),
@@ -129,9 +195,43 @@ mod tests {
         let external = json!({"engine": "External", "external": {"uri": "amqps://rabbit.shop.svc",
             "managementUri": "http://rabbit", "credentialsSecretRef": {"name": "admin"}}});
         let there = address(&broker(external)).expect("an address");
-        let data = data(&user(spec), &there, "x");
+        let data = data(&user(spec), &there, &with("till", "x"));
         assert_eq!(data["uri"], "amqps://till:x@rabbit.shop.svc:5671");
         assert!(!data.contains_key("vhost"));
+    }
+
+    fn with(username: &str, password: &str) -> Login {
+        let username = username.to_owned();
+        let way = Way::Password(password.to_owned());
+        Login { username, way }
+    }
+
+    #[test]
+    fn a_secret_of_the_other_operator_stays_as_it_is() {
+        let mut user = user(json!({"brokerRef": {"name": "main"}}));
+        user.meta.key.group = Group::RabbitMq;
+        let own = address(&broker(json!({}))).expect("an address");
+        let made = login(&user, None);
+        assert_eq!(made.username, "shop.till", "no other namespace has a user of that name");
+        let keys: Vec<&str> = data(&user, &own, &made).into_keys().collect();
+        assert_eq!(keys, ["password", "username"]);
+        let secret = |data: Value| -> Secret {
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "data": data})).expect("a Secret")
+        };
+        let there = secret(json!({"username": "eDF5Mg==", "password": "Z2VoZWlt"}));
+        assert!(
+            login(&user, Some(&there)) == with("x1y2", "geheim"),
+            "nothing is made anew"
+        );
+        assert!(!is_watched(&there));
+        let hashed = secret(json!({"username": "eDF5Mg==", "passwordHash": "YWJj"}));
+        let kept = login(&user, Some(&hashed));
+        assert!(kept.way == Way::Hash("abc".to_owned()));
+        let keys: Vec<&str> = data(&user, &own, &kept).into_keys().collect();
+        assert_eq!(keys, ["passwordHash", "username"]);
+        user.spec.name = Some("Till".to_owned());
+        assert_eq!(login(&user, None).username, "Till", "as its status says");
+        assert_eq!(metadata(&user)["labels"]["rabbitmq.com/topology-operator"], "true");
     }
 
     #[test]

@@ -171,10 +171,19 @@ impl Users {
 
     /// Adds the slow hash of a password that was brought: it may be one that can be guessed.
     async fn slowed(&self, user: &Object<UserSpec>, known: Password, clear: Option<&[u8]>) -> Password {
-        let (Password::Known { hash, secret, .. }, Some(clear)) = (&known, clear) else {
+        let (
+            Password::Known {
+                hash,
+                slow: _,
+                secret,
+                user: name,
+            },
+            Some(clear),
+        ) = (&known, clear)
+        else {
             return known;
         };
-        let (hash, secret) = (hash.clone(), secret.clone());
+        let (hash, secret, name) = (hash.clone(), secret.clone(), name.clone());
         let before = self.slow.lock().get(&user.meta.key).cloned();
         let slow = match before {
             Some((of, slow)) if of == hash => Some(slow),
@@ -190,17 +199,26 @@ impl Users {
             let entry = (hash.clone(), slow.clone());
             self.slow.lock().insert(user.meta.key.clone(), entry);
         }
-        Password::Known { hash, slow, secret }
+        Password::Known {
+            hash,
+            slow,
+            secret,
+            user: name,
+        }
     }
 
     async fn look(&self, user: &Object<UserSpec>, snapshot: &Snapshot) -> Found {
         let namespace = &user.meta.key.namespace;
         match user.spec.way() {
             Way::Secret(reference) => match self.source.secret(namespace, &reference.name).await {
-                Ok(data) => {
-                    let known = brought::password(user, reference, &data);
-                    Found::Password(self.slowed(user, known, brought::clear(reference, &data)).await)
-                }
+                Ok(data) => match brought::called(user, reference, &data) {
+                    Ok(user) => {
+                        let known = brought::password(&user, reference, &data);
+                        let clear = brought::clear(&user, reference, &data);
+                        Found::Password(self.slowed(&user, known, clear).await)
+                    }
+                    Err(missing) => Found::Password(missing),
+                },
                 Err(ConnectionError::Missing(text)) => {
                     Found::Password(Password::Missing(Reason::WaitingForSecret, text))
                 }

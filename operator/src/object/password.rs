@@ -116,6 +116,8 @@ pub enum Password {
         slow: Option<Hash>,
         /// The Secret with all that a client needs, where the operator makes it.
         secret: Option<String>,
+        /// The name of the user, where that stands in the Secret alone.
+        user: Option<String>,
     },
     /// There is none, and why.
     Missing(Reason, String),

@@ -40,6 +40,7 @@ pub enum Reason {
     WaitingForSource,
     WaitingForDestination,
     WaitingForVhost,
+    WaitingForUser,
     WaitingForSecret,
     Conflict,
     Mismatch,
@@ -57,12 +58,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::Synced,
         Reason::WaitingForBroker,
         Reason::WaitingForSource,
         Reason::WaitingForDestination,
         Reason::WaitingForVhost,
+        Reason::WaitingForUser,
         Reason::WaitingForSecret,
         Reason::Conflict,
         Reason::Mismatch,
@@ -86,6 +88,7 @@ impl Reason {
             Reason::WaitingForSource => "WaitingForSource",
             Reason::WaitingForDestination => "WaitingForDestination",
             Reason::WaitingForVhost => "WaitingForVhost",
+            Reason::WaitingForUser => "WaitingForUser",
             Reason::WaitingForSecret => "WaitingForSecret",
             Reason::Conflict => "Conflict",
             Reason::Mismatch => "Mismatch",

@@ -159,6 +159,14 @@ impl Snapshot {
         same.map(|(_, object)| object)
     }
 
+    /// All resources of one kind in one namespace.
+    pub fn within_namespace<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a AnyObject> {
+        let first = ObjectKey::new(kind, namespace, "");
+        let here = move |key: &ObjectKey| key.kind == kind && key.namespace == namespace;
+        let same = self.objects.range(first..).take_while(move |(key, _)| here(key));
+        same.map(|(_, object)| object)
+    }
+
     pub fn any(&self, key: &ObjectKey) -> Option<&AnyObject> {
         self.objects.get(key)
     }

@@ -8,27 +8,37 @@ use kube::api::ApiResource;
 use serde_json::Value;
 
 use super::common::{Belongs, BrokerRef, Specifies};
-use super::list::{Kind, each_kind};
-use super::{binding, broker, exchange, operator_policy, policy, queue, schema, user, vhost};
+use super::list::{Kind, each_kind, each_own_kind};
+use super::{
+    GROUP, VERSION, binding, broker, exchange, operator_policy, permission, policy, queue, schema, topic_permission,
+    user, vhost,
+};
+
+impl Kind {
+    /// Group, version and plural, as a Kubernetes client wants them.
+    pub fn api_resource(self) -> ApiResource {
+        ApiResource {
+            group: GROUP.to_owned(),
+            version: VERSION.to_owned(),
+            api_version: format!("{GROUP}/{VERSION}"),
+            kind: self.as_str().to_owned(),
+            plural: self.plural().to_owned(),
+        }
+    }
+}
+
+macro_rules! define {
+    ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
+        /// The CRDs of all kinds, in the order in which objects are created.
+        pub fn crds() -> Vec<CustomResourceDefinition> {
+            vec![$(schema::finish($word::$Kind::crd(), $word::$Spec::RULES)),*]
+        }
+    };
+}
+each_own_kind!(define);
 
 macro_rules! assemble {
     ($($Kind:ident($Spec:ident) $word:ident $plural:ident;)*) => {
-        impl Kind {
-            /// Group, version and plural, as a Kubernetes client wants them.
-            pub fn api_resource(self) -> ApiResource {
-                match self {
-                    $(Kind::$Kind => ApiResource::erase::<$word::$Kind>(&()),)*
-                }
-            }
-
-            /// The definition to install.
-            pub fn crd(self) -> CustomResourceDefinition {
-                match self {
-                    $(Kind::$Kind => schema::finish($word::$Kind::crd(), $word::$Spec::RULES),)*
-                }
-            }
-        }
-
         /// The spec of a resource of any kind.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Spec {
@@ -90,11 +100,6 @@ macro_rules! belong {
     };
 }
 each_kind!(belong);
-
-/// The CRDs of all kinds, in the order in which objects are created.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    Kind::ALL.into_iter().map(Kind::crd).collect()
-}
 
 /// All CRDs as one YAML stream, for `kubectl apply -f -`.
 ///

@@ -131,7 +131,7 @@ impl AllowedNamespaces {
         Self::by_rules(vec![TenantRule {
             namespaces: vec![NamePattern::any()],
             vhosts: vec![NamePattern::any()],
-            kinds: Kind::ALL.to_vec(),
+            kinds: Kind::OWN.to_vec(),
             user_tags: vec![ANY_TAG.to_owned()],
             ..TenantRule::default()
         }])
@@ -185,7 +185,7 @@ impl TenantRule {
 
 /// Kinds of objects on a broker.
 fn on_brokers() -> impl Iterator<Item = Kind> {
-    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Broker)
+    Kind::OWN.into_iter().filter(|kind| *kind != Kind::Broker)
 }
 
 fn kinds_schema(_: &mut SchemaGenerator) -> Schema {

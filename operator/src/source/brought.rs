@@ -3,14 +3,55 @@
 //! In: a `User` and the Secret that it names. Out: the hash of the password, or what is wrong with the Secret, in words
 //! in which nothing of it stands. Does not know about a Kubernetes client.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::grant::SecretData;
-use crate::object::{Hash, Object, Password, Reason};
+use crate::object::{Group, Hash, Object, Password, Reason};
 use crate::resource::{HashingAlgorithm, PasswordSecretRef, UserSpec};
 
 /// Keys of a Secret, as RabbitMQ's topology operator reads them, too.
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
 const PASSWORD_HASH: &str = "passwordHash";
+
+/// Octets of a hash by SHA-512, with its salt.
+const SHA512: usize = 4 + 64;
+
+/// The user by the name that it has: one of RabbitMQ's topology operator has that in its Secret.
+///
+/// # Errors
+/// The reason why that is not known.
+pub fn called<'a>(
+    user: &'a Object<UserSpec>,
+    reference: &PasswordSecretRef,
+    data: &SecretData,
+) -> Result<Cow<'a, Object<UserSpec>>, Password> {
+    if user.meta.key.group == Group::Leveret || user.spec.name.is_some() {
+        return Ok(Cow::Borrowed(user));
+    }
+    let secret = format!("Secret {}/{}", user.meta.key.namespace, reference.name);
+    match data.values.get(USERNAME).map(|name| String::from_utf8(name.clone())) {
+        Some(Ok(name)) if !name.is_empty() => Ok(Cow::Owned(named(user, name))),
+        Some(Err(_)) => Err(Password::Missing(
+            Reason::InvalidArgument,
+            format!("{secret}: {USERNAME} is no text"),
+        )),
+        _ => Err(Password::Missing(
+            Reason::WaitingForSecret,
+            format!("{secret} has no key '{USERNAME}'"),
+        )),
+    }
+}
+
+/// A user with another name.
+pub fn named(user: &Object<UserSpec>, name: String) -> Object<UserSpec> {
+    let mut user = user.clone();
+    user.spec.name = Some(name);
+    user
+}
 
 /// The password of `user`.
 pub fn password(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &SecretData) -> Password {
@@ -22,11 +63,14 @@ pub fn password(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &S
     if value(USERNAME).is_some_and(|other| other != name.as_bytes()) && reference.key == PASSWORD {
         return invalid(format!("{secret} is another user's: its {USERNAME} is not '{name}'"));
     }
-    let hash = match (value(&reference.key), value(PASSWORD_HASH)) {
+    let is_theirs = key.group == Group::RabbitMq;
+    // That operator looks at the hash first.
+    let password = value(&reference.key).filter(|_| !is_theirs || value(PASSWORD_HASH).is_none());
+    let hash = match (password, value(PASSWORD_HASH)) {
         (Some([]), _) => return invalid(format!("{secret}: the password is empty")),
         (Some(password), _) => Hash::salted(password, &place(user).each_ref().map(String::as_str)),
         (None, Some(hash)) if reference.key == PASSWORD => match std::str::from_utf8(hash) {
-            Ok(hash) => Hash::new(HashingAlgorithm::default().as_str(), hash.trim()),
+            Ok(hash) => Hash::new(algorithm(hash.trim()).as_str(), hash.trim()),
             Err(_) => return invalid(format!("{secret}: {PASSWORD_HASH} is no text")),
         },
         (None, _) => {
@@ -37,13 +81,25 @@ pub fn password(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &S
     Password::Known {
         hash,
         slow: None,
-        secret: None,
+        secret: is_theirs.then(|| reference.name.clone()),
+        user: is_theirs.then_some(name),
     }
 }
 
-/// The password in clear text, where the Secret has it so: for its slow hash.
-pub fn clear<'a>(reference: &PasswordSecretRef, data: &'a SecretData) -> Option<&'a [u8]> {
-    data.values.get(&reference.key).map(Vec::as_slice)
+/// The algorithm of a hash that doesn't say it, as only its length does: RabbitMQ's usual one, or its topology
+/// operator's.
+pub fn algorithm(hash: &str) -> HashingAlgorithm {
+    match STANDARD.decode(hash).map(|octets| octets.len()) {
+        Ok(SHA512) => HashingAlgorithm::Sha512,
+        _ => HashingAlgorithm::default(),
+    }
+}
+
+/// The password in clear text, where that is what counts in the Secret: for its slow hash.
+pub fn clear<'a>(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &'a SecretData) -> Option<&'a [u8]> {
+    let has_hash = data.values.contains_key(PASSWORD_HASH);
+    let clear = data.values.get(&reference.key).map(Vec::as_slice);
+    clear.filter(|_| user.meta.key.group == Group::Leveret || !has_hash)
 }
 
 /// Whose password it is, for its salt.
@@ -95,6 +151,7 @@ mod tests {
                 hash,
                 slow: None,
                 secret: None,
+                user: None,
             }
         );
         let given = found(usual, &[("passwordHash", "aGFzaA==\n")]);
@@ -105,6 +162,7 @@ mod tests {
                 hash,
                 slow: None,
                 secret: None,
+                user: None,
             }
         );
         // One Secret for many.
@@ -113,6 +171,45 @@ mod tests {
             &[("username", "other"), ("till", "geheim")],
         );
         assert!(matches!(many, Password::Known { .. }), "{many:?}");
+    }
+
+    #[test]
+    fn a_user_of_the_other_operator_is_called_as_its_secret_says() {
+        let mut key = ObjectKey::new(Kind::User, "shop", "till");
+        key.group = Group::RabbitMq;
+        let user = Object {
+            meta: Meta::fresh(key),
+            spec: serde_json::from_value(json!({"brokerRef": {"name": "main"}})).expect("a spec"),
+        };
+        let reference = serde_json::from_value(json!({"name": "s"})).expect("a reference");
+        let data = |values: &[(&str, &str)]| SecretData {
+            values: values
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+                .collect(),
+            ..SecretData::default()
+        };
+        let missing = Password::Missing(
+            Reason::WaitingForSecret,
+            "Secret shop/s has no key 'username'".to_owned(),
+        );
+        assert_eq!(called(&user, &reference, &data(&[("password", "x")])), Err(missing));
+        let sha512 = STANDARD.encode([7; SHA512]);
+        let both = data(&[("username", "Till"), ("password", "x"), ("passwordHash", &sha512)]);
+        let called = called(&user, &reference, &both).expect("a name").into_owned();
+        let expected = Password::Known {
+            hash: Hash::new("rabbit_password_hashing_sha512", &sha512),
+            slow: None,
+            secret: Some("s".to_owned()),
+            user: Some("Till".to_owned()),
+        };
+        assert_eq!(password(&called, &reference, &both), expected, "the hash counts");
+        assert_eq!(clear(&called, &reference, &both), None);
+        let without = data(&[("username", "Till"), ("passwordHash", "")]);
+        let Password::Known { hash, .. } = password(&called, &reference, &without) else {
+            panic!("not known");
+        };
+        assert!(hash.is_none(), "no password is right");
     }
 
     #[test]

@@ -30,6 +30,9 @@ mod cache;
 /// Resources of RabbitMQ's topology operator, as that operator reads and writes them.
 mod theirs;
 
+/// Names of users that stand elsewhere.
+mod names;
+
 /// The status to write, and what is worth an event.
 mod status;
 
@@ -105,7 +108,7 @@ impl Kubernetes {
         let (mut tasks, mut progress) = (Vec::new(), Vec::new());
         let theirs = groups.iter().filter(|group| **group != Group::Leveret);
         let theirs = theirs.flat_map(|group| THEIRS.map(|kind| GroupKind { group: *group, kind }));
-        for kind in Kind::ALL.into_iter().map(GroupKind::from).chain(theirs) {
+        for kind in Kind::OWN.into_iter().map(GroupKind::from).chain(theirs) {
             for scope in &scopes {
                 let (done, is_done) = channel::channel(Progress::Unread);
                 let follow = watch::follow_kind(Arc::clone(&shared), kind, scope.clone(), done);

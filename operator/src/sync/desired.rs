@@ -60,6 +60,8 @@ pub struct Desired {
     pub items: Vec<Item>,
     /// Owners: of all resources that want the same the oldest.
     pub claims: BTreeMap<Identity, ObjectKey>,
+    /// Owners of users that are declared with all their rights.
+    pub wholes: BTreeMap<Target, ObjectKey>,
     /// The operator's own, which is never removed.
     pub reserved: Option<Identity>,
 }
@@ -80,14 +82,33 @@ impl Desired {
     pub fn reserve(&mut self, user: &str) {
         let own = Identity::User(Name::new("", user));
         for item in &mut self.items {
-            if let Standing::Wanted(declared) = &item.standing
-                && declared.identity() == own
-            {
+            let Standing::Wanted(declared) = &item.standing else {
+                continue;
+            };
+            let identity = declared.identity();
+            if identity == own {
                 let message = format!("{own} is the operator's own on this broker: give another name");
+                item.standing = Standing::Refused(Reason::NotAllowed, message);
+            } else if identity.whole().is_some_and(|whole| own.target() == Some(whole)) {
+                let message = format!("{own} is the operator's own on this broker, and nobody else gives it rights");
                 item.standing = Standing::Refused(Reason::NotAllowed, message);
             }
         }
         self.reserved = Some(own);
+    }
+
+    /// True if a resource owns an object, or that of which it is a part, and it is not `key`.
+    pub fn is_others(&self, identity: &Identity, key: &ObjectKey) -> bool {
+        let whole = identity.whole().and_then(|whole| self.wholes.get(&whole));
+        let owner = self.claims.get(identity).or(whole);
+        owner.is_some_and(|owner| owner != key)
+    }
+
+    /// The operator's own, or a part of it.
+    pub fn is_reserved(&self, identity: &Identity) -> bool {
+        let own = self.reserved.as_ref();
+        let whole = identity.whole();
+        own.is_some_and(|own| own == identity || (whole.is_some() && own.target() == whole))
     }
 
     /// Named objects that anything here is, or depends on.
@@ -130,8 +151,12 @@ pub fn is_let_in(snapshot: &Snapshot, key: &ObjectKey) -> bool {
         &key.namespace,
         snapshot,
     );
-    let declared = wish(object).and_then(|wish| wish.declared.ok());
-    declared.is_some_and(|declared| tenant.admits(key.kind, || declared.reaches()).is_ok())
+    wish(object).is_some_and(|wish| match (wish.declared, wish.lacks) {
+        (Ok(declared), _) => tenant.admits(key.kind, || declared.reaches()).is_ok(),
+        // Its name stands in the Secret that it needs: what it may be called is looked at when that is known.
+        (Err(_), Reason::WaitingForSecret) => tenant.admits(key.kind, Vec::new).is_ok(),
+        (Err(_), _) => false,
+    })
 }
 
 /// Every broker that exists or is referred to.
@@ -199,6 +224,8 @@ struct Candidate {
     rooms: Vec<Room>,
     /// It takes up room, whether it owns anything or not.
     counts: bool,
+    /// See [`Declared::has_all_rights`].
+    has_all_rights: bool,
 }
 
 impl Candidate {
@@ -238,12 +265,15 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|a, b| {
         let age = |index: &usize| {
-            candidates
-                .get(*index)
-                .map(|candidate| (candidate.created, !candidate.owns, &candidate.item.key))
+            candidates.get(*index).map(|candidate| {
+                // Parts last: whose their wholes are is known then.
+                let is_part = candidate.claim.as_ref().is_some_and(|claim| claim.whole().is_some());
+                (is_part, candidate.created, !candidate.owns, &candidate.item.key)
+            })
         };
         age(a).cmp(&age(b))
     });
+    let mut wholes: BTreeMap<Target, ObjectKey> = BTreeMap::new();
     let mut claims: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
     let mut ways: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
     let mut taken = Taken::default();
@@ -259,7 +289,11 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             }
             continue;
         };
-        if let Some(winner) = claims.get(identity) {
+        let whole = identity.whole().and_then(|whole| Some((wholes.get(&whole)?, whole)));
+        if let Some((owner, whole)) = whole {
+            let message = format!("{identity} belongs to {owner}, which gives {whole} all its rights");
+            candidate.item.standing = Standing::Refused(Reason::Conflict, message);
+        } else if let Some(winner) = claims.get(identity) {
             let way = ways
                 .get(identity)
                 .map(|way| format!("; {way} leads to the same broker"));
@@ -273,6 +307,12 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             candidate.item.standing = Standing::Refused(Reason::NotAllowed, message);
         } else {
             claims.insert(identity.clone(), key.clone());
+            wholes.extend(
+                identity
+                    .target()
+                    .filter(|_| candidate.has_all_rights)
+                    .zip(Some(key.clone())),
+            );
             if !here {
                 ways.insert(identity.clone(), candidate.broker.clone());
             }
@@ -285,6 +325,7 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             .map(|candidate| candidate.item)
             .collect(),
         claims,
+        wholes,
         reserved: None,
     }
 }
@@ -311,9 +352,14 @@ impl<'a> Gate<'a> {
     }
 
     fn candidate(&self, meta: &Meta, wish: Wish, owned: Option<&BTreeSet<Identity>>, tenant: &Tenant<'_>) -> Candidate {
-        let Wish { declared, policies } = wish;
+        let Wish {
+            declared,
+            lacks,
+            policies,
+        } = wish;
         let Policies { deletion, adoption } = policies;
         let claim = declared.as_ref().ok().map(Declared::identity);
+        let has_all_rights = declared.as_ref().is_ok_and(Declared::has_all_rights);
         let reaches = || declared.as_ref().map(Declared::reaches).unwrap_or_default();
         let (rooms, refusal) = match tenant.admits(meta.key.kind, reaches) {
             Ok(rooms) => (rooms, None),
@@ -326,7 +372,8 @@ impl<'a> Gate<'a> {
                 forced: is_confirmed(&meta.annotations, FORCE_DELETE) || self.is_hands_off(meta),
             },
             (None, Some(message), _) => Standing::Refused(Reason::NotAllowed, message),
-            (None, None, Err(message)) => Standing::Refused(Reason::InvalidArgument, message),
+            (None, None, Err(message)) if lacks == Reason::InvalidArgument => Standing::Refused(lacks, message),
+            (None, None, Err(message)) => self.without_name(meta, lacks, message),
             (None, None, Ok(_)) if self.is_paused(meta) => Standing::Paused,
             (None, None, Ok(declared)) if self.is_marked(meta, OBSERVE) => Standing::Observed(declared),
             (None, None, Ok(declared)) => self.with_password(meta, declared),
@@ -363,6 +410,7 @@ impl<'a> Gate<'a> {
             broker: self.key.clone(),
             rooms,
             counts,
+            has_all_rights,
         }
     }
 
@@ -382,6 +430,16 @@ impl<'a> Gate<'a> {
             }
             Some(Password::Missing(reason, message)) => Standing::Waiting(*reason, message.clone()),
             None => Standing::Unknown,
+        }
+    }
+
+    /// The name of the object, or of the user that it is a part of, is still to be found.
+    fn without_name(&self, meta: &Meta, lacks: Reason, message: String) -> Standing {
+        let passwords = self.snapshot.passwords.as_ref().filter(|_| meta.key.kind == Kind::User);
+        match passwords.map(|all| all.get(&meta.key)) {
+            None => Standing::Waiting(lacks, message),
+            Some(Some(Password::Missing(reason, message))) => Standing::Waiting(*reason, message.clone()),
+            Some(None | Some(Password::Known { .. })) => Standing::Unknown,
         }
     }
 

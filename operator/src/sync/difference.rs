@@ -186,11 +186,10 @@ impl Context<'_> {
     /// The step that takes something owned away; `None` when it is gone already, when another resource has claimed it
     /// meanwhile (and takes it over), when the Broker lets it touch it no more, or when it is the broker's own.
     fn removal(&self, item: &Item, owned: &Identity) -> Option<Step> {
-        let is_others = self.desired.claims.get(owned).is_some_and(|owner| *owner != item.key);
-        if is_others || item.barred.contains_key(owned) {
+        if self.desired.is_others(owned, &item.key) || item.barred.contains_key(owned) {
             return None;
         }
-        let reserved = owned.is_reserved() || self.desired.reserved.as_ref() == Some(owned);
+        let reserved = owned.is_reserved() || self.desired.is_reserved(owned);
         (self.observed.contains(owned) && !reserved).then(|| Step {
             key: item.key.clone(),
             operation: Operation::Remove {

@@ -411,8 +411,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
     }
 
-    /// New failures go into memory, so that they are not repeated hot. What waits for an end of a binding does not need
-    /// that: it is no step again until the end is there.
+    /// New failures go into memory, so that they are not repeated hot. What waits for an end of a binding, or for a
+    /// user, does not need that: it is no step again until that is there.
     fn note_failures(
         &mut self,
         plan: &Plan,
@@ -428,7 +428,10 @@ impl<S: Source, N: Connector> Pass<S, N> {
             if failure.reason == Reason::Mismatch && self.owned.get(&key).is_some_and(|owned| !owned.is_empty()) {
                 failure.reason = Reason::Immutable;
             }
-            let waits = matches!(failure.reason, Reason::WaitingForSource | Reason::WaitingForDestination);
+            let waits = matches!(
+                failure.reason,
+                Reason::WaitingForSource | Reason::WaitingForDestination | Reason::WaitingForUser
+            );
             if let (Some(memory), false) = (self.memory.get_mut(&key), waits) {
                 memory.fail(steps.remove(&key).unwrap_or_default(), failure.clone(), now);
             }

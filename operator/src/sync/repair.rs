@@ -117,6 +117,8 @@ impl Declared {
             Declared::Exchange(exchange) => exchange.definition.auto_delete,
             Declared::Vhost(_)
             | Declared::User(_)
+            | Declared::Permission(_)
+            | Declared::TopicPermission(_)
             | Declared::OperatorPolicy(_)
             | Declared::Policy(_)
             | Declared::Binding(_) => false,

@@ -32,6 +32,7 @@ pub fn conditions(reason: Reason) -> Conditions {
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
         | Reason::WaitingForVhost
+        | Reason::WaitingForUser
         | Reason::WaitingForSecret => (ConditionStatus::Unknown, ConditionStatus::True, ConditionStatus::False),
         Reason::BrokerError
         | Reason::DeletionBlocked

@@ -148,6 +148,7 @@ fn right<'a>(
 
 /// The first thing that a rule does not let an object reach for.
 fn refusal(rule: &TenantRule, kind: Kind, touches: &[Touch]) -> Option<String> {
+    let kind = kind.governed_by();
     if !rule.kinds.contains(&kind) {
         let kinds: Vec<&str> = rule.kinds.iter().map(|kind| kind.as_str()).collect();
         return Some(format!("kind {kind} is not one of {}", kinds.join(", ")));

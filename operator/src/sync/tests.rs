@@ -20,6 +20,8 @@ mod vhost;
 
 mod user;
 
+mod rights;
+
 mod stage;
 
 use super::desired::tests::{add, snapshot};

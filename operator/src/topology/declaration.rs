@@ -27,6 +27,8 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     const MUTABLE: bool = false;
     /// Not every user may list them: who may not sees none.
     const GUARDED: bool = false;
+    /// The reason that is told when [`Declare::wanted`] says that there can be no such object.
+    const LACKS: Reason = Reason::InvalidArgument;
 
     /// The spec of the resources that want it.
     type Spec;
@@ -70,6 +72,11 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
 
     /// The object by its name; `None` where it has none.
     fn target(identity: &Self::Identity) -> Option<Target>;
+
+    /// The object of which it is a part on the broker: with it, it goes.
+    fn whole(_identity: &Self::Identity) -> Option<Target> {
+        None
+    }
 
     /// The virtual host in which it stands; empty where it stands in none.
     fn vhost(identity: &Self::Identity) -> &str;

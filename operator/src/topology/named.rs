@@ -79,6 +79,11 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
         references.map(|reference| Touch::Name(reference.target)).collect()
     }
 
+    /// The definition that stands after it has been declared where `found` stood.
+    fn after(self, _found: Option<Self>) -> Self {
+        self
+    }
+
     /// See [`Declare::parts`].
     fn parts(&self, _found: Option<&Self>) -> Vec<Need> {
         Vec::new()
@@ -243,7 +248,8 @@ impl<D: Definition> Declare for Named<D> {
     }
 
     fn insert(self, all: &mut Self::All) {
-        all.insert(self.name, self.definition);
+        let found = all.remove(&self.name);
+        all.insert(self.name, self.definition.after(found));
     }
 
     fn remove(all: &mut Self::All, identity: &Name) -> bool {

@@ -36,6 +36,8 @@ pub struct UserDefinition {
     pub password: Option<Hash>,
     /// The same password in a form that is better kept and only Leveret knows.
     pub slow: Option<Hash>,
+    /// Rights are no business of this declaration: other objects give them to the user, one by one.
+    pub rights_elsewhere: bool,
 }
 
 /// A row of one of the three lists.
@@ -255,6 +257,9 @@ impl Definition for UserDefinition {
         if self.has_other_password(found) {
             list.push("its password is another on the broker".to_owned());
         }
+        if self.rights_elsewhere {
+            return list;
+        }
         for vhost in union(&self.permissions, &found.permissions) {
             let shown = |rights: Option<&[String; 3]>| match rights {
                 None => "none".to_owned(),
@@ -406,9 +411,18 @@ impl Definition for UserDefinition {
             .filter(|((_, found), (_, wanted))| found.is_some() && wanted.is_none())
             .map(|((limit, _), _)| delete(format!("/api/user-limits/{}/{limit}", escaped(&name.name))));
         let mut requests: Vec<Request> = user.into_iter().chain(cleared).collect();
-        requests.extend(self.permission_requests(name, found));
-        requests.extend(self.topic_requests(name, found));
+        if !self.rights_elsewhere {
+            requests.extend(self.rights(name, found));
+        }
         requests
+    }
+
+    fn after(mut self, found: Option<Self>) -> Self {
+        if let (true, Some(found)) = (self.rights_elsewhere, found) {
+            self.permissions = found.permissions;
+            self.topics = found.topics;
+        }
+        self
     }
 
     fn delete(name: &Name) -> Option<Request> {
@@ -427,6 +441,13 @@ impl UserDefinition {
     pub fn for_leveret(mut self) -> Self {
         self.password = self.slow.take().or(self.password);
         self
+    }
+
+    /// The requests by which the user that has the rights of `found` gets these.
+    pub(super) fn rights(&self, name: &Name, found: &Self) -> Vec<Request> {
+        let mut requests = self.permission_requests(name, found);
+        requests.extend(self.topic_requests(name, found));
+        requests
     }
 
     fn permission_requests(&self, name: &Name, found: &Self) -> Vec<Request> {

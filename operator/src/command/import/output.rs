@@ -33,7 +33,7 @@ impl Import {
 
     /// Writes a file for each kind.
     pub(super) fn save(&self, folder: &Path) -> anyhow::Result<()> {
-        let kinds: Vec<Kind> = Kind::ALL
+        let kinds: Vec<Kind> = Kind::OWN
             .into_iter()
             .filter(|kind| self.manifests.iter().any(|(other, _)| other == kind))
             .collect();

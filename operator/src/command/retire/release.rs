@@ -53,7 +53,7 @@ impl Release {
             self.brokers.insert(key(Kind::Broker, &broker), keeper(&broker));
         }
         let mut freed = 0;
-        for kind in Kind::ALL.into_iter().rev() {
+        for kind in Kind::OWN.into_iter().rev() {
             let mut ours = Vec::new();
             for object in self.all(kind).await? {
                 if object.finalizers().iter().any(|name| name == FINALIZER) && self.is_ours(kind, &object).await? {

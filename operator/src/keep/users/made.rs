@@ -22,9 +22,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::super::children::{follow, seen};
-use crate::engine::{secret, user_secret};
+use crate::engine::user_secret::{self, Login, Way};
 use crate::metrics::{ApiWrite, Metrics};
-use crate::object::{Hash, Object, ObjectKey, Password, Reason};
+use crate::object::{Group, Hash, Object, ObjectKey, Password, Reason};
 use crate::resource::{BrokerSpec, UserSpec};
 use crate::source::brought;
 use crate::source::kubernetes::MANAGER;
@@ -104,12 +104,16 @@ impl Made {
         user: &Object<UserSpec>,
         broker: &Object<BrokerSpec>,
     ) -> Result<Password, (Reason, String)> {
-        let password = self.keep(user, broker, self.known(user)).await?;
-        let place = brought::place(user);
+        let kept = self.keep(user, broker, self.known(user)).await?;
+        let place = brought::place(&brought::named(user, kept.username.clone()));
         Ok(Password::Known {
-            hash: Hash::salted(password.as_bytes(), &place.each_ref().map(String::as_str)),
+            hash: match kept.way {
+                Way::Password(password) => Hash::salted(password.as_bytes(), &place.each_ref().map(String::as_str)),
+                Way::Hash(hash) => Hash::new(brought::algorithm(&hash).as_str(), &hash),
+            },
             slow: None,
             secret: Some(user_secret::name(user)),
+            user: (user.meta.key.group == Group::RabbitMq).then_some(kept.username),
         })
     }
 
@@ -137,13 +141,13 @@ impl Made {
         shown
     }
 
-    /// Makes the Secret as declared; the password in it.
+    /// Makes the Secret as declared; the login in it.
     async fn keep(
         &self,
         user: &Object<UserSpec>,
         broker: &Object<BrokerSpec>,
         existing: Option<Arc<Secret>>,
-    ) -> Result<String, (Reason, String)> {
+    ) -> Result<Login, (Reason, String)> {
         let Some(address) = user_secret::address(broker) else {
             let text = format!("{} says no address of its broker", broker.meta.key);
             return Err((Reason::WaitingForBroker, text));
@@ -151,21 +155,21 @@ impl Made {
         let existing = match existing {
             Some(existing) => existing,
             None => {
-                let password = secret::password();
-                let data = user_secret::data(user, &address, &password);
+                let login = user_secret::login(user, None);
+                let data = user_secret::data(user, &address, &login);
                 match self.create(user, data).await? {
-                    None => return Ok(password),
+                    None => return Ok(login),
                     Some(existing) => existing,
                 }
             }
         };
         owned(user, &existing)?;
-        let password = user_secret::password(&existing).unwrap_or_else(secret::password);
-        let data = user_secret::data(user, &address, &password);
-        if !is_as_declared(&existing, &data) {
+        let login = user_secret::login(user, Some(&existing));
+        let data = user_secret::data(user, &address, &login);
+        if !is_as_declared(user, &existing, &data) {
             self.change(user, &existing, data).await?;
         }
-        Ok(password)
+        Ok(login)
     }
 
     /// Makes a new Secret; the answer is one that is there already.
@@ -178,7 +182,7 @@ impl Made {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": user_secret::metadata(user),
-            "type": secret::TYPE,
+            "type": user_secret::type_of(user),
             "data": encoded(data),
         });
         let made: Secret = serde_json::from_value(manifest).map_err(|error| broken(user, &error))?;
@@ -206,7 +210,9 @@ impl Made {
         data: BTreeMap<&'static str, String>,
     ) -> Result<(), (Reason, String)> {
         let mut data = encoded(data);
-        data.entry(VHOST).or_insert(serde_json::Value::Null);
+        if user.meta.key.group == Group::Leveret {
+            data.entry(VHOST).or_insert(serde_json::Value::Null);
+        }
         let mut metadata = user_secret::metadata(user);
         metadata["uid"] = json!(existing.metadata.uid);
         metadata["resourceVersion"] = json!(existing.metadata.resource_version);
@@ -277,10 +283,15 @@ fn encoded(data: BTreeMap<&'static str, String>) -> serde_json::Map<String, serd
     data.into_iter().map(encode).collect()
 }
 
-fn is_as_declared(secret: &Secret, data: &BTreeMap<&'static str, String>) -> bool {
+fn is_as_declared(user: &Object<UserSpec>, secret: &Secret, data: &BTreeMap<&'static str, String>) -> bool {
     let there = |key: &str| secret.data.as_ref().and_then(|data| data.get(key));
     let same = |(key, value): (&&str, &String)| there(key).is_some_and(|there| there.0 == value.as_bytes());
-    data.iter().all(same) && (data.contains_key(VHOST) || there(VHOST).is_none())
+    // One that the other operator has made is taken over by its labels, so that a watch shows it.
+    let is_theirs = user.meta.key.group == Group::RabbitMq;
+    if is_theirs && !user_secret::is_watched(secret) {
+        return false;
+    }
+    data.iter().all(same) && (is_theirs || data.contains_key(VHOST) || there(VHOST).is_none())
 }
 
 /// Nothing is taken over that others have made.
@@ -293,6 +304,12 @@ fn owned(user: &Object<UserSpec>, secret: &Secret) -> Result<(), (Reason, String
         Some(owner) if owner.kind == "User" && owner.name == user.meta.key.name => Err((
             Reason::WaitingForSecret,
             format!("Secret {name} of the User that had this name before is being removed"),
+        )),
+        // As that operator does it.
+        None if user.meta.key.group == Group::RabbitMq => Ok(()),
+        _ if user.meta.key.group == Group::RabbitMq => Err((
+            Reason::Conflict,
+            format!("Secret {name} exists and belongs to another object"),
         )),
         _ => Err((
             Reason::Conflict,

@@ -42,5 +42,6 @@ fn own_name(user: &Object<UserSpec>) -> Password {
         hash: Hash::salted(name.as_bytes(), &brought::place(user).each_ref().map(String::as_str)),
         slow: None,
         secret: None,
+        user: None,
     }
 }

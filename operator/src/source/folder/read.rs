@@ -337,7 +337,7 @@ impl<'a> Reader<'a> {
             Err(refusals) => refusals,
         };
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
-        if let Some(known) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) {
+        if let Some(known) = Kind::OWN.into_iter().find(|known| known.as_str() == kind) {
             self.manifests.refused.extend(named(known, value));
         }
         let left_out = refusals.len().saturating_sub(MOST_FAULTS);
@@ -389,7 +389,7 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self, path: &Path, document: &Document, kind: &str, value: &Value) {
-        let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) else {
+        let Some(kind) = Kind::OWN.into_iter().find(|known| known.as_str() == kind) else {
             return;
         };
         let spec = value.get("spec").cloned().unwrap_or_else(|| Value::Object(Map::new()));
@@ -446,7 +446,7 @@ impl fmt::Display for Manifests {
     /// For example `2 exchanges, 3 queues, 4 bindings`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        for kind in Kind::ALL {
+        for kind in Kind::OWN {
             match self.objects.keys().filter(|key| key.kind == kind).count() {
                 0 => {}
                 1 => parts.push(format!("1 {}", kind.word())),

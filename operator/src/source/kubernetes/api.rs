@@ -14,8 +14,11 @@ use crate::resource::{GROUP, VERSION};
 pub const MANAGER: &str = "leveret-operator";
 
 /// The kinds of RabbitMQ's topology operator that have a counterpart, in the order of their counterparts.
-pub(super) const THEIRS: [Kind; 6] = [
+pub(super) const THEIRS: [Kind; 9] = [
     Kind::Vhost,
+    Kind::User,
+    Kind::Permission,
+    Kind::TopicPermission,
     Kind::OperatorPolicy,
     Kind::Policy,
     Kind::Exchange,

@@ -15,6 +15,7 @@ use crate::object::{AnyObject, EngineState, Group, GroupKind, Kind, Meta, Object
 use crate::resource::Spec;
 use crate::source::kubernetes::api::finalizer;
 use crate::source::kubernetes::claim::Claim;
+use crate::source::kubernetes::names;
 use crate::source::kubernetes::status::Status;
 use crate::source::kubernetes::theirs;
 
@@ -146,7 +147,7 @@ impl Cache {
         let mut remarks = Vec::new();
         let spec = match key.group {
             Group::Leveret => Spec::parse(key.kind, spec).map_err(|error| error.to_string()),
-            Group::RabbitMq => theirs::spec(&key, &object.metadata, spec).map(|read| {
+            Group::RabbitMq => theirs::spec(&key, &object.metadata, spec, &status).map(|read| {
                 remarks = read.remarks;
                 read.spec
             }),
@@ -178,11 +179,13 @@ impl Cache {
         })?;
         let mut object = AnyObject::new(meta, spec);
         if key.group == Group::RabbitMq {
+            names::fill(&mut object, &self.snapshot);
             theirs::remember(&mut object, &written.status);
         }
         let change = change(self.snapshot.any(&key), &object, is_ready);
         if change != Change::None {
             Arc::make_mut(&mut self.snapshot).insert(object);
+            self.tell_dependents(&key);
         }
         Ok(if is_moved { Change::Relevant } else { change })
     }
@@ -206,6 +209,7 @@ impl Cache {
         snapshot.others.remove(key);
         snapshot.contenders.remove(key);
         let was_there = snapshot.remove(key);
+        self.tell_dependents(key);
         if was_there { Change::Relevant } else { Change::None }
     }
 
@@ -249,7 +253,34 @@ impl Cache {
             return Change::None;
         }
         Arc::make_mut(&mut self.snapshot).passwords = Some(Arc::new(all.clone()));
+        for key in names::nameless(&self.snapshot) {
+            self.name_anew(&key);
+            self.tell_dependents(&key);
+        }
         Change::Relevant
+    }
+
+    /// A user may have another name, or none any more.
+    fn tell_dependents(&mut self, user: &ObjectKey) {
+        if user.kind != Kind::User || user.group == Group::Leveret {
+            return;
+        }
+        for key in names::dependents(user, &self.snapshot) {
+            self.name_anew(&key);
+        }
+    }
+
+    /// Looks again for the name that an object has elsewhere.
+    fn name_anew(&mut self, key: &ObjectKey) {
+        let Some(known) = self.snapshot.any(key) else { return };
+        let mut object = known.clone();
+        names::fill(&mut object, &self.snapshot);
+        if let Some(written) = self.written.get(key) {
+            theirs::remember(&mut object, &written.status);
+        }
+        if object != *known {
+            Arc::make_mut(&mut self.snapshot).insert(object);
+        }
     }
 
     /// The progress of a broker that the operator runs itself; `None` when it does not.

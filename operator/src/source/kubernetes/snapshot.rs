@@ -31,7 +31,7 @@ pub async fn snapshot(
 ) -> Result<Snapshot, kube::Error> {
     let mut cache = Cache::default();
     for namespace in namespaces {
-        for kind in Kind::ALL {
+        for kind in Kind::OWN {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
             let mut page = ListParams::default().limit(PAGE);
             loop {

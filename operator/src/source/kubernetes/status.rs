@@ -44,6 +44,11 @@ pub(super) struct Status {
     pub(super) management_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) binding: Option<SecretRef>,
+    /// Of a user of RabbitMQ's topology operator, where it must be there, as is the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<SecretRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,6 +154,8 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
             .and_then(|facts| facts.credentials.clone())
             .or_else(|| report.secret.clone())
             .map(|name| SecretRef { name }),
+        username: None,
+        credentials: None,
         messages: facts.and_then(|facts| facts.usage.messages).or(messages),
         ready: queue.as_ref().map(|queue| queue.ready),
         consumers: queue.as_ref().map(|queue| queue.consumers),
@@ -276,6 +283,7 @@ fn is_waiting(reason: Reason) -> bool {
         | Reason::WaitingForSource
         | Reason::WaitingForDestination
         | Reason::WaitingForVhost
+        | Reason::WaitingForUser
         | Reason::WaitingForSecret
         | Reason::Starting => true,
         Reason::Synced

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use super::api::MANAGER;
 use super::status::{self, NEXT, Status, Transition};
 use crate::object::{AnyObject, ConditionStatus, Kind, ObjectKey, StatusReport};
+use crate::rabbitmq::Owner;
 use crate::rabbitmq::manifest::{Manifest, translate};
 use crate::resource::admission::admit;
-use crate::resource::{Condition, GROUP, Spec, VERSION};
+use crate::resource::{Condition, GROUP, SecretRef, Spec, VERSION};
 use crate::topology::wish;
 
 /// Annotation: the Broker, as NAME or NAMESPACE/NAME, where it is not called as the cluster is.
@@ -25,6 +26,9 @@ const DONE: &str = "SuccessfulCreateOrUpdate";
 const NOT_DONE: &str = "FailedCreateOrUpdate";
 
 const READY: &str = "Ready";
+
+/// The field of a User's status with its name on the broker.
+const USERNAME: &str = "username";
 
 /// Somebody else who has written the status of an object since `start` (Unix seconds).
 pub(super) fn rival(metadata: &ObjectMeta, start: i64) -> Option<&str> {
@@ -48,14 +52,21 @@ pub(super) struct Read {
 ///
 /// # Errors
 /// There can be no such object here, and why.
-pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value) -> Result<Read, String> {
+pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value, status: &Value) -> Result<Read, String> {
+    let username = status.get(USERNAME).and_then(Value::as_str);
+    let username = username.filter(|name| !name.is_empty() && key.kind == Kind::User);
     let manifest = Manifest {
         name: key.name.clone(),
         spec,
-        status: Value::Null,
+        // The Secret that a status names is the one that the spec asks for.
+        status: username.map_or(Value::Null, |name| json!({ USERNAME: name })),
     };
     let translation = translate(key.kind.as_str(), manifest).map_err(|remark| remark.why)?;
     let mut spec = translation.spec;
+    if key.kind == Kind::User && username.is_none() {
+        // It stands in the Secret, or is made with it.
+        spec.remove("name");
+    }
     if let Some(broker) = metadata.annotations.as_ref().and_then(|all| all.get(BROKER)) {
         spec.insert("brokerRef".to_owned(), broker_ref(broker));
     }
@@ -65,7 +76,7 @@ pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value) -> Resul
     }
     let manifest = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
-        "kind": key.kind.as_str(),
+        "kind": translation.kind.as_str(),
         "metadata": { "name": key.name },
         "spec": spec,
     });
@@ -73,7 +84,10 @@ pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value) -> Resul
         let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         lines.join("; ")
     })?;
-    let spec = admitted.get_mut("spec").map(Value::take).unwrap_or_default();
+    let mut spec = admitted.get_mut("spec").map(Value::take).unwrap_or_default();
+    if let Some(owner) = translation.of {
+        spec = right(spec, owner);
+    }
     let remarks = translation.remarks.into_iter();
     Ok(Read {
         spec: Spec::parse(key.kind, spec).map_err(|error| error.to_string())?,
@@ -81,6 +95,17 @@ pub(super) fn spec(key: &ObjectKey, metadata: &ObjectMeta, spec: Value) -> Resul
             .map(|remark| format!("{}: {}", remark.field.join("."), remark.why))
             .collect(),
     })
+}
+
+/// The spec of the one right that a User has which is put together from it.
+fn right(mut user: Value, owner: Owner) -> Value {
+    let lists = ["/permissions/0", "/topicPermissions/0"].into_iter();
+    let entry = lists.filter_map(|list| user.pointer(list).cloned()).next();
+    let whose = match owner {
+        Owner::User(name) => json!({ "user": name }),
+        Owner::Resource(name) => json!({ "reference": name }),
+    };
+    json!({ "brokerRef": user["brokerRef"].take(), "whose": whose, "permission": entry })
 }
 
 fn broker_ref(text: &str) -> Value {
@@ -123,6 +148,20 @@ pub(super) fn next(report: &StatusReport, before: &Status, remarks: &[String], n
             _ => before.observed_generation,
         },
         conditions: others.cloned().chain([ready]).collect(),
+        ..of_user(report, before)
+    }
+}
+
+/// The fields that only the status of a user has. It is not one without a name, be that an empty one.
+fn of_user(report: &StatusReport, before: &Status) -> Status {
+    if report.key.kind != Kind::User {
+        return Status::default();
+    }
+    let secret = report.secret.clone().map(|name| SecretRef { name });
+    let name = report.name.clone().or_else(|| before.username.clone());
+    Status {
+        username: Some(name.unwrap_or_default()),
+        credentials: secret.or_else(|| before.credentials.clone()),
         ..Status::default()
     }
 }
@@ -209,7 +248,7 @@ mod tests {
 
     fn object(status: Value) -> AnyObject {
         let spec_of = json!({"name": "Orders", "vhost": "shop", "rabbitmqClusterReference": {"name": "main"}});
-        let read = spec(&key(Kind::Queue), &ObjectMeta::default(), spec_of).expect("a queue");
+        let read = spec(&key(Kind::Queue), &ObjectMeta::default(), spec_of, &Value::Null).expect("a queue");
         let mut object = AnyObject::new(Meta::fresh(key(Kind::Queue)), read.spec);
         remember(&mut object, &serde_json::from_value(status).expect("a status"));
         object
@@ -234,7 +273,7 @@ mod tests {
                 ..ObjectMeta::default()
             };
             let of = json!({"name": "q", "rabbitmqClusterReference": {"name": "main"}});
-            let read = spec(&key(Kind::Queue), &metadata, of).expect("a queue");
+            let read = spec(&key(Kind::Queue), &metadata, of, &Value::Null).expect("a queue");
             let broker = read.spec.broker_ref().expect("a Broker");
             assert_eq!((broker.namespace.as_deref(), broker.name.as_str()), (namespace, name));
         }
@@ -270,7 +309,10 @@ mod tests {
                 json!({"name": "/", "rabbitmqClusterReference": {"name": "main"}}),
             ),
         ] {
-            assert!(spec(&key(kind), &ObjectMeta::default(), of.clone()).is_err(), "{of}");
+            assert!(
+                spec(&key(kind), &ObjectMeta::default(), of.clone(), &Value::Null).is_err(),
+                "{of}"
+            );
         }
     }
 }

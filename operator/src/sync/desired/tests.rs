@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 /// Rules for other namespaces.
 mod tenancy;
 
+/// Rights that users have by other objects.
+pub(crate) mod rights;
+
 use super::*;
 use crate::object::{AnyObject, LastStatus};
 use crate::resource::Spec;

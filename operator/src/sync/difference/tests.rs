@@ -64,6 +64,7 @@ fn wanted(items: Vec<Item>) -> Desired {
     Desired {
         claims: claims.collect(),
         items,
+        wholes: Default::default(),
         reserved: None,
     }
 }
@@ -440,7 +441,8 @@ proptest! {
             &Desired {
                 items: desired.items.iter().filter(|item| !matches!(item.standing, Standing::Leaving { .. })).cloned().collect(),
                 claims: desired.claims.clone(),
-                reserved: None,
+                wholes: Default::default(),
+        reserved: None,
             },
             &after.topology,
             &owned,

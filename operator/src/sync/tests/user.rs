@@ -34,6 +34,7 @@ fn passwords(of_user: Password) -> Option<Arc<BTreeMap<ObjectKey, Password>>> {
 
 fn known(password: &str) -> Password {
     Password::Known {
+        user: None,
         hash: Hash::salted(password.as_bytes(), &["shop"]),
         slow: None,
         secret: Some("till-user".to_owned()),
