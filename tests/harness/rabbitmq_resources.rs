@@ -36,8 +36,11 @@ fn definition(kind: &str, plural: &str) -> Value {
             "lastTransitionTime": {"type": "string", "format": "date-time"},
         },
     });
+    // A User has a name in its status, be it an empty one.
+    let required = if kind == "User" { vec!["username"] } else { Vec::new() };
     let status = json!({
         "type": "object",
+        "required": required,
         "properties": {
             "observedGeneration": {"type": "integer", "format": "int64"},
             "conditions": {"type": "array", "items": condition},

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{SOON, Stage, broker_manifests, stage_by, stage_with};
 
+/// Users and their rights.
+mod rights;
+
 const FLAG: &str = "--rabbitmq-resources";
 const DONE: &str = "SuccessfulCreateOrUpdate";
 const NOT_DONE: &str = "FailedCreateOrUpdate";

@@ -10,7 +10,7 @@
 {{/* The kinds of rabbitmq.com that are reconciled (operator.rabbitmqResources), with a suffix after each. */}}
 {{- define "leveret.theirKinds" -}}
 {{- $all := list }}
-{{- range list "vhosts" "operatorpolicies" "policies" "exchanges" "queues" "bindings" }}
+{{- range list "vhosts" "users" "permissions" "topicpermissions" "operatorpolicies" "policies" "exchanges" "queues" "bindings" }}
 {{- $all = append $all (printf "%s%s" . $) }}
 {{- end }}
 {{- join ", " $all }}

@@ -81,3 +81,79 @@ fn referred(whose: &Whose, namespace: &str, snapshot: &Snapshot) -> Whose {
         reference: Some(reference.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DynamicObject;
+    use serde_json::{Value, json};
+
+    use super::super::cache::{Cache, Change};
+    use super::*;
+    use crate::object::Hash;
+
+    fn object(kind: &str, version: u64, spec: Value, status: Value) -> DynamicObject {
+        let mut spec = spec;
+        spec["rabbitmqClusterReference"] = json!({"name": "main"});
+        let mut object = json!({
+            "apiVersion": "rabbitmq.com/v1beta1", "kind": kind,
+            "metadata": {"name": "till", "namespace": "shop", "uid": kind, "generation": 1,
+                "resourceVersion": version.to_string(), "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": spec,
+        });
+        object["status"] = status;
+        serde_json::from_value(object).expect("an object")
+    }
+
+    fn key(kind: Kind) -> ObjectKey {
+        let group = Group::RabbitMq;
+        ObjectKey::of(GroupKind { group, kind }, "shop", "till")
+    }
+
+    fn whose(cache: &Cache) -> Option<String> {
+        match cache.snapshot().any(&key(Kind::Permission)) {
+            Some(AnyObject::Permission(permission)) => permission.spec.whose.user.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn made(cache: &Cache) -> Option<String> {
+        let snapshot = cache.snapshot();
+        let meta = snapshot.meta(&key(Kind::Permission)).expect("it is there");
+        meta.status.name.clone()
+    }
+
+    #[test]
+    fn a_name_comes_with_the_secret_and_stays_while_it_is_known() {
+        let mut cache = Cache::of("me".to_owned(), &[]);
+        let user = |version, status| object("User", version, json!({}), status);
+        let refers = json!({"userReference": {"name": "till"}, "vhost": "shop", "permissions": {}});
+        let permission = object(
+            "Permission",
+            1,
+            refers,
+            json!({"observedGeneration": 1, "conditions": []}),
+        );
+        let [of_user, of_permission] = [Kind::User, Kind::Permission].map(|kind| key(kind).group_kind());
+        assert_eq!(cache.observe(of_permission, permission), Ok(Change::Relevant));
+        assert_eq!((whose(&cache), made(&cache)), (None, None));
+        assert_eq!(cache.observe(of_user, user(1, Value::Null)), Ok(Change::Relevant));
+        assert_eq!(whose(&cache), None);
+        let known = Password::Known {
+            hash: Hash::none(),
+            slow: None,
+            secret: Some("s".to_owned()),
+            user: Some("x1".to_owned()),
+        };
+        cache.passwords(&[(key(Kind::User), known)].into());
+        assert_eq!(whose(&cache).as_deref(), Some("x1"));
+        assert_eq!(made(&cache).as_deref(), Some("x1"), "that operator has made it");
+        // A status is written, and nothing changes by that.
+        let written = json!({"username": "x1", "conditions": []});
+        assert_eq!(cache.observe(of_user, user(2, written.clone())), Ok(Change::None));
+        cache.passwords(&Default::default());
+        assert_eq!(cache.observe(of_user, user(3, written)), Ok(Change::None));
+        assert_eq!(whose(&cache).as_deref(), Some("x1"));
+        cache.remove(&key(Kind::User));
+        assert_eq!(whose(&cache), None);
+    }
+}

@@ -235,6 +235,102 @@ mod tests {
     }
 
     #[test]
+    fn the_status_of_a_user_has_its_name_and_its_secret() {
+        let of_user = |name: Option<&str>, secret: Option<&str>| StatusReport {
+            name: name.map(str::to_owned),
+            secret: secret.map(str::to_owned),
+            ..StatusReport::sample(key(Kind::User), ConditionStatus::Unknown, Reason::WaitingForSecret)
+        };
+        let waits = next(&of_user(None, None), &Status::default(), &[], "t1");
+        let written = serde_json::to_value(&waits).expect("JSON");
+        assert_eq!(
+            (&written["username"], written.get("credentials")),
+            (&json!(""), None),
+            "{written}"
+        );
+        let known = next(&of_user(Some("x1"), Some("s")), &waits, &[], "t2");
+        let written = serde_json::to_value(&known).expect("JSON");
+        assert_eq!(
+            (&written["username"], &written["credentials"]),
+            (&json!("x1"), &json!({"name": "s"}))
+        );
+        let later = next(&of_user(None, None), &known, &[], "t3");
+        assert_eq!(
+            (later.username, later.credentials),
+            (known.username, known.credentials),
+            "what is known stays"
+        );
+    }
+
+    #[test]
+    fn rights_are_those_of_a_user_or_of_its_object() {
+        let reference = json!({"name": "main"});
+        let of = |kind: Kind, spec_of: Value| {
+            let mut spec_of = spec_of;
+            spec_of["rabbitmqClusterReference"] = reference.clone();
+            spec(&key(kind), &ObjectMeta::default(), spec_of, &Value::Null).map(|read| read.spec)
+        };
+        let Ok(Spec::Permission(permission)) = of(
+            Kind::Permission,
+            json!({"user": "till", "vhost": "shop", "permissions": {"read": ".*"}}),
+        ) else {
+            panic!("no permission");
+        };
+        assert_eq!(permission.whose.user.as_deref(), Some("till"));
+        assert_eq!(
+            (
+                permission.permission.vhost.as_str(),
+                permission.permission.read.as_str()
+            ),
+            ("shop", ".*")
+        );
+        let topic = json!({"userReference": {"name": "till"}, "vhost": "shop",
+            "permissions": {"exchange": "x", "write": "^a"}});
+        let Ok(Spec::TopicPermission(permission)) = of(Kind::TopicPermission, topic) else {
+            panic!("no topic permission");
+        };
+        assert_eq!(
+            (permission.whose.user, permission.whose.reference),
+            (None, Some("till".to_owned()))
+        );
+        assert_eq!(permission.permission.exchange, "x");
+        for refused in [
+            json!({"vhost": "shop"}),
+            json!({"user": "till", "vhost": "shop", "permissions": {"exchange": "x"}}),
+            json!({"user": "till", "userReference": {"name": "till"}, "vhost": "shop"}),
+            json!({"user": "till", "vhost": "shop", "permissions": {"read": "x".repeat(5000)}}),
+        ] {
+            assert!(of(Kind::Permission, refused.clone()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_called_as_its_status_says() {
+        let of = |spec_of: Value, status: Value| {
+            let mut spec_of = spec_of;
+            spec_of["rabbitmqClusterReference"] = json!({"name": "main"});
+            match spec(&key(Kind::User), &ObjectMeta::default(), spec_of, &status)
+                .expect("a user")
+                .spec
+            {
+                Spec::User(user) => (
+                    user.name.clone(),
+                    json!([user.password_secret_ref, user.generated_secret]),
+                ),
+                other => panic!("{other:?}"),
+            }
+        };
+        let generated = json!([null, {"name": "orders-user-credentials"}]);
+        let made = json!({"username": "x1", "credentials": {"name": "orders-user-credentials"}});
+        assert_eq!(of(json!({}), json!({"username": ""})), (None, generated.clone()));
+        assert_eq!(of(json!({}), made.clone()), (Some("x1".to_owned()), generated));
+        let brought = json!({"importCredentialsSecret": {"name": "s"}});
+        let secret = json!([{"name": "s", "key": "password"}, null]);
+        assert_eq!(of(brought.clone(), Value::Null), (None, secret.clone()));
+        assert_eq!(of(brought, made), (Some("x1".to_owned()), secret));
+    }
+
+    #[test]
     fn an_event_is_told_once() {
         let done = report(ConditionStatus::True, Reason::Synced);
         let failed = report(ConditionStatus::False, Reason::Mismatch);
