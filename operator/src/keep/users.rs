@@ -217,7 +217,7 @@ impl Users {
                         let clear = brought::clear(&user, reference, &data);
                         Found::Password(self.slowed(&user, known, clear).await)
                     }
-                    Err(missing) => Found::Password(missing),
+                    Err((reason, text)) => Found::Password(Password::Missing(reason, text)),
                 },
                 Err(ConnectionError::Missing(text)) => {
                     Found::Password(Password::Missing(Reason::WaitingForSecret, text))

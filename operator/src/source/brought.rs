@@ -28,21 +28,15 @@ pub fn called<'a>(
     user: &'a Object<UserSpec>,
     reference: &PasswordSecretRef,
     data: &SecretData,
-) -> Result<Cow<'a, Object<UserSpec>>, Password> {
+) -> Result<Cow<'a, Object<UserSpec>>, (Reason, String)> {
     if user.meta.key.group == Group::Leveret || user.spec.name.is_some() {
         return Ok(Cow::Borrowed(user));
     }
     let secret = format!("Secret {}/{}", user.meta.key.namespace, reference.name);
     match data.values.get(USERNAME).map(|name| String::from_utf8(name.clone())) {
         Some(Ok(name)) if !name.is_empty() => Ok(Cow::Owned(named(user, name))),
-        Some(Err(_)) => Err(Password::Missing(
-            Reason::InvalidArgument,
-            format!("{secret}: {USERNAME} is no text"),
-        )),
-        _ => Err(Password::Missing(
-            Reason::WaitingForSecret,
-            format!("{secret} has no key '{USERNAME}'"),
-        )),
+        Some(Err(_)) => Err((Reason::InvalidArgument, format!("{secret}: {USERNAME} is no text"))),
+        _ => Err((Reason::WaitingForSecret, format!("{secret} has no key '{USERNAME}'"))),
     }
 }
 
@@ -189,7 +183,7 @@ mod tests {
                 .collect(),
             ..SecretData::default()
         };
-        let missing = Password::Missing(
+        let missing = (
             Reason::WaitingForSecret,
             "Secret shop/s has no key 'username'".to_owned(),
         );

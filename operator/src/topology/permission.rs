@@ -107,7 +107,7 @@ mod tests {
         let place = wanted("").identity().clone();
         let mut last = LastStatus::default();
         Declaration::remember(&place, &mut last);
-        assert_eq!(Declaration::recall(&last), [place.clone()]);
+        assert_eq!(Declaration::recall(&last), std::slice::from_ref(&place));
         assert_eq!(
             Declaration::describe(&place),
             "the permission of user 'till' in vhost 'shop'"

@@ -89,7 +89,7 @@ mod tests {
         );
         let mut last = LastStatus::default();
         Declaration::remember(&place, &mut last);
-        assert_eq!(Declaration::recall(&last), [place.clone()]);
+        assert_eq!(Declaration::recall(&last), std::slice::from_ref(&place));
         assert!(Declaration::remove(&mut all, &place));
         let user = all.values().next().expect("a user");
         assert_eq!(user.topics.keys().collect::<Vec<_>>(), [&other]);
