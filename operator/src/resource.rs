@@ -73,7 +73,7 @@ mod selector;
 pub mod pattern;
 
 /// The list of kinds.
-mod list;
+pub(crate) mod list;
 
 pub use binding::{BindingDeletionPolicy, BindingSpec, Destination};
 pub use broker::{Broker, BrokerDeletionPolicy, BrokerSpec, BrokerStatus, Engine, External};
@@ -82,7 +82,7 @@ pub use condition::{Condition, ObjectStatus};
 pub use exchange::{ExchangeDeletionPolicy, ExchangeSpec};
 pub use kind::{Spec, crd_yaml, crds};
 pub use list::Kind;
-pub(crate) use list::{each_kind, each_own_kind, kinds};
+pub(crate) use list::{each_kind, each_own_kind};
 pub use operator_policy::OperatorPolicySpec;
 pub use pattern::NamePattern;
 pub use permission::{PermissionSpec, Whose};

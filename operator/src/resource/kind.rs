@@ -7,11 +7,10 @@ use kube::CustomResourceExt;
 use kube::api::ApiResource;
 use serde_json::Value;
 
-use super::common::{Belongs, BrokerRef, Specifies};
+use super::common::{Belongs, BrokerRef, GROUP, Specifies, VERSION};
 use super::list::{Kind, each_kind, each_own_kind};
 use super::{
-    GROUP, VERSION, binding, broker, exchange, operator_policy, permission, policy, queue, schema, topic_permission,
-    user, vhost,
+    binding, broker, exchange, operator_policy, permission, policy, queue, schema, topic_permission, user, vhost,
 };
 
 impl Kind {

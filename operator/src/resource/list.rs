@@ -29,14 +29,14 @@ macro_rules! kinds {
 /// The kinds that there are definitions of, each with a place of its own on a broker.
 macro_rules! each_own_kind {
     ($then:ident) => {
-        $crate::resource::kinds! { $then, }
+        $crate::resource::list::kinds! { $then, }
     };
 }
 
 /// All kinds: also those whose objects are parts of a user on a broker, and of a User in the group `leveret.dev`.
 macro_rules! each_kind {
     ($then:ident) => {
-        $crate::resource::kinds! {
+        $crate::resource::list::kinds! {
             $then,
             Permission(PermissionSpec) permission permissions;
             TopicPermission(TopicPermissionSpec) topic_permission topicpermissions;

@@ -82,7 +82,7 @@ impl Stage {
         assert!(matches!(answer.status, 201 | 204), "{}", answer.body);
     }
 
-    /// What an object says while it is not made.
+    /// The words of an object while it is not made.
     async fn theirs_say(&self, kind: &str, name: &str, words: &str) {
         let ask = || async {
             let object = self.theirs(kind).get(name).await.map_err(|error| error.to_string())?;
