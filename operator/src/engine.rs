@@ -27,6 +27,9 @@ pub mod secret;
 /// The broker's settings file.
 pub mod config;
 
+/// Tokens of service accounts: what the broker needs to take them.
+pub mod account_tokens;
+
 /// The objects' names, and the labels on all of them.
 pub mod names;
 

@@ -17,5 +17,8 @@ pub mod keeper;
 /// The objects that stand in the cluster.
 pub mod children;
 
-/// The wait between two passes.
+/// The cluster's keys.
+pub mod cluster_keys;
+
+/// The wait between two passes, and what ends it.
 mod turn;

@@ -422,11 +422,10 @@ impl Bounded {
         let events = tools.kubectl_well(&["-n", own, "get", "events", "-o", "jsonpath={.items[*].reason}"]);
         assert!(events.contains("Synced"), "{events}");
         // A broker that the operator runs: no pod comes up here, but everything is made, changed and taken away.
-        let run = |version: u32| {
-            let mut spec = json!({"storage": {"size": "1Gi"}, "annotations": {"version": version.to_string()}});
-            if version == 1 {
-                spec["networkPolicy"] = json!({});
-            }
+        let run = |of: &str| {
+            let mut spec = json!({"storage": {"size": "1Gi"}, "serviceAccountTokens": {}});
+            spec["annotations"] = json!({"version": of});
+            (of == "1").then(|| spec["networkPolicy"] = json!({}));
             tools.apply(own, &[object("Broker", "run", spec)], &[]);
         };
         let there = |kind: &str, version: &str| {
@@ -441,11 +440,11 @@ impl Bounded {
                 }
             });
         };
-        run(1);
+        run("1");
         for kind in ["statefulset", "service", "configmap", "secret", "networkpolicy"] {
             there(kind, "1");
         }
-        run(2);
+        run("2");
         there("statefulset", "2");
         there("networkpolicy", "");
         tools.kubectl_well(&["-n", own, "delete", "brokers.leveret.dev/run", "--timeout=60s"]);

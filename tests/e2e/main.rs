@@ -35,9 +35,11 @@ mod sender;
 /// Sends numbered messages without end, and tells which were confirmed, whatever happens to the broker.
 mod sending;
 
-/// The queue of the client beside the cluster, and of the one in it.
+/// The queue of the client beside the cluster, and of one in it.
 const QUEUE: &str = "invoices";
 const POD_QUEUE: &str = "shipments";
+/// The queue of one that has no password.
+const TOKEN_QUEUE: &str = "receipts";
 
 /// A way to take the broker away, until it is back.
 type Blow = (&'static str, fn(&Node));
@@ -194,6 +196,9 @@ async fn from_install_to_uninstall() {
     sender.confirms_more(SOON).await;
     println!("helm install to the first confirmed message: {:.1?}", start.elapsed());
     let pod = ClientPod::start(&node, POD_QUEUE);
+    let start = Instant::now();
+    let token_pod = ClientPod::start_with_token(&node, TOKEN_QUEUE);
+    println!("from YAML to a login without a password: {:.1?}", start.elapsed());
     node.tools.helm_well(&["test", "leveret", "-n", NAMESPACE]);
 
     for (what, blow) in BLOWS {
@@ -210,6 +215,7 @@ async fn from_install_to_uninstall() {
     upgrade(&node);
     sender.confirms_more(SOON).await;
     pod.confirms_more(pod.last());
+    token_pod.confirms_more(token_pod.last());
 
     let confirmed = sender.stop().await;
     all_found(
@@ -222,6 +228,12 @@ async fn from_install_to_uninstall() {
         "in the cluster",
         &confirmed,
         &sender::drain(&node.uri(), POD_QUEUE).await,
+    );
+    let confirmed = token_pod.stop();
+    all_found(
+        "in the cluster, by its token",
+        &confirmed,
+        &sender::drain(&node.uri(), TOKEN_QUEUE).await,
     );
     lost::volume(&node);
     nothing_was_forbidden(&node);

@@ -50,7 +50,7 @@ impl Sender {
                     seen.last = Instant::now();
                     stop.load(Ordering::Relaxed)
                 };
-                send_on(&uri, queue, confirmed).await;
+                send_on(|| uri.clone(), queue, confirmed).await;
             })
         };
         Sender { seen, stop, task }

@@ -1,6 +1,7 @@
 //! Sends numbered messages without end, and tells which were confirmed, whatever happens to the broker.
 //!
-//! In: an address and a queue. Out: a call for each confirmed number. Does not know who counts them.
+//! In: an address, which is asked for at each attempt, and a queue. Out: a call for each confirmed number. Does not
+//! know who counts them.
 
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ pub(crate) async fn channel(uri: &str) -> lapin::Result<(Connection, Channel)> {
 }
 
 /// Sends one message after the other until `confirmed` says that it is enough.
-pub(crate) async fn send_on(uri: &str, queue: &str, mut confirmed: impl FnMut(u64) -> bool) {
+pub(crate) async fn send_on(uri: impl Fn() -> String, queue: &str, mut confirmed: impl FnMut(u64) -> bool) {
     let (mut next, mut told) = (0, String::new());
     loop {
-        match send(uri, queue, &mut next, &mut confirmed).await {
+        match send(&uri(), queue, &mut next, &mut confirmed).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) if error.to_string() == told => {}

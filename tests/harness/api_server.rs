@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::ValidationDirective;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -95,6 +95,14 @@ impl OwnApiServer {
             name,
         })
     }
+
+    /// Kills the API server, which starts again with another key for the tokens of service accounts.
+    pub fn rotate(&self) {
+        let output = own(&self.name, "rotate.sh")
+            .output()
+            .expect("the script can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 impl Drop for OwnApiServer {
@@ -119,6 +127,19 @@ impl ApiServer {
             .await
             .expect("a kubeconfig that is complete");
         Client::try_from(config).expect("a client")
+    }
+
+    /// A token of a service account as the kubelet projects it into a pod; without an audience, it is for the API
+    /// server.
+    pub async fn token(&self, client: &Client, namespace: &str, account: &str, audience: Option<&str>) -> String {
+        let spec = json!({"audiences": Vec::from_iter(audience), "expirationSeconds": 600});
+        let asked = serde_json::from_value(json!({"metadata": {}, "spec": spec})).expect("a request");
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        let made = accounts
+            .create_token_request(account, &PostParams::default(), &asked)
+            .await;
+        let status = made.expect("a token").status.expect("a token");
+        status.token.expect("a token")
     }
 
     /// A namespace of the test's own, after the custom resources have been installed.

@@ -28,6 +28,9 @@ mod tls;
 /// The broker's own word on its settings.
 mod settings;
 
+/// Pods that log in with the tokens of their service accounts.
+mod tokens;
+
 /// An upgrade, waited for.
 mod upgrade;
 

@@ -11,7 +11,6 @@ use harness::http::Http;
 use harness::requests::{declare, start_ok};
 use harness::wait::until;
 use harness::{Broker, Client, call, expect};
-use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, GetParams, PostParams};
 use kube::config::Kubeconfig;
@@ -20,20 +19,6 @@ use serde_json::{Value, json};
 
 const REFUSED: &str =
     "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
-
-/// A token as the kubelet projects it into a pod.
-async fn token(accounts: &Api<ServiceAccount>, name: &str, audience: Option<&str>) -> String {
-    let spec = match audience {
-        Some(audience) => json!({"audiences": [audience], "expirationSeconds": 600}),
-        None => json!({"audiences": [], "expirationSeconds": 600}),
-    };
-    let asked: TokenRequest = serde_json::from_value(json!({"metadata": {}, "spec": spec})).expect("a request");
-    let made = accounts
-        .create_token_request(name, &PostParams::default(), &asked)
-        .await;
-    let status = made.expect("a token").status.expect("a token");
-    status.token.expect("a token")
-}
 
 fn begun(broker: &Broker, token: &str) -> Client {
     let mut client = Client::raw(broker.amqp());
@@ -52,6 +37,8 @@ async fn a_pod_logs_in_with_its_projected_token() {
         let account = serde_json::from_value(json!({"metadata": {"name": name}})).expect("an account");
         accounts.create(&PostParams::default(), &account).await.expect("made");
     }
+    let token =
+        |account: &'static str, audience: Option<&'static str>| cluster.token(&client, &namespace, account, audience);
     let asked = Request::new("/.well-known").get("openid-configuration", &GetParams::default());
     let known: Value = client.request(asked.expect("a request")).await.expect("an answer");
     let issuer = known["issuer"].as_str().expect("an issuer").to_owned();
@@ -65,7 +52,7 @@ async fn a_pod_logs_in_with_its_projected_token() {
         (None, file) => fs::read(file.expect("an authority")).expect("a file"),
     };
     fs::write(path("ca.crt"), authority).expect("written");
-    fs::write(path("token"), token(&accounts, "stranger", None).await).expect("written");
+    fs::write(path("token"), token("stranger", None).await).expect("written");
     let settings = [
         "resource_servers.leveret.oauth_provider_id=cluster".to_owned(),
         "resource_servers.leveret.authz=internal".to_owned(),
@@ -91,7 +78,7 @@ async fn a_pod_logs_in_with_its_projected_token() {
         broker.stderr().contains("signing keys were read")
     });
     let user = format!("system:serviceaccount:{namespace}:orders");
-    let projected = token(&accounts, "orders", Some("leveret")).await;
+    let projected = token("orders", Some("leveret")).await;
     begun(&broker, &projected).connection_error(403, REFUSED);
     // The user, as the operator makes it: it has a name, rights, and no password.
     let http = Http::new(broker.http());
@@ -115,9 +102,9 @@ async fn a_pod_logs_in_with_its_projected_token() {
     for (name, password) in [
         (user.as_str(), String::new()),
         (user.as_str(), "x".to_owned()),
-        (user.as_str(), token(&accounts, "orders", None).await),
-        (user.as_str(), token(&accounts, "orders", Some("elsewhere")).await),
-        (user.as_str(), token(&accounts, "stranger", Some("leveret")).await),
+        (user.as_str(), token("orders", None).await),
+        (user.as_str(), token("orders", Some("elsewhere")).await),
+        (user.as_str(), token("stranger", Some("leveret")).await),
     ] {
         let mut client = Client::raw(broker.amqp());
         client.start();

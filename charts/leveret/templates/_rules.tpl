@@ -87,6 +87,10 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]
+# The public keys of service accounts, for Brokers with serviceAccountTokens. The cluster gives every service account this
+# right, unless somebody has taken it away; a Role cannot hold it.
+- nonResourceURLs: [/.well-known/openid-configuration, /openid/v1/jwks]
+  verbs: [get]
 {{- end }}
 
 {{/* In the operator's own namespace. */}}

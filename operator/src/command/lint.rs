@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::task::{Run, print};
+use crate::engine::account_tokens;
 use crate::object::{AnyObject, Kind, Meta, ObjectKey, Reason, Snapshot};
-use crate::resource::BrokerSpec;
 use crate::resource::settings::refusals;
+use crate::resource::{BrokerSpec, Engine, UserSpec};
 use crate::source::folder::read::{Manifest, Manifests, Problem, read_all};
 use crate::sync::desired::{Desired, Standing, broker_key, broker_keys, desired};
 use crate::topology::{Identity, Name, Reference, Target};
@@ -91,6 +92,7 @@ pub fn lint(manifests: &Manifests, partial: bool) -> Vec<Problem> {
     }
     linter.spelling(&snapshot);
     linter.settings(&snapshot);
+    linter.tokens(&snapshot);
     linter.problems
 }
 
@@ -194,6 +196,29 @@ impl Linter<'_> {
         for broker in snapshot.iter::<BrokerSpec>() {
             for (_, refusal) in refusals(&broker.spec.settings) {
                 self.fault(&broker.meta.key, "", &refusal);
+            }
+            if let Some(refusal) = account_tokens::refusal(broker) {
+                self.fault(&broker.meta.key, "", &refusal);
+            }
+        }
+    }
+
+    /// Users with a service account, on a broker that takes no tokens.
+    fn tokens(&mut self, snapshot: &Snapshot) {
+        for user in snapshot.iter::<UserSpec>() {
+            let key = broker_key(&user.spec.broker_ref, &user.meta.key.namespace);
+            let Some(broker) = snapshot.get::<BrokerSpec>(&key) else {
+                continue;
+            };
+            let BrokerSpec {
+                settings,
+                service_account_tokens: tokens,
+                ..
+            } = &broker.spec;
+            let takes_some = tokens.is_some() || settings.contains_key("auth_oauth2");
+            if user.spec.service_account.is_some() && broker.spec.engine == Engine::Leveret && !takes_some {
+                let message = format!("{key} takes no tokens of service accounts: it has no serviceAccountTokens");
+                self.fault(&user.meta.key, "serviceAccount", &message);
             }
         }
     }

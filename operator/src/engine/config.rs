@@ -1,12 +1,14 @@
 //! (pure) The broker's settings file, and the ConfigMap it is in.
 //!
-//! In: a `Broker`. Out: TOML, or the settings that the broker would refuse: what takes a broker down is never rolled
-//! out. Does not know about pods, apart from the paths that files are mounted under.
+//! In: a `Broker`, and the cluster as an issuer of tokens. Out: TOML, or the settings that the broker would refuse:
+//! what takes a broker down is never rolled out. Does not know about pods, apart from the paths that files are mounted
+//! under.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::account_tokens::{self, Issuer};
 use super::child::{Child, ChildKind};
 use super::names;
 use crate::object::Object;
@@ -48,13 +50,16 @@ pub struct Settings {
     pub file: String,
     /// The part that only a new process takes.
     pub fixed: String,
+    /// The file with the keys of tokens, where the broker takes some. It is read again when it changes.
+    pub keys: Option<String>,
 }
 
-/// The settings file.
+/// The settings file. A broker that takes tokens of service accounts needs the issuer.
 ///
 /// # Errors
 /// All settings that the broker would refuse, in its words.
-pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
+pub fn settings(broker: &Object<BrokerSpec>, issuer: Option<&Issuer>) -> Result<Settings, String> {
+    let spec = &broker.spec;
     let address = if is_plain(spec) { "0.0.0.0" } else { "127.0.0.1" };
     let mut lines = vec![
         ("data_dir", json!(DATA)),
@@ -82,14 +87,24 @@ pub fn settings(spec: &BrokerSpec) -> Result<Settings, String> {
         let _ = writeln!(file, "{key} = {value}");
     }
     let mut fixed = file.clone();
-    for (key, value) in &spec.settings {
+    let issuer = issuer.filter(|_| spec.service_account_tokens.is_some());
+    let all = match issuer {
+        Some(issuer) => account_tokens::settings(broker, issuer, CONFIG)?,
+        None if spec.service_account_tokens.is_some() => return Err("the cluster's keys are not known".to_owned()),
+        None => spec.settings.clone(),
+    };
+    for (key, value) in &all {
         let line = format!("{key} = {}\n", written(value));
         file.push_str(&line);
         if !is_live(key) {
             fixed.push_str(&line);
         }
     }
-    Ok(Settings { file, fixed })
+    Ok(Settings {
+        file,
+        fixed,
+        keys: issuer.map(|issuer| issuer.file().to_owned()),
+    })
 }
 
 /// A value as TOML has it: text, numbers and truth values are written as in JSON.
@@ -112,10 +127,9 @@ fn written(value: &Value) -> String {
 pub fn config_map(broker: &Object<BrokerSpec>, settings: &Settings) -> Child {
     let name = names::config(&broker.meta.key);
     let metadata = names::metadata(broker, &name);
-    Child::new(
-        ChildKind::ConfigMap,
-        &name,
-        metadata,
-        json!({ "data": { FILE: settings.file } }),
-    )
+    let mut data = json!({ FILE: settings.file });
+    if let (Some(keys), Some(data)) = (&settings.keys, data.as_object_mut()) {
+        data.insert(account_tokens::FILE.to_owned(), json!(keys));
+    }
+    Child::new(ChildKind::ConfigMap, &name, metadata, json!({ "data": data }))
 }

@@ -19,7 +19,7 @@ fn broker(spec: Value) -> Object<BrokerSpec> {
 
 fn set(spec: Value) -> Value {
     let broker = broker(spec);
-    let settings = config::settings(&broker.spec).expect("settings");
+    let settings = config::settings(&broker, None).expect("settings");
     statefulset::stateful_set(&broker, "leveret:1", &settings, None).manifest
 }
 
@@ -99,7 +99,7 @@ fn a_volume_is_kept_unless_it_shall_go() {
         "Delete"
     );
     let broker = broker(json!({"storage": {"size": "20Gi"}}));
-    let settings = config::settings(&broker.spec).expect("settings");
+    let settings = config::settings(&broker, None).expect("settings");
     let grown = statefulset::stateful_set(&broker, "i", &settings, Some(&json!("10Gi"))).manifest;
     let claim = &grown["spec"]["volumeClaimTemplates"][0];
     assert_eq!(
@@ -135,7 +135,7 @@ fn a_new_process_waits_for_the_one_before() {
 
 #[test]
 fn the_settings_file() {
-    let text = |spec: Value| config::settings(&broker(spec).spec).map(|settings| settings.file);
+    let text = |spec: Value| config::settings(&broker(spec), None).map(|settings| settings.file);
     let plain =
         text(json!({"settings": {"log": "info,[s{f=\"v\"}]=debug", "threads": 2, "guest_loopback_only": false}}));
     assert_eq!(
@@ -325,7 +325,7 @@ fn a_broker_that_asks_everybody_for_a_certificate_is_probed_and_measured_without
 #[test]
 fn every_object_belongs_to_its_broker() {
     let broker = broker(json!({"networkPolicy": {}, "annotations": {"a": "b"}}));
-    let settings = config::settings(&broker.spec).expect("settings");
+    let settings = config::settings(&broker, None).expect("settings");
     let children = [
         secret::secret(&broker, &credentials(None), None),
         config::config_map(&broker, &settings),

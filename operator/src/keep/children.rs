@@ -14,10 +14,10 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, reflector};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::turn::Bell;
 use crate::engine::names::{BROKER_LABEL, SELECTOR};
 use crate::engine::{ChildKind, names, pods};
 use crate::object::ObjectKey;
@@ -36,7 +36,6 @@ struct Scope {
 /// Everything the operator has made. The watches end when it is dropped.
 pub struct Children {
     scopes: Vec<Scope>,
-    changed: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -57,10 +56,8 @@ pub struct Seen {
 }
 
 impl Children {
-    /// Starts watching `namespaces`, or all when there are none, for `kinds`.
-    pub fn start(client: &Client, namespaces: &[String], kinds: &[ChildKind]) -> Self {
-        let (sender, changed) = watch::channel(0);
-        let sender = Arc::new(sender);
+    /// Starts watching `namespaces`, or all when there are none, for `kinds`. The bell is rung when something changes.
+    pub(super) fn start(client: &Client, namespaces: &[String], kinds: &[ChildKind], bell: &Arc<Bell>) -> Self {
         let mut tasks = Vec::new();
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
@@ -78,12 +75,7 @@ impl Children {
                 let writer = Writer::<Meta>::new(resource);
                 metas.insert(*kind, writer.as_reader());
                 let stream = watcher(api, config());
-                tasks.push(tokio::spawn(follow(
-                    kind.names().2,
-                    writer,
-                    stream,
-                    Arc::clone(&sender),
-                )));
+                tasks.push(tokio::spawn(follow(kind.names().2, writer, stream, Arc::clone(bell))));
             }
             let sets = Writer::<StatefulSet>::new(());
             let pods = Writer::<Pod>::new(());
@@ -101,18 +93,13 @@ impl Children {
                 None => (Api::all(client.clone()), Api::all(client.clone())),
             };
             let stream = watcher(all_sets, config());
-            tasks.push(tokio::spawn(follow("StatefulSet", sets, stream, Arc::clone(&sender))));
+            tasks.push(tokio::spawn(follow("StatefulSet", sets, stream, Arc::clone(bell))));
             let stream = watcher(all_pods, config());
-            tasks.push(tokio::spawn(follow("Pod", pods, stream, Arc::clone(&sender))));
+            tasks.push(tokio::spawn(follow("Pod", pods, stream, Arc::clone(bell))));
             scope
         });
         let scopes = scopes.collect();
-        Self { scopes, changed, tasks }
-    }
-
-    /// A number that grows whenever something has changed.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.clone()
+        Self { scopes, tasks }
     }
 
     /// Waits until StatefulSets and pods have been read once. What depends on those that are there must not be made
@@ -183,7 +170,7 @@ pub(super) async fn follow<K>(
     kind: &'static str,
     writer: Writer<K>,
     stream: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
-    changed: Arc<watch::Sender<u64>>,
+    bell: Arc<Bell>,
 ) where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + std::hash::Hash + Clone,
@@ -198,9 +185,10 @@ pub(super) async fn follow<K>(
                 if std::mem::take(&mut in_trouble) {
                     info!(kind, "can be watched again");
                 }
-                changed.send_modify(|number| *number += 1);
+                bell.ring();
             }
             Err(error) => {
+                bell.ring_broken_off();
                 if !std::mem::replace(&mut in_trouble, true) {
                     warn!(kind, why = said(&error), "what the operator has made cannot be watched");
                 }

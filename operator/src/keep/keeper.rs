@@ -5,9 +5,10 @@
 //! what is wrong. Does not know about the broker in the pod.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{DynamicObject, ObjectMeta};
 use kube::{Api, Client};
@@ -16,6 +17,8 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::children::{Seen, seen};
+use super::cluster_keys::Known;
+use crate::engine::account_tokens::{self, Issuer};
 use crate::engine::network::OperatorPods;
 use crate::engine::template::{self, PodTemplates};
 use crate::engine::{Child, ChildKind, config, fingerprint, names, network, secret, statefulset};
@@ -83,10 +86,13 @@ pub struct Tools {
 #[derive(Default)]
 pub struct Keeper {
     applied: BTreeMap<(ChildKind, String), (String, Seen)>,
+    /// The issuer of tokens, where the broker takes some.
+    issuer: Option<Arc<Issuer>>,
 }
 
 impl Keeper {
-    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet.
+    /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet,
+    /// `keys` what is known of the cluster as an issuer of tokens.
     ///
     /// # Errors
     /// The first problem; what does not depend on it has been applied.
@@ -96,12 +102,15 @@ impl Keeper {
         broker: &Object<BrokerSpec>,
         there: &BTreeMap<(ChildKind, String), Seen>,
         size: Option<&Value>,
+        keys: &Known,
     ) -> Result<Outcome, Problem> {
         if let Some(template) = &broker.spec.pod_template {
             let permitted = template::permit(tools.settings.pod_templates, template);
             permitted.map_err(|text| Problem::new(Reason::NotAllowed, text))?;
         }
-        let settings = config::settings(&broker.spec).map_err(|text| Problem::new(Reason::InvalidArgument, text))?;
+        self.issuer = self.issuer(tools, broker, keys).await?;
+        let settings = config::settings(broker, self.issuer.as_deref());
+        let settings = settings.map_err(|text| Problem::new(Reason::InvalidArgument, text))?;
         let credentials = self.credentials(tools, broker).await?;
         let spec = &broker.spec;
         let mut wanted = vec![
@@ -127,7 +136,8 @@ impl Keeper {
             Some(storage) => grow(tools, broker, &storage.size).await?,
             None => Outcome::Whole,
         };
-        problem.map_or(Ok(outcome), Err)
+        let stale = || keys.problem.clone().map(|(reason, text)| Problem::new(reason, text));
+        problem.or_else(stale).map_or(Ok(outcome), Err)
     }
 
     /// Removes everything, as when a Broker is no longer run by the operator. The volume stays, or goes, as the
@@ -174,6 +184,40 @@ impl Keeper {
     pub fn applied_generation(&self, broker: &Object<BrokerSpec>) -> Option<i64> {
         let place = (ChildKind::StatefulSet, names::main(&broker.meta.key));
         self.applied.get(&place)?.1.generation
+    }
+
+    /// The mark of the file that is in the ConfigMap.
+    pub fn settings_mark(&self, broker: &Object<BrokerSpec>) -> Option<String> {
+        let settings = config::settings(broker, self.issuer.as_deref()).ok()?;
+        Some(fingerprint(&settings.file))
+    }
+
+    /// The issuer, where the broker takes tokens: as it was read now, or else as it was when the ConfigMap was written.
+    async fn issuer(
+        &self,
+        tools: &Tools,
+        broker: &Object<BrokerSpec>,
+        keys: &Known,
+    ) -> Result<Option<Arc<Issuer>>, Problem> {
+        if broker.spec.service_account_tokens.is_none() {
+            return Ok(None);
+        }
+        if let Some(issuer) = keys.issuer.as_ref().or(self.issuer.as_ref()) {
+            return Ok(Some(Arc::clone(issuer)));
+        }
+        let name = names::config(&broker.meta.key);
+        let api: Api<ConfigMap> = Api::namespaced(tools.client.clone(), &broker.meta.key.namespace);
+        let there = answer(&name, ChildKind::ConfigMap, api.get_opt(&name)).await?;
+        let there = there.filter(|map| owned(broker, ChildKind::ConfigMap, &map.metadata).is_ok());
+        let file = there.and_then(|map| map.data?.remove(account_tokens::FILE));
+        match file.as_deref().and_then(Issuer::read) {
+            Some(issuer) => Ok(Some(Arc::new(issuer))),
+            None => {
+                let unknown = || Problem::away("the cluster's keys for serviceAccountTokens have not been read yet");
+                let why = keys.problem.clone().map(|(reason, text)| Problem::new(reason, text));
+                Err(why.unwrap_or_else(unknown))
+            }
+        }
     }
 
     /// The Secret as it should be. It is read again each time: a password that is there must never be replaced.

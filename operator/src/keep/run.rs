@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::children::{Children, Seen};
+use super::cluster_keys::{ClusterKeys, Known};
 use super::keeper::{self, Keeper, Problem, Settings, Tools};
-use super::turn::turn;
-use crate::engine::{ChildKind, config, fingerprint, names, pods};
+use super::turn::{Bell, turn};
+use crate::engine::{ChildKind, names, pods};
 use crate::metrics::Metrics;
 use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
 use crate::resource::{BrokerSpec, Engine};
@@ -58,6 +59,8 @@ struct Inputs {
     /// A Secret is not for this Broker, so nothing is made with it.
     refused: Option<String>,
     there: BTreeMap<(ChildKind, String), Seen>,
+    /// The cluster as an issuer, where the broker takes its tokens.
+    keys: Known,
 }
 
 /// Runs until `stop`; leaves everything as it is.
@@ -84,7 +87,10 @@ pub async fn run(
         .into_iter()
         .chain(monitors.then_some(ChildKind::ServiceMonitor))
         .collect();
-    let children = Children::start(&client, &namespaces, &kinds);
+    let bell = Arc::new(Bell::new());
+    let mut moved = bell.changed();
+    let children = Children::start(&client, &namespaces, &kinds, &bell);
+    let keys = ClusterKeys::start(client.clone(), bell);
     tokio::select! {
         () = stop.cancelled() => return,
         () = children.read() => {}
@@ -97,11 +103,10 @@ pub async fn run(
         monitors,
     };
     let mut kept: BTreeMap<ObjectKey, Kept> = BTreeMap::new();
-    let mut moved = children.changed();
     loop {
         changed.mark_unchanged();
         moved.mark_unchanged();
-        pass(&tools, &source, &children, &mut kept).await;
+        pass(&tools, &source, &children, &keys, &mut kept).await;
         let due = kept.values().map(|kept| kept.due).min();
         if !turn(&stop, &mut changed, &mut moved, due, DEBOUNCE).await {
             break;
@@ -127,7 +132,13 @@ async fn has_monitors(client: &Client) -> bool {
     resources.is_ok_and(|list| list.resources.iter().any(|resource| resource.kind == kind))
 }
 
-async fn pass(tools: &Tools, source: &Kubernetes, children: &Children, kept: &mut BTreeMap<ObjectKey, Kept>) {
+async fn pass(
+    tools: &Tools,
+    source: &Kubernetes,
+    children: &Children,
+    keys: &ClusterKeys,
+    kept: &mut BTreeMap<ObjectKey, Kept>,
+) {
     let wanted: BTreeMap<ObjectKey, Arc<Object<BrokerSpec>>> = brokers(source)
         .map(|broker| (broker.meta.key.clone(), broker))
         .collect();
@@ -141,12 +152,16 @@ async fn pass(tools: &Tools, source: &Kubernetes, children: &Children, kept: &mu
             due: Instant::now(),
         });
     }
+    let takes_tokens = |broker: &Object<BrokerSpec>| broker.spec.service_account_tokens.is_some();
+    let keys = keys.known(wanted.values().any(|broker| takes_tokens(broker))).await;
     stream::iter(kept.iter_mut())
         .for_each_concurrent(AT_ONCE, |(key, kept)| {
             let broker = wanted.get(key).cloned();
+            let keys = keys.clone();
             async move {
                 if let Some(broker) = broker {
-                    tend(tools, source, children, &broker, kept).await;
+                    let keys = Some(keys).filter(|_| takes_tokens(&broker)).unwrap_or_default();
+                    tend(tools, source, children, &broker, keys, kept).await;
                 }
             }
         })
@@ -180,7 +195,14 @@ async fn drop_others(
     }
 }
 
-async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &Object<BrokerSpec>, kept: &mut Kept) {
+async fn tend(
+    tools: &Tools,
+    source: &Kubernetes,
+    children: &Children,
+    broker: &Object<BrokerSpec>,
+    keys: Known,
+    kept: &mut Kept,
+) {
     let key = &broker.meta.key;
     let hands_off = is_set(&broker.meta.annotations, PAUSED) || broker.meta.deleting.is_some();
     let certificates = tls_problem(broker, source).await;
@@ -194,12 +216,13 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
         hands_off,
         refused,
         there: children.of(key),
+        keys,
     };
     let set = children.set(key);
     if kept.made_for.is_none() {
         // Before anything is made: no connection must be tried to a broker whose Service is not there yet.
         let pending = pods::pending(set.as_deref(), children.pod(key).as_deref());
-        source.set_engine(key, Some(state(broker, None, pending, children.has_run(key))));
+        source.set_engine(key, Some(state(broker, kept, None, pending, children.has_run(key))));
     }
     if kept.made_for.as_ref() != Some(&inputs) || kept.due <= Instant::now() {
         let size = set.as_deref().and_then(volume_size);
@@ -207,8 +230,8 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
             (true, _) => Ok(keeper::Outcome::Whole),
             (false, Some(text)) => Err(Problem::new(Reason::NotAllowed, text.clone())),
             (false, None) => {
-                let there = &inputs.there;
-                kept.keeper.keep(tools, broker, there, size.as_ref()).await
+                let Inputs { there, keys, .. } = &inputs;
+                kept.keeper.keep(tools, broker, there, size.as_ref(), keys).await
             }
         };
         after(kept, key, inputs, result);
@@ -226,31 +249,27 @@ async fn tend(tools: &Tools, source: &Kubernetes, children: &Children, broker: &
     let set = set.filter(|set| set.metadata.generation >= applied);
     let problem = problem.or(certificates);
     let pending = pods::pending(set.as_deref(), pod.as_deref());
-    source.set_engine(key, Some(state(broker, problem, pending, children.has_run(key))));
+    source.set_engine(key, Some(state(broker, kept, problem, pending, children.has_run(key))));
 }
 
 fn state(
     broker: &Object<BrokerSpec>,
+    kept: &Kept,
     problem: Option<(Reason, String)>,
     pending: Option<(Reason, String)>,
     has_run: bool,
 ) -> EngineState {
+    // Where nothing is written, the broker is asked about nothing.
+    let writes = !is_set(&broker.meta.annotations, PAUSED) && broker.meta.deleting.is_none();
     EngineState {
         generation: broker.meta.generation,
         problem,
         pending,
         persistent: broker.spec.storage.is_some(),
         has_run,
-        settings: settings_mark(broker),
+        settings: writes.then(|| kept.keeper.settings_mark(broker)).flatten(),
         credentials: Some(names::admin(&broker.meta.key)),
     }
-}
-
-/// The mark of the file that is in the ConfigMap; `None` where nothing is written.
-fn settings_mark(broker: &Object<BrokerSpec>) -> Option<String> {
-    let writes = !is_set(&broker.meta.annotations, PAUSED) && broker.meta.deleting.is_none();
-    let settings = writes.then(|| config::settings(&broker.spec).ok()).flatten()?;
-    Some(fingerprint(&settings.file))
 }
 
 fn after(kept: &mut Kept, key: &ObjectKey, inputs: Inputs, result: Result<keeper::Outcome, Problem>) {

@@ -15,7 +15,9 @@ use super::schema::rules;
 use super::secret::{SecretKeyRef, SecretRef};
 use super::settings;
 use super::tenancy::AllowedNamespaces;
-use super::workload::{ClientService, NetworkPolicy, Resources, Storage, Tls, free_object, free_objects, spec_rules};
+use super::workload::{
+    ClientService, NetworkPolicy, Resources, ServiceAccountTokens, Storage, Tls, free_object, free_objects, spec_rules,
+};
 
 /// A message broker.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +67,10 @@ pub struct BrokerSpec {
     /// Only with engine Leveret: AMQP and HTTP over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Only with engine Leveret: pods log in with the tokens of their service accounts, each as the User that names its
+    /// service account, and there is no password. The broker is given the cluster's keys, which are kept up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_tokens: Option<ServiceAccountTokens>,
     /// Only with engine Leveret: the Service that clients use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ClientService>,

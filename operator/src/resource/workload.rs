@@ -14,12 +14,13 @@ use super::secret::{SecretKeyRef, SecretRef};
 use super::settings;
 
 /// Fields of `spec` that are only for engine Leveret.
-const ONLY_LEVERET: [&str; 14] = [
+const ONLY_LEVERET: [&str; 15] = [
     "image",
     "storage",
     "resources",
     "settings",
     "tls",
+    "serviceAccountTokens",
     "service",
     "networkPolicy",
     "annotations",
@@ -103,6 +104,16 @@ pub enum Plain {
     #[default]
     Allowed,
     Disabled,
+}
+
+/// Logins of pods by the tokens of their service accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceAccountTokens {
+    /// The audience that pods ask for in their projected tokens; default: NAME.NAMESPACE.svc of this Broker. One that
+    /// other brokers have, too, lets each of them log in at the others with the tokens that it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub audience: Option<String>,
 }
 
 /// The Service that clients use.

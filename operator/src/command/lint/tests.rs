@@ -230,3 +230,37 @@ fn the_example_of_tenants_is_fine_and_each_of_its_rules_is_needed() {
         assert!(!problems(&text.replace(rule, nothing), false).is_empty(), "{rule}");
     }
 }
+
+#[test]
+fn a_service_account_needs_a_broker_that_takes_its_tokens() {
+    let user = manifest("User", "till", "  serviceAccount: { name: till, namespace: shop }\n");
+    let of = |spec: &str| {
+        let broker =
+            format!("---\napiVersion: leveret.dev/v1alpha1\nkind: Broker\nmetadata: {{ name: main }}\nspec: {spec}\n");
+        problems(&format!("{user}{broker}"), false)
+    };
+    let said = of("{}");
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].starts_with("a.yaml:7:")
+            && said[0].ends_with("takes no tokens of service accounts: it has no serviceAccountTokens"),
+        "{said:?}"
+    );
+    assert_eq!(of("{ serviceAccountTokens: {} }"), Vec::<String>::new());
+    assert_eq!(
+        of("{ settings: { auth_oauth2: { issuer: https://a } } }"),
+        Vec::<String>::new()
+    );
+    let both = of("{ serviceAccountTokens: {}, settings: { auth_backends: [internal] } }");
+    assert!(
+        both[0].ends_with("settings.auth_backends: serviceAccountTokens needs oauth2 in it"),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn the_example_without_a_password_is_fine() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/service-account.yaml");
+    let text = std::fs::read_to_string(file).expect("the example");
+    assert_eq!(problems(&text, false), Vec::<String>::new());
+}

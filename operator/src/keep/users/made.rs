@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::super::children::{follow, seen};
+use super::super::turn::Bell;
 use crate::engine::user_secret::{self, Login, Way};
 use crate::metrics::{ApiWrite, Metrics};
 use crate::object::{Group, Hash, Object, ObjectKey, Password, Reason};
@@ -42,7 +43,7 @@ pub(super) struct Made {
     stores: Vec<(Option<String>, Store<Secret>)>,
     /// Written a moment ago: the watch may not show it yet.
     written: Mutex<BTreeMap<ObjectKey, (Arc<Secret>, Instant)>>,
-    changed: watch::Receiver<u64>,
+    bell: Arc<Bell>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -55,8 +56,7 @@ impl Drop for Made {
 impl Made {
     /// Starts watching `namespaces`, or all when there are none.
     pub(super) fn start(client: Client, namespaces: &[String], metrics: Metrics) -> Self {
-        let (sender, changed) = watch::channel(0);
-        let sender = Arc::new(sender);
+        let bell = Arc::new(Bell::new());
         let scopes: Vec<Option<String>> = match namespaces {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
@@ -70,21 +70,21 @@ impl Made {
             let writer = Writer::<Secret>::new(());
             stores.push((scope, writer.as_reader()));
             let stream = watcher(api, watcher::Config::default().labels(user_secret::SELECTOR));
-            tasks.push(tokio::spawn(follow("Secret", writer, stream, Arc::clone(&sender))));
+            tasks.push(tokio::spawn(follow("Secret", writer, stream, Arc::clone(&bell))));
         }
         Self {
             client,
             metrics,
             stores,
             written: Mutex::default(),
-            changed,
+            bell,
             tasks,
         }
     }
 
     /// A number that grows whenever something has changed.
     pub(super) fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.clone()
+        self.bell.changed()
     }
 
     /// Waits until all have been read once.

@@ -75,13 +75,14 @@ pub struct Place {
 }
 
 /// Fields of `spec` that refer to something.
-const REFERENCES: [&str; 6] = [
+const REFERENCES: [&str; 7] = [
     "brokerRef",
     "source",
     "destination",
     "deadLetter",
     "alternateExchange",
     "topicPermissions",
+    "serviceAccount",
 ];
 
 impl Place {
