@@ -85,6 +85,7 @@ const NEVER: &[(&str, &[&str])] = &[
         &[
             "leveret_amqp",
             "leveret_store",
+            "leveret_zmtp",
             "leveret_broker",
             "leveret_operator",
             "leveret_perf",
@@ -93,6 +94,18 @@ const NEVER: &[(&str, &[&str])] = &[
     (
         "broker/amqp",
         &[
+            "leveret_store",
+            "leveret_zmtp",
+            "leveret_broker",
+            "leveret_operator",
+            "leveret_perf",
+            "tokio",
+        ],
+    ),
+    (
+        "broker/zmtp",
+        &[
+            "leveret_amqp",
             "leveret_store",
             "leveret_broker",
             "leveret_operator",
@@ -104,6 +117,7 @@ const NEVER: &[(&str, &[&str])] = &[
         "broker/store",
         &[
             "leveret_amqp",
+            "leveret_zmtp",
             "leveret_broker",
             "leveret_operator",
             "leveret_perf",

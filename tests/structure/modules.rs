@@ -15,9 +15,10 @@ use crate::code::{Code, Written};
 use crate::read;
 
 /// Folders of the crates that have more than one file.
-pub(crate) const CRATES: [&str; 5] = [
+pub(crate) const CRATES: [&str; 6] = [
     "broker/amqp/src",
     "broker/store/src",
+    "broker/zmtp/src",
     "broker/src",
     "operator/perf/src",
     "operator/src",
