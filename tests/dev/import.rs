@@ -87,6 +87,32 @@ fn users_that_a_broker_has_loaded_change_nothing_on_it() {
 }
 
 #[test]
+fn users_whose_passwords_were_set_here_come_back_from_the_export() {
+    let broker = Broker::start();
+    let api = Http::new(broker.http());
+    let body = json!({"password": "geheim", "tags": "management"});
+    assert_eq!(api.request("PUT", "/api/users/till", Some(&body)).status, 201);
+    let body = json!({"configure": "", "write": "", "read": ".*"});
+    assert_eq!(api.request("PUT", "/api/permissions/%2F/till", Some(&body)).status, 201);
+    let document = api.get("/api/definitions");
+    let known = document.pointer("/leveret/users/0/name");
+    assert_eq!(known, Some(&json!("till")), "{document}");
+    let files = [("d.json", &*document.to_string())];
+    // It, and guest.
+    comes_back(&broker, &files, &["--password-hashes"], 2);
+    let from = folder(&files);
+    let careful = leveret(&["import", utf8(from.path())]);
+    let said = text(&careful.stderr);
+    assert_eq!(careful.status.code(), Some(2), "{said}");
+    assert!(said.contains("leveret.users[0]: user 'till': password: "), "{said}");
+    let hash = document
+        .pointer("/leveret/users/0/password_hash")
+        .and_then(Value::as_str);
+    let hash = hash.expect("a hash");
+    assert!(!text(&careful.stdout).contains(hash) && !said.contains(hash));
+}
+
+#[test]
 fn manifests_and_state_of_the_same_broker_change_nothing_on_it() {
     let broker = Broker::start();
     let loaded = Http::new(broker.http()).request("POST", "/api/definitions", Some(&definitions()));
