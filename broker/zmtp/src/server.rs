@@ -229,14 +229,15 @@ impl Server {
     /// is to be closed when `out` has been sent.
     pub fn refuse(&mut self, refusal: Refusal<'_>, out: &mut Vec<u8>) {
         self.state = State::Ended;
-        handshake::put_error(
-            out,
-            match refusal {
-                Refusal::Denied => "400",
-                Refusal::Failed => "500",
-                Refusal::Because(reason) => reason,
-            },
-        );
+        let status = match refusal {
+            Refusal::Denied => "400",
+            Refusal::Failed => "500",
+            Refusal::Because(reason) => return handshake::put_error(out, reason),
+        };
+        match self.settings.security {
+            ServerSecurity::Plain => handshake::put_plain_status(out, status),
+            _ => handshake::put_error(out, status),
+        }
     }
 }
 
