@@ -24,6 +24,8 @@ pub struct ConnectionInfo {
     pub client: Client,
     /// The user.
     pub user: String,
+    /// The protocol that it speaks.
+    pub protocol: Spoken,
     /// The mechanism of the login: `PLAIN` and the like.
     pub mechanism: String,
     /// Its vhost.
@@ -52,6 +54,26 @@ pub struct ConnectionInfo {
     _counted: [Counted; 2],
     _entered: Entered,
     _held: Held,
+}
+
+/// A protocol as a connection speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// AMQP 0-9-1.
+    Amqp,
+    /// ZMTP 3 with this minor version.
+    Zmtp(u8),
+}
+
+impl Spoken {
+    /// The name in the HTTP API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amqp => "AMQP 0-9-1",
+            Self::Zmtp(0) => "ZMTP 3.0",
+            Self::Zmtp(_) => "ZMTP 3.1",
+        }
+    }
 }
 
 /// Bytes read from a connection and written to it.
@@ -211,6 +233,8 @@ pub struct Opened {
     pub user: String,
     /// The most connections and channels that the user may have open.
     pub most_of_user: [Option<u64>; 2],
+    /// The protocol that it speaks.
+    pub protocol: Spoken,
     /// The mechanism of the login.
     pub mechanism: String,
     /// Its vhost.
@@ -371,6 +395,7 @@ impl Registry {
             id,
             client: opened.client,
             user: opened.user,
+            protocol: opened.protocol,
             mechanism: opened.mechanism,
             vhost: opened.vhost,
             connected_at: SystemTime::now(),

@@ -106,6 +106,15 @@ impl Publisher {
         route.map_err(|reason| no_route(reason, vhost, message))
     }
 
+    /// The same for a message that was counted before, and could not be delivered.
+    ///
+    /// # Errors
+    /// As [`Publisher::route`].
+    pub fn route_again(&mut self, vhost: &Vhost, actor: &Actor, message: &Message) -> Result<Route> {
+        let route = self.routes.route(vhost, Some(actor), message);
+        route.map_err(|reason| no_route(reason, vhost, message))
+    }
+
     /// True if the messages of this batch lead so far, or to so many queues, that the next one should wait for others.
     #[inline]
     pub fn has_done_much(&self) -> bool {

@@ -10,10 +10,25 @@
 /// All sockets, as they are declared and changed.
 pub mod sockets;
 
-/// One client: its bytes, its handshake, its messages.
+/// One client: its socket, and the loop that reads, works and writes.
+pub mod connection;
+
+/// From the greeting to READY.
+pub mod handshake;
+
+/// Heartbeats.
+pub mod heartbeat;
+
+/// The things that each type of socket does with messages.
+pub mod pattern;
+
+/// Messages published in a peer's name.
+pub mod publications;
+
+/// The client at the other end.
 pub mod peer;
 
-/// The frames of a message as properties and body.
+/// The frames of a message in a header.
 pub mod frames;
 
 /// One socket, while it is declared.
@@ -24,9 +39,6 @@ pub mod spec;
 
 /// Places to listen on.
 pub mod endpoint;
-
-/// Keys as text.
-pub mod z85;
 
 pub use socket::Socket;
 pub use sockets::Sockets;

@@ -21,6 +21,9 @@ pub mod control_group;
 /// Frames over a socket, one by one, as a test wants them.
 pub mod scripted_client;
 
+/// ZeroMQ sockets, message by message.
+pub mod zeromq;
+
 /// Methods a test sends often, in one word each.
 pub mod requests;
 

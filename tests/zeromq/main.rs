@@ -6,6 +6,9 @@
 use harness::http::{Answer, Http};
 use serde_json::{Value, json};
 
+/// PULL.
+mod pull;
+
 /// Sockets over HTTP: declared, bound, changed, deleted.
 mod sockets;
 

@@ -59,8 +59,8 @@ enum Claim<'a> {
     Token(&'a str),
     /// A certificate that TLS has verified, with the name that it stands for.
     Certificate(Option<&'a str>),
-    /// A name that the broker's own configuration gives to whoever comes that way.
-    Given(&'a str),
+    /// A key that stands for nobody.
+    Stranger,
 }
 
 /// The way into a broker.
@@ -184,13 +184,32 @@ impl Access {
         self.admit(protocol, from, Claim::Certificate(name)).await
     }
 
-    /// The same for a user that the broker's own configuration names: whoever comes that way is that user. It must
-    /// exist.
+    /// The same for a key that stands for nobody: it is refused, as a wrong password is.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn refuse_stranger(&self, protocol: Protocol, from: IpAddr) -> Result<Actor, Refused> {
+        self.admit(protocol, from, Claim::Stranger).await
+    }
+
+    /// The actor for a user that the broker's own configuration names: whoever comes that way is that user, if it
+    /// exists. That it doesn't is not the client's fault, so nobody has to wait for that.
     ///
     /// # Errors
     /// [`Refused`]
     pub async fn log_in_as(&self, protocol: Protocol, from: IpAddr, user: &str) -> Result<Actor, Refused> {
-        self.admit(protocol, from, Claim::Given(user)).await
+        let address = from.to_canonical();
+        let checked = self.check_given(user, address).await;
+        let source = Source {
+            address,
+            user: Some(user.to_owned()),
+            protocol,
+        };
+        self.attempts.add(source, checked.is_ok());
+        checked.map_err(|reason| {
+            info!(protocol = protocol.name(), %from, user, "login refused: {reason}");
+            Refused::Wrong
+        })
     }
 
     /// The contents of a newer token, for a connection whose token ends.
@@ -219,7 +238,7 @@ impl Access {
             Claim::Password(user, password) => self.check(user, password, from).await,
             Claim::Token(token) => self.check_token(token, from).await,
             Claim::Certificate(name) => self.check_certificate(name, from).await,
-            Claim::Given(name) => self.check_given(name, from).await,
+            Claim::Stranger => Err(Refusal::Stranger),
         };
         let named = match &checked {
             Ok(actor) => Some(actor.user.clone()),
@@ -267,11 +286,11 @@ impl Access {
     /// Checks the name in a certificate: a user of this name must exist, whatever its password.
     async fn check_certificate(&self, name: Option<&str>, from: IpAddr) -> Result<Actor, Refusal> {
         let name = name.ok_or(Refusal::Nameless)?;
-        let known = |refusal| match refusal {
-            Refusal::NoUser(name) => Refusal::NotKnown(name),
+        let of_certificate = |refusal| match refusal {
+            Refusal::Unknown => Refusal::NotKnown(name.to_owned()),
             other => other,
         };
-        self.check_given(name, from).await.map_err(known)
+        self.check_given(name, from).await.map_err(of_certificate)
     }
 
     /// A user of this name must exist, whatever its password.
@@ -282,7 +301,7 @@ impl Access {
             return Ok(Actor::new(name, Permissions::ALL).with_tags(Tags::administrator()));
         }
         let account = self.directory.get(name).filter(|_| self.internal);
-        let account = account.ok_or_else(|| Refusal::NoUser(name.to_owned()))?;
+        let account = account.ok_or(Refusal::Unknown)?;
         match self.users.are_shut_out(name, from) {
             true => Err(Refusal::NotFromThere(name.to_owned())),
             false => Ok(actor_of(&account)),

@@ -39,6 +39,9 @@ pub enum Refusal {
     /// The name is no user's.
     #[error("there is no such user")]
     Unknown,
+    /// The key is nobody's.
+    #[error("the key is not known")]
+    Stranger,
     /// The password is another one.
     #[error("wrong password for user '{0}'")]
     Password(String),

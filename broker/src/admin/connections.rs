@@ -173,7 +173,7 @@ fn describe(admin: &Admin, connection: &ConnectionInfo, o: &mut Object<'_>) {
     o.text("node", &admin.node.name);
     o.text("state", connection.state());
     o.text("type", "network");
-    o.text("protocol", "AMQP 0-9-1");
+    o.text("protocol", connection.protocol.name());
     o.text("vhost", &connection.vhost);
     o.text("user", &connection.user);
     o.text("user_who_performed_action", &connection.user);

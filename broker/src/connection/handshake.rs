@@ -7,7 +7,7 @@ use super::sasl::{self, Credentials};
 use crate::access::Actor;
 use crate::access::attempts::Protocol;
 use crate::channel::state::Peer;
-use crate::clients::{self, TooMany};
+use crate::clients::{self, Spoken, TooMany};
 use crate::config::{Limits, Offer};
 use crate::error::{Error, Result};
 use crate::limits::logins::Login;
@@ -196,6 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             client: self.client.clone(),
             user: actor.user.clone(),
             most_of_user: self.node.access.most_of(&actor.user),
+            protocol: Spoken::Amqp,
             mechanism: start.mechanism.to_str_lossy().into_owned(),
             vhost: name,
             entered,
@@ -332,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 ///
 /// # Errors
 /// 530 in RabbitMQ's words: there is none, it has as many connections as it may have, or the user has no rights in it.
-fn enter(node: &Node, name: &str, actor: &Actor) -> Result<(Arc<Vhost>, Entered)> {
+pub fn enter(node: &Node, name: &str, actor: &Actor) -> Result<(Arc<Vhost>, Entered)> {
     let vhost = node.vhost(name);
     let vhost = vhost.ok_or_else(|| Error::NotAllowed(format!("vhost {name} not found").into()))?;
     let entered = vhost.enter().map_err(|Reached(most)| {

@@ -61,6 +61,11 @@ impl Input {
         }
     }
 
+    /// The bytes that were read and not taken, for a protocol that takes its own frames.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
     fn adapt(&mut self, count: usize, asked: usize) {
         if count == asked {
             self.size = (self.size * 2).min(READ_MAX);

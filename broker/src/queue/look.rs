@@ -23,6 +23,12 @@ impl Queue {
         snapshot
     }
 
+    /// True if messages that it refuses, because it is full, become dead letters.
+    pub fn buries_refused(&self) -> bool {
+        let rejecting = self.state.lock().rejecting();
+        rejecting.is_some_and(|bounds| bounds.overflow == Overflow::RejectToDeadLetters)
+    }
+
     /// Calls `visit` for each consumer, under the lock: keep it short.
     pub fn each_consumer(&self, visit: impl FnMut(&Consumer)) {
         self.state.lock().consumers.iter().for_each(visit);

@@ -115,6 +115,19 @@ impl Socket {
         self.peers.lock().len()
     }
 
+    /// A peer has logged in. One that comes after the end is closed at once.
+    pub(super) fn joined(&self, peer: &Arc<ConnectionInfo>) {
+        self.peers.lock().insert(peer.id, peer.clone());
+        if self.end.is_cancelled() {
+            peer.close(GONE);
+        }
+    }
+
+    /// A peer has gone.
+    pub(super) fn left(&self, id: u64) {
+        self.peers.lock().remove(&id);
+    }
+
     /// Cancelled when the socket ends, for peers that haven't logged in.
     pub(super) fn end(&self) -> &CancellationToken {
         &self.end

@@ -4,14 +4,17 @@
 //! listening sockets, each with a task that accepts its peers; for the HTTP API, what became of each. Does not know
 //! what peers say.
 
-use super::peer::Peers;
+use super::connection::Peers;
 use super::socket::{Name, Origin, Socket, Standing};
-use super::spec::{COMPONENT, Spec};
+use super::spec::{COMPONENT, Mechanism, Spec};
 use crate::config::Offer;
 use crate::limits::descriptors::Seat;
 use crate::listener;
 use crate::node::Node;
 use crate::protocol::{Listener, ZMTP};
+use bytes::Bytes;
+use leveret_zmtp::curve::KeyPair;
+use leveret_zmtp::{Limits, ServerSecurity, ServerSettings};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -202,15 +205,42 @@ impl Sockets {
             };
             bound.push((listening, seat));
         }
+        let settings = Arc::new(self.settings(&socket.spec));
         let tasks = bound
             .into_iter()
-            .map(|(listening, seat)| self.accept(socket, listening, seat));
+            .map(|(listening, seat)| self.accept((socket, &settings), listening, seat));
         Ok((addresses, tasks.collect()))
     }
 
-    fn accept(&self, socket: &Arc<Socket>, listening: listener::Socket, seat: Seat) -> JoinHandle<()> {
+    /// The broker's side of every handshake of a socket.
+    fn settings(&self, spec: &Spec) -> ServerSettings {
+        let most = self.node.max_message_bytes();
+        let message = spec.max_message.map_or(most, |own| own.min(most));
+        ServerSettings {
+            socket_type: spec.role.socket_type(),
+            security: match spec.mechanism {
+                Mechanism::Null { .. } => ServerSecurity::Null,
+                Mechanism::Plain => ServerSecurity::Plain,
+                Mechanism::Curve { .. } => ServerSecurity::Curve(KeyPair::generate()),
+            },
+            identity: Bytes::new(),
+            limits: Limits {
+                message: usize::try_from(message).unwrap_or(usize::MAX),
+                frames: spec.max_frames,
+                ..Limits::default()
+            },
+        }
+    }
+
+    fn accept(
+        &self,
+        (socket, settings): (&Arc<Socket>, &Arc<ServerSettings>),
+        listening: listener::Socket,
+        seat: Seat,
+    ) -> JoinHandle<()> {
         let peers = Peers {
             socket: socket.clone(),
+            settings: settings.clone(),
             node: self.node.clone(),
             offer: self.offer.clone(),
         };

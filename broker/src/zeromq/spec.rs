@@ -4,8 +4,9 @@
 //! whether the queue, the exchange and the user exist: they may come later.
 
 use super::endpoint::Endpoint;
-use super::z85;
 use leveret_amqp::ShortString;
+use leveret_zmtp::SocketType;
+use leveret_zmtp::curve::PublicKey;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,9 +21,6 @@ pub struct Fault(String);
 
 /// `result` of a value's parts.
 type Result<T> = std::result::Result<T, Fault>;
-
-/// A public key of CURVE.
-pub type Key = [u8; 32];
 
 /// The type of socket that the broker plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,27 +67,15 @@ impl Role {
         self.names().first().unwrap_or(&"")
     }
 
-    /// The name on the wire.
-    pub fn on_the_wire(self) -> &'static str {
+    /// The type on the wire, which says what peers it talks with.
+    pub fn socket_type(self) -> SocketType {
         match self {
-            Self::Pull => "PULL",
-            Self::Push => "PUSH",
-            Self::Xsub => "XSUB",
-            Self::Xpub => "XPUB",
-            Self::Router => "ROUTER",
-            Self::Dealer => "DEALER",
-        }
-    }
-
-    /// The types of sockets that it talks with, as they are on the wire.
-    pub fn peers(self) -> &'static [&'static str] {
-        match self {
-            Self::Pull => &["PUSH"],
-            Self::Push => &["PULL"],
-            Self::Xsub => &["PUB", "XPUB"],
-            Self::Xpub => &["SUB", "XSUB"],
-            Self::Router => &["REQ", "DEALER", "ROUTER"],
-            Self::Dealer => &["REP", "DEALER", "ROUTER"],
+            Self::Pull => SocketType::Pull,
+            Self::Push => SocketType::Push,
+            Self::Xsub => SocketType::XSub,
+            Self::Xpub => SocketType::XPub,
+            Self::Router => SocketType::Router,
+            Self::Dealer => SocketType::Dealer,
         }
     }
 
@@ -133,7 +119,7 @@ pub enum Mechanism {
     /// A public key for each client, which stands for a user.
     Curve {
         /// Users by the keys of their clients.
-        clients: BTreeMap<Key, String>,
+        clients: BTreeMap<PublicKey, String>,
     },
 }
 
@@ -144,15 +130,6 @@ impl Mechanism {
             Self::Null { .. } => "null",
             Self::Plain => "plain",
             Self::Curve { .. } => "curve",
-        }
-    }
-
-    /// The name on the wire.
-    pub fn on_the_wire(&self) -> &'static str {
-        match self {
-            Self::Null { .. } => "NULL",
-            Self::Plain => "PLAIN",
-            Self::Curve { .. } => "CURVE",
         }
     }
 }
@@ -418,7 +395,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn clients(&self) -> Result<BTreeMap<Key, String>> {
+    fn clients(&self) -> Result<BTreeMap<PublicKey, String>> {
         let given = match self.get("curve-clients") {
             Some(Value::Object(clients)) => clients,
             None => {
@@ -434,7 +411,7 @@ impl<'a> Fields<'a> {
         given
             .iter()
             .map(|(key, user)| {
-                let octets = z85::decode_key(key)
+                let octets = PublicKey::from_z85(key)
                     .ok_or_else(|| Fault(format!("curve-clients: '{key}' is not a key: 40 characters in Z85")))?;
                 match user {
                     Value::String(user) if !user.is_empty() => Ok((octets, user.clone())),
