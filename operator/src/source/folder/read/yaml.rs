@@ -4,7 +4,9 @@
 //! for its depth before it is loaded: the loader's time grows with the product of depth and size.
 //! Does not know about files or resources.
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle};
+use std::ops::Range;
+
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StructureStyle};
 use serde_json::Value;
 
 use crate::resource::yaml::difference;
@@ -31,6 +33,34 @@ pub(crate) struct Document {
     text: String,
     /// Line in the file of the document's first line, from 1.
     first_line: usize,
+    /// Characters before it on that line.
+    indent: usize,
+}
+
+/// An entry of a list, and where it stands in the text.
+struct Entry {
+    /// Counted from 0.
+    line: usize,
+    column: usize,
+    /// Its octets, where its brackets say where it ends: several may stand on one line.
+    within: Option<Range<usize>>,
+}
+
+impl Entry {
+    fn begin(span: &Span, style: StructureStyle) -> Self {
+        let start = span.start.byte_offset().filter(|_| style == StructureStyle::Flow);
+        Self {
+            line: span.start.line().saturating_sub(1),
+            column: span.start.col(),
+            within: start.map(|start| start..start),
+        }
+    }
+
+    fn end(&mut self, span: &Span) {
+        if let (Some(within), Some(end)) = (&mut self.within, span.end.byte_offset()) {
+            within.end = end.max(within.start);
+        }
+    }
 }
 
 /// Documents end where a line begins with `---`: at the beginning of a line that means nothing else in YAML.
@@ -38,6 +68,7 @@ pub(crate) fn split(text: &str) -> Vec<Document> {
     let mut documents = vec![Document {
         text: String::new(),
         first_line: 1,
+        indent: 0,
     }];
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_start_matches(BYTE_ORDER_MARK);
@@ -50,6 +81,7 @@ pub(crate) fn split(text: &str) -> Vec<Document> {
                 documents.push(Document {
                     text: String::new(),
                     first_line: index + 1,
+                    indent: 0,
                 });
                 format!("   {rest}")
             }
@@ -129,41 +161,69 @@ impl Document {
     fn at(&self, place: &Marker, message: String) -> Fault {
         Fault {
             line: self.first_line + place.line().saturating_sub(1),
-            column: Some(place.col() + 1),
+            column: Some(self.column(place.line(), place.col() + 1)),
             message,
         }
+    }
+
+    /// A column in the file, of one in the text.
+    fn column(&self, line: usize, column: usize) -> usize {
+        column + if line <= 1 { self.indent } else { 0 }
     }
 
     fn brackets(&self) -> usize {
         self.text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count()
     }
 
-    /// The entries of its list `items`, each with its own lines; none where the text is not understood.
+    /// The entries of its list `items`, each with its own lines, or its own part of a line; none where the text is not
+    /// understood.
     pub(crate) fn items(&self) -> Vec<Document> {
-        let mut starts = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let (mut levels, mut key) = (0_usize, false);
         let mut inside = false;
         for event in Parser::new_from_str(&self.text) {
             let Ok((event, span)) = event else { return Vec::new() };
             match event {
-                Event::MappingStart(..) | Event::SequenceStart(..) => {
+                Event::MappingStart(style, ..) | Event::SequenceStart(style, ..) => {
                     match levels {
                         1 => (inside, key) = (key, false),
-                        2 if inside => starts.push(span.start.line().saturating_sub(1)),
+                        2 if inside => entries.push(Entry::begin(&span, style)),
                         _ => {}
                     }
                     levels += 1;
                 }
-                Event::MappingEnd | Event::SequenceEnd => levels = levels.saturating_sub(1),
+                Event::MappingEnd | Event::SequenceEnd => {
+                    levels = levels.saturating_sub(1);
+                    if let (2, true, Some(entry)) = (levels, inside, entries.last_mut()) {
+                        entry.end(&span);
+                    }
+                }
                 Event::Scalar(text, ..) if levels == 1 => key = text == "items",
+                Event::Scalar(..) | Event::Alias(..) if levels == 2 && inside => {
+                    let mut entry = Entry::begin(&span, StructureStyle::Flow);
+                    entry.end(&span);
+                    entries.push(entry);
+                }
                 _ => {}
             }
         }
         let lines: Vec<&str> = self.text.lines().collect();
-        let ends = starts.iter().skip(1).copied().chain([lines.len()]);
-        let parts = starts.iter().zip(ends).map(|(start, end)| Document {
-            text: lines.get(*start..end.max(start + 1)).unwrap_or_default().join("\n"),
-            first_line: self.first_line + start,
+        let ends = entries.iter().skip(1).map(|entry| entry.line).chain([lines.len()]);
+        let parts = entries.iter().zip(ends).map(|(entry, end)| {
+            let within = entry.within.clone().and_then(|range| self.text.get(range));
+            let indent = if within.is_some() { entry.column } else { 0 };
+            let text = within.map_or_else(
+                || {
+                    let own = lines.get(entry.line..end.max(entry.line + 1));
+                    own.unwrap_or_default().join("\n")
+                },
+                str::to_owned,
+            );
+            Document {
+                text,
+                first_line: self.first_line + entry.line,
+                indent: indent + if entry.line == 0 { self.indent } else { 0 },
+            }
         });
         parts.collect()
     }
@@ -204,7 +264,7 @@ impl Document {
         match error.location() {
             Some(location) => Fault {
                 line: self.first_line + location.line().saturating_sub(1),
-                column: Some(location.column()),
+                column: Some(self.column(location.line(), location.column())),
                 message,
             },
             None => Fault {
@@ -247,4 +307,55 @@ fn holds_key(line: &str, key: &str) -> bool {
         let after = after.trim_start_matches(['"', '\'']);
         before.is_none_or(|c| " {,\"'-".contains(c)) && after.trim_start().starts_with(':')
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(text: &str) -> Document {
+        split(text).pop().expect("a document")
+    }
+
+    fn list(count: usize, between: &str, before: &str) -> String {
+        let entry = |number: usize| format!("{before}{{kind: Queue, metadata: {{name: q{number}}}}}");
+        let entries: Vec<String> = (0..count).map(entry).collect();
+        entries.join(between)
+    }
+
+    #[test]
+    fn the_entries_of_a_list_are_no_longer_than_the_list() {
+        for count in [50, 100] {
+            for text in [
+                format!("items: [{}]\n", list(count, ", ", "")),
+                format!("{{\"items\": [{}]}}\n", list(count, ",", "")),
+                format!("items: [\n{}\n]\n", list(count, ",\n", "  ")),
+                format!("items:\n{}\n", list(count, "\n", "- ")),
+                format!("items:\n{}", "- kind: Queue\n  metadata: {name: q}\n".repeat(count)),
+            ] {
+                let parts = whole(&text).items();
+                let octets: usize = parts.iter().map(|part| part.text.len()).sum();
+                assert_eq!(parts.len(), count, "{text}");
+                assert!(octets <= text.len(), "{octets} of {}: {text}", text.len());
+                for part in &parts {
+                    assert!(part.text.contains("Queue") && part.parse().is_ok(), "{}", part.text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_word_is_that_in_the_file() {
+        let text = "kind: List\nitems: [{a: 1}, 7, {b: no,\n c: {d: yes}}]\n";
+        let parts = whole(text).items();
+        let places: Vec<(usize, Option<usize>)> = parts
+            .iter()
+            .flat_map(Document::ambiguous)
+            .map(|fault| (fault.line, fault.column))
+            .collect();
+        assert_eq!(parts.len(), 3, "one for each entry, whatever it is");
+        assert_eq!(places, [(2, Some(24)), (3, Some(9))]);
+        let broken = whole("items: [{a: {{ b }}}]\n");
+        assert!(broken.items().len() <= 1);
+    }
 }
