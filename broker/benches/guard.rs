@@ -35,12 +35,16 @@ use tempfile::TempDir;
 /// Bindings and keys of topic exchanges.
 mod topics;
 
+#[path = "zmtp/mod.rs"]
+/// Messages of ZeroMQ read and written, plain and in boxes.
+mod zmtp;
+
 const FRAME_MAX: u32 = 131_072;
 const BODY: [u8; 100] = [b'x'; 100];
 const PROPERTIES: [u8; 3] = [0x10, 0, 2];
 
 fn main() -> ExitCode {
-    let works: [(&str, fn()); 9] = [
+    let works: [(&str, fn()); 12] = [
         ("decode", decode),
         ("encode", encode),
         ("topic", topic),
@@ -49,6 +53,9 @@ fn main() -> ExitCode {
         ("deliver", deliver),
         ("limited", limited),
         ("alone", alone),
+        ("zmtp-read", zmtp::read),
+        ("zmtp-write", zmtp::write),
+        ("zmtp-boxes", zmtp::boxes),
         ("nothing", || ()),
     ];
     // `cargo bench` adds a flag of its own.

@@ -73,7 +73,7 @@ def main():
             worse.append(f'{name} has no accepted count')
             continue
         change = value / before - 1
-        print(f'guard: {name:<8} {value:>13,} instructions, {change:+.2%}')
+        print(f'guard: {name:<10} {value:>13,} instructions, {change:+.2%}')
         if change > allowed:
             worse.append(f'{name} takes {change:+.1%} instructions ({before:,} before, {value:,} now)')
         elif change < -allowed:
