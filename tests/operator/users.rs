@@ -423,19 +423,16 @@ async fn a_restarted_operator_writes_nothing_again() {
     );
 }
 
-/// The Users with their versions.
-async fn versions(stage: &Stage) -> Vec<Option<String>> {
+/// The Users with their versions, and all else, so that a difference shows what was written.
+async fn versions(stage: &Stage) -> Vec<String> {
     let users = stage
         .resources
         .api("User")
         .list(&Default::default())
         .await
         .expect("a list");
-    users
-        .items
-        .into_iter()
-        .map(|user| user.metadata.resource_version)
-        .collect()
+    let json = |user| serde_json::to_string(user).expect("an object is JSON");
+    users.items.iter().map(json).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,6 +105,40 @@ impl Reason {
             Reason::Crashed => "Crashed",
         }
     }
+
+    /// Something else must come first, and most often does by itself.
+    pub fn is_waiting(self) -> bool {
+        match self {
+            Reason::WaitingForBroker | Reason::Starting => true,
+            reason => reason.awaits_another(),
+        }
+    }
+
+    /// Another resource, or what stands for one on the broker, must come first: it may be applied just now.
+    pub fn awaits_another(self) -> bool {
+        match self {
+            Reason::WaitingForSource
+            | Reason::WaitingForDestination
+            | Reason::WaitingForVhost
+            | Reason::WaitingForUser
+            | Reason::WaitingForSecret => true,
+            Reason::Synced
+            | Reason::WaitingForBroker
+            | Reason::Conflict
+            | Reason::Mismatch
+            | Reason::Immutable
+            | Reason::InvalidArgument
+            | Reason::NotAllowed
+            | Reason::DeletionBlocked
+            | Reason::Paused
+            | Reason::Observed
+            | Reason::BrokerError
+            | Reason::Starting
+            | Reason::Unschedulable
+            | Reason::ImagePull
+            | Reason::Crashed => false,
+        }
+    }
 }
 
 impl fmt::Display for Reason {

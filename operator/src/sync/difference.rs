@@ -54,6 +54,23 @@ pub struct Plan {
     pub verdicts: BTreeMap<ObjectKey, Verdict>,
 }
 
+impl Plan {
+    /// Resources in the order of their first steps, those without steps last.
+    pub fn in_order(&self, keys: impl Iterator<Item = ObjectKey>) -> Vec<ObjectKey> {
+        let places = self.steps.iter().enumerate().rev();
+        let places: BTreeMap<&ObjectKey, usize> = places.map(|(place, step)| (&step.key, place)).collect();
+        let mut keys: Vec<ObjectKey> = keys.collect();
+        keys.sort_by_key(|key| places.get(key).copied().unwrap_or(usize::MAX));
+        keys
+    }
+
+    /// Nothing is done for these resources, and nothing is said of them.
+    pub fn leave_out(&mut self, keys: &BTreeSet<ObjectKey>) {
+        self.steps.retain(|step| !keys.contains(&step.key));
+        self.verdicts.retain(|key, _| !keys.contains(key));
+    }
+}
+
 /// Compares what should stand with what stands.
 pub fn difference(desired: &Desired, observed: &Topology, owned: &Owned) -> Plan {
     let coming = coming(desired, observed);

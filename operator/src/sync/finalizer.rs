@@ -2,10 +2,12 @@
 //!
 //! In: keys, farewells. Out: calls of the source. Does not know about brokers, or why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::desired::Item;
 use crate::object::ObjectKey;
@@ -55,16 +57,23 @@ pub(super) fn summary(broker: &ObjectKey, left: &BTreeMap<ObjectKey, String>) ->
 
 pub(super) type FinalizerResults = Vec<(ObjectKey, Result<(), SourceError>)>;
 
-/// Adds the finalizer to each.
-pub(super) async fn add_finalizers<S: Source>(source: Arc<S>, keys: Vec<ObjectKey>) -> FinalizerResults {
-    let calls = keys.into_iter().map(move |key| {
+/// Adds the finalizer to one after the other, until a time; with those that had no turn.
+pub(super) async fn add_finalizers<S: Source>(
+    source: Arc<S>,
+    keys: Vec<ObjectKey>,
+    until: Instant,
+) -> (FinalizerResults, BTreeSet<ObjectKey>) {
+    let mut keys = keys.into_iter();
+    let turns = iter::from_fn(|| (Instant::now() < until).then(|| keys.next()).flatten());
+    let calls = turns.map(|key| {
         let source = Arc::clone(&source);
         async move {
             let result = source.ensure_finalizer(&key).await;
             (key, result)
         }
     });
-    stream::iter(calls).buffer_unordered(AT_ONCE).collect().await
+    let results = stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
+    (results, keys.collect())
 }
 
 /// Warns of what stays, then removes the finalizer from each that has it.

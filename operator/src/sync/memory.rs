@@ -3,14 +3,19 @@
 //! In: outcomes. Out: when a failed step is due again, what was last reported.
 //! Does not know about brokers or sources.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
 use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
+use super::difference::Plan;
 use crate::broker::Operation;
-use crate::object::{ConditionStatus, Meta, QueueNumbers, Reason, StatusReport};
+use crate::object::{ConditionStatus, Meta, ObjectKey, QueueNumbers, Reason, StatusReport};
+
+/// The memory of all resources of a broker.
+pub(super) type Memories = BTreeMap<ObjectKey, Memory>;
 
 /// The memory of one resource.
 #[derive(Debug)]
@@ -22,9 +27,16 @@ pub(super) struct Memory {
     touched: (u64, i64),
     pub(super) trouble: Option<Trouble>,
     pub(super) last: Option<StatusReport>,
+    /// Its status was written by whoever was at work before, and for the spec that it has.
+    pub(super) was_told: bool,
+    /// Since when it waits for another resource, and has not said so.
+    waits: Option<Instant>,
     /// The numbers of a queue that were last said.
     pub(super) numbers: Option<QueueNumbers>,
 }
+
+/// Time in which what a new resource waits for most often comes: the second attempt at it is a second after the first.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A step that failed, and when to try again.
 #[derive(Clone, Debug)]
@@ -46,8 +58,27 @@ impl Memory {
             touched: (meta.touched, meta.generation),
             trouble: None,
             last: None,
+            was_told: meta.status.looked_at == Some(meta.generation),
+            waits: None,
             numbers: meta.status.queue.clone(),
         }
+    }
+
+    /// Something was said of it, by this operator or the one before.
+    pub(super) fn is_told(&self) -> bool {
+        self.last.is_some() || self.was_told
+    }
+
+    /// The time until which nothing need be said of a resource of which nothing was said yet: what it waits for may be
+    /// applied in this moment, and one status is written in place of two.
+    pub(super) fn holds_back(&mut self, report: &StatusReport, now: Instant) -> Option<Instant> {
+        let owns_nothing = report.name.is_none() && !report.did_something;
+        if self.last.is_some() || !report.reason.awaits_another() || !owns_nothing {
+            self.waits = None;
+            return None;
+        }
+        let due = *self.waits.get_or_insert(now) + PATIENCE;
+        (now < due).then_some(due)
     }
 
     /// Was last reported as Ready.
@@ -97,6 +128,28 @@ impl Memory {
             attempts,
         });
     }
+}
+
+/// Takes the steps out of the plan that have failed before and are not due again, with their failures.
+pub(super) fn hold_back(memories: &mut Memories, plan: &mut Plan) -> BTreeMap<ObjectKey, Failure> {
+    let mut steps: BTreeMap<&ObjectKey, Vec<&Operation>> = BTreeMap::new();
+    for step in &plan.steps {
+        steps.entry(&step.key).or_default().push(&step.operation);
+    }
+    let now = Instant::now();
+    let mut failed = BTreeMap::new();
+    for (key, memory) in memories {
+        match steps.get(key) {
+            None => memory.trouble = None,
+            Some(steps) => {
+                if let Some(failure) = memory.standing_failure(steps, now) {
+                    failed.insert(key.clone(), failure.clone());
+                }
+            }
+        }
+    }
+    plan.steps.retain(|step| !failed.contains_key(&step.key));
+    failed
 }
 
 /// A pause of which nothing is said.
@@ -158,6 +211,8 @@ mod tests {
             touched: (0, 1),
             trouble: None,
             last: None,
+            was_told: false,
+            waits: None,
             numbers: None,
         };
         let failure = Failure {

@@ -16,7 +16,7 @@ use super::desired::{Desired, Item, Owned, Relevant, Standing, desired_among};
 use super::difference::{Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers, summary};
 use super::link::{Link, Up};
-use super::memory::{Memory, unix_now};
+use super::memory::{Memories, Memory, hold_back, unix_now};
 use super::observe::Observed;
 use super::parting::{Decision, Parting, asks_first};
 use super::repair::Repairs;
@@ -32,8 +32,14 @@ use crate::topology::Effect;
 
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
+/// Time in which finalizers are added before what has one is declared. Many resources come to life in rounds, the
+/// statuses of one written during the next.
+const ROUND: Duration = Duration::from_secs(1);
 /// Until the messages of a broker that is to go are counted again.
 const COUNT_AGAIN: Duration = Duration::from_secs(2);
+/// Longest first attempt to connect before resources are told otherwise than by the operator before: this one, or the
+/// broker, may be on a busy machine.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 /// Time that a Broker takes to go without a word about it.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -43,7 +49,7 @@ pub(super) struct Pass<S: Source, N: Connector> {
     shared: Arc<Shared<S, N>>,
     relevant: Relevant,
     owned: Owned,
-    memory: BTreeMap<ObjectKey, Memory>,
+    memory: Memories,
     aside: Aside,
     tell: Teller<S, N>,
     metrics: BrokerMetrics,
@@ -65,7 +71,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             shared,
             relevant: Relevant::new(),
             owned: Owned::new(),
-            memory: BTreeMap::new(),
+            memory: Memories::new(),
             aside: Aside::default(),
             wake: None,
             parts: None,
@@ -140,6 +146,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 .broker(broker, &snapshot, &desired, &self.memory, link, waits.as_deref());
         }
         self.tell.count(&desired, &self.memory);
+        let held = self.tell.take_due();
+        self.wake_by(held);
         let resync = link.up().map(|up| up.listed + self.resync(up));
         self.wake_by(resync);
         self.wake
@@ -219,7 +227,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let Some(up) = link.up_mut() else { return };
         let Some(observed) = &mut up.observed else { return };
         let mut plan = difference(desired, &observed.topology, &self.owned);
-        let mut failed = self.hold_back(&mut plan);
+        let mut failed = hold_back(&mut self.memory, &mut plan);
         self.finalize(desired, &mut plan, &mut failed).await;
         let repairs = Repairs::of(&plan, &observed.topology, &self.owned, first);
         let applied = apply(&up.client, &plan, observed, &self.metrics).await;
@@ -253,29 +261,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
         has && !had && !up.client.about().has_events
     }
 
-    /// Takes the steps out of the plan that have failed before and are not due again, with their failures.
-    fn hold_back(&mut self, plan: &mut Plan) -> BTreeMap<ObjectKey, Failure> {
-        let mut steps: BTreeMap<&ObjectKey, Vec<&Operation>> = BTreeMap::new();
-        for step in &plan.steps {
-            steps.entry(&step.key).or_default().push(&step.operation);
-        }
-        let now = Instant::now();
-        let mut failed = BTreeMap::new();
-        for (key, memory) in &mut self.memory {
-            match steps.get(key) {
-                None => memory.trouble = None,
-                Some(steps) => {
-                    if let Some(failure) = memory.standing_failure(steps, now) {
-                        failed.insert(key.clone(), failure.clone());
-                    }
-                }
-            }
-        }
-        plan.steps.retain(|step| !failed.contains_key(&step.key));
-        failed
-    }
-
-    /// Nothing is created, or taken over, for a resource without finalizer.
+    /// Nothing is created, or taken over, for a resource without finalizer. Those that have no turn in this round are
+    /// left out of the plan; what others need comes first.
     async fn finalize(&mut self, desired: &Desired, plan: &mut Plan, failed: &mut BTreeMap<ObjectKey, Failure>) {
         let comes = |item: &&Item| {
             let verdict = plan.verdicts.get(&item.key);
@@ -283,8 +270,10 @@ impl<S: Source, N: Connector> Pass<S, N> {
             (gets && !failed.contains_key(&item.key)) || self.owns(item)
         };
         let bare = desired.items.iter().filter(|item| !item.finalized).filter(comes);
-        let bare: Vec<ObjectKey> = bare.map(|item| item.key.clone()).collect();
-        for (key, error) in self.add_finalizers(bare).await {
+        let bare = plan.in_order(bare.map(|item| item.key.clone()));
+        let (refused, left) = self.add_finalizers(bare).await;
+        plan.leave_out(&left);
+        for (key, error) in refused {
             let failure = Failure {
                 reason: Reason::BrokerError,
                 message: format!("cannot add the finalizer, so nothing is declared: {error}"),
@@ -301,10 +290,15 @@ impl<S: Source, N: Connector> Pass<S, N> {
         stays && self.owned.get(&item.key).is_some_and(|owned| !owned.is_empty())
     }
 
-    /// Adds finalizers; those that could not be added are tried again soon.
-    async fn add_finalizers(&mut self, bare: Vec<ObjectKey>) -> Vec<(ObjectKey, SourceError)> {
+    /// Adds finalizers for a while; those that could not be added are tried again soon, those without a turn at once.
+    async fn add_finalizers(&mut self, bare: Vec<ObjectKey>) -> (Vec<(ObjectKey, SourceError)>, BTreeSet<ObjectKey>) {
         let mut failed = Vec::new();
-        for (key, result) in add_finalizers(Arc::clone(&self.shared.source), bare).await {
+        let source = Arc::clone(&self.shared.source);
+        let (results, left) = add_finalizers(source, bare, Instant::now() + ROUND).await;
+        if !left.is_empty() {
+            self.wake_at(Instant::now());
+        }
+        for (key, result) in results {
             if let Err(error) = result {
                 tracing::warn!("{key}: cannot add the finalizer: {error}");
                 self.wake_at(Instant::now() + SOURCE_RETRY);
@@ -313,7 +307,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 tracing::warn!("{key}: its finalizer had been taken away, and is put back");
             }
         }
-        failed
+        (failed, left)
     }
 
     /// Counts and tells what was put back.
@@ -448,7 +442,10 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
         let patience = self.patience();
         let now = unix_now();
-        let in_grace = link.down_since().elapsed() < self.shared.settings.grace && *link.away() != Away::NoBroker;
+        // While nothing has been found out, what the operator before has said stands a little longer.
+        let grace = self.shared.settings.grace;
+        let grace = if settled { grace } else { grace.max(FIRST_WORD) };
+        let in_grace = link.down_since().elapsed() < grace && *link.away() != Away::NoBroker;
         let bare = desired.items.iter().filter(|item| !item.finalized && self.owns(item));
         let bare: Vec<ObjectKey> = bare.map(|item| item.key.clone()).collect();
         self.add_finalizers(bare).await;
@@ -464,7 +461,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 (found, _) => found,
             };
             deadlines.extend(deadline);
-            let said = self.memory.get(&item.key).is_some_and(|memory| memory.last.is_some());
+            let said = self.memory.get(&item.key).is_some_and(Memory::is_told);
             match verdict {
                 Verdict::Released(text) if settled => released.push(Farewell::new(item, text)),
                 Verdict::Not(Reason::WaitingForBroker, _) if said && in_grace => {}
@@ -475,7 +472,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.tell.write(reports, &mut self.memory, link);
         self.release(released).await;
         if in_grace {
-            self.wake_at(link.down_since() + self.shared.settings.grace);
+            self.wake_at(link.down_since() + grace);
         }
         if let Some(deadline) = deadlines.into_iter().min() {
             let seconds = u64::try_from(deadline.saturating_sub(now)).unwrap_or_default().max(1);

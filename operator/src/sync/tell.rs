@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::desired::{Desired, Item};
 use super::link::{Link, Up};
-use super::memory::Memory;
+use super::memory::{Memories, Memory};
 use super::pace::Pace;
 use super::report::{Connected, Counted, broker_report};
 use super::shared::Shared;
@@ -27,9 +27,6 @@ use crate::topology::backlog::{Backlog, Outlook, span};
 /// Longest time for a first attempt before resources are told that they wait.
 pub(super) const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The memory of a broker's resources.
-type Memories = BTreeMap<ObjectKey, Memory>;
-
 /// The reports of one loop, on their way to the source.
 pub(super) struct Teller<S: Source, N: Connector> {
     key: ObjectKey,
@@ -38,6 +35,8 @@ pub(super) struct Teller<S: Source, N: Connector> {
     pace: Pace,
     metrics: BrokerMetrics,
     broker_last: Option<StatusReport>,
+    /// The first time at which something must be said that was held back in the last pass.
+    due: Option<Instant>,
 }
 
 impl<S: Source, N: Connector> Teller<S, N> {
@@ -49,6 +48,7 @@ impl<S: Source, N: Connector> Teller<S, N> {
             pace: Pace::default(),
             key,
             broker_last: None,
+            due: None,
         }
     }
 
@@ -58,13 +58,18 @@ impl<S: Source, N: Connector> Teller<S, N> {
     }
 
     /// Passes on what differs from what was said before.
-    pub(super) fn write(&self, reports: Vec<StatusReport>, memory: &mut Memories, link: &Link<N::Client>) {
+    pub(super) fn write(&mut self, reports: Vec<StatusReport>, memory: &mut Memories, link: &Link<N::Client>) {
         let mut news = Vec::new();
+        let now = Instant::now();
         let backlogs = link.up().map(|up| up.client.backlogs()).unwrap_or_default();
         for mut report in reports {
             let Some(memory) = memory.get_mut(&report.key) else {
                 continue;
             };
+            if let Some(due) = memory.holds_back(&report, now) {
+                self.due = Some(self.due.map_or(due, |first| first.min(due)));
+                continue;
+            }
             let quiet = StatusReport {
                 did_something: false,
                 ..report.clone()
@@ -87,6 +92,11 @@ impl<S: Source, N: Connector> Teller<S, N> {
             }
         }
         self.writer.write(news);
+    }
+
+    /// Time at which more is to be said than was in this pass, if nothing changes.
+    pub(super) fn take_due(&mut self) -> Option<Instant> {
+        self.due.take()
     }
 
     /// Tells what waits in the queues: as of a list that was made anyway, only what has changed, and not all at once.

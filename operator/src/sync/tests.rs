@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 mod bad_moments;
 
+mod beginning;
+
 mod credentials;
 
 mod leaving;
@@ -325,11 +327,6 @@ async fn a_refused_queue_is_not_asked_for_again_and_again() {
         })
         .await;
     assert!(stage.message(&queue("invoices")).contains(text));
-    stage
-        .until("the binding waits", |stage| {
-            stage.reason(&key(Kind::Binding, "b")) == Some(Reason::WaitingForDestination)
-        })
-        .await;
     for _ in 0..5 {
         stage.change(|_| {});
         tokio::time::sleep(Duration::from_millis(60)).await;
@@ -342,6 +339,11 @@ async fn a_refused_queue_is_not_asked_for_again_and_again() {
             .count()
     });
     assert_eq!(asked, 1);
+    stage
+        .until("the binding waits", |stage| {
+            stage.reason(&key(Kind::Binding, "b")) == Some(Reason::WaitingForDestination)
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -141,6 +141,9 @@ impl Cache {
         mut object: DynamicObject,
     ) -> Result<Change, Box<Unreadable>> {
         let key = key_of(kind.into(), &object);
+        if self.has(&key, &object.metadata) {
+            return Ok(Change::None);
+        }
         let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
         let claim = status.get("operator").cloned();
         let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
@@ -188,6 +191,17 @@ impl Cache {
             self.tell_dependents(&key);
         }
         Ok(if is_moved { Change::Relevant } else { change })
+    }
+
+    /// True when just this state of the object is known, with its spec: a write comes twice, as its answer and by the
+    /// watch.
+    fn has(&self, key: &ObjectKey, metadata: &ObjectMeta) -> bool {
+        let is_same = self.written.get(key).is_some_and(|known| {
+            let version = metadata.resource_version.as_deref().unwrap_or_default();
+            metadata.uid.as_ref() == Some(&known.uid) && !version.is_empty() && version == known.resource_version
+        });
+        let read = self.snapshot.any(key).map(|object| object.meta().generation);
+        is_same && read == Some(metadata.generation.unwrap_or_default())
     }
 
     /// Takes in an object that a write answered with, unless a watch has already said that it is gone.
@@ -422,8 +436,8 @@ mod tests {
             Ok(Change::Relevant),
             "who touches an object that is not Ready wants another attempt"
         );
-        assert_eq!(cache.observe(Kind::Queue, queue(8, good())), Ok(Change::Relevant));
-        let mut finalized = queue(8, good());
+        assert_eq!(cache.observe(Kind::Queue, queue(9, good())), Ok(Change::Relevant));
+        let mut finalized = queue(10, good());
         finalized.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         finalized.data["status"] = json!({"name": "invoices", "vhost": "/"});
         assert_eq!(cache.observe(Kind::Queue, finalized), Ok(Change::Own));
@@ -433,9 +447,9 @@ mod tests {
         assert_eq!(object.meta.status.name.as_deref(), Some("invoices"));
         assert_eq!(object.meta.annotations.len(), 1);
         let longer = json!({"brokerRef": {"name": "main"}, "maxLength": 3});
-        assert_eq!(cache.observe(Kind::Queue, queue(9, longer)), Ok(Change::Relevant));
+        assert_eq!(cache.observe(Kind::Queue, queue(11, longer)), Ok(Change::Relevant));
         assert_eq!(
-            cache.observe(Kind::Queue, queue(8, good())),
+            cache.observe(Kind::Queue, queue(10, good())),
             Ok(Change::None),
             "late news"
         );
@@ -487,6 +501,20 @@ mod tests {
             .expect_err("unreadable");
         assert_eq!(error.key.to_string(), "Queue shop/invoices");
         assert!(cache.snapshot().contains(&key()));
+    }
+
+    #[test]
+    fn an_answer_hides_no_unreadable_spec_from_the_watch() {
+        let mut cache = Cache::default();
+        assert!(cache.observe(Kind::Queue, queue(5, good())).is_ok());
+        let mut edited = queue(6, json!({"brokerRef": 7}));
+        edited.metadata.generation = Some(2);
+        assert_eq!(cache.answered(Kind::Queue, edited.clone()), Change::None);
+        assert!(cache.observe(Kind::Queue, edited).is_err(), "it is told");
+        let mut mended = queue(7, good());
+        mended.metadata.generation = Some(3);
+        assert_eq!(cache.answered(Kind::Queue, mended.clone()), Change::Relevant);
+        assert_eq!(cache.observe(Kind::Queue, mended), Ok(Change::None), "the same again");
     }
 
     #[test]

@@ -254,13 +254,13 @@ pub(super) fn transition(report: &StatusReport, before: &Status) -> Option<Trans
     let was_ready = old.is_some_and(|old| old.status == ConditionStatus::True.as_str());
     let calm = match reason {
         Reason::WaitingForBroker => false,
-        reason => report.ready == ConditionStatus::True || is_waiting(reason) || reason == Reason::Paused,
+        reason => report.ready == ConditionStatus::True || reason.is_waiting() || reason == Reason::Paused,
     };
     Some(Transition {
         warning: !calm,
         reason,
         message: message.to_owned(),
-        patience: match is_waiting(reason) && !was_ready {
+        patience: match reason.is_waiting() && !was_ready {
             true => PATIENCE,
             false => Duration::ZERO,
         },
@@ -274,31 +274,6 @@ fn is_same_text(reason: Reason, old: &str, new: &str) -> bool {
     match reason {
         Reason::DeletionBlocked => words(old) == words(new),
         _ => old == new,
-    }
-}
-
-fn is_waiting(reason: Reason) -> bool {
-    match reason {
-        Reason::WaitingForBroker
-        | Reason::WaitingForSource
-        | Reason::WaitingForDestination
-        | Reason::WaitingForVhost
-        | Reason::WaitingForUser
-        | Reason::WaitingForSecret
-        | Reason::Starting => true,
-        Reason::Synced
-        | Reason::Conflict
-        | Reason::Mismatch
-        | Reason::Immutable
-        | Reason::InvalidArgument
-        | Reason::NotAllowed
-        | Reason::DeletionBlocked
-        | Reason::Paused
-        | Reason::Observed
-        | Reason::BrokerError
-        | Reason::Unschedulable
-        | Reason::ImagePull
-        | Reason::Crashed => false,
     }
 }
 

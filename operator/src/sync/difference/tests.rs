@@ -74,6 +74,32 @@ fn owns(key: &ObjectKey, identities: &[Identity]) -> Owned {
 }
 
 #[test]
+fn what_others_need_has_its_turn_first() {
+    let make = |name: &str, target| Step {
+        key: key(Kind::Queue, name),
+        operation: target,
+    };
+    let declare = Operation::Declare(Declared::Queue(Named::new(name("q"), queue(None))));
+    let bind = Operation::Declare(Declared::Binding(binding("x", "q", "k")));
+    let mut plan = Plan::default();
+    for (of, step) in [
+        ("queue", &declare),
+        ("both", &declare),
+        ("both", &bind),
+        ("binding", &bind),
+    ] {
+        plan.steps.push(make(of, step.clone()));
+        let verdict = Verdict::Synced(step.identity());
+        plan.verdicts.insert(key(Kind::Queue, of), verdict);
+    }
+    let keys = |names: &[&str]| -> Vec<ObjectKey> { names.iter().map(|name| key(Kind::Queue, name)).collect() };
+    let ordered = plan.in_order(keys(&["binding", "adopted", "both", "queue"]).into_iter());
+    assert_eq!(ordered, keys(&["queue", "both", "binding", "adopted"]));
+    plan.leave_out(&keys(&["both", "binding"]).into_iter().collect());
+    assert_eq!((plan.steps.len(), plan.verdicts.len()), (1, 1));
+}
+
+#[test]
 fn steps_come_in_order() {
     let desired = wanted(vec![
         item(

@@ -30,6 +30,8 @@ pub(super) struct Shelf {
     pub(super) writes: AtomicUsize,
     pub(super) finalizers: AtomicUsize,
     pub(super) password: Mutex<String>,
+    /// Time that a finalizer takes.
+    pub(super) finalizing: Duration,
     /// The Secret is missing, and it takes a while to find that out.
     pub(super) absent: AtomicBool,
     /// Times it was found missing.
@@ -85,6 +87,7 @@ impl Source for Shelf {
     }
 
     async fn ensure_finalizer(&self, key: &ObjectKey) -> Result<(), SourceError> {
+        tokio::time::sleep(self.finalizing).await;
         self.finalizers.fetch_add(1, Ordering::SeqCst);
         if let Some(object) = self.snapshot.lock().any_mut(key) {
             object.meta_mut().finalized = true;
@@ -122,6 +125,11 @@ impl Stage {
     }
 
     pub(super) fn start_with(snapshot: Snapshot, fake: Fake, settings: Settings) -> Self {
+        Self::start_slow(snapshot, fake, settings, Duration::ZERO)
+    }
+
+    /// With an API server that takes its time over a finalizer.
+    pub(super) fn start_slow(snapshot: Snapshot, fake: Fake, settings: Settings, finalizing: Duration) -> Self {
         let shelf = Arc::new(Shelf {
             snapshot: Mutex::new(snapshot),
             changed: watch::Sender::new(0),
@@ -131,6 +139,7 @@ impl Stage {
             writes: AtomicUsize::new(0),
             finalizers: AtomicUsize::new(0),
             password: Mutex::default(),
+            finalizing,
             absent: AtomicBool::new(false),
             missed: AtomicUsize::new(0),
         });
