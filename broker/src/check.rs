@@ -8,6 +8,7 @@ use crate::access;
 use crate::parameters;
 use crate::vhost::ids;
 use crate::vhost::record::{self, Record};
+use crate::zeromq;
 use clap::Parser;
 use leveret_store::QueueId;
 use leveret_store::check::{Checked, Copied};
@@ -161,6 +162,7 @@ impl Report {
                     names.insert(queue.id, (vhost, queue.name.to_str_lossy().into_owned()));
                 }
                 None if [ids::KEY, record::HAS_VHOSTS].contains(&&**key) || parameters::is_key(key) => {}
+                None if zeromq::keys::is_key(key) => {}
                 None if self.account(key, value) => {}
                 None => self.unknown_entries += 1,
             }

@@ -10,6 +10,9 @@ pub mod machine;
 /// Families about logins, limits, and the threads and connections that serve.
 mod service;
 
+/// Families about ZeroMQ's sockets.
+mod zeromq;
+
 /// The trend of a backlog.
 pub mod backlog;
 
@@ -73,6 +76,7 @@ pub fn aggregated(node: &Node, data_dir: &Path, service: &Service, out: &mut Pie
     limits(node, text);
     log(node, text);
     serving(node, service, text);
+    zeromq::sockets(&service.sockets, text);
 }
 
 /// `/metrics/per-object`: each object for itself, with how backlogs develop, and what is the broker's.

@@ -21,7 +21,8 @@ use crate::turns::Watch;
 use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::shared::Shared;
 use crate::vhosts::Vhosts;
-use crate::zeromq;
+use crate::zeromq::Sockets as ZeroMq;
+use crate::zeromq::keys::Keys;
 use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Options, QueueId, Recovered, Store, Urgency};
@@ -63,14 +64,14 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         _ = terminate.recv() => return stopped_early("SIGTERM"),
         _ = interrupt.recv() => return stopped_early("SIGINT"),
     };
-    let (config, (store, node)) = recovered?;
+    let (config, Recovery { store, node, keys }) = recovered?;
     live.attach(node.clone());
     for issuer in node.access.tokens().map_or(&[][..], Tokens::issuers) {
         let issuer = issuer.clone();
         // While keys can't be had, the issuer says so, and logins by password go on.
         tokio::spawn(async move { issuer.follow().await });
     }
-    let sockets = Arc::new(zeromq::Sockets::new(node.clone(), live.offer.clone()));
+    let sockets = Arc::new(ZeroMq::new(node.clone(), live.offer.clone(), keys));
     gate.open(Admin::new(
         node.clone(),
         (listeners.clone(), sockets.clone()),
@@ -192,24 +193,32 @@ fn open(
 }
 
 /// Brings back what the log holds, and loads the definitions of the settings.
-async fn begin(config: Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Config, (Store, Arc<Node>))> {
+async fn begin(config: Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Config, Recovery)> {
     let recovering =
         tokio::task::spawn_blocking(move || recover(&config, descriptors).map(|recovered| (config, recovered)));
-    let (config, (store, node)) = recovering.await.context("recovering the log")??;
+    let (config, recovery) = recovering.await.context("recovering the log")??;
     let Some(definitions) = &config.definitions else {
-        return Ok((config, (store, node)));
+        return Ok((config, recovery));
     };
-    if let Err(fault) = admin::definitions::start::load(&node, definitions).await {
-        tokio::task::spawn_blocking(|| store.close())
+    if let Err(fault) = admin::definitions::start::load(&recovery.node, definitions).await {
+        tokio::task::spawn_blocking(|| recovery.store.close())
             .await
             .context("closing the log")??;
         return Err(fault);
     }
-    Ok((config, (store, node)))
+    Ok((config, recovery))
+}
+
+/// The things that the log brings back.
+struct Recovery {
+    store: Store,
+    node: Arc<Node>,
+    /// Keys of ZeroMQ's sockets.
+    keys: Keys,
 }
 
 /// Opens the log and brings back what it holds.
-fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(Store, Arc<Node>)> {
+fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<Recovery> {
     let durability = Arc::new(Durability::default());
     let (store, mut recovered) = open(config, &durability, descriptors.segments())?;
     report(&recovered);
@@ -251,6 +260,8 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
     }
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let parameters = Parameters::restore(store.handle(), hosts.shared.memory.clone(), table)?;
+    let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
+    let keys = Keys::restore(store.handle(), table);
     let report = recovered.report.clone();
     let node = Arc::new(Node::new(
         name,
@@ -262,7 +273,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<(St
         parameters,
     ));
     store.start_reclaim(node.clone());
-    Ok((store, node))
+    Ok(Recovery { store, node, keys })
 }
 
 /// Gives the queues of all vhosts the messages that the log has for them.

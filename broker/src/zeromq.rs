@@ -19,6 +19,9 @@ pub mod handshake;
 /// Heartbeats.
 pub mod heartbeat;
 
+/// Room for messages that arrive in pieces.
+pub mod arriving;
+
 /// The things that each type of socket does with messages.
 pub mod pattern;
 
@@ -30,6 +33,9 @@ pub mod peer;
 
 /// The frames of a message in a header.
 pub mod frames;
+
+/// Key pairs of sockets.
+pub mod keys;
 
 /// One socket, while it is declared.
 pub mod socket;

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -63,7 +63,15 @@ impl Peer {
     /// # Errors
     /// The connection ended before READY; with the reason, if the broker has said one.
     pub fn try_connect(port: u16, settings: ClientSettings) -> io::Result<Peer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        Peer::try_connect_to(([127, 0, 0, 1], port).into(), settings)
+    }
+
+    /// The same at another address of this machine.
+    ///
+    /// # Errors
+    /// As [`Peer::try_connect`].
+    pub fn try_connect_to(address: SocketAddr, settings: ClientSettings) -> io::Result<Peer> {
+        let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let (mut out, mut buffer) = (Vec::new(), BytesMut::new());

@@ -6,6 +6,12 @@
 use harness::http::{Answer, Http};
 use serde_json::{Value, json};
 
+/// The course of a connection.
+mod course;
+
+/// Logins of peers.
+mod logins;
+
 /// PULL.
 mod pull;
 

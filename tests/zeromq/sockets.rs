@@ -31,6 +31,8 @@ fn a_socket_is_declared_shown_changed_and_deleted() {
         "address": format!("tcp://127.0.0.1:{first}"), "state": "running", "error": null, "mechanism": "null",
         "user": "guest", "queue": "jobs", "durable": false, "peers": 0, "messages_in": 0, "messages_out": 0,
         "messages_dropped": 0, "bytes_in": 0, "bytes_out": 0, "declared_by": "parameter",
+        "messages_in_details": {"rate": 0.0}, "messages_out_details": {"rate": 0.0},
+        "messages_dropped_details": {"rate": 0.0}, "bytes_in_details": {"rate": 0.0}, "bytes_out_details": {"rate": 0.0},
     });
     assert_eq!(shown, expected);
     for list in ["", "/%2F"] {

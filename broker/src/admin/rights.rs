@@ -238,6 +238,7 @@ const TABLE: [(Needs, Needs, &[&str]); 14] = [
             "/api/vhosts/{vhost}/permissions",
             "/api/vhosts/{vhost}/start/{node}",
             "/api/vhosts/{vhost}/topic-permissions",
+            "/api/zeromq/keys/{vhost}/{name}",
         ],
     ),
 ];

@@ -60,6 +60,7 @@ async fn aggregated(headers: HeaderMap, State(gate): State<Gate>, Open(admin): O
         http_ousted,
         held: gate.watch().held(),
         longest: gate.watch().longest(),
+        sockets: admin.sockets.list(),
     };
     text(sums, &headers, move |out| {
         metrics::aggregated(&admin.node, &admin.data_dir, &service, out);

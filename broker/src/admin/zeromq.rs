@@ -1,4 +1,4 @@
-//! `/api/zeromq/sockets`: ZeroMQ's sockets, as they are declared and what became of them.
+//! `/api/zeromq`: ZeroMQ's sockets, as they are declared and what became of them, and the keys of those with CURVE.
 //!
 //! Comes in: requests. Goes out: the sockets with their figures; a declaration is the parameter of the kind
 //! `zeromq-socket`, and changed as that.
@@ -12,16 +12,17 @@ use super::login::{Gate, Login};
 use super::page::Query;
 use super::parameters;
 use super::state::Admin;
+use crate::metrics::rates::Name;
 use crate::parameters::Key;
-use crate::zeromq::socket::{Origin, Socket, Standing};
+use crate::zeromq::socket::{self, COUNTS, Origin, Socket, Standing};
 use crate::zeromq::spec::{COMPONENT, Mechanism, Target};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{self, get};
+use leveret_zmtp::curve::SecretKey;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Sockets.
 pub fn router() -> Router<Gate> {
@@ -29,6 +30,7 @@ pub fn router() -> Router<Gate> {
         .route("/api/zeromq/sockets", get(all))
         .route("/api/zeromq/sockets/{vhost}", get(of_vhost))
         .route("/api/zeromq/sockets/{vhost}/{name}", get(one).put(put).delete(remove))
+        .route("/api/zeromq/keys/{vhost}/{name}", routing::put(put_key))
 }
 
 async fn all(Login { admin, .. }: Login, extract::Query(parameters): Parameters) -> Result<Response> {
@@ -58,6 +60,15 @@ async fn list(admin: Arc<Admin>, vhost: Option<String>, query: Query) -> Result<
     .await
 }
 
+/// The names of a socket's counters and of the objects with their rates, in their order.
+const COUNTED: [Name; COUNTS] = [
+    ("messages_in", "messages_in_details"),
+    ("messages_out", "messages_out_details"),
+    ("messages_dropped", "messages_dropped_details"),
+    ("bytes_in", "bytes_in_details"),
+    ("bytes_out", "bytes_out_details"),
+];
+
 /// Vhost and name.
 type Place = Path<(String, String)>;
 
@@ -79,6 +90,21 @@ async fn remove(Login { admin, .. }: Login, Path((vhost, name)): Place) -> Resul
     let vhost = admin.vhost(&vhost)?;
     not_of_settings(&admin, &vhost.name, &name)?;
     parameters::forget(&admin, &Key::of(&vhost.name, COMPONENT, &name)).await
+}
+
+/// The secret key of a socket with CURVE, which may be declared later. It is never shown.
+async fn put_key(Login { admin, .. }: Login, Path((vhost, name)): Place, body: Input) -> Result<StatusCode> {
+    let vhost = admin.vhost_of_change(&vhost)?;
+    let fields = Fields::parse(&body)?;
+    fields.require(&["secret_key"])?;
+    let secret = fields.text("secret_key")?.and_then(SecretKey::from_z85);
+    // What was given is not said again: it may be nearly right.
+    let secret = secret.ok_or_else(|| Failure::BadRequest("secret_key is not a key: 40 characters in Z85".into()))?;
+    let vhost = vhost.name.clone();
+    let lsn = admin.sockets.keys.put(&socket::Name { vhost, name }, secret)?;
+    admin.node.wait_durable(Some(lsn)).await;
+    admin.sockets.look().await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Refuses to change a socket of the settings.
@@ -111,15 +137,12 @@ fn describe(socket: &Socket, o: &mut Object<'_>) {
     }
     o.bool("durable", spec.durable);
     o.number("peers", socket.peers() as u64);
-    let figures = &socket.figures;
-    for (name, figure) in [
-        ("messages_in", &figures.messages_in),
-        ("messages_out", &figures.messages_out),
-        ("messages_dropped", &figures.messages_dropped),
-        ("bytes_in", &figures.bytes_in),
-        ("bytes_out", &figures.bytes_out),
-    ] {
-        o.number(name, figure.load(Ordering::Relaxed));
+    if let Some(key) = &socket.server_key {
+        o.text("curve_server_key", &key.to_string());
+    }
+    let (counts, rates) = (socket.figures.counts(), socket.figures.rates());
+    for ((name, details), (count, rate)) in COUNTED.into_iter().zip(counts.into_iter().zip(rates)) {
+        o.counted(name, details, count, rate);
     }
     o.text("declared_by", socket.origin.name());
 }

@@ -6,6 +6,8 @@ use super::text::{Kind, Text};
 use crate::access::attempts::Count;
 use crate::limits::{Holding, Quota};
 use crate::node::Node;
+use crate::zeromq::Socket;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Figures of the threads and connections that serve.
@@ -18,6 +20,8 @@ pub struct Service {
     pub held: u64,
     /// The longest turn that was seen.
     pub longest: Duration,
+    /// ZeroMQ's sockets.
+    pub sockets: Vec<Arc<Socket>>,
 }
 
 pub(super) fn serving(node: &Node, service: &Service, text: &mut Text<'_>) {

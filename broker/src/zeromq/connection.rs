@@ -6,6 +6,7 @@
 //! log, the queue or the broker's memory can't take more: in ZMTP that is all that it can be told.
 //! Does not know what the messages are for.
 
+use super::arriving::{Arriving, May};
 use super::handshake::{Handshake, Opened};
 use super::heartbeat::{Beat, Heartbeat};
 use super::pattern::Pattern;
@@ -41,6 +42,8 @@ const LAST: Duration = Duration::from_secs(1);
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// Time for which a peer may take nothing of what it was sent while all outboxes have more than their share.
 const STUCK: Duration = Duration::from_secs(30);
+/// Time until the next look whether there is room for a message.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause of a publisher: timers have no finer grain.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pause of a publisher whose messages take much work each.
@@ -118,6 +121,10 @@ struct Connection<S> {
     rest: Batch,
     through: usize,
     awaits: Option<Lsn>,
+    /// Room for a message that isn't whole, and the size that one may have.
+    arriving: Arriving,
+    most: usize,
+    waits_for_room: bool,
     output: Output,
     /// Octets written since READY.
     written: u64,
@@ -181,6 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             rest: Batch::default(),
             through: 0,
             awaits: None,
+            arriving: Arriving::default(),
+            most: opened.most,
+            waits_for_room: false,
             output: Output::default(),
             written: 0,
             tick,
@@ -289,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(count.map(Event::Wrote));
         }
         let paused = self.pause.take_if(|pause| pause.as_mut().poll(context).is_ready());
-        if paused.is_some() && !self.rest.is_empty() {
+        if paused.is_some() && (!self.rest.is_empty() || self.waits_for_room) {
             return Poll::Ready(Ok(Event::Again));
         }
         if self
@@ -321,6 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.rest.is_empty()
             && self.awaits.is_none()
             && self.pause.is_none()
+            && !self.waits_for_room
             && !self.blocked
             && !self.pattern.holds()
             && !self.peer.outbox.is_full()
@@ -387,12 +398,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.through = 0;
                 self.rest = self.decoder.take(self.input.buffer())?;
             }
-            if self.rest.is_empty() || !self.feed()? {
+            if self.rest.is_empty() {
+                self.ask_for_room()?;
+                break;
+            }
+            if !self.feed()? {
                 break;
             }
         }
         self.watch_pattern();
         self.turn.work.wakes.flush();
+        Ok(())
+    }
+
+    /// Has a message that isn't whole wait for room, if it is a large one.
+    fn ask_for_room(&mut self) -> std::result::Result<(), End> {
+        let has = self.input.buffer().len() + self.decoder.held();
+        let sizes = (has, self.decoder.wanted(), self.most);
+        let may = self.arriving.ask(sizes, &self.peer.node.bodies, &self.peer.outbox);
+        self.waits_for_room = may == May::Wait;
+        match may {
+            May::Read => {}
+            // Asking again finds those that are late.
+            May::Wait if self.pause.is_none() => self.pause = Some(Box::pin(sleep(ROOM_AGAIN))),
+            May::Wait => {}
+            May::End => {
+                return Err(End::Silent(
+                    "a message has not arrived in time, and others wait to send theirs",
+                ));
+            }
+        }
         Ok(())
     }
 

@@ -49,6 +49,8 @@ pub struct Opened {
     pub turn: Turn,
     /// Its messages.
     pub decoder: Decoder,
+    /// Octets of a message, at most.
+    pub most: usize,
     /// READY, or whatever else is to be sent first.
     pub ready: Vec<u8>,
 }
@@ -137,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     async fn steps(&mut self, settings: Arc<ServerSettings>) -> std::result::Result<Opened, Stop> {
         let mut out = Vec::new();
+        let most = settings.limits.message;
         let mut server = Server::new(settings, &mut out);
         let mut known = None;
         loop {
@@ -165,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 }
                 Ok(Step::Ready(session)) => {
                     let actor = known.ok_or_else(|| Stop::Silent("nobody has logged in".into()))?;
-                    let opened = self.open(*session, actor, out);
+                    let opened = self.open(*session, actor, (most, out));
                     return opened.map_err(|error| Stop::Silent(error.to_string()));
                 }
                 Err(error) => {
@@ -187,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     }
 
     /// The connection, as others see it from now on.
-    fn open(&self, session: Session, actor: Actor, ready: Vec<u8>) -> Result<Opened> {
+    fn open(&self, session: Session, actor: Actor, (most, ready): (usize, Vec<u8>)) -> Result<Opened> {
         let (node, socket) = (&self.node, &self.socket);
         let Session {
             peer: remote,
@@ -254,6 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             pattern,
             turn,
             decoder,
+            most,
             ready,
         })
     }
@@ -317,7 +321,7 @@ async fn authenticate(
     match (credentials, mechanism) {
         (Credentials::Null, Mechanism::Null { user, anywhere }) => {
             if !anywhere && !from.to_canonical().is_loopback() {
-                let why = "mechanism NULL is for peers on the broker's own machine";
+                let why = "mechanism NULL is for peers on the machine of the broker";
                 return Err(Denied::Told(Refusal::Because(why), why.to_owned()));
             }
             given(access, from, user).await

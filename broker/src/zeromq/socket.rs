@@ -5,11 +5,13 @@
 
 use super::spec::Spec;
 use crate::clients::ConnectionInfo;
+use leveret_zmtp::curve::PublicKey;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The names of a socket.
@@ -62,6 +64,59 @@ pub struct Figures {
     pub bytes_in: AtomicU64,
     /// Bytes written to them.
     pub bytes_out: AtomicU64,
+    sampled: Mutex<Option<Sampled>>,
+}
+
+/// The number of counters, in the order of [`Figures::counts`].
+pub const COUNTS: usize = 5;
+/// Time between samples for rates, as everywhere.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug)]
+struct Sampled {
+    at: Instant,
+    counts: [u64; COUNTS],
+    rates: [f64; COUNTS],
+}
+
+impl Figures {
+    /// Messages in, out, dropped; bytes in, out.
+    pub fn counts(&self) -> [u64; COUNTS] {
+        let all = [
+            &self.messages_in,
+            &self.messages_out,
+            &self.messages_dropped,
+            &self.bytes_in,
+            &self.bytes_out,
+        ];
+        all.map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// The same per second, as of the last sample.
+    pub fn rates(&self) -> [f64; COUNTS] {
+        self.sampled.lock().map_or([0.0; COUNTS], |sampled| sampled.rates)
+    }
+
+    /// Takes a sample, if it is time for one.
+    pub(super) fn sample(&self, now: Instant) {
+        let mut sampled = self.sampled.lock();
+        let counts = self.counts();
+        let rates = match &*sampled {
+            None => [0.0; COUNTS],
+            Some(before) => {
+                let elapsed = now.saturating_duration_since(before.at);
+                if elapsed < INTERVAL {
+                    return;
+                }
+                let mut rates = [0.0; COUNTS];
+                for (rate, (now, before)) in rates.iter_mut().zip(counts.into_iter().zip(before.counts)) {
+                    *rate = now.saturating_sub(before) as f64 / elapsed.as_secs_f64();
+                }
+                rates
+            }
+        };
+        *sampled = Some(Sampled { at: now, counts, rates });
+    }
 }
 
 /// A socket.
@@ -72,6 +127,8 @@ pub struct Socket {
     pub spec: Spec,
     /// The place of that.
     pub origin: Origin,
+    /// The broker's key, with CURVE.
+    pub server_key: Option<PublicKey>,
     /// Its counters. They outlive a change of the declaration.
     pub figures: Arc<Figures>,
     standing: RwLock<Standing>,
@@ -81,11 +138,17 @@ pub struct Socket {
 
 impl Socket {
     /// One that doesn't listen yet.
-    pub fn new(name: Name, spec: Spec, origin: Origin, figures: Arc<Figures>) -> Self {
+    pub fn new(
+        name: Name,
+        (spec, origin): (Spec, Origin),
+        server_key: Option<PublicKey>,
+        figures: Arc<Figures>,
+    ) -> Self {
         Self {
             name,
             spec,
             origin,
+            server_key,
             figures,
             standing: RwLock::new(Standing::Failed(String::new())),
             peers: Mutex::default(),

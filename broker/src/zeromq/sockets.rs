@@ -5,6 +5,7 @@
 //! what peers say.
 
 use super::connection::Peers;
+use super::keys::Keys;
 use super::socket::{Name, Origin, Socket, Standing};
 use super::spec::{COMPONENT, Mechanism, Spec};
 use crate::config::Offer;
@@ -21,7 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Time until what failed is tried again, and until it is noticed that a vhost has gone.
@@ -31,6 +32,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Sockets {
     node: Arc<Node>,
     offer: Arc<RwLock<Offer>>,
+    /// Key pairs of those with CURVE.
+    pub keys: Keys,
     open: RwLock<BTreeMap<Name, Arc<Socket>>>,
     /// One look after the other.
     state: tokio::sync::Mutex<State>,
@@ -50,10 +53,11 @@ type Declared = BTreeMap<Name, (Spec, Origin)>;
 
 impl Sockets {
     /// None yet. `offer` has the terms for peers that log in.
-    pub fn new(node: Arc<Node>, offer: Arc<RwLock<Offer>>) -> Self {
+    pub fn new(node: Arc<Node>, offer: Arc<RwLock<Offer>>, keys: Keys) -> Self {
         Self {
             node,
             offer,
+            keys,
             open: RwLock::default(),
             state: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -66,6 +70,8 @@ impl Sockets {
         loop {
             changes.mark_unchanged();
             self.look().await;
+            let now = Instant::now();
+            self.list().iter().for_each(|socket| socket.figures.sample(now));
             // An error would say that there is nobody left to change parameters.
             let _ = tokio::time::timeout(AGAIN, changes.changed()).await;
         }
@@ -110,29 +116,52 @@ impl Sockets {
         }
         let mut declared = self.declared();
         for socket in self.list() {
-            let (name, wanted) = (&socket.name, declared.get(&socket.name));
-            if wanted.is_some_and(|(spec, origin)| *spec == socket.spec && *origin == socket.origin) {
+            let name = &socket.name;
+            let wanted = declared.get(name);
+            if wanted.is_some_and(|(spec, origin)| *origin == socket.origin && self.is_as(&socket, spec)) {
                 declared.remove(name);
                 if matches!(socket.standing(), Standing::Failed(_)) {
                     self.open(&socket, state);
                 }
                 continue;
             }
+            let is_gone = wanted.is_none();
             if let Some(tasks) = state.accepting.remove(name) {
                 stop(tasks).await;
             }
             socket.close();
-            if wanted.is_none() {
+            if is_gone {
                 tracing::info!(vhost = name.vhost, socket = name.name, "a ZeroMQ socket is gone");
                 state.ports.remove(name);
                 self.open.write().remove(name);
+                self.forget_keys(|of| of == name);
             }
         }
-        for (name, (spec, origin)) in declared {
+        for (name, declared) in declared {
             let figures = self.get(&name.vhost, &name.name).map(|before| before.figures.clone());
-            let socket = Arc::new(Socket::new(name.clone(), spec, origin, figures.unwrap_or_default()));
+            let key = self.pair(&name, &declared.0).map(|pair| *pair.public());
+            let socket = Arc::new(Socket::new(name.clone(), declared, key, figures.unwrap_or_default()));
             self.open(&socket, state);
             self.open.write().insert(name, socket);
+        }
+        self.forget_keys(|of| self.node.vhost(&of.vhost).is_none());
+    }
+
+    /// True if a socket is as it is declared.
+    fn is_as(&self, socket: &Socket, spec: &Spec) -> bool {
+        *spec == socket.spec && socket.server_key == self.pair(&socket.name, spec).map(|pair| *pair.public())
+    }
+
+    /// The key pair of a socket, if it needs one.
+    fn pair(&self, name: &Name, spec: &Spec) -> Option<KeyPair> {
+        matches!(spec.mechanism, Mechanism::Curve { .. })
+            .then(|| self.keys.of(name).ok())
+            .flatten()
+    }
+
+    fn forget_keys(&self, gone: impl Fn(&Name) -> bool) {
+        if let Err(error) = self.keys.forget(gone) {
+            tracing::warn!(%error, "keys of ZeroMQ sockets that are gone can't be forgotten");
         }
     }
 
@@ -205,7 +234,7 @@ impl Sockets {
             };
             bound.push((listening, seat));
         }
-        let settings = Arc::new(self.settings(&socket.spec));
+        let settings = Arc::new(self.settings(socket)?);
         let tasks = bound
             .into_iter()
             .map(|(listening, seat)| self.accept((socket, &settings), listening, seat));
@@ -213,23 +242,27 @@ impl Sockets {
     }
 
     /// The broker's side of every handshake of a socket.
-    fn settings(&self, spec: &Spec) -> ServerSettings {
+    fn settings(&self, socket: &Socket) -> io::Result<ServerSettings> {
+        let spec = &socket.spec;
         let most = self.node.max_message_bytes();
         let message = spec.max_message.map_or(most, |own| own.min(most));
-        ServerSettings {
+        let pair = self.pair(&socket.name, spec);
+        let security = match (&spec.mechanism, pair) {
+            (Mechanism::Null { .. }, _) => ServerSecurity::Null,
+            (Mechanism::Plain, _) => ServerSecurity::Plain,
+            (Mechanism::Curve { .. }, Some(pair)) => ServerSecurity::Curve(pair),
+            (Mechanism::Curve { .. }, None) => return Err(io::Error::other("its key can't be kept")),
+        };
+        Ok(ServerSettings {
             socket_type: spec.role.socket_type(),
-            security: match spec.mechanism {
-                Mechanism::Null { .. } => ServerSecurity::Null,
-                Mechanism::Plain => ServerSecurity::Plain,
-                Mechanism::Curve { .. } => ServerSecurity::Curve(KeyPair::generate()),
-            },
+            security,
             identity: Bytes::new(),
             limits: Limits {
                 message: usize::try_from(message).unwrap_or(usize::MAX),
                 frames: spec.max_frames,
                 ..Limits::default()
             },
-        }
+        })
     }
 
     fn accept(
