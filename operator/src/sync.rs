@@ -47,6 +47,9 @@ mod repair;
 /// The numbers of queues, spread out.
 mod pace;
 
+/// Steps that failed, and when they are tried again.
+mod troubles;
+
 /// The memory of a loop between two passes.
 mod memory;
 

@@ -31,10 +31,9 @@ impl Stage {
         self.http().request("GET", &path, None).status == 200
     }
 
-    /// The time in which a change by hand is put right: RabbitMQ tells of it by a plugin, or the next list shows it. A
-    /// connection to a virtual host that is refused in between, since it has gone, is tried again after a second.
+    /// The time in which a change by hand is put right: RabbitMQ tells of it by a plugin, or the next list shows it.
     fn soon_put_right(&self) -> Duration {
-        Duration::from_secs(if self.broker.is_external() { 50 } else { 3 })
+        Duration::from_secs(if self.broker.is_external() { 50 } else { 1 })
     }
 }
 

@@ -182,6 +182,7 @@ impl Amqp {
         let mut done = Done::new();
         let mut left = indexes;
         let mut lanes = if left.len() < MANY { 1 } else { LANES };
+        let mut renewed = false;
         while !left.is_empty() {
             let connection = match self.connection(vhost).await {
                 Ok(connection) => connection,
@@ -205,6 +206,8 @@ impl Amqp {
             match error {
                 Error::Refused { .. } if lanes > 1 => lanes = 1,
                 Error::Refused { .. } if !left.is_empty() => done.push((left.remove(0), Err(error))),
+                // It ended with its virtual host, perhaps, before it could say so: another one tells, if none is let in.
+                Error::Unreachable(_) if !connection.status().connected() && !renewed => renewed = true,
                 error => done.extend(left.drain(..).map(|index| (index, Err(error.clone())))),
             }
         }
@@ -508,12 +511,17 @@ fn no_answer() -> Error {
 /// The meaning of lapin's error for an operation.
 pub(super) fn wire_error(error: &lapin::Error) -> Error {
     match error.kind() {
-        ErrorKind::ProtocolError(refusal) => Error::Refused {
-            code: refusal.get_id(),
-            text: refusal.get_message().to_string(),
-        },
+        ErrorKind::ProtocolError(refusal) => said(refusal.get_id(), refusal.get_message().to_string()),
         ErrorKind::IOError(io) if io.kind() == UNENCODABLE => Error::Unencodable(io.to_string()),
         _ => Error::Unreachable(error.to_string()),
+    }
+}
+
+/// The meaning of a reply code and text. 320 is about the broker itself, or about the virtual host of the connection.
+fn said(code: u16, text: String) -> Error {
+    match code {
+        320 if text.contains("vhost '") => Error::Vhost(text),
+        code => Error::Refused { code, text },
     }
 }
 
@@ -538,6 +546,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_virtual_host_that_ends_is_no_broker_that_does() {
+        let gone = "CONNECTION_FORCED - vhost 'shop' is deleted";
+        assert_eq!(said(320, gone.to_owned()), Error::Vhost(gone.to_owned()));
+        let down = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
+        assert!(matches!(said(320, down.to_owned()), Error::Refused { code: 320, .. }));
+    }
 
     #[test]
     fn integers_have_the_width_that_clients_send() {

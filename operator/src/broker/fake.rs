@@ -27,6 +27,8 @@ pub(crate) struct Broker {
     pub(crate) messages: BTreeMap<Name, u32>,
     /// Answers to operations on an object of this name, instead of doing them.
     pub(crate) refusals: BTreeMap<String, (u16, String)>,
+    /// Deeds of another client, each right after an operation on an object of this name, which is then done in part.
+    pub(crate) crossings: BTreeMap<String, Vec<Operation>>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) lists: usize,
     pub(crate) attempts: usize,
@@ -107,7 +109,14 @@ impl Broker {
         if let Some((code, text)) = self.refusals.get(&name) {
             return Err(refused(*code, text));
         }
-        self.by_hand(operation)
+        let result = self.by_hand(operation);
+        match self.crossings.get_mut(&name).and_then(Vec::pop) {
+            None => result,
+            Some(crossing) => {
+                self.by_hand(&crossing)?;
+                Err(Error::Partly(Box::new(refused(404, "Object Not Found"))))
+            }
+        }
     }
 
     fn perform(&mut self, operation: &Operation) -> Result<(), Error> {

@@ -10,7 +10,6 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::apply::{Failure, Retry};
-use super::difference::Plan;
 use crate::broker::Operation;
 use crate::object::{ConditionStatus, Meta, ObjectKey, QueueNumbers, Reason, StatusReport};
 
@@ -41,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A step that failed, and when to try again.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
-    steps: Vec<Operation>,
+    pub(super) steps: Vec<Operation>,
     pub(super) failure: Failure,
     attempts: u32,
     pub(super) due: Instant,
@@ -128,28 +127,6 @@ impl Memory {
             attempts,
         });
     }
-}
-
-/// Takes the steps out of the plan that have failed before and are not due again, with their failures.
-pub(super) fn hold_back(memories: &mut Memories, plan: &mut Plan) -> BTreeMap<ObjectKey, Failure> {
-    let mut steps: BTreeMap<&ObjectKey, Vec<&Operation>> = BTreeMap::new();
-    for step in &plan.steps {
-        steps.entry(&step.key).or_default().push(&step.operation);
-    }
-    let now = Instant::now();
-    let mut failed = BTreeMap::new();
-    for (key, memory) in memories {
-        match steps.get(key) {
-            None => memory.trouble = None,
-            Some(steps) => {
-                if let Some(failure) = memory.standing_failure(steps, now) {
-                    failed.insert(key.clone(), failure.clone());
-                }
-            }
-        }
-    }
-    plan.steps.retain(|step| !failed.contains_key(&step.key));
-    failed
 }
 
 /// A pause of which nothing is said.

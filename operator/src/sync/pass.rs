@@ -16,19 +16,20 @@ use super::desired::{Desired, Item, Owned, Relevant, Standing, desired_among};
 use super::difference::{Plan, Verdict, difference};
 use super::finalizer::{Farewell, add_finalizers, remove_finalizers, summary};
 use super::link::{Link, Up};
-use super::memory::{Memories, Memory, hold_back, unix_now};
+use super::memory::{Memories, Memory, unix_now};
 use super::observe::Observed;
 use super::parting::{Decision, Parting, asks_first};
 use super::repair::Repairs;
 use super::report::{left_behind, offline, recall, report, starting};
 use super::shared::Shared;
 use super::tell::{FIRST_ATTEMPT, Teller};
-use crate::broker::{Client, Connector, Error, Operation};
+use super::troubles;
+use crate::broker::{Client, Connector, Error, Event};
 use crate::metrics::BrokerMetrics;
 use crate::object::{ConditionStatus, EngineState, Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
 use crate::resource::BrokerSpec;
 use crate::source::{Source, SourceError};
-use crate::topology::Effect;
+use crate::topology::{Effect, Identity};
 
 /// Until a write to the source is tried again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
@@ -83,6 +84,11 @@ impl<S: Source, N: Connector> Pass<S, N> {
     /// Queues and exchanges that the resources depend on.
     pub(super) fn relevant(&self) -> &Relevant {
         &self.relevant
+    }
+
+    /// Takes in an event; whether something that failed is worth another try now.
+    pub(super) fn hear(&mut self, event: &Event) -> bool {
+        troubles::hear(&mut self.memory, event)
     }
 
     /// All steps once; the answer is when the next pass is due. `changed`: the source has changed since the last one.
@@ -227,7 +233,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         let Some(up) = link.up_mut() else { return };
         let Some(observed) = &mut up.observed else { return };
         let mut plan = difference(desired, &observed.topology, &self.owned);
-        let mut failed = hold_back(&mut self.memory, &mut plan);
+        let mut failed = troubles::hold_back(&mut self.memory, &mut plan);
         self.finalize(desired, &mut plan, &mut failed).await;
         let repairs = Repairs::of(&plan, &observed.topology, &self.owned, first);
         let applied = apply(&up.client, &plan, observed, &self.metrics).await;
@@ -338,6 +344,9 @@ impl<S: Source, N: Connector> Pass<S, N> {
     ) {
         for Moved { key, effect } in applied.moved {
             let Effect { identity, stands } = effect;
+            if let (Identity::Vhost(name), true) = (&identity, stands) {
+                troubles::vhost_came(&mut self.memory, &name.name);
+            }
             let owned = self.owned.entry(key).or_default();
             if stands {
                 owned.insert(identity);
@@ -349,7 +358,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             link.lose(Away::Unreachable(Reason::WaitingForBroker, text));
             return;
         }
-        self.note_failures(plan, applied.failed, &mut failed);
+        troubles::note(&mut self.memory, &self.owned, plan, applied.failed, &mut failed);
         let over = self.over();
         let mut reports = Vec::new();
         let mut released = Vec::new();
@@ -394,43 +403,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
         self.tell.write(reports, &mut self.memory, link);
         self.release(released).await;
-        let due = self
-            .memory
-            .values()
-            .filter_map(|memory| memory.trouble.as_ref())
-            .map(|trouble| trouble.due)
-            .min();
-        if let Some(due) = due {
-            self.wake_at(due);
-        }
-    }
-
-    /// New failures go into memory, so that they are not repeated hot. What waits for an end of a binding, or for a
-    /// user, does not need that: it is no step again until that is there.
-    fn note_failures(
-        &mut self,
-        plan: &Plan,
-        new: BTreeMap<ObjectKey, Failure>,
-        failed: &mut BTreeMap<ObjectKey, Failure>,
-    ) {
-        let now = Instant::now();
-        let mut steps: BTreeMap<&ObjectKey, Vec<Operation>> = BTreeMap::new();
-        for step in plan.steps.iter().filter(|step| new.contains_key(&step.key)) {
-            steps.entry(&step.key).or_default().push(step.operation.clone());
-        }
-        for (key, mut failure) in new {
-            if failure.reason == Reason::Mismatch && self.owned.get(&key).is_some_and(|owned| !owned.is_empty()) {
-                failure.reason = Reason::Immutable;
-            }
-            let waits = matches!(
-                failure.reason,
-                Reason::WaitingForSource | Reason::WaitingForDestination | Reason::WaitingForUser
-            );
-            if let (Some(memory), false) = (self.memory.get_mut(&key), waits) {
-                memory.fail(steps.remove(&key).unwrap_or_default(), failure.clone(), now);
-            }
-            failed.insert(key, failure);
-        }
+        self.wake_by(troubles::due(&self.memory));
     }
 
     /// The work and the reports while the broker is away.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::link::{Link, News};
 use super::pass::Pass;
 use super::shared::Shared;
 use crate::broker::{Client, Connector};
@@ -62,7 +62,10 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             while !worth_it {
                 worth_it = tokio::select! {
                     () = shutdown.cancelled() => break,
-                    news = self.link.news() => self.link.take(news, self.pass.relevant()),
+                    news = self.link.news() => {
+                        let again = matches!(&news, News::Event(event) if self.pass.hear(event));
+                        self.link.take(news, self.pass.relevant()) || again
+                    }
                     result = changed.changed() => {
                         if result.is_err() {
                             break;
@@ -82,6 +85,7 @@ impl<S: Source, N: Connector> Reconciler<S, N> {
             }
             sleep(self.shared.settings.debounce).await;
             while let Some(event) = self.link.more() {
+                self.pass.hear(&event);
                 self.link.hear(&event, self.pass.relevant());
             }
         }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::stage::Stage;
 use super::{URI, key, orders, snapshot, to_main};
+use crate::broker::fake::Broker;
 use crate::object::{Kind, ObjectKey, Reason, Snapshot};
 use crate::resource::VhostSpec;
 use crate::source::Source;
@@ -109,25 +110,15 @@ async fn a_virtual_host_that_is_changed_or_deleted_by_hand_is_put_right() {
     let stage = Stage::start(shop());
     stage.until_synced(&[vhost(), till()]).await;
     let name = Name::new("", "shop");
-    let other = Named::new(name.clone(), VhostDefinition::default());
-    let gone = Operation::Remove {
-        identity: Identity::Vhost(name),
-        if_free: false,
-    };
-    for change in [Operation::Declare(Declared::Vhost(other)), gone] {
+    let other = Named::new(name, VhostDefinition::default());
+    for change in [Operation::Declare(Declared::Vhost(other)), gone()] {
         stage
             .fake
             .with(URI, |broker| broker.by_hand(&change))
             .expect("it can be done");
-        let there = |stage: &Stage| {
-            let till = Name::new("shop", "till");
-            stage
-                .fake
-                .with(URI, |broker| broker.topology.queues.contains_key(&till))
-        };
         stage
             .until("put right", |stage| {
-                description(stage).as_deref() == Some("of the shop") && there(stage)
+                description(stage).as_deref() == Some("of the shop") && has_till(stage)
             })
             .await;
     }
@@ -147,4 +138,36 @@ async fn a_folder_that_goes_takes_its_virtual_host_along_in_one_pass() {
         .until("gone", |stage| stage.shelf.snapshot().of(Kind::Vhost).next().is_none())
         .await;
     assert_eq!(description(&stage), None);
+}
+
+fn gone() -> Operation {
+    Operation::Remove {
+        identity: Identity::Vhost(Name::new("", "shop")),
+        if_free: false,
+    }
+}
+
+fn has_till(stage: &Stage) -> bool {
+    let till = Name::new("shop", "till");
+    stage
+        .fake
+        .with(URI, |broker| broker.topology.queues.contains_key(&till))
+}
+
+/// Were it a failure like others, the pauses would add up to more than is waited here.
+#[tokio::test]
+async fn a_virtual_host_that_goes_while_it_is_made_is_made_again_at_once() {
+    let stage = Stage::start(shop());
+    stage.until_synced(&[vhost(), till()]).await;
+    stage.fake.with(URI, |broker| {
+        broker.crossings.insert("shop".to_owned(), vec![gone(); 5]);
+        broker.by_hand(&gone()).expect("it can be done");
+    });
+    let there = |stage: &Stage| description(stage).is_some() && has_till(stage);
+    stage.until("the queue is there", there).await;
+    let made = |broker: &mut Broker| {
+        let operations = broker.operations.iter();
+        operations.filter(|operation| operation.label() == "put_vhost").count()
+    };
+    assert_eq!(stage.fake.with(URI, made), 7, "at first, five times in vain, and again");
 }
