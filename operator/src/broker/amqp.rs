@@ -206,7 +206,7 @@ impl Amqp {
             match error {
                 Error::Refused { .. } if lanes > 1 => lanes = 1,
                 Error::Refused { .. } if !left.is_empty() => done.push((left.remove(0), Err(error))),
-                // It ended with its virtual host, perhaps, before it could say so: another one tells, if none is let in.
+                // It ended with its virtual host, perhaps, and could not say so: another attempt tells.
                 Error::Unreachable(_) if !connection.status().connected() && !renewed => renewed = true,
                 error => done.extend(left.drain(..).map(|index| (index, Err(error.clone())))),
             }

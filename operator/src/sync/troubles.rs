@@ -1,7 +1,7 @@
 //! Steps that failed, of all resources of a loop: which are left out for a while, and what ends that.
 //!
-//! In: plans and their failures, events of the broker. Out: plans without what is not due, and when it is. Does not know
-//! about how a plan is carried out.
+//! In: plans and their failures, events of the broker. Out: plans without what is not due, and when it is. Does not
+//! know about how a plan is carried out.
 
 use std::collections::BTreeMap;
 
