@@ -50,6 +50,9 @@ mod manifest;
 /// An operator that is installed, for commands beside it.
 mod installed;
 
+/// The Lease of an operator.
+mod lease;
+
 /// The cluster, asked once.
 mod api_server;
 

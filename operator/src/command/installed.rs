@@ -7,6 +7,7 @@ use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
+use super::lease::LeaseArgs;
 use super::values::namespace;
 use crate::source::kubernetes::Operator;
 
@@ -16,18 +17,8 @@ pub struct InstalledArgs {
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     pub namespace: Option<String>,
 
-    /// Name of the operator's Lease: what another operator keeps is left alone
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "LEVERET_LEASE_NAME",
-        default_value = "leveret-operator"
-    )]
-    pub lease_name: String,
-
-    /// Namespace of that Lease; default: as --namespace
-    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
-    pub lease_namespace: Option<String>,
+    #[command(flatten)]
+    pub lease: LeaseArgs,
 }
 
 impl InstalledArgs {
@@ -41,11 +32,7 @@ impl InstalledArgs {
 
     /// The operator that has this Lease.
     pub(super) fn operator(&self, client: &Client) -> Operator {
-        let given = self.lease_namespace.as_ref().or(self.namespace.as_ref());
-        Operator {
-            namespace: given.cloned().unwrap_or_else(|| client.default_namespace().to_owned()),
-            lease: self.lease_name.clone(),
-            instance: String::new(),
-        }
+        let own = self.namespace.as_deref().unwrap_or(client.default_namespace());
+        self.lease.operator(own, String::new())
     }
 }

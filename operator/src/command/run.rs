@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::bounds::BoundArgs;
+use super::lease::LeaseArgs;
 use super::task::Run;
 use super::values::{deletion_timeout, lease_duration, namespace, none_or_up_to_an_hour, up_to_an_hour};
 use crate::keep;
@@ -24,7 +25,7 @@ use crate::leader::{self, Candidate};
 use crate::metrics::Metrics;
 use crate::object::Group;
 use crate::serve::{self, Ready};
-use crate::source::kubernetes::{Kubernetes, Operator};
+use crate::source::kubernetes::Kubernetes;
 use crate::telemetry::{self, LogFormat};
 use crate::{runtime, sync};
 
@@ -68,18 +69,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "true|false", env = "LEVERET_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set)]
     pub leader_election: bool,
 
-    /// Name of that Lease
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "LEVERET_LEASE_NAME",
-        default_value = "leveret-operator"
-    )]
-    pub lease_name: String,
-
-    /// Namespace of that Lease; default: the namespace of the pod or of the kubeconfig's context
-    #[arg(long, value_name = "NAMESPACE", env = "LEVERET_LEASE_NAMESPACE", value_parser = namespace)]
-    pub lease_namespace: Option<String>,
+    #[command(flatten)]
+    pub lease: LeaseArgs,
 
     /// Time without renewal after which another process takes over, 3s to 5m; four times that, another operator (with
     /// another Lease) takes over a Broker that both watch
@@ -161,6 +152,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
         "leveret-operator starts"
     );
 
+    let operator = args.lease.operator(&default_namespace, instance);
     let source = Arc::new(Kubernetes::start(
         client.clone(),
         &args.watch_namespaces,
@@ -170,14 +162,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             &[Group::Leveret]
         },
         args.bounds.trust(),
-        Operator {
-            namespace: args
-                .lease_namespace
-                .clone()
-                .unwrap_or_else(|| default_namespace.clone()),
-            lease: args.lease_name.clone(),
-            instance,
-        },
+        operator.clone(),
         metrics.clone(),
     ));
     let ready: Ready = {
@@ -196,8 +181,8 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let work = |stop: CancellationToken| reconcile(client.clone(), Arc::clone(&source), &args, metrics.clone(), stop);
     if args.leader_election {
         let candidate = Candidate {
-            namespace: args.lease_namespace.clone().unwrap_or(default_namespace),
-            lease: args.lease_name.clone(),
+            namespace: operator.namespace,
+            lease: operator.lease,
             identity,
             duration: args.lease_duration,
         };
