@@ -12,23 +12,24 @@ mod pods;
 /// Logins by certificate.
 mod certificate_logins;
 
+/// Clients over TLS.
+mod tls;
+
 use std::fs;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use harness::Broker;
 use harness::certificates::openssl;
 use harness::http::Http;
 use harness::operator_process::free_address;
-use harness::requests::{open, start_ok};
 use harness::wait::until;
-use leveret_amqp::method::ConnectionTuneOk;
-use leveret_amqp::{PROTOCOL_HEADER, put_method_frame};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use tls::Tls;
 
 /// A folder with an authority, and certificates of it for the broker and for a client.
 fn certificates() -> TempDir {
@@ -100,49 +101,11 @@ fn curl(folder: &Path, https: SocketAddr, extra: &[&str]) -> Output {
         .expect("curl is installed")
 }
 
-/// Says the protocol header over TLS and gives back what comes.
-fn amqps(folder: &Path, address: SocketAddr) -> Vec<u8> {
-    let mut client = Command::new("openssl")
-        .args([
-            "s_client",
-            "-quiet",
-            "-verify_return_error",
-            "-CAfile",
-            "ca.crt",
-            "-servername",
-            "localhost",
-        ])
-        .args(["-connect", &address.to_string()])
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
-    let mut stdin = client.stdin.take().expect("a pipe");
-    stdin.write_all(&PROTOCOL_HEADER).expect("it listens");
-    let mut answer = [0; 64];
-    let count = client
-        .stdout
-        .take()
-        .expect("a pipe")
-        .read(&mut answer)
-        .expect("an answer");
-    let _ = client.kill();
-    let _ = client.wait();
-    answer[..count].to_vec()
-}
-
 #[test]
 fn amqp_and_http_are_spoken_over_tls() {
     let folder = certificates();
     let (_broker, secure, https) = broker(folder.path(), &[]);
-    let start = amqps(folder.path(), secure);
-    assert_eq!(
-        (start.first(), start.get(7..11)),
-        (Some(&1), Some(&[0, 10, 0, 10][..])),
-        "connection.start: {start:?}"
-    );
+    assert_eq!(Tls::connect(folder.path(), secure, None).offered(), "PLAIN AMQPLAIN");
     let answer = curl(folder.path(), https, &[]);
     assert!(String::from_utf8_lossy(&answer.stdout).contains("guest"), "{answer:?}");
 }
@@ -227,48 +190,16 @@ fn the_api_shows_the_terms_of_tls_and_the_certificate_of_a_client() {
     let folder = certificates();
     let authority = folder.path().join("ca.crt").display().to_string();
     let (broker, secure, _) = broker(folder.path(), &["--tls-ca", &authority]);
-    let mut client = Command::new("openssl")
-        .args([
-            "s_client",
-            "-quiet",
-            "-CAfile",
-            "ca.crt",
-            "-cert",
-            "client.crt",
-            "-key",
-            "client.key",
-        ])
-        .args(["-connect", &secure.to_string()])
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
-    let mut say = client.stdin.take().expect("a pipe");
-    let mut bytes = PROTOCOL_HEADER.to_vec();
-    put_method_frame(&mut bytes, 0, &start_ok("PLAIN", b"\0guest\0guest").into());
-    let (channel_max, frame_max, heartbeat) = (2047, 131_072, 0);
-    put_method_frame(
-        &mut bytes,
-        0,
-        &ConnectionTuneOk {
-            channel_max,
-            frame_max,
-            heartbeat,
-        }
-        .into(),
-    );
-    put_method_frame(&mut bytes, 0, &open("/").into());
-    say.write_all(&bytes).expect("it listens");
+    let mut client = Tls::connect(folder.path(), secure, Some("client"));
+    client.offered();
+    assert_eq!(client.log_in("PLAIN", b"\0guest\0guest"), None);
     let http = Http::new(broker.http());
     let mut shown = Value::Null;
     until("the connection is shown", Duration::from_secs(10), || {
         shown = http.get("/api/connections")[0].clone();
         shown.is_object()
     });
-    let _ = client.kill();
-    let _ = client.wait();
+    drop(client);
     for (field, value) in [
         ("ssl", json!(true)),
         ("ssl_protocol", json!("tlsv1.3")),
@@ -291,16 +222,7 @@ fn the_api_shows_the_terms_of_tls_and_the_certificate_of_a_client() {
 fn a_new_certificate_is_used_without_a_restart() {
     let folder = certificates();
     let (_broker, _, https) = broker(folder.path(), &[]);
-    let serial = || {
-        let shown = Command::new("sh")
-            .arg("-c")
-            .arg(format!(
-                "openssl s_client -connect {https} </dev/null 2>/dev/null | openssl x509 -noout -serial"
-            ))
-            .output()
-            .expect("a shell");
-        String::from_utf8_lossy(&shown.stdout).into_owned()
-    };
+    let serial = || tls::serial(https);
     let before = serial();
     assert!(before.starts_with("serial="), "{before}");
     issue(folder.path(), "server");
