@@ -205,6 +205,15 @@ fn metrics_come_by_family() {
         "{}",
         answer.body
     );
+    // What there is none of has no figures: there is no Raft log, stream or Erlang process here.
+    let nothing =
+        ask("/metrics/detailed?family=ra_metrics&family=stream_consumer_metrics&family=channel_process_metrics");
+    let figures = |body: &str| {
+        body.lines()
+            .filter(|line| line.starts_with("rabbitmq_detailed_"))
+            .count()
+    };
+    assert_eq!((nothing.status, figures(&nothing.body)), (200, 0), "{}", nothing.body);
     let families = "family=exchange_bindings&family=exchange_names&family=channel_metrics&family=connection_metrics";
     let answer = ask(&format!("/metrics/detailed?{families}"));
     let topic = "{vhost=\"/\",exchange=\"amq.topic\",type=\"topic\"}";
