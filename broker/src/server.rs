@@ -4,12 +4,12 @@
 //! fails for them hasn't touched the data; clients are accepted last, when everything is recovered.
 
 use crate::access::Access;
-use crate::access::oauth::Tokens;
+use crate::access::oauth::{Count, Tokens};
 use crate::admin::{self, Admin, Gate};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Amqp;
-use crate::limits::{self, Alarms, Descriptors, Memory, descriptors, disk, disk::Disk};
+use crate::limits::{self, Alarms, Descriptors, Holding, Memory, descriptors, disk, disk::Disk};
 use crate::listener::tls::Certificates;
 use crate::listener::{self, Socket};
 use crate::node::{Durability, Node};
@@ -26,6 +26,7 @@ use crate::zeromq::keys::Keys;
 use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Options, QueueId, Recovered, Store, Urgency};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -217,6 +218,12 @@ struct Recovery {
     keys: Keys,
 }
 
+/// Counts the bytes of a use that doesn't know who counts them.
+fn counted(memory: &Memory, what: Holding) -> Count {
+    let held = Mutex::new(memory.hold(what, 0));
+    Box::new(move |bytes| held.lock().set(bytes))
+}
+
 /// Opens the log and brings back what it holds.
 fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<Recovery> {
     let durability = Arc::new(Durability::default());
@@ -235,7 +242,7 @@ fn recover(config: &Config, descriptors: Arc<Descriptors>) -> anyhow::Result<Rec
     let table = recovered.table.iter().map(|(key, value)| (&**key, &**value));
     let access = Access::new(config.users.clone(), table, &mut first_user)
         .context("cannot start a thread that reads the password's file")?
-        .with_backends(config.backends.clone());
+        .with_backends(config.backends.clone(), counted(&memory, Holding::Tokens));
     if !first_user.is_empty() {
         store.handle().append(&mut first_user, Urgency::Soon)?;
     }

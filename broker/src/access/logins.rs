@@ -9,7 +9,7 @@ use super::attempts::{Attempts, Protocol, Source};
 use super::delay::{Delays, LONGEST, Turn};
 use super::directory::Directory;
 use super::live::Live;
-use super::oauth::{self, Authz, Fault, Tokens, Verified, is_token};
+use super::oauth::{self, Authz, Count, Fault, Tokens, Verified, is_token};
 use super::password;
 use super::permissions::Permissions;
 use super::proof::{Account, Proofs};
@@ -112,11 +112,12 @@ impl Access {
         })
     }
 
-    /// The same with others whom logins are asked of.
-    pub fn with_backends(self, backends: Backends) -> Self {
+    /// The same with others whom logins are asked of. `count` is told the memory that tokens take, whenever that
+    /// changes.
+    pub fn with_backends(self, backends: Backends, count: Count) -> Self {
         Self {
             internal: backends.internal,
-            tokens: backends.tokens.map(Tokens::new),
+            tokens: backends.tokens.map(|terms| Tokens::new(terms, count)),
             ..self
         }
     }

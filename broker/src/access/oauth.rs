@@ -37,6 +37,7 @@ use terms::{ResourceServer, Terms};
 use tokio::sync::Semaphore;
 
 pub use jwt::{Fault, is_token};
+pub use remembered::Count;
 pub use terms::Authz;
 
 /// The contents of a token that was proved.
@@ -68,14 +69,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The way in on these terms.
-    pub fn new(terms: Terms) -> Self {
+    /// The way in on these terms. `count` is told the memory that it takes, whenever that changes.
+    pub fn new(terms: Terms, count: Count) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let issuers = terms.issuers.into_iter().map(|issuer| Arc::new(Issuer::new(issuer)));
         Self {
             servers: terms.servers,
             issuers: issuers.collect(),
-            remembered: Remembered::default(),
+            remembered: Remembered::new(count),
             places: Arc::new(Semaphore::new((processors / 2).clamp(1, 4))),
             proofs: AtomicU64::new(0),
         }
@@ -200,7 +201,7 @@ mod tests {
             keys: Keys::from([(None, Arc::new(key))]),
             ..terms::Issuer::default()
         }];
-        (Tokens::new(Terms { servers, issuers }), pair)
+        (Tokens::new(Terms { servers, issuers }, Box::new(|_| ())), pair)
     }
 
     fn token(pair: &Ed25519KeyPair, claims: &Value) -> String {

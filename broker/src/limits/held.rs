@@ -22,11 +22,13 @@ pub enum Holding {
     Bodies,
     /// Figures of the past.
     History,
+    /// Tokens that were proved of late.
+    Tokens,
 }
 
 impl Holding {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Logins,
         Self::Tables,
         Self::Outboxes,
@@ -34,6 +36,7 @@ impl Holding {
         Self::Replies,
         Self::Bodies,
         Self::History,
+        Self::Tokens,
     ];
 
     /// The name in metrics.
@@ -46,6 +49,7 @@ impl Holding {
             Self::Replies => "replies",
             Self::Bodies => "bodies",
             Self::History => "history",
+            Self::Tokens => "tokens",
         }
     }
 }

@@ -64,7 +64,10 @@ impl Breakdown {
     pub fn now(node: &Node, usage: &Usage) -> Self {
         let held = |what| node.memory.held(what);
         let counted = [
-            ("connection_readers", held(Holding::Logins) + held(Holding::Bodies)),
+            (
+                "connection_readers",
+                held(Holding::Logins) + held(Holding::Bodies) + held(Holding::Tokens),
+            ),
             ("connection_writers", held(Holding::Outboxes)),
             ("connection_channels", held(Holding::Routes)),
             // Messages: of all queues together, whatever their type.

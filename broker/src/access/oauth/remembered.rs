@@ -28,8 +28,14 @@ pub fn mark(token: &str) -> Mark {
     mark
 }
 
+/// Told of the bytes that are taken from now on.
+pub type Count = Box<dyn Fn(u64) + Send + Sync>;
+
 /// Tokens that were proved.
-pub struct Remembered<T>(Mutex<Entries<T>>);
+pub struct Remembered<T> {
+    entries: Mutex<Entries<T>>,
+    count: Count,
+}
 
 struct Entries<T> {
     by_mark: HashMap<Mark, Entry<T>>,
@@ -45,27 +51,27 @@ struct Entry<T> {
     bytes: usize,
 }
 
-impl<T> Default for Remembered<T> {
-    fn default() -> Self {
-        Self(Mutex::new(Entries {
+impl<T> Remembered<T> {
+    /// None yet. The memory that they take is counted elsewhere.
+    pub fn new(count: Count) -> Self {
+        let entries = Mutex::new(Entries {
             by_mark: HashMap::new(),
             order: VecDeque::new(),
             bytes: 0,
-        }))
+        });
+        Self { entries, count }
     }
-}
 
-impl<T> Remembered<T> {
     /// The contents of a token, if it was proved of late with the keys of now.
     pub fn get(&self, mark: &Mark, generation: u64) -> Option<Arc<T>> {
-        let entries = self.0.lock();
+        let entries = self.entries.lock();
         let entry = entries.by_mark.get(mark)?;
         (entry.generation == generation && Instant::now() < entry.until).then(|| entry.what.clone())
     }
 
     /// Remembers a token that was proved; `len` is its length.
     pub fn add(&self, mark: Mark, what: Arc<T>, generation: u64, len: usize) {
-        let entries = &mut *self.0.lock();
+        let entries = &mut *self.entries.lock();
         let entry = Entry {
             what,
             generation,
@@ -83,37 +89,45 @@ impl<T> Remembered<T> {
             let gone = entries.by_mark.remove(&oldest);
             entries.bytes -= gone.map_or(0, |gone| gone.bytes);
         }
+        // Under the lock, so that the last word is about what there is.
+        (self.count)(entries.bytes as u64);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
     fn a_token_is_remembered_for_a_while_and_with_its_keys() {
-        let remembered = Remembered::default();
+        let remembered = Remembered::new(Box::new(|_| ()));
         remembered.add(mark("a"), Arc::new(1), 7, 1);
         assert_eq!(remembered.get(&mark("a"), 7).as_deref(), Some(&1));
         assert_eq!(remembered.get(&mark("a"), 8), None);
         assert_eq!(remembered.get(&mark("b"), 7), None);
         remembered.add(mark("a"), Arc::new(2), 8, 1);
         assert_eq!(remembered.get(&mark("a"), 8).as_deref(), Some(&2));
-        if let Some(entry) = remembered.0.lock().by_mark.get_mut(&mark("a")) {
+        if let Some(entry) = remembered.entries.lock().by_mark.get_mut(&mark("a")) {
             entry.until = Instant::now();
         }
         assert_eq!(remembered.get(&mark("a"), 8), None);
     }
 
     #[test]
-    fn tokens_take_no_more_memory_than_so_much() {
-        let remembered = Remembered::default();
+    fn tokens_take_no_more_memory_than_so_much_and_it_is_counted() {
+        let counted = Arc::new(AtomicU64::new(0));
+        let count = counted.clone();
+        let remembered = Remembered::new(Box::new(move |bytes| count.store(bytes, Ordering::Relaxed)));
+        remembered.add(mark("0"), Arc::new(0), 0, 2048);
+        assert_eq!(counted.load(Ordering::Relaxed), 2048 + ENTRY as u64);
         let most = MOST / (2048 + ENTRY);
         for number in 0..2 * most {
             remembered.add(mark(&number.to_string()), Arc::new(number), 0, 2048);
         }
-        let entries = remembered.0.lock();
+        let entries = remembered.entries.lock();
         assert_eq!((entries.by_mark.len(), entries.order.len()), (most, most));
+        assert_eq!(counted.load(Ordering::Relaxed), entries.bytes as u64);
         assert!(entries.bytes <= MOST && entries.by_mark.contains_key(&mark(&(2 * most - 1).to_string())));
     }
 }
