@@ -144,7 +144,7 @@ impl Publisher {
 
 /// The error of a client that publishes to an exchange that isn't there, or isn't for it.
 #[cold]
-fn no_route(reason: NoRoute, vhost: &Vhost, message: &Message) -> Error {
+pub fn no_route(reason: NoRoute, vhost: &Vhost, message: &Message) -> Error {
     let name = ShortString::try_from(message.exchange()).unwrap_or_default();
     match reason {
         NoRoute::Missing => Error::missing("exchange", &name, &vhost.name),

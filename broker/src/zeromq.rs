@@ -28,10 +28,16 @@ pub mod pattern;
 /// Messages published in a peer's name.
 pub mod publications;
 
+/// A consumer of a queue.
+pub mod consuming;
+
 /// The client at the other end.
 pub mod peer;
 
-/// The frames of a message in a header.
+/// Messages on their way to it.
+pub mod outgoing;
+
+/// The frames of a message as properties and body.
 pub mod frames;
 
 /// Key pairs of sockets.

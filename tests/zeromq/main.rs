@@ -5,6 +5,7 @@
 
 use harness::http::{Answer, Http};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The course of a connection.
 mod course;
@@ -15,8 +16,26 @@ mod logins;
 /// PULL.
 mod pull;
 
+/// PUSH.
+mod push;
+
+/// XSUB and XPUB.
+mod topics;
+
+/// ROUTER and DEALER.
+mod requests;
+
+/// Crashes and restarts.
+mod durable;
+
+/// Rights.
+mod rights;
+
 /// Sockets over HTTP: declared, bound, changed, deleted.
 mod sockets;
+
+/// The time that figures and reactions may take.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A socket on any free port of this machine for peers of PUSH sockets, with more or other fields.
 fn pull(more: Value) -> Value {
@@ -52,4 +71,9 @@ fn port(socket: &Value) -> u16 {
 fn reason(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{answer:?}");
     answer.json()["reason"].as_str().expect("a reason").to_owned()
+}
+
+/// A socket over HTTP.
+fn figures(api: &Http, name: &str) -> Value {
+    api.get(&path(name))
 }

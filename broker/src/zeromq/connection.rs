@@ -370,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         octets.writes.fetch_add(1, Ordering::Relaxed);
         let figures = &self.peer.socket.figures;
         figures.bytes_out.fetch_add(count as u64, Ordering::Relaxed);
-        self.pattern.written(&self.peer, &mut self.turn, self.written)?;
+        self.pattern.written(&self.peer, &mut self.turn, self.written);
         self.finish()
     }
 
@@ -446,7 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let done = match event {
                 Received::Message(message) => {
                     self.received += 1;
-                    self.pattern.message(&self.peer, &mut self.turn, message)
+                    self.pattern.message(&self.peer, message);
+                    Ok(())
                 }
                 Received::Command(command) => self.command(command),
             };
@@ -474,7 +475,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn command(&mut self, command: Command<'_>) -> Result<()> {
         match command {
-            Command::Subscribe(_) | Command::Cancel(_) => self.pattern.command(&self.peer, &mut self.turn, command),
+            Command::Subscribe(_) | Command::Cancel(_) => self.pattern.command(&self.peer, command),
             Command::Ping { ttl, context } => {
                 if self.heartbeat.has_pinged(ttl) {
                     self.tick = ticks(&self.peer, &self.heartbeat);

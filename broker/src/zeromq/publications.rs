@@ -11,6 +11,7 @@ use crate::channel::tap;
 use crate::error::{Error, Result};
 use crate::message::{Layout, Message, Span};
 use crate::outbox::frames::REFERRED;
+use crate::publish::no_route;
 use crate::vhost::route::Route;
 use bytes::Bytes;
 use leveret_store::Lsn;
@@ -64,6 +65,41 @@ impl Piece {
         let len = body as usize + self.body as usize;
         Message::from_slices(buffer.slice(self.at..self.at + len), layout)
     }
+}
+
+/// Exchange and routing key of a socket's messages as short strings, if the user of a peer may publish there and the
+/// exchange is there, or the queue.
+///
+/// # Errors
+/// 404, 403.
+pub fn target(peer: &Peer) -> Result<Vec<u8>> {
+    let spec = &peer.socket.spec;
+    let (exchange, key) = spec.target.route();
+    let route = check(peer, exchange, key)?;
+    if let Some(queue) = spec.queue().filter(|_| route.queues.is_empty()) {
+        return Err(Error::missing("queue", queue, &peer.vhost.name));
+    }
+    let mut routing = Vec::with_capacity(2 + exchange.len() + key.len());
+    put_short(&mut routing, exchange);
+    put_short(&mut routing, key);
+    Ok(routing)
+}
+
+/// The way that a message would go, if the user of a peer may publish it.
+///
+/// # Errors
+/// 404 no such exchange, 403.
+pub fn check(peer: &Peer, exchange: &[u8], key: &[u8]) -> Result<Route> {
+    let asked = Message::new(exchange, key, &[0, 0], b"");
+    let route = peer.vhost.route(&asked, Some(&peer.actor));
+    route.map_err(|reason| no_route(reason, &peer.vhost, &asked))
+}
+
+/// Appends a short string of at most 255 octets.
+#[inline]
+pub fn put_short(out: &mut Vec<u8>, octets: &[u8]) {
+    out.push(octets.len() as u8);
+    out.extend_from_slice(octets);
 }
 
 impl Publications {
@@ -336,6 +372,8 @@ impl<'a> Round<'a> {
         };
         if !self.holds || self.loses || buries() {
             self.lose(refused.len() as u64);
+            self.done.nowhere.extend(refused);
+            self.done.nowhere.sort_unstable();
             return;
         }
         self.done.left.extend(refused);

@@ -3,12 +3,10 @@
 //! Comes in: messages. Goes out: the same, published as one body with the lengths of their frames.
 //! Does not know about the wire.
 
-use crate::error::{Error, Result};
-use crate::message::Message;
-use crate::publish::Publisher;
+use crate::error::Result;
 use crate::zeromq::frames::put_properties;
 use crate::zeromq::peer::{Peer, Turn};
-use crate::zeromq::publications::Publications;
+use crate::zeromq::publications::{self, Publications};
 use crate::zeromq::spec::Target;
 use leveret_store::Lsn;
 use std::time::Instant;
@@ -28,20 +26,8 @@ impl Pull {
     /// 404 no such exchange or queue; 403.
     pub fn begin(peer: &Peer) -> Result<Self> {
         let spec = &peer.socket.spec;
-        let (exchange, key) = spec.target.route();
-        let mut routing = Vec::with_capacity(2 + exchange.len() + key.len());
-        for name in [exchange, key] {
-            routing.push(name.len() as u8);
-            routing.extend_from_slice(name);
-        }
-        let asked = Message::new(exchange, key, &[0, 0], b"");
-        let route = Publisher::default().route(&peer.vhost, &peer.actor, &asked, false)?;
-        let queue = spec.queue();
-        if let Some(queue) = queue.filter(|_| route.queues.is_empty()) {
-            return Err(Error::missing("queue", queue, &peer.vhost.name));
-        }
         Ok(Self {
-            routing,
+            routing: publications::target(peer)?,
             persistent: spec.durable,
             messages: Publications::new(matches!(spec.target, Target::Queue(_))),
         })
