@@ -65,6 +65,9 @@ mod logins;
 /// Virtual hosts.
 mod vhosts;
 
+/// Peers of ZeroMQ's sockets.
+mod zeromq;
+
 /// The container's memory limit, MiB.
 const GROUP: u64 = 256;
 

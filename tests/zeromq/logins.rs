@@ -131,9 +131,11 @@ fn many_wrong_passwords_make_the_next_one_wait() {
     let api = Http::new(broker.http());
     let user = user(&api);
     let (_, port) = socket(&api, json!({"mechanism": "plain"}));
-    for _ in 0..55 {
-        let _ = refusal(port, plain(&user, "wrong"));
-    }
+    std::thread::scope(|threads| {
+        for _ in 0..80 {
+            threads.spawn(|| refusal(port, plain(&user, "wrong")));
+        }
+    });
     let delayed = api.request("GET", "/metrics", None);
     let text = delayed.body;
     let line = text
