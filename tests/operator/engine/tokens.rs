@@ -66,18 +66,15 @@ async fn a_user_with_a_service_account_logs_in_with_nothing_but_yaml() {
     for name in ["orders", "stranger"] {
         account(&bare, name).await;
     }
-    bare.apply(&main_broker(json!({"settings": {"heartbeat": "20s"}})))
-        .await;
-    let set = bare.finds::<StatefulSet>("main", |_| true).await;
-    let mark = "/spec/template/metadata/annotations/leveret.dev~1settings";
     let spec = json!({"settings": {"heartbeat": "20s"}, "serviceAccountTokens": {}});
     bare.apply(&main_broker(spec.clone())).await;
     let map = bare.finds::<ConfigMap>("main-config", |map| !ids(map).is_empty()).await;
-    let other = |now: &Value| text(now, mark) != text(&set, mark);
-    bare.finds::<StatefulSet>("main", other).await; // a process that runs doesn't take them by itself
+    let set = bare.finds::<StatefulSet>("main", |_| true).await;
     let companion = as_generated(&map);
     bare.apply(&companion.manifest(spec)).await;
     companion.takes(&bare.password("").await);
+    bare.pod_says(json!({"conditions": [{"type": "Ready", "status": "True"}]}))
+        .await;
     let rights = json!([{"configure": "^orders", "write": "^orders", "read": "^orders"}]);
     let user = json!({"brokerRef": {"name": "main"}, "permissions": rights,
         "serviceAccount": {"name": "orders", "namespace": bare.namespace}});
@@ -126,6 +123,9 @@ async fn a_user_with_a_service_account_logs_in_with_nothing_but_yaml() {
     bare.apply(&companion.manifest(json!({}))).await;
     let none = |map: &Value| ids(map).is_empty() && !text(map, "/data/leveret.toml").contains("oauth2");
     bare.finds::<ConfigMap>("main-config", none).await;
+    let mark = "/spec/template/metadata/annotations/leveret.dev~1settings";
+    let other = |now: &Value| text(now, mark) != text(&set, mark);
+    bare.finds::<StatefulSet>("main", other).await; // a process that runs doesn't take them by itself
 }
 
 /// An operator of few rights, on a control plane of its own.
