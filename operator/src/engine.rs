@@ -21,6 +21,9 @@ pub mod network;
 /// The Secret that is made for a User.
 pub mod user_secret;
 
+/// The Secret that is made for a ZeroMQ socket.
+pub mod curve_secret;
+
 /// The administrator's credentials, in service-binding form.
 pub mod secret;
 

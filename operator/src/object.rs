@@ -15,6 +15,9 @@ pub mod report;
 /// Passwords, as brokers keep them.
 pub mod password;
 
+/// Keys of CURVE.
+pub mod curve;
+
 /// The reasons in conditions and events.
 pub mod reason;
 
@@ -25,11 +28,12 @@ pub mod connection;
 pub mod key;
 
 pub use connection::{Connection, ConnectionError, Identity, Via};
+pub use curve::{CurveKey, ServerKey};
 pub use key::{Group, GroupKind, Kind, ObjectKey};
 pub use meta::{
     AMQP_URI, FINALIZER, FORCE_DELETE, LastStatus, MANAGEMENT_URI, Meta, OBSERVE, Object, PAUSED, is_confirmed, is_set,
 };
 pub use password::{Hash, Password};
 pub use reason::{ConditionStatus, Reason};
-pub use report::{BrokerFacts, QueueNumbers, StatusReport, Usage};
+pub use report::{BrokerFacts, QueueNumbers, SocketFacts, StatusReport, Usage};
 pub use snapshot::{AnyObject, EngineState, Kinded, Outlook, Snapshot};

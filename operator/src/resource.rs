@@ -12,6 +12,9 @@ mod kind;
 /// `Broker`.
 pub mod broker;
 
+/// `ZeroMqSocket`.
+pub mod zero_mq_socket;
+
 /// `Vhost`.
 pub mod vhost;
 
@@ -101,6 +104,9 @@ pub use user::{
     UserDeletionPolicy, UserLimits, UserSpec, Way,
 };
 pub use vhost::{VhostDeletionPolicy, VhostLimits, VhostSpec};
+pub use zero_mq_socket::{
+    Curve, CurveClient, KeyPair, Mechanism, Replay, SocketType, UserRef, ZeroMqSocketDeletionPolicy, ZeroMqSocketSpec,
+};
 
 #[cfg(test)]
 mod tests {

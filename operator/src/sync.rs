@@ -44,6 +44,9 @@ mod finalizer;
 /// Drift, put back and told.
 mod repair;
 
+/// The states of ZeroMQ sockets.
+mod sockets;
+
 /// The numbers of queues, spread out.
 mod pace;
 
@@ -76,6 +79,9 @@ pub mod desired;
 
 /// A part of it: what a Broker lets a namespace ask for.
 mod tenancy;
+
+/// A part of it: passwords, keys and users that a spec refers to.
+mod referred;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,6 +4,9 @@
 //! broker edge share. Does not know about sources, the pipeline, or the wire.
 //! All that is peculiar to a kind stands in its module; here the kinds are put together from the list in `resource`.
 
+/// `ZeroMqSocket`.
+pub mod zero_mq_socket;
+
 /// `Vhost`.
 pub mod vhost;
 
@@ -52,6 +55,9 @@ pub mod backlog;
 /// Arguments of declarations.
 pub mod arguments;
 
+/// Addresses at which a broker listens.
+pub mod listen;
+
 /// Names, and the words for them.
 pub mod name;
 
@@ -64,12 +70,14 @@ use serde_json::{Map, Value};
 
 pub use arguments::Arguments;
 pub use binding::{BindingDefinition, End};
-pub use declaration::{Deletion, Need, Policies, Reference, Request, Verb, escaped};
+pub use declaration::{Deletion, Demands, Need, Policies, Reference, Request, Verb, escaped};
 pub use exchange::ExchangeDefinition;
+pub use listen::Listen;
 pub use name::{Name, Target};
 pub use named::Named;
 pub use queue::QueueDefinition;
 pub use touch::Touch;
+pub use zero_mq_socket::{SocketState, ZeroMqSocketDefinition};
 
 use crate::object::{AnyObject, Group, LastStatus, Reason};
 use crate::resource::{Kind, each_kind, each_own_kind};
@@ -177,6 +185,13 @@ macro_rules! assemble {
             pub fn parts(&self, topology: &Topology) -> Vec<Need> {
                 match self {
                     $(Declared::$Kind(object) => object.parts(topology.of::<$kind::Declaration>()),)*
+                }
+            }
+
+            /// See [`Declare::demands`].
+            pub fn demands(&self) -> Demands {
+                match self {
+                    $(Declared::$Kind(object) => object.demands(),)*
                 }
             }
 
@@ -426,6 +441,11 @@ impl Declared {
         matches!(self, Declared::User(user) if !user.definition.rights_elsewhere)
     }
 
+    /// Everything that must stand before it is made.
+    pub fn needs(&self) -> Vec<Need> {
+        [self.identity().needs(), self.demands().needs].concat()
+    }
+
     /// The part of it that can be made where `topology` stands, and `comes`; and the first of what the rest waits for.
     pub fn within(&self, topology: &Topology, comes: impl Fn(&Target) -> bool) -> (Cow<'_, Declared>, Option<Need>) {
         let is_missing = |need: &Need| !topology.has(&need.target) && !comes(&need.target);
@@ -556,11 +576,7 @@ impl Operation {
         let Operation::Declare(declared) = self else {
             return None;
         };
-        declared
-            .identity()
-            .needs()
-            .into_iter()
-            .find(|need| !topology.has(&need.target))
+        declared.needs().into_iter().find(|need| !topology.has(&need.target))
     }
 
     /// It goes by the management API rather than by AMQP.

@@ -31,6 +31,9 @@ mod settings;
 /// Pods that log in with the tokens of their service accounts.
 mod tokens;
 
+/// The ports of ZeroMQ sockets.
+mod sockets;
+
 /// An upgrade, waited for.
 mod upgrade;
 

@@ -68,6 +68,9 @@ mod policies;
 /// Users, with Secrets and passwords.
 mod users;
 
+/// ZeroMQ sockets.
+mod zeromq;
+
 /// Told to users: events, attempts, drift, Brokers that share a broker.
 mod told;
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::object::{Connection, Usage};
 use crate::topology::Order;
 use crate::topology::backlog::Backlog;
-use crate::topology::{Name, Topology};
+use crate::topology::{Name, Topology, ZeroMqSocketDefinition};
 
 /// The failure of an operation, or of a whole call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +90,8 @@ pub enum Event {
     PolicySet(Name),
     PolicyCleared(Name),
     OperatorPolicyCleared(Name),
+    ZeroMqSocketSet(Name),
+    ZeroMqSocketCleared(Name),
     /// The connection is gone; nothing follows.
     Lost(String),
 }
@@ -173,6 +175,9 @@ pub trait Client: Send + Sync + 'static {
     fn settled(&self) -> impl Future<Output = Option<Settled>> + Send {
         std::future::ready(None)
     }
+
+    /// The ZeroMQ sockets alone, with their states.
+    fn sockets(&self) -> impl Future<Output = Result<BTreeMap<Name, ZeroMqSocketDefinition>, Error>> + Send;
 
     /// The backlogs of the queues when they were last listed.
     fn backlogs(&self) -> Arc<Backlogs> {

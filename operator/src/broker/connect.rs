@@ -2,6 +2,7 @@
 //!
 //! In: `Connection`. Out: `Live`, a `Client`. Does not know about resources or what is wanted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use super::events;
 use super::hosts::Hosts;
 use super::http::{Listed, Management};
 use crate::object::{Connection, Usage};
-use crate::topology::{Identity, Name, Operation, Order, Request, Topology, Verb, escaped};
+use crate::topology::{Identity, Name, Operation, Order, Request, Topology, Verb, ZeroMqSocketDefinition, escaped};
 
 /// The exchange in which brokers tell of their events, unless they are told otherwise.
 pub const DEFAULT_VHOST: &str = "/";
@@ -133,6 +134,10 @@ impl Client for Live {
             Dialect::Leveret => self.management.settled().await,
             Dialect::RabbitMq4 | Dialect::Other => None,
         }
+    }
+
+    async fn sockets(&self) -> Result<BTreeMap<Name, ZeroMqSocketDefinition>, Error> {
+        self.management.sockets().await
     }
 
     fn backlogs(&self) -> Arc<Backlogs> {

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::amqp::wire_error;
 use super::client::{BindingEvent, Error, Event};
 use crate::topology::Name;
+use crate::topology::zero_mq_socket::COMPONENT;
 
 /// The exchange in which brokers tell of their changes.
 pub const EXCHANGE: &str = "amq.rabbitmq.event";
@@ -26,7 +27,7 @@ const KEYS: [&str; 25] = [
     "vhost.created",
     "vhost.updated",
     "vhost.deleted",
-    // The limits of a virtual host: what is told of them as such doesn't name it.
+    // ZeroMQ sockets; and the limits of a virtual host: what is told of them as such doesn't name it.
     "parameter.set",
     "parameter.cleared",
     "user.created",
@@ -209,6 +210,8 @@ fn read(key: &str, headers: &FieldTable) -> Option<Event> {
         "parameter.set" | "parameter.cleared" if text(headers, "component")? == VHOST_LIMITS => {
             Event::VhostUpdated(outside("vhost")?)
         }
+        "parameter.set" if text(headers, "component")? == COMPONENT => Event::ZeroMqSocketSet(name()?),
+        "parameter.cleared" if text(headers, "component")? == COMPONENT => Event::ZeroMqSocketCleared(name()?),
         "user.created" => Event::UserCreated(outside("name")?),
         "user.deleted" => Event::UserDeleted(outside("name")?),
         "user.password.changed" | "user.password.cleared" => Event::UserSet(outside("name")?),
@@ -325,6 +328,12 @@ mod tests {
         let limits = headers(&[("vhost", "shop"), ("component", "vhost-limits"), ("name", "limits")]);
         for key in ["parameter.set", "parameter.cleared"] {
             assert_eq!(read(key, &limits), Some(Event::VhostUpdated(Name::new("", "shop"))));
+        }
+        let socket = headers(&[("vhost", "shop"), ("component", "zeromq-socket"), ("name", "in")]);
+        let name = Name::new("shop", "in");
+        let events = [Event::ZeroMqSocketSet(name.clone()), Event::ZeroMqSocketCleared(name)];
+        for (key, event) in ["parameter.set", "parameter.cleared"].into_iter().zip(events) {
+            assert_eq!(read(key, &socket), Some(event));
         }
         let shovel = headers(&[("vhost", "shop"), ("component", "shovel"), ("name", "s")]);
         assert_eq!(read("parameter.set", &shovel), None);

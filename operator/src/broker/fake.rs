@@ -2,7 +2,7 @@
 //!
 //! In: `Operation`s. Out: answers, events. Does not know about resources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,7 +11,10 @@ use tokio::sync::mpsc;
 use super::client::{About, Backlogs, BindingEvent, Client, Connector, Dialect, Error, Event};
 use crate::object::Connection;
 use crate::topology::backlog::Backlog;
-use crate::topology::{Declared, End, ExchangeDefinition, Identity, Name, Topology};
+use crate::topology::named::Definition as _;
+use crate::topology::{
+    Declared, End, ExchangeDefinition, Identity, Name, SocketState, Topology, ZeroMqSocketDefinition,
+};
 use crate::topology::{Operation, Order};
 
 /// Brokers by AMQP URI. Cheap to clone: all clones are the same brokers.
@@ -25,6 +28,8 @@ pub(crate) struct Fake {
 pub(crate) struct Broker {
     pub(crate) topology: Topology,
     pub(crate) messages: BTreeMap<Name, u32>,
+    /// Ports that something else has.
+    pub(crate) taken: BTreeSet<u16>,
     /// Answers to operations on an object of this name, instead of doing them.
     pub(crate) refusals: BTreeMap<String, (u16, String)>,
     /// Deeds of another client, each right after an operation on an object of this name, which is then done in part.
@@ -98,6 +103,21 @@ impl Broker {
             }
         }
         result
+    }
+
+    /// Its sockets, which are open where nothing else has their ports.
+    fn sockets(&self) -> BTreeMap<Name, ZeroMqSocketDefinition> {
+        let mut all = self.topology.zeromqsockets.clone();
+        for socket in all.values_mut() {
+            let listen = socket.demands().listen.expect("an address");
+            let is_taken = self.taken.contains(&listen.port);
+            socket.state = Some(SocketState {
+                address: (!is_taken).then(|| listen.to_string()),
+                error: is_taken.then(|| "Address already in use (os error 98)".to_owned()),
+                public_key: socket.key.as_ref().map(|key| key.public().to_owned()),
+            });
+        }
+        all
     }
 
     fn answer(&mut self, operation: &Operation) -> Result<(), Error> {
@@ -231,6 +251,18 @@ fn changes(before: &Topology, after: &Topology) -> Vec<Event> {
             .filter_map(|name| gone(name, !after.vhosts.contains_key(name)))
             .map(Event::VhostDeleted),
     );
+    for name in before
+        .zeromqsockets
+        .keys()
+        .filter(|name| !after.zeromqsockets.contains_key(*name))
+    {
+        events.push(Event::ZeroMqSocketCleared(name.clone()));
+    }
+    for (name, socket) in &after.zeromqsockets {
+        if before.zeromqsockets.get(name) != Some(socket) {
+            events.push(Event::ZeroMqSocketSet(name.clone()));
+        }
+    }
     events.extend(
         before
             .queues
@@ -324,10 +356,17 @@ impl Client for FakeClient {
             broker.lists += 1;
             match broker.too_much {
                 true => Err(Error::TooMuch("its answer has more than 16 MiB".to_owned())),
-                false => Ok(broker.topology.clone()),
+                false => Ok(Topology {
+                    zeromqsockets: broker.sockets(),
+                    ..broker.topology.clone()
+                }),
             }
         })
         .await?
+    }
+
+    async fn sockets(&self) -> Result<BTreeMap<Name, ZeroMqSocketDefinition>, Error> {
+        self.ask(|broker| broker.sockets()).await
     }
 
     fn backlogs(&self) -> Arc<Backlogs> {

@@ -10,6 +10,7 @@ mod tls;
 /// The way to a host that may be connected to.
 mod resolver;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ use super::trouble::{self, Edge};
 use crate::object::{Connection, Usage, Via};
 use crate::resource::each_own_kind;
 use crate::topology::declaration::Declare;
+use crate::topology::zero_mq_socket::{self, ZeroMqSocketDefinition};
 use crate::topology::{self, Name, Request, Topology, Verb, escaped};
 use resolver::Resolver;
 
@@ -209,6 +211,18 @@ impl Management {
         };
         self.all(&mut listed).await?;
         Ok(listed)
+    }
+
+    /// The ZeroMQ sockets of the broker, where it has such.
+    ///
+    /// # Errors
+    /// As [`Management::list`].
+    pub async fn sockets(&self) -> Result<BTreeMap<Name, ZeroMqSocketDefinition>, Error> {
+        let mut found = BTreeMap::new();
+        let mut room = self.account.room();
+        self.each::<zero_mq_socket::Declaration>(&mut found, &mut Backlogs::new(), &mut room)
+            .await?;
+        Ok(found)
     }
 
     /// The rows of a list.

@@ -146,6 +146,15 @@ impl Writer<'_> {
             }
             spec.insert(field.to_owned(), way);
         }
+        if let Declared::ZeroMqSocket(socket) = object
+            && socket.definition.is_curve()
+        {
+            let line = format!(
+                "the secret key of {}: what is applied gets a new one, unless curve.secretRef names a Secret that has it",
+                object.identity()
+            );
+            self.export.left_out.push(line);
+        }
         let mut metadata = json!({ "name": name });
         if let (Some(namespace), Some(map)) = (namespace, metadata.as_object_mut()) {
             map.insert("namespace".to_owned(), json!(namespace));

@@ -229,8 +229,13 @@ impl Linter<'_> {
         let claimed = wanted.claims.keys().filter_map(Identity::target);
         let names: BTreeSet<Target> = claimed.chain(refused).collect();
         for item in &wanted.items {
-            let Standing::Wanted(declared) = &item.standing else {
-                continue;
+            let declared = match &item.standing {
+                Standing::Wanted(declared) => declared,
+                Standing::Waiting(Reason::WaitingForUser, message) => {
+                    self.fault(&item.key, "userRef", &format!("{message} in this folder"));
+                    continue;
+                }
+                _ => continue,
             };
             for Reference { field, target } in declared.references() {
                 let is_brokers = target.kind == Kind::Exchange && target.name.is_reserved();

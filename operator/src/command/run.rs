@@ -218,6 +218,15 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         Arc::clone(&source),
         args.watch_namespaces.clone(),
         args.bounds.engine(&args.broker_image),
+        sync::desired::open_ports,
+        metrics.clone(),
+        stop.clone(),
+    );
+    let keys = keep::keys::run(
+        client.clone(),
+        Arc::clone(&source),
+        args.watch_namespaces.clone(),
+        sync::desired::is_let_in,
         metrics.clone(),
         stop.clone(),
     );
@@ -234,6 +243,7 @@ async fn reconcile(client: Client, source: Arc<Kubernetes>, args: &RunArgs, metr
         claims,
         engines,
         passwords,
+        keys,
         sync::run(Arc::clone(&source), args.bounds.network(), settings, metrics, stop)
     );
 }

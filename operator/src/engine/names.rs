@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::object::{Object, ObjectKey};
+use crate::object::{Group, Meta, Object, ObjectKey};
+use crate::rabbitmq::manifest;
 use crate::resource::{BrokerSpec, GROUP, VERSION};
 
 /// Label with the name of the Broker an object belongs to.
@@ -88,6 +89,43 @@ pub fn metadata(broker: &Object<BrokerSpec>, name: &str) -> Value {
     });
     add_annotations(&mut metadata, &broker.spec.annotations);
     metadata
+}
+
+/// Labels of the Secrets of a component that are made for resources other than Brokers.
+pub fn made_labels(component: &str) -> [(&'static str, &str); 2] {
+    [
+        ("app.kubernetes.io/managed-by", "leveret-operator"),
+        ("app.kubernetes.io/component", component),
+    ]
+}
+
+/// Selects them.
+pub fn made_selector(component: &str) -> String {
+    made_labels(component)
+        .map(|(label, value)| format!("{label}={value}"))
+        .join(",")
+}
+
+/// Metadata of such a Secret, with one more label perhaps: it goes with the resource that it is made for.
+pub fn made_for(owner: &Meta, name: &str, component: &str, label: Option<(&str, &str)>) -> Value {
+    let key = &owner.key;
+    let api_version = match key.group {
+        Group::Leveret => format!("{GROUP}/{VERSION}"),
+        Group::RabbitMq => format!("{}/{}", manifest::GROUP, manifest::VERSION),
+    };
+    let labels: BTreeMap<&str, &str> = made_labels(component).into_iter().chain(label).collect();
+    json!({
+        "name": name,
+        "namespace": key.namespace,
+        "labels": labels,
+        "ownerReferences": [{
+            "apiVersion": api_version,
+            "kind": key.kind.as_str(),
+            "name": key.name,
+            "uid": owner.uid,
+            "controller": true,
+        }],
+    })
 }
 
 /// Adds annotations to metadata.

@@ -3,6 +3,8 @@
 //!
 //! In: a `Broker`. Out: objects. Does not know about the pod, apart from its labels and ports.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::child::{Child, ChildKind};
@@ -32,16 +34,27 @@ pub fn container_ports(spec: &BrokerSpec) -> Vec<(&'static str, u16)> {
     plain.iter().chain(tls).chain(&[HEALTH_PORT]).copied().collect()
 }
 
-fn service_ports(spec: &BrokerSpec) -> Vec<Value> {
+/// Ports for ZeroMQ sockets, as a Service names them. They lead to the pod by their numbers: it knows nothing of them
+/// when it starts, and is not replaced for them.
+fn socket_ports<'a>(spec: &BrokerSpec, sockets: &'a BTreeSet<u16>) -> impl Iterator<Item = Value> + 'a {
+    let taken = container_ports(spec);
+    let free = sockets
+        .iter()
+        .filter(move |port| taken.iter().all(|(_, number)| number != *port));
+    free.map(|port| json!({ "name": format!("zmq-{port}"), "port": port, "targetPort": port, "protocol": "TCP" }))
+}
+
+fn service_ports(spec: &BrokerSpec, sockets: &BTreeSet<u16>) -> Vec<Value> {
     let port = |(name, number): (&str, u16)| {
         let protocol = if number == METRICS { "http" } else { name };
         json!({ "name": name, "port": number, "targetPort": name, "protocol": "TCP", "appProtocol": protocol })
     };
-    container_ports(spec).into_iter().map(port).collect()
+    let own = container_ports(spec).into_iter().map(port);
+    own.chain(socket_ports(spec, sockets)).collect()
 }
 
-/// The Service that clients use.
-pub fn client_service(broker: &Object<BrokerSpec>) -> Child {
+/// The Service that clients use. `sockets`: the ports of ZeroMQ sockets.
+pub fn client_service(broker: &Object<BrokerSpec>, sockets: &BTreeSet<u16>) -> Child {
     let key = &broker.meta.key;
     let wanted = broker.spec.service.clone().unwrap_or_default();
     let mut metadata = names::metadata(broker, &names::main(key));
@@ -49,20 +62,20 @@ pub fn client_service(broker: &Object<BrokerSpec>) -> Child {
     let spec = json!({ "spec": {
         "type": wanted.type_,
         "selector": names::selector(key),
-        "ports": service_ports(&broker.spec),
+        "ports": service_ports(&broker.spec, sockets),
     }});
     Child::new(ChildKind::Service, &names::main(key), metadata, spec)
 }
 
 /// The Service that gives the pod a name of its own, also while it is not ready.
-pub fn headless_service(broker: &Object<BrokerSpec>) -> Child {
+pub fn headless_service(broker: &Object<BrokerSpec>, sockets: &BTreeSet<u16>) -> Child {
     let key = &broker.meta.key;
     let name = names::headless(key);
     let spec = json!({ "spec": {
         "clusterIP": "None",
         "publishNotReadyAddresses": true,
         "selector": names::selector(key),
-        "ports": service_ports(&broker.spec),
+        "ports": service_ports(&broker.spec, sockets),
     }});
     let mut metadata = names::metadata(broker, &name);
     if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
@@ -112,8 +125,13 @@ impl OperatorPods {
     }
 }
 
-/// The NetworkPolicy, on request. `operator`: its pods, which are let in too; `None` when it runs in none.
-pub fn network_policy(broker: &Object<BrokerSpec>, operator: Option<&OperatorPods>) -> Option<Child> {
+/// The NetworkPolicy, on request. `operator`: its pods, which are let in too; `None` when it runs in none. `sockets`:
+/// the ports of ZeroMQ sockets.
+pub fn network_policy(
+    broker: &Object<BrokerSpec>,
+    operator: Option<&OperatorPods>,
+    sockets: &BTreeSet<u16>,
+) -> Option<Child> {
     let wanted = broker.spec.network_policy.as_ref()?;
     let key = &broker.meta.key;
     let name = names::main(key);
@@ -122,11 +140,11 @@ pub fn network_policy(broker: &Object<BrokerSpec>, operator: Option<&OperatorPod
         some => some.to_vec(),
     };
     from.extend(operator.map(OperatorPods::peer));
-    let ports: Vec<Value> = container_ports(&broker.spec)
+    let own = container_ports(&broker.spec)
         .into_iter()
-        .filter(|port| *port != HEALTH_PORT)
-        .map(|(_, number)| json!({ "port": number, "protocol": "TCP" }))
-        .collect();
+        .filter(|port| *port != HEALTH_PORT);
+    let all = own.map(|(_, number)| number).chain(sockets.iter().copied());
+    let ports: Vec<Value> = all.map(|number| json!({ "port": number, "protocol": "TCP" })).collect();
     // Who may measure need not be able to try passwords: from any pod, and to this port only.
     let metrics = json!({
         "from": [{ "namespaceSelector": {} }],

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -195,7 +197,7 @@ fn certificates_are_mounted_and_served() {
         Some((json!("people"), json!([{"key": "ca", "path": "ca.crt"}])))
     );
     let only = broker(json!({"tls": {"secretRef": {"name": "cert"}, "plain": "Disabled"}}));
-    let service = network::client_service(&only).manifest;
+    let service = network::client_service(&only, &BTreeSet::new()).manifest;
     let ports: Vec<(&str, u64, &str)> = service["spec"]["ports"]
         .as_array()
         .expect("ports")
@@ -278,9 +280,12 @@ fn operator() -> network::OperatorPods {
 
 #[test]
 fn a_network_policy_on_request() {
-    assert_eq!(network::network_policy(&broker(json!({})), Some(&operator())), None);
+    assert_eq!(
+        network::network_policy(&broker(json!({})), Some(&operator()), &BTreeSet::new()),
+        None
+    );
     let asked = broker(json!({"networkPolicy": {}}));
-    let policy = network::network_policy(&asked, Some(&operator())).expect("a policy");
+    let policy = network::network_policy(&asked, Some(&operator()), &BTreeSet::new()).expect("a policy");
     let ingress = &policy.manifest["spec"]["ingress"][0];
     assert_eq!(
         ingress["from"],
@@ -294,12 +299,39 @@ fn a_network_policy_on_request() {
         ])
     );
     assert_eq!(ingress["ports"].as_array().map(Vec::len), Some(2));
-    let outside = network::network_policy(&asked, None).expect("a policy");
+    let outside = network::network_policy(&asked, None, &BTreeSet::new()).expect("a policy");
     assert_eq!(
         outside.manifest["spec"]["ingress"][0]["from"],
         json!([{"podSelector": {}}]),
         "labels alone let nobody in"
     );
+}
+
+#[test]
+fn the_ports_of_sockets_are_open_and_the_pod_stays_as_it_is() {
+    let broker = broker(json!({"networkPolicy": {}}));
+    // One of them cannot be.
+    let sockets = BTreeSet::from([5555, 5672]);
+    for service in [
+        network::client_service(&broker, &sockets),
+        network::headless_service(&broker, &sockets),
+    ] {
+        let ports = service.manifest["spec"]["ports"].as_array().cloned().expect("ports");
+        assert_eq!(ports.len(), 4, "{ports:?}");
+        let socket = json!({"name": "zmq-5555", "port": 5555, "targetPort": 5555, "protocol": "TCP"});
+        assert_eq!(ports.last(), Some(&socket));
+    }
+    let policy = network::network_policy(&broker, None, &BTreeSet::from([5555])).expect("a policy");
+    let ports = &policy.manifest["spec"]["ingress"][0]["ports"];
+    assert_eq!(
+        ports.as_array().and_then(|ports| ports.last()),
+        Some(&json!({"port": 5555, "protocol": "TCP"}))
+    );
+    let settings = config::settings(&broker, None).expect("settings");
+    let set = statefulset::stateful_set(&broker, "i", &settings, None)
+        .manifest
+        .to_string();
+    assert!(!set.contains("5555"), "{set}");
 }
 
 /// Neither the kubelet nor Prometheus has a certificate or password to show, and they need none.
@@ -329,10 +361,10 @@ fn every_object_belongs_to_its_broker() {
     let children = [
         secret::secret(&broker, &credentials(None), None),
         config::config_map(&broker, &settings),
-        network::headless_service(&broker),
-        network::client_service(&broker),
+        network::headless_service(&broker, &BTreeSet::new()),
+        network::client_service(&broker, &BTreeSet::new()),
         network::disruption_budget(&broker),
-        network::network_policy(&broker, None).expect("a policy"),
+        network::network_policy(&broker, None, &BTreeSet::new()).expect("a policy"),
         network::service_monitor(&broker),
         statefulset::stateful_set(&broker, "i", &settings, None),
     ];

@@ -1,27 +1,22 @@
 //! (pure) The Secret that is made for a User, in the form of the service binding specification, or in that of
 //! RabbitMQ's topology operator for a User of that.
 //!
-//! In: a `User`, its `Broker`, and the Secret that is there. Out: the data and metadata of the Secret. A password that
+//! In: a `User`, its `Broker`, and the Secret that is there. Out: the name and the data of the Secret. A password that
 //! is there stays; one that has been deleted is made again. Does not know about a Kubernetes client.
 
 use std::collections::BTreeMap;
 
 use hyper::Uri;
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::{Value, json};
 
 use super::secret::{self, Address, Credentials};
 use crate::object::{Group, Object};
-use crate::rabbitmq::manifest;
-use crate::resource::{self, BrokerSpec, Engine, GROUP, UserSpec, VERSION};
+use crate::resource::{self, BrokerSpec, Engine, UserSpec};
 
-/// Selects all of them.
-pub const SELECTOR: &str = "app.kubernetes.io/managed-by=leveret-operator,app.kubernetes.io/component=user";
-/// Their labels.
-const LABELS: [(&str, &str); 2] = [
-    ("app.kubernetes.io/managed-by", "leveret-operator"),
-    ("app.kubernetes.io/component", "user"),
-];
+/// The label of all of them.
+pub const COMPONENT: &str = "user";
+/// The key that is there only for users of one virtual host.
+pub const VHOST: &str = "vhost";
 /// The label by which RabbitMQ's topology operator finds its own.
 const THEIRS: (&str, &str) = ("rabbitmq.com/topology-operator", "true");
 /// The type of a Secret that says nothing of what it is.
@@ -102,13 +97,6 @@ pub fn type_of(user: &Object<UserSpec>) -> &'static str {
     }
 }
 
-/// True if [`SELECTOR`] selects a Secret.
-pub fn is_watched(secret: &Secret) -> bool {
-    let labels = secret.metadata.labels.as_ref();
-    let has = |(name, value): (&str, &str)| labels.and_then(|labels| labels.get(name)).is_some_and(|it| it == value);
-    LABELS.into_iter().all(has)
-}
-
 /// The content of the Secret. That of a user of RabbitMQ's topology operator is what that one puts there.
 pub fn data(user: &Object<UserSpec>, address: &Address, login: &Login) -> BTreeMap<&'static str, String> {
     let username = login.username.clone();
@@ -129,32 +117,18 @@ pub fn data(user: &Object<UserSpec>, address: &Address, login: &Login) -> BTreeM
     secret::binding(address, &credentials, vhost)
 }
 
-/// Labels and owner: the Secret goes with its User.
-pub fn metadata(user: &Object<UserSpec>) -> Value {
-    let key = &user.meta.key;
-    let (api_version, more) = match key.group {
-        Group::Leveret => (format!("{GROUP}/{VERSION}"), None),
-        Group::RabbitMq => (format!("{}/{}", manifest::GROUP, manifest::VERSION), Some(THEIRS)),
-    };
-    let labels: BTreeMap<&str, &str> = LABELS.into_iter().chain(more).collect();
-    json!({
-        "name": name(user),
-        "namespace": key.namespace,
-        "labels": labels,
-        "ownerReferences": [{
-            "apiVersion": api_version,
-            "kind": "User",
-            "name": key.name,
-            "uid": user.meta.uid,
-            "controller": true,
-        }],
-    })
+/// The label that the Secret has besides those of all that are made.
+pub fn label(user: &Object<UserSpec>) -> Option<(&'static str, &'static str)> {
+    (user.meta.key.group == Group::RabbitMq).then_some(THEIRS)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::names::made_for;
     use super::*;
-    use crate::object::{Kind, Meta, ObjectKey};
+    use crate::object::{Group, Kind, Meta, ObjectKey};
 
     fn user(spec: Value) -> Object<UserSpec> {
         Object {
@@ -223,7 +197,6 @@ mod tests {
             login(&user, Some(&there)) == with("x1y2", "geheim"),
             "nothing is made anew"
         );
-        assert!(!is_watched(&there));
         let hashed = secret(json!({"username": "eDF5Mg==", "passwordHash": "YWJj"}));
         let kept = login(&user, Some(&hashed));
         assert!(kept.way == Way::Hash("abc".to_owned()));
@@ -231,7 +204,8 @@ mod tests {
         assert_eq!(keys, ["passwordHash", "username"]);
         user.spec.name = Some("Till".to_owned());
         assert_eq!(login(&user, None).username, "Till", "as its status says");
-        assert_eq!(metadata(&user)["labels"]["rabbitmq.com/topology-operator"], "true");
+        let metadata = made_for(&user.meta, "s", COMPONENT, label(&user));
+        assert_eq!(metadata["labels"]["rabbitmq.com/topology-operator"], "true");
     }
 
     #[test]
@@ -241,12 +215,12 @@ mod tests {
         let mut user = user(given);
         assert_eq!(name(&user), "other");
         assert_eq!(
-            metadata(&user)["ownerReferences"][0]["apiVersion"],
+            made_for(&user.meta, "other", COMPONENT, label(&user))["ownerReferences"][0]["apiVersion"],
             "leveret.dev/v1alpha1"
         );
         user.meta.key.group = Group::RabbitMq;
         assert_eq!(
-            metadata(&user)["ownerReferences"][0]["apiVersion"],
+            made_for(&user.meta, "other", COMPONENT, label(&user))["ownerReferences"][0]["apiVersion"],
             "rabbitmq.com/v1beta1"
         );
     }

@@ -4,7 +4,7 @@
 //! In: the `Broker` and what stands in the cluster. Out: requests to the API server, only where something differs, and
 //! what is wrong. Does not know about the broker in the pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Makes all objects as declared. `there` is what the watches show, `size` the volume's size in the StatefulSet,
-    /// `keys` what is known of the cluster as an issuer of tokens.
+    /// `keys` what is known of the cluster as an issuer of tokens, `sockets` the ports of ZeroMQ sockets.
     ///
     /// # Errors
     /// The first problem; what does not depend on it has been applied.
@@ -103,6 +103,7 @@ impl Keeper {
         there: &BTreeMap<(ChildKind, String), Seen>,
         size: Option<&Value>,
         keys: &Known,
+        sockets: &BTreeSet<u16>,
     ) -> Result<Outcome, Problem> {
         if let Some(template) = &broker.spec.pod_template {
             let permitted = template::permit(tools.settings.pod_templates, template);
@@ -116,12 +117,16 @@ impl Keeper {
         let mut wanted = vec![
             credentials,
             config::config_map(broker, &settings),
-            network::headless_service(broker),
-            network::client_service(broker),
+            network::headless_service(broker, sockets),
+            network::client_service(broker, sockets),
             network::disruption_budget(broker),
             statefulset::stateful_set(broker, &tools.settings.image, &settings, size),
         ];
-        wanted.extend(network::network_policy(broker, tools.settings.operator.as_ref()));
+        wanted.extend(network::network_policy(
+            broker,
+            tools.settings.operator.as_ref(),
+            sockets,
+        ));
         if tools.monitors {
             wanted.push(network::service_monitor(broker));
         }

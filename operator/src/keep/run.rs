@@ -1,9 +1,10 @@
 //! (client) Keeps all brokers that the operator runs: a pass over a broker when it or one of its objects has changed.
 //!
-//! In: the source's `Broker`s, and changes of what was made for them. Out: objects as declared, and an `EngineState`
-//! for each broker. Nothing is watched before there is a broker to run. Does not know about what the objects are.
+//! In: the source's `Broker`s, the ports that ZeroMQ sockets have at them, and changes of what was made. Out: objects
+//! as declared, and an `EngineState` for each broker. Nothing is watched before there is a broker to run. Does not know
+//! about what the objects are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::keeper::{self, Keeper, Problem, Settings, Tools};
 use super::turn::{Bell, turn};
 use crate::engine::{ChildKind, names, pods};
 use crate::metrics::Metrics;
-use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, is_set};
+use crate::object::{EngineState, Object, ObjectKey, PAUSED, Reason, Snapshot, is_set};
 use crate::resource::{BrokerSpec, Engine};
 use crate::source::Source;
 use crate::source::dereference::tls_problem;
@@ -61,7 +62,12 @@ struct Inputs {
     there: BTreeMap<(ChildKind, String), Seen>,
     /// The cluster as an issuer, where the broker takes its tokens.
     keys: Known,
+    /// Ports of ZeroMQ sockets.
+    sockets: BTreeSet<u16>,
 }
+
+/// Says which ports of a broker others reach for ZeroMQ sockets.
+pub type Ports = fn(&Snapshot, &ObjectKey) -> BTreeSet<u16>;
 
 /// Runs until `stop`; leaves everything as it is.
 pub async fn run(
@@ -69,6 +75,7 @@ pub async fn run(
     source: Arc<Kubernetes>,
     namespaces: Vec<String>,
     settings: Settings,
+    ports: Ports,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
@@ -106,7 +113,7 @@ pub async fn run(
     loop {
         changed.mark_unchanged();
         moved.mark_unchanged();
-        pass(&tools, &source, &children, &keys, &mut kept).await;
+        pass(&tools, &source, &children, (&keys, ports), &mut kept).await;
         let due = kept.values().map(|kept| kept.due).min();
         if !turn(&stop, &mut changed, &mut moved, due, DEBOUNCE).await {
             break;
@@ -136,7 +143,7 @@ async fn pass(
     tools: &Tools,
     source: &Kubernetes,
     children: &Children,
-    keys: &ClusterKeys,
+    (keys, ports): (&ClusterKeys, Ports),
     kept: &mut BTreeMap<ObjectKey, Kept>,
 ) {
     let wanted: BTreeMap<ObjectKey, Arc<Object<BrokerSpec>>> = brokers(source)
@@ -154,14 +161,16 @@ async fn pass(
     }
     let takes_tokens = |broker: &Object<BrokerSpec>| broker.spec.service_account_tokens.is_some();
     let keys = keys.known(wanted.values().any(|broker| takes_tokens(broker))).await;
+    let snapshot = source.snapshot();
     stream::iter(kept.iter_mut())
         .for_each_concurrent(AT_ONCE, |(key, kept)| {
             let broker = wanted.get(key).cloned();
             let keys = keys.clone();
+            let sockets = ports(&snapshot, key);
             async move {
                 if let Some(broker) = broker {
                     let keys = Some(keys).filter(|_| takes_tokens(&broker)).unwrap_or_default();
-                    tend(tools, source, children, &broker, keys, kept).await;
+                    tend(tools, source, children, &broker, (keys, sockets), kept).await;
                 }
             }
         })
@@ -200,7 +209,7 @@ async fn tend(
     source: &Kubernetes,
     children: &Children,
     broker: &Object<BrokerSpec>,
-    keys: Known,
+    (keys, sockets): (Known, BTreeSet<u16>),
     kept: &mut Kept,
 ) {
     let key = &broker.meta.key;
@@ -217,6 +226,7 @@ async fn tend(
         refused,
         there: children.of(key),
         keys,
+        sockets,
     };
     let set = children.set(key);
     if kept.made_for.is_none() {
@@ -230,8 +240,11 @@ async fn tend(
             (true, _) => Ok(keeper::Outcome::Whole),
             (false, Some(text)) => Err(Problem::new(Reason::NotAllowed, text.clone())),
             (false, None) => {
-                let Inputs { there, keys, .. } = &inputs;
-                kept.keeper.keep(tools, broker, there, size.as_ref(), keys).await
+                let Inputs {
+                    there, keys, sockets, ..
+                } = &inputs;
+                let keeper = &mut kept.keeper;
+                keeper.keep(tools, broker, there, size.as_ref(), keys, sockets).await
             }
         };
         after(kept, key, inputs, result);

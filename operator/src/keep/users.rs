@@ -5,9 +5,6 @@
 //! there is none. Nothing is watched before there is a User that needs it. A password goes from Secret to hash here and
 //! nowhere else. Does not know about brokers on the wire.
 
-/// Secrets that were made, as they stand in the cluster.
-mod made;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +17,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::made::{Made, Order, Taken};
+use super::ours::{May, is_ours};
+use super::retries::Retries;
 use super::turn::turn;
+use crate::engine::user_secret::{self, Login};
 use crate::metrics::Metrics;
-use crate::object::{ConnectionError, Hash, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_set};
+use crate::object::{ConnectionError, Group, Hash, Object, ObjectKey, Password, Reason, Snapshot};
 use crate::resource::{BrokerSpec, UserSpec, Way};
 use crate::source::dereference::Secrets;
 use crate::source::kubernetes::Kubernetes;
 use crate::source::{Source, brought};
-use made::Made;
 
 /// Longest wait for the first answer of the API server.
 const FIRST_READ: Duration = Duration::from_secs(10);
@@ -37,11 +37,6 @@ const AT_ONCE: usize = 32;
 const SLOW_AT_ONCE: usize = 2;
 /// Pause after a change, in which others come.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// First and longest pause after a problem.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// Says whether a User may have what it wants of its Broker.
-pub type May = fn(&Snapshot, &ObjectKey) -> bool;
 
 /// Runs until `stop`; leaves everything as it is.
 pub async fn run(
@@ -59,7 +54,7 @@ pub async fn run(
             changed = changed.changed() => if changed.is_err() { return },
         }
     }
-    let made = Made::start(client, &namespaces, metrics);
+    let made = Made::start(client, &namespaces, user_secret::COMPONENT, metrics);
     tokio::select! {
         () = stop.cancelled() => return,
         () = made.read() => {}
@@ -73,7 +68,7 @@ pub async fn run(
         known: BTreeMap::new(),
         slow: Mutex::default(),
         turns: Semaphore::new(SLOW_AT_ONCE),
-        problems: BTreeMap::new(),
+        retries: Retries::default(),
     };
     loop {
         changed.mark_unchanged();
@@ -95,15 +90,7 @@ struct Users {
     slow: Mutex<BTreeMap<ObjectKey, (Hash, Hash)>>,
     /// Slow hashes that are made at the same time: each takes memory.
     turns: Semaphore,
-    problems: BTreeMap<ObjectKey, Problem>,
-}
-
-/// Something that could not be found out, or made.
-struct Problem {
-    /// Of the User.
-    generation: i64,
-    attempts: u32,
-    due: Instant,
+    retries: Retries,
 }
 
 /// The outcome for one User.
@@ -119,7 +106,7 @@ impl Users {
         let snapshot = self.source.snapshot();
         let users: Vec<&Arc<Object<UserSpec>>> = snapshot
             .iter::<UserSpec>()
-            .filter(|user| is_ours(user, &snapshot) && needs_password(user))
+            .filter(|user| is_ours(&user.meta, &user.spec.broker_ref, &snapshot) && needs_password(user))
             .collect();
         let (this, shot) = (&*self, &*snapshot);
         let looked = users.iter().filter(|user| !this.waits(user));
@@ -127,41 +114,29 @@ impl Users {
         let found: Vec<_> = stream::iter(looked).buffer_unordered(AT_ONCE).collect().await;
         let here: BTreeSet<&ObjectKey> = users.iter().map(|user| &user.meta.key).collect();
         self.known.retain(|key, _| here.contains(key));
-        self.problems.retain(|key, _| here.contains(key));
+        self.retries.keep_only(&here);
         self.slow.lock().retain(|key, _| here.contains(key));
         for (user, found) in found {
             self.take(user, found);
         }
         self.source.set_passwords(&self.known);
-        self.problems.values().map(|problem| problem.due).min()
+        self.retries.due()
     }
 
     /// A Secret could not be made, and it is too soon to try again.
     fn waits(&self, user: &Object<UserSpec>) -> bool {
-        let problem = self.problems.get(&user.meta.key);
-        let same = problem.filter(|problem| problem.generation == user.meta.generation);
-        same.is_some_and(|problem| problem.due > Instant::now()) && matches!(user.spec.way(), Way::Generated(_))
+        self.retries.waits(&user.meta) && matches!(user.spec.way(), Way::Generated(_))
     }
 
     fn take(&mut self, user: &Object<UserSpec>, found: Found) {
         let key = user.meta.key.clone();
         match found {
             Found::Password(password) => {
-                self.problems.remove(&key);
+                self.retries.over(&key);
                 self.known.insert(key, password);
             }
             Found::Later(problem) => {
-                let attempts = self
-                    .problems
-                    .get(&key)
-                    .map_or(0, |problem| problem.attempts.saturating_add(1));
-                let pause = (RETRY.0 * 2_u32.saturating_pow(attempts.min(8))).min(RETRY.1);
-                let again = Problem {
-                    generation: user.meta.generation,
-                    attempts,
-                    due: Instant::now() + pause,
-                };
-                self.problems.insert(key.clone(), again);
+                self.retries.failed(&user.meta);
                 if !matches!(self.known.get(&key), Some(Password::Known { .. })) {
                     self.known.insert(key, problem);
                 }
@@ -227,12 +202,10 @@ impl Users {
             _ => {
                 let key = ObjectKey::broker(&user.spec.broker_ref, namespace);
                 match snapshot.get::<BrokerSpec>(&key) {
-                    Some(broker) if (self.may)(snapshot, &user.meta.key) => {
-                        match self.made.password(user, broker).await {
-                            Ok(password) => Found::Password(password),
-                            Err((reason, text)) => Found::Later(Password::Missing(reason, text)),
-                        }
-                    }
+                    Some(broker) if (self.may)(snapshot, &user.meta.key) => match self.generated(user, broker).await {
+                        Ok(password) => Found::Password(password),
+                        Err((reason, text)) => Found::Later(Password::Missing(reason, text)),
+                    },
                     // That is said of the User for other reasons.
                     _ => Found::Password(Password::Missing(
                         Reason::WaitingForBroker,
@@ -242,15 +215,56 @@ impl Users {
             }
         }
     }
-}
 
-/// Nothing is made for what is paused, leaves, or belongs to a Broker of another operator.
-fn is_ours(user: &Object<UserSpec>, snapshot: &Snapshot) -> bool {
-    let key = ObjectKey::broker(&user.spec.broker_ref, &user.meta.key.namespace);
-    let broker = snapshot.meta(&key);
-    let paused =
-        is_set(&user.meta.annotations, PAUSED) || broker.is_some_and(|broker| is_set(&broker.annotations, PAUSED));
-    user.meta.deleting.is_none() && !paused && !snapshot.others.contains(&key) && snapshot.beyond(&key).is_none()
+    /// The password that is in the Secret of a User, which is as it should be.
+    async fn generated(
+        &self,
+        user: &Object<UserSpec>,
+        broker: &Object<BrokerSpec>,
+    ) -> Result<Password, (Reason, String)> {
+        let Some(address) = user_secret::address(broker) else {
+            let text = format!("{} says no address of its broker", broker.meta.key);
+            return Err((Reason::WaitingForBroker, text));
+        };
+        let is_theirs = user.meta.key.group == Group::RabbitMq;
+        let order = Order {
+            owner: &user.meta,
+            name: user_secret::name(user),
+            component: user_secret::COMPONENT,
+            label: user_secret::label(user),
+            type_: user_secret::type_of(user),
+            passing: if is_theirs { &[] } else { &[user_secret::VHOST] },
+            taken: if is_theirs {
+                Taken::Adopt
+            } else {
+                Taken::Rename("generatedSecret")
+            },
+        };
+        // The last one that was asked for is the one that was kept.
+        let kept = Mutex::new(None);
+        let data = |existing: Option<&_>| {
+            let login = user_secret::login(user, existing);
+            let data = user_secret::data(user, &address, &login);
+            *kept.lock() = Some(login);
+            data
+        };
+        self.made.keep(&order, data).await?;
+        let Some(Login { username, way }) = kept.into_inner() else {
+            return Err((Reason::WaitingForSecret, format!("Secret {}: not made", order.name)));
+        };
+        let place = brought::place(&brought::named(user, username.clone()));
+        Ok(Password::Known {
+            hash: match way {
+                user_secret::Way::Password(password) => {
+                    Hash::salted(password.as_bytes(), &place.each_ref().map(String::as_str))
+                }
+                user_secret::Way::Hash(hash) => Hash::new(brought::algorithm(&hash).as_str(), &hash),
+            },
+            slow: None,
+            secret: Some(order.name),
+            user: is_theirs.then_some(username),
+        })
+    }
 }
 
 /// The spec says only where the password is.

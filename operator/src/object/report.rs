@@ -85,6 +85,15 @@ impl QueueNumbers {
     }
 }
 
+/// The fields that only a `ZeroMqSocket`'s status has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// The address at which the broker listens.
+    pub address: Option<String>,
+    /// The broker's key for clients with CURVE.
+    pub public_key: Option<String>,
+}
+
 /// The whole status of one resource; it replaces what was written before.
 ///
 /// A report arrives only when it differs from the one before, but a source must still compare it with what stands in
@@ -114,6 +123,8 @@ pub struct StatusReport {
     pub broker: Option<BrokerFacts>,
     /// Only for a `Queue`; `None`: nothing new, what was written stands.
     pub queue: Option<QueueNumbers>,
+    /// Only for a `ZeroMqSocket`.
+    pub socket: Option<SocketFacts>,
 }
 
 impl StatusReport {
@@ -147,6 +158,7 @@ impl StatusReport {
             secret: None,
             broker: None,
             queue: None,
+            socket: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::curve::ServerKey;
 use super::key::{Kind, ObjectKey};
 use super::meta::{Meta, Object};
 use super::password::Password;
@@ -126,6 +127,8 @@ pub struct Snapshot {
     pub outlook: Option<Arc<Outlook>>,
     /// Passwords of Users whose spec only says where they are; `None`: this source does not look for them.
     pub passwords: Option<Arc<BTreeMap<ObjectKey, Password>>>,
+    /// Keys of ZeroMQ sockets whose spec only says where they are; `None`: this source does not look for them.
+    pub keys: Option<Arc<BTreeMap<ObjectKey, ServerKey>>>,
     /// Of the brokers that the operator runs itself: how far their pods are.
     pub engines: BTreeMap<ObjectKey, Arc<EngineState>>,
 }

@@ -11,6 +11,7 @@ use super::common::{Belongs, BrokerRef, GROUP, Specifies, VERSION};
 use super::list::{Kind, each_kind, each_own_kind};
 use super::{
     binding, broker, exchange, operator_policy, permission, policy, queue, schema, topic_permission, user, vhost,
+    zero_mq_socket,
 };
 
 impl Kind {

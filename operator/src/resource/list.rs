@@ -22,6 +22,7 @@ macro_rules! kinds {
             Exchange(ExchangeSpec) exchange exchanges;
             Queue(QueueSpec) queue queues;
             Binding(BindingSpec) binding bindings;
+            ZeroMqSocket(ZeroMqSocketSpec) zero_mq_socket zeromqsockets;
         }
     };
 }
@@ -108,6 +109,7 @@ fn spoken(word: &'static str) -> &'static str {
     match word {
         "operator_policy" => "operator policy",
         "topic_permission" => "topic permission",
+        "zero_mq_socket" => "ZeroMQ socket",
         word => word,
     }
 }

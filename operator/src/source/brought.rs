@@ -1,7 +1,7 @@
-//! (pure) The password in a Secret that a user brings.
+//! (pure) The password, or the key of CURVE, in a Secret that a user brings.
 //!
-//! In: a `User` and the Secret that it names. Out: the hash of the password, or what is wrong with the Secret, in words
-//! in which nothing of it stands. Does not know about a Kubernetes client.
+//! In: a `User` or a `ZeroMqSocket`, and the Secret that it names. Out: the hash of the password, the key, or what is
+//! wrong with the Secret, in words in which nothing of it stands. Does not know about a Kubernetes client.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::grant::SecretData;
-use crate::object::{Group, Hash, Object, Password, Reason};
-use crate::resource::{HashingAlgorithm, PasswordSecretRef, UserSpec};
+use crate::engine::curve_secret::{self, SECRET_KEY};
+use crate::object::{Group, Hash, Object, Password, Reason, ServerKey};
+use crate::resource::{HashingAlgorithm, PasswordSecretRef, SecretRef, UserSpec, ZeroMqSocketSpec};
 
 /// Keys of a Secret, as RabbitMQ's topology operator reads them, too.
 const USERNAME: &str = "username";
@@ -94,6 +95,21 @@ pub fn clear<'a>(user: &Object<UserSpec>, reference: &PasswordSecretRef, data: &
     let has_hash = data.values.contains_key(PASSWORD_HASH);
     let clear = data.values.get(&reference.key).map(Vec::as_slice);
     clear.filter(|_| user.meta.key.group == Group::Leveret || !has_hash)
+}
+
+/// The key of `socket`.
+pub fn server_key(socket: &Object<ZeroMqSocketSpec>, reference: &SecretRef, data: &SecretData) -> ServerKey {
+    let secret = format!("Secret {}/{}", socket.meta.key.namespace, reference.name);
+    let Some(octets) = data.values.get(SECRET_KEY) else {
+        return ServerKey::Missing(Reason::WaitingForSecret, format!("{secret} has no key '{SECRET_KEY}'"));
+    };
+    match curve_secret::read(octets) {
+        Some(key) => ServerKey::Known(key),
+        None => {
+            let text = format!("{secret}: {SECRET_KEY} is no key of CURVE, which has 40 characters of Z85");
+            ServerKey::Missing(Reason::InvalidArgument, text)
+        }
+    }
 }
 
 /// Whose password it is, for its salt.
@@ -221,5 +237,36 @@ mod tests {
         assert_eq!(empty, invalid("Secret shop/till: the password is empty"));
         let key = said(json!({"name": "all", "key": "a"}), &[("passwordHash", "x")]);
         assert_eq!(key, missing("Secret shop/all has no key 'a'"));
+    }
+
+    #[test]
+    fn a_key_or_what_is_wrong_with_it() {
+        let spec = json!({"brokerRef": {"name": "main"}, "type": "pull", "port": 1, "queue": "q"});
+        let socket = Object {
+            meta: Meta::fresh(ObjectKey::new(Kind::ZeroMqSocket, "shop", "in")),
+            spec: serde_json::from_value(spec).expect("a spec"),
+        };
+        let reference = SecretRef { name: "s".to_owned() };
+        let found = |values: &[(&str, &str)]| {
+            let values = values
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
+            let data = SecretData {
+                values: values.collect(),
+                ..SecretData::default()
+            };
+            server_key(&socket, &reference, &data)
+        };
+        let secret = "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6";
+        assert!(matches!(found(&[("secret-key", secret)]), ServerKey::Known(key) if key.secret() == secret));
+        let missing = ServerKey::Missing(
+            Reason::WaitingForSecret,
+            "Secret shop/s has no key 'secret-key'".to_owned(),
+        );
+        assert_eq!(found(&[]), missing);
+        let ServerKey::Missing(Reason::InvalidArgument, text) = found(&[("secret-key", "geheim")]) else {
+            panic!("it is none");
+        };
+        assert!(!text.contains("geheim"), "{text}");
     }
 }

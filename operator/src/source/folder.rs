@@ -6,7 +6,7 @@
 /// The manifests of a folder.
 pub mod read;
 
-/// Passwords of Users in a folder.
+/// Passwords of Users, and keys of sockets, in a folder.
 mod passwords;
 
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ use read::{Fingerprint, Manifest, Manifests, Problem, files, read};
 const LOOK: Duration = Duration::from_millis(300);
 /// The broker's name when no resource names one.
 const DEFAULT_BROKER: &str = "main";
+/// The address of sockets that say none.
+const LOOPBACK: &str = "127.0.0.1";
 
 /// A folder of manifests, all of which lead to one broker.
 pub struct Folder {
@@ -177,6 +179,7 @@ impl State {
             }
             let mut object = AnyObject::new(self.meta(&old, &key, annotations), spec);
             object.lead(&reference);
+            stay_on_this_machine(&mut object);
             if old.any(&key).is_some_and(|before| !before.has_spec_of(&object)) {
                 object.meta_mut().generation += 1;
             }
@@ -195,6 +198,7 @@ impl State {
         let meta = self.meta(&old, &broker, BTreeMap::new());
         snapshot.put(meta, companion);
         snapshot.passwords = Some(Arc::new(passwords::of(&snapshot, &manifests.secrets)));
+        snapshot.keys = Some(Arc::new(passwords::keys(&snapshot, &manifests.secrets)));
         self.statuses.retain(|key, _| snapshot.meta(key).is_some());
         self.snapshot = Arc::new(snapshot);
         self.skipped = manifests.skipped;
@@ -236,6 +240,14 @@ fn reference(broker: &ObjectKey) -> BrokerRef {
     BrokerRef {
         name: broker.name.clone(),
         namespace: Some(broker.namespace.clone()),
+    }
+}
+
+/// Lets a socket that says no address listen where others on this machine reach it, as the companion broker does.
+fn stay_on_this_machine(object: &mut AnyObject) {
+    if let AnyObject::ZeroMqSocket(socket) = object {
+        let address = &mut Arc::make_mut(socket).spec.address;
+        address.get_or_insert_with(|| LOOPBACK.to_owned());
     }
 }
 

@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::object::{
-    Connection, ConnectionError, EngineState, Group, GroupKind, Kind, Object, ObjectKey, Password, Snapshot,
+    Connection, ConnectionError, EngineState, Group, GroupKind, Kind, Object, ObjectKey, Password, ServerKey, Snapshot,
     StatusReport,
 };
 use crate::resource::BrokerSpec;
@@ -179,6 +179,14 @@ impl Kubernetes {
     /// Takes in the passwords of all Users whose specs only say where they are.
     pub fn set_passwords(&self, all: &BTreeMap<ObjectKey, Password>) {
         let change = self.shared.cache.lock().passwords(all);
+        if change == Change::Relevant {
+            self.shared.bump();
+        }
+    }
+
+    /// Takes in the keys of all ZeroMQ sockets that need one.
+    pub fn set_keys(&self, all: &BTreeMap<ObjectKey, ServerKey>) {
+        let change = self.shared.cache.lock().keys(all);
         if change == Change::Relevant {
             self.shared.bump();
         }

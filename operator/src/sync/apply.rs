@@ -18,6 +18,8 @@ use crate::topology::{Declared, Effect, Identity, Name, Named, Need, Topology};
 const COUNTS: usize = 16;
 /// Most queues that a message names.
 const MOST_NAMED: usize = 5;
+/// RabbitMQ's words for a parameter that nothing in it knows.
+const NO_ZEROMQ: &str = "component zeromq-socket not found";
 
 /// The outcome of a plan.
 #[derive(Debug, Default)]
@@ -363,6 +365,12 @@ pub fn judge(operation: &Operation, error: &Error) -> Failure {
         error => judge_amqp(operation, error),
     };
     let message = match error {
+        Error::Refused { code: 400, text } if text.contains(NO_ZEROMQ) => {
+            format!(
+                "this broker does not speak ZeroMQ's protocol: it answered 400 {}",
+                text.trim().replace('\n', " ")
+            )
+        }
         Error::Refused {
             code: code @ (405 | 501),
             text,

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::referred::{Referred, name_users, reveal};
 use super::tenancy::{Room, Tenant};
 use crate::object::{
     FORCE_DELETE, Kind, Meta, OBSERVE, Object, ObjectKey, PAUSED, Password, Reason, Snapshot, is_confirmed, is_set,
 };
-use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec};
-use crate::topology::{Declared, Deletion, Identity, Name, Policies, Target, Topology, Wish, wish};
+use crate::resource::{AdoptionPolicy, BrokerRef, BrokerSpec, ZeroMqSocketSpec};
+use crate::topology::{Declared, Deletion, Demands, Identity, Listen, Name, Policies, Target, Topology, Wish, wish};
 
 /// The standing of a resource before the broker has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Desired {
         });
         let nothing = Topology::default();
         let parts = self.items.iter().flat_map(|item| match &item.standing {
-            Standing::Wanted(declared) => declared.parts(&nothing),
+            Standing::Wanted(declared) => [declared.parts(&nothing), declared.needs()].concat(),
             _ => Vec::new(),
         });
         all.chain(parts.map(|need| need.target)).collect()
@@ -157,6 +158,24 @@ pub fn is_let_in(snapshot: &Snapshot, key: &ObjectKey) -> bool {
         (Err(_), Reason::WaitingForSecret) => tenant.admits(key.kind, Vec::new).is_ok(),
         (Err(_), _) => false,
     })
+}
+
+/// The ports at which others reach a broker for its ZeroMQ sockets: of all that may stand there.
+pub fn open_ports(snapshot: &Snapshot, key: &ObjectKey) -> BTreeSet<u16> {
+    let is_here = |socket: &Arc<Object<ZeroMqSocketSpec>>| {
+        broker_key(&socket.spec.broker_ref, &socket.meta.key.namespace) == *key
+    };
+    if !snapshot.iter::<ZeroMqSocketSpec>().any(is_here) {
+        return BTreeSet::new();
+    }
+    let desired = desired(snapshot, key);
+    let stay = desired
+        .items
+        .iter()
+        .filter(|item| !matches!(item.standing, Standing::Refused(..) | Standing::Leaving { .. }));
+    let listen = |item: &Item| wish(snapshot.any(&item.key)?)?.declared.ok()?.demands().listen;
+    let places = stay.filter_map(listen).filter(Listen::is_open);
+    places.map(|place| place.port).collect()
 }
 
 /// Every broker that exists or is referred to.
@@ -226,6 +245,10 @@ struct Candidate {
     counts: bool,
     /// See [`Declared::has_all_rights`].
     has_all_rights: bool,
+    /// Users as whom others act by it, which must be users of its namespace.
+    acts: BTreeSet<String>,
+    /// The place at which the broker listens for it.
+    listen: Option<Listen>,
 }
 
 impl Candidate {
@@ -259,6 +282,72 @@ impl<'a> Taken<'a> {
     }
 }
 
+/// Everything that has been given so far, and to whom.
+#[derive(Default)]
+struct Given {
+    claims: BTreeMap<Identity, ObjectKey>,
+    /// The Brokers by which owners come, where it is another that leads to the same broker.
+    ways: BTreeMap<Identity, ObjectKey>,
+    /// Objects that were given with all their parts.
+    wholes: BTreeMap<Target, ObjectKey>,
+    places: Vec<(Listen, ObjectKey)>,
+}
+
+impl Given {
+    /// The reason why a candidate cannot have what it wants.
+    fn refusal(&self, identity: &Identity, candidate: &Candidate) -> Option<(Reason, String)> {
+        let whole = identity
+            .whole()
+            .and_then(|whole| Some((self.wholes.get(&whole)?, whole)));
+        if let Some((owner, whole)) = whole {
+            let message = format!("{identity} belongs to {owner}, which gives {whole} all its rights");
+            return Some((Reason::Conflict, message));
+        }
+        if let Some(winner) = self.claims.get(identity) {
+            let way = self.ways.get(identity);
+            let way = way.map(|way| format!("; {way} leads to the same broker"));
+            let message = format!(
+                "{identity} belongs to {winner}, which is older{}",
+                way.unwrap_or_default()
+            );
+            return Some((Reason::Conflict, message));
+        }
+        let listen = candidate.listen.as_ref();
+        let mut places = self.places.iter();
+        if let Some((listen, (_, winner))) =
+            listen.and_then(|listen| Some((listen, places.find(|(place, _)| place.meets(listen))?)))
+        {
+            let message = format!("port {} belongs to {winner}, which is older", listen.port);
+            return Some((Reason::Conflict, message));
+        }
+        let namespace = &candidate.item.key.namespace;
+        let is_theirs = |user: &&String| {
+            let owner = self.claims.get(&Identity::User(Name::new("", user.as_str())));
+            owner.is_none_or(|owner| owner.namespace != *namespace)
+        };
+        let wanted = matches!(candidate.item.standing, Standing::Wanted(_));
+        let user = candidate.acts.iter().find(is_theirs).filter(|_| wanted)?;
+        let message = format!(
+            "{} does not allow this from namespace {namespace}: user '{user}' is none that a User of that namespace \
+             declares",
+            candidate.broker
+        );
+        Some((Reason::NotAllowed, message))
+    }
+
+    fn take(&mut self, identity: Identity, candidate: &Candidate, is_here: bool) {
+        let key = &candidate.item.key;
+        if !is_here {
+            self.ways.insert(identity.clone(), candidate.broker.clone());
+        }
+        self.places
+            .extend(candidate.listen.clone().map(|listen| (listen, key.clone())));
+        let whole = identity.target().filter(|_| candidate.has_all_rights);
+        self.wholes.extend(whole.zip(Some(key.clone())));
+        self.claims.insert(identity, key.clone());
+    }
+}
+
 /// Gives everything to the oldest that wants it. Ages count in seconds: of one age, the one that owns it keeps it, and
 /// without an owner namespace and name decide, so that every replica and every restart decides alike.
 fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
@@ -266,16 +355,15 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
     order.sort_by(|a, b| {
         let age = |index: &usize| {
             candidates.get(*index).map(|candidate| {
-                // Parts last: whose their wholes are is known then.
+                // Parts last: whose their wholes are is known then. And sockets, by which others act as users.
                 let is_part = candidate.claim.as_ref().is_some_and(|claim| claim.whole().is_some());
-                (is_part, candidate.created, !candidate.owns, &candidate.item.key)
+                let is_last = is_part || candidate.listen.is_some();
+                (is_last, candidate.created, !candidate.owns, &candidate.item.key)
             })
         };
         age(a).cmp(&age(b))
     });
-    let mut wholes: BTreeMap<Target, ObjectKey> = BTreeMap::new();
-    let mut claims: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
-    let mut ways: BTreeMap<Identity, ObjectKey> = BTreeMap::new();
+    let mut given = Given::default();
     let mut taken = Taken::default();
     let keys: Vec<ObjectKey> = candidates.iter().map(|candidate| candidate.item.key.clone()).collect();
     for index in order {
@@ -283,39 +371,19 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             continue;
         };
         let here = candidate.broker == *broker;
-        let Some(identity) = &candidate.claim else {
+        let Some(identity) = candidate.claim.clone() else {
             if candidate.counts && here {
                 taken.one_more(key, &candidate.rooms);
             }
             continue;
         };
-        let whole = identity.whole().and_then(|whole| Some((wholes.get(&whole)?, whole)));
-        if let Some((owner, whole)) = whole {
-            let message = format!("{identity} belongs to {owner}, which gives {whole} all its rights");
-            candidate.item.standing = Standing::Refused(Reason::Conflict, message);
-        } else if let Some(winner) = claims.get(identity) {
-            let way = ways
-                .get(identity)
-                .map(|way| format!("; {way} leads to the same broker"));
-            let message = format!(
-                "{identity} belongs to {winner}, which is older{}",
-                way.unwrap_or_default()
-            );
-            candidate.item.standing = Standing::Refused(Reason::Conflict, message);
+        if let Some((reason, message)) = given.refusal(&identity, candidate) {
+            candidate.item.standing = Standing::Refused(reason, message);
         } else if here && !taken.one_more(key, &candidate.rooms) {
             let message = Tenant::too_many(broker, key, &candidate.rooms);
             candidate.item.standing = Standing::Refused(Reason::NotAllowed, message);
         } else {
-            claims.insert(identity.clone(), key.clone());
-            wholes.extend(
-                identity
-                    .target()
-                    .filter(|_| candidate.has_all_rights)
-                    .zip(Some(key.clone())),
-            );
-            if !here {
-                ways.insert(identity.clone(), candidate.broker.clone());
-            }
+            given.take(identity, candidate, here);
         }
     }
     Desired {
@@ -324,8 +392,8 @@ fn resolve(mut candidates: Vec<Candidate>, broker: &ObjectKey) -> Desired {
             .filter(|candidate| candidate.broker == *broker)
             .map(|candidate| candidate.item)
             .collect(),
-        claims,
-        wholes,
+        claims: given.claims,
+        wholes: given.wholes,
         reserved: None,
     }
 }
@@ -353,10 +421,14 @@ impl<'a> Gate<'a> {
 
     fn candidate(&self, meta: &Meta, wish: Wish, owned: Option<&BTreeSet<Identity>>, tenant: &Tenant<'_>) -> Candidate {
         let Wish {
-            declared,
+            mut declared,
             lacks,
             policies,
         } = wish;
+        let named = declared
+            .as_mut()
+            .map(|declared| name_users(self.snapshot, meta, self.key, declared));
+        let unnamed = named.unwrap_or(Ok(())).err();
         let Policies { deletion, adoption } = policies;
         let claim = declared.as_ref().ok().map(Declared::identity);
         let has_all_rights = declared.as_ref().is_ok_and(Declared::has_all_rights);
@@ -366,6 +438,7 @@ impl<'a> Gate<'a> {
             Err(message) => (Vec::new(), Some(message)),
         };
         let counts = refusal.is_none() && meta.deleting.is_some();
+        let Demands { acts, listen, needs: _ } = declared.as_ref().map(Declared::demands).unwrap_or_default();
         let standing = match (meta.deleting, refusal, declared) {
             (Some(since), _, _) => Standing::Leaving {
                 since,
@@ -376,7 +449,11 @@ impl<'a> Gate<'a> {
             (None, None, Err(message)) => self.without_name(meta, lacks, message),
             (None, None, Ok(_)) if self.is_paused(meta) => Standing::Paused,
             (None, None, Ok(declared)) if self.is_marked(meta, OBSERVE) => Standing::Observed(declared),
-            (None, None, Ok(declared)) => self.with_password(meta, declared),
+            (None, None, Ok(declared)) => match unnamed {
+                Some((Reason::InvalidArgument, message)) => Standing::Refused(Reason::InvalidArgument, message),
+                Some((reason, message)) => Standing::Waiting(reason, message),
+                None => self.wanted(meta, declared),
+            },
         };
         let claims = matches!(
             standing,
@@ -411,25 +488,17 @@ impl<'a> Gate<'a> {
             rooms,
             counts,
             has_all_rights,
+            acts: if tenant.is_free() { BTreeSet::new() } else { acts },
+            listen,
         }
     }
 
-    /// The object that a resource wants, with the password that is meant where its spec only says where that is.
-    fn with_password(&self, meta: &Meta, mut declared: Declared) -> Standing {
-        let (Some(passwords), Declared::User(user)) = (&self.snapshot.passwords, &mut declared) else {
-            return Standing::Wanted(declared);
-        };
-        if user.definition.password.is_some() {
-            return Standing::Wanted(declared);
-        }
-        match passwords.get(&meta.key) {
-            Some(Password::Known { hash, slow, .. }) => {
-                user.definition.password = Some(hash.clone());
-                user.definition.slow.clone_from(slow);
-                Standing::Wanted(declared)
-            }
-            Some(Password::Missing(reason, message)) => Standing::Waiting(*reason, message.clone()),
-            None => Standing::Unknown,
+    /// A resource that wants an object, with what is in Secrets.
+    fn wanted(&self, meta: &Meta, mut declared: Declared) -> Standing {
+        match reveal(self.snapshot, meta, &mut declared) {
+            Referred::Whole => Standing::Wanted(declared),
+            Referred::Missing(reason, message) => Standing::Waiting(reason, message),
+            Referred::Unknown => Standing::Unknown,
         }
     }
 

@@ -142,7 +142,7 @@ impl Context<'_> {
             Some(differences) => declared.is_mutable() && !differences.is_empty(),
         };
         let verdict = match differences {
-            None => match self.missing(&identity) {
+            None => match self.missing(declared) {
                 Some(need) => Verdict::Not(need.reason, format!("{} does not exist", need.target)),
                 None => Verdict::Synced(identity.clone()),
             },
@@ -184,9 +184,9 @@ impl Context<'_> {
     }
 
     /// The first of what an object needs that neither stands nor is about to be made.
-    fn missing(&self, identity: &Identity) -> Option<Need> {
+    fn missing(&self, declared: &Declared) -> Option<Need> {
         let stands = |target: &Target| self.observed.has(target) || self.coming.contains(target);
-        identity.needs().into_iter().find(|need| !stands(&need.target))
+        declared.needs().into_iter().find(|need| !stands(&need.target))
     }
 
     fn leaving(&self, item: &Item, mine: &BTreeSet<Identity>, steps: &mut Vec<Step>) -> Verdict {

@@ -37,6 +37,7 @@ pub fn concerns(event: &Event, relevant: &Relevant) -> bool {
         Event::PolicySet(name) => has(Kind::Policy, name.clone()) || has(Kind::OperatorPolicy, name.clone()),
         Event::PolicyCleared(name) => has(Kind::Policy, name.clone()),
         Event::OperatorPolicyCleared(name) => has(Kind::OperatorPolicy, name.clone()),
+        Event::ZeroMqSocketSet(name) | Event::ZeroMqSocketCleared(name) => has(Kind::ZeroMqSocket, name.clone()),
         Event::Lost(_) => true,
     }
 }
@@ -133,6 +134,8 @@ impl Observed {
             }
             Event::PolicyCleared(name) => self.topology.remove(&Identity::Policy(name.clone())),
             Event::OperatorPolicyCleared(name) => self.topology.remove(&Identity::OperatorPolicy(name.clone())),
+            Event::ZeroMqSocketSet(name) => self.changed(Kind::ZeroMqSocket, name),
+            Event::ZeroMqSocketCleared(name) => self.topology.remove(&Identity::ZeroMqSocket(name.clone())),
             Event::Lost(_) => false,
         }
     }

@@ -22,6 +22,7 @@ use super::parting::{Decision, Parting, asks_first};
 use super::repair::Repairs;
 use super::report::{left_behind, offline, recall, report, starting};
 use super::shared::Shared;
+use super::sockets::{self, Sockets};
 use super::tell::{FIRST_ATTEMPT, Teller};
 use super::troubles;
 use crate::broker::{Client, Connector, Error, Event};
@@ -53,6 +54,7 @@ pub(super) struct Pass<S: Source, N: Connector> {
     memory: Memories,
     aside: Aside,
     tell: Teller<S, N>,
+    sockets: Sockets,
     metrics: BrokerMetrics,
     wake: Option<Instant>,
     /// The Broker is being deleted: since when that is known, and how it stands.
@@ -74,6 +76,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
             owned: Owned::new(),
             memory: Memories::new(),
             aside: Aside::default(),
+            sockets: Sockets::default(),
             wake: None,
             parts: None,
             pending_since: None,
@@ -237,6 +240,9 @@ impl<S: Source, N: Connector> Pass<S, N> {
         self.finalize(desired, &mut plan, &mut failed).await;
         let repairs = Repairs::of(&plan, &observed.topology, &self.owned, first);
         let applied = apply(&up.client, &plan, observed, &self.metrics).await;
+        let all_failed = [&failed, &applied.failed];
+        let due = self.sockets.look(&up.client, observed, &plan, all_failed).await;
+        self.wake_by(due);
         self.tell_repairs(repairs, &applied).await;
         let again = observed.is_doubted() || applied.again;
         self.absorb(link, desired, &plan, applied, failed).await;
@@ -360,8 +366,8 @@ impl<S: Source, N: Connector> Pass<S, N> {
         }
         troubles::note(&mut self.memory, &self.owned, plan, applied.failed, &mut failed);
         let over = self.over();
-        let mut reports = Vec::new();
-        let mut released = Vec::new();
+        let observed = link.up().and_then(|up| up.observed.as_ref());
+        let (mut reports, mut released) = (Vec::new(), Vec::new());
         for item in &desired.items {
             let Some(verdict) = plan.verdicts.get(&item.key) else {
                 continue;
@@ -395,6 +401,7 @@ impl<S: Source, N: Connector> Pass<S, N> {
                 if failure.is_some() {
                     report.next_try = self.memory.get(&item.key).and_then(Memory::next_try);
                 }
+                sockets::tell(report, verdict, observed.filter(|_| failure.is_none()));
                 if self.starting && report.ready == ConditionStatus::True {
                     starting(report, &self.key);
                 }

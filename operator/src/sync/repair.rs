@@ -121,7 +121,8 @@ impl Declared {
             | Declared::TopicPermission(_)
             | Declared::OperatorPolicy(_)
             | Declared::Policy(_)
-            | Declared::Binding(_) => false,
+            | Declared::Binding(_)
+            | Declared::ZeroMqSocket(_) => false,
         }
     }
 }

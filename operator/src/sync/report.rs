@@ -94,6 +94,7 @@ pub fn report(
         secret: item.secret.clone(),
         broker: None,
         queue: None,
+        socket: None,
     })
 }
 
@@ -197,6 +198,7 @@ pub fn broker_report(
         secret: None,
         broker: Some(facts),
         queue: None,
+        socket: None,
     }
 }
 

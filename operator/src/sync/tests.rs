@@ -24,6 +24,8 @@ mod user;
 
 mod rights;
 
+mod sockets;
+
 mod stage;
 
 use super::desired::tests::{add, snapshot};

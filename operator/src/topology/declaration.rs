@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::Arguments;
 use super::backlog::Backlog;
+use super::listen::Listen;
 use super::name::{Name, Target};
 use super::touch::Touch;
 use crate::object::{LastStatus, Reason};
@@ -96,6 +97,11 @@ pub trait Declare: Clone + Debug + PartialEq + Eq {
     /// Objects that must stand before this one can be made, and with which it goes.
     fn needs(_identity: &Self::Identity) -> Vec<Need> {
         Vec::new()
+    }
+
+    /// Things that it asks for besides.
+    fn demands(&self) -> Demands {
+        Demands::default()
     }
 
     /// Objects that parts of it stand in, but for the parts that `all` has already: it is made without the parts for
@@ -200,6 +206,17 @@ pub enum Deletion {
 pub struct Policies {
     pub deletion: Deletion,
     pub adoption: AdoptionPolicy,
+}
+
+/// Things that an object asks for besides its name, and what that needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// Objects that must stand before it is made, or changed. It stays when they go.
+    pub needs: Vec<Need>,
+    /// Users of the broker as whom others act by it.
+    pub acts: BTreeSet<String>,
+    /// The place at which the broker listens for it.
+    pub listen: Option<Listen>,
 }
 
 /// An object that must stand first, and the reason that is told while it does not.

@@ -155,7 +155,7 @@ impl Definition for ExchangeDefinition {
         exchange_named(&self.arguments, "alternate-exchange", "alternateExchange", vhost)
     }
 
-    fn remark(&self) -> Option<&str> {
-        Some(&self.kind)
+    fn remark(&self) -> Option<String> {
+        Some(self.kind.clone())
     }
 }

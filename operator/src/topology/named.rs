@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::backlog::Backlog;
-use super::declaration::{Declare, Labels, Need, Policies, Reference, Request};
+use super::declaration::{Declare, Demands, Labels, Need, Policies, Reference, Request};
 use super::name::{Name, Target};
 use super::touch::Touch;
 use crate::object::LastStatus;
@@ -92,6 +92,11 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     /// See [`Declare::without`].
     fn without(&mut self, _missing: &Target) {}
 
+    /// See [`Declare::demands`].
+    fn demands(&self) -> Demands {
+        Demands::default()
+    }
+
     /// Takes away the parts that go with `gone`.
     fn lose(&mut self, _gone: &Target) {}
 
@@ -100,7 +105,7 @@ pub trait Definition: Clone + Debug + PartialEq + Eq + Send {
     }
 
     /// The words in brackets with which a plan tells of a new one.
-    fn remark(&self) -> Option<&str> {
+    fn remark(&self) -> Option<String> {
         None
     }
 
@@ -228,6 +233,10 @@ impl<D: Definition> Declare for Named<D> {
 
     fn without(&mut self, missing: &Target) {
         self.definition.without(missing);
+    }
+
+    fn demands(&self) -> Demands {
+        self.definition.demands()
     }
 
     fn contains(all: &Self::All, identity: &Name) -> bool {

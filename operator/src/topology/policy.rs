@@ -204,8 +204,8 @@ impl<C: Class> Definition for PolicyDefinition<C> {
         false
     }
 
-    fn remark(&self) -> Option<&str> {
-        Some(&self.pattern)
+    fn remark(&self) -> Option<String> {
+        Some(self.pattern.clone())
     }
 
     fn put(&self, name: &Name) -> Option<Request> {

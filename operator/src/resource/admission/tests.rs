@@ -184,7 +184,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Broker",
             ruled(json!({"namespaces": ["web"], "vhosts": ["web"], "kinds": ["Queue", "Broker"]})),
-            "spec.allowedNamespaces.rules[0].kinds[1]: Unsupported value: \"Broker\": supported values: \"Vhost\", \"User\", \"OperatorPolicy\", \"Policy\", \"Exchange\", \"Queue\", \"Binding\"",
+            "spec.allowedNamespaces.rules[0].kinds[1]: Unsupported value: \"Broker\": supported values: \"Vhost\", \"User\", \"OperatorPolicy\", \"Policy\", \"Exchange\", \"Queue\", \"Binding\", \"ZeroMqSocket\"",
         ),
         (
             "Broker",
@@ -194,7 +194,7 @@ fn bad_manifests_are_refused_with_words() {
         (
             "Brocker",
             json!({}),
-            "kind: Brocker is not known, only Broker, Vhost, User, OperatorPolicy, Policy, Exchange, Queue, Binding",
+            "kind: Brocker is not known, only Broker, Vhost, User, OperatorPolicy, Policy, Exchange, Queue, Binding, ZeroMqSocket",
         ),
     ];
     for (kind, spec, words) in cases {

@@ -75,7 +75,7 @@ pub struct Place {
 }
 
 /// Fields of `spec` that refer to something.
-const REFERENCES: [&str; 7] = [
+const REFERENCES: [&str; 11] = [
     "brokerRef",
     "source",
     "destination",
@@ -83,6 +83,10 @@ const REFERENCES: [&str; 7] = [
     "alternateExchange",
     "topicPermissions",
     "serviceAccount",
+    "queue",
+    "exchange",
+    "replay",
+    "userRef",
 ];
 
 impl Place {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
-use crate::object::{AnyObject, EngineState, Group, GroupKind, Kind, Meta, ObjectKey, Outlook, Password, Snapshot};
+use crate::object::{
+    AnyObject, EngineState, Group, GroupKind, Kind, Meta, ObjectKey, Outlook, Password, ServerKey, Snapshot,
+};
 use crate::resource::Spec;
 use crate::source::kubernetes::api::finalizer;
 use crate::source::kubernetes::claim::Claim;
@@ -74,6 +76,7 @@ impl Cache {
         });
         let mut snapshot = Snapshot::within(outlook);
         snapshot.passwords = Some(Arc::default());
+        snapshot.keys = Some(Arc::default());
         Self {
             me: Some(me),
             snapshot: Arc::new(snapshot),
@@ -295,6 +298,15 @@ impl Cache {
         if object != *known {
             Arc::make_mut(&mut self.snapshot).insert(object);
         }
+    }
+
+    /// All keys of sockets that are known, and why others are not.
+    pub(super) fn keys(&mut self, all: &BTreeMap<ObjectKey, ServerKey>) -> Change {
+        if self.snapshot.keys.as_deref() == Some(all) {
+            return Change::None;
+        }
+        Arc::make_mut(&mut self.snapshot).keys = Some(Arc::new(all.clone()));
+        Change::Relevant
     }
 
     /// The progress of a broker that the operator runs itself; `None` when it does not.

@@ -50,6 +50,10 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) credentials: Option<SecretRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) public_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ready: Option<u64>,
@@ -156,6 +160,8 @@ pub(super) fn next(report: &StatusReport, before: &Status, now: &str) -> Status 
             .map(|name| SecretRef { name }),
         username: None,
         credentials: None,
+        address: report.socket.as_ref().and_then(|socket| socket.address.clone()),
+        public_key: report.socket.as_ref().and_then(|socket| socket.public_key.clone()),
         messages: facts.and_then(|facts| facts.usage.messages).or(messages),
         ready: queue.as_ref().map(|queue| queue.ready),
         consumers: queue.as_ref().map(|queue| queue.consumers),

@@ -23,7 +23,7 @@ use super::pauses::{Pauses, refusal, said};
 use super::shared::Shared;
 use super::{theirs, write};
 use crate::object::{ConditionStatus, Group, GroupKind, Kind, Object, ObjectKey, Reason, StatusReport};
-use crate::resource::{BrokerSpec, UserSpec, Way};
+use crate::resource::{BrokerSpec, KeyPair, UserSpec, Way, ZeroMqSocketSpec};
 use crate::source::dereference::referenced;
 
 /// The progress of reading a kind.
@@ -218,6 +218,7 @@ fn unreadable_report(unreadable: &Unreadable) -> StatusReport {
         secret: None,
         broker: None,
         queue: None,
+        socket: None,
     }
 }
 
@@ -225,7 +226,7 @@ fn after(shared: &Arc<Shared>, kind: GroupKind, change: Change) {
     if change != Change::Relevant {
         return;
     }
-    if matches!(kind.kind, Kind::Broker | Kind::User) {
+    if matches!(kind.kind, Kind::Broker | Kind::User | Kind::ZeroMqSocket) {
         follow_what_is_needed(shared);
     }
     shared.bump();
@@ -241,7 +242,13 @@ fn follow_what_is_needed(shared: &Arc<Shared>) {
             Way::Hash(_) | Way::Token | Way::Generated(_) => None,
         };
         let brokers = snapshot.iter::<BrokerSpec>().flat_map(needs);
-        brokers.chain(snapshot.iter::<UserSpec>().filter_map(brought)).collect()
+        let key = |socket: &Arc<Object<ZeroMqSocketSpec>>| match socket.spec.key_pair() {
+            Some(KeyPair::Secret(secret)) => Some((socket.meta.key.namespace.clone(), secret.name.clone())),
+            Some(KeyPair::Generated(_)) | None => None,
+        };
+        let users = snapshot.iter::<UserSpec>().filter_map(brought);
+        let sockets = snapshot.iter::<ZeroMqSocketSpec>().filter_map(key);
+        brokers.chain(users).chain(sockets).collect()
     });
     let needs_namespaces = snapshot()
         .iter::<BrokerSpec>()

@@ -8,6 +8,9 @@ mod tenancy;
 /// Rights that users have by other objects.
 pub(crate) mod rights;
 
+/// ZeroMQ sockets.
+mod sockets;
+
 use super::*;
 use crate::object::{AnyObject, LastStatus};
 use crate::resource::Spec;

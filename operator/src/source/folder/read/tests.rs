@@ -73,7 +73,7 @@ fn every_fault_is_one_line_with_its_place() {
         ),
         (
             QUEUE.replace("kind: Queue", "kind: Topic"),
-            "a.yaml:2: kind: Topic is not known, only Broker, Vhost, User, OperatorPolicy, Policy, Exchange, Queue, Binding",
+            "a.yaml:2: kind: Topic is not known, only Broker, Vhost, User, OperatorPolicy, Policy, Exchange, Queue, Binding, ZeroMqSocket",
         ),
         (
             QUEUE.replace("v1alpha1", "v2"),
