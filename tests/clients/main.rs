@@ -35,6 +35,9 @@ mod pika;
 /// The clients' tool chains: installed once from their registries into the cache outside the clone.
 mod tools;
 
+/// The programs of `examples/zeromq`, as they stand there.
+mod zeromq_examples;
+
 /// The six classic tutorials, with pika.
 mod tutorials;
 

@@ -15,6 +15,9 @@ use crate::file;
 /// pika, from PyPI.
 const PIKA: &str = "pika==1.4.4";
 
+/// pyzmq, from PyPI; its wheel has libzmq inside.
+const PYZMQ: &str = "pyzmq==27.3.0";
+
 /// Celery, from PyPI, and what of its needs speaks AMQP.
 const CELERY: &str = "celery==5.7.0";
 const CELERY_NEEDS: [&str; 2] = ["kombu==5.7.0", "amqp==5.4.2"];
@@ -29,6 +32,12 @@ const JAVA_CLIENT: &str = "5.27.0";
 pub(crate) fn python() -> Option<PathBuf> {
     static PYTHON: Tool = Tool::new();
     installed(&PYTHON, || environment(PIKA, &[]))
+}
+
+/// A Python that has pyzmq.
+pub(crate) fn zeromq_python() -> Option<PathBuf> {
+    static PYTHON: Tool = Tool::new();
+    installed(&PYTHON, || environment(PYZMQ, &[]))
 }
 
 /// A Python that has Celery.

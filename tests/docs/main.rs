@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Every command line of the documents, and what covers it.
-const COMMANDS: [(&str, &str); 18] = [
+const COMMANDS: [(&str, &str); 19] = [
     ("make demo", "the_demo_ends_by_itself_with_a_summary"),
     ("make test", "this very run"),
     (
@@ -32,6 +32,10 @@ const COMMANDS: [(&str, &str); 18] = [
         "every test here, with the profile's folder",
     ),
     ("leveret dev examples/orders", "leveret_dev_follows_and_ends_cleanly"),
+    (
+        "leveret dev examples/zeromq",
+        "leveret_dev_opens_the_sockets_of_a_folder",
+    ),
     (
         "leveret perf -x 4 -y 2 -s 1024 -f persistent -c 100 -q 500 -A 10 -z 10",
         "a_load_on_a_broker",
@@ -238,6 +242,14 @@ fn leveret_dev_follows_and_ends_cleanly() {
     let programs = programs();
     let dev = Running::start(alone(programs.path(), "leveret dev examples/orders"));
     dev.says("127.0.0.1:5672");
+    dev.says("objects are Ready");
+    dev.ends(Signal::INT);
+}
+
+#[test]
+fn leveret_dev_opens_the_sockets_of_a_folder() {
+    let programs = programs();
+    let dev = Running::start(alone(programs.path(), "leveret dev examples/zeromq"));
     dev.says("objects are Ready");
     dev.ends(Signal::INT);
 }
