@@ -134,15 +134,6 @@ impl Mechanism {
     }
 }
 
-/// The past that a new subscription gets first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replay {
-    /// The queue that has it; it is read, not taken.
-    pub queue: ShortString,
-    /// The age of the oldest message.
-    pub from: Duration,
-}
-
 /// A socket as it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -170,14 +161,12 @@ pub struct Spec {
     pub max_frames: usize,
     /// Time between PINGs to a silent peer.
     pub heartbeat: Option<Duration>,
-    /// The past that a new subscription gets first.
-    pub replay: Option<Replay>,
 }
 
 use Role::{Dealer, Pull, Push, Router, Xpub, Xsub};
 
 /// The fields of a value, and the types of sockets that have them.
-const FIELDS: [(&str, &[Role]); 18] = [
+const FIELDS: [(&str, &[Role]); 17] = [
     ("anywhere", &Role::ALL),
     ("curve-clients", &Role::ALL),
     ("durable", &[Pull, Xsub, Router]),
@@ -191,7 +180,6 @@ const FIELDS: [(&str, &[Role]); 18] = [
     ("mechanism", &Role::ALL),
     ("prefetch", &[Push, Dealer]),
     ("queue", &[Pull, Push, Router, Dealer]),
-    ("replay", &[Xpub]),
     ("routing-key", &[Pull, Router]),
     ("timeout", &[Router]),
     ("type", &Role::ALL),
@@ -234,7 +222,6 @@ impl Spec {
                 .number("heartbeat", 0, 65_535)?
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
-            replay: fields.replay()?,
         })
     }
 
@@ -255,6 +242,10 @@ impl<'a> Fields<'a> {
         let mut fields = BTreeMap::new();
         for (name, value) in given {
             let known = name.replace('_', "-");
+            if known == "replay" {
+                let text = "field 'replay' is not carried out by this version: subscribers get what comes from then on";
+                return Err(Fault(text.into()));
+            }
             if !FIELDS.iter().any(|(field, _)| *field == known) {
                 let all: Vec<&str> = FIELDS.iter().map(|(field, _)| *field).collect();
                 let text = format!("field '{name}' is not known; known are {}", all.join(", "));
@@ -422,42 +413,10 @@ impl<'a> Fields<'a> {
             })
             .collect()
     }
-
-    fn replay(&self) -> Result<Option<Replay>> {
-        let Some(value) = self.get("replay") else {
-            return Ok(None);
-        };
-        let form = || {
-            let form = "an object with 'queue', a name, and 'from', an age as 90s, 30m, 1h or 7d";
-            Fault(format!("replay must be {form}, actually was {value}"))
-        };
-        let given = value.as_object().filter(|given| given.len() == 2).ok_or_else(form)?;
-        let text = |name| given.get(name).and_then(Value::as_str).ok_or_else(form);
-        let queue = short("replay", text("queue")?)?;
-        let from = age(text("from")?).ok_or_else(form)?;
-        match queue.is_empty() {
-            true => Err(form()),
-            false => Ok(Some(Replay { queue, from })),
-        }
-    }
 }
 
 fn short(name: &str, text: &str) -> Result<ShortString> {
     ShortString::try_from(text).map_err(|_| Fault(format!("{name} is longer than 255 bytes")))
-}
-
-/// An age: a number with a unit.
-fn age(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let seconds = match text.strip_prefix(digits)? {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let number: u32 = digits.parse().ok().filter(|number| *number > 0)?;
-    Some(Duration::from_secs(u64::from(number) * seconds))
 }
 
 #[cfg(test)]

@@ -25,10 +25,7 @@ fn what_is_not_said_is_as_usual() {
     };
     assert_eq!((spec.role, spec.mechanism), (Role::Pull, mechanism));
     assert_eq!(spec.target.route(), (&b""[..], &b"jobs"[..]));
-    assert_eq!(
-        (spec.durable, spec.errors, spec.timeout, spec.replay),
-        (false, false, None, None)
-    );
+    assert_eq!((spec.durable, spec.errors, spec.timeout), (false, false, None));
     assert_eq!((spec.hwm, spec.prefetch, spec.max_frames), (1000, 0, 64));
     assert_eq!((spec.max_message, spec.heartbeat), (None, None));
     let dealer = parsed(json!({"listen": "tcp://*:1", "type": "dealer", "queue": "rpc", "user": "u"}));
@@ -41,7 +38,6 @@ fn each_field_is_read() {
     let spec = parsed(json!({
         "listen": "tcp://127.0.0.1:0", "type": "pub", "exchange": "ticks", "mechanism": "curve",
         "curve-clients": {key: "reader"}, "hwm": 10, "max_message": 1000, "max-frames": 2, "heartbeat": 5,
-        "replay": {"queue": "kept", "from": "1h"},
     }));
     let Mechanism::Curve { clients } = &spec.mechanism else {
         panic!("{spec:?}")
@@ -52,7 +48,6 @@ fn each_field_is_read() {
         (Role::Xpub, 10, Some(1000), 2)
     );
     assert_eq!(spec.heartbeat, Some(Duration::from_secs(5)));
-    assert_eq!(spec.replay.map(|replay| replay.from), Some(Duration::from_secs(3600)));
     let router = parsed(json!({
         "listen": "tcp://[::1]:7", "type": "router", "exchange": "x", "routing-key": "k", "mechanism": "plain",
         "timeout": 500, "errors": true, "durable": true,
@@ -72,7 +67,7 @@ fn what_is_wrong_is_named() {
         (
             with("prot", json!(1)),
             "field 'prot' is not known; known are anywhere, curve-clients, durable, errors, exchange, heartbeat, hwm, \
-             listen, max-frames, max-message, mechanism, prefetch, queue, replay, routing-key, timeout, type, user",
+             listen, max-frames, max-message, mechanism, prefetch, queue, routing-key, timeout, type, user",
         ),
         (
             with("type", json!("pair")),
@@ -87,7 +82,7 @@ fn what_is_wrong_is_named() {
         ),
         (
             with("replay", json!({})),
-            "field 'replay' is not for type 'pull', only for xpub",
+            "field 'replay' is not carried out by this version: subscribers get what comes from then on",
         ),
         (with("queue", Value::Null), "one of 'queue' and 'exchange' is missing"),
         (
@@ -142,9 +137,4 @@ fn what_is_wrong_is_named() {
         curve(Value::Null),
         "field 'curve-clients' is missing: public keys and their users"
     );
-    let replay = |replay: Value| {
-        refused(json!({"listen": "tcp://*:1", "type": "xpub", "exchange": "x", "user": "u", "replay": replay}))
-    };
-    assert!(replay(json!({"queue": "q", "from": "1w"})).starts_with("replay must be an object with"));
-    assert!(replay(json!({"queue": "q"})).starts_with("replay must be an object with"));
 }
