@@ -1,6 +1,6 @@
 # What there is to do with a clone. `make test` is exactly what continuous integration runs.
-.PHONY: build test lint fmt crds demo bench bench-quick bench-curves guard guard-accept crash orders soak soak-attacks soak-cluster soak-disk flood suites image reproducible e2e \
-  gitops grow figures dist cluster cluster-down
+.PHONY: build test lint fmt crds demo bench bench-quick bench-curves zeromq-figures guard guard-accept crash orders soak soak-attacks soak-cluster soak-disk flood suites image \
+  reproducible e2e gitops grow figures dist cluster cluster-down
 
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
 RELEASE = $(BUILT)/release
@@ -36,6 +36,9 @@ bench-quick:      # two minutes, to the terminal; RabbitMQ only where `make benc
 
 bench-curves:     # what depth, queues, bindings, connections and unacknowledged messages cost, into docs/performance.md
 	python3 tests/load/bench.py --curves
+
+zeromq-figures:   # ZeroMQ's sockets through the broker, beside libzmq directly, to the terminal; needs libzmq3-dev and a C compiler
+	python3 tests/load/zeromq.py
 
 guard:            # instructions of the hot path, against those that were accepted
 	python3 tests/load/guard.py
