@@ -83,15 +83,16 @@ mod tenancy;
 /// A part of it: passwords, keys and users that a spec refers to.
 mod referred;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Connector;
 use crate::metrics::Metrics;
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, Snapshot};
 use crate::source::Source;
 use reconcile::Reconciler;
 pub use shared::Settings;
@@ -118,9 +119,7 @@ pub async fn run<S: Source, N: Connector>(
     let mut loops: BTreeMap<ObjectKey, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
     loop {
         changed.mark_unchanged();
-        let snapshot = source.snapshot();
-        let mut needed = desired::broker_keys(&snapshot);
-        needed.retain(|key| !snapshot.others.contains(key));
+        let needed = needed(&source.snapshot());
         loops.retain(|key, (token, _)| {
             let keep = needed.contains(key);
             if !keep {
@@ -139,6 +138,11 @@ pub async fn run<S: Source, N: Connector>(
             () = shutdown.cancelled() => break,
             changed = changed.changed() => if changed.is_err() { break },
         }
+        // Most often it is one of many, and no Broker.
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = sleep(shared.settings.debounce) => {}
+        }
     }
     for (token, task) in loops.into_values() {
         token.cancel();
@@ -146,6 +150,13 @@ pub async fn run<S: Source, N: Connector>(
             tracing::error!("a sync loop ended early: {error}");
         }
     }
+}
+
+/// The brokers that have a loop. The snapshot must not be kept while waiting: its next change would be one of a copy.
+fn needed(snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
+    let mut needed = desired::broker_keys(snapshot);
+    needed.retain(|key| !snapshot.others.contains(key));
+    needed
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ const FIRST_READ: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 32;
 /// Slow hashes at the same time.
 const SLOW_AT_ONCE: usize = 2;
-/// Pause after a change, in which others come.
-const DEBOUNCE: Duration = Duration::from_millis(20);
+/// Pause after a change, in which others come: all Users are looked at then.
+const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`; leaves everything as it is.
 pub async fn run(

@@ -180,11 +180,17 @@ pub fn open_ports(snapshot: &Snapshot, key: &ObjectKey) -> BTreeSet<u16> {
 
 /// Every broker that exists or is referred to.
 pub fn broker_keys(snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
-    let keys = snapshot.objects().map(|object| match object.broker_ref() {
-        Some(reference) => broker_key(reference, &object.meta().key.namespace),
-        None => object.meta().key.clone(),
+    let places = snapshot.objects().map(|object| {
+        let key = &object.meta().key;
+        match object.broker_ref() {
+            Some(reference) => (reference.namespace.as_ref().unwrap_or(&key.namespace), &reference.name),
+            None => (&key.namespace, &key.name),
+        }
     });
-    keys.collect()
+    let places: BTreeSet<(&String, &String)> = places.collect();
+    let keys = places.into_iter();
+    keys.map(|(namespace, name)| ObjectKey::new(Kind::Broker, namespace, name))
+        .collect()
 }
 
 /// Objects on the broker by the resource that owns them. A binding that is being edited owns two for a while.
