@@ -1,7 +1,7 @@
 //! Real clients, as their registries have them: each sends, receives, gets confirms, and is refused.
 //!
 //! In: a broker, and the client's tool chain. Out: one test for each client and step; the six tutorials with pika; the
-//! programs of examples/clients.
+//! programs of examples/clients; ZeroMQ's clients, each with every pattern.
 //! A client whose tool chain is absent is skipped with the reason printed (`REQUIRE_CLIENTS=1`: a failure).
 //! Does not know about the wire.
 
@@ -40,6 +40,9 @@ mod zeromq_examples;
 
 /// The six classic tutorials, with pika.
 mod tutorials;
+
+/// ZeroMQ's four implementations, against sockets of the broker.
+mod zeromq;
 
 /// Every step of a client's `check` program is a test.
 #[macro_export]

@@ -28,6 +28,12 @@ const AMQPLIB: &str = "amqplib@2.3.1";
 /// RabbitMQ's Java client, from Maven Central.
 const JAVA_CLIENT: &str = "5.27.0";
 
+/// zeromq.js, from the npm registry. The package has libzmq in it.
+const ZEROMQ_JS: &str = "zeromq@6.8.0";
+
+/// JeroMQ, from Maven Central.
+const JEROMQ: &str = "0.6.0";
+
 /// A Python that has pika.
 pub(crate) fn python() -> Option<PathBuf> {
     static PYTHON: Tool = Tool::new();
@@ -70,57 +76,106 @@ fn environment(package: &str, needs: &[&str]) -> Result<PathBuf, String> {
 /// The folder of node modules that has amqplib.
 pub(crate) fn node_modules() -> Option<PathBuf> {
     static MODULES: Tool = Tool::new();
-    installed(&MODULES, || {
-        run(Command::new("node").arg("--version"))?;
-        let folder = place::cache().join(format!("node-{AMQPLIB}"));
-        if !folder.join("done").exists() {
-            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-            run(Command::new("npm")
-                .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
-                .arg(&folder)
-                .arg(AMQPLIB))?;
-            done(&folder)?;
-        }
-        Ok(folder.join("node_modules"))
-    })
+    installed(&MODULES, || modules(AMQPLIB))
 }
+
+/// The folder of node modules that has zeromq.js.
+pub(crate) fn zeromq_js() -> Option<PathBuf> {
+    static MODULES: Tool = Tool::new();
+    installed(&MODULES, || modules(ZEROMQ_JS))
+}
+
+/// The folder of node modules that has a package.
+fn modules(package: &str) -> Result<PathBuf, String> {
+    run(Command::new("node").arg("--version"))?;
+    let folder = place::cache().join(format!("node-{package}"));
+    if !folder.join("done").exists() {
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&folder)
+            .arg(package))?;
+        done(&folder)?;
+    }
+    Ok(folder.join("node_modules"))
+}
+
+/// RabbitMQ's Java client.
+const JAVA: Java = Java {
+    cached: "java",
+    version: JAVA_CLIENT,
+    folder: "java",
+};
 
 /// The folder of RabbitMQ's Java client and what it needs.
 pub(crate) fn java_libraries() -> Option<PathBuf> {
     static LIBRARIES: Tool = Tool::new();
-    installed(&LIBRARIES, || {
-        let folder = place::cache().join(format!("java-{JAVA_CLIENT}"));
+    installed(&LIBRARIES, || JAVA.libraries())
+}
+
+/// The class path of the check program in Java.
+pub(crate) fn java_classes() -> Option<String> {
+    static CLASSES: Tool = Tool::new();
+    installed(&CLASSES, || JAVA.classes()).map(class_path)
+}
+
+/// The class path of the check program with JeroMQ.
+pub(crate) fn jeromq_classes() -> Option<String> {
+    static CLASSES: Tool = Tool::new();
+    let java = Java {
+        cached: "jeromq",
+        version: JEROMQ,
+        folder: "zeromq/jeromq",
+    };
+    installed(&CLASSES, || java.classes()).map(class_path)
+}
+
+/// A client for Java with its check program: a `pom.xml` that names it, and a `Check.java`.
+struct Java {
+    /// The beginning of its folder in the cache.
+    cached: &'static str,
+    version: &'static str,
+    /// The folder of `pom.xml` and `Check.java`.
+    folder: &'static str,
+}
+
+impl Java {
+    /// The folder of the client and what it needs.
+    fn libraries(&self) -> Result<PathBuf, String> {
+        let folder = place::cache().join(format!("{}-{}", self.cached, self.version));
         let libraries = folder.join("lib");
         if !folder.join("done").exists() {
             fs::create_dir_all(&libraries).map_err(|error| error.to_string())?;
             let mut maven = Command::new("mvn");
             maven
                 .args(["--quiet", "--batch-mode", "--file"])
-                .arg(file("java/pom.xml"))
+                .arg(file(self.folder).join("pom.xml"))
                 .arg("dependency:copy-dependencies");
             maven
-                .arg(format!("-Dclient.version={JAVA_CLIENT}"))
+                .arg(format!("-Dclient.version={}", self.version))
                 .arg(format!("-DoutputDirectory={}", libraries.display()));
             run(&mut maven)?;
             done(&folder)?;
         }
         Ok(libraries)
-    })
-}
+    }
 
-/// The class path of the check program in Java.
-pub(crate) fn java_classes() -> Option<String> {
-    static CLASSES: Tool = Tool::new();
-    let libraries = java_libraries()?;
-    let classes = installed(&CLASSES, || {
+    /// The folder of the compiled program, beside that of the client.
+    fn classes(&self) -> Result<PathBuf, String> {
+        let libraries = self.libraries()?;
         let classes = libraries.with_file_name("classes");
         let mut compile = Command::new("javac");
         compile
             .args(["-cp", &format!("{}/*", libraries.display()), "-d"])
             .arg(&classes)
-            .arg(file("java/Check.java"));
+            .arg(file(self.folder).join("Check.java"));
         run(&mut compile)?;
         Ok(classes)
-    })?;
-    Some(format!("{}:{}/*", classes.display(), libraries.display()))
+    }
+}
+
+/// Compiled classes, and the libraries beside them.
+fn class_path(classes: PathBuf) -> String {
+    let libraries = classes.with_file_name("lib");
+    format!("{}:{}/*", classes.display(), libraries.display())
 }
