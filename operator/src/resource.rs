@@ -105,7 +105,7 @@ pub use user::{
 };
 pub use vhost::{VhostDeletionPolicy, VhostLimits, VhostSpec};
 pub use zero_mq_socket::{
-    Curve, CurveClient, KeyPair, Mechanism, Replay, SocketType, UserRef, ZeroMqSocketDeletionPolicy, ZeroMqSocketSpec,
+    Curve, CurveClient, KeyPair, Mechanism, SocketType, UserRef, ZeroMqSocketDeletionPolicy, ZeroMqSocketSpec,
 };
 
 #[cfg(test)]

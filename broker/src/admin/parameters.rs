@@ -13,6 +13,7 @@ use super::page::Query;
 use super::policies;
 use super::state::Admin;
 use crate::access::Actor;
+use crate::events::Event;
 use crate::parameters::Key;
 use crate::policy::{Class, Policy};
 use crate::zeromq::spec::{COMPONENT, Spec};
@@ -152,20 +153,20 @@ async fn put(Login { admin, actor }: Login, Path((component, vhost, name)): Plac
     may_change(&component, &actor)?;
     let value = fields.value("value");
     check(&component, &name, &value)?;
-    keep(&admin, Key::of(&vhost.name, &component, &name), &value).await
+    keep(&admin, &actor, Key::of(&vhost.name, &component, &name), &value).await
 }
 
 /// Keeps a parameter that has been checked, and answers when it is durable and has taken effect.
 ///
 /// # Errors
 /// 400 if a name or the value is too large, or memory is full.
-pub async fn keep(admin: &Admin, key: Key, value: &Value) -> Result<StatusCode> {
-    let acts = key.component == COMPONENT;
-    let put = admin.node.parameters.put(key, &value.to_string())?;
+pub async fn keep(admin: &Admin, actor: &Actor, key: Key, value: &Value) -> Result<StatusCode> {
+    let put = admin.node.parameters.put(key.clone(), &value.to_string())?;
     admin.node.wait_durable(Some(put.lsn)).await;
-    if acts {
+    if key.component == COMPONENT {
         admin.sockets.look().await;
     }
+    tell(admin, actor, "parameter.set", &key);
     Ok(status(put.before.is_none()))
 }
 
@@ -173,13 +174,23 @@ pub async fn keep(admin: &Admin, key: Key, value: &Value) -> Result<StatusCode> 
 ///
 /// # Errors
 /// 404 if there is none of this name.
-pub async fn forget(admin: &Admin, key: &Key) -> Result<StatusCode> {
+pub async fn forget(admin: &Admin, actor: &Actor, key: &Key) -> Result<StatusCode> {
     let lsn = admin.node.parameters.delete(key)?.ok_or(Failure::NotFound)?;
     admin.node.wait_durable(Some(lsn)).await;
     if key.component == COMPONENT {
         admin.sockets.look().await;
     }
+    tell(admin, actor, "parameter.cleared", key);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells of a change by its names. The value, which RabbitMQ tells as well, may have passwords in it.
+fn tell(admin: &Admin, actor: &Actor, routing_key: &'static str, key: &Key) {
+    let vhost = key.vhost.as_deref().and_then(|name| admin.node.vhost(name));
+    let Some(vhost) = vhost else { return };
+    let names = [("component", &key.component), ("name", &key.name)];
+    let headers = names.map(|(header, name)| (header, name.as_str().into()));
+    vhost.tell(&actor.user, &[Event::other(routing_key, headers.into())]);
 }
 
 /// Refuses to change what only administrators may: a socket is bound on the machine, and lets peers act as a user.
@@ -256,7 +267,7 @@ async fn remove(Login { admin, actor }: Login, Path((component, vhost, name)): P
         return Ok(StatusCode::NO_CONTENT);
     }
     may_change(&component, &actor)?;
-    forget(&admin, &Key::of(&vhost.name, &component, &name)).await
+    forget(&admin, &actor, &Key::of(&vhost.name, &component, &name)).await
 }
 
 /// RabbitMQ gives no pages of these.

@@ -78,18 +78,18 @@ async fn one(Login { admin, .. }: Login, Path((vhost, name)): Place) -> Result<R
     Ok(ok(json::object(None, |o| describe(&socket, o))))
 }
 
-async fn put(Login { admin, .. }: Login, Path((vhost, name)): Place, body: Input) -> Result<StatusCode> {
+async fn put(Login { admin, actor }: Login, Path((vhost, name)): Place, body: Input) -> Result<StatusCode> {
     let vhost = admin.vhost_of_change(&vhost)?;
     let value = Fields::parse(&body)?.into_value();
     parameters::check(COMPONENT, &name, &value)?;
     not_of_settings(&admin, &vhost.name, &name)?;
-    parameters::keep(&admin, Key::of(&vhost.name, COMPONENT, &name), &value).await
+    parameters::keep(&admin, &actor, Key::of(&vhost.name, COMPONENT, &name), &value).await
 }
 
-async fn remove(Login { admin, .. }: Login, Path((vhost, name)): Place) -> Result<StatusCode> {
+async fn remove(Login { admin, actor }: Login, Path((vhost, name)): Place) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
     not_of_settings(&admin, &vhost.name, &name)?;
-    parameters::forget(&admin, &Key::of(&vhost.name, COMPONENT, &name)).await
+    parameters::forget(&admin, &actor, &Key::of(&vhost.name, COMPONENT, &name)).await
 }
 
 /// The secret key of a socket with CURVE, which may be declared later. It is never shown.

@@ -128,9 +128,6 @@ pub struct ZeroMqSocketSpec {
     /// asked; those that clients ask are answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Period>,
-    /// Of xpub: a new subscription first gets what matches of the messages in a queue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replay: Option<Replay>,
     /// Effect of deleting this object on the broker: Delete (its clients are disconnected), or Retain (it stays).
     #[serde(default)]
     pub deletion_policy: ZeroMqSocketDeletionPolicy,
@@ -258,16 +255,6 @@ pub struct CurveClient {
     pub user: Option<String>,
 }
 
-/// Messages that were there before a subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Replay {
-    /// The queue that keeps them, by its name on the broker; they stay in it.
-    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = rules(&[schema::SHORT_STRING])))]
-    pub queue: String,
-    /// Age of the oldest that are given, for example 1h.
-    pub from: Period,
-}
-
 /// Effect on the broker of deleting the ZeroMqSocket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ZeroMqSocketDeletionPolicy {
@@ -332,7 +319,7 @@ const ONE_USER: Rule = (
 );
 
 /// Fields that go with each other.
-const TOGETHER: [Rule; 14] = [
+const TOGETHER: [Rule; 13] = [
     (
         "!(self.type in ['push', 'dealer']) || (has(self.queue) && !has(self.exchange))",
         "type push or dealer: messages come from a queue: give queue, and no exchange",
@@ -382,10 +369,6 @@ const TOGETHER: [Rule; 14] = [
         "timeout goes with type router",
     ),
     ("!self.errors || self.type == 'router'", "errors goes with type router"),
-    (
-        "!has(self.replay) || self.type in ['pub', 'xpub']",
-        "replay goes with type xpub",
-    ),
 ];
 
 #[cfg(test)]
@@ -414,7 +397,7 @@ mod tests {
             json!({"type": "pull", "exchange": "x", "routingKey": "", "userRef": {"name": "till"}}),
             json!({"type": "push", "queue": "q", "mechanism": "Plain", "prefetch": 10}),
             json!({"type": "sub", "exchange": "x", "user": "guest", "anywhere": true}),
-            json!({"type": "xpub", "exchange": "x", "user": "guest", "hwm": 5, "replay": {"queue": "q", "from": "1h"}}),
+            json!({"type": "xpub", "exchange": "x", "user": "guest", "hwm": 5}),
             json!({"type": "router", "queue": "q", "user": "guest", "timeout": "5s", "errors": true}),
             json!({"type": "dealer", "queue": "q", "mechanism": "Curve"}),
             json!({"type": "dealer", "queue": "q", "mechanism": "Curve", "address": "::1",
@@ -463,10 +446,6 @@ mod tests {
             (pull(json!({"prefetch": 5})), "prefetch goes with"),
             (pull(json!({"timeout": "5s"})), "timeout goes with"),
             (pull(json!({"errors": true})), "errors goes with"),
-            (
-                pull(json!({"replay": {"queue": "q", "from": "1h"}})),
-                "replay goes with",
-            ),
             (pull(json!({"address": "localhost"})), "must be an IP address"),
             (pull(json!({"port": 5672})), "the broker has this port"),
             (pull(json!({"port": 65536})), "spec.port"),

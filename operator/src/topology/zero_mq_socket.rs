@@ -19,9 +19,7 @@ use super::name::{Name, Target};
 use super::named::{Definition, Named, Removal};
 use super::touch::Touch;
 use crate::object::{CurveKey, Reason};
-use crate::resource::{
-    Curve, CurveClient, Kind, Mechanism, Period, Replay, ZeroMqSocketDeletionPolicy, ZeroMqSocketSpec,
-};
+use crate::resource::{Curve, CurveClient, Kind, Mechanism, Period, ZeroMqSocketDeletionPolicy, ZeroMqSocketSpec};
 
 /// A socket by its name.
 pub type Declaration = Named<ZeroMqSocketDefinition>;
@@ -46,9 +44,6 @@ const ERRORS: &str = "errors";
 const MAX_MESSAGE: &str = "max-message";
 const MAX_FRAMES: &str = "max-frames";
 const HEARTBEAT: &str = "heartbeat";
-const REPLAY: &str = "replay";
-/// A part of it: an age.
-const FROM: &str = "from";
 
 /// The properties that a socket is declared with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +151,6 @@ impl Definition for ZeroMqSocketDefinition {
             max_message,
             max_frames,
             heartbeat,
-            replay,
             deletion_policy: _,
             adoption_policy: _,
         } = spec;
@@ -179,10 +173,6 @@ impl Definition for ZeroMqSocketDefinition {
         put(MAX_MESSAGE, json!(max_message));
         put(MAX_FRAMES, json!(max_frames));
         put(HEARTBEAT, json!(seconds(HEARTBEAT, heartbeat.as_ref())?));
-        if let Some(Replay { queue, from }) = replay {
-            seconds("replay.from", Some(from))?;
-            put(REPLAY, json!({ "queue": queue, "from": from }));
-        }
         let (clients, mut references) = clients(curve.as_ref())?;
         put(CLIENTS, Value::Object(clients));
         if let Some(user) = user_ref {
@@ -317,7 +307,6 @@ impl Definition for ZeroMqSocketDefinition {
         let all = [
             reference(Kind::Queue, QUEUE, self.text(QUEUE)),
             reference(Kind::Exchange, EXCHANGE, self.text(EXCHANGE)),
-            reference(Kind::Queue, REPLAY, self.replayed()),
         ];
         all.into_iter().flatten().collect()
     }
@@ -442,11 +431,6 @@ impl ZeroMqSocketDefinition {
             _ => None,
         }
     }
-
-    fn replayed(&self) -> Option<String> {
-        let replay = self.value.get(REPLAY)?;
-        replay.get(QUEUE).and_then(Value::as_str).map(str::to_owned)
-    }
 }
 
 /// A value without what is so when nothing is said, in the words that the broker prefers.
@@ -456,7 +440,6 @@ fn told(value: Map<String, Value>) -> Arguments {
     let preferred = |field: &str, given: Value| match (field, given.as_str()) {
         (TYPE, Some("sub")) => json!("xsub"),
         (TYPE, Some("pub")) => json!("xpub"),
-        (REPLAY, _) => in_seconds(given),
         _ => given,
     };
     let usual_prefetch = if value.get(TYPE) == Some(json!("dealer")) { 1 } else { 0 };
@@ -476,18 +459,6 @@ fn told(value: Map<String, Value>) -> Arguments {
         .filter(|(field, given)| !given.is_null() && !is_usual(field, given))
         .map(|(field, given)| (field.to_owned(), preferred(field, given)));
     said.collect::<BTreeMap<_, _>>().into()
-}
-
-/// A replay whose age is in seconds, where it is in something else.
-fn in_seconds(mut replay: Value) -> Value {
-    let from = replay.get_mut(FROM);
-    if let Some(from) = from
-        && let Ok(period) = serde_json::from_value::<Period>(from.clone())
-        && let Ok(millis) = period.millis()
-    {
-        *from = json!(format!("{}s", millis / 1000));
-    }
-    replay
 }
 
 /// Users by public keys of clients, and resources of those who are only referred to.

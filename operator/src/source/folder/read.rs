@@ -75,7 +75,7 @@ pub struct Place {
 }
 
 /// Fields of `spec` that refer to something.
-const REFERENCES: [&str; 11] = [
+const REFERENCES: [&str; 10] = [
     "brokerRef",
     "source",
     "destination",
@@ -85,7 +85,6 @@ const REFERENCES: [&str; 11] = [
     "serviceAccount",
     "queue",
     "exchange",
-    "replay",
     "userRef",
 ];
 

@@ -57,11 +57,10 @@ fn a_parameter_as_the_broker_reads_it() {
     });
     assert_eq!(put.body, Some(json!({ "value": value })));
     let fan = wanted(json!({
-        "type": "pub", "port": 5556, "exchange": "x", "user": "guest", "replay": {"queue": "q", "from": "1h"}
+        "type": "pub", "port": 5556, "exchange": "x", "user": "guest"
     }));
     let value = json!({
-        "listen": "tcp://*:5556", "type": "xpub", "exchange": "x", "user": "guest",
-        "replay": {"queue": "q", "from": "3600s"}
+        "listen": "tcp://*:5556", "type": "xpub", "exchange": "x", "user": "guest"
     });
     assert_eq!(
         fan.put(&name()).and_then(|put| put.body),
@@ -80,10 +79,8 @@ fn what_is_so_without_a_word_is_no_difference() {
     );
     assert_eq!(dealer.differences(&usual), [""; 0]);
     assert_eq!(dealer.puts(&name(), Some(&usual)), []);
-    let fan = json!({"type": "pub", "port": 1, "exchange": "x", "user": "u", "maxFrames": 3,
-        "replay": {"queue": "q", "from": "1h30m"}});
-    let stands = json!({"listen": "tcp://*:1", "type": "pub", "exchange": "x", "user": "u", "max_frames": 3,
-        "replay": {"queue": "q", "from": "90m"}});
+    let fan = json!({"type": "pub", "port": 1, "exchange": "x", "user": "u", "maxFrames": 3});
+    let stands = json!({"listen": "tcp://*:1", "type": "pub", "exchange": "x", "user": "u", "max_frames": 3});
     assert_eq!(wanted(fan).differences(&found(stands, None)), [""; 0]);
     let mut other = dealer.clone();
     other.value.insert(PREFETCH, &json!(7));
@@ -160,10 +157,8 @@ fn it_reaches_for_what_it_names() {
         ["Name"]
     );
     assert_eq!(
-        reaches(
-            json!({"type": "xpub", "port": 1, "exchange": "x", "user": "u", "replay": {"queue": "q", "from": "1h"}})
-        ),
-        ["Source", "Name"]
+        reaches(json!({"type": "xpub", "port": 1, "exchange": "x", "user": "u"})),
+        ["Source"]
     );
 }
 
@@ -174,8 +169,7 @@ fn what_stands_is_written_down_so_that_it_is_wanted_again() {
         json!({"type": "router", "port": 0, "address": "127.0.0.1", "exchange": "x", "routingKey": "k", "user": "u",
             "timeout": "1500ms", "heartbeat": "2m", "errors": true, "anywhere": true, "maxFrames": 2}),
         curve(),
-        json!({"type": "xpub", "port": 1, "exchange": "x", "mechanism": "Plain", "hwm": 3,
-            "replay": {"queue": "q", "from": "1h"}}),
+        json!({"type": "xpub", "port": 1, "exchange": "x", "mechanism": "Plain", "hwm": 3}),
     ] {
         let socket = wanted(given);
         let again = wanted(Value::Object(socket.spec()));
