@@ -48,6 +48,8 @@ const ROOM_AGAIN: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pause of a publisher whose messages take much work each.
 const OTHERS_TURN: Duration = Duration::from_millis(2);
+/// Commands after which a batch ends and others have their turn: each may be a binding.
+const COMMANDS: usize = 512;
 /// Bytes that the log may have to catch up with before a publisher is not read.
 const LOG_BACKLOG: u64 = 32 * 1024 * 1024;
 
@@ -436,13 +438,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn feed(&mut self) -> Result<bool> {
         let batch = std::mem::take(&mut self.rest);
         self.pattern.expect(batch.wire_len());
-        let mut failed = None;
-        let mut goes_on = true;
+        let (mut failed, mut goes_on, mut commands) = (None, true, 0);
         for event in batch.events().skip(self.through) {
             if !goes_on {
                 break;
             }
             self.through += 1;
+            commands += usize::from(matches!(event, Received::Command(_)));
             let done = match event {
                 Received::Message(message) => {
                     self.received += 1;
@@ -452,7 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Received::Command(command) => self.command(command),
             };
             failed = done.err();
-            goes_on = failed.is_none() && !self.has_done_much();
+            goes_on = failed.is_none() && commands < COMMANDS && !self.has_done_much();
         }
         let flushed = self.pattern.flush(&self.peer, &mut self.turn);
         if let Ok(lsn) = flushed {
