@@ -42,7 +42,7 @@ use table::{
     DEFINITIONS_SKIP_IF_UNCHANGED, DISK_FREE_LIMIT, FLUSH_INTERVAL, FRAME_MAX, GUEST_LOOPBACK_ONLY, HANDSHAKE_TIMEOUT,
     HEARTBEAT, INITIAL_FRAME_MAX, LOAD_DEFINITIONS, LOCK_TIMEOUT, LOG, LOG_FORMAT, MANAGEMENT_HTTP_MAX_BODY_SIZE,
     MAX_HEADER_SIZE, MAX_MESSAGE_SIZE, MEMORY_WATERMARK, SEGMENT_SIZE, SHUTDOWN_TIMEOUT, SSL_CERT_LOGIN_FROM,
-    SSL_CERT_LOGIN_SAN_INDEX, SSL_CERT_LOGIN_SAN_TYPE, THREADS, TLS_CA, TLS_CERT, TLS_KEY,
+    SSL_CERT_LOGIN_SAN_INDEX, SSL_CERT_LOGIN_SAN_TYPE, THREADS, TLS_CA, TLS_CERT, TLS_KEY, ZEROMQ,
 };
 use values::{DiskLimit, Kind, addresses, default_addresses};
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// Those whom a login is asked of.
     pub backends: Backends,
+    /// ZeroMQ's sockets, as lines of `NAME.FIELD=VALUE`.
+    pub zeromq: Vec<String>,
     /// Terms for clients that connect.
     pub offer: Offer,
     /// Most connections, channels, queues and so on.
@@ -223,6 +225,7 @@ impl Flags {
             definitions: self.definitions()?,
             max_body_bytes: self.read(&MANAGEMENT_HTTP_MAX_BODY_SIZE)?,
             backends: self.backends()?,
+            zeromq: self.texts(ZEROMQ.key).to_vec(),
             offer: Offer {
                 limits,
                 initial_frame_max: self.read(&INITIAL_FRAME_MAX)? as u32,

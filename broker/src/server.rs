@@ -21,8 +21,8 @@ use crate::turns::Watch;
 use crate::vhost::ids::{self, QueueIds};
 use crate::vhost::shared::Shared;
 use crate::vhosts::Vhosts;
-use crate::zeromq::Sockets as ZeroMq;
 use crate::zeromq::keys::Keys;
+use crate::zeromq::{self, Sockets as ZeroMq};
 use anyhow::Context;
 use leveret_store::fs::RealFs;
 use leveret_store::{Backlog, Batch, Options, QueueId, Recovered, Store, Urgency};
@@ -54,6 +54,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         amqp,
         web,
     } = Sockets::bind(&config, &descriptors)?;
+    let fixed = zeromq::settings::fixed(&config.zeromq).map_err(anyhow::Error::msg)?;
     // Probes are answered while the log is read.
     let watch = Watch::start(Handle::current()).context("cannot start a thread that watches the others")?;
     let gate = Gate::new(&config.users, config.max_body_bytes, watch);
@@ -72,7 +73,7 @@ pub async fn run(config: Config, live: Arc<Live>) -> anyhow::Result<()> {
         // While keys can't be had, the issuer says so, and logins by password go on.
         tokio::spawn(async move { issuer.follow().await });
     }
-    let sockets = Arc::new(ZeroMq::new(node.clone(), live.offer.clone(), keys));
+    let sockets = Arc::new(ZeroMq::new(node.clone(), live.offer.clone(), keys, fixed));
     gate.open(Admin::new(
         node.clone(),
         (listeners.clone(), sockets.clone()),

@@ -10,6 +10,9 @@
 /// All sockets, as they are declared and changed.
 pub mod sockets;
 
+/// Sockets of the settings file.
+pub mod settings;
+
 /// One client: its socket, and the loop that reads, works and writes.
 pub mod connection;
 

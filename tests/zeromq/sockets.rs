@@ -187,3 +187,49 @@ fn sockets_are_among_the_listeners() {
     );
     assert_eq!(api.request("DELETE", &path(&name), None).status, 204);
 }
+
+#[test]
+fn sockets_of_the_settings_are_not_changed_by_the_api() {
+    let words = [
+        "listen=tcp://127.0.0.1:0",
+        "type=pull",
+        "queue=jobs",
+        "user=guest",
+        "max_frames=3",
+    ];
+    let words: Vec<String> = words.iter().map(|word| format!("jobs.{word}")).collect();
+    let arguments: Vec<&str> = words.iter().flat_map(|word| ["--zeromq", word.as_str()]).collect();
+    let broker = Broker::start_with(&arguments);
+    let api = Http::new(broker.http());
+    until("it is bound", SOON, || {
+        api.request("GET", &path("jobs"), None).status == 200
+    });
+    let shown = api.get(&path("jobs"));
+    assert_eq!(
+        (&shown["declared_by"], &shown["state"]),
+        (&json!("settings"), &json!("running"))
+    );
+    assert!(accepts(port(&shown)));
+    let expected = "socket 'jobs' is declared by the settings, and changed there";
+    let parameter = "/api/parameters/zeromq-socket/%2F/jobs";
+    let value = json!({"value": pull(json!({}))});
+    assert_eq!(
+        reason(&api.request("PUT", &path("jobs"), Some(&pull(json!({})))), 400),
+        expected
+    );
+    assert_eq!(reason(&api.request("PUT", parameter, Some(&value)), 400), expected);
+    assert_eq!(reason(&api.request("DELETE", &path("jobs"), None), 400), expected);
+}
+
+#[test]
+fn a_wrong_socket_of_the_settings_is_no_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("a path");
+    let refused = Broker::refused(&["--data-dir", folder, "--zeromq", "jobs.type=pair"]);
+    assert!(
+        refused
+            .stderr
+            .contains("setting zeromq.jobs: type 'pair' is not allowed; "),
+        "{refused:?}"
+    );
+}

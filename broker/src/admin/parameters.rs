@@ -16,6 +16,7 @@ use crate::access::Actor;
 use crate::events::Event;
 use crate::parameters::Key;
 use crate::policy::{Class, Policy};
+use crate::zeromq::socket::Origin;
 use crate::zeromq::spec::{COMPONENT, Spec};
 use axum::Router;
 use axum::extract::{self, Path};
@@ -161,6 +162,9 @@ async fn put(Login { admin, actor }: Login, Path((component, vhost, name)): Plac
 /// # Errors
 /// 400 if a name or the value is too large, or memory is full.
 pub async fn keep(admin: &Admin, actor: &Actor, key: Key, value: &Value) -> Result<StatusCode> {
+    if let Some(vhost) = key.vhost.as_deref().filter(|_| key.component == COMPONENT) {
+        not_of_settings(admin, vhost, &key.name)?;
+    }
     let put = admin.node.parameters.put(key.clone(), &value.to_string())?;
     admin.node.wait_durable(Some(put.lsn)).await;
     if key.component == COMPONENT {
@@ -191,6 +195,19 @@ fn tell(admin: &Admin, actor: &Actor, routing_key: &'static str, key: &Key) {
     let names = [("component", &key.component), ("name", &key.name)];
     let headers = names.map(|(header, name)| (header, name.as_str().into()));
     vhost.tell(&actor.user, &[Event::other(routing_key, headers.into())]);
+}
+
+/// Refuses to change a socket of the settings.
+///
+/// # Errors
+/// 400 if it is one.
+pub fn not_of_settings(admin: &Admin, vhost: &str, name: &str) -> Result<()> {
+    match admin.sockets.get(vhost, name) {
+        Some(socket) if socket.origin == Origin::Settings => Err(Failure::BadRequest(format!(
+            "socket '{name}' is declared by the settings, and changed there"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses to change what only administrators may: a socket is bound on the machine, and lets peers act as a user.

@@ -14,7 +14,7 @@ use super::parameters;
 use super::state::Admin;
 use crate::metrics::rates::Name;
 use crate::parameters::Key;
-use crate::zeromq::socket::{self, COUNTS, Origin, Socket, Standing};
+use crate::zeromq::socket::{self, COUNTS, Socket, Standing};
 use crate::zeromq::spec::{COMPONENT, Mechanism, Target};
 use axum::Router;
 use axum::extract::{self, Path};
@@ -82,13 +82,12 @@ async fn put(Login { admin, actor }: Login, Path((vhost, name)): Place, body: In
     let vhost = admin.vhost_of_change(&vhost)?;
     let value = Fields::parse(&body)?.into_value();
     parameters::check(COMPONENT, &name, &value)?;
-    not_of_settings(&admin, &vhost.name, &name)?;
     parameters::keep(&admin, &actor, Key::of(&vhost.name, COMPONENT, &name), &value).await
 }
 
 async fn remove(Login { admin, actor }: Login, Path((vhost, name)): Place) -> Result<StatusCode> {
     let vhost = admin.vhost(&vhost)?;
-    not_of_settings(&admin, &vhost.name, &name)?;
+    parameters::not_of_settings(&admin, &vhost.name, &name)?;
     parameters::forget(&admin, &actor, &Key::of(&vhost.name, COMPONENT, &name)).await
 }
 
@@ -105,16 +104,6 @@ async fn put_key(Login { admin, .. }: Login, Path((vhost, name)): Place, body: I
     admin.node.wait_durable(Some(lsn)).await;
     admin.sockets.look().await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Refuses to change a socket of the settings.
-fn not_of_settings(admin: &Admin, vhost: &str, name: &str) -> Result<()> {
-    match admin.sockets.get(vhost, name) {
-        Some(socket) if socket.origin == Origin::Settings => Err(Failure::BadRequest(format!(
-            "socket '{name}' is declared by the settings, and changed there"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn describe(socket: &Socket, o: &mut Object<'_>) {

@@ -46,6 +46,7 @@ settings! {
         AnyOf(&["internal", "oauth2", "rabbit_auth_backend_internal", "rabbit_auth_backend_oauth2"]),
         "Those whom a login is asked of: the broker's own users, tokens");
     AUTH_OAUTH2: Tree = Setting::optional("auth_oauth2", "none", Tree, "Tokens that are accepted");
+    ZEROMQ: Tree = Setting::optional("zeromq", "none", Tree, "Sockets for ZeroMQ's clients, by their names");
     AUTH_MECHANISMS: AnyOf = Setting::optional("auth_mechanisms", "PLAIN and AMQPLAIN",
         AnyOf(&["PLAIN", "AMQPLAIN", "EXTERNAL"]),
         "Ways to log in that AMQP clients are offered; EXTERNAL, by certificate, over TLS with tls_ca").live();

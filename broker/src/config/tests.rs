@@ -223,7 +223,10 @@ fn the_document_has_the_table() {
     let document = include_str!("../../../docs/settings.md");
     let rows = document.lines().filter(|line| line.starts_with("| `"));
     // These have a table of their own.
-    let written: Vec<&str> = rows.filter(|line| !line.starts_with("| `auth_oauth2.")).collect();
+    let own = ["| `auth_oauth2.", "| `zeromq."];
+    let written: Vec<&str> = rows
+        .filter(|line| !own.iter().any(|own| line.starts_with(own)))
+        .collect();
     let stated: Vec<String> = table::all().map(row).collect();
     assert_eq!(written, stated, "docs/settings.md should have:\n{}", stated.join("\n"));
 }

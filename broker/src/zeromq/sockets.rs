@@ -6,6 +6,7 @@
 
 use super::connection::Peers;
 use super::keys::Keys;
+use super::settings::Fixed;
 use super::socket::{Name, Origin, Socket, Standing};
 use super::spec::{COMPONENT, Mechanism, Spec};
 use crate::config::Offer;
@@ -34,6 +35,8 @@ pub struct Sockets {
     offer: Arc<RwLock<Offer>>,
     /// Key pairs of those with CURVE.
     pub keys: Keys,
+    /// Those of the settings.
+    fixed: Vec<Fixed>,
     open: RwLock<BTreeMap<Name, Arc<Socket>>>,
     /// One look after the other.
     state: tokio::sync::Mutex<State>,
@@ -52,12 +55,13 @@ struct State {
 type Declared = BTreeMap<Name, (Spec, Origin)>;
 
 impl Sockets {
-    /// None yet. `offer` has the terms for peers that log in.
-    pub fn new(node: Arc<Node>, offer: Arc<RwLock<Offer>>, keys: Keys) -> Self {
+    /// None yet. `offer` has the terms for peers that log in; `fixed` are those of the settings.
+    pub fn new(node: Arc<Node>, offer: Arc<RwLock<Offer>>, keys: Keys, fixed: Vec<Fixed>) -> Self {
         Self {
             node,
             offer,
             keys,
+            fixed,
             open: RwLock::default(),
             state: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -154,9 +158,12 @@ impl Sockets {
 
     /// The key pair of a socket, if it needs one.
     fn pair(&self, name: &Name, spec: &Spec) -> Option<KeyPair> {
-        matches!(spec.mechanism, Mechanism::Curve { .. })
-            .then(|| self.keys.of(name).ok())
-            .flatten()
+        if !matches!(spec.mechanism, Mechanism::Curve { .. }) {
+            return None;
+        }
+        let fixed = self.fixed.iter().find(|fixed| fixed.name == *name);
+        let given = fixed.and_then(|fixed| fixed.pair.clone());
+        given.or_else(|| self.keys.of(name).ok())
     }
 
     fn forget_keys(&self, gone: impl Fn(&Name) -> bool) {
@@ -177,7 +184,9 @@ impl Sockets {
             let name = Name { vhost, name: key.name };
             Some((name, (spec, Origin::Parameter)))
         });
-        declared.collect()
+        let fixed = self.fixed.iter().filter(|fixed| of(&fixed.name.vhost));
+        let fixed = fixed.map(|fixed| (fixed.name.clone(), (fixed.spec.clone(), Origin::Settings)));
+        declared.chain(fixed).collect()
     }
 
     /// Binds a socket, and has its peers accepted.
