@@ -21,7 +21,8 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 RUNS = int(os.environ.get('RUNS', '3'))
-AMQP, HTTP, METRICS, DIRECT, FIRST = 35672, 35673, 35674, 35675, 35680
+# Below those that the system gives to clients.
+AMQP, HTTP, METRICS, DIRECT, FIRST = 21672, 21673, 21674, 21675, 21680
 SUBSCRIBERS = 10
 
 
