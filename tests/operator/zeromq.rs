@@ -26,7 +26,8 @@ impl Stage {
         for (field, value) in more.as_object().expect("fields") {
             spec[field] = value.clone();
         }
-        if spec["mechanism"].as_str().is_some_and(|mechanism| mechanism != "Null") {
+        let by_key = spec["mechanism"].as_str().is_some_and(|mechanism| mechanism != "Null");
+        if by_key || spec.get("userRef").is_some() {
             spec.as_object_mut().expect("an object").remove("user");
         }
         self.manifest("ZeroMqSocket", name, spec)
@@ -88,7 +89,7 @@ fn accepts(address: SocketAddr) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_comes_from_yaml_to_a_greeting_and_goes() {
     let Some(stage) = stage("zeromq").await else { return };
-    let socket = stage.pull("in", json!({"user": null, "userRef": {"name": "till"}}));
+    let socket = stage.pull("in", json!({"userRef": {"name": "till"}}));
     stage.apply(&socket).await;
     if stage.broker.is_external() {
         return;
