@@ -126,26 +126,6 @@ fn broker_name(api: &Http) -> String {
 }
 
 #[test]
-fn many_wrong_passwords_make_the_next_one_wait() {
-    let broker = Broker::start();
-    let api = Http::new(broker.http());
-    let user = user(&api);
-    let (_, port) = socket(&api, json!({"mechanism": "plain"}));
-    std::thread::scope(|threads| {
-        for _ in 0..80 {
-            threads.spawn(|| refusal(port, plain(&user, "wrong")));
-        }
-    });
-    let delayed = api.request("GET", "/metrics", None);
-    let text = delayed.body;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("leveret_logins_delayed_total"))
-        .expect("the metric");
-    assert!(!line.ends_with(" 0"), "{line}");
-}
-
-#[test]
 fn curve_is_for_keys_that_stand_for_users() {
     let api = api();
     let user = user(&api);
