@@ -22,6 +22,9 @@ pub mod handshake;
 /// Heartbeats.
 pub mod heartbeat;
 
+/// Ends that somebody has asked for.
+pub mod closing;
+
 /// Room for messages that arrive in pieces.
 pub mod arriving;
 

@@ -7,6 +7,7 @@
 //! Does not know what the messages are for.
 
 use super::arriving::{Arriving, May};
+use super::closing::{Closing, SILENCE};
 use super::handshake::{Handshake, Opened};
 use super::heartbeat::{Beat, Heartbeat};
 use super::pattern::Pattern;
@@ -36,8 +37,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, sleep};
 
 /// Memory of a write buffer that an idle connection keeps.
 const KEEP_BUFFER: usize = 16 * 1024;
-/// Time in which a connection that closes takes what its peer has sent, and sends what it has for it.
-const LAST: Duration = Duration::from_secs(1);
 /// Time for which a connection may go on before others have their turn: as AMQP's.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 /// Time for which a peer may take nothing of what it was sent while all outboxes have more than their share.
@@ -137,7 +136,7 @@ struct Connection<S> {
     /// Messages received.
     received: u64,
     /// The end of a connection that is to close, once its last messages are through.
-    closing: Option<Instant>,
+    closing: Option<Closing>,
     /// The begin of the present time slice on a thread of the runtime.
     slice: Option<Instant>,
     coalescing: Coalescing,
@@ -247,8 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             worked?;
             let event = poll_fn(|context| self.poll(context)).await?;
             let read = matches!(event, Event::Read(_));
-            let handled = self.handle(event)?;
-            if handled {
+            if self.handle(event)? {
                 self.stream.shutdown().await?;
                 return Ok(());
             }
@@ -304,11 +302,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if paused.is_some() && (!self.rest.is_empty() || self.waits_for_room) {
             return Poll::Ready(Ok(Event::Again));
         }
-        if self
-            .due
-            .take_if(|(_, due)| due.as_mut().poll(context).is_ready())
-            .is_some()
-        {
+        let due = self.due.take_if(|(_, due)| due.as_mut().poll(context).is_ready());
+        if due.is_some() {
             return Poll::Ready(Ok(Event::Due));
         }
         if self.may_read() {
@@ -317,9 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(count.map(Event::Read));
             }
         }
-        if let Some(end) = self.closing
-            && self.is_through(end)
-        {
+        if self.closing.is_some_and(|closing| self.is_through(closing)) {
             return Poll::Ready(Ok(Event::Through));
         }
         let tick = self.tick.poll_tick(context).map(|_| Ok(Event::Tick));
@@ -340,10 +333,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// True if a connection that is to close has taken everything that had been sent to it, and what it took is safe.
-    fn is_through(&self, end: Instant) -> bool {
+    fn is_through(&self, closing: Closing) -> bool {
+        let now = Instant::now();
         let publishes = self.peer.socket.spec.role.publishes();
         let takes = self.rest.is_empty() && self.awaits.is_none() && !self.pattern.holds();
-        (takes && (self.output.is_empty() || !publishes)) || Instant::now() >= end
+        let silent = !publishes || (self.output.is_empty() && closing.is_silent(now));
+        (takes && silent) || closing.is_over(now)
     }
 
     /// Leaves the peer alone for as long as the queues that it publishes to ask for, if that is worth a timer.
@@ -357,6 +352,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn has_read(&mut self, count: usize) {
+        if let Some(closing) = &mut self.closing {
+            closing.has_read(Instant::now());
+        }
         self.heartbeat.has_read(std::time::Instant::now());
         let octets = &self.peer.info.octets;
         octets.received.fetch_add(count as u64, Ordering::Relaxed);
@@ -516,8 +514,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.closing.is_none()
         {
             tracing::info!(connection = %self.peer.info.name(), "closing the connection: {reason}");
-            self.closing = Some(Instant::now() + LAST);
-            self.tick.reset_after(LAST);
+            self.closing = Some(Closing::begin(Instant::now()));
+            self.tick.reset_after(SILENCE);
         }
     }
 
@@ -560,6 +558,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Looks after the connection: its end, heartbeats, memory to give back.
     fn tick(&mut self) -> std::result::Result<(), End> {
+        if self.closing.is_some() {
+            self.tick.reset_after(SILENCE);
+        }
         if self.peer.actor.left().is_some_and(|left| left.is_zero()) {
             self.peer.info.close("credential expired");
         }
