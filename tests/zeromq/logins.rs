@@ -126,6 +126,26 @@ fn broker_name(api: &Http) -> String {
 }
 
 #[test]
+fn many_wrong_passwords_make_others_wait_or_go() {
+    let broker = Broker::start();
+    let api = Http::new(broker.http());
+    let user = user(&api);
+    let (_, port) = socket(&api, json!({"mechanism": "plain"}));
+    // Failures pass by ten a second: as long as it takes for more than that to have come.
+    until("a login waits or is refused", Duration::from_secs(60), || {
+        std::thread::scope(|threads| {
+            for _ in 0..80 {
+                threads.spawn(|| refusal(port, plain(&user, "wrong")));
+            }
+        });
+        let metrics = api.request("GET", "/metrics", None).body;
+        let mut lines = metrics.lines();
+        let delayed = lines.find(|line| line.starts_with("leveret_logins_delayed_total"));
+        !delayed.expect("the metric").ends_with(" 0")
+    });
+}
+
+#[test]
 fn curve_is_for_keys_that_stand_for_users() {
     let api = api();
     let user = user(&api);

@@ -248,6 +248,7 @@ impl Access {
         };
         self.attempts.add(source(named), checked.is_ok());
         if checked.as_ref().is_err_and(|reason| *reason == Refusal::Late) {
+            self.delayed.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::TooMany(LONGEST));
         }
         checked.map_err(|reason| {
