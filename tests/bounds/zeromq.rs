@@ -11,7 +11,7 @@ use harness::http::Http;
 use harness::requests::unique;
 use harness::wait::until;
 use harness::zeromq::Peer;
-use leveret_zmtp::SocketType;
+use leveret_zmtp::{Command, SocketType};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -330,4 +330,84 @@ fn peers_of_a_full_queue_hold_one_batch_each() {
     let seen = scene.bystander.end();
     assert!(seen.confirmed > 3 && seen.slowest < SOON, "{seen:?}");
     assert_eq!(scene.group.killed(), 0);
+}
+
+/// Another socket of the scene's vhost: its port.
+fn socket(api: &Http, value: &Value) -> u16 {
+    let path = format!("/api/zeromq/sockets/%2F/{}", unique("zeromq"));
+    assert_eq!(api.request("PUT", &path, Some(value)).status, 201);
+    let address = api.get(&path)["address"].clone();
+    let port = address.as_str().and_then(|address| address.rsplit(':').next());
+    port.and_then(|port| port.parse().ok()).expect("a port")
+}
+
+/// So many messages of 1 KiB from one peer.
+fn messages(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    (0..count).map(|number| [&number.to_be_bytes()[..], &[7; 1016]].concat())
+}
+
+#[test]
+fn consumers_that_read_nothing_hold_little_and_give_all_of_it_back() {
+    const COUNT: usize = 40_000;
+    let Some(scene) = Scene::new(&["--memory-watermark", "96MiB"], json!({}), json!({})) else {
+        return;
+    };
+    let value = json!({"listen": "tcp://127.0.0.1:0", "type": "push", "queue": scene.name, "user": "guest"});
+    let port = socket(&scene.api, &value);
+    let before = scene.group.anonymous();
+    let readers = [(); 2].map(|()| Peer::connect(port, SocketType::Pull));
+    let mut sender = Peer::connect(scene.port, SocketType::Push);
+    sender.send_all(messages(COUNT));
+    until("all of them are in", SOON, || {
+        scene.figure("messages_in") == COUNT as u64
+    });
+    let taken = scene.group.anonymous().saturating_sub(before);
+    assert!(taken < 128 << 20, "{taken}");
+    drop(readers);
+    let queue = format!("/api/queues/%2F/{}", scene.name);
+    until("those that were not written are back", SOON, || {
+        let shown = scene.api.get(&queue);
+        shown["consumers"] == json!(0) && shown["messages_unacknowledged"] == json!(0)
+    });
+    // Gone is what the system's buffers took: of each a few MiB.
+    let left = scene.api.get(&queue)["messages"].as_u64().expect("a number");
+    assert!(left > 0 && left < COUNT as u64, "{left}");
+    let contents = format!("{queue}/contents");
+    assert_eq!(scene.api.request("DELETE", &contents, None).status, 204);
+    scene.end();
+}
+
+#[test]
+fn subscribers_that_read_nothing_lose_what_is_beyond_their_hwm() {
+    const COUNT: usize = 20_000;
+    let Some(scene) = Scene::new(&["--memory-watermark", "96MiB"], json!({}), json!({})) else {
+        return;
+    };
+    let exchange = unique("topics");
+    let path = format!("/api/exchanges/%2F/{exchange}");
+    let kind = json!({"type": "x-prefix"});
+    assert_eq!(scene.api.request("PUT", &path, Some(&kind)).status, 201);
+    let of = |role: &str| json!({"listen": "tcp://127.0.0.1:0", "type": role, "exchange": exchange, "user": "guest", "hwm": 100});
+    let mut publish = of("xsub");
+    publish.as_object_mut().expect("fields").remove("hwm");
+    let (into, out) = (socket(&scene.api, &publish), socket(&scene.api, &of("xpub")));
+    let before = scene.group.anonymous();
+    let mut readers: Vec<Peer> = (0..100).map(|_| Peer::connect(out, SocketType::Sub)).collect();
+    for reader in &mut readers {
+        reader.command(&Command::Subscribe(b""));
+    }
+    let bindings = format!("/api/exchanges/%2F/{exchange}/bindings/source");
+    until("all have subscribed", SOON, || {
+        scene.api.get(&bindings).as_array().is_some_and(|all| all.len() == 100)
+    });
+    let mut sender = Peer::connect(into, SocketType::Pub);
+    sender.send_all(messages(COUNT));
+    let published = || scene.api.get(&path)["message_stats"]["publish_in"].as_u64();
+    until("nobody is waited for", Duration::from_secs(60), || {
+        published() == Some(COUNT as u64)
+    });
+    let taken = scene.group.anonymous().saturating_sub(before);
+    assert!(taken < 128 << 20, "{taken}");
+    drop(readers);
+    scene.end();
 }
