@@ -387,7 +387,10 @@ fn subscribers_that_read_nothing_lose_what_is_beyond_their_hwm() {
     let path = format!("/api/exchanges/%2F/{exchange}");
     let kind = json!({"type": "x-prefix"});
     assert_eq!(scene.api.request("PUT", &path, Some(&kind)).status, 201);
-    let of = |role: &str| json!({"listen": "tcp://127.0.0.1:0", "type": role, "exchange": exchange, "user": "guest", "hwm": 100});
+    let of = |role: &str| {
+        json!({"listen": "tcp://127.0.0.1:0", "type": role, "exchange": exchange,
+            "user": "guest", "hwm": 100})
+    };
     let mut publish = of("xsub");
     publish.as_object_mut().expect("fields").remove("hwm");
     let (into, out) = (socket(&scene.api, &publish), socket(&scene.api, &of("xpub")));

@@ -17,6 +17,12 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
         stage.queue("q"),
         stage.binding("b", "x", "q", "k.#"),
         stage.manifest("User", "u", json!({"name": stage.name("u")})),
+        stage.manifest(
+            "ZeroMqSocket",
+            "z",
+            json!({"name": stage.name("z"), "type": "pull", "port": 0, "address": "127.0.0.1",
+                "queue": stage.name("q"), "user": "guest"}),
+        ),
     ] {
         stage.synced(&manifest).await;
     }
@@ -29,6 +35,7 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
         ("lvu", "u", "NAME BROKER READY REASON AGE"),
         ("lvx", "x", "NAME BROKER VHOST TYPE READY REASON AGE"),
         ("lvq", "q", "NAME BROKER VHOST TYPE READY REASON AGE"),
+        ("lvz", "z", "NAME BROKER VHOST TYPE ADDRESS READY REASON AGE"),
         (
             "lvbind",
             "b",
@@ -57,7 +64,7 @@ async fn kubectl_shows_what_matters_under_names_that_are_used_once() {
     let row = get(&["lvbind", "between", "--no-headers"]);
     assert!(row.contains(&stage.name("y")), "the destination is shown: {row}");
     let all = get(&["leveret", "-o", "name"]);
-    assert_eq!(all.lines().count(), 7, "the category has all kinds: {all}");
+    assert_eq!(all.lines().count(), 8, "the category has all kinds: {all}");
 
     // The name on the broker is that of the resource unless it says otherwise, and durable unless it says otherwise.
     let plain = manifest("Queue", "columns-plain", json!({"brokerRef": {"name": "main"}}));

@@ -1,12 +1,14 @@
 //! Sockets over HTTP: declared, bound, changed, deleted.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use harness::Broker;
 use harness::http::Http;
 use harness::requests::unique;
 use harness::wait::until;
+use harness::zeromq::{Peer, settings};
+use leveret_zmtp::SocketType;
 use serde_json::{Value, json};
 
 use crate::{declare, path, port, pull, reason};
@@ -231,5 +233,43 @@ fn a_wrong_socket_of_the_settings_is_no_start() {
             .stderr
             .contains("setting zeromq.jobs: type 'pair' is not allowed; "),
         "{refused:?}"
+    );
+}
+
+#[test]
+fn a_socket_on_every_address_is_counted_by_its_names() {
+    let api = Http::new(Broker::shared().http());
+    let name = unique("everywhere");
+    let queue = format!("/api/queues/%2F/{name}");
+    assert_eq!(api.request("PUT", &queue, Some(&json!({}))).status, 201);
+    let port = declare(&api, &name, &pull(json!({"listen": "tcp://*:0", "queue": name})));
+    let mut peers = vec![Peer::connect(port, SocketType::Push)];
+    // Machines without IPv6 are machines, too.
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        let address = (Ipv6Addr::LOCALHOST, port).into();
+        peers.push(Peer::try_connect_to(address, settings(SocketType::Push)).expect("let in"));
+    }
+    for peer in &mut peers {
+        peer.send(&[b"counted"]);
+    }
+    until("all are there", SOON, || {
+        api.get(&path(&name))["messages_in"] == json!(peers.len())
+    });
+    let metrics = api.request("GET", "/metrics", None).body;
+    let labels = format!("{{vhost=\"/\",socket=\"{name}\",type=\"pull\"}}");
+    for (family, value) in [
+        ("up", 1),
+        ("peers", peers.len()),
+        ("messages_in_total", peers.len()),
+        ("messages_out_total", 0),
+        ("dropped_total", 0),
+    ] {
+        let line = format!("leveret_zeromq_socket_{family}{labels} {value}");
+        assert!(metrics.lines().any(|each| each == line), "{line}");
+    }
+    assert_eq!(api.request("DELETE", &path(&name), None).status, 204);
+    assert!(
+        !api.request("GET", "/metrics", None).body.contains(&labels),
+        "gone with it"
     );
 }
