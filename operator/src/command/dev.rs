@@ -145,6 +145,8 @@ pub async fn run(args: DevArgs) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let settings = sync::Settings {
         connection_name: "leveret dev".to_owned(),
+        // Who edits a folder looks at it; and a status in it costs nothing.
+        patience: Duration::ZERO,
         deletion_timeout: Duration::from_secs(5),
         ..sync::Settings::default()
     };

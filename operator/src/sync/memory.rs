@@ -34,9 +34,6 @@ pub(super) struct Memory {
     pub(super) numbers: Option<QueueNumbers>,
 }
 
-/// Time in which what a new resource waits for most often comes: the second attempt at it is a second after the first.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// A step that failed, and when to try again.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
@@ -70,13 +67,13 @@ impl Memory {
 
     /// The time until which nothing need be said of a resource of which nothing was said yet: what it waits for may be
     /// applied in this moment, and one status is written in place of two.
-    pub(super) fn holds_back(&mut self, report: &StatusReport, now: Instant) -> Option<Instant> {
+    pub(super) fn holds_back(&mut self, report: &StatusReport, patience: Duration, now: Instant) -> Option<Instant> {
         let owns_nothing = report.name.is_none() && !report.did_something;
         if self.last.is_some() || !report.reason.awaits_another() || !owns_nothing {
             self.waits = None;
             return None;
         }
-        let due = *self.waits.get_or_insert(now) + PATIENCE;
+        let due = *self.waits.get_or_insert(now) + patience;
         (now < due).then_some(due)
     }
 

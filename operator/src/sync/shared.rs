@@ -27,6 +27,8 @@ pub struct Settings {
     pub queue_numbers: Option<Duration>,
     /// Time for which a broker may be away before its resources are no longer called Ready.
     pub grace: Duration,
+    /// Time for which a new resource need not be told what other resource it waits for: most often that comes.
+    pub patience: Duration,
 }
 
 impl Default for Settings {
@@ -39,6 +41,8 @@ impl Default for Settings {
             deletion_timeout: Duration::from_secs(60),
             queue_numbers: Some(Duration::from_secs(60)),
             grace: Duration::from_secs(2),
+            // The second attempt at it is a second after the first.
+            patience: Duration::from_secs(2),
         }
     }
 }

@@ -60,13 +60,13 @@ impl<S: Source, N: Connector> Teller<S, N> {
     /// Passes on what differs from what was said before.
     pub(super) fn write(&mut self, reports: Vec<StatusReport>, memory: &mut Memories, link: &Link<N::Client>) {
         let mut news = Vec::new();
-        let now = Instant::now();
+        let (patience, now) = (self.shared.settings.patience, Instant::now());
         let backlogs = link.up().map(|up| up.client.backlogs()).unwrap_or_default();
         for mut report in reports {
             let Some(memory) = memory.get_mut(&report.key) else {
                 continue;
             };
-            if let Some(due) = memory.holds_back(&report, now) {
+            if let Some(due) = memory.holds_back(&report, patience, now) {
                 self.due = Some(self.due.map_or(due, |first| first.min(due)));
                 continue;
             }
