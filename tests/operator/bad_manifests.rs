@@ -300,8 +300,16 @@ async fn the_examples_are_accepted() {
         return;
     };
     let examples = harness::place::repository().join("examples");
-    for folder in [examples.clone(), examples.join("orders"), examples.join("retry")] {
-        for manifest in harness::api_server::manifests(&folder) {
+    let folders = ["orders", "retry", "zeromq"].map(|name| examples.join(name));
+    for folder in [examples].into_iter().chain(folders) {
+        for mut manifest in harness::api_server::manifests(&folder) {
+            // Beside ours there are those of Kubernetes.
+            if !crate::text(&manifest, "/apiVersion").starts_with("leveret.dev/") {
+                continue;
+            }
+            // Some say where they belong; here all of them have a namespace of their own.
+            let metadata = manifest["metadata"].as_object_mut().expect("metadata");
+            metadata.remove("namespace");
             resources
                 .apply(&manifest)
                 .await
