@@ -110,6 +110,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`Publisher::route`].
+    #[cold]
     pub fn route_again(&mut self, vhost: &Vhost, actor: &Actor, message: &Message) -> Result<Route> {
         let route = self.routes.route(vhost, Some(actor), message);
         route.map_err(|reason| no_route(reason, vhost, message))

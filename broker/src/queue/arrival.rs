@@ -5,6 +5,7 @@
 //! Does not know about routes or confirms.
 
 use super::arguments::Overflow;
+use super::bounds::Bounds;
 use super::consumers::{ROUND, cost};
 use super::entry::Entry;
 use super::stamp::{self, Millis};
@@ -129,22 +130,35 @@ impl Queue {
         self.expire(&mut state, work);
         state.totals.published += count as u64;
         state.totals.touch(work.now());
-        let bounds = state.rejecting();
-        let mut straight = 0;
-        if bounds.is_none_or(|bounds| bounds.overflow == Overflow::DropNew) {
-            straight = self.hand_straight(&mut state, new.look(), work);
-            self.keep(&mut state, new.take(straight), work);
-        }
-        let others = new.take(count - straight);
-        let refused = match bounds {
-            Some(bounds) => self.refuse(bounds, &mut state, others, work),
+        let refused = match state.rejecting() {
+            Some(bounds) => self.arrive_bounded(bounds, &mut state, new, work),
             None => {
-                self.add(&mut state, others, work);
+                let straight = self.hand_straight(&mut state, new.look(), work);
+                self.keep(&mut state, new.take(straight), work);
+                self.add(&mut state, new.take(count - straight), work);
                 Vec::new()
             }
         };
         self.hand_out(state, count, work);
         refused
+    }
+
+    /// Adds messages to a queue that may refuse some: apart, since few do. A subscriber that can take them at once
+    /// misses none.
+    #[cold]
+    fn arrive_bounded(
+        self: &Arc<Self>,
+        bounds: Bounds,
+        state: &mut State,
+        mut new: impl Arriving,
+        work: &mut Work,
+    ) -> Vec<MessageId> {
+        if bounds.overflow == Overflow::DropNew {
+            let straight = self.hand_straight(state, new.look(), work);
+            self.keep(state, new.take(straight), work);
+        }
+        let others = new.look().len();
+        self.refuse(bounds, state, new.take(others), work)
     }
 
     /// Frees what the log has of messages that come to a deleted queue.

@@ -67,6 +67,7 @@ impl RouteCache {
     ///
     /// # Errors
     /// [`NoRoute`].
+    #[inline]
     pub fn route(&mut self, vhost: &Vhost, actor: Option<&Actor>, message: &Message) -> Result<Route, NoRoute> {
         // Both only grow, so their sum stays the same only if nothing has changed.
         let version = vhost.version().wrapping_add(actor.map_or(0, Actor::version));
